@@ -1,0 +1,1 @@
+"""Floor 2: start or join a cluster, supervise it, and stop what we started."""

@@ -1,0 +1,116 @@
+"""What a set of items adds up to, in a fixed amount of memory, and mergeable.
+
+Durations are kept as a histogram with logarithmic buckets, so that every quantile is known within
+1 % whatever the number of items (DDSketch, https://arxiv.org/abs/1908.10693).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+STATUSES = ("ok", "error", "timeout", "lost", "cancelled")
+GROWTH = 1.02
+_LOG = math.log(GROWTH)
+_TINY = 1e-9
+
+
+class Tally:
+    """Counts by status, and the distribution of seconds an item.
+
+    ``seconds``, ``squares``, ``shortest``, ``longest`` and ``buckets`` are about items that ran;
+    ``lost`` and ``cancelled`` items only count.
+    """
+
+    __slots__ = ("buckets", "counts", "longest", "retried", "seconds", "shortest", "squares")
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.seconds = 0.0
+        self.squares = 0.0
+        self.shortest = math.inf
+        self.longest = 0.0
+        self.retried = 0
+        self.buckets: dict[int, int] = {}
+
+    def add(self, status: str, seconds: float | None, attempt: int = 1) -> None:
+        """Count one item; ``seconds`` is None where it never ran to an end."""
+        self.counts[status] = self.counts.get(status, 0) + 1
+        if attempt > 1:
+            self.retried += 1
+        if seconds is None:
+            return
+        self.seconds += seconds
+        self.squares += seconds * seconds
+        if seconds < self.shortest:
+            self.shortest = seconds
+        if seconds > self.longest:
+            self.longest = seconds
+        bucket = math.ceil(math.log(seconds if seconds > _TINY else _TINY) / _LOG)
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        for status, count in other.counts.items():
+            self.counts[status] = self.counts.get(status, 0) + count
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.seconds += other.seconds
+        self.squares += other.squares
+        self.shortest = min(self.shortest, other.shortest)
+        self.longest = max(self.longest, other.longest)
+        self.retried += other.retried
+
+    @property
+    def total(self) -> int:
+        """Items of any status."""
+        return sum(self.counts.values())
+
+    @property
+    def ran(self) -> int:
+        """Items whose seconds are known."""
+        return sum(self.buckets.values())
+
+    @property
+    def mean(self) -> float:
+        """Mean seconds of the items that ran, 0 when there is none."""
+        return self.seconds / self.ran if self.ran else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Sample standard deviation of the seconds, 0 below two items."""
+        n = self.ran
+        if n < 2:
+            return 0.0
+        return math.sqrt(max(0.0, (self.squares - self.seconds * self.seconds / n) / (n - 1)))
+
+    def quantile(self, q: float) -> float:
+        """The seconds below which a share ``q`` (0 … 1) of the items lies, within 1 %."""
+        n = self.ran
+        if n == 0:
+            return 0.0
+        rank = q * (n - 1)
+        seen = 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen > rank:
+                middle = 2 * GROWTH**bucket / (1 + GROWTH)
+                return min(max(middle, self.shortest), self.longest)
+        return self.longest
+
+    def to_list(self) -> list[Any]:
+        """A plain form of it, for the way back from an engine."""
+        return [
+            self.counts, self.seconds, self.squares, self.shortest, self.longest, self.retried,
+            self.buckets,
+        ]  # fmt: skip
+
+    @classmethod
+    def from_list(cls, plain: list[Any]) -> Tally:
+        """The inverse of ``to_list``."""
+        tally = cls()
+        (
+            tally.counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
+            tally.retried, tally.buckets,
+        ) = plain  # fmt: skip
+        return tally

@@ -1,0 +1,108 @@
+"""Every error that arcli raises on purpose, and the exit code that each one ends a process with.
+
+The error knows its exit code; only the rim (``arcli.cli``) turns it into a message and an exit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a process of arcli says about its run, by cause."""
+
+    OK = 0
+    ITEMS_FAILED = 1
+    USAGE = 2
+    NO_CLUSTER = 3
+    OUTPUT = 4
+    EXPECTATION = 5
+    SETUP = 6
+    BUG = 70
+    LOCKED = 75
+    DEADLINE = 124
+    HANGUP = 129
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+    TERMINATED = 143
+
+
+class ArcliError(Exception):
+    """Something that went wrong for a reason that a user can act on.
+
+    ``message`` is one sentence that names the thing; ``hint``, where there is one, says what to do
+    next.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that is wrong in a file: what, where (1-based), and what to do about it."""
+
+    message: str
+    file: str
+    line: int | None = None
+    column: int | None = None
+    source: str | None = None
+    hint: str | None = None
+
+    @property
+    def place(self) -> str:
+        """``file:line:column``, as far as it is known."""
+        parts = [self.file, self.line, self.column]
+        return ":".join(str(part) for part in parts if part is not None)
+
+
+class UsageError(ArcliError):
+    """A flag or an argument that makes no sense, alone or together with others."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SpecError(ArcliError):
+    """A spec that is not valid; carries every problem found, not only the first."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, problems: list[Problem]) -> None:
+        count = len(problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the spec")
+        self.problems = problems
+
+
+class InputError(ArcliError):
+    """An input of a job that cannot be read: a missing file, a bad row, unequal lengths."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ClusterError(ArcliError):
+    """No cluster could be had, or the one that there was is lost for good."""
+
+    exit_code = ExitCode.NO_CLUSTER
+
+
+class SetupError(ArcliError):
+    """The spec's setup, an import or the function itself failed on an engine."""
+
+    exit_code = ExitCode.SETUP
+
+
+class OutputError(ArcliError):
+    """An output could not be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class LockedError(ArcliError):
+    """Another run of the same spec holds the lock that ``--no-overlap`` asks for."""
+
+    exit_code = ExitCode.LOCKED

@@ -1,0 +1,1 @@
+"""Floor 1: from a spec to lazily numbered items: sources, combinations, calls, keys."""

@@ -1,0 +1,95 @@
+"""The record of an item, and the batches in which records pass through the house.
+
+A record is one JSON object on one line, written on the engine (``arcli.engine``) and completed with
+what the whole chunk shares. Most of arcli moves records as those bytes; only what must look inside
+decodes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+from arcli.engine.tally import Tally
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemError:
+    """What went wrong in an item."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """The one canonical form of an item's result; its fields are the keys of a journal's line."""
+
+    run: str
+    job: str
+    index: int
+    key: str
+    input: Any
+    status: str
+    reason: str | None
+    value: Any
+    exact: bool
+    error: ItemError | None
+    stdout: str
+    stderr: str
+    truncated: bool
+    engine_id: int | None
+    slot: int | None
+    msg_id: str | None
+    chunk: int | None
+    attempt: int
+    submitted: str | None
+    started: str | None
+    completed: str | None
+    received: str | None
+    seconds: float | None
+    replayed: bool = False
+    usage: dict[str, float] | None = None
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Record:
+        """Decode one line of JSON; raises ValueError for what is not a record."""
+        data = orjson.loads(line)
+        if not isinstance(data, dict) or "index" not in data or "status" not in data:
+            raise ValueError("not a record")
+        if data.get("error") is not None:
+            data["error"] = ItemError(**data["error"])
+        return cls(**{name: data[name] for name in FIELDS if name in data})
+
+    def to_line(self) -> bytes:
+        """One line of JSON, its newline included."""
+        data = {name: getattr(self, name) for name in FIELDS}
+        for optional in ("replayed", "usage"):
+            if not data[optional]:
+                del data[optional]
+        return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+
+
+FIELDS = tuple(field.name for field in fields(Record))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordBatch:
+    """Records of ``count`` consecutive items of one job, ``first`` to ``first + count - 1``.
+
+    ``lines`` holds one JSON object a line, each with its newline; ``tally`` what they add up to.
+    """
+
+    job: str
+    first: int
+    count: int
+    lines: bytes
+    tally: Tally
+
+    def __iter__(self) -> Iterator[Record]:
+        for line in self.lines.splitlines():
+            yield Record.from_line(line)

@@ -1,0 +1,1 @@
+"""Floor 2: consumers of records, one file a format."""

@@ -1,0 +1,316 @@
+"""The spec as data: what a valid YAML file says, after interpolation.
+
+The models forbid unknown keys and hold no behaviour beyond what makes a value valid. Field names
+are the keys of the file (a trailing underscore where the key is a Python keyword). Values that can
+only be known once a cluster runs stay as ``Late``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from arcli.units import parse_duration
+
+JOB_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A ``${…}`` whose value is known only at run time.
+
+    ``kind`` is ``ref`` (a name in each engine's namespace), ``engines`` (``slots`` or ``count``) or
+    ``jobs`` (``NAME.value`` of an earlier job); ``name`` is what follows the first dot. Inside a
+    longer string it is a part of a ``LateText``.
+    """
+
+    kind: Literal["ref", "engines", "jobs"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateText:
+    """A string with late values inside: literal text and ``Late`` in turn."""
+
+    parts: tuple[str | Late, ...]
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
+    return parse_duration(value)
+
+
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Model(BaseModel):
+    """Frozen, strict, and without room for keys that nobody reads."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+    )
+
+
+class MaxFailures(Model):
+    """How many items may fail before ``halt`` takes hold: a count, or a percentage."""
+
+    count: int | None = None
+    percent: float | None = None
+
+
+def _max_failures(value: Any) -> Any:
+    if isinstance(value, MaxFailures | dict):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return {"count": value}
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
+        percent = float(match[1])
+        if percent <= 100:
+            return {"percent": percent}
+    raise ValueError("give a number of items such as 3, or a percentage such as 3%")
+
+
+class Cluster(Model):
+    """Where the engines are."""
+
+    engines: Count | Literal["auto"] = "auto"
+    launcher: Literal[
+        "embedded", "local", "mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh", "inline"
+    ] = "embedded"
+    profile: str | None = None
+    cluster_id: str | None = None
+    connection_file: str | None = None
+    python: str | None = None
+    min_engines: Count = 1
+    start_timeout: Seconds = 60.0
+    max_restarts: Annotated[int, Field(ge=0)] = 10
+    threads_per_engine: Count = 1
+    env: dict[str, str] = {}
+    options: dict[str, Any] = {}
+
+
+class Scatter(Model):
+    """A sequence dealt out over the engines; ``flatten`` turns a part of one into that one."""
+
+    values: list[Any] | Late
+    flatten: bool = True
+
+
+def _scatter(value: Any) -> Any:
+    return {"values": value} if isinstance(value, list | Late) else value
+
+
+class Setup(Model):
+    """What is done once on every engine, and again on one that is restarted."""
+
+    path: list[str] = []
+    imports: list[str] = []
+    push: dict[str, Any] = {}
+    scatter: dict[str, Annotated[Scatter, BeforeValidator(_scatter)]] = {}
+    run: str | None = None
+    files: list[str] = []
+
+
+class CsvSource(Model):
+    """``csv: data.csv`` or ``csv: {path: …}``."""
+
+    path: str
+    where: str | dict[str, Any] | None = None
+    types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+
+class GlobSource(Model):
+    """``glob: "*.txt"`` or ``glob: {patterns: […], exclude: […]}``."""
+
+    patterns: list[str]
+    exclude: list[str] = []
+
+
+class PythonSource(Model):
+    """``python: module:generator`` or ``python: {call: …, args: …}``."""
+
+    call: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class FromSource(Model):
+    """``from: job`` or ``from: {job: …, where: ok}``."""
+
+    job: str
+    where: Literal["ok", "all"] = "ok"
+
+
+class Sample(Model):
+    """A random choice of ``n`` items, the same for the same seed."""
+
+    n: Annotated[int, Field(ge=0)]
+    seed: int = 0
+
+
+def _short(key: str) -> BeforeValidator:
+    """The short form of a source is the value of its one key that must be given."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str | Late | LateText) else v)
+
+
+def _patterns(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"patterns": [value]}
+    return {"patterns": value} if isinstance(value, list) else value
+
+
+SOURCES = (
+    "list", "range", "linspace", "logspace", "lines", "csv", "jsonl", "parquet", "glob", "stdin",
+    "python", "from", "product", "zip", "cases",
+)  # fmt: skip
+Number = Annotated[int | float, Field(allow_inf_nan=False)] | Late
+
+
+class Over(Model):
+    """Where items come from: exactly one source, and what is done to its items.
+
+    A plain list in the file is ``{list: […]}``.
+    """
+
+    list_: list[Any] | Late | None = Field(default=None, alias="list")
+    range_: int | list[int | Late] | Late | None = Field(default=None, alias="range")
+    linspace: list[Number] | None = None
+    logspace: list[Number] | None = None
+    lines: str | None = None
+    csv: Annotated[CsvSource, _short("path")] | None = None
+    jsonl: str | None = None
+    parquet: str | None = None
+    glob: Annotated[GlobSource, BeforeValidator(_patterns)] | None = None
+    stdin: Literal["lines", "nul", "jsonl"] | None = None
+    python: Annotated[PythonSource, _short("call")] | None = None
+    from_: Annotated[FromSource, _short("job")] | None = Field(default=None, alias="from")
+    product: dict[str, Source] | None = None
+    zip_: dict[str, Source] | None = Field(default=None, alias="zip")
+    cases: list[dict[str, Any]] | None = None
+    exclude: list[Any] = []
+    sample: Sample | None = None
+    shuffle: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The key of the one source that is given."""
+        return next(kind for kind in SOURCES if getattr(self, _field(kind)) is not None)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [kind for kind in SOURCES if getattr(self, _field(kind)) is not None]
+        if len(given) != 1:
+            found = f"{', '.join(given)} are given" if given else "none is given"
+            raise ValueError(f"exactly one source is needed, {found}; one of: {', '.join(SOURCES)}")
+        return self
+
+    @field_validator("linspace", "logspace")
+    @classmethod
+    def _start_stop_num(cls, value: list[Any] | None) -> list[Any] | None:
+        if value is not None and len(value) != 3:
+            raise ValueError("needs [start, stop, number of points]")
+        return value
+
+
+def _field(kind: str) -> str:
+    return f"{kind}_" if kind in {"list", "range", "from", "zip"} else kind
+
+
+def _over(value: Any) -> Any:
+    return {"list": value} if isinstance(value, list | Late) else value
+
+
+Source = Annotated[Over, BeforeValidator(_over)]
+
+
+class Policy(Model):
+    """How a job's items are sent out, watched and given up; also what ``defaults:`` may hold."""
+
+    chunksize: Count | Literal["auto"] = "auto"
+    ordered: bool = True
+    view: Literal["load_balanced", "direct"] | None = None
+    targets: Literal["all", "any"] | list[int] | None = None
+    retries: Annotated[int, Field(ge=0)] = 0
+    retry_delay: Seconds = 0.0
+    timeout: Seconds | None = None
+    deadline: Seconds | None = None
+    halt: Literal["never", "soon", "now"] = "never"
+    max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=0)
+    capture: Literal["fd", "sys", "none"] = "fd"
+    label: str | None = None
+    allow_empty: bool = True
+
+
+class Job(Policy):
+    """One map or apply: what is called, over which items, and what becomes of the results."""
+
+    name: str
+    map: str | None = None
+    apply: str | None = None
+    command: str | list[str] | None = None
+    notebook: str | None = None
+    over: Source | None = None
+    unpack: Literal["none", "args", "kwargs"] | None = None
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    command_stdin: str | None = None
+    cwd: str | None = None
+    env: dict[str, str] = {}
+    ok_exit: list[int] = [0]
+    parse: Literal["json", "lines", "float"] | None = None
+    needs: list[str] = []
+    collect: Literal["list", "dict", "count", "none"] | None = None
+    push_as: str | None = None
+    gather: str | None = None
+    reduce: str | None = None
+    combine: str | None = None
+    finish: str | None = None
+    initial: Any = None
+    commutative: bool = False
+
+    @property
+    def kind(self) -> Literal["map", "apply", "command", "notebook"]:
+        """Which of the four ways to call something is given."""
+        if self.map is not None:
+            return "map"
+        if self.apply is not None:
+            return "apply"
+        return "command" if self.command is not None else "notebook"
+
+
+class Output(Model):
+    """A file that results are written to, beside what goes to the terminal."""
+
+    path: str
+    format: Literal["jsonl", "json", "csv", "parquet", "text"] | None = None
+    job: str | None = None
+
+
+def _output(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Spec(Model):
+    """A whole spec, interpolated and valid. ``folder`` is what its relative paths are relative to."""
+
+    version: Literal[1] = 1
+    name: str
+    params: dict[str, Any] = {}
+    cluster: Cluster = Cluster()
+    setup: Setup = Setup()
+    jobs: list[Job]
+    output: list[Annotated[Output, BeforeValidator(_output)]] = []
+    file: str
+    folder: Path

@@ -1,0 +1,1 @@
+"""Floor 1: what records add up to: summaries, statistics, tables. Pure."""

@@ -1,0 +1,58 @@
+"""What a session notes down while it runs a job: the raw material of every timing table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from arcli.engine.tally import Tally
+
+
+@dataclass(kw_only=True, slots=True)
+class EngineUse:
+    """One engine's part in a job. All times are seconds.
+
+    ``present`` is how long the engine was there during the job; of it, ``busy`` it spent on chunks,
+    and of that, ``compute`` in the items' own code. ``returning`` is from the end of a chunk on the
+    engine until the client had it (clocks of two hosts may differ, then it is only indicative).
+    """
+
+    engine_id: int
+    slot: int | None = None
+    host: str = ""
+    pid: int | None = None
+    items: int = 0
+    chunks: int = 0
+    present: float = 0.0
+    busy: float = 0.0
+    compute: float = 0.0
+    returning: float = 0.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Ledger:
+    """One job's account. ``wall`` is seconds from its first submission to its last record.
+
+    ``planned`` counts the items that were read from the source, ``unread`` those that a stopped run
+    never read (None: unknown). ``ended`` says why the job ended: ``done``, ``halt``, ``deadline``,
+    ``interrupted``, ``cluster lost``, ``needs NAME`` (a job that it needs failed).
+    """
+
+    job: str
+    kind: str = "map"
+    wall: float = 0.0
+    planned: int = 0
+    unread: int | None = 0
+    replayed: int = 0
+    ended: str = "done"
+    tally: Tally = field(default_factory=Tally)
+    engines: dict[int, EngineUse] = field(default_factory=dict)
+    restarts: int = 0
+    chunks: int = 0
+    chunksize: int | None = None
+    """The chunk size that was given; None when it was chosen."""
+    smallest_chunk: int = 0
+    largest_chunk: int = 0
+    typical_chunk: int = 0
+    """The median number of items that travelled together."""
+    value_error: str | None = None
+    """Why the reduce, the finish or the collecting failed, where it did."""

@@ -1,0 +1,66 @@
+"""Durations, sizes and times, between the text that people write and the numbers inside.
+
+Inside arcli seconds are floats and sizes are bytes; only the rim formats them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+
+
+def parse_duration(value: str | float) -> float:
+    """``250ms``, ``30s``, ``5m``, ``2h``, ``1h30m`` or a number of seconds, as seconds.
+
+    Raises ValueError for anything else, and for what is negative or not finite.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if _DURATION.fullmatch(text):
+            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a duration such as 250ms, 30s, 5m or 2h") from None
+    seconds = float(value)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{value!r} is not a duration: it must be finite and not negative")
+    return seconds
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds for people, three figures: ``850 ns``, ``12.3 ms``, ``4.56 s``, ``2 min 05 s``."""
+    if seconds < 0:
+        return "-" + format_seconds(-seconds)
+    if seconds == 0:
+        return "0 s"
+    if seconds < 59.95:
+        for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
+            if seconds >= size * 0.9995 or unit == "ns":
+                number = seconds / size
+                digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
+                return f"{number:.{digits}f} {unit}"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def format_bytes(size: float) -> str:
+    """Bytes for people, in powers of 1,000: ``17 B``, ``4.2 kB``, ``1.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def isoformat(timestamp: float) -> str:
+    """Seconds since the epoch as ISO 8601 UTC with microseconds, ``2026-01-31T12:00:00.000000Z``."""
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
