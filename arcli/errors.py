@@ -106,3 +106,9 @@ class LockedError(ArcliError):
     """Another run of the same spec holds the lock that ``--no-overlap`` asks for."""
 
     exit_code = ExitCode.LOCKED
+
+
+class ReaderGone(ArcliError):
+    """Whoever read stdout went away (``| head``): nothing that needs a message."""
+
+    exit_code = ExitCode.BROKEN_PIPE

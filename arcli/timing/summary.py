@@ -1,0 +1,304 @@
+"""What a ledger adds up to: counts, timing, and where the engines' time went. All pure.
+
+The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``timing`` objects of
+``--format json``. All times are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from arcli.engine.tally import STATUSES
+from arcli.timing.ledger import EngineUse, Ledger
+
+Status = Literal["ok", "failed", "cancelled", "empty"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Items of a job. ``planned`` is the sum of the five statuses once a job has ended.
+
+    ``unread`` items of a stopped job were never read from their source (None: nobody knows how
+    many); ``replayed`` ones were kept from the run that is resumed, ``retried`` ones needed more
+    than one attempt.
+    """
+
+    planned: int
+    ok: int
+    error: int
+    timeout: int
+    lost: int
+    cancelled: int
+    unread: int | None
+    replayed: int
+    retried: int
+
+    @property
+    def failed(self) -> int:
+        """Items that ran, or should have, and have no value."""
+        return self.error + self.timeout + self.lost
+
+    @property
+    def recorded(self) -> int:
+        """Items that have a record."""
+        return self.ok + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overhead:
+    """Engine-seconds: what the engines' ``present`` time was spent on.
+
+    ``present = compute + envelope + idle``: the items' own code, arcli's around it, and nothing.
+    ``returning`` is how long finished chunks were under way to the client, while engines went on.
+    """
+
+    present: float
+    compute: float
+    envelope: float
+    idle: float
+    returning: float
+
+    def share(self, part: float) -> float:
+        """A part as a share (0 … 1) of the engine-seconds, 0 where there are none."""
+        return part / self.present if self.present > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSummary:
+    """One engine's part in a job; ``idle`` is its present time without a chunk."""
+
+    engine_id: int
+    slot: int | None
+    host: str
+    pid: int | None
+    items: int
+    chunks: int
+    present: float
+    busy: float
+    compute: float
+    idle: float
+    returning: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunks:
+    """How the items travelled; ``given`` is the spec's chunk size, None where arcli chose it."""
+
+    count: int
+    smallest: int
+    typical: int
+    largest: int
+    given: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """How long a job took, and what it would have taken on one engine.
+
+    ``serial`` is the items' own seconds added up (of a resumed run: what this run computed),
+    ``speedup`` is serial ÷ wall, ``efficiency`` speed-up ÷ number of engines, ``throughput`` items
+    a second; the rest describes the seconds an item, the quantiles within 1 %.
+    """
+
+    wall: float
+    serial: float
+    speedup: float
+    efficiency: float
+    throughput: float
+    mean: float
+    stddev: float
+    min: float
+    median: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSummary:
+    """One job, added up. ``ended`` and ``value_error`` are the ledger's own words."""
+
+    name: str
+    kind: str
+    status: Status
+    ended: str
+    counts: Counts
+    timing: Timing
+    overhead: Overhead
+    engines: tuple[EngineSummary, ...]
+    width: int
+    """Engines that worked side by side: an engine and its replacement are one."""
+    chunks: Chunks
+    restarts: int
+    value_error: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing: every item ok, and the value too."""
+        return self.status in {"ok", "empty"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of this job in ``--format json``, without ``value`` and ``items``."""
+        timing = {
+            **asdict(self.timing),
+            "overhead": asdict(self.overhead),
+            "chunks": asdict(self.chunks),
+            "restarts": self.restarts,
+            "engines": [asdict(engine) for engine in self.engines],
+        }
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "status": self.status,
+            "ended": self.ended,
+            "value_error": self.value_error,
+            "counts": asdict(self.counts),
+            "timing": timing,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """One run, added up.
+
+    ``started`` is ISO 8601 UTC; ``startup`` the seconds until the cluster was ready, ``wall`` those
+    of the whole process until now, ``finish`` those of stopping and writing outputs. ``error`` is
+    the message of what ended the run early, None where it ran to its end.
+    """
+
+    run: str
+    name: str
+    started: str
+    exit_code: int
+    startup: float = 0.0
+    wall: float = 0.0
+    finish: float = 0.0
+    engines: int = 0
+    jobs: tuple[JobSummary, ...] = ()
+    error: str | None = None
+
+    @property
+    def status(self) -> Literal["ok", "failed"]:
+        """``ok`` exactly where the exit code is 0."""
+        return "ok" if self.exit_code == 0 else "failed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``run`` object of ``--format json``; the jobs stand beside it."""
+        return {
+            "run": self.run,
+            "name": self.name,
+            "status": self.status,
+            "exit_code": int(self.exit_code),
+            "error": self.error,
+            "started": self.started,
+            "startup": self.startup,
+            "wall": self.wall,
+            "finish": self.finish,
+            "engines": self.engines,
+        }
+
+
+def summarize_job(ledger: Ledger) -> JobSummary:
+    """Add up one job's ledger, which is left as it is."""
+    counts = _counts(ledger)
+    engines = tuple(_engine(use) for _, use in sorted(ledger.engines.items()))
+    width = _width(ledger)
+    return JobSummary(
+        name=ledger.job,
+        kind=ledger.kind,
+        status=_status(ledger, counts),
+        ended=ledger.ended,
+        counts=counts,
+        timing=_timing(ledger, counts, width),
+        overhead=_overhead(engines),
+        engines=engines,
+        width=width,
+        chunks=Chunks(
+            count=ledger.chunks,
+            smallest=ledger.smallest_chunk,
+            typical=ledger.typical_chunk,
+            largest=ledger.largest_chunk,
+            given=ledger.chunksize,
+        ),
+        restarts=ledger.restarts,
+        value_error=ledger.value_error,
+    )
+
+
+def _counts(ledger: Ledger) -> Counts:
+    by_status = {status: ledger.tally.counts.get(status, 0) for status in STATUSES}
+    return Counts(
+        planned=ledger.planned,
+        unread=ledger.unread,
+        replayed=ledger.replayed,
+        retried=ledger.tally.retried,
+        **by_status,
+    )
+
+
+def _status(ledger: Ledger, counts: Counts) -> Status:
+    if counts.failed or ledger.value_error is not None:
+        return "failed"
+    if ledger.ended != "done" or counts.cancelled or counts.unread != 0:
+        return "cancelled"
+    return "ok" if counts.planned else "empty"
+
+
+def _width(ledger: Ledger) -> int:
+    """A replacement inherits the slot of the engine that died, so slots are counted, not ids."""
+    return len(
+        {
+            ("id", use.engine_id) if use.slot is None else ("slot", use.slot)
+            for use in ledger.engines.values()
+        }
+    )
+
+
+def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
+    tally, wall = ledger.tally, ledger.wall
+    # Replayed items are in the tally, but their seconds were spent in an earlier run.
+    computed = sum(use.compute for use in ledger.engines.values())
+    serial = computed if ledger.replayed else tally.seconds
+    speedup = serial / wall if wall > 0 else 0.0
+    done = counts.recorded - counts.cancelled - counts.replayed
+    return Timing(
+        wall=wall,
+        serial=serial,
+        speedup=speedup,
+        efficiency=speedup / width if width else 0.0,
+        throughput=max(0, done) / wall if wall > 0 else 0.0,
+        mean=tally.mean,
+        stddev=tally.deviation,
+        min=tally.shortest if tally.ran else 0.0,
+        median=tally.quantile(0.5),
+        p95=tally.quantile(0.95),
+        p99=tally.quantile(0.99),
+        max=tally.longest,
+    )
+
+
+def _engine(use: EngineUse) -> EngineSummary:
+    return EngineSummary(
+        engine_id=use.engine_id,
+        slot=use.slot,
+        host=use.host,
+        pid=use.pid,
+        items=use.items,
+        chunks=use.chunks,
+        present=use.present,
+        busy=use.busy,
+        compute=use.compute,
+        idle=max(0.0, use.present - use.busy),
+        returning=use.returning,
+    )
+
+
+def _overhead(engines: tuple[EngineSummary, ...]) -> Overhead:
+    return Overhead(
+        present=sum(engine.present for engine in engines),
+        compute=sum(engine.compute for engine in engines),
+        envelope=sum(max(0.0, engine.busy - engine.compute) for engine in engines),
+        idle=sum(engine.idle for engine in engines),
+        returning=sum(engine.returning for engine in engines),
+    )
