@@ -46,7 +46,7 @@ class Tally:
             self.shortest = seconds
         if seconds > self.longest:
             self.longest = seconds
-        bucket = math.ceil(math.log(seconds if seconds > _TINY else _TINY) / _LOG)
+        bucket = math.ceil(math.log(max(_TINY, seconds)) / _LOG)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
     def merge(self, other: Tally) -> None:
@@ -107,10 +107,11 @@ class Tally:
 
     @classmethod
     def from_list(cls, plain: list[Any]) -> Tally:
-        """The inverse of ``to_list``."""
+        """The inverse of ``to_list``, also after a journey through JSON, whose keys are text."""
         tally = cls()
         (
             tally.counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
             tally.retried, tally.buckets,
         ) = plain  # fmt: skip
+        tally.buckets = {int(bucket): count for bucket, count in tally.buckets.items()}
         return tally

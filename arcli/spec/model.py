@@ -247,7 +247,7 @@ class Policy(Model):
     timeout: Seconds | None = None
     deadline: Seconds | None = None
     halt: Literal["never", "soon", "now"] = "never"
-    max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=0)
+    max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
     capture: Literal["fd", "sys", "none"] = "fd"
     label: str | None = None
     allow_empty: bool = True

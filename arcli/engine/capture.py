@@ -1,0 +1,214 @@
+"""What an item prints, caught at the file descriptors, so that C code and child processes count.
+
+Output goes to unlinked temporary files, never to a pipe: C code that prints while it holds the
+interpreter lock would fill a pipe that nobody can empty. A thread cuts a file that grows past the
+cap, so that gigabytes of output cost neither memory nor disk.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import threading
+from typing import Any
+
+CAP = 1 << 20
+"""Bytes of each stream that an item's record keeps."""
+PATROL = 0.1
+"""Seconds between two looks at the size of the files."""
+
+
+class NoCapture:
+    """Leaves the streams alone."""
+
+    def __enter__(self) -> NoCapture:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def take(self) -> tuple[str, str, bool]:
+        """What was printed since the last call: stdout, stderr, and whether either was capped."""
+        return "", "", False
+
+
+class SysCapture(NoCapture):
+    """Catches what is written to ``sys.stdout`` and ``sys.stderr``."""
+
+    def __enter__(self) -> SysCapture:
+        self._before = sys.stdout, sys.stderr
+        self._renew()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stdout, sys.stderr = self._before
+
+    def _renew(self) -> None:
+        self._ours = (_CappedText(), _CappedText())
+        sys.stdout, sys.stderr = self._ours
+
+    def take(self) -> tuple[str, str, bool]:
+        """See NoCapture."""
+        out, err = self._ours
+        if not out.written and not err.written and sys.stdout is out and sys.stderr is err:
+            return "", "", False
+        self._renew()
+        return out.text(), err.text(), out.written > CAP or err.written > CAP
+
+
+class _CappedText(io.TextIOBase):
+    """A text stream that keeps the first CAP characters."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.written < CAP:
+            self._parts.append(text[: CAP - self.written])
+        self.written += len(text)
+        return len(text)
+
+    def close(self) -> None:
+        """A task may close its stdout; the next one still needs it."""
+
+    def text(self) -> str:
+        return "".join(self._parts).encode("utf-8", "backslashreplace").decode()
+
+
+class FdCapture(NoCapture):
+    """Catches what is written to the file descriptors 1 and 2, by whomever."""
+
+    def __init__(self) -> None:
+        self._files = [_CaptureFile(1), _CaptureFile(2)]
+        self._active = threading.Event()
+        self._patrol: threading.Thread | None = None
+
+    def __enter__(self) -> FdCapture:
+        self._before = sys.stdout, sys.stderr
+        for file in self._files:
+            file.attach()
+        sys.stdout, sys.stderr = (file.stream() for file in self._files)
+        if self._patrol is None:
+            self._patrol = threading.Thread(target=self._keep_small, daemon=True, name="capture")
+            self._patrol.start()
+        self._active.set()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._active.clear()
+        sys.stdout, sys.stderr = self._before
+        for file in self._files:
+            file.detach()
+
+    def take(self) -> tuple[str, str, bool]:
+        """See NoCapture."""
+        out, err = self._files
+        if not out.flush(sys.stdout) and not err.flush(sys.stderr):
+            return "", "", False
+        texts = out.drain(), err.drain()
+        return texts[0], texts[1], out.was_cut() | err.was_cut()
+
+    def _keep_small(self) -> None:
+        idle = threading.Event()
+        while self._active.wait():
+            for file in self._files:
+                file.cut()
+            idle.wait(PATROL)
+
+
+class _CaptureFile:
+    """An unlinked file in the place of one file descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._file = _unlinked()
+        self._inode = os.fstat(self._file).st_ino
+        self._lock = threading.Lock()
+        self._cut = False
+        self._saved: int | None = None
+        self._stream: io.TextIOWrapper | None = None
+
+    def attach(self) -> None:
+        """Put the file where the descriptor was."""
+        try:
+            self._saved = os.dup(self._fd)
+        except OSError:  # closed by whoever started us
+            self._saved = None
+        os.dup2(self._file, self._fd)
+
+    def detach(self) -> None:
+        """Put the descriptor back as it was."""
+        if self._saved is None:
+            os.close(self._fd)
+        else:
+            os.dup2(self._saved, self._fd)
+            os.close(self._saved)
+
+    def stream(self) -> io.TextIOWrapper:
+        """A text stream on the descriptor; closing it leaves the descriptor open."""
+        if self._stream is None or self._stream.closed:
+            raw = io.FileIO(self._fd, "w", closefd=False)
+            self._stream = io.TextIOWrapper(
+                io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True
+            )
+        return self._stream
+
+    def flush(self, current: Any) -> int:
+        """Bring what is buffered to the file; returns the bytes that wait there.
+
+        A stream or a descriptor that a task closed or replaced is mended.
+        """
+        stream = self.stream()
+        if current is not stream:
+            setattr(sys, "stdout" if self._fd == 1 else "stderr", stream)
+        try:
+            stream.flush()
+            status = os.fstat(self._fd)
+        except OSError:
+            status = None
+        if status is None or status.st_ino != self._inode:
+            os.dup2(self._file, self._fd)
+            status = os.fstat(self._file)
+        return status.st_size
+
+    def drain(self) -> str:
+        """The text in the file, as far as the cap goes; the file is empty afterwards."""
+        with self._lock:
+            size = os.fstat(self._file).st_size
+            raw = os.pread(self._file, min(size, CAP), 0)
+            self._cut |= size > CAP
+            os.ftruncate(self._file, 0)
+        return raw.decode("utf-8", "backslashreplace")
+
+    def cut(self) -> None:
+        """Forget what is beyond the cap; the file is open for appending, so writers go on."""
+        with self._lock:
+            if os.fstat(self._file).st_size > CAP:
+                os.ftruncate(self._file, CAP)
+                self._cut = True
+
+    def was_cut(self) -> bool:
+        """Whether output was dropped since the last call."""
+        cut, self._cut = self._cut, False
+        return cut
+
+
+def _unlinked() -> int:
+    """A descriptor of a file that has no name, opened for appending."""
+    handle, path = tempfile.mkstemp(prefix="arcli-")
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
+    finally:
+        os.close(handle)
+        os.unlink(path)  # noqa: PTH108 - no pathlib on the way to an engine's first item
+
+
+def make_capture(mode: str) -> NoCapture:
+    """The capture for ``fd``, ``sys`` or ``none``."""
+    return {"fd": FdCapture, "sys": SysCapture, "none": NoCapture}[mode]()

@@ -1,0 +1,198 @@
+"""Values as JSON text and back, and whether the way back gives an equal value of the same type.
+
+What JSON lacks is tagged by an object with one key that starts with ``$``; a user's key that starts
+with ``$`` gets a second one. What has no JSON form at all raises ``Unfit``.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import json
+import math
+import sys
+from collections.abc import Mapping, Set
+from typing import Any
+
+_quote = json.encoder.encode_basestring
+_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_sorted = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
+).encode
+
+
+class Unfit(ValueError):
+    """A value that JSON cannot hold."""
+
+
+def encode(value: Any) -> tuple[str, bool]:
+    """JSON text of ``value``, and whether ``decode`` gives an equal value of the same type.
+
+    Raises Unfit where there is no JSON form.
+    """
+    kind = type(value)
+    if kind is float and value - value == 0.0:  # finite
+        return repr(value), True
+    if kind is str and value.isascii():
+        return _quote(value), True
+    if kind is int and -(10**18) < value < 10**18:
+        return str(value), True
+    if value is None:
+        return "null", True
+    tree, exact = to_tree(value)
+    return _dump(_compact, tree), exact
+
+
+def canonical(value: Any) -> tuple[str, bool]:
+    """Like ``encode``, with the keys of objects sorted: equal values give equal text."""
+    if type(value) in {int, float, str, bool, type(None)}:
+        return encode(value)
+    tree, exact = to_tree(value)
+    return _dump(_sorted, tree), exact
+
+
+def _dump(encoder: Any, tree: Any) -> str:
+    try:
+        text: str = encoder(tree)
+    except (ValueError, RecursionError) as error:  # an int of more than 4,300 digits, too deep
+        raise Unfit(str(error)) from None
+    return text
+
+
+def decode(text: str | bytes) -> Any:
+    """The value that ``encode`` wrote, as far as JSON could hold it."""
+    return from_tree(json.loads(text))
+
+
+def from_tree(tree: Any) -> Any:
+    """Undo the tags in decoded JSON."""
+    if isinstance(tree, list):
+        return [from_tree(part) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if len(tree) == 1:
+        ((key, value),) = tree.items()
+        if key == "$bytes":
+            return base64.b64decode(value)
+        if key == "$float":
+            return float(value)
+    return {
+        (key[1:] if key.startswith("$$") else key): from_tree(value) for key, value in tree.items()
+    }
+
+
+def to_tree(value: Any) -> tuple[Any, bool]:
+    """``value`` as what the json module can write, and whether it can be had back exactly."""
+    builder = _Builder()
+    try:
+        return builder.plain(value), builder.exact
+    except RecursionError:
+        raise Unfit("nested too deeply, or containing itself") from None
+
+
+class _Builder:
+    """One conversion; ``exact`` turns False with the first loss of type or value."""
+
+    def __init__(self) -> None:
+        self.exact = True
+
+    def plain(self, value: Any) -> Any:
+        kind = type(value)
+        if value is None or kind is bool or kind is int:
+            return value
+        if kind is float:
+            return self._float(value)
+        if kind is str:
+            return self._text(value)
+        if kind is list:
+            return [self.plain(part) for part in value]
+        if kind is dict:
+            return self._mapping(value)
+        if kind is bytes:
+            return {"$bytes": base64.b64encode(value).decode("ascii")}
+        self.exact = False
+        return self._inexact(value)
+
+    def _float(self, value: float) -> Any:
+        if math.isfinite(value):
+            return value
+        return {"$float": _NAMES.get(value, "NaN")}
+
+    def _text(self, value: str) -> Any:
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # a file name that is not UTF-8: JSON cannot hold surrogates
+            self.exact = False
+            raw = value.encode("utf-8", "surrogatepass" if _wild(value) else "surrogateescape")
+            return {"$bytes": base64.b64encode(raw).decode("ascii")}
+        return value
+
+    def _mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, part in value.items():
+            if type(key) is not str:
+                self.exact = False
+                key = self._key(key)
+            try:
+                key.encode()
+            except UnicodeEncodeError:
+                raise Unfit("a key is not valid Unicode") from None
+            if key.startswith("$"):
+                key = "$" + key
+            if key in plain:
+                raise Unfit(f"two keys become {key!r}")
+            plain[key] = self.plain(part)
+        return plain
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str | int | float | bool | None):
+            return str(key)
+        numpy = sys.modules.get("numpy")
+        if isinstance(key, dt.date) or (numpy and isinstance(key, numpy.generic)):
+            return str(key)
+        if isinstance(key, tuple):
+            return ",".join(self._key(part) for part in key)
+        raise Unfit(f"a key of type {type(key).__name__}")
+
+    def _inexact(self, value: Any) -> Any:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
+            if value.dtype.kind in "OVcmM" and value.dtype.kind != "O":
+                raise Unfit(f"an array of {value.dtype}")
+            return self.plain(value.tolist())
+        if isinstance(value, str):
+            return self._text(str.__str__(value))
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return self._float(float(value))
+        if isinstance(value, bytearray | memoryview):
+            return self.plain(bytes(value))
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple):
+            return [self.plain(part) for part in value]
+        if isinstance(value, Set):
+            return [self.plain(part) for part in _in_order(value)]
+        if isinstance(value, dt.date | dt.time):  # datetime is a date
+            return value.isoformat()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._mapping(
+                {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            )
+        raise Unfit(f"an object of type {type(value).__name__}")
+
+
+def _in_order(value: Set[Any]) -> list[Any]:
+    """A set's members in an order that does not depend on hash seeds, where they have one."""
+    try:
+        return sorted(value)
+    except TypeError:
+        return sorted(value, key=repr)
+
+
+def _wild(value: str) -> bool:
+    """Whether there are surrogates that no undecodable byte has left."""
+    return any("\ud800" <= char <= "\udfff" and not "\udc80" <= char <= "\udcff" for char in value)

@@ -1,0 +1,48 @@
+"""The content key of an item: a hash of everything that decides its value.
+
+The same function makes keys on engines (for records) and in the client (to find what an earlier run
+has already computed).
+"""
+
+from __future__ import annotations
+
+import pickle
+from hashlib import blake2b
+from typing import Any
+
+from .encode import Unfit, canonical
+
+DIGEST_SIZE = 12
+
+
+def salted(description: str) -> Any:
+    """A hasher that has taken in what all items of a job share (JSON text)."""
+    return blake2b(description.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE)
+
+
+def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
+    """The key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
+    hasher = salt.copy()
+    hasher.update(fingerprint(value))
+    key: str = hasher.hexdigest()
+    return f"{key}-{occurrence}" if occurrence else key
+
+
+def fingerprint(value: Any) -> bytes:
+    """Bytes that are the same for equal inputs of the same type.
+
+    An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
+    """
+    try:
+        text, exact = canonical(value)
+    except Unfit:
+        text, exact = "", False
+    raw = text.encode()
+    return raw if exact else raw + b"\0" + _pickled(value)
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, protocol=4)
+    except Exception as error:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
+        return f"{type(value)!r} {error!r}".encode("utf-8", "replace")

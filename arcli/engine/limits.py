@@ -1,0 +1,67 @@
+"""An item's time limit: an exception first, the end of the engine for code that does not listen."""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+GRACE = 2.0
+"""Seconds between the exception in an item and the end of the engine that does not heed it."""
+REARM = 0.5
+"""The watchdog is wound up again at most this often: it costs a thread each time."""
+
+
+class TimeLimit(BaseException):
+    """Raised in an item whose time is up; no ``except Exception`` of the item's catches it."""
+
+
+class Timer:
+    """Interrupts items after ``seconds``; with None it does nothing and costs nothing.
+
+    The watchdog behind it is faulthandler's, a C thread that needs no interpreter lock: it ends the
+    process when an item ignores the exception
+    (https://docs.python.org/3/library/faulthandler.html#faulthandler.dump_traceback_later).
+    """
+
+    def __init__(self, seconds: float | None, *, watchdog: bool = True) -> None:
+        self.seconds = seconds
+        self.fired = False
+        self._watchdog = watchdog
+        self._wound = 0.0
+
+    @contextmanager
+    def limit(self) -> Iterator[None]:
+        """Around one item: raises TimeLimit inside it when the time is up."""
+        if self.seconds is None:
+            yield
+            return
+        self._wind()
+        self.fired = False
+        previous = signal.signal(signal.SIGALRM, self._fire)
+        # A second alarm follows, for code that swallowed the first.
+        signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), GRACE / 4)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+
+    def _fire(self, signum: int, frame: Any) -> None:
+        self.fired = True
+        raise TimeLimit
+
+    def _wind(self) -> None:
+        now = time.monotonic()
+        if self._watchdog and self.seconds is not None and now - self._wound > REARM:
+            self._wound = now
+            faulthandler.dump_traceback_later(self.seconds + GRACE + REARM, exit=True)
+
+    def rest(self) -> None:
+        """No item runs: the watchdog must not end an idle engine."""
+        if self._wound:
+            faulthandler.cancel_dump_traceback_later()
+            self._wound = 0.0

@@ -1,0 +1,353 @@
+"""The engine's end of arcli: one function, ``handle``, that takes a request and gives a reply."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import random
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .breadcrumb import Breadcrumb
+from .capture import FdCapture, NoCapture, make_capture
+from .command import Command
+from .encode import decode, encode
+from .envelope import pack
+from .functions import (
+    caller,
+    import_into,
+    resolve,
+    with_references,
+    working_directory,
+)
+from .item import Runner, describe
+from .keys import salted
+from .limits import Timer
+from .tally import Tally
+
+PUBLISH_EVERY = 0.25
+"""Seconds after which a chunk that still runs hands out the records it has finished."""
+
+
+class _Job:
+    """A job as this engine knows it: everything that its items share."""
+
+    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], capture: NoCapture) -> None:
+        self.plan = job
+        self.capture = capture
+        self.salt = salted(job["salt"])
+        self.function: Callable[..., Any] | None = None
+        if job["kind"] != "command":
+            self.function = resolve(job["function"], namespace, job["folder"])
+
+    def runner(self, namespace: dict[str, Any], watchdog: bool) -> tuple[Runner, Timer]:
+        """A runner for one chunk, its references looked up now."""
+        plan = self.plan
+        call = command = None
+        # A command ends its own process group in time; the engine needs no watchdog for it.
+        timer = Timer(plan["timeout"], watchdog=watchdog and self.function is not None)
+        if self.function is None:
+            assert isinstance(self.capture, FdCapture)
+            command = Command(plan, self.capture)
+        else:
+            args = with_references(plan["args"], namespace)
+            kwargs = with_references(plan["kwargs"], namespace)
+            call = caller(self.function, plan["unpack"], args, kwargs)
+        runner = Runner(
+            job=plan["name"],
+            call=call,
+            command=command,
+            capture=self.capture,
+            timer=timer,
+            salt=self.salt,
+            keep_opaque=plan["keep_opaque"],
+        )
+        return runner, timer
+
+
+class Worker:
+    """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records."""
+
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        publish: Callable[[bytes], None] | None = None,
+        *,
+        watchdog: bool = True,
+    ) -> None:
+        self._namespace = namespace
+        self._publish = publish
+        self._watchdog = watchdog
+        self._jobs: dict[str, _Job] = {}
+        self._captures: dict[str, NoCapture] = {}
+        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._crumb: Breadcrumb | None = None
+        self._home = working_directory()
+
+    def handle(self, request: bytes) -> bytes:
+        """Do what a request asks: ``(operation, arguments)``, pickled. The reply is an envelope."""
+        operation, arguments = pickle.loads(request)  # noqa: S301 - it comes from the client
+        reply: bytes = getattr(self, f"do_{operation}")(**arguments)
+        return reply
+
+    def do_hello(self, slot: int, breadcrumb: str | None) -> bytes:
+        """Say who and where this engine is."""
+        random.seed()
+        if breadcrumb is not None:
+            try:
+                self._crumb = Breadcrumb(breadcrumb)
+            except OSError:  # another host: the client does without
+                self._crumb = None
+        return pack(
+            {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "python": platform.python_version(),
+                "executable": sys.executable,
+                "slot": slot,
+            }
+        )
+
+    def do_setup(
+        self,
+        path: list[str],
+        imports: list[str],
+        push: dict[str, Any],
+        run: str | None,
+        files: dict[str, bytes],
+    ) -> bytes:
+        """The spec's setup. The reply has ``failed`` where a step raised."""
+        stage = "files"
+        try:
+            for name, content in files.items():
+                _write_beside(name, content)
+            sys.path[:0] = [folder for folder in path if folder not in sys.path]
+            for statement in imports:
+                stage = f"import {statement}"
+                import_into(self._namespace, statement)
+            stage = "push"
+            self._namespace.update(with_references(push, self._namespace))
+            if run is not None:
+                stage = "run"
+                exec(compile(run, "<setup.run>", "exec"), self._namespace)  # noqa: S102 - a spec is code
+        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
+            return _failed(stage, error)
+        return pack({})
+
+    def do_define(self, job: dict[str, Any]) -> bytes:
+        """Learn a job: resolve its function once, check its reducers. May reply ``failed``."""
+        stage = f"function of job {job['name']!r}"
+        mode = "fd" if job["kind"] == "command" else job["capture"]
+        capture = self._captures.setdefault(mode, make_capture(mode))
+        try:
+            self._jobs[job["name"]] = _Job(job, self._namespace, capture)
+            for text in job["reducers"]:
+                stage = f"reducer {text!r} of job {job['name']!r}"
+                self._function(text, job["folder"])
+        except BaseException as error:  # noqa: BLE001 - importing runs the user's code
+            return _failed(stage, error)
+        return pack({})
+
+    def do_chunk(
+        self,
+        job: str,
+        chunk: int,
+        attempt: int,
+        indices: Sequence[int],
+        inputs: bytes,
+        occurrences: Sequence[int] | None,
+        opaque: dict[int, bytes],
+    ) -> bytes:
+        """Run the items of a chunk; the reply has their records.
+
+        ``inputs`` is a pickled list, ``opaque`` has pickles of single inputs by their position.
+        """
+        known = self._jobs[job]
+        began, begin = time.time(), time.perf_counter()
+        results = _Results(chunk, attempt, known.plan["retries"])
+        try:
+            items = pickle.loads(inputs)  # noqa: S301 - it comes from the client
+            for position, pickled in opaque.items():
+                items[position] = pickle.loads(pickled)  # noqa: S301
+            runner, timer = known.runner(self._namespace, self._watchdog)
+        except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
+            return _failed(f"a chunk of job {job!r}", error)
+        published = begin
+        with known.capture:
+            for position, index in enumerate(indices):
+                if self._crumb is not None:
+                    self._crumb.at(chunk, position, time.time())
+                occurrence = occurrences[position] if occurrences is not None else 0
+                results.add(
+                    position, index, runner.run(index, items[position], attempt, occurrence)
+                )
+                if self._home is not None:
+                    os.fchdir(self._home)
+                now = time.perf_counter()
+                if now - published > PUBLISH_EVERY and self._publish is not None:
+                    published = now
+                    self._publish(results.since_last(began, now - begin))
+        if self._crumb is not None:
+            self._crumb.idle()
+        timer.rest()
+        return results.envelope(0, began, time.perf_counter() - begin)
+
+    def do_fold(
+        self,
+        function: str,
+        folder: str,
+        accumulated: bytes | None,
+        values: list[tuple[int, str | None, bytes | None]],
+    ) -> bytes:
+        """Fold values, in their order, into ``accumulated`` (a pickle; None: there is none yet).
+
+        A value is an index, and either JSON text or a pickle. The reply's part is the new pickle.
+        """
+        index = -1
+        try:
+            reduce = self._function(function, folder)
+            pending = [] if accumulated is None else [pickle.loads(accumulated)]  # noqa: S301
+            for item in values:
+                index, text, pickled = item
+                value = decode(text) if text is not None else pickle.loads(pickled or b"")  # noqa: S301
+                pending = [reduce(pending[0], value) if pending else value]
+            return pack({"empty": not pending}, pickle.dumps(pending[0]) if pending else b"")
+        except BaseException as error:  # noqa: BLE001 - the user's reducer may raise anything
+            return _failed("reduce", error, index=index)
+
+    def do_finish(self, function: str | None, folder: str, accumulated: bytes, count: int) -> bytes:
+        """The value of a job: ``finish(accumulated, count)``, or what was accumulated.
+
+        The reply has its JSON ``text`` (null and a ``repr`` where it has none) and its pickle.
+        """
+        try:
+            value = pickle.loads(accumulated)  # noqa: S301
+            if function is not None:
+                value = self._function(function, folder)(value, count)
+            text, exact = encode(value)
+            return pack({"exact": exact}, text.encode(), pickle.dumps(value))
+        except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
+            return _failed("finish", error)
+
+    def do_pickle(self, text: str) -> bytes:
+        """The pickle of a value that is given as JSON, to start a fold with."""
+        return pack({}, pickle.dumps(decode(text)))
+
+    def do_assign(
+        self, name: str, form: str, values: list[tuple[Any, str | None, bytes | None]]
+    ) -> bytes:
+        """Bind a collected value to ``name``: a ``list``, a ``dict`` by key, or the one value."""
+        try:
+            pairs = [
+                (key, decode(text) if text is not None else pickle.loads(pickled or b""))  # noqa: S301
+                for key, text, pickled in values
+            ]
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            return _failed(f"push_as: {name}", error)
+        if form == "one":
+            self._namespace[name] = pairs[0][1]
+        elif form == "dict":
+            self._namespace[name] = dict(pairs)
+        else:
+            self._namespace[name] = [value for _, value in pairs]
+        return pack({})
+
+    def do_look(self, name: str) -> bytes:
+        """The value of a name (an expression) in the user's namespace, as JSON and as a pickle."""
+        try:
+            value = eval(name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
+            text, exact = encode(value)
+            return pack({"exact": exact}, text.encode(), pickle.dumps(value))
+        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
+            return _failed(f"gather: {name}", error)
+
+    def _function(self, text: str, folder: str) -> Callable[..., Any]:
+        found = self._functions.get((text, folder))
+        if found is None:
+            found = resolve(text, self._namespace, folder)
+            self._functions[text, folder] = found
+        return found
+
+
+class _Results:
+    """The records of a chunk as they come in."""
+
+    def __init__(self, chunk: int, attempt: int, retries: int) -> None:
+        self._chunk = chunk
+        self._attempt = attempt
+        self._final = attempt > retries
+        self._entries: list[tuple[int, int, str, float, str]] = []
+        self._again: list[tuple[int, str]] = []
+        self._opaque: list[tuple[int, int, bool, bytes]] = []
+        self._handed = (0, 0, 0)
+        self._done = 0
+
+    def add(self, position: int, index: int, outcome: Any) -> None:
+        """Take an item's outcome: its record, or the wish to try it again."""
+        self._done = position + 1
+        if outcome.status != "ok" and not self._final:
+            self._again.append((position, outcome.reason))
+            return
+        self._entries.append((position, index, outcome.line, outcome.seconds, outcome.status))
+        if outcome.opaque is not None:
+            self._opaque.append((position, index, outcome.saved, outcome.opaque))
+
+    def since_last(self, began: float, busy: float) -> bytes:
+        """An envelope with what has come in since the last call."""
+        envelope = self.envelope(self._handed, began, busy)
+        self._handed = (len(self._entries), len(self._again), len(self._opaque))
+        return envelope
+
+    def envelope(self, since: Any, began: float, busy: float) -> bytes:
+        """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
+        first, again, opaque = since or (0, 0, 0)
+        entries = self._entries[first:]
+        tally = Tally()
+        for entry in entries:
+            tally.add(entry[4], entry[3], self._attempt)
+        pickles = self._opaque[opaque:]
+        header = {
+            "chunk": self._chunk,
+            "attempt": self._attempt,
+            "done": self._done,
+            "positions": _runs([entry[0] for entry in entries]),
+            "again": self._again[again:],
+            "opaque": [(position, saved, len(raw)) for position, _, saved, raw in pickles],
+            "tally": tally.to_list(),
+            "began": began,
+            "busy": busy,
+        }
+        lines = "".join(entry[2] + "\n" for entry in entries)
+        return pack(header, lines.encode(), b"".join(raw for *_, raw in pickles))
+
+
+def _runs(positions: list[int]) -> list[tuple[int, int]]:
+    """Ascending positions as ``(first, count)`` of consecutive ones."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][0] + runs[-1][1] == position:
+            runs[-1][1] += 1
+        else:
+            runs.append([position, 1])
+    return [(first, count) for first, count in runs]
+
+
+def _failed(stage: str, error: BaseException, **more: Any) -> bytes:
+    details, reason = describe(error)
+    return pack({"failed": {"stage": stage, "reason": reason, "error": decode(details), **more}})
+
+
+def _write_beside(name: str, content: bytes) -> None:
+    """A file of the spec's, for engines that do not share its disk; an equal one is left alone."""
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - nothing heavier on an engine
+            if file.read() == content:
+                return
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+    with open(name, "wb") as file:  # noqa: PTH123
+        file.write(content)

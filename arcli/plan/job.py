@@ -1,0 +1,115 @@
+"""A job of the spec as what engines and sessions need of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from arcli.engine.encode import canonical
+from arcli.engine.functions import kind_of
+from arcli.engine.keys import salted
+from arcli.plan.late import to_engine
+from arcli.spec.model import Job, Setup, Spec
+
+KEY_FIELDS = (
+    "kind", "function", "args", "kwargs", "unpack", "command", "command_stdin", "cwd", "env",
+    "ok_exit", "parse",
+)  # fmt: skip
+"""What of a job, beside its input, decides an item's value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPlan:
+    """``job`` with its late values filled in, ``definition`` as it travels to engines.
+
+    ``salt`` is the JSON text that every key of the job begins with.
+    """
+
+    job: Job
+    definition: dict[str, Any]
+    salt: str
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job.name
+
+    def hasher(self) -> Any:
+        """A hasher that has taken in the salt, for ``engine.keys.item_key``."""
+        return salted(self.salt)
+
+
+def plan_job(
+    spec: Spec,
+    job: Job,
+    *,
+    resolve: Callable[[Any], Any],
+    unpack: Literal["none", "args", "kwargs", "nothing"],
+    rerun_changed: bool = False,
+    keep_opaque: bool = False,
+) -> JobPlan:
+    """What engines must know of a job. ``resolve`` fills in what is late but not an engine's.
+
+    ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
+    reducer or a later job needs the real ones.
+    """
+    folder = str(spec.folder)
+    definition: dict[str, Any] = {
+        "name": job.name,
+        "kind": job.kind,
+        "function": job.map or job.apply or "",
+        "folder": folder,
+        "args": to_engine(resolve(job.args)),
+        "kwargs": to_engine(resolve(job.kwargs)),
+        "unpack": unpack,
+        "command": job.command,
+        "command_stdin": job.command_stdin,
+        "cwd": _absolute(job.cwd, folder),
+        "env": dict(job.env),
+        "ok_exit": list(job.ok_exit),
+        "parse": job.parse,
+        "timeout": job.timeout,
+        "retries": job.retries,
+        "capture": job.capture,
+        "keep_opaque": keep_opaque,
+        "reducers": [text for text in (job.reduce, job.combine, job.finish) if text],
+    }
+    salt = _salt(spec.setup, definition, resolve, folder if rerun_changed else None)
+    return JobPlan(job=job, definition={**definition, "salt": salt}, salt=salt)
+
+
+def _absolute(cwd: str | None, folder: str) -> str | None:
+    return None if cwd is None else os.path.join(folder, cwd)  # noqa: PTH118 - may hold {placeholders}
+
+
+def _salt(
+    setup: Setup, definition: dict[str, Any], resolve: Callable[[Any], Any], folder: str | None
+) -> str:
+    described: dict[str, Any] = {
+        "job": {name: definition[name] for name in KEY_FIELDS},
+        "setup": {
+            "imports": setup.imports,
+            "push": to_engine(resolve(setup.push)),
+            "scatter": {
+                name: to_engine(resolve(part.values)) for name, part in setup.scatter.items()
+            },
+            "run": setup.run,
+        },
+    }
+    if folder is not None:
+        described["source"] = source_of(definition["function"], Path(folder))
+    return canonical(described)[0]
+
+
+def source_of(function: str, folder: Path) -> str:
+    """The text of the file that a function is in, as far as it can be found without importing."""
+    if kind_of(function) == "expression":
+        return function
+    where = function.strip().rpartition(":")[0]
+    if not where.endswith(".py"):
+        where = where.replace(".", "/") + ".py"
+    path = folder / where
+    return path.read_text("utf-8", "replace") if path.is_file() else function

@@ -1,0 +1,54 @@
+"""Values that only a running cluster knows: the client's share of them, and the engines'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from arcli.spec.model import Late, LateText
+
+
+class Resolver:
+    """Fills ``${engines.…}`` and ``${jobs.…}`` into trees of data; ``${ref.…}`` stays.
+
+    ``slots`` is the number of engine slots; ``value_of`` gives an earlier job's value by its name.
+    """
+
+    def __init__(self, slots: int, value_of: Callable[[str], Any]) -> None:
+        self._slots = slots
+        self._value_of = value_of
+
+    def __call__(self, tree: Any) -> Any:
+        """The tree with all that is known by now filled in."""
+        if isinstance(tree, Late):
+            return self._late(tree)
+        if isinstance(tree, LateText):
+            parts = tuple(self(part) for part in tree.parts)
+            if any(isinstance(part, Late) for part in parts):
+                return LateText(tuple(p if isinstance(p, Late) else str(p) for p in parts))
+            return "".join(map(str, parts))
+        if isinstance(tree, list):
+            return [self(part) for part in tree]
+        if isinstance(tree, Mapping):
+            return {key: self(part) for key, part in tree.items()}
+        return tree
+
+    def _late(self, late: Late) -> Any:
+        if late.kind == "engines":
+            return list(range(self._slots)) if late.name == "slots" else self._slots
+        if late.kind == "jobs":
+            return self._value_of(late.name.removesuffix(".value"))
+        return late
+
+
+def to_engine(tree: Any) -> Any:
+    """References in a form that needs no arcli on the other side: tuples, which YAML lacks."""
+    if isinstance(tree, Late):
+        return (tree.kind, tree.name)
+    if isinstance(tree, LateText):
+        return ("text", tuple(to_engine(part) for part in tree.parts))
+    if isinstance(tree, list):
+        return [to_engine(part) for part in tree]
+    if isinstance(tree, Mapping):
+        return {key: to_engine(part) for key, part in tree.items()}
+    return tree

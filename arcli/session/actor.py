@@ -1,0 +1,574 @@
+"""The session's own thread: every event of the cluster, every timer, and every decision.
+
+It never waits for a source or for an output, so that neither can stop a timer.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arcli.engine import breadcrumb
+from arcli.engine.envelope import unpack
+from arcli.engine.limits import GRACE
+from arcli.errors import ClusterError, SetupError
+from arcli.session.crew import Call, Crew, Member, Roll, Ticket
+from arcli.session.fleet import Down, Event, Fleet, Lost, Reply, Up, Wake
+from arcli.session.jobrun import JobRun
+from arcli.session.work import Work
+from arcli.timing.ledger import Ledger
+
+TICK = 0.1
+"""Seconds between two looks at what nobody reports: early records, items that overstay."""
+OVERSTAY = 2 * GRACE + 1.0
+"""Seconds beyond its limit after which an engine that does not end itself is ended."""
+QUIET = 10.0
+"""Seconds without an engine before arcli says in words what it is waiting for."""
+DEATH_NOTICE = 5.0
+"""Seconds between a request that fails by its engine's death and the notice of that death."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a session may do: how often engines are restarted, how long they may take to come up.
+
+    ``steps`` gives the requests that prepare the engine in a slot; ``crumbs`` the folder of
+    breadcrumb files; ``notice`` takes sentences for people.
+    """
+
+    max_restarts: int
+    start_timeout: float
+    steps: Callable[[int], list[bytes]]
+    crumbs: Path | None
+    notice: Callable[[str], None]
+
+
+@dataclass
+class State:
+    """How things stand, for a progress display."""
+
+    engines: int = 0
+    running: int = 0
+    starting: int = 0
+
+
+@dataclass
+class Stop:
+    """Why a job is to stop, and how: ``grace`` seconds for what runs, None: until it ends."""
+
+    reason: str
+    ended: str
+    grace: float | None
+    final: bool = False
+
+
+@dataclass
+class _Commands:
+    """What other threads want done, in their order."""
+
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+
+class Actor:
+    """Runs on a thread of its own from ``start`` to ``close``; all else is posted to it."""
+
+    def __init__(self, fleet: Fleet, terms: Terms, wake_main: Callable[[], None]) -> None:
+        self._fleet = fleet
+        self._terms = terms
+        self._wake_main = wake_main
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._commands = _Commands()
+        self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
+        self._closed = False
+        self._final = False
+        self._crew = Crew()
+        self._restarts = 0
+        self._last_death = "no engine ever came up"
+        self._steps: list[bytes] = []
+        self._calls: deque[Call] = deque()
+        self._rolls: list[Roll] = []
+        self._job: JobRun | None = None
+        self._end: Callable[[Ledger, BaseException | None], None] | None = None
+        self._grace: float | None = None
+        self._broken: BaseException | None = None
+        self._quiet_since: float | None = None
+        self._said_quiet = False
+        self._orphans: dict[int, float] = {}
+        self.state = State()
+
+    # -- for other threads -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; the fleet reports its engines from now on."""
+        self._thread.start()
+        self._fleet.open(self._events)
+
+    def post(self, command: Callable[[], None]) -> None:
+        """Have something done on the session's thread."""
+        self._commands.waiting.append(command)
+        self._events.put(Wake())
+
+    def wake(self) -> None:
+        """Something that the session watches has changed."""
+        self._events.put(Wake())
+
+    def close(self) -> None:
+        """End the thread. What is under way is forgotten."""
+        self._closed = True
+        self._events.put(Wake())
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # -- commands, on the session's thread ---------------------------------------------------
+
+    def call(self, call: Call) -> None:
+        """Have one engine answer a request."""
+        if self._broken is not None:
+            call.future.set_exception(self._broken)
+            return
+        self._calls.append(call)
+
+    def call_roll(self, roll: Roll) -> None:
+        """Have every engine answer a request."""
+        if self._broken is not None:
+            roll.future.set_exception(self._broken)
+            return
+        self._rolls.append(roll)
+        for member in self._crew.ready():
+            self._send(member, roll.request, roll=roll)
+        self._check_rolls()
+
+    def _check_rolls(self) -> None:
+        for roll in list(self._rolls):
+            if self._crew.slots <= set(roll.got):
+                self._rolls.remove(roll)
+                if roll.keep:
+                    self._steps.append(roll.request)
+                roll.future.set_result(dict(sorted(roll.got.items())))
+
+    def run_job(
+        self,
+        job: JobRun,
+        end: Callable[[Ledger, BaseException | None], None],
+    ) -> None:
+        """Run a job that has begun; ``end`` is called once, with its account, when it is over."""
+        self._job, self._end, self._grace = job, end, None
+        if self._broken is not None:
+            self._break(self._broken)
+
+    def stop_job(self, stop: Stop) -> None:
+        """Send nothing more of the current job, and end what runs when its grace is over."""
+        if self._job is None:
+            return
+        job = self._job
+        self._final |= stop.final
+        if job.ended == "done" or stop.final:
+            job.ended = stop.ended
+        job.conclude(job.items.stop(stop.reason))
+        job.stop_reason = stop.reason
+        if stop.grace is not None:
+            end = time.monotonic() + stop.grace
+            self._grace = end if self._grace is None else min(self._grace, end)
+
+    # -- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                self._step()
+        except BaseException as error:  # noqa: BLE001 - it must reach the main thread, whatever it is
+            self._break(error)
+        for member in self._crew:
+            for msg_id in member.tickets:
+                self._fleet.forget(msg_id)
+
+    def _step(self) -> None:
+        try:
+            event: Event | None = self._events.get(timeout=self._patience())
+        except queue.Empty:
+            event = None
+        while event is not None:
+            self._handle(event)
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                event = None
+        while self._commands.waiting:
+            self._commands.waiting.popleft()()
+        now = time.monotonic()
+        self._watch(now)
+        self._feed(now)
+        self._finish(now)
+        if self._fleet.in_process:
+            self._wake_main()
+
+    def _patience(self) -> float | None:
+        """How long to wait for events: until the next timer, or for ever where there is none."""
+        if self._job is None and not self._crew.coming and not self._rolls and not self._calls:
+            return None
+        due = self._job.items.due if self._job is not None else None
+        return TICK if due is None else min(TICK, max(0.0, due - time.monotonic()))
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Up():
+                self._came_up(event)
+            case Down():
+                self._went_down(event)
+            case Reply():
+                self._answered(event)
+            case Lost():
+                self._lose_cluster(event.reason)
+            case Wake():
+                pass
+
+    def _came_up(self, up: Up) -> None:
+        now = time.monotonic()
+        member = self._crew.admit(up, now)
+        member.steps.extend(self._terms.steps(up.slot))
+        member.steps.extend(self._steps)
+        ticket = Ticket(msg_id=self._fleet.prepare(up.engine_id), sent=now, submitted=time.time())
+        self._crew.hand(member, ticket)
+        self._quiet_since = None
+
+    def _send(
+        self,
+        member: Member,
+        request: bytes,
+        *,
+        work: Work | None = None,
+        call: Call | None = None,
+        roll: Roll | None = None,
+    ) -> None:
+        now, wall = time.monotonic(), time.time()
+        msg_id = self._fleet.send(member.up.engine_id, request)
+        self._crew.hand(
+            member,
+            Ticket(msg_id=msg_id, sent=now, submitted=wall, work=work, call=call, roll=roll),
+        )
+
+    def _answered(self, reply: Reply) -> None:
+        if reply.died:
+            member = self._crew.peek(reply.msg_id)
+            if member is not None:  # its Down says why, and is on its way
+                self._orphans.setdefault(member.up.engine_id, time.monotonic() + DEATH_NOTICE)
+            return
+        found = self._crew.settle(reply.msg_id)
+        if found is None:
+            return
+        member, ticket = found
+        if reply.error is not None:
+            raise ClusterError(
+                f"engine {member.up.engine_id} could not answer a request: {reply.error}"
+            )
+        if ticket.call is not None:
+            assert reply.envelope is not None
+            ticket.call.future.set_result(reply.envelope)
+        elif ticket.roll is not None:
+            assert reply.envelope is not None
+            ticket.roll.got[member.up.slot] = reply.envelope
+            self._check_rolls()
+        elif ticket.work is not None:
+            assert reply.envelope is not None
+            self._chunk_back(member, ticket, reply.envelope)
+        else:
+            self._prepared(member, reply.envelope)
+
+    def _chunk_back(self, member: Member, ticket: Ticket, envelope: bytes) -> None:
+        if self._job is None:
+            return
+        header, _ = unpack(envelope)
+        if "failed" in header:
+            raise SetupError(self._words(member, header["failed"]), hint=_trace(header["failed"]))
+        self._job.take_reply(member, ticket, envelope, time.monotonic())
+
+    def _prepared(self, member: Member, envelope: bytes | None) -> None:
+        """A step of an engine's preparation is answered: the next one, or it is ready."""
+        if envelope is not None:
+            failed = unpack(envelope)[0].get("failed")
+            if failed is not None:
+                raise SetupError(self._words(member, failed), hint=_trace(failed))
+        if member.steps:
+            self._send(member, member.steps.popleft())
+            return
+        member.ready = True
+        for roll in self._rolls:
+            if member.up.slot not in roll.got:
+                self._send(member, roll.request, roll=roll)
+
+    def _words(self, member: Member, failed: dict[str, Any]) -> str:
+        up = member.up
+        return f"engine {up.engine_id} on host {up.host}: {failed['stage']}: {failed['reason']}"
+
+    # -- death ------------------------------------------------------------------------------
+
+    def _went_down(self, down: Down) -> None:
+        now = time.monotonic()
+        reason = down.reason
+        member = None
+        if down.engine_id is not None:
+            self._orphans.pop(down.engine_id, None)
+            member = self._crew.peek_member(down.engine_id)
+        doomed = None
+        if member is not None:
+            doomed = member.doomed
+            self._bury(member, doomed or reason, now)
+        self._crew.coming.pop(down.slot, None)
+        self._last_death = reason
+        self._replace(down.slot, reason, deliberate=doomed is not None)
+        if self._crew.hopeless:
+            self._lose_cluster(
+                f"no engine is left after {self._restarts} restarts; the last one: {reason}"
+                if self._terms.max_restarts
+                else f"no engine is left: {reason}"
+            )
+        self._check_rolls()
+
+    def _replace(self, slot: int, reason: str, *, deliberate: bool) -> None:
+        if self._closed or self._final or self._broken is not None or self._fleet.in_process:
+            return
+        if not deliberate:
+            if self._restarts >= self._terms.max_restarts:
+                return
+            self._restarts += 1
+            if self._job is not None:
+                self._job.restarts += 1
+        self._crew.coming[slot] = time.monotonic() + self._terms.start_timeout
+        self._fleet.replace(slot)
+
+    def _bury(self, member: Member, reason: str, now: float) -> None:
+        """An engine is gone: save what it published, judge what it ran, send the rest again."""
+        self._take_early(member, now)
+        self._crew.dismiss(member.up.engine_id)
+        if self._job is not None:
+            self._job.leaves(member, now)
+        crumb = self._crumb(member)
+        chunks = member.chunks
+        for place, ticket in enumerate(chunks):
+            self._fleet.forget(ticket.msg_id)
+            assert ticket.work is not None
+            if self._job is not None and not self._job.items.late(ticket.work):
+                self._judge(ticket, crumb, place == 0, reason, now)
+        for ticket in member.tickets.values():
+            if ticket.call is not None:
+                self._call_again(ticket.call, reason)
+
+    def _judge(
+        self,
+        ticket: Ticket,
+        crumb: tuple[int, int, float] | None,
+        first: bool,
+        reason: str,
+        now: float,
+    ) -> None:
+        job, work = self._job, ticket.work
+        assert job is not None
+        assert work is not None
+        culprit = None
+        limit = job.plan.job.timeout
+        if crumb is not None and crumb[0] == work.chunk and crumb[1] >= work.done:
+            culprit = crumb[1]
+            if limit is not None and time.time() - crumb[2] >= limit:
+                said = f"took longer than {limit:g} s and did not stop when told to"
+                job.conclude(job.items.timed_out(work, culprit, said, now))
+                return
+        started = first if crumb is None else crumb[0] == work.chunk
+        job.conclude(job.items.lost(work, culprit, started, reason, now))
+
+    def _call_again(self, call: Call, reason: str) -> None:
+        call.deaths += 1
+        if call.deaths > 1:
+            call.future.set_exception(
+                ClusterError(f"an engine died each time that it was asked: {reason}")
+            )
+        else:
+            self._calls.appendleft(call)
+
+    def _crumb(self, member: Member) -> tuple[int, int, float] | None:
+        if self._terms.crumbs is None:
+            return None
+        return breadcrumb.read(self._terms.crumbs / f"{member.up.slot}")
+
+    def _lose_cluster(self, reason: str) -> None:
+        """There is no engine any more and none will come: every item gets its last word."""
+        if self._broken is not None:
+            return
+        error = ClusterError(f"the cluster is lost: {reason}", hint=self._fleet.diagnose())
+        now = time.monotonic()
+        if self._job is not None:
+            job = self._job
+            for member in self._crew:
+                self._take_early(member, now)
+                job.leaves(member, now)
+            job.ended = "cluster lost"
+            job.conclude(job.items.cancel_outstanding(reason, "lost"))
+            job.conclude(job.items.stop(reason, "lost"))
+        for member in self._crew:
+            self._crew.dismiss(member.up.engine_id)
+        self._crew.coming.clear()
+        self._fail_waiting(error)
+        self._broken = error
+        self._terms.notice(str(error))
+        self._finish(now)
+
+    def _break(self, error: BaseException) -> None:
+        """The session cannot go on; what was read gets its last word, if that can be written."""
+        self._broken = error
+        self._fail_waiting(error)
+        job, end = self._job, self._end
+        self._job = self._end = None
+        if job is not None and end is not None:
+            if isinstance(error, SetupError | ClusterError):
+                job.ended = "setup failed" if isinstance(error, SetupError) else "cluster lost"
+                job.conclude(job.items.cancel_outstanding(str(error)))
+                job.conclude(job.items.stop(str(error)))
+            end(job.ledger(time.monotonic()), error)
+        self._wake_main()
+
+    def _fail_waiting(self, error: BaseException) -> None:
+        for call in self._calls:
+            call.future.set_exception(error)
+        self._calls.clear()
+        for member in self._crew:
+            for ticket in member.tickets.values():
+                if ticket.call is not None and not ticket.call.future.done():
+                    ticket.call.future.set_exception(error)
+        for roll in self._rolls:
+            roll.future.set_exception(error)
+        self._rolls.clear()
+
+    # -- timers -----------------------------------------------------------------------------
+
+    def _watch(self, now: float) -> None:
+        """What nobody reports: deadlines, items that overstay, engines that do not come."""
+        for engine_id, due in list(self._orphans.items()):
+            if now > due:
+                self._fleet.kill(engine_id)
+                self._orphans[engine_id] = now + DEATH_NOTICE
+        for slot, due in list(self._crew.coming.items()):
+            if now > due:
+                self._went_down(
+                    Down(engine_id=None, slot=slot, reason="an engine did not come up in time")
+                )
+        if self._job is None:
+            return
+        job = self._job
+        if job.deadline is not None and now > job.deadline:
+            job.deadline = None
+            self.stop_job(Stop(reason="the job's deadline passed", ended="deadline", grace=0.0))
+        if job.ended == "done" and job.items.should_halt:
+            grace = 0.0 if job.plan.job.halt == "now" else None
+            said = f"halted after {job.items.failures} failed"
+            self.stop_job(Stop(reason=said, ended="halt", grace=grace))
+        for member in self._crew.ready():
+            if any(now - ticket.sent > 2 * TICK for ticket in member.chunks):
+                self._take_early(member, now)
+                self._check_overstay(member)
+        if self._grace is not None and now >= self._grace:
+            self._end_running(now)
+        self._say_when_quiet(now)
+
+    def _take_early(self, member: Member, now: float) -> None:
+        if self._job is None:
+            return
+        for ticket in member.chunks:
+            for envelope in self._fleet.early(ticket.msg_id):
+                self._job.take_early(member, ticket, envelope, now)
+
+    def _check_overstay(self, member: Member) -> None:
+        """The last resort for an item whose engine neither stops it nor ends itself."""
+        assert self._job is not None
+        limit = self._job.plan.job.timeout
+        crumb = self._crumb(member) if limit is not None else None
+        if crumb is not None and limit is not None and time.time() - crumb[2] > limit + OVERSTAY:
+            member.doomed = "an item did not stop when told to"
+            self._fleet.kill(member.up.engine_id)
+
+    def _end_running(self, now: float) -> None:
+        """The grace is over: engines that still run something of this job are ended."""
+        assert self._job is not None
+        job = self._job
+        for member in self._crew:
+            if member.chunks and not self._fleet.in_process:
+                self._take_early(member, now)
+                member.doomed = job.stop_reason
+                self._fleet.kill(member.up.engine_id)
+        job.conclude(job.items.cancel_outstanding(job.stop_reason))
+
+    def _say_when_quiet(self, now: float) -> None:
+        """Items wait and nothing runs: after some seconds, say what is known."""
+        assert self._job is not None
+        if self._crew.ready() or self._job.items.finished:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since, self._said_quiet = now, False
+        elif now - self._quiet_since > QUIET and not self._said_quiet:
+            self._said_quiet = True
+            waiting = self._job.items.waiting
+            self._terms.notice(
+                f"{waiting} items wait: no engine has answered for {QUIET:.0f} s, "
+                f"{self._fleet.diagnose()}"
+            )
+
+    # -- work -------------------------------------------------------------------------------
+
+    def _feed(self, now: float) -> None:
+        """Give every engine what it can take."""
+        ready = self._crew.ready()
+        for call in list(self._calls):
+            member = next((m for m in ready if call.slot in {None, m.up.slot}), None)
+            if member is not None:
+                self._calls.remove(call)
+                self._send(member, call.request, call=call)
+        self.state = State(
+            engines=len(ready),
+            running=sum(len(t.work or ()) for m in ready for t in m.chunks),
+            starting=len(self._crew.members) - len(ready) + len(self._crew.coming),
+        )
+        job = self._job
+        if job is None or not ready:
+            return
+        width = len(self._crew.members) + len(self._crew.coming)
+        depth = job.items.depth(width)
+        for level in range(depth):
+            for member in ready:
+                if len(member.chunks) <= level:
+                    self._feed_one(job, member, width, now)
+        job.flush_replayed()
+
+    def _feed_one(self, job: JobRun, member: Member, width: int, now: float) -> None:
+        if any(ticket.work is not None and ticket.work.alone for ticket in member.chunks):
+            return
+        idle = not member.tickets
+        work = job.items.next(member.up.slot, idle, width, now)
+        if work is not None:
+            self._send(member, job.chunk_request(work), work=work)
+
+    def _finish(self, now: float) -> None:
+        job = self._job
+        if job is None:
+            return
+        job.flush_replayed()
+        if not job.items.finished or (self._grace is not None and self._doomed_left()):
+            return
+        if self._broken is None:
+            for member in self._crew:
+                job.leaves(member, now)
+        end = self._end
+        assert end is not None
+        self._job = self._grace = self._end = None
+        end(job.ledger(now), self._broken or job.supply.error)
+
+    def _doomed_left(self) -> bool:
+        return any(member.doomed for member in self._crew)
+
+
+def _trace(failed: dict[str, Any]) -> str | None:
+    trace: str = failed["error"]["traceback"]
+    return trace.rstrip() or None

@@ -1,0 +1,250 @@
+"""Which items go where next, and what becomes of them: a state machine without threads or clocks.
+
+The session tells it what happened (``returned``, ``lost``) and asks what to send (``next``).
+Retries, the search for an item that kills engines, and the halt policy all live here, so that they
+can be tested by simulation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from arcli.session.policy import ChunkPolicy
+from arcli.session.work import Verdict, Work, verdicts
+from arcli.spec.model import Policy
+
+PIECES = 8
+"""A chunk that was lost without a trace of which item did it falls into this many pieces."""
+MIN_KILLS = 2
+"""An engine may have died for a reason of its own; an item is to blame from the second time on."""
+JUDGED_FROM = 100
+"""A percentage of failures says little about the first few items."""
+MAX_DELAY = 300.0
+
+
+class Supply(Protocol):
+    """Where numbered items come from."""
+
+    def take(self, count: int) -> Work | None:
+        """Up to ``count`` items that are there now, or None; never blocks."""
+
+    @property
+    def left(self) -> int | None:
+        """How many items are still to come, None where nobody knows."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no item will come any more."""
+
+
+class Dispatcher:
+    """The items of one job between their source and their records."""
+
+    def __init__(
+        self, policy: Policy, chunks: ChunkPolicy, supply: Supply, chance: random.Random
+    ) -> None:
+        self._policy = policy
+        self._supply = supply
+        self._chance = chance
+        self._numbers = itertools.count(1)
+        self._again: deque[Work] = deque()
+        self._delayed: list[tuple[float, int, Work]] = []
+        self._kills: dict[int, int] = {}
+        self._stopped = False
+        self.chunks = chunks
+        self.outstanding: dict[int, Work] = {}
+        self.completed = 0
+        self.failures = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item has had its last word."""
+        waiting = self._again or self._delayed or self.outstanding
+        return not waiting and (self._stopped or self._supply.exhausted)
+
+    @property
+    def due(self) -> float | None:
+        """When the next delayed item may go (the session's clock), None where none is delayed."""
+        return self._delayed[0][0] if self._delayed else None
+
+    @property
+    def waiting(self) -> int:
+        """Items that were read and are not with an engine."""
+        return sum(map(len, self._again)) + sum(len(work) for *_, work in self._delayed)
+
+    def depth(self, engines: int) -> int:
+        """Chunks that one of ``engines`` may have outstanding now."""
+        return self.chunks.depth(self._left(), engines)
+
+    def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Work | None:
+        """The next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._again.append(heapq.heappop(self._delayed)[2])
+        work = self._waiting_for(slot, idle)
+        if work is None and not self._stopped:
+            work = self._supply.take(self.chunks.size(self._left(), engines))
+            if work is not None and not _fits(work, slot, idle):
+                self._again.append(work)
+                work = None
+        if work is not None:
+            work.chunk = next(self._numbers)
+            work.done = 0
+            self.outstanding[work.chunk] = work
+        return work
+
+    def _waiting_for(self, slot: int | None, idle: bool) -> Work | None:
+        for position, work in enumerate(self._again):
+            if _fits(work, slot, idle):
+                del self._again[position]
+                return work
+        return None
+
+    def _left(self) -> int | None:
+        left = self._supply.left
+        return None if left is None else left + self.waiting
+
+    def progressed(
+        self, work: Work, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
+    ) -> list[Verdict]:
+        """The first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
+
+        ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
+        where there is no more trying, because the job was stopped.
+        """
+        self.completed += done - work.done - len(again)
+        self.failures += failed
+        work.done = done
+        if self._stopped:
+            self.completed += len(again)
+            return [
+                verdict
+                for position, reason in again
+                for verdict in verdicts(work, [position], "cancelled", f"not tried again: {reason}")
+            ]
+        positions = [position for position, _ in again]
+        size = self.chunks.size(self._left(), 1)
+        for at in range(0, len(positions), size):
+            piece = positions[at : at + size]
+            self._delay(work.part(piece, attempt=work.attempt + 1, alone=False), now)
+        return []
+
+    def returned(self, work: Work, seconds: float, size: int) -> None:
+        """A chunk is back whole; it took ``seconds`` on its engine and ``size`` bytes."""
+        del self.outstanding[work.chunk]
+        self.chunks.learn(len(work), seconds, size)
+
+    def lost(
+        self, work: Work, culprit: int | None, started: bool, reason: str, now: float
+    ) -> list[Verdict]:
+        """A chunk's engine is gone. ``culprit`` is the position of the item that ran, if known.
+
+        ``started`` is False where the chunk only waited behind another one. Returns the verdict on
+        an item that has killed its engine too often; everything else is sent again.
+        """
+        del self.outstanding[work.chunk]
+        left = range(work.done, len(work))
+        if not started:
+            self._requeue(work, [left], alone=work.alone)
+            return []
+        if culprit is None and len(left) == 1:
+            culprit = left[0]
+        if culprit is None or culprit not in left:
+            size = max(1, -(-len(left) // PIECES))
+            pieces = [left[at : at + size] for at in range(0, len(left), size)]
+            self._requeue(work, pieces, alone=True)
+            return []
+        self._requeue(work, [left[: culprit - work.done]], alone=False)
+        self._requeue(work, [left[culprit - work.done + 1 :]], alone=False)
+        return self._blame(work, culprit, reason)
+
+    def _blame(self, work: Work, culprit: int, reason: str) -> list[Verdict]:
+        index = work.indices[culprit]
+        kills = self._kills.get(index, 0) + 1
+        self._kills[index] = kills
+        if kills < max(MIN_KILLS, self._policy.retries + 1):
+            self._requeue(work, [[culprit]], alone=True)
+            return []
+        del self._kills[index]
+        self._count_failure()
+        times = f"{kills} times" if kills > 1 else "once"
+        return verdicts(work, [culprit], "lost", f"its engine died {times}: {reason}")
+
+    def timed_out(self, work: Work, culprit: int, reason: str, now: float) -> list[Verdict]:
+        """The engine was ended because an item did not heed its time limit."""
+        del self.outstanding[work.chunk]
+        left = range(work.done, len(work))
+        self._requeue(work, [left[: culprit - work.done]], alone=False)
+        self._requeue(work, [left[culprit - work.done + 1 :]], alone=False)
+        if work.attempt <= self._policy.retries:
+            self._delay(work.part([culprit], attempt=work.attempt + 1, alone=False), now)
+            return []
+        self._count_failure()
+        return verdicts(work, [culprit], "timeout", reason)
+
+    def _count_failure(self) -> None:
+        self.completed += 1
+        self.failures += 1
+
+    def _requeue(self, work: Work, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
+        for piece in reversed(pieces):
+            if piece:
+                # What was under way goes first: order is waiting for it.
+                self._again.appendleft(work.part(piece, attempt=work.attempt, alone=alone))
+
+    def _delay(self, work: Work, now: float) -> None:
+        """Send again later: exponential backoff with jitter, so that retries do not march in step.
+
+        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        delay = min(MAX_DELAY, self._policy.retry_delay * 2 ** (work.attempt - 2))
+        delay *= self._chance.uniform(0.5, 1.0)
+        heapq.heappush(self._delayed, (now + delay, work.indices[0], work))
+
+    @property
+    def should_halt(self) -> bool:
+        """Whether as many items have failed as ``halt`` and ``max_failures`` allow for."""
+        limit = self._policy.max_failures
+        if self._policy.halt == "never" or not self.failures:
+            return False
+        if limit.percent is not None:
+            judged = self.completed >= JUDGED_FROM
+            return judged and self.failures * 100 >= limit.percent * self.completed
+        return self.failures >= max(1, limit.count or 0)
+
+    def stop(self, reason: str, status: str = "cancelled") -> list[Verdict]:
+        """Send nothing any more: the verdicts on all that was read and is not with an engine."""
+        self._stopped = True
+        return self._cancel(reason, status)
+
+    def cancel_outstanding(self, reason: str, status: str = "cancelled") -> list[Verdict]:
+        """Give up what is with engines, too: its verdicts. Late replies will find no work."""
+        ended: list[Verdict] = []
+        for work in self.outstanding.values():
+            ended += verdicts(work, range(work.done, len(work)), status, reason)
+        self.outstanding.clear()
+        return ended
+
+    def _cancel(self, reason: str, status: str = "cancelled") -> list[Verdict]:
+        works = [*self._again, *(work for *_, work in self._delayed)]
+        self._again.clear()
+        self._delayed.clear()
+        return [v for work in works for v in verdicts(work, range(len(work)), status, reason)]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._stopped
+
+    def late(self, work: Work) -> bool:
+        """Whether a reply is for work that nobody waits for any more."""
+        current: Any = self.outstanding.get(work.chunk)
+        return current is not work
+
+
+def _fits(work: Work, slot: int | None, idle: bool) -> bool:
+    return (work.pinned is None or work.pinned == slot) and (idle or not work.alone)

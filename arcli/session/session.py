@@ -1,0 +1,177 @@
+"""A session: engines that are set up, and jobs that run on them one after another.
+
+This is the main thread's side. It hands out records as they may go out, in order or as they come;
+the deciding happens on a thread of its own (``actor``).
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Self
+
+from arcli.engine.envelope import unpack
+from arcli.errors import SetupError
+from arcli.plan.job import JobPlan
+from arcli.record import RecordBatch
+from arcli.session.actor import Actor, State, Stop, Terms
+from arcli.session.crew import Call, Roll, request
+from arcli.session.fleet import Fleet
+from arcli.session.jobrun import JobRun, Storage, Supply
+from arcli.session.reorder import Piece
+from arcli.timing.ledger import Ledger
+
+HELD_BYTES = 32_000_000
+"""Records that wait in memory for a slow consumer; beyond it they wait in the journal."""
+
+Answer = tuple[dict[str, Any], list[bytes]]
+
+
+class Failed(Exception):
+    """The user's code failed in a call; ``details`` has ``stage``, ``reason`` and ``error``."""
+
+    def __init__(self, details: dict[str, Any]) -> None:
+        super().__init__(f"{details['stage']}: {details['reason']}")
+        self.details = details
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A job is over: its account, and what ended it early, if anything did."""
+
+    ledger: Ledger
+    error: BaseException | None
+
+
+class Session:
+    """Engines behind ``fleet`` on ``terms``; records go to ``storage`` before anyone sees them."""
+
+    def __init__(self, fleet: Fleet, terms: Terms, storage: Storage, run_id: str) -> None:
+        self._fleet = fleet
+        self._storage = storage
+        self._run_id = run_id
+        self._inbox: queue.SimpleQueue[Piece | _End | None] = queue.SimpleQueue()
+        self._emitted = 0
+        self._consumed = 0
+        self._actor = Actor(fleet, terms, self._wake)
+        self.ledgers: dict[str, Ledger] = {}
+        self.pickles: dict[int, tuple[int, int]] = {}
+
+    def __enter__(self) -> Self:
+        self._actor.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._actor.close()
+
+    @property
+    def state(self) -> State:
+        """How things stand now, for a progress display."""
+        return self._actor.state
+
+    def wake(self) -> None:
+        """A source has items, or has ended. Safe to call from any thread."""
+        self._actor.wake()
+
+    def stop(self, stop: Stop) -> None:
+        """Stop the current job. Safe to call from any thread and from a signal handler."""
+        self._actor.post(lambda: self._actor.stop_job(stop))
+
+    def _wake(self) -> None:
+        self._inbox.put(None)
+
+    def call(self, operation: str, *, slot: int | None = None, **arguments: Any) -> Answer:
+        """Have an engine do something: its answer. Raises Failed, ClusterError, SetupError."""
+        future: Future[bytes] = Future()
+        call = Call(request=request(operation, **arguments), future=future, slot=slot)
+        self._actor.post(lambda: self._actor.call(call))
+        answer = unpack(self._wait(future))
+        if "failed" in answer[0]:
+            raise Failed(answer[0]["failed"])
+        return answer
+
+    def call_each(
+        self, operation: str, *, keep: bool = False, **arguments: Any
+    ) -> dict[int, Answer]:
+        """Have every engine do something: their answers, by slot. Raises as ``call`` does.
+
+        With ``keep`` engines that replace others later do it, too.
+        """
+        future: Future[dict[int, bytes]] = Future()
+        roll = Roll(request=request(operation, **arguments), future=future, keep=keep)
+        self._actor.post(lambda: self._actor.call_roll(roll))
+        answers = {slot: unpack(reply) for slot, reply in self._wait(future).items()}
+        for header, _ in answers.values():
+            if "failed" in header:
+                raise Failed(header["failed"])
+        return answers
+
+    def define(self, plan: JobPlan) -> None:
+        """Teach every engine a job, before any item is spent. Raises SetupError."""
+        try:
+            self.call_each("define", keep=True, job=plan.definition)
+        except Failed as failed:
+            trace = failed.details["error"]["traceback"].rstrip()
+            raise SetupError(str(failed), hint=trace or None) from None
+
+    def _wait(self, future: Future[Any]) -> Any:
+        """Wait on the main thread, which is where an in-process fleet runs its items."""
+        future.add_done_callback(lambda _: self._wake())
+        while not future.done():
+            self._inbox.get()
+            if self._fleet.in_process:
+                self._fleet.run_pending()
+        return future.result()
+
+    def records(self, plan: JobPlan, supply: Supply, replay: list[Any]) -> Iterator[RecordBatch]:
+        """Run a job: each item's record exactly once, in the items' order if ``ordered``.
+
+        The job's ledger is in ``ledgers`` afterwards. Raises what ended the job early, after the
+        records of everything that was read: ClusterError, SetupError, InputError, OutputError.
+        """
+        job = JobRun(
+            plan=plan,
+            run_id=self._run_id,
+            storage=self._storage,
+            emit=self._emit,
+            replay=replay,
+        )
+        self._actor.post(lambda: self._begin(job, supply))
+        while True:
+            got = self._inbox.get()
+            if isinstance(got, Piece):
+                yield self._batch(plan.name, got)
+            elif isinstance(got, _End):
+                self.ledgers[plan.name] = got.ledger
+                if got.error is not None:
+                    raise got.error
+                return
+            elif self._fleet.in_process:
+                self._fleet.run_pending()
+
+    def _begin(self, job: JobRun, supply: Supply) -> None:
+        job.begin(supply, time.monotonic())
+        self._actor.run_job(job, lambda ledger, error: self._inbox.put(_End(ledger, error)))
+
+    def _emit(self, piece: Piece) -> None:
+        if piece.lines is not None:
+            if self._emitted - self._consumed > HELD_BYTES:
+                piece.lines = None
+            else:
+                self._emitted += piece.length
+        self._inbox.put(piece)
+
+    def _batch(self, job: str, piece: Piece) -> RecordBatch:
+        lines = piece.lines
+        if lines is None:
+            lines = self._storage.read(piece.offset, piece.length)
+        else:
+            self._consumed += piece.length
+        if piece.pickles:
+            self.pickles.update(piece.pickles)
+        return RecordBatch(
+            job=job, first=piece.first, count=piece.count, lines=lines, tally=piece.tally
+        )
