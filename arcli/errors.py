@@ -5,6 +5,7 @@ The error knows its exit code; only the rim (``arcli.cli``) turns it into a mess
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -112,3 +113,18 @@ class ReaderGone(ArcliError):
     """Whoever read stdout went away (``| head``): nothing that needs a message."""
 
     exit_code = ExitCode.BROKEN_PIPE
+
+
+class Interrupted(ArcliError):
+    """A signal asked arcli to end. ``number`` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+        self.exit_code = ExitCode(128 + number)
+
+
+class DeadlineError(ArcliError):
+    """The run's own deadline passed before there was a job to stop."""
+
+    exit_code = ExitCode.DEADLINE

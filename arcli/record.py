@@ -82,6 +82,8 @@ class RecordBatch:
     """Records of ``count`` consecutive items of one job, ``first`` to ``first + count - 1``.
 
     ``lines`` holds one JSON object a line, each with its newline; ``tally`` what they add up to.
+    ``offset`` is where the lines stand in the journal, ``pickles`` where the values that JSON does
+    not hold exactly are kept for this run: ``(offset, length)`` by index.
     """
 
     job: str
@@ -89,6 +91,8 @@ class RecordBatch:
     count: int
     lines: bytes
     tally: Tally
+    offset: int = 0
+    pickles: dict[int, tuple[int, int]] | None = None
 
     def __iter__(self) -> Iterator[Record]:
         for line in self.lines.splitlines():

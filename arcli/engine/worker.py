@@ -15,7 +15,7 @@ from typing import Any
 from .breadcrumb import Breadcrumb
 from .capture import FdCapture, NoCapture, make_capture
 from .command import Command
-from .encode import decode, encode
+from .encode import Unfit, decode, encode
 from .envelope import pack
 from .functions import (
     caller,
@@ -24,7 +24,7 @@ from .functions import (
     with_references,
     working_directory,
 )
-from .item import Runner, describe
+from .item import Runner, describe, safe_repr
 from .keys import salted
 from .limits import Timer
 from .tally import Tally
@@ -228,7 +228,7 @@ class Worker:
             value = pickle.loads(accumulated)  # noqa: S301
             if function is not None:
                 value = self._function(function, folder)(value, count)
-            text, exact = encode(value)
+            text, exact = _shown(value)
             return pack({"exact": exact}, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
             return _failed("finish", error)
@@ -260,7 +260,7 @@ class Worker:
         """The value of a name (an expression) in the user's namespace, as JSON and as a pickle."""
         try:
             value = eval(name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
-            text, exact = encode(value)
+            text, exact = _shown(value)
             return pack({"exact": exact}, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {name}", error)
@@ -339,6 +339,14 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
 def _failed(stage: str, error: BaseException, **more: Any) -> bytes:
     details, reason = describe(error)
     return pack({"failed": {"stage": stage, "reason": reason, "error": decode(details), **more}})
+
+
+def _shown(value: Any) -> tuple[str, bool]:
+    """A job's value as JSON; where it has none, what can be said of it."""
+    try:
+        return encode(value)
+    except Unfit:
+        return '{"$pickle":null,"repr":' + encode(safe_repr(value))[0] + "}", False
 
 
 def _write_beside(name: str, content: bytes) -> None:

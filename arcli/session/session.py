@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -54,11 +55,11 @@ class Session:
         self._storage = storage
         self._run_id = run_id
         self._inbox: queue.SimpleQueue[Piece | _End | None] = queue.SimpleQueue()
+        self._meanwhile: deque[Piece | _End] = deque()
         self._emitted = 0
         self._consumed = 0
         self._actor = Actor(fleet, terms, self._wake)
         self.ledgers: dict[str, Ledger] = {}
-        self.pickles: dict[int, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         self._actor.start()
@@ -83,11 +84,19 @@ class Session:
     def _wake(self) -> None:
         self._inbox.put(None)
 
-    def call(self, operation: str, *, slot: int | None = None, **arguments: Any) -> Answer:
+    def call(self, operation: str, **arguments: Any) -> Answer:
         """Have an engine do something: its answer. Raises Failed, ClusterError, SetupError."""
+        return self.collect(self.submit(operation, **arguments))
+
+    def submit(self, operation: str, **arguments: Any) -> Future[bytes]:
+        """Have an engine do something, and go on: ``collect`` has the answer."""
         future: Future[bytes] = Future()
-        call = Call(request=request(operation, **arguments), future=future, slot=slot)
+        call = Call(request=request(operation, **arguments), future=future)
         self._actor.post(lambda: self._actor.call(call))
+        return future
+
+    def collect(self, future: Future[bytes]) -> Answer:
+        """The answer to what was submitted. Raises Failed, ClusterError, SetupError."""
         answer = unpack(self._wait(future))
         if "failed" in answer[0]:
             raise Failed(answer[0]["failed"])
@@ -121,8 +130,10 @@ class Session:
         """Wait on the main thread, which is where an in-process fleet runs its items."""
         future.add_done_callback(lambda _: self._wake())
         while not future.done():
-            self._inbox.get()
-            if self._fleet.in_process:
+            got = self._inbox.get()
+            if got is not None:
+                self._meanwhile.append(got)  # its place is in the records that come next
+            elif self._fleet.in_process:
                 self._fleet.run_pending()
         return future.result()
 
@@ -141,7 +152,7 @@ class Session:
         )
         self._actor.post(lambda: self._begin(job, supply))
         while True:
-            got = self._inbox.get()
+            got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
             if isinstance(got, Piece):
                 yield self._batch(plan.name, got)
             elif isinstance(got, _End):
@@ -170,8 +181,12 @@ class Session:
             lines = self._storage.read(piece.offset, piece.length)
         else:
             self._consumed += piece.length
-        if piece.pickles:
-            self.pickles.update(piece.pickles)
         return RecordBatch(
-            job=job, first=piece.first, count=piece.count, lines=lines, tally=piece.tally
+            job=job,
+            first=piece.first,
+            count=piece.count,
+            lines=lines,
+            tally=piece.tally,
+            offset=piece.offset,
+            pickles=piece.pickles,
         )

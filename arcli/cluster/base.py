@@ -1,0 +1,84 @@
+"""What every cluster looks like to the rest of arcli, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterOptions:
+    """What a cluster is to be: ``engines`` many, of this interpreter, with these limits.
+
+    ``start_timeout`` is in seconds; ``threads`` caps the thread pools of numerical libraries on
+    each engine, where ``env`` does not say otherwise.
+    """
+
+    engines: int
+    min_engines: int = 1
+    threads: int = 1
+    python: str | None = None
+    spawn: bool = False
+    start_timeout: float = 60.0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineInfo:
+    """One engine. ``slot`` is its place, which its replacement inherits; ids are never reused."""
+
+    engine_id: int
+    slot: int
+    pid: int | None
+    host: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUp:
+    """An engine is registered."""
+
+    info: EngineInfo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineDown:
+    """An engine is gone, or one could not be started (then it has no id)."""
+
+    engine_id: int | None
+    slot: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDown:
+    """The controller or what supervises it is gone."""
+
+    reason: str
+
+
+ClusterEvent = EngineUp | EngineDown | ClusterDown
+OnEvent = Callable[[ClusterEvent], None]
+
+
+class Cluster(Protocol):
+    """A started cluster. Events come on a thread of the cluster's own."""
+
+    client: Any
+    """An ``ipyparallel.Client``, connected."""
+
+    def engines(self) -> list[EngineInfo]:
+        """The engines that are registered now."""
+
+    def kill(self, engine_id: int) -> None:
+        """End an engine, and what it started, at once; an EngineDown follows."""
+
+    def replace(self, slot: int) -> None:
+        """Start a new engine for a slot; an EngineUp or an EngineDown follows."""
+
+    def diagnose(self) -> str:
+        """What is known of the processes, in words."""
+
+    def stop(self) -> None:
+        """End all of it. May be called more than once; never hangs."""

@@ -1,0 +1,144 @@
+"""What becomes of the supervisor's forks: a controller, or an engine. Runs in the child only."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HEARTBEAT_MS = 100
+"""An engine's registration ends with its first heartbeat, so the period is short."""
+MISSES = 6000
+"""Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
+
+
+def become(work: Callable[[], None]) -> None:
+    """Do ``work`` and exit; never returns to the code that forked."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the log is the only place that can still be told
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()  # noqa: SLF001 - users rely on it; os._exit skips it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def detach(log: Path) -> None:
+    """Default signals, nothing to read, and a log for whatever is printed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((nothing, 0), (said, 1), (said, 2)):
+        os.dup2(source, target)
+        os.close(source) if source == nothing else None
+    os.close(said)
+
+
+def run_controller(folder: Path, tell: int) -> None:
+    """Be the controller; its connection information goes to the descriptor ``tell``."""
+    from ipyparallel.controller import app as module
+    from traitlets.config import Config
+
+    class Hurried:
+        """``IPController.init_hub`` sleeps a quarter of a second, for what is long gone.
+
+        https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/controller/app.py
+        """
+
+        sleep = staticmethod(lambda seconds: None)
+
+    module.time = Hurried
+    app = module.IPController.instance(config=Config(_controller_config(folder)))
+    app.initialize([])
+    security = Path(app.profile_dir.security_dir)
+    told = {
+        "client": json.loads((security / app.client_json_file).read_text()),
+        "engine": json.loads((security / app.engine_json_file).read_text()),
+    }
+    with os.fdopen(tell, "w") as pipe:
+        json.dump(told, pipe)
+    # Schedulers and the heart monitor are forks of this process, and must not outlive it.
+    from arcli.cluster.processes import die_with
+
+    me = os.getpid()
+    os.register_at_fork(after_in_child=lambda: die_with(me))
+    app.start()
+
+
+def _controller_config(folder: Path) -> dict[str, Any]:
+    return {
+        "ProfileDir": {"location": str(folder / "profile")},
+        "BaseParallelApplication": {"log_level": 30},
+        "IPController": {
+            "ip": "127.0.0.1",
+            "location": "127.0.0.1",
+            "db_class": "NoDB",
+            "broadcast_scheduler_depth": 0,
+        },
+        "TaskScheduler": {"scheme_name": "none"},
+        "HeartMonitor": {"period": HEARTBEAT_MS, "max_heartmonitor_misses": MISSES},
+    }
+
+
+def run_engine(folder: Path, engine_id: int, slot: int, uuid: str, info: str) -> None:
+    """Be an engine: ``info`` is the connection information, as JSON."""
+    from ipyparallel.engine.app import IPEngine
+    from traitlets.config import Config
+
+    os.environ.update(engine_environment(slot, uuid, info))
+    _reseed()
+    app = IPEngine.instance(config=Config(_engine_config(folder, engine_id)))
+    app.initialize([])
+    app.ident = uuid
+    app.start()
+
+
+def engine_environment(slot: int, uuid: str, info: str) -> dict[str, str]:
+    """What an engine finds in its environment beside the cluster's own."""
+    return {"ARCLI_SLOT": str(slot), "ARCLI_ENGINE": uuid, "IPP_CONNECTION_INFO": info}
+
+
+def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:
+    return {
+        "ProfileDir": {"location": str(folder / "profile")},
+        "BaseParallelApplication": {"log_level": 30},
+        "HistoryManager": {"enabled": False, "hist_file": ":memory:"},
+        "IPEngine": {
+            "id": engine_id,
+            "enable_nanny": False,
+            "max_heartbeat_misses": 0,
+            "timeout": 30.0,
+        },
+    }
+
+
+def engine_arguments(folder: Path, engine_id: int) -> list[str]:
+    """The same for an engine that is started with another interpreter."""
+    return [
+        f"--{section}.{name}={value}"
+        for section, values in _engine_config(folder, engine_id).items()
+        for name, value in values.items()
+    ]
+
+
+def _reseed() -> None:
+    """Forks share the state of their random generators with their parent, and so each other."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()

@@ -1,0 +1,109 @@
+"""Processes as Linux sees them: who is whose child, and ending all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Process(NamedTuple):
+    """A line of the process table."""
+
+    pid: int
+    parent: int
+    session: int
+
+
+def adopt_orphans() -> None:
+    """Make this process the one that its descendants' orphans fall to (Linux; else nothing).
+
+    https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when ``parent``, which forked it, ends (Linux; else nothing).
+
+    https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster than this call
+        os._exit(1)
+
+
+def _prctl(option: int, argument: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+
+
+def table() -> list[Process]:
+    """All processes that can be seen; empty where there is no /proc."""
+    found: list[Process] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            # The command may contain spaces and brackets: what follows is behind the last one.
+            fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            found.append(Process(int(entry.name), int(fields[1]), int(fields[3])))
+    return found
+
+
+def descendants(of: int) -> Iterator[int]:
+    """The ids of all that ``of`` has started and that still hangs on it, nearest first."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for process in table():
+        children[process.parent].append(process.pid)
+    waiting = [of]
+    while waiting:
+        for child in children.pop(waiting.pop(0), []):
+            yield child
+            waiting.append(child)
+
+
+def kill_all(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
+    """Signal these processes, those that are gone aside."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all that hangs on it; it is stopped first, so that it starts no more."""
+    kill_all([pid], signal.SIGSTOP)
+    kill_all([*descendants(pid), pid])
+
+
+def strays(of: int, session: int, mark: bytes) -> list[int]:
+    """Children of ``of`` that a dead process left: of its session, or with its mark in the env."""
+    found = []
+    for process in table():
+        if process.parent != of:
+            continue
+        if process.session == session:
+            found.append(process.pid)
+            continue
+        with suppress(OSError):
+            if mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                found.append(process.pid)
+    return found
+
+
+def ending(status: int) -> str:
+    """A wait status in words: ``killed by SIGKILL``, ``exited with status 3``."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,260 @@
+"""The process above an embedded cluster: forks it, watches it, and leaves nothing of it behind.
+
+It imports what controller and engines need once and forks them from itself, so that they start in
+milliseconds. It has no threads, loops or sockets of ZeroMQ, for only then is a fork safe. When the
+connection to arcli ends, for whatever reason, it kills every descendant.
+
+``python -m arcli.cluster.supervisor FD FOLDER``; commands and events are lines of JSON on FD.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arcli.cluster import children
+from arcli.cluster.processes import (
+    adopt_orphans,
+    descendants,
+    die_with,
+    ending,
+    kill_all,
+    kill_tree,
+    strays,
+)
+
+LEAVE = 1.0
+"""Seconds that engines have to end by themselves when the cluster is stopped."""
+WARM = (
+    "ipyparallel.controller.app",
+    "ipyparallel.engine.app",
+    "ipyparallel.datapub",
+    "IPython.core.completer",
+    "IPython.core.magics",
+    "ipykernel.zmqshell",
+    "ipykernel.ipkernel",
+    "zmq.asyncio",
+    "zmq.devices",
+    "multiprocessing.popen_fork",
+    "tempfile",
+    "faulthandler",
+)
+"""What controller and engines would otherwise import each for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    engine_id: int
+    slot: int
+    uuid: str
+
+
+class Supervisor:
+    """One embedded cluster, over the connection to its client."""
+
+    def __init__(self, connection: socket.socket, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._buffer = b""
+        self._engines: dict[int, _Engine] = {}
+        self._controller: int | None = None
+        self._info = ""
+        self._python: str | None = None
+        self._ids = 0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until the connection ends; afterwards nothing is left."""
+        adopt_orphans()
+        wake, alarm = os.pipe()
+        for end in (wake, alarm):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note)
+        self._private = (wake, alarm)
+        try:
+            for module in WARM:
+                importlib.import_module(module)
+            self._serve(wake)
+        finally:
+            self._leave_nothing()
+
+    def _note(self, number: int, frame: Any) -> None:
+        if number != signal.SIGCHLD:
+            self._stopping = True
+
+    def _serve(self, wake: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
+            self._selector = selector
+            self._reap()
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.fileobj is self._connection:
+                        self._receive()
+                    else:
+                        with suppress(BlockingIOError):
+                            os.read(wake, 4096)
+                self._reap()
+
+    def _receive(self) -> None:
+        data = self._connection.recv(65536)
+        if not data:
+            self._stopping = True
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            getattr(self, f"do_{command.pop('do')}")(**command)
+
+    def _tell(self, event: str, **details: Any) -> None:
+        with suppress(OSError):  # its end will be noticed where commands are read
+            self._connection.sendall(json.dumps({"event": event, **details}).encode() + b"\n")
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def do_start(self, engines: int, python: str | None) -> None:
+        """Fork the controller, and once it can be reached, the engines."""
+        self._python = python
+        told, tell = os.pipe()
+        self._controller = self._fork(
+            lambda: children.run_controller(self._folder, tell), "controller", keep=(tell,)
+        )
+        os.close(tell)
+        with os.fdopen(told) as pipe:
+            text = pipe.read()
+        if not text:
+            return  # it is dead, and will be reaped
+        told_info = json.loads(text)
+        self._info = json.dumps(told_info["engine"])
+        for slot in range(engines):
+            self.do_engine(slot)
+        self._tell("controller", pid=self._controller, info=told_info["client"])
+
+    def do_engine(self, slot: int) -> None:
+        """Fork an engine for a slot."""
+        engine = _Engine(self._ids, slot, str(uuid.uuid4()))
+        self._ids += 1
+        work = self._spawned(engine) if self._python else self._forked(engine)
+        pid = self._fork(work, f"engine-{engine.engine_id}")
+        self._engines[pid] = engine
+        self._tell("engine", pid=pid, engine_id=engine.engine_id, slot=slot, uuid=engine.uuid)
+
+    def _forked(self, engine: _Engine) -> Any:
+        return lambda: children.run_engine(
+            self._folder, engine.engine_id, engine.slot, engine.uuid, self._info
+        )
+
+    def _spawned(self, engine: _Engine) -> Any:
+        assert self._python is not None
+        python = self._python
+        arguments = children.engine_arguments(self._folder, engine.engine_id)
+        added = children.engine_environment(engine.slot, engine.uuid, self._info)
+
+        def execute() -> None:
+            command = [python, "-m", "ipyparallel.engine", *arguments]
+            os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
+
+        return execute
+
+    def do_kill(self, pid: int) -> None:
+        """Kill an engine and what it started."""
+        if pid in self._engines:
+            kill_tree(pid)
+
+    def do_stop(self) -> None:
+        """End the cluster."""
+        self._stopping = True
+
+    # -- processes --------------------------------------------------------------------------
+
+    def _fork(self, work: Any, name: str, keep: tuple[int, ...] = ()) -> int:
+        me = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+
+        def child() -> None:
+            os.setsid()
+            die_with(me)
+            self._connection.close()
+            for end in self._private:
+                os.close(end)
+            if hasattr(self, "_selector"):
+                self._selector.close()
+            children.detach(self._folder / f"{name}.log")
+            work()
+
+        children.become(child)
+        raise AssertionError("a fork came back")
+
+    def _reap(self) -> None:
+        """Note who has died: an engine, the controller, or an orphan of somebody's."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._controller:
+                self._controller = None
+                self._tell("controller_gone", reason=ending(status))
+            elif pid in self._engines:
+                engine = self._engines.pop(pid)
+                for stray in strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode()):
+                    if stray not in self._engines and stray != self._controller:
+                        kill_tree(stray)
+                self._tell(
+                    "engine_gone",
+                    pid=pid,
+                    engine_id=engine.engine_id,
+                    slot=engine.slot,
+                    reason=ending(status),
+                )
+
+    def _leave_nothing(self) -> None:
+        """Engines may end by themselves for a moment; then every descendant is killed."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        kill_all(self._engines, signal.SIGTERM)
+        end = time.monotonic() + LEAVE
+        while self._engines and time.monotonic() < end:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            self._engines.pop(pid, None)
+            if pid == 0:
+                time.sleep(0.005)  # waitpid has no timeout, and this process must end in time
+        while True:
+            kill_all(descendants(os.getpid()))
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Serve the connection whose descriptor is the first argument."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    Supervisor(connection, Path(sys.argv[2])).run()
+
+
+if __name__ == "__main__":
+    main()

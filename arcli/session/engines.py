@@ -1,0 +1,146 @@
+"""ipyparallel's engines as a fleet: the place that submits AsyncMapResults and iterates them.
+
+Each request goes to one engine's own view, as a map over a single part: so the client knows where
+every chunk is, and hears of a death at once. ``arcli.session.bundle`` brings the code that answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import ipyparallel
+from ipyparallel.error import EngineError
+
+from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
+from arcli.session.bundle import HANDLE, bootstrap
+from arcli.session.fleet import Down, Events, Lost, Reply, Up, Wake
+
+
+class EngineFleet:
+    """See Fleet: the engines of a started cluster."""
+
+    in_process = False
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._client = cluster.client
+        self._handle = ipyparallel.Reference(HANDLE)
+        self._views: dict[int, Any] = {}
+        self._running: dict[str, Any] = {}
+        self._events: Events | None = None
+        self._early: list[ClusterEvent] = []
+        self._lock = threading.Lock()
+        self._unsent = itertools.count()
+
+    def on_event(self, event: ClusterEvent) -> None:
+        """What the cluster reports, from whichever thread; kept until the fleet is open."""
+        with self._lock:
+            if self._events is None:
+                self._early.append(event)
+                return
+        self._events.put(_translated(event))
+
+    def open(self, events: Events) -> None:
+        """See Fleet."""
+        with self._lock:
+            self._events = events
+            known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
+            for info in self._cluster.engines():
+                if info.engine_id not in known:
+                    events.put(_translated(EngineUp(info)))
+            for event in self._early:
+                events.put(_translated(event))
+
+    def prepare(self, engine_id: int) -> str:
+        """See Fleet."""
+        return self._submit(engine_id, lambda view: view.apply_async(exec, bootstrap(), {}), False)
+
+    def send(self, engine_id: int, request: bytes) -> str:
+        """See Fleet."""
+        return self._submit(engine_id, lambda view: view.map_async(self._handle, [request]), True)
+
+    def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
+        try:
+            result = submit(self._view(engine_id))
+        except (IndexError, ipyparallel.error.NoEnginesRegistered, OSError) as error:
+            # It has left since the session last heard of it; its Down is on the way.
+            unsent = f"unsent-{next(self._unsent)}"
+            assert self._events is not None
+            self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
+            return unsent
+        msg_id: str = result.msg_ids[0]
+        self._running[msg_id] = result
+        result.add_done_callback(lambda done: self._answered(msg_id, done, answers))
+        return msg_id
+
+    def _view(self, engine_id: int) -> Any:
+        view = self._views.get(engine_id)
+        if view is None:
+            view = self._views[engine_id] = self._client[engine_id]
+        return view
+
+    def _answered(self, msg_id: str, result: Any, answers: bool) -> None:
+        """On the client's thread: turn a finished result into an event."""
+        self._running.pop(msg_id, None)
+        try:
+            envelopes = list(result) if answers else [result.get(0)]
+            reply = Reply(msg_id=msg_id, envelope=envelopes[0])
+        except EngineError as error:
+            reply = Reply(msg_id=msg_id, error=str(error), died=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
+            reply = Reply(msg_id=msg_id, error=f"{type(error).__name__}: {error}")
+        assert self._events is not None
+        self._events.put(reply)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What ipyparallel remembers of past messages, nobody asks for."""
+        self._client.history.clear()
+        for view in list(self._views.values()):
+            view.history.clear()
+
+    def early(self, msg_id: str) -> list[bytes]:
+        """See Fleet."""
+        result = self._running.get(msg_id)
+        if result is None:
+            return []
+        published: dict[str, bytes] = result.data[0]
+        found: list[bytes] = [published.pop(number) for number in sorted(published, key=int)]
+        return found
+
+    def forget(self, msg_id: str) -> None:
+        """See Fleet."""
+        self._running.pop(msg_id, None)
+
+    def kill(self, engine_id: int) -> None:
+        """See Fleet."""
+        self._cluster.kill(engine_id)
+
+    def replace(self, slot: int) -> None:
+        """See Fleet."""
+        self._cluster.replace(slot)
+
+    def diagnose(self) -> str:
+        """See Fleet."""
+        return self._cluster.diagnose()
+
+    def run_pending(self) -> None:
+        """See Fleet. Engines run what they are sent by themselves."""
+
+
+def _translated(event: ClusterEvent) -> Up | Down | Lost | Wake:
+    if isinstance(event, EngineUp):
+        info = event.info
+        return Up(
+            engine_id=info.engine_id,
+            slot=info.slot,
+            host=info.host,
+            pid=info.pid,
+            uuid=info.uuid,
+        )
+    if isinstance(event, EngineDown):
+        return Down(engine_id=event.engine_id, slot=event.slot, reason=event.reason)
+    assert isinstance(event, ClusterDown)
+    return Lost(reason=event.reason)
