@@ -179,11 +179,11 @@ class Actor:
     # -- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            while not self._closed:
+        while not self._closed:
+            try:
                 self._step()
-        except BaseException as error:  # noqa: BLE001 - it must reach the main thread, whatever it is
-            self._break(error)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must hear
+                self._break(error)
         for member in self._crew:
             for msg_id in member.tickets:
                 self._fleet.forget(msg_id)
@@ -216,6 +216,8 @@ class Actor:
         return TICK if due is None else min(TICK, max(0.0, due - time.monotonic()))
 
     def _handle(self, event: Event) -> None:
+        if self._broken is not None:
+            return
         match event:
             case Up():
                 self._came_up(event)

@@ -25,7 +25,6 @@ class EngineFleet:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._client = cluster.client
         self._handle = ipyparallel.Reference(HANDLE)
         self._views: dict[int, Any] = {}
         self._running: dict[str, Any] = {}
@@ -78,7 +77,7 @@ class EngineFleet:
     def _view(self, engine_id: int) -> Any:
         view = self._views.get(engine_id)
         if view is None:
-            view = self._views[engine_id] = self._client[engine_id]
+            view = self._views[engine_id] = self._cluster.client[engine_id]
         return view
 
     def _answered(self, msg_id: str, result: Any, answers: bool) -> None:
@@ -97,7 +96,7 @@ class EngineFleet:
 
     def _let_go(self) -> None:
         """What ipyparallel remembers of past messages, nobody asks for."""
-        self._client.history.clear()
+        self._cluster.client.history.clear()
         for view in list(self._views.values()):
             view.history.clear()
 

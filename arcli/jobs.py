@@ -1,0 +1,421 @@
+"""The jobs of a run, one after another: items in, records out, and a value at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from arcli.engine.encode import from_tree
+from arcli.errors import ArcliError, ClusterError, InputError, SetupError
+from arcli.interrupts import Interrupts
+from arcli.plan.job import JobPlan, plan_job
+from arcli.plan.late import Resolver, to_engine
+from arcli.plan.readahead import ReadAhead
+from arcli.plan.sources import Source, SourceContext, build_source
+from arcli.record import RecordBatch
+from arcli.session.fold import Folded, Folder, fold_all, words
+from arcli.session.jobrun import Storage, Supply
+from arcli.session.results import JobResults
+from arcli.session.session import Failed, Session
+from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
+from arcli.spec.model import Job, Over, Spec
+from arcli.timing.ledger import Ledger
+from arcli.timing.summary import JobSummary, summarize_job
+
+
+class Kept(Protocol):
+    """What an earlier run has already computed."""
+
+    def take(self, job: str, key: str, *, exact: bool) -> bytes | None:
+        """The record's line for this run, or None; ``exact``: only if its value is whole."""
+
+
+class Consumer(Protocol):
+    """Takes records; see ``arcli.sinks.base.Sink``."""
+
+    def record(self, batch: RecordBatch) -> None:
+        """Take a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary."""
+
+    spec: Spec
+    session: Session
+    storage: Storage
+    sinks: Consumer
+    interrupts: Interrupts
+    slots: int
+    stdin: BinaryIO | None = None
+    kept: Kept | None = None
+    limit: int | None = None
+    rerun_changed: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a run has come to so far: summaries, values and records by job, and the errors."""
+
+    jobs: list[JobSummary] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    folded: dict[str, Folded] = field(default_factory=dict)
+    results: dict[str, JobResults] = field(default_factory=dict)
+    errors: list[ArcliError] = field(default_factory=list)
+
+    def summary(self, job: str) -> JobSummary | None:
+        """A job's summary, None where it has not run."""
+        return next((summary for summary in self.jobs if summary.name == job), None)
+
+
+def run_jobs(context: Context, outcome: Outcome) -> None:
+    """Run the jobs in their order. What ends one early is in ``outcome.errors``.
+
+    A job whose needs are not met is cancelled; the others go on, unless the cluster, an output or
+    the setup is what failed.
+    """
+    for job in context.spec.jobs:
+        unmet = _unmet(job, outcome, context)
+        if unmet is not None:
+            ledger = Ledger(job=job.name, kind=job.kind, ended=unmet, unread=None)
+            outcome.jobs.append(summarize_job(ledger))
+            continue
+        try:
+            _run_job(context, job, outcome)
+        except InputError as error:
+            outcome.errors.append(error)
+
+
+def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
+    """Why a job cannot begin: ``needs NAME``, or what stops the whole run."""
+    if context.interrupts.stopping:
+        return "interrupted" if context.interrupts.number is not None else "deadline"
+    for name in [*job.needs, *_valued(job)]:
+        summary = outcome.summary(name)
+        if summary is None or not summary.ok:
+            return f"needs {name}"
+    for name in _sources(job.over):
+        summary = outcome.summary(name)
+        if summary is None or summary.ended != "done":
+            return f"needs {name}"
+    return None
+
+
+def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
+    session = context.session
+    resolve = Resolver(context.slots, lambda name: from_tree(outcome.values.get(name)))
+    source = _source(context, job, resolve, outcome)
+    plan = plan_job(
+        context.spec,
+        job,
+        resolve=resolve,
+        unpack=_unpack(job, source),
+        rerun_changed=context.rerun_changed,
+        keep_opaque=_needs_values(job, context.spec),
+    )
+    session.define(plan)
+    results = outcome.results[job.name] = JobResults(context.storage)
+    folder = _folder(context, job)
+    failure: ArcliError | None = None
+    with _supply(context, plan, source) as (supply, replay), context.interrupts.watch(session):
+        try:
+            for batch in session.records(plan, supply, replay):
+                context.sinks.record(batch)
+                results.add(batch)
+                folder.take(batch)
+        except (ClusterError, SetupError, InputError) as error:
+            failure = error
+    ledger = session.ledgers[job.name]
+    if failure is None and ledger.ended == "done":
+        _conclude(context, job, results, folder, ledger, outcome)
+    outcome.jobs.append(summarize_job(ledger))
+    if failure is not None:
+        raise failure
+
+
+class _Folding:
+    """Folds a job's batches as they come, where it has a reducer and they come in order."""
+
+    def __init__(self, folder: Folder | None, *, live: bool) -> None:
+        self.folder = folder
+        self._live = live
+        self.failed: Failed | None = None
+
+    def take(self, batch: RecordBatch) -> None:
+        """Fold a batch now, if that can be done now."""
+        if self.folder is None or not self._live or self.failed is not None:
+            return
+        try:
+            self.folder.add(batch)
+        except Failed as failed:
+            self.failed = failed
+
+    def finish(self, results: JobResults) -> Folded:
+        """The value. Raises Failed."""
+        if self.failed is not None:
+            raise self.failed
+        assert self.folder is not None
+        return self.folder.finish() if self._live else fold_all(self.folder, results.values())
+
+
+def _folder(context: Context, job: Job) -> _Folding:
+    if job.reduce is None:
+        return _Folding(None, live=False)
+    folder = Folder(context.session, job, str(context.spec.folder), context.storage)
+    return _Folding(folder, live=job.ordered or job.commutative)
+
+
+def _conclude(
+    context: Context,
+    job: Job,
+    results: JobResults,
+    folding: _Folding,
+    ledger: Ledger,
+    outcome: Outcome,
+) -> None:
+    """The job's value: reduced, gathered or collected; and handed to the engines, if asked for."""
+    try:
+        if folding.folder is not None:
+            folded = folding.finish(results)
+            outcome.folded[job.name] = folded
+            outcome.values[job.name] = folded.tree
+        elif job.gather is not None:
+            outcome.values[job.name] = _gathered(context.session, job.gather)
+        else:
+            outcome.values[job.name] = _collected(job, results)
+        if job.push_as is not None:
+            _push(context.session, job, results, outcome.folded.get(job.name))
+    except Failed as failed:
+        ledger.value_error = words(failed)
+
+
+def _collected(job: Job, results: JobResults) -> Any:
+    form = job.collect or ("list" if job.kind == "apply" else "none")
+    if form == "list":
+        return [value.record["value"] for value in results.values()]
+    if form == "dict":
+        return {str(_label(job, value.record)): value.record["value"] for value in results.values()}
+    return sum(1 for _ in results.values()) if form == "count" else None
+
+
+def _label(job: Job, record: Mapping[str, Any]) -> Any:
+    """What a collected dict has as the key: the engine's id of an apply, a map's input or index."""
+    if job.kind == "apply":
+        return record["engine_id"]
+    given = record["input"]
+    return given if isinstance(given, str | int | float) else record["index"]
+
+
+def _push(session: Session, job: Job, results: JobResults, folded: Folded | None) -> None:
+    if folded is not None:
+        form, values = "one", [(None, folded.text, folded.pickled)]
+    else:
+        form = "dict" if job.collect == "dict" else "list"
+        values = [(_label(job, v.record), v.text, v.pickled) for v in results.values()]
+    session.call_each("assign", keep=True, name=job.push_as, form=form, values=values)
+
+
+def _gathered(session: Session, name: str) -> list[Any]:
+    """A scattered sequence, put together again in the order of the slots."""
+    whole: list[Any] = []
+    for _, (text, _) in session.call_each("look", name=name).values():
+        part = from_tree_text(text)
+        whole += part if isinstance(part, list) else [part]
+    return whole
+
+
+def from_tree_text(text: bytes) -> Any:
+    """Decoded JSON, its tags as they are."""
+    import orjson
+
+    return orjson.loads(text)
+
+
+def _needs_values(job: Job, spec: Spec) -> bool:
+    """Whether something will work with the job's real values, and not only show them."""
+    if job.reduce is not None or job.push_as is not None:
+        return True
+    return any(job.name in _sources(other.over) for other in spec.jobs)
+
+
+def _sources(over: Over | None) -> Iterator[str]:
+    """The jobs that an input takes values from."""
+    if over is None:
+        return
+    if over.from_ is not None:
+        yield over.from_.job
+    for factors in (over.product, over.zip_):
+        for factor in (factors or {}).values():
+            yield from _sources(factor)
+
+
+def _valued(job: Job) -> Iterator[str]:
+    """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
+    from arcli.spec.model import Late, LateText
+
+    def find(tree: Any) -> Iterator[str]:
+        if isinstance(tree, Late) and tree.kind == "jobs":
+            yield tree.name.removesuffix(".value")
+        elif isinstance(tree, LateText):
+            yield from find(list(tree.parts))
+        elif isinstance(tree, list | tuple):
+            for part in tree:
+                yield from find(part)
+        elif isinstance(tree, Mapping):
+            yield from find(list(tree.values()))
+        elif isinstance(tree, Over):
+            yield from find([getattr(tree, name) for name in type(tree).model_fields])
+
+    yield from find([job.args, job.kwargs, job.over])
+
+
+def _unpack(job: Job, source: Source | None) -> Any:
+    if source is None:
+        return "nothing"
+    return job.unpack or source.unpack
+
+
+def _source(
+    context: Context, job: Job, resolve: Callable[[Any], Any], outcome: Outcome
+) -> Source | None:
+    if job.over is None:
+        return None
+    jobs = {name: results.inputs for name, results in outcome.results.items()}
+    return build_source(
+        job.over,
+        SourceContext(
+            folder=context.spec.folder,
+            stdin=context.stdin,
+            jobs=jobs,
+            resolve=resolve,
+            load_callable=_loader(context.spec),
+        ),
+    )
+
+
+def _loader(spec: Spec) -> Callable[[str], Any]:
+    """Finds a generator of the user's, which runs in this process: with the spec's own path."""
+
+    def load(text: str) -> Any:
+        import sys
+
+        from arcli.engine.functions import resolve
+
+        for folder in [str(spec.folder), *(str(spec.folder / part) for part in spec.setup.path)]:
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
+        return resolve(text, {}, str(spec.folder))
+
+    return load
+
+
+@contextmanager
+def _supply(
+    context: Context, plan: JobPlan, source: Source | None
+) -> Iterator[tuple[Supply, list[tuple[int, bytes]]]]:
+    """The job's items, numbered; and where those go that an earlier run has computed."""
+    replay: list[tuple[int, bytes]] = []
+    kept = context.kept
+    lookup = None
+    if kept is not None:
+        exact = plan.definition["keep_opaque"]
+
+        def lookup(key: str) -> bytes | None:
+            return kept.take(plan.name, key, exact=exact)
+
+    def replayed(index: int, line: bytes) -> None:
+        replay.append((index, line))
+
+    hasher = plan.hasher()
+    if source is None:
+        slots = _targets(plan.job, context.slots)
+        yield ApplySupply(slots, hasher=hasher, kept=lookup, replay=replayed), replay
+        return
+    length = source.length
+    if context.limit is not None and length is not None:
+        length = min(length, context.limit)
+    reader = ReadAhead(source, notify=context.session.wake, limit=context.limit)
+    supply = SourceSupply(
+        reader,
+        length=length,
+        distinct=source.distinct,
+        hasher=hasher,
+        kept=lookup,
+        replay=replayed,
+    )
+    try:
+        pinned = plan.job.view == "direct" or isinstance(plan.job.targets, list)
+        slots = _targets(plan.job, context.slots)
+        if pinned and slots is not None:
+            if length is None:
+                raise InputError(
+                    f"job {plan.name!r}: view: direct deals the items out before it starts, and "
+                    "how many there are is not known",
+                    hint="use view: load_balanced, or a source whose length is known",
+                )
+            yield PartedSupply(supply, slots, length), replay
+        else:
+            yield supply, replay
+    finally:
+        reader.close()
+
+
+def _targets(job: Job, slots: int) -> list[int] | None:
+    """The slots that must do something each; None: any engine."""
+    if job.targets == "any":
+        return None
+    if isinstance(job.targets, list):
+        missing = [slot for slot in job.targets if not 0 <= slot < slots]
+        if missing:
+            raise InputError(
+                f"job {job.name!r}: there is no engine {missing[0]}; there are {slots}, from 0 on"
+            )
+        return list(job.targets)
+    return list(range(slots))
+
+
+def setup_steps(spec: Spec, slots: int, crumbs: str | None) -> Callable[[int], list[bytes]]:
+    """The requests that prepare the engine in a slot: who it is, and the spec's setup."""
+    from arcli.session.crew import request
+
+    resolve = Resolver(slots, lambda name: None)
+    setup = spec.setup
+    path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
+    push = to_engine(resolve(setup.push))
+    parts = {
+        name: _parts(resolve(scatter.values), slots, flatten=scatter.flatten)
+        for name, scatter in setup.scatter.items()
+    }
+    files = {name: (spec.folder / name).read_bytes() for name in setup.files}
+
+    def steps(slot: int) -> list[bytes]:
+        dealt = {name: part[slot] for name, part in parts.items()}
+        crumb = None if crumbs is None else f"{crumbs}/{slot}"
+        return [
+            request("hello", slot=slot, breadcrumb=crumb),
+            request(
+                "setup",
+                path=path,
+                imports=setup.imports,
+                push={**push, **dealt},
+                run=setup.run,
+                files=files,
+            ),
+        ]
+
+    return steps
+
+
+def _parts(values: list[Any], slots: int, *, flatten: bool) -> list[Any]:
+    """A sequence dealt out in contiguous parts, the first ones one longer, as ipyparallel does."""
+    size, longer = divmod(len(values), slots)
+    parts: list[Any] = []
+    at = 0
+    for slot in range(slots):
+        end = at + size + (slot < longer)
+        part = values[at:end]
+        parts.append(part[0] if flatten and len(part) == 1 else part)
+        at = end
+    return parts

@@ -1,0 +1,74 @@
+"""What a session writes to: the run's journal, its values that JSON cannot hold, its scratch."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from arcli.engine import breadcrumb
+from arcli.store.folder import RunFolder
+from arcli.store.journal import Journal
+
+
+class RunStorage:
+    """See ``session.jobrun.Storage``: one run's folder as the session sees it."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.run_id: str = folder.id
+        self._journal = Journal(folder.path / "journal.jsonl")
+        self._spool: Any = None
+
+    def append(self, lines: bytes) -> int:
+        """Add whole lines to the journal; returns their offset. Raises OutputError."""
+        offset: int = self._journal.append(lines)
+        return offset
+
+    def read(self, offset: int, length: int) -> bytes:
+        """What stands in the journal there."""
+        found: bytes = self._journal.read(offset, length)
+        return found
+
+    def save_value(self, job: str, index: int, pickled: bytes) -> None:
+        """Keep a value that JSON cannot hold, as ``values/JOB/INDEX.pkl``."""
+        self.folder.save_value(job, index, pickled)
+
+    def spool(self, raw: bytes) -> int:
+        """Keep bytes for the time of the run; returns their offset."""
+        if self._spool is None:
+            self._spool = tempfile.TemporaryFile(dir=self.folder.path)  # noqa: SIM115 - see close
+        offset: int = self._spool.seek(0, os.SEEK_END)
+        self._spool.write(raw)
+        self._spool.flush()
+        return offset
+
+    def unspool(self, offset: int, length: int) -> bytes:
+        """Bytes that were kept."""
+        return os.pread(self._spool.fileno(), length, offset)
+
+    def crumbs(self, slots: int) -> Path:
+        """The folder of breadcrumb files, one for each slot."""
+        folder = self.folder.path / "engines"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for slot in range(slots):
+            breadcrumb.create(folder / str(slot))
+        return folder.resolve()
+
+    def note_engines(self, engines: Iterable[Any]) -> None:
+        """Put the engines into the manifest."""
+        note = getattr(self.folder, "note_engines", None)
+        if note is not None:
+            note(engines)
+
+    def sync(self) -> None:
+        """Bring the journal to the disk."""
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._journal.close()
+        if self._spool is not None:
+            self._spool.close()
