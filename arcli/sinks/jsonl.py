@@ -78,6 +78,7 @@ class JsonlFile:
         with writing(str(self._path)):
             gone = self._regular and os.fstat(self._fd).st_nlink == 0
             self._close()
+        self._made = False
         if gone:
             raise OutputError(f"cannot write {self._path}: it was deleted while the run wrote it")
 

@@ -1,0 +1,81 @@
+"""All sinks of a run as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from arcli.record import RecordBatch
+from arcli.sinks.base import Sink
+from arcli.timing.summary import RunSummary
+
+
+class Member(NamedTuple):
+    """A sink, and the one job that it is shown (None: all)."""
+
+    sink: Sink
+    job: str | None = None
+
+
+class Sinks:
+    """Hands what it gets to every sink in order; one that fails does not cost the others.
+
+    As a context it starts the sinks, and aborts those that were not finished. The error of a sink
+    is raised when all have had their turn; a sink that has failed is aborted and gets nothing more.
+    """
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self._members = list(members)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+    def start(self) -> None:
+        """Start all; where one cannot, abort those that could. Raises its OutputError."""
+        try:
+            for member in self._members:
+                member.sink.start()
+        except BaseException:
+            self.abort()
+            raise
+
+    def record(self, batch: RecordBatch) -> None:
+        """Show a batch to the sinks that are to see its job. Raises the first sink's error."""
+        self._each(lambda sink: sink.record(batch), job=batch.job)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """Finish all. Raises the first error when all had their turn."""
+        self._each(lambda sink: sink.finish(summary, values), last=True)
+
+    def abort(self) -> None:
+        """Abort all that are neither finished nor aborted. Does so once."""
+        while self._members:
+            self._members.pop().sink.abort()
+
+    def _each(
+        self, action: Callable[[Sink], None], *, job: str | None = None, last: bool = False
+    ) -> None:
+        first: Exception | None = None
+        for member in list(self._members):
+            if job is not None and member.job not in {None, job}:
+                continue
+            try:
+                action(member.sink)
+                if last:
+                    self._members.remove(member)
+            except Exception as error:  # noqa: BLE001 - raised below, when the others had theirs
+                self._members.remove(member)
+                member.sink.abort()
+                first = first or error
+        if first is not None:
+            raise first

@@ -1,0 +1,203 @@
+"""A summary as tables and sentences for people, to be read at 60 columns and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from arcli.timing.summary import EngineSummary, JobSummary, RunSummary
+from arcli.units import format_seconds
+
+NARROW = 78
+"""Below this many columns the table of jobs does without its least telling ones."""
+MANY_ENGINES = 16
+"""Above this many engines only the least and the most busy ones are shown."""
+
+
+def run_report(summary: RunSummary, *, width: int) -> RenderableType:
+    """The tables that end a run: jobs, engines, and where the time went."""
+    parts: list[RenderableType] = []
+    if summary.jobs:
+        parts = [jobs_table(summary.jobs, width=width), Text()]
+    engines = engine_totals(summary.jobs)
+    if engines:
+        parts += [engines_table(engines), Text()]
+    parts.append(_sentences(summary))
+    return Group(*parts)
+
+
+def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
+    """A row a job: items, ok, failed, wall, serial, speed-up, efficiency."""
+    roomy = width >= NARROW
+    headers = ["items", "ok", "failed", "wall", "serial", "speed-up", "efficiency"]
+    hidden = set() if roomy else {"ok", "serial"}
+    table = _table("job", *(header for header in headers if header not in hidden))
+    for job in jobs:
+        cells: dict[str, str | Text] = {
+            "items": f"{job.counts.planned:,}",
+            "ok": f"{job.counts.ok:,}",
+            "failed": Text(f"{job.counts.failed:,}", style="red" if job.counts.failed else ""),
+            "wall": format_seconds(job.timing.wall),
+            "serial": format_seconds(job.timing.serial),
+            "speed-up": f"{job.timing.speedup:.2f}",
+            "efficiency": percent(job.timing.efficiency),
+        }
+        shown = (cell for header, cell in cells.items() if header not in hidden)
+        table.add_row(Text(job.name, style="bold"), *shown)
+    return table
+
+
+def engines_table(engines: tuple[EngineSummary, ...]) -> Table:
+    """A row an engine: items, chunks, busy, idle; of very many only the extremes."""
+    shown = engines
+    if len(engines) > MANY_ENGINES:
+        by_share = sorted(engines, key=lambda engine: _busy_share(engine))
+        shown = (*by_share[:3], *by_share[-3:])
+    table = _table("engine", "items", "chunks", "busy", "", "idle", "")
+    for place, engine in enumerate(shown):
+        if place == 3 and shown is not engines:
+            table.add_row(f"… {len(engines) - 6:,} more")
+        table.add_row(
+            str(engine.engine_id),
+            f"{engine.items:,}",
+            f"{engine.chunks:,}",
+            format_seconds(engine.busy),
+            percent(_busy_share(engine)),
+            format_seconds(engine.idle),
+            percent(engine.idle / engine.present if engine.present > 0 else 0.0),
+        )
+    return table
+
+
+def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
+    """What each engine did in all jobs together, by engine id."""
+    totals: dict[int, EngineSummary] = {}
+    for engine in (engine for job in jobs for engine in job.engines):
+        known = totals.get(engine.engine_id)
+        totals[engine.engine_id] = engine if known is None else _sum(known, engine)
+    return tuple(totals[number] for number in sorted(totals))
+
+
+def percent(share: float) -> str:
+    """A share (0 … 1) as ``93 %``; what is there is never shown as nothing."""
+    if 0 < share < 0.01:
+        return "<1 %"
+    return f"{share * 100:.0f} %"
+
+
+def item_times(job: JobSummary) -> str:
+    """How long items took: mean ± standard deviation, range, and quantiles."""
+    times = job.timing
+    pairs = (("median", times.median), ("p95", times.p95))
+    quantiles = ", ".join(f"{name} {format_seconds(value)}" for name, value in pairs)
+    mean = f"{format_seconds(times.mean)} ± {format_seconds(times.stddev)}"
+    return f"{mean}; {format_seconds(times.min)} … {format_seconds(times.max)}, {quantiles}"
+
+
+def chunk_words(job: JobSummary) -> str:
+    """How the items travelled: ``auto: 1 … 4,000, typically 1,200 items``."""
+    chunks = job.chunks
+    if chunks.given is not None:
+        return f"{chunks.count:,}, given: {_plural(chunks.given, 'item')}"
+    if chunks.smallest == chunks.largest:
+        return f"{chunks.count:,}, auto: {_plural(chunks.largest, 'item')}"
+    span = f"{chunks.smallest:,} … {chunks.largest:,}"
+    return f"{chunks.count:,}, auto: {span}, typically {_plural(chunks.typical, 'item')}"
+
+
+def remarks(job: JobSummary) -> str:
+    """What else is worth knowing about a job, empty when nothing is."""
+    counts = job.counts
+    parts = [
+        f"{number:,} {what}"
+        for number, what in (
+            (counts.timeout, "timed out"),
+            (counts.lost, "lost"),
+            (counts.cancelled, "cancelled"),
+            (counts.unread or 0, "never read"),
+            (counts.retried, "retried"),
+            (counts.replayed, "kept from the run before"),
+        )
+        if number
+    ]
+    if counts.unread is None:
+        parts.append("an unknown number never read")
+    if job.restarts:
+        parts.append(f"{_plural(job.restarts, 'engine')} restarted")
+    if job.ended != "done":
+        parts.append(f"ended: {job.ended}")
+    elif job.status == "empty":
+        parts.append("no items")
+    return ", ".join(parts)
+
+
+def time_words(summary: RunSummary) -> str:
+    """Where the time of the whole run went."""
+    jobs = sum(job.timing.wall for job in summary.jobs)
+    parts = (("start-up", summary.startup), ("jobs", jobs), ("end", summary.finish))
+    words = ", ".join(f"{name} {format_seconds(value)}" for name, value in parts)
+    return f"{format_seconds(summary.wall)}: {words}"
+
+
+def overhead_words(job: JobSummary) -> str:
+    """Where the engines' time went, in shares of it."""
+    spent = job.overhead
+    parts = (("compute", spent.compute), ("envelope", spent.envelope), ("idle", spent.idle))
+    words = ", ".join(f"{name} {percent(spent.share(value))}" for name, value in parts)
+    if spent.returning <= 0 or not job.chunks.count:
+        return words
+    return f"{words}; return {format_seconds(spent.returning / job.chunks.count)} a chunk"
+
+
+def _sentences(summary: RunSummary) -> Table:
+    grid = Table.grid(Column(no_wrap=True, style="dim"), Column(overflow="fold"), padding=(0, 2))
+    grid.add_row("time", time_words(summary))
+    several = len(summary.jobs) > 1
+    for job in summary.jobs:
+        for name, words in _job_sentences(job):
+            grid.add_row(name, Text(f"{job.name}: {words}" if several else words))
+    return grid
+
+
+def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
+    if job.overhead.present > 0:
+        yield "engines", overhead_words(job)
+    if job.timing.max > 0:
+        yield "an item", item_times(job)
+    if job.chunks.count:
+        yield "chunks", chunk_words(job)
+    if words := remarks(job):
+        yield "note", words
+
+
+def _table(first: str, *others: str) -> Table:
+    columns = [Column(first, overflow="ellipsis", no_wrap=True)]
+    columns += [Column(header, justify="right", no_wrap=True) for header in others]
+    return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _busy_share(engine: EngineSummary) -> float:
+    return engine.busy / engine.present if engine.present > 0 else 0.0
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:
+    return EngineSummary(
+        engine_id=a.engine_id,
+        slot=a.slot,
+        host=a.host or b.host,
+        pid=b.pid,
+        items=a.items + b.items,
+        chunks=a.chunks + b.chunks,
+        present=a.present + b.present,
+        busy=a.busy + b.busy,
+        compute=a.compute + b.compute,
+        idle=a.idle + b.idle,
+        returning=a.returning + b.returning,
+    )
