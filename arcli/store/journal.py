@@ -1,0 +1,230 @@
+"""The journal: every record of a run, one JSON object a line, in the order of completion.
+
+What was appended survives the death of arcli at once, since the operating system has it. It
+survives a power failure after a second at the latest: that often a thread of the journal's own has
+it brought to the disk (``fdatasync``), and once more when the run ends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from arcli.errors import OutputError
+
+SYNC_SECONDS = 1.0
+"""What a power failure can cost, in seconds of a run."""
+BLOCK = 1 << 16
+_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
+
+
+class Journal:
+    """A journal that is being written. One thread appends, any thread may read.
+
+    Raises OutputError, from every method, for what the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._refused("opened", error) from None
+        self._end = self._synced = recover(path).length
+        self._closing = threading.Event()
+        self._syncer: threading.Thread | None = None
+        self._failure: OutputError | None = None
+
+    def append(self, lines: bytes) -> int:
+        """Add whole lines, each with its newline; returns the offset at which they begin.
+
+        Where that fails, nothing of them stays behind.
+        """
+        if self._failure is not None:
+            raise self._failure
+        start = self._end
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[os.pwrite(self._fd, rest, start + len(lines) - len(rest)) :]
+        except OSError as error:
+            self._cut_to(start)
+            raise self._refused("written", error) from None
+        self._end = start + len(lines)
+        if self._syncer is None:
+            self._syncer = threading.Thread(
+                target=self._keep_synced, name="arcli-journal", daemon=True
+            )
+            self._syncer.start()
+        return start
+
+    def _cut_to(self, length: int) -> None:
+        try:
+            os.ftruncate(self._fd, length)
+        except OSError:
+            return  # what is left is a torn line, which every reader recognises
+
+    def read(self, offset: int, length: int) -> bytes:
+        """What stands at ``offset``, ``length`` bytes of it."""
+        found = b""
+        while len(found) < length:
+            try:
+                part = os.pread(self._fd, length - len(found), offset + len(found))
+            except OSError as error:
+                raise self._refused("read", error) from None
+            if not part:
+                raise OutputError(
+                    f"the journal {self._path} ends too early: something else has cut it"
+                )
+            found = found + part if found else part
+        return found
+
+    def sync(self) -> None:
+        """Bring everything appended so far to the disk."""
+        if self._failure is not None:
+            raise self._failure
+        if self._synced == self._end:
+            return
+        end = self._end
+        try:
+            _fdatasync(self._fd)
+            removed = os.fstat(self._fd).st_nlink == 0
+        except OSError as error:
+            raise self._refused("brought to the disk", error) from None
+        if removed:
+            raise OutputError(
+                f"the journal {self._path} was removed during the run: its records are lost"
+            )
+        self._synced = end
+
+    def _keep_synced(self) -> None:
+        while not self._closing.wait(SYNC_SECONDS):
+            try:
+                self.sync()
+            except OutputError as error:
+                self._failure = error  # the system tells of it only once: the writer must hear it
+                return
+
+    def close(self) -> None:
+        """Bring it to the disk and let it go. May be called more than once."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._syncer is not None:
+            self._syncer.join()
+        try:
+            self.sync()
+        finally:
+            os.close(self._fd)
+
+    def _refused(self, what: str, error: OSError) -> OutputError:
+        return OutputError(
+            f"the journal {self._path} cannot be {what}: {error.strerror}",
+            hint="what is in it is whole; make room or choose another place with ARCLI_DIR, then "
+            "go on with --resume",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damage:
+    """A part of a journal that is no record: where it begins, its length in bytes, and why."""
+
+    offset: int
+    length: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A record in a journal: its place, its line with the newline, and what the line says."""
+
+    offset: int
+    line: bytes
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovery:
+    """How long a journal is now, and what was cut off its end, if anything was."""
+
+    length: int
+    cut: Damage | None
+
+
+def recover(path: Path) -> Recovery:
+    """Cut what a sudden end left behind the last whole record of a journal.
+
+    Only for journals that nobody writes. Raises OSError.
+    """
+    with path.open("r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        end = _last_newline(file, size)
+        while end > 0:
+            start = _last_newline(file, end - 1)
+            if _decoded(os.pread(file.fileno(), end - start, start)) is not None:
+                break
+            end = start
+        if end == size:
+            return Recovery(length=size, cut=None)
+        cut = Damage(offset=end, length=size - end, reason=_why_torn(file, end, size))
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return Recovery(length=end, cut=cut)
+
+
+def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
+    """The records of a journal, one after another; what is damaged goes to ``on_damage`` instead.
+
+    Changes nothing, and holds one line at a time. A journal that is being written may be read: it
+    ends where it ended at the first call. Raises OSError.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        end = _last_newline(file, size)
+        offset = 0
+        while offset < end:
+            line = file.readline()
+            data = _decoded(line)
+            if data is not None:
+                yield Entry(offset=offset, line=line, data=data)
+            else:
+                on_damage(Damage(offset=offset, length=len(line), reason="not a record"))
+            offset += len(line)
+        if end < size:
+            on_damage(Damage(offset=end, length=size - end, reason=_why_torn(file, end, size)))
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """What a line says, or None where it is no record."""
+    try:
+        data = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(data, dict) and {"job", "index", "key", "status"} <= data.keys():
+        return data
+    return None
+
+
+def _last_newline(file: BinaryIO | Any, end: int) -> int:
+    """The offset behind the last newline before ``end``; 0 where there is none.
+
+    Looks from the end, a block at a time: what a power failure leaves can be gigabytes of NULs.
+    """
+    while end > 0:
+        start = max(0, end - BLOCK)
+        at = os.pread(file.fileno(), end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
+
+
+def _why_torn(file: BinaryIO | Any, start: int, end: int) -> str:
+    tail = os.pread(file.fileno(), min(BLOCK, end - start), start)
+    return "NULs, as a power failure leaves them" if not tail.strip(b"\0") else "a torn line"
