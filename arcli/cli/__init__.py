@@ -1,1 +1,97 @@
-"""Floor 4: the command line, one file a verb; errors become messages and exit codes here, once."""
+"""Floor 4: the command line, one file a verb; errors become messages and exit codes here, once.
+
+A verb's module is imported when it is invoked, so that ``arcli --help`` answers at once. Each has a
+``command: click.Command``, which returns its exit code, or None for 0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from arcli import __version__
+from arcli.cli import rim
+
+
+class Verb(NamedTuple):
+    """Where a command lives, and what it is for."""
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "run": Verb("arcli.cli.run", "Run a spec and stream what comes back."),
+    "check": Verb("arcli.cli.check", "Check specs; run nothing."),
+    "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
+    "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its commands by name, and imports only the one that is invoked."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order in which people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb's module; None for a name that is no verb."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        command = importlib.import_module(verb.module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a mistyped verb."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            import difflib  # slower to import than everything else that --help needs
+
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(VERBS)}."
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of verbs, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line and exit; with ``standalone_mode=False`` what click does then."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        words = sys.argv[1:] if args is None else list(args)
+        call = rim.Call(format=rim.wanted_format(words))
+
+        def invoke() -> Any:
+            extra.setdefault("obj", call)
+            # "python -m arcli" is not what people typed, nor what they should.
+            return super(Verbs, self).main(
+                words, prog_name or "arcli", complete_var, False, **extra
+            )
+
+        sys.exit(rim.guard(invoke, call))
+
+
+@click.command(cls=Verbs)
+@click.version_option(__version__, prog_name="arcli")
+def main() -> None:
+    """Run batches of Python functions and commands in parallel, from a YAML spec."""

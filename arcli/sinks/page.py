@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console, RenderableType
+from arcli.errors import OutputError
+from arcli.sinks.target import STDOUT, Nowhere, StreamTarget, Target
 
-from arcli.sinks.target import Target
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 NO_TERMINAL_WIDTH = 100
 """How wide tables are in a file or a log."""
@@ -30,6 +34,8 @@ class Page:
 
     def show(self, renderable: RenderableType) -> None:
         """Write something of rich, without blanks at the ends of lines."""
+        from rich.console import Console
+
         buffer = io.StringIO()
         console = Console(
             file=buffer,
@@ -59,4 +65,61 @@ class Page:
         if self.width is None:
             return text
         room = max(8, self.width - used)
+        if len(text) <= room and text.isascii():
+            return text
+        from rich.cells import cell_len, set_cell_size
+
         return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pages:
+    """The two streams of the process; ``shared`` where both are one terminal."""
+
+    stdout: Page
+    stderr: Page
+    shared: bool = False
+
+
+def standard_pages(
+    stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]
+) -> Pages:
+    """Pages for ``sys.stdout`` and ``sys.stderr``, either of which may be closed (None).
+
+    ``NO_COLOR``, ``FORCE_COLOR``, ``TERM=dumb`` and ``COLUMNS`` mean what they do elsewhere.
+    Raises OutputError where stdout is closed: there is nowhere for results to go.
+    """
+    if stdout is None:
+        raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
+    target = Nowhere() if stderr is None else StreamTarget(stderr.buffer, "standard error")
+    return Pages(
+        stdout=_page(stdout, StreamTarget(stdout.buffer), environ),
+        stderr=_page(stderr, target, environ),
+        shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+    )
+
+
+def _page(stream: TextIO | None, target: Target, environ: Mapping[str, str]) -> Page:
+    terminal = _terminal(stream) is not None
+    plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return Page(
+        target=target,
+        width=_width(stream, environ) if terminal else None,
+        color=not plain and (terminal or bool(environ.get("FORCE_COLOR"))),
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+    )
+
+
+def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
+    columns = environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    assert stream is not None
+    return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+
+
+def _terminal(stream: TextIO | None) -> int | None:
+    """Which terminal a stream is, None where it is none."""
+    if stream is None or not stream.isatty():
+        return None
+    return os.fstat(stream.fileno()).st_rdev

@@ -1,4 +1,4 @@
-"""For cron: nothing where all went well, what failed and the tables where not."""
+"""Only the end of a run, beside results in another format; for cron only where it went wrong."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from arcli.record import RecordBatch
 from arcli.sinks.failures import Failures
 from arcli.sinks.lines import decode
 from arcli.sinks.page import Page
-from arcli.sinks.report import write_report
 from arcli.timing.summary import RunSummary
 
 
 class QuietSink:
-    """Silent until a run ends with another exit code than 0."""
+    """Silent until a run ends with another exit code than 0, or ``always`` until it ends."""
 
-    def __init__(self, report: Page) -> None:
+    def __init__(self, report: Page, *, always: bool = False) -> None:
         self._report = report
+        self._always = always
         self._failures = Failures()
 
     def start(self) -> None:
@@ -33,7 +33,9 @@ class QuietSink:
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Sink."""
-        if summary.exit_code != 0:
+        if self._always or summary.exit_code != 0:
+            from arcli.sinks.report import write_report
+
             write_report(self._report, summary, self._failures)
 
     def abort(self) -> None:

@@ -108,6 +108,22 @@ class StreamTarget:
         select.select([], [self._stream], [])
 
 
+class Nowhere:
+    """What stands in for a stream that is closed."""
+
+    def open(self) -> None:
+        """Always can."""
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+    def commit(self) -> None:
+        """Nothing to complete."""
+
+    def discard(self) -> None:
+        """Nothing to take back."""
+
+
 class FileTarget:
     """A file written beside its name and renamed at the end.
 

@@ -11,7 +11,6 @@ from arcli.sinks.escape import plain
 from arcli.sinks.failures import Failures, describe
 from arcli.sinks.lines import decode, dump
 from arcli.sinks.page import Page
-from arcli.sinks.report import write_report
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 
@@ -56,6 +55,8 @@ class TextSink:
             if value is not None:
                 head = f"{job} = "
                 self._results.write(head + self._shown(value, len(head)) + "\n")
+        from arcli.sinks.report import write_report
+
         write_report(self._report, summary, self._failures)
         self._results.target.commit()
 
