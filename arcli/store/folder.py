@@ -1,0 +1,279 @@
+"""A run's folder, ``.arcli/runs/ID/``: the manifest, the journal, values that JSON cannot hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from arcli.errors import OutputError, UsageError
+from arcli.store.lock import Lock, is_held
+from arcli.store.manifest import Manifest
+from arcli.units import isoformat
+
+RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+DONE = {0, 5}
+"""Exit codes of runs that left no item undone."""
+_ELSEWHERE = "choose another place for run folders with ARCLI_DIR"
+
+
+class Engine(Protocol):
+    """What a manifest tells of an engine; see ``arcli.cluster.base.EngineInfo``."""
+
+    @property
+    def engine_id(self) -> int:
+        """Ipyparallel's number of it."""
+
+    @property
+    def slot(self) -> int:
+        """Its place, which a replacement inherits."""
+
+    @property
+    def uuid(self) -> str:
+        """Ipyparallel's name of it."""
+
+    @property
+    def host(self) -> str:
+        """Where it runs."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process there."""
+
+
+class RunFolder:
+    """The folder of one run, past or under way. Its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.id = path.name
+        self._writing = threading.Lock()
+        self._alive: Lock | None = None
+
+    @classmethod
+    def create(cls, root: Path, about: Manifest) -> RunFolder:
+        """Make the folder of a new run below ``root`` (``.arcli``). Raises OutputError.
+
+        It counts as alive until ``finish``, ``close`` or the end of this process.
+        """
+        try:
+            folder = cls(_make(root.absolute()))
+        except OSError as error:
+            raise OutputError(
+                f"no run folder can be made in {root}: {error.strerror}", hint=_ELSEWHERE
+            ) from None
+        folder._alive = Lock.hold(folder.path / "alive", f"run {folder.id}", wait=True)
+        started = isoformat(time.time())
+        folder._rewrite(replace(about, id=folder.id, started=started))
+        return folder
+
+    @property
+    def journal(self) -> Path:
+        """Where its records are."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        return is_held(self.path / "alive")
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What is known of the run; of one that was killed at birth, or is damaged, only its id."""
+        try:
+            return Manifest.from_json((self.path / "manifest.json").read_bytes())
+        except (OSError, ValueError):
+            return Manifest(id=self.id)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ended with nothing left to do."""
+        return self.manifest.exit_code in DONE
+
+    def note_engines(self, engines: Iterable[Engine]) -> None:
+        """Put down engines that have come up; those that are known already stay as they are."""
+        with self._writing:
+            known = {entry["uuid"] for entry in self.manifest.engines}
+            now = isoformat(time.time())
+            fresh = tuple(_engine(e, now) for e in engines if e.uuid not in known)
+            if fresh:
+                self._rewrite(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
+
+    def note_engine_gone(self, engine_id: int, reason: str) -> None:
+        """Put down the end of an engine, and why; one that never came up is nothing to note."""
+        with self._writing:
+            engines = tuple(
+                _ended(entry, reason) if entry["engine_id"] == engine_id else entry
+                for entry in self.manifest.engines
+            )
+            if engines != self.manifest.engines:
+                self._rewrite(replace(self.manifest, engines=engines))
+
+    def finish(self, exit_code: int, summary: Any) -> None:
+        """Put down how the run ended, its summary (JSON-able) included. Raises OutputError."""
+        with self._writing:
+            now = isoformat(time.time())
+            self._rewrite(
+                replace(
+                    self.manifest,
+                    engines=tuple(_ended(entry, None) for entry in self.manifest.engines),
+                    ended=now,
+                    exit_code=int(exit_code),
+                    summary=summary,
+                )
+            )
+        self.close()
+
+    def close(self) -> None:
+        """The run is no longer alive. May be called more than once."""
+        if self._alive is not None:
+            self._alive.release()
+
+    def save_value(self, job: str, index: int, pickled: bytes) -> None:
+        """Keep a value that JSON cannot hold. Raises OutputError."""
+        path = self.value_path(job, index)
+        with _refusing(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_whole(path, pickled, durable=False)
+
+    def value_path(self, job: str, index: int) -> Path:
+        """Where ``save_value`` puts a value."""
+        return self.path / "values" / job / f"{index}.pkl"
+
+    def _rewrite(self, manifest: Manifest) -> None:
+        path = self.path / "manifest.json"
+        with _refusing(path):
+            _write_whole(path, manifest.to_json(), durable=True)
+        self.manifest = manifest
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turns what the disk refuses into an OutputError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise OutputError(message, hint=_ELSEWHERE) from None
+
+
+def list_runs(root: Path) -> Iterator[RunFolder]:
+    """The runs below ``root``, newest first; none where there is no such folder."""
+    try:
+        names = [entry.name for entry in os.scandir(root / "runs") if entry.is_dir()]
+    except OSError:
+        return
+    for name in sorted(filter(RUN_ID.fullmatch, names), reverse=True):
+        yield RunFolder(root / "runs" / name)
+
+
+def find_run(root: Path, run_id: str) -> RunFolder:
+    """The run with this id, or with the one id that begins like this. Raises UsageError."""
+    found = [run for run in list_runs(root) if run.id.startswith(run_id)]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} runs begin with" if found else "there is no run"
+    raise UsageError(f"{what} {run_id!r} in {root}", hint="`arcli runs` lists them")
+
+
+def latest_unfinished(root: Path, spec_file: str) -> RunFolder | None:
+    """The newest run of a spec that left something to do, and that nobody has completed since.
+
+    Runs that are still going on, and those without any record, are passed over.
+    """
+    path = spec_path(spec_file)
+    completed: set[str | None] = set()
+    for run in list_runs(root):
+        if run.finished or run.id in completed:
+            completed.add(run.manifest.resumes)
+        elif run.manifest.spec_file == path and _has_records(run) and not run.alive:
+            return run
+    return None
+
+
+def spec_path(spec_file: str) -> str:
+    """How manifests name the file of a spec, however it was given; ``-`` stays as it is."""
+    real = os.path.realpath(spec_file) if Path(spec_file).is_file() else spec_file
+    return real.encode("utf-8", "backslashreplace").decode()
+
+
+def lineage(run: RunFolder) -> list[RunFolder]:
+    """The runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
+    chain = [run]
+    while (earlier := chain[-1].manifest.resumes) is not None:
+        path = run.path.parent / earlier
+        if not RUN_ID.fullmatch(earlier) or earlier >= chain[-1].id or not path.is_dir():
+            break
+        chain.append(RunFolder(path))
+    return chain[::-1]
+
+
+def _has_records(run: RunFolder) -> bool:
+    with suppress(OSError):
+        return run.journal.stat().st_size > 0
+    return False
+
+
+def _make(root: Path) -> Path:
+    """A new folder for a run, under a name that nobody else has."""
+    fresh = not root.exists()
+    runs = root / "runs"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    runs.mkdir(mode=0o700, exist_ok=True)
+    ignored = root / ".gitignore"
+    if fresh or (root.name == ".arcli" and not ignored.exists()):
+        ignored.write_text("*\n")
+    while True:
+        path = runs / run_id(time.time())
+        with suppress(FileExistsError):  # another run was made in the same 15 µs
+            path.mkdir(mode=0o700)
+            return path
+
+
+def run_id(now: float) -> str:
+    """A run's id from its start (seconds since the epoch): UTC, then a 65536th of the second."""
+    second = int(now)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
+    return f"{stamp}-{int((now - second) * 65536):04x}"
+
+
+def _engine(engine: Engine, now: str) -> dict[str, Any]:
+    return {
+        "engine_id": engine.engine_id,
+        "slot": engine.slot,
+        "uuid": engine.uuid,
+        "host": engine.host,
+        "pid": engine.pid,
+        "started": now,
+        "ended": None,
+        "reason": None,
+    }
+
+
+def _ended(entry: Any, reason: str | None) -> dict[str, Any]:
+    if entry["ended"] is not None:
+        return dict(entry)
+    return {**entry, "ended": isoformat(time.time()), "reason": reason}
+
+
+def _write_whole(path: Path, data: bytes, *, durable: bool) -> None:
+    """A private file, there as a whole or not at all; ``durable``: also after a power cut."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor, for the file's mode
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(fd)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

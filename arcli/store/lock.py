@@ -1,0 +1,139 @@
+"""Locks that die with their holder, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import socket
+import time
+import weakref
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import orjson
+
+from arcli.errors import LockedError, OutputError
+from arcli.units import isoformat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """Who holds a lock: a process, its host, and since when (ISO 8601 UTC)."""
+
+    pid: int
+    host: str
+    since: str
+
+
+class Lock:
+    """A lock on a file of its own, held from the call of ``hold`` to ``release``.
+
+    The file stays behind: removing it would let two holders lock two files of the same name.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd: int | None = fd
+        _let_go_in_children(weakref.ref(self))
+
+    @classmethod
+    def hold(cls, path: Path, what: str, *, wait: bool = False) -> Self:
+        """Lock ``path``. Raises LockedError, which says who holds ``what``, and OutputError.
+
+        ``wait`` is for a file that is nobody else's, but may be looked at (``is_held``).
+        """
+        fd = _open(path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, orjson.dumps(asdict(_myself())), 0)
+        except BlockingIOError:
+            os.close(fd)
+            raise _locked(path, what) from None
+        except OSError as error:
+            os.close(fd)
+            raise OutputError(f"the lock {path} cannot be had: {error.strerror}") from None
+        return cls(fd)
+
+    def release(self, *, shared: bool = False) -> None:
+        """Let it go; where it is ``shared`` with a parent, only this process's copy of it."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        if not shared:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+def _let_go_in_children(lock: weakref.ref[Lock]) -> None:
+    """A forked child shares the lock until it closes its copy, and it may outlive its parent."""
+
+    def let_go() -> None:
+        held = lock()
+        if held is not None:
+            held.release(shared=True)
+
+    os.register_at_fork(after_in_child=let_go)
+
+
+def lock_for(root: Path, spec_file: str) -> Path:
+    """The lock file of a spec below ``root``, the same for every way to write the spec's path."""
+    real = os.path.realpath(spec_file)
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(real).stem)[:40]
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+    return root / "locks" / f"{stem}-{digest}.lock"
+
+
+def is_held(path: Path) -> bool:
+    """Whether anyone holds the lock; False where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who wrote down last that the lock is theirs; None where that cannot be read."""
+    try:
+        return Holder(**orjson.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from None
+
+
+def _myself() -> Holder:
+    return Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
+
+
+def _locked(path: Path, what: str) -> LockedError:
+    holder = holder_of(path)
+    who = (
+        f"process {holder.pid} on {holder.host}, since {holder.since}"
+        if holder is not None
+        else "another process"
+    )
+    return LockedError(
+        f"{what} is locked by {who}", hint="wait for it or end it: the lock goes with it"
+    )

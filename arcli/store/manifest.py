@@ -1,0 +1,54 @@
+"""What a run's folder says about the run: what was run, with what, by whom, where, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """One run. Times are ISO 8601 UTC; what is not known (yet) is None.
+
+    ``resumes`` is the id of the run that this one goes on with. ``engines`` has one object for each
+    engine that there was: ``engine_id``, ``slot``, ``uuid``, ``host``, ``pid``, ``started``,
+    ``ended`` and ``reason``. ``ended`` stays None where arcli itself was killed.
+    """
+
+    id: str = ""
+    name: str = ""
+    spec_file: str | None = None
+    spec_sha256: str | None = None
+    spec: Any = None
+    params: Mapping[str, Any] | None = None
+    argv: Sequence[str] = ()
+    cwd: str | None = None
+    host: str | None = None
+    user: str | None = None
+    versions: Mapping[str, str] | None = None
+    git: Mapping[str, Any] | None = None
+    resumes: str | None = None
+    started: str | None = None
+    engines: tuple[Mapping[str, Any], ...] = ()
+    ended: str | None = None
+    exit_code: int | None = None
+    summary: Any = None
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """The inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""
+        data = orjson.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("not a manifest")
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        known["engines"] = tuple(known.get("engines") or ())
+        return cls(**known)
+
+    def to_json(self) -> bytes:
+        """JSON, indented, with a newline at its end."""
+        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps(data, option=option)

@@ -1,0 +1,167 @@
+"""What earlier runs have computed already, found by the content of their items."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from arcli.errors import OutputError, UsageError
+from arcli.store.folder import RunFolder
+from arcli.store.journal import Damage, entries
+
+AGAIN = frozenset({"cancelled", "lost"})
+"""What ``--resume`` runs again, beside what is missing."""
+AGAIN_FAILED = AGAIN | {"error", "timeout"}
+"""What ``--failed`` runs again."""
+LINE = 4096
+_KEY = re.compile(r"([0-9a-f]{24})(-\d+)?")
+_HEAD = re.compile(rb'\{"run":"[^"\\]*","job":"([^"\\]*)","index":(\d+),')
+_REPLAYED = b',"replayed":true}\n'
+
+
+class Kept:
+    """The records of ``runs`` that need not be computed again, for the new run ``into``.
+
+    ``runs`` are oldest first (``folder.lineage``); where several have an item, the newest counts,
+    also when it says that the item is to run again. What is damaged goes to ``on_damage`` with its
+    journal and is as good as missing. An item costs about 130 bytes of memory.
+
+    Raises UsageError where a run is still going on, OutputError where a journal cannot be read.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[RunFolder],
+        into: RunFolder,
+        *,
+        failed: bool = False,
+        on_damage: Callable[[Path, Damage], None],
+    ) -> None:
+        self._runs = list(runs)
+        self._into = into
+        self._again = AGAIN_FAILED if failed else AGAIN
+        self._index: dict[str, dict[bytes, int]] = {}
+        self._files: list[int] = []
+        self._used: list[RunFolder] = []
+        try:
+            for run in runs:
+                self._read(run, on_damage)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, run: RunFolder, on_damage: Callable[[Path, Damage], None]) -> None:
+        if run.alive:
+            raise UsageError(
+                f"run {run.id} is still going on", hint="wait for it, or interrupt it first"
+            )
+        if not run.journal.exists():
+            return
+        try:
+            self._files.append(os.open(run.journal, os.O_RDONLY))
+            self._used.append(run)
+            number = len(self._files) - 1
+            for entry in entries(run.journal, lambda damage: on_damage(run.journal, damage)):
+                self._note(entry.data, entry.offset, number)
+        except OSError as error:
+            raise OutputError(
+                f"the journal {run.journal} cannot be read: {error.strerror}"
+            ) from None
+
+    def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
+        digest = _digest(data["key"])
+        if digest is None:
+            return
+        job = self._index.setdefault(data["job"], {})
+        if data["status"] in self._again:
+            job.pop(digest, None)
+            return
+        # One number instead of a tuple of three: a third of the memory.
+        job[digest] = (offset * len(self._runs) + number) * 2 + bool(data.get("exact", True))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._index.values()))
+
+    def take(
+        self, job: str, key: str, *, index: int | None = None, exact: bool = False
+    ) -> bytes | None:
+        """An item's record as a line for the new run, marked as replayed; None: it has to run.
+
+        ``index`` is the item's number now (None: as it was). With ``exact`` a value that JSON does
+        not hold exactly has to be computed again. Raises OutputError.
+        """
+        digest = _digest(key)
+        place = self._index.get(job, {}).get(digest) if digest is not None else None
+        if place is None or (exact and not place & 1):
+            return None
+        offset, number = divmod(place >> 1, len(self._runs))
+        line = _line_at(self._files[number], offset)
+        head = _HEAD.match(line)
+        if head is None:
+            return None
+        was = int(head[2])
+        now = was if index is None else index
+        new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
+        body = line[head.end() :]
+        told = b'"value":{"$pickle":"values/%b/%%d.pkl"' % head[1]
+        if told % was in body:
+            if not self._adopt_value(self._used[number], job, was, now):
+                return None
+            body = body.replace(told % was, told % now, 1)
+        if not body.endswith(_REPLAYED):
+            body = body.removesuffix(b"}\n") + _REPLAYED
+        return new_head + body
+
+    def _adopt_value(self, run: RunFolder, job: str, was: int, now: int) -> bool:
+        """Take over a value that stands in a file of its own; False where that is gone or empty."""
+        source = run.value_path(job, was)
+        target = self._into.value_path(job, now)
+        try:
+            if source.stat().st_size == 0:
+                return False
+        except OSError:
+            return False
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except FileExistsError:
+                pass  # taken before
+            except OSError:  # a file system without links
+                shutil.copyfile(source, target)
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {error.strerror}") from None
+        return True
+
+    def close(self) -> None:
+        """Let go of the journals."""
+        files, self._files = self._files, []
+        for fd in files:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _digest(key: Any) -> bytes | None:
+    """A key in few bytes; None for one that says nothing about content."""
+    match = _KEY.fullmatch(key) if isinstance(key, str) else None
+    return bytes.fromhex(match[1]) + (match[2] or "").encode() if match else None
+
+
+def _line_at(fd: int, offset: int) -> bytes:
+    """The line that begins at ``offset``, with its newline."""
+    length = LINE
+    while True:
+        block = os.pread(fd, length, offset)
+        at = block.find(b"\n")
+        if at >= 0 or len(block) < length:
+            return block[: at + 1]
+        length *= 4
