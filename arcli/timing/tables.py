@@ -30,24 +30,31 @@ def run_report(summary: RunSummary, *, width: int) -> RenderableType:
 
 
 def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
-    """A row a job: items, ok, failed, wall, serial, speed-up, efficiency."""
-    roomy = width >= NARROW
-    headers = ["items", "ok", "failed", "wall", "serial", "speed-up", "efficiency"]
-    hidden = set() if roomy else {"ok", "serial"}
-    table = _table("job", *(header for header in headers if header not in hidden))
-    for job in jobs:
-        cells: dict[str, str | Text] = {
-            "items": f"{job.counts.planned:,}",
-            "ok": f"{job.counts.ok:,}",
-            "failed": Text(f"{job.counts.failed:,}", style="red" if job.counts.failed else ""),
-            "wall": format_seconds(job.timing.wall),
-            "serial": format_seconds(job.timing.serial),
-            "speed-up": f"{job.timing.speedup:.2f}",
-            "efficiency": percent(job.timing.efficiency),
-        }
-        shown = (cell for header, cell in cells.items() if header not in hidden)
-        table.add_row(Text(job.name, style="bold"), *shown)
+    """A row a job, of at least one: items, ok, failed, wall, serial, speed-up, efficiency."""
+    hidden = set() if width >= NARROW else {"ok", "serial"}
+    rows = [
+        {header: cell for header, cell in _job_cells(job).items() if header not in hidden}
+        for job in jobs
+    ]
+    table = _table("job", *rows[0])
+    figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
+    table.columns[0].max_width = max(8, width - figures)
+    for job, row in zip(jobs, rows, strict=True):
+        table.add_row(Text(job.name, style="bold"), *row.values())
     return table
+
+
+def _job_cells(job: JobSummary) -> dict[str, Text]:
+    failed = "red" if job.counts.failed else ""
+    return {
+        "items": Text(f"{job.counts.planned:,}"),
+        "ok": Text(f"{job.counts.ok:,}"),
+        "failed": Text(f"{job.counts.failed:,}", style=failed),
+        "wall": Text(format_seconds(job.timing.wall)),
+        "serial": Text(format_seconds(job.timing.serial)),
+        "speed-up": Text(f"{job.timing.speedup:.2f}"),
+        "efficiency": Text(percent(job.timing.efficiency)),
+    }
 
 
 def engines_table(engines: tuple[EngineSummary, ...]) -> Table:
@@ -153,12 +160,18 @@ def overhead_words(job: JobSummary) -> str:
 
 
 def _sentences(summary: RunSummary) -> Table:
-    grid = Table.grid(Column(no_wrap=True, style="dim"), Column(overflow="fold"), padding=(0, 2))
+    """One job's stand beside what they are about, several jobs' beside the job's name."""
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=18, style="dim")
+    grid = Table.grid(name, Column(overflow="fold"), padding=(0, 2))
     grid.add_row("time", time_words(summary))
     several = len(summary.jobs) > 1
     for job in summary.jobs:
-        for name, words in _job_sentences(job):
-            grid.add_row(name, Text(f"{job.name}: {words}" if several else words))
+        label = job.name
+        for about, words in _job_sentences(job):
+            grid.add_row(
+                label if several else about, Text(f"{about}: {words}" if several else words)
+            )
+            label = ""
     return grid
 
 
@@ -166,7 +179,7 @@ def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
     if job.overhead.present > 0:
         yield "engines", overhead_words(job)
     if job.timing.max > 0:
-        yield "an item", item_times(job)
+        yield "items", item_times(job)
     if job.chunks.count:
         yield "chunks", chunk_words(job)
     if words := remarks(job):

@@ -1,0 +1,161 @@
+"""Tables as people see them, at fixed widths and without colour."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from arcli.engine.tally import Tally
+from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.summary import JobSummary, RunSummary, summarize_job
+from arcli.timing.tables import MANY_ENGINES, chunk_words, percent, remarks, run_report
+
+
+def ledger(name: str = "squares", engines: int = 2) -> Ledger:
+    tally = Tally()
+    for i in range(998):
+        tally.add("ok", 0.01 if i % 2 else 0.03)
+    tally.add("error", 0.02)
+    tally.add("cancelled", None)
+    return Ledger(
+        job=name,
+        wall=12.3,
+        planned=1000,
+        tally=tally,
+        ended="halt",
+        engines={
+            i: EngineUse(
+                engine_id=i, slot=i, items=500, chunks=3, present=12.3, busy=12 - i / 10,
+                compute=10.0, returning=0.015,
+            )
+            for i in range(engines)
+        },
+        chunks=6,
+        smallest_chunk=1,
+        typical_chunk=120,
+        largest_chunk=400,
+    )  # fmt: skip
+
+
+def run(*jobs: JobSummary) -> RunSummary:
+    return RunSummary(
+        run="r",
+        name="n",
+        started="now",
+        exit_code=1,
+        startup=1.1,
+        wall=13.5,
+        finish=0.02,
+        jobs=jobs,
+    )
+
+
+def shown(summary: RunSummary, width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(run_report(summary, width=width))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+WIDE = """\
+job      items   ok  failed    wall  serial  speed-up  efficiency
+squares  1,000  998       1  12.3 s  20.0 s      1.62        81 %
+
+engine  items  chunks    busy          idle
+0         500       3  12.0 s  98 %  300 ms  2 %
+1         500       3  11.9 s  97 %  400 ms  3 %
+
+time     13.5 s: start-up 1.10 s, jobs 12.3 s, end 20.0 ms
+engines  compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk
+items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms
+chunks   6, auto: 1 … 400, typically 120 items
+note     1 cancelled, ended: halt"""
+
+NARROW = """\
+job      items  failed    wall  speed-up  efficiency
+squares  1,000       1  12.3 s      1.62        81 %
+
+engine  items  chunks    busy          idle
+0         500       3  12.0 s  98 %  300 ms  2 %
+1         500       3  11.9 s  97 %  400 ms  3 %
+
+time     13.5 s: start-up 1.10 s, jobs 12.3 s, end 20.0 ms
+engines  compute 81 %, envelope 16 %, idle 3 %; return 5.00
+         ms a chunk
+items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0
+         ms, p95 29.7 ms
+chunks   6, auto: 1 … 400, typically 120 items
+note     1 cancelled, ended: halt"""
+
+
+@pytest.mark.parametrize(("width", "text"), [(60, NARROW), (80, WIDE), (160, WIDE)])
+def test_report(width: int, text: str) -> None:
+    assert shown(run(summarize_job(ledger())), width) == text
+
+
+def test_several_jobs_are_told_apart_and_engines_added_up() -> None:
+    text = shown(run(summarize_job(ledger("first")), summarize_job(ledger("second"))), 80)
+    assert "0       1,000       6  24.0 s  98 %  600 ms  2 %" in text
+    assert text.splitlines()[9:] == [
+        "first   engines: compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk",
+        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms",
+        "        chunks: 6, auto: 1 … 400, typically 120 items",
+        "        note: 1 cancelled, ended: halt",
+        "second  engines: compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk",
+        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms",
+        "        chunks: 6, auto: 1 … 400, typically 120 items",
+        "        note: 1 cancelled, ended: halt",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_long_name_costs_no_figure(width: int) -> None:
+    text = shown(run(summarize_job(ledger("a_rather_long_name_" * 6))), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "1,000" in text.splitlines()[1]
+    assert "81 %" in text.splitlines()[1]
+
+
+def test_of_many_engines_the_extremes_are_shown() -> None:
+    text = shown(run(summarize_job(ledger(engines=MANY_ENGINES + 10))), 80)
+    assert "… 20 more" in text
+    assert sum(" 500 " in line for line in text.splitlines()) == 6
+
+
+def test_markup_in_names_is_text() -> None:
+    item = ledger()
+    item.ended = "needs [red]x[/red]"
+    assert "needs [red]x[/red]" in shown(run(summarize_job(item)), 80)
+
+
+def test_chunks_in_words() -> None:
+    item = ledger()
+    item.chunksize = 1
+    assert chunk_words(summarize_job(item)) == "6, given: 1 item"
+    item.chunksize, item.smallest_chunk, item.largest_chunk = None, 7, 7
+    assert chunk_words(summarize_job(item)) == "6, auto: 7 items"
+
+
+def test_remarks_are_complete_and_else_empty() -> None:
+    item = ledger()
+    item.unread, item.replayed, item.restarts = None, 12, 1
+    words = remarks(summarize_job(item))
+    assert words == (
+        "1 cancelled, 12 kept from the run before, an unknown number never read, "
+        "1 engine restarted, ended: halt"
+    )
+    calm = Ledger(job="calm", planned=1)
+    calm.tally.add("ok", 1.0)
+    assert remarks(summarize_job(calm)) == ""
+    assert remarks(summarize_job(Ledger(job="none"))) == "no items"
+
+
+def test_percent() -> None:
+    assert [percent(x) for x in (0, 0.001, 0.5, 1, 1.02)] == [
+        "0 %",
+        "<1 %",
+        "50 %",
+        "100 %",
+        "102 %",
+    ]
