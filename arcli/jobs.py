@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol
 from arcli.engine.encode import from_tree
 from arcli.errors import ArcliError, ClusterError, InputError, SetupError
 from arcli.interrupts import Interrupts
+from arcli.plan.choose import sources, valued
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.late import Resolver, to_engine
 from arcli.plan.readahead import ReadAhead
@@ -20,7 +21,7 @@ from arcli.session.jobrun import Storage, Supply
 from arcli.session.results import JobResults
 from arcli.session.session import Failed, Session
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
-from arcli.spec.model import Job, Over, Spec
+from arcli.spec.model import Job, Spec
 from arcli.timing.ledger import Ledger
 from arcli.timing.summary import JobSummary, summarize_job
 
@@ -28,7 +29,7 @@ from arcli.timing.summary import JobSummary, summarize_job
 class Kept(Protocol):
     """What an earlier run has already computed."""
 
-    def take(self, job: str, key: str, *, exact: bool) -> bytes | None:
+    def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
         """The record's line for this run, or None; ``exact``: only if its value is whole."""
 
 
@@ -53,6 +54,7 @@ class Context:
     kept: Kept | None = None
     limit: int | None = None
     rerun_changed: bool = False
+    expect: Callable[[str, int | None], None] = lambda job, total: None
 
 
 @dataclass
@@ -92,11 +94,11 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
     """Why a job cannot begin: ``needs NAME``, or what stops the whole run."""
     if context.interrupts.stopping:
         return "interrupted" if context.interrupts.number is not None else "deadline"
-    for name in [*job.needs, *_valued(job)]:
+    for name in [*job.needs, *valued(job)]:
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
             return f"needs {name}"
-    for name in _sources(job.over):
+    for name in sources(job.over):
         summary = outcome.summary(name)
         if summary is None or summary.ended != "done":
             return f"needs {name}"
@@ -120,6 +122,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     folder = _folder(context, job)
     failure: ArcliError | None = None
     with _supply(context, plan, source) as (supply, replay), context.interrupts.watch(session):
+        context.expect(job.name, supply.left)
         try:
             for batch in session.records(plan, supply, replay):
                 context.sinks.record(batch)
@@ -237,38 +240,7 @@ def _needs_values(job: Job, spec: Spec) -> bool:
     """Whether something will work with the job's real values, and not only show them."""
     if job.reduce is not None or job.push_as is not None:
         return True
-    return any(job.name in _sources(other.over) for other in spec.jobs)
-
-
-def _sources(over: Over | None) -> Iterator[str]:
-    """The jobs that an input takes values from."""
-    if over is None:
-        return
-    if over.from_ is not None:
-        yield over.from_.job
-    for factors in (over.product, over.zip_):
-        for factor in (factors or {}).values():
-            yield from _sources(factor)
-
-
-def _valued(job: Job) -> Iterator[str]:
-    """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
-    from arcli.spec.model import Late, LateText
-
-    def find(tree: Any) -> Iterator[str]:
-        if isinstance(tree, Late) and tree.kind == "jobs":
-            yield tree.name.removesuffix(".value")
-        elif isinstance(tree, LateText):
-            yield from find(list(tree.parts))
-        elif isinstance(tree, list | tuple):
-            for part in tree:
-                yield from find(part)
-        elif isinstance(tree, Mapping):
-            yield from find(list(tree.values()))
-        elif isinstance(tree, Over):
-            yield from find([getattr(tree, name) for name in type(tree).model_fields])
-
-    yield from find([job.args, job.kwargs, job.over])
+    return any(job.name in sources(other.over) for other in spec.jobs)
 
 
 def _unpack(job: Job, source: Source | None) -> Any:
@@ -322,8 +294,8 @@ def _supply(
     if kept is not None:
         exact = plan.definition["keep_opaque"]
 
-        def lookup(key: str) -> bytes | None:
-            return kept.take(plan.name, key, exact=exact)
+        def lookup(key: str, index: int) -> bytes | None:
+            return kept.take(plan.name, key, index=index, exact=exact)
 
     def replayed(index: int, line: bytes) -> None:
         replay.append((index, line))

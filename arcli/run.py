@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from arcli.cluster.base import ClusterEvent
 from arcli.cluster.cpus import usable_cpus
-from arcli.errors import ArcliError, OutputError, ReaderGone
+from arcli.errors import ArcliError, DeadlineError, Interrupted
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
-from arcli.record import RecordBatch
-from arcli.session.actor import State, Terms
+from arcli.session.actor import Terms
 from arcli.session.session import Session
-from arcli.sinks.base import Sink
+from arcli.sinks.group import Sinks
+from arcli.sinks.progress import Progress
 from arcli.spec.model import Cluster, Spec
 from arcli.store.storage import RunStorage
 from arcli.timing.outcome import decide
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Options:
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
-    ``notice`` takes sentences for people, ``watch`` the session's state for a progress display.
+    ``notice`` takes sentences for people.
     """
 
     began: float
@@ -43,7 +44,7 @@ class Options:
     stdin: BinaryIO | None = None
     kept: Kept | None = None
     rerun_changed: bool = False
-    watch: Callable[[Callable[[], State]], None] | None = None
+    progress: Progress | None = None
 
 
 @dataclass
@@ -56,17 +57,18 @@ class _Clock:
 
 @dataclass
 class Finished:
-    """What a run ended with; ``errors`` are those that people have not been told of yet."""
+    """What a run ended with; ``told``: whether the outputs are complete, errors included."""
 
     summary: RunSummary
-    errors: list[ArcliError] = field(default_factory=list)
+    errors: list[ArcliError]
+    told: bool
 
 
 def execute(
     spec: Spec,
     options: Options,
     storage: RunStorage,
-    sinks: Sequence[Sink],
+    sinks: Sinks,
     cluster: EmbeddedCluster | None = None,
 ) -> Finished:
     """Run a spec: every item's record to the journal and to all sinks, then the summary.
@@ -78,25 +80,24 @@ def execute(
     started = isoformat(time.time())
     slots = engine_count(spec.cluster, options)
     with Interrupts(options.notice, options.deadline) as interrupts:
-        out = _Outputs(sinks)
         try:
-            with ExitStack() as stack:
-                out.start()
-                session = stack.enter_context(_session(spec, options, storage, slots, cluster))
+            sinks.start()
+            with _session(spec, options, storage, slots, cluster) as session:
                 clock.ready = time.monotonic()
-                if options.watch is not None:
-                    options.watch(lambda: session.state)
+                if options.progress is not None:
+                    options.progress.watch(lambda: session.state)
                 context = Context(
                     spec=spec,
                     session=session,
                     storage=storage,
-                    sinks=out,
+                    sinks=sinks,
                     interrupts=interrupts,
                     slots=slots,
                     stdin=options.stdin,
                     kept=options.kept,
                     limit=options.limit,
                     rerun_changed=options.rerun_changed,
+                    expect=options.progress.expect if options.progress else lambda job, total: None,
                 )
                 run_jobs(context, outcome)
                 clock.finishing = time.monotonic()
@@ -105,14 +106,14 @@ def execute(
         finally:
             if cluster is not None:
                 cluster.stop()
-        return _finish(spec, options, storage, out, outcome, interrupts, clock, started, slots)
+        return _finish(spec, options, storage, sinks, outcome, interrupts, clock, started, slots)
 
 
 def _finish(
     spec: Spec,
     options: Options,
     storage: RunStorage,
-    out: _Outputs,
+    sinks: Sinks,
     outcome: Outcome,
     interrupts: Interrupts,
     clock: _Clock,
@@ -141,12 +142,19 @@ def _finish(
             error=str(outcome.errors[0]) if outcome.errors else None,
         )
 
+    told = False
     try:
         storage.sync()
-        out.finish(summed_up(), outcome.values)
+        if any(isinstance(error, Interrupted | DeadlineError) for error in outcome.errors):
+            sinks.abort()  # at once: an output may be what everything is waiting for
+        else:
+            sinks.finish(summed_up(), outcome.values)
+            told = True
     except ArcliError as error:
         outcome.errors.append(error)
-    return Finished(summed_up(), outcome.errors)
+    summary = summed_up()
+    storage.finish(summary)
+    return Finished(summary, outcome.errors, told)
 
 
 def engine_count(cluster: Cluster, options: Options) -> int:
@@ -183,48 +191,16 @@ def _session(
     from arcli.session.engines import EngineFleet
 
     fleet = EngineFleet(cluster)
-    cluster.start(fleet.on_event)
-    storage.note_engines(cluster.engines())
+
+    def on_event(event: ClusterEvent) -> None:
+        storage.note_event(event)
+        fleet.on_event(event)
+
+    cluster.start(on_event)
     with Session(fleet, terms, storage, storage.run_id) as session:
         yield session
 
 
-class _Outputs:
-    """All sinks of a run: one that fails is given up, and the others still get everything."""
-
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = list(sinks)
-
-    def start(self) -> None:
-        """Prove that all outputs can be made. Raises OutputError."""
-        for sink in self._sinks:
-            sink.start()
-
-    def record(self, batch: RecordBatch) -> None:
-        """Hand a batch to all. Raises OutputError."""
-        for sink in self._sinks:
-            self._try(sink, lambda sink=sink: sink.record(batch))  # type: ignore[misc]
-
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """Complete all. Raises the first OutputError."""
-        failed: ArcliError | None = None
-        for sink in list(self._sinks):
-            try:
-                sink.finish(summary, values)
-            except OutputError as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
-
-    def _try(self, sink: Sink, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except (OutputError, ReaderGone):
-            self._sinks.remove(sink)
-            sink.abort()
-            raise
-
-
-def run_root(environ: dict[str, str]) -> Path:
+def run_root(environ: Mapping[str, str]) -> Path:
     """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
     return Path(environ.get("ARCLI_DIR") or ".arcli")

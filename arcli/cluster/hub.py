@@ -24,6 +24,6 @@ def unregister(info: dict[str, Any], engine_id: int) -> None:
     )
     hub: zmq.Socket[bytes]
     with zmq.Context.instance().socket(zmq.DEALER) as hub:
-        hub.linger = 1000
+        hub.setsockopt(zmq.LINGER, 1000)
         hub.connect(f"{info['interface']}:{info['registration']}")
         session.send(hub, "unregistration_request", content={"id": engine_id})

@@ -6,16 +6,20 @@ every chunk is, and hears of a death at once. ``arcli.session.bundle`` brings th
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from typing import Any
 
 import ipyparallel
-from ipyparallel.error import EngineError
+from ipyparallel.error import EngineError, RemoteError
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.session.bundle import HANDLE, bootstrap
 from arcli.session.fleet import Down, Events, Lost, Reply, Up, Wake
+
+COLLECT_BYTES = 16_000_000
+"""Replies after which the garbage collector is called."""
 
 
 class EngineFleet:
@@ -32,6 +36,7 @@ class EngineFleet:
         self._early: list[ClusterEvent] = []
         self._lock = threading.Lock()
         self._unsent = itertools.count()
+        self._uncollected = 0
 
     def on_event(self, event: ClusterEvent) -> None:
         """What the cluster reports, from whichever thread; kept until the fleet is open."""
@@ -43,6 +48,7 @@ class EngineFleet:
 
     def open(self, events: Events) -> None:
         """See Fleet."""
+        gc.freeze()  # all that was imported will stay: no collection needs to look at it again
         with self._lock:
             self._events = events
             known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
@@ -58,7 +64,11 @@ class EngineFleet:
 
     def send(self, engine_id: int, request: bytes) -> str:
         """See Fleet."""
-        return self._submit(engine_id, lambda view: view.map_async(self._handle, [request]), True)
+        return self._submit(
+            engine_id,
+            lambda view: view.map_async(self._handle, [request], return_exceptions=True),
+            True,
+        )
 
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
         try:
@@ -84,21 +94,31 @@ class EngineFleet:
         """On the client's thread: turn a finished result into an event."""
         self._running.pop(msg_id, None)
         try:
-            envelopes = list(result) if answers else [result.get(0)]
-            reply = Reply(msg_id=msg_id, envelope=envelopes[0])
-        except EngineError as error:
-            reply = Reply(msg_id=msg_id, error=str(error), died=True)
+            (answer,) = result if answers else [result.get(0, return_exceptions=True)]
+            if isinstance(answer, RemoteError):
+                died = answer.ename == EngineError.__name__
+                reply = Reply(msg_id=msg_id, error=str(answer), died=died)
+            else:
+                reply = Reply(msg_id=msg_id, envelope=answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
             reply = Reply(msg_id=msg_id, error=f"{type(error).__name__}: {error}")
         assert self._events is not None
         self._events.put(reply)
-        self._let_go()
+        self._let_go(len(reply.envelope or b""))
 
-    def _let_go(self) -> None:
-        """What ipyparallel remembers of past messages, nobody asks for."""
+    def _let_go(self, size: int) -> None:
+        """Forget what ipyparallel remembers of past messages: nobody asks for it.
+
+        A finished AsyncResult refers to itself through its callbacks, so its value stays until the
+        garbage collector comes by, which counts objects and not bytes.
+        """
         self._cluster.client.history.clear()
         for view in list(self._views.values()):
             view.history.clear()
+        self._uncollected += size
+        if self._uncollected > COLLECT_BYTES:
+            self._uncollected = 0
+            gc.collect()
 
     def early(self, msg_id: str) -> list[bytes]:
         """See Fleet."""

@@ -32,7 +32,9 @@ from arcli.units import isoformat
 class Supply(DispatchSupply, Protocol):
     """What a job needs of its supply beside what the dispatcher does."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """Items that were numbered."""
 
     @property
     def unread(self) -> int | None:

@@ -33,7 +33,8 @@ class SourceSupply:
     """A Supply (see dispatch) for a map: numbers the items, and counts equal ones.
 
     ``length`` is the source's, None where unknown. ``kept`` gives the line of an item's record that
-    an earlier run has, by its key, or None; such items go to ``replay(index, line)`` at once.
+    an earlier run has, by its key and its number now, or None; such items go to
+    ``replay(index, line)`` at once.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class SourceSupply:
         length: int | None,
         distinct: bool,
         hasher: Any,
-        kept: Callable[[str], bytes | None] | None,
+        kept: Callable[[str, int], bytes | None] | None,
         replay: Callable[[int, bytes], None],
     ) -> None:
         self._reader = reader
@@ -106,7 +107,7 @@ class SourceSupply:
         fresh: list[int] = []
         for position, item in enumerate(items):
             key = key_of(self._hasher, item, numbers[position] if numbers else 0)
-            line = self._kept(key)
+            line = self._kept(key, first + position)
             if line is None:
                 fresh.append(position)
             else:
@@ -126,7 +127,7 @@ class ApplySupply:
         slots: list[int] | None,
         *,
         hasher: Any,
-        kept: Callable[[str], bytes | None] | None,
+        kept: Callable[[str, int], bytes | None] | None,
         replay: Callable[[int, bytes], None],
     ) -> None:
         self._targets: list[int | None] = [None] if slots is None else [*slots]
@@ -154,7 +155,7 @@ class ApplySupply:
             index = self.count
             self.count += 1
             key = key_of(self._hasher, None, index)
-            line = self._kept(key) if self._kept is not None else None
+            line = self._kept(key, index) if self._kept is not None else None
             if line is None:
                 return Work(
                     indices=[index],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from arcli.cluster.base import ClusterEvent, EngineDown, EngineUp
 from arcli.engine import breadcrumb
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Journal
+from arcli.timing.summary import RunSummary
 
 
 class RunStorage:
@@ -57,11 +58,17 @@ class RunStorage:
             breadcrumb.create(folder / str(slot))
         return folder.resolve()
 
-    def note_engines(self, engines: Iterable[Any]) -> None:
-        """Put the engines into the manifest."""
-        note = getattr(self.folder, "note_engines", None)
-        if note is not None:
-            note(engines)
+    def note_event(self, event: ClusterEvent) -> None:
+        """Put an engine's coming and going into the manifest. Raises OutputError."""
+        if isinstance(event, EngineUp):
+            self.folder.note_engines([event.info])
+        elif isinstance(event, EngineDown) and event.engine_id is not None:
+            self.folder.note_engine_gone(event.engine_id, event.reason)
+
+    def finish(self, summary: RunSummary) -> None:
+        """Put the end of the run into the manifest."""
+        jobs = [job.to_dict() for job in summary.jobs]
+        self.folder.finish(int(summary.exit_code), {**summary.to_dict(), "jobs": jobs})
 
     def sync(self) -> None:
         """Bring the journal to the disk."""
@@ -72,3 +79,4 @@ class RunStorage:
         self._journal.close()
         if self._spool is not None:
             self._spool.close()
+        self.folder.close()

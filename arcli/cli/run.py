@@ -1,0 +1,227 @@
+"""``arcli run``: the main job."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.options import ASSIGNMENT, DURATION
+from arcli.cli.rim import Call, tell
+
+if TYPE_CHECKING:
+    from arcli.cluster.embedded import EmbeddedCluster
+    from arcli.run import Finished, Options
+    from arcli.sinks.group import Sinks
+    from arcli.sinks.progress import Mode, Progress
+    from arcli.spec.model import Spec
+    from arcli.store.folder import RunFolder
+    from arcli.store.resume import Kept
+
+
+@click.command("run", short_help="Run a spec.")
+@click.argument("spec")
+@click.option("--job", "jobs", multiple=True, metavar="NAME", help="Only this job, and its needs.")
+@click.option(
+    "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Set a parameter of the spec."
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    type=ASSIGNMENT,
+    metavar="PATH=VALUE",
+    help="Replace any value of the spec, such as jobs.NAME.retries=2.",
+)
+@click.option("-n", "--engines", type=click.IntRange(min=1), help="How many engines.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE",
+    help="Also write results there; the suffix says how (.jsonl .json .csv .parquet .txt).",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print only when something failed.")
+@click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "plain", "never"]),
+    default="auto",
+    show_default=True,
+    help="How far it is, on stderr.",
+)
+@click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
+@click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--resume", is_flag=True, help="Keep what the last unfinished run has computed.")
+@click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run.")
+@click.option("--failed", is_flag=True, help="Like --resume, and run what failed again.")
+@click.option("--rerun-changed", is_flag=True, help="A changed function makes its items new ones.")
+@click.option("--cluster", "cluster_name", metavar="NAME", help="Join a running cluster.")
+@click.option("--inline", is_flag=True, help="Run the items in this process, for a debugger.")
+@click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
+@click.pass_obj
+def command(call: Call, /, **flags: Any) -> int:
+    """Run the jobs of SPEC, and stream their results to stdout.
+
+    SPEC is a file, or - for standard input. Results go to stdout, everything else to stderr; what
+    the run did is kept in .arcli/runs.
+    """
+    began = time.monotonic()
+    from arcli.errors import UsageError
+    from arcli.spec.load import load
+
+    if flags["cluster_name"]:
+        raise UsageError(
+            "--cluster is not supported yet", hint="leave it out to run on an embedded cluster"
+        )
+    if flags["run_id"] and not (flags["resume"] or flags["failed"]):
+        raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
+    spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
+    if flags["jobs"]:
+        from arcli.plan.choose import only
+
+        spec = only(spec, flags["jobs"])
+    if flags["dry_run"]:
+        from arcli.cli.dryrun import show
+
+        return show(spec, flags)
+    finished = _run(spec, flags, began)
+    call.told = finished.told and flags["form"] == "json"
+    for error in finished.errors:
+        tell(error, call)
+    return int(finished.summary.exit_code)
+
+
+def _run(spec: Spec, flags: dict[str, Any], began: float) -> Finished:
+    from arcli.run import Options, execute, run_root
+    from arcli.sinks.page import standard_pages
+    from arcli.sinks.progress import make_progress
+    from arcli.store.storage import RunStorage
+
+    pages = standard_pages(sys.stdout, sys.stderr, os.environ)
+    inline = flags["inline"] or spec.cluster.launcher == "inline"
+    # What an item in this process prints to a descriptor would meet the display there.
+    mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
+    progress = make_progress(mode, pages.stderr, sys.stderr, os.environ)
+    sinks = _sinks(spec, flags, pages, progress)
+    root = run_root(os.environ)
+    with (
+        _lock(root, spec, wanted=flags["no_overlap"]),
+        _folder(root, spec, flags) as (folder, kept),
+    ):
+        options = Options(
+            began=began,
+            notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),
+            engines=flags["engines"],
+            inline=inline,
+            limit=flags["limit"],
+            deadline=flags["deadline"],
+            stdin=sys.stdin.buffer if sys.stdin is not None else None,
+            kept=kept,
+            rerun_changed=flags["rerun_changed"],
+            progress=progress,
+        )
+        cluster = None if inline else _prepare(spec, options)
+        storage = RunStorage(folder)
+        try:
+            return execute(spec, options, storage, sinks, cluster)
+        finally:
+            if cluster is not None:
+                cluster.stop()
+            sinks.abort()
+            storage.close()
+
+
+def _prepare(spec: Spec, options: Options) -> EmbeddedCluster:
+    """A cluster whose helper process imports what it needs while this one goes on."""
+    from arcli.cluster.base import ClusterOptions
+    from arcli.cluster.embedded import EmbeddedCluster
+    from arcli.run import engine_count
+
+    wanted = spec.cluster
+    engines = engine_count(wanted, options)
+    cluster = EmbeddedCluster(
+        ClusterOptions(
+            engines=engines,
+            min_engines=min(engines, wanted.min_engines),
+            threads=wanted.threads_per_engine,
+            python=wanted.python,
+            spawn=wanted.launcher == "local",
+            start_timeout=wanted.start_timeout,
+            env=wanted.env,
+        )
+    )
+    cluster.prepare()
+    return cluster
+
+
+def _sinks(spec: Spec, flags: dict[str, Any], pages: Any, progress: Progress | None) -> Sinks:
+    from arcli.sinks.open import Destination, open_sinks
+
+    destinations = [Destination.of(output, spec.folder) for output in spec.output]
+    destinations += [Destination(path=path) for path in flags["outputs"]]
+    return open_sinks(
+        destinations,
+        pages=pages,
+        format=flags["form"],
+        jobs=len(spec.jobs),
+        quiet=flags["quiet"],
+        verbose=flags["verbose"],
+        progress=progress,
+    )
+
+
+@contextmanager
+def _lock(root: Path, spec: Spec, *, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from arcli.store.lock import Lock, lock_for
+
+    with Lock.hold(lock_for(root, spec.file), f"spec {spec.file}"):
+        yield
+
+
+@contextmanager
+def _folder(
+    root: Path, spec: Spec, flags: dict[str, Any]
+) -> Iterator[tuple[RunFolder, Kept | None]]:
+    """The folder of this run, and what it keeps of the one that it goes on with."""
+    from arcli.store.folder import RunFolder, find_run, latest_unfinished, lineage
+    from arcli.store.describe import describe
+
+    earlier = None
+    if flags["resume"] or flags["failed"]:
+        found = flags["run_id"]
+        earlier = find_run(root, found) if found else latest_unfinished(root, spec.file)
+        if earlier is None:
+            click.echo("arcli: there is no unfinished run of this spec: starting anew", err=True)
+    resumes = earlier.id if earlier is not None else None
+    folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
+    if earlier is None:
+        yield folder, None
+        return
+    from arcli.store.resume import Kept
+
+    def damaged(path: Path, damage: Any) -> None:
+        click.echo(f"arcli: {path}: {damage}", err=True)
+
+    with Kept(lineage(earlier), folder, failed=flags["failed"], on_damage=damaged) as kept:
+        click.echo(f"arcli: going on with run {earlier.id}: {len(kept)} items are kept", err=True)
+        yield folder, kept
