@@ -7,13 +7,14 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from arcli.errors import OutputError, UsageError
+from arcli.store.files import ELSEWHERE, make_private, make_root, refusing, write_whole
 from arcli.store.lock import Lock, is_held
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
@@ -21,7 +22,6 @@ from arcli.units import isoformat
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 DONE = {0, 5}
 """Exit codes of runs that left no item undone."""
-_ELSEWHERE = "choose another place for run folders with ARCLI_DIR"
 
 
 class Engine(Protocol):
@@ -67,7 +67,7 @@ class RunFolder:
             folder = cls(_make(root.absolute()))
         except OSError as error:
             raise OutputError(
-                f"no run folder can be made in {root}: {error.strerror}", hint=_ELSEWHERE
+                f"no run folder can be made in {root}: {error.strerror}", hint=ELSEWHERE
             ) from None
         folder._alive = Lock.hold(folder.path / "alive", f"run {folder.id}", wait=True)
         started = isoformat(time.time())
@@ -139,9 +139,9 @@ class RunFolder:
     def save_value(self, job: str, index: int, pickled: bytes) -> None:
         """Keep a value that JSON cannot hold. Raises OutputError."""
         path = self.value_path(job, index)
-        with _refusing(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(path, pickled, durable=False)
+        with refusing(path):
+            make_private(path.parent)
+            write_whole(path, pickled, durable=False)
 
     def value_path(self, job: str, index: int) -> Path:
         """Where ``save_value`` puts a value."""
@@ -149,19 +149,9 @@ class RunFolder:
 
     def _rewrite(self, manifest: Manifest) -> None:
         path = self.path / "manifest.json"
-        with _refusing(path):
-            _write_whole(path, manifest.to_json(), durable=True)
+        with refusing(path):
+            write_whole(path, manifest.to_json(), durable=True)
         self.manifest = manifest
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turns what the disk refuses into an OutputError that names the file."""
-    try:
-        yield
-    except OSError as error:
-        message = f"{path} cannot be written: {error.strerror}"
-        raise OutputError(message, hint=_ELSEWHERE) from None
 
 
 def list_runs(root: Path) -> Iterator[RunFolder]:
@@ -223,13 +213,9 @@ def _has_records(run: RunFolder) -> bool:
 
 def _make(root: Path) -> Path:
     """A new folder for a run, under a name that nobody else has."""
-    fresh = not root.exists()
+    make_root(root)
     runs = root / "runs"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    runs.mkdir(mode=0o700, exist_ok=True)
-    ignored = root / ".gitignore"
-    if fresh or (root.name == ".arcli" and not ignored.exists()):
-        ignored.write_text("*\n")
+    make_private(runs)
     while True:
         path = runs / run_id(time.time())
         with suppress(FileExistsError):  # another run was made in the same 15 µs
@@ -261,19 +247,3 @@ def _ended(entry: Any, reason: str | None) -> dict[str, Any]:
     if entry["ended"] is not None:
         return dict(entry)
     return {**entry, "ended": isoformat(time.time()), "reason": reason}
-
-
-def _write_whole(path: Path, data: bytes, *, durable: bool) -> None:
-    """A private file, there as a whole or not at all; ``durable``: also after a power cut."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor, for the file's mode
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(fd)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

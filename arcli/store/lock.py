@@ -16,6 +16,7 @@ from typing import Self
 import orjson
 
 from arcli.errors import LockedError, OutputError
+from arcli.store.files import make_private
 from arcli.units import isoformat
 
 
@@ -117,7 +118,7 @@ def holder_of(path: Path) -> Holder | None:
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from None

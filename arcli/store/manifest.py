@@ -44,7 +44,8 @@ class Manifest:
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
         known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
-        known["engines"] = tuple(known.get("engines") or ())
+        for name in ("argv", "engines"):
+            known[name] = tuple(known.get(name) or ())
         return cls(**known)
 
     def to_json(self) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from arcli.errors import OutputError, UsageError
+from arcli.store.files import make_private, refusing
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
 
@@ -125,16 +126,14 @@ class Kept:
                 return False
         except OSError:
             return False
-        try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with refusing(target):
+            make_private(target.parent)
             try:
                 os.link(source, target)
             except FileExistsError:
                 pass  # taken before
             except OSError:  # a file system without links
                 shutil.copyfile(source, target)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {error.strerror}") from None
         return True
 
     def close(self) -> None:

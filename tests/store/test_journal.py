@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from journal_lines import key, line
+
+from arcli.errors import OutputError
+from arcli.store.journal import Damage, Journal, entries, recover
+
+LINES = st.lists(
+    st.builds(
+        line,
+        st.integers(0, 99).map(key),
+        index=st.integers(0, 10**12),
+        status=st.sampled_from(["ok", "error", "lost"]),
+        value=st.text(max_size=8),
+        stdout=st.sampled_from(["", "a\nb", "}\n{", "\x00", "é"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def read_all(path: Path) -> tuple[list[bytes], list[Damage]]:
+    damages: list[Damage] = []
+    found = [entry.line for entry in entries(path, damages.append)]
+    return found, damages
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Iterator[Path]:
+    """A file for property tests, which a function's own folder would be made anew for."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "journal.jsonl"
+
+
+@given(batches=st.lists(LINES, max_size=5))
+def test_what_was_appended_stands_at_its_offset(scratch: Path, batches: list[list[bytes]]) -> None:
+    scratch.unlink(missing_ok=True)
+    journal = Journal(scratch)
+    chunks = [b"".join(batch) for batch in batches]
+    offsets = [journal.append(chunk) for chunk in chunks]
+    for offset, chunk in zip(offsets, chunks, strict=True):
+        assert journal.read(offset, len(chunk)) == chunk
+    journal.close()
+    assert scratch.read_bytes() == b"".join(chunks)
+    assert read_all(scratch) == ([one for batch in batches for one in batch], [])
+
+
+@settings(max_examples=15, deadline=None)
+@given(lines=LINES, tail=st.sampled_from([b"", b"\0" * 5000, b"\0", b"\xff", b"{"]))
+def test_a_cut_at_any_byte_leaves_exactly_the_whole_lines(
+    scratch: Path, lines: list[bytes], tail: bytes
+) -> None:
+    whole = b"".join(lines)
+    ends = [0]
+    for one in lines:
+        ends.append(ends[-1] + len(one))
+    for cut in range(len(whole) + 1):
+        scratch.write_bytes(whole[:cut] + tail)
+        kept = sum(end <= cut for end in ends) - 1
+        found, damages = read_all(scratch)
+        assert found == lines[:kept]
+        torn = cut + len(tail) - ends[kept]
+        assert [(d.offset, d.length) for d in damages] == ([(ends[kept], torn)] if torn else [])
+        recovery = recover(scratch)
+        assert recovery.length == ends[kept]
+        assert recovery.cut == (damages[0] if damages else None)
+        assert scratch.read_bytes() == whole[: ends[kept]]
+
+
+def test_whole_last_lines_that_are_no_records_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    good = line(key(1))
+    for bad in (b"\n", b"{}\n", b"[1]\n", b"\0\0\n", b'{"job":\n', b'x\n{"index":1}\n'):
+        path.write_bytes(good + bad)
+        cut = recover(path).cut
+        assert cut is not None
+        assert (cut.offset, cut.length) == (len(good), len(bad))
+        assert path.read_bytes() == good
+
+
+def test_damage_in_the_middle_is_passed_over_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    first, last = line(key(1)), line(key(2))
+    hole = b"\0" * 70_000 + b'"status":"ok"}\n'
+    path.write_bytes(first + hole + last)
+    found, damages = read_all(path)
+    assert found == [first, last]
+    assert [(d.offset, d.length) for d in damages] == [(len(first), len(hole))]
+    assert recover(path).cut is None
+    assert path.stat().st_size == len(first) + len(hole) + len(last)
+
+
+def test_gigabytes_of_nuls_cost_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line(key(1)))
+    os.truncate(path, 1_000_000_000)
+    tracemalloc.start()
+    try:
+        found, damages = read_all(path)
+        cut = recover(path).cut
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 1
+    assert damages == [cut]
+    assert "power failure" in damages[0].reason
+    assert peak < 5_000_000
+
+
+def test_a_journal_goes_on_behind_its_last_whole_record(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line(key(1)) + b'{"torn')
+    journal = Journal(path)
+    assert journal.append(line(key(2))) == len(line(key(1)))
+    journal.close()
+    assert read_all(path) == ([line(key(1)), line(key(2))], [])
+
+
+def test_reading_goes_on_beside_writing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    written: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
+    wrong: list[bytes] = []
+
+    def check() -> None:
+        while (place := written.get()) is not None:
+            if journal.read(place[0], len(place[1])) != place[1]:
+                wrong.append(place[1])
+
+    reader = threading.Thread(target=check)
+    reader.start()
+    for index in range(3000):
+        text = line(key(index), index=index, value="x" * (index % 700))
+        written.put((journal.append(text), text))
+    written.put(None)
+    reader.join()
+    journal.close()
+    assert wrong == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from journal_lines import key, line
+from arcli.store.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+for index in range(10**9):
+    journal.append(line(key(index), index=index))
+    print(index, flush=True)
+"""
+
+
+def child(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+
+
+def test_what_was_appended_survives_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with child(WRITER, str(path)) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(200)]
+        process.send_signal(signal.SIGKILL)
+        said += process.stdout.readlines()
+    last = max(int(number) for number in said if number.endswith("\n"))
+    found, damages = read_all(path)
+    assert found[: last + 1] == [line(key(index), index=index) for index in range(last + 1)]
+    assert damages == []
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from journal_lines import key, line
+from arcli.errors import OutputError
+from arcli.store.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+good = 0
+try:
+    while True:
+        journal.append(line(key(good)) * 3)
+        good += 1
+except OutputError as error:
+    print(error.message)
+assert Path(sys.argv[1]).stat().st_size == good * 3 * len(line(key(0)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+journal.append(line(key(99)))
+journal.close()
+print(good)
+"""
+
+
+def test_a_write_that_stops_half_way_leaves_no_half_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with child(LIMITED, str(path)) as process:
+        assert process.stdout is not None
+        message, count = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    assert str(path) in message
+    found, damages = read_all(path)
+    assert len(found) == 3 * int(count) + 1
+    assert damages == []
+
+
+def fill(journal: Journal, text: bytes) -> None:
+    while True:
+        journal.append(text)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_journal_stays_whole(tiny_disk: Path) -> None:
+    path = tiny_disk / "journal.jsonl"
+    journal = Journal(path)
+    text = line(key(1), value="x" * 3000)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        fill(journal, text)
+    assert str(path) in caught.value.message
+    found, damages = read_all(path)
+    assert found == [text] * len(found)
+    assert 64_000 - 2 * len(text) < len(found) * len(text) <= 65_536
+    assert damages == []
+    journal.close()
+
+
+def test_a_journal_that_was_removed_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(line(key(1)))
+    (tmp_path / "journal.jsonl").unlink()
+    with pytest.raises(OutputError, match=r"journal\.jsonl was removed"):
+        journal.close()
+    journal.close()
+
+
+def test_what_the_syncing_thread_finds_is_told_to_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arcli.store.journal.SYNC_SECONDS", 0.001)
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(line(key(1)))
+    (tmp_path / "journal.jsonl").unlink()
+    with pytest.raises(OutputError, match="was removed"):
+        fill(journal, line(key(2)))
+    with pytest.raises(OutputError, match="was removed"):
+        journal.close()
+
+
+def test_a_journal_that_something_else_cuts_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    offset = journal.append(line(key(1)))
+    os.truncate(tmp_path / "journal.jsonl", 5)
+    with pytest.raises(OutputError, match="ends too early"):
+        journal.read(offset, 20)
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Is a directory"):
+        Journal(tmp_path)
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal.jsonl").close()
+    assert (tmp_path / "journal.jsonl").stat().st_mode & 0o777 == 0o600
