@@ -109,7 +109,7 @@ class FdCapture(NoCapture):
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture."""
         out, err = self._files
-        if not out.flush(sys.stdout) and not err.flush(sys.stderr):
+        if not (out.pending(sys.stdout) | err.pending(sys.stderr)):
             return "", "", False
         texts = out.drain(), err.drain()
         return texts[0], texts[1], out.was_cut() | err.was_cut()
@@ -159,23 +159,25 @@ class _CaptureFile:
             )
         return self._stream
 
-    def flush(self, current: Any) -> int:
+    def pending(self, current: Any) -> int:
         """Bring what is buffered to the file; returns the bytes that wait there.
 
-        A stream or a descriptor that a task closed or replaced is mended.
+        ``current`` is what stands for the stream in ``sys`` now. A stream or a descriptor that a
+        task closed or replaced is mended. Runs after every item: lseek is the cheapest look at a
+        file's size, and appending writers do not mind where it leaves the offset.
         """
-        stream = self.stream()
-        if current is not stream:
-            setattr(sys, "stdout" if self._fd == 1 else "stderr", stream)
         try:
-            stream.flush()
-            status = os.fstat(self._fd)
-        except OSError:
-            status = None
-        if status is None or status.st_ino != self._inode:
-            os.dup2(self._file, self._fd)
-            status = os.fstat(self._file)
-        return status.st_size
+            if current is self._stream:
+                current.flush()
+                if not (size := os.lseek(self._fd, 0, os.SEEK_END)):
+                    return 0
+                if os.fstat(self._fd).st_ino == self._inode:
+                    return size
+        except (OSError, ValueError):  # ValueError is what a closed stream raises
+            pass
+        setattr(sys, "stdout" if self._fd == 1 else "stderr", self.stream())
+        os.dup2(self._file, self._fd)
+        return os.fstat(self._file).st_size
 
     def drain(self) -> str:
         """The text in the file, as far as the cap goes; the file is empty afterwards."""

@@ -12,7 +12,7 @@ from typing import Any
 from .capture import NoCapture
 from .command import Command, CommandFailed
 from .encode import Unfit, encode
-from .keys import item_key
+from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
 
 REPR = 200
@@ -145,13 +145,18 @@ class Runner:
     ) -> str:
         """The item's own part of its record: an object without its braces."""
         try:
-            input_text = encode(item)[0]
+            input_text, exact_input = encode(item)
         except Exception:  # noqa: BLE001 - an input of the user's class
             input_text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
+            exact_input = False
+        if exact_input and type(item) in _SCALARS:
+            key = key_from(self._salt, input_text.encode(), occurrence)
+        else:
+            key = item_key(self._salt, item, occurrence)
         out, err, cut = printed
         usage = self._command.usage if self._command is not None else None
         return (
-            f'"index":{index},"key":"{item_key(self._salt, item, occurrence)}",'
+            f'"index":{index},"key":"{key}",'
             f'"input":{input_text},"status":"{outcome.status}",'
             f'"reason":{encode(outcome.reason)[0] if outcome.reason else "null"},'
             f'"value":{value},"exact":{"true" if exact else "false"},"error":{error},'
@@ -164,6 +169,8 @@ class Runner:
 
 
 _EMPTY = '""'
+_SCALARS = frozenset({int, float, str, bool, type(None)})
+"""Their canonical text is their text."""
 
 
 class _Clock:
@@ -180,8 +187,8 @@ class _Clock:
         second = int(moment)
         if second != self._second:
             self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{int((moment - second) * 1e6):06d}Z"
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return "%s%06dZ" % (self._prefix, (moment - second) * 1e6)  # noqa: UP031 - twice as fast
 
 
 def describe(error: BaseException) -> tuple[str, str]:

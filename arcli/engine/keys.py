@@ -22,8 +22,13 @@ def salted(description: str) -> Any:
 
 def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
     """The key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
+    return key_from(salt, fingerprint(value), occurrence)
+
+
+def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
+    """The same, from the value's ``fingerprint``."""
     hasher = salt.copy()
-    hasher.update(fingerprint(value))
+    hasher.update(print_of_value)
     key: str = hasher.hexdigest()
     return f"{key}-{occurrence}" if occurrence else key
 

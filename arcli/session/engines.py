@@ -18,7 +18,7 @@ from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, E
 from arcli.session.bundle import HANDLE, bootstrap
 from arcli.session.fleet import Down, Events, Lost, Reply, Up, Wake
 
-COLLECT_BYTES = 16_000_000
+COLLECT_BYTES = 8_000_000
 """Replies after which the garbage collector is called."""
 
 

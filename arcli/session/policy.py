@@ -19,7 +19,7 @@ GROWTH = 8
 """A chunk is at most this many times as large as the largest that has come back."""
 SHARE = 2
 """Near the end a chunk is at most this fraction (1/SHARE) of an engine's fair part."""
-MAX_BYTES = 4_000_000
+MAX_BYTES = 2_000_000
 """Bytes of inputs and records in one message."""
 MAX_ITEMS = 50_000
 MEMORY = 0.5

@@ -25,7 +25,7 @@ from arcli.session.jobrun import JobRun, Storage, Supply
 from arcli.session.reorder import Piece
 from arcli.timing.ledger import Ledger
 
-HELD_BYTES = 32_000_000
+HELD_BYTES = 16_000_000
 """Records that wait in memory for a slow consumer; beyond it they wait in the journal."""
 
 Answer = tuple[dict[str, Any], list[bytes]]
