@@ -83,7 +83,7 @@ def run_controller(folder: Path, tell: int) -> None:
 def _controller_config(folder: Path) -> dict[str, Any]:
     return {
         "ProfileDir": {"location": str(folder / "profile")},
-        "BaseParallelApplication": {"log_level": 30},
+        "BaseParallelApplication": {"log_level": 40},
         "IPController": {
             "ip": "127.0.0.1",
             "location": "127.0.0.1",

@@ -162,7 +162,8 @@ class EmbeddedCluster:
             )
 
     def _failure(self, words: str) -> ClusterError:
-        return ClusterError(f"no cluster: {words}", hint=self.diagnose())
+        said = "\n".join([self.diagnose(), *self._log_tails()])
+        return ClusterError(f"no cluster: {words}", hint=said)
 
     # -- events, on the watcher's thread ----------------------------------------------------
 
@@ -269,10 +270,10 @@ class EmbeddedCluster:
             said.append(f"{len(self._engines)} engines are registered")
             if self._expected:
                 said.append(f"{len(self._expected)} are starting")
-        return ", ".join(said) + "".join(f"\n{log}" for log in self._log_tails())
+        return ", ".join(said)
 
     def _log_tails(self) -> list[str]:
-        """The ends of the logs that say anything."""
+        """The ends of what controller and engines logged."""
         if self._folder is None:
             return []
         tails = []

@@ -324,7 +324,9 @@ class Actor:
         self._crew.coming.pop(down.slot, None)
         self._last_death = reason
         self._replace(down.slot, reason, deliberate=doomed is not None)
-        if self._crew.hopeless:
+        if self._crew.hopeless and self._final:
+            self._fail_waiting(ClusterError("the run is being stopped"))
+        elif self._crew.hopeless:
             self._lose_cluster(
                 f"no engine is left after {self._restarts} restarts; the last one: {reason}"
                 if self._terms.max_restarts

@@ -1,0 +1,138 @@
+"""Real runs of arcli in processes of their own, watched closely, with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PATIENCE = 90.0
+"""Seconds until a condition that does not come true is a failure; a busy machine needs some."""
+MARK = "ARCLI_TEST_RUN"
+
+
+def wait_until(condition: Callable[[], Any], what: Callable[[], str] | str = "") -> Any:
+    """Wait for a condition, and say how things stand where it never comes true."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"never came true: {what() if callable(what) else what}")
+        time.sleep(0.02)  # a poll's pause, not a wait
+    return found
+
+
+@dataclass
+class Run:
+    """One process of arcli, and all that it starts; they are found by a mark in the environment."""
+
+    folder: Path
+    words: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    stdout: Any = None
+    preexec: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        self.out = self.folder / f"stdout-{self.mark[:6]}"
+        self.err = self.folder / f"stderr-{self.mark[:6]}"
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "arcli", *self.words],
+                cwd=self.folder,
+                env={**os.environ, **self.env, MARK: self.mark},
+                stdin=subprocess.DEVNULL,
+                stdout=out if self.stdout is None else self.stdout,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=self.preexec,
+            )
+
+    def relatives(self) -> list[psutil.Process]:
+        """Every process that this run started and that still lives, zombies aside."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = process.environ().get(MARK) == self.mark
+                if mine and process.pid != self.process.pid and process.status() != "zombie":
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The records that are on stdout so far."""
+        raw = self.out.read_bytes()
+        return [json.loads(line) for line in raw.splitlines(keepends=True) if line.endswith(b"\n")]
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the newest run below the folder."""
+        newest = max((self.folder / ".arcli" / "runs").iterdir(), key=lambda path: path.name)
+        return json.loads((newest / "manifest.json").read_text())
+
+    def wait(self) -> int:
+        """The exit code; whatever arcli started is gone when this returns."""
+        code = self.process.wait(PATIENCE)
+        wait_until(lambda: not self.relatives(), lambda: f"left behind: {self.relatives()}")
+        return code
+
+    def signal(self, number: int) -> None:
+        """Signal arcli itself."""
+        self.process.send_signal(number)
+
+    def said(self) -> str:
+        """What is on stderr."""
+        return self.err.read_text("utf-8", "replace")
+
+    def child(self, name: str) -> psutil.Process:
+        """The supervisor, or the controller, which is its first child."""
+        (supervisor,) = psutil.Process(self.process.pid).children()
+        if name == "supervisor":
+            return supervisor
+        return min(supervisor.children(), key=lambda process: process.create_time())
+
+
+@contextmanager
+def running(folder: Path, spec: str, *words: str, **more: Any) -> Iterator[Run]:
+    """A run of a spec given as text; killed at the end if it is still there."""
+    (folder / "spec.yaml").write_text(spec)
+    run = Run(folder, ["run", "spec.yaml", "-n", "2", "--format", "jsonl", *words], **more)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+        wait_until(lambda: not run.relatives(), lambda: f"left behind: {run.relatives()}")
+
+
+def finish(folder: Path, spec: str, *words: str, **more: Any) -> tuple[int, list[dict[str, Any]]]:
+    """A run from start to end: its exit code and its records."""
+    with running(folder, spec, *words, **more) as run:
+        code = run.wait()
+        return code, [record for record in run.lines() if "index" in record]
+
+
+def statuses(records: list[dict[str, Any]]) -> dict[str, int]:
+    """How many records there are of each status."""
+    return dict(Counter(record["status"] for record in records))
+
+
+def each_once(records: list[dict[str, Any]], count: int | None = None) -> bool:
+    """Whether the indices are 0 … count - 1, each exactly once, in order."""
+    indices = [record["index"] for record in records]
+    return indices == list(range(len(indices) if count is None else count))
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
