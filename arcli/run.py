@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from arcli.cluster.base import ClusterEvent
 from arcli.cluster.cpus import usable_cpus
-from arcli.errors import ArcliError, DeadlineError, Interrupted
+from arcli.errors import ArcliError, DeadlineError, Interrupted, ReaderGone
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.session.actor import Terms
@@ -26,6 +26,10 @@ from arcli.units import isoformat
 
 if TYPE_CHECKING:
     from arcli.cluster.embedded import EmbeddedCluster
+
+
+AT_ONCE = (Interrupted, DeadlineError, ReaderGone)
+"""After these nothing more is written: whoever reads has gone, or does not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +149,8 @@ def _finish(
     told = False
     try:
         storage.sync()
-        if any(isinstance(error, Interrupted | DeadlineError) for error in outcome.errors):
-            sinks.abort()  # at once: an output may be what everything is waiting for
+        if any(isinstance(error, AT_ONCE) for error in outcome.errors):
+            sinks.abort()  # an output may be what everything is waiting for
         else:
             sinks.finish(summed_up(), outcome.values)
             told = True

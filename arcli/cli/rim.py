@@ -175,12 +175,13 @@ def _flushed() -> bool:
     try:
         _flush_stdout()
     except OSError:
-        _silence_stdout()
+        silence_stdout()
         return False
     return True
 
 
-def _silence_stdout() -> None:
+def silence_stdout() -> None:
+    """Nobody reads stdout: what is still buffered goes nowhere, and nothing waits for it."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arcli.cli.options import ASSIGNMENT, DURATION
-from arcli.cli.rim import Call, tell
+from arcli.cli.rim import Call, silence_stdout, tell
 
 if TYPE_CHECKING:
     from arcli.cluster.embedded import EmbeddedCluster
@@ -84,6 +84,7 @@ def command(call: Call, /, **flags: Any) -> int:
     """
     began = time.monotonic()
     from arcli.errors import UsageError
+    from arcli.run import AT_ONCE
     from arcli.spec.load import load
 
     if flags["cluster_name"]:
@@ -103,6 +104,9 @@ def command(call: Call, /, **flags: Any) -> int:
         return show(spec, flags)
     finished = _run(spec, flags, began)
     call.told = finished.told and flags["form"] == "json"
+    if any(isinstance(error, AT_ONCE) for error in finished.errors):
+        call.told = True
+        silence_stdout()
     for error in finished.errors:
         tell(error, call)
     return int(finished.summary.exit_code)

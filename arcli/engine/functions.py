@@ -24,9 +24,9 @@ class Unresolved(Exception):
 
 def kind_of(text: str) -> str:
     """``module``, ``file`` or ``expression``: how the text of a function is to be read."""
-    if _ENTRY_POINT.fullmatch(text.strip()):
-        return "module"
-    return "file" if _IN_FILE.fullmatch(text.strip()) else "expression"
+    if _IN_FILE.fullmatch(text.strip()):
+        return "file"
+    return "module" if _ENTRY_POINT.fullmatch(text.strip()) else "expression"
 
 
 def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
@@ -36,10 +36,10 @@ def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., 
     Unresolved with a sentence, and whatever importing or evaluating raises.
     """
     text = text.strip()
-    if match := _ENTRY_POINT.fullmatch(text):
-        owner: Any = importlib.import_module(match[1])
-    elif match := _IN_FILE.fullmatch(text):
-        owner = _module_from(Path(folder, match[1]))
+    if match := _IN_FILE.fullmatch(text):
+        owner: Any = _module_from(Path(folder, match[1]))
+    elif match := _ENTRY_POINT.fullmatch(text):
+        owner = importlib.import_module(match[1])
     else:
         found = eval(text, namespace)  # noqa: S307 - a spec is code
         if not callable(found):

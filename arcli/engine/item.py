@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import time
@@ -227,9 +228,10 @@ def user_traceback(error: BaseException) -> str:
 
 
 def _ours(filename: str) -> bool:
-    return filename.startswith(("<arcli/", _FOLDER))
+    return filename.startswith(("<arcli/", "<frozen importlib", _FOLDER, _IMPORTLIB))
 
 
+_IMPORTLIB = importlib.__file__
 _FOLDER = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else "<arcli/"  # noqa: PTH100, PTH120 - sent as source, it has no file
 
 

@@ -275,6 +275,7 @@ class Actor:
         elif ticket.roll is not None:
             assert reply.envelope is not None
             ticket.roll.got[member.up.slot] = reply.envelope
+            ticket.roll.where[member.up.slot] = member.words
             self._check_rolls()
         elif ticket.work is not None:
             assert reply.envelope is not None
@@ -305,8 +306,7 @@ class Actor:
                 self._send(member, roll.request, roll=roll)
 
     def _words(self, member: Member, failed: dict[str, Any]) -> str:
-        up = member.up
-        return f"engine {up.engine_id} on host {up.host}: {failed['stage']}: {failed['reason']}"
+        return f"{member.words}: {failed['stage']}: {failed['reason']}"
 
     # -- death ------------------------------------------------------------------------------
 

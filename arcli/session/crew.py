@@ -32,13 +32,15 @@ class Call:
 class Roll:
     """A request that every engine answers, one a slot; engines that come up meanwhile, too.
 
-    With ``keep`` it becomes a step of the preparation of all later engines.
+    With ``keep`` it becomes a step of the preparation of all later engines. ``where`` has the
+    engines that answered, in words.
     """
 
     request: bytes
     future: Future[dict[int, bytes]]
     keep: bool
     got: dict[int, bytes] = field(default_factory=dict)
+    where: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,6 +69,11 @@ class Member:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     doomed: str | None = None
     """Why arcli itself is ending this engine, where it is."""
+
+    @property
+    def words(self) -> str:
+        """The engine, in words."""
+        return f"engine {self.up.engine_id} on host {self.up.host}"
 
     @property
     def chunks(self) -> list[Ticket]:

@@ -113,9 +113,9 @@ class Session:
         roll = Roll(request=request(operation, **arguments), future=future, keep=keep)
         self._actor.post(lambda: self._actor.call_roll(roll))
         answers = {slot: unpack(reply) for slot, reply in self._wait(future).items()}
-        for header, _ in answers.values():
+        for slot, (header, _) in answers.items():
             if "failed" in header:
-                raise Failed(header["failed"])
+                raise Failed({"where": roll.where[slot], **header["failed"]})
         return answers
 
     def define(self, plan: JobPlan) -> None:
@@ -124,7 +124,8 @@ class Session:
             self.call_each("define", keep=True, job=plan.definition)
         except Failed as failed:
             trace = failed.details["error"]["traceback"].rstrip()
-            raise SetupError(str(failed), hint=trace or None) from None
+            words = f"{failed.details['where']}: {failed}"
+            raise SetupError(words, hint=trace or None) from None
 
     def _wait(self, future: Future[Any]) -> Any:
         """Wait on the main thread, which is where an in-process fleet runs its items."""

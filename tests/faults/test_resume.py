@@ -1,0 +1,97 @@
+"""Going on where a run ended: by content, never by number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runs import each_once, finish
+
+SOMETIMES = """
+setup:
+  run: |
+    import os
+    def work(x, factor):
+        if x % 5 == 0 and not os.path.exists("mended"):
+            raise ValueError(x)
+        return x * factor
+map: work
+over: {over}
+kwargs: {{factor: {factor}}}
+"""
+
+
+def spec(over: str = "{range: 20}", factor: int = 2) -> str:
+    return SOMETIMES.format(over=over, factor=factor)
+
+
+def replayed(records: list[dict]) -> set:
+    return {r["input"] for r in records if r.get("replayed")}
+
+
+def test_failed_runs_what_failed_again_and_keeps_the_rest(tmp_path: Path) -> None:
+    code, _ = finish(tmp_path, spec())
+    assert code == 1
+    (tmp_path / "mended").touch()
+    code, records = finish(tmp_path, spec(), "--failed")
+    assert code == 0
+    assert each_once(records, 20)
+    assert [r["value"] for r in records] == [x * 2 for x in range(20)]
+    assert replayed(records) == {x for x in range(20) if x % 5}
+
+
+def test_resume_keeps_errors(tmp_path: Path) -> None:
+    finish(tmp_path, spec())
+    (tmp_path / "mended").touch()
+    code, records = finish(tmp_path, spec(), "--resume")
+    assert code == 1
+    assert len(replayed(records)) == 20
+
+
+def test_a_changed_constant_reuses_nothing(tmp_path: Path) -> None:
+    finish(tmp_path, spec())
+    _, records = finish(tmp_path, spec(factor=3), "--resume")
+    assert replayed(records) == set()
+    assert [r["value"] for r in records if r["status"] == "ok"] == [
+        x * 3 for x in range(20) if x % 5
+    ]
+
+
+def test_an_edited_list_mixes_nothing_up(tmp_path: Path) -> None:
+    finish(tmp_path, spec("[1, 2, 3, 3, 4, 5]"))
+    _, records = finish(tmp_path, spec("[9, 3, 1, 3, 3]"), "--resume")
+    assert each_once(records, 5)
+    assert [r["value"] for r in records] == [18, 6, 2, 6, 6]
+    assert [bool(r.get("replayed")) for r in records] == [False, True, True, True, False]
+
+
+def test_a_torn_journal_is_cut(tmp_path: Path) -> None:
+    finish(tmp_path, spec())
+    (journal,) = (tmp_path / ".arcli" / "runs").glob("*/journal.jsonl")
+    raw = journal.read_bytes()
+    journal.write_bytes(raw[:-40])
+    code, records = finish(tmp_path, spec(), "--resume")
+    assert code == 1
+    assert each_once(records, 20)
+    assert len(replayed(records)) == 19
+
+
+def test_a_changed_function_is_noticed_where_that_is_asked_for(tmp_path: Path) -> None:
+    job = 'map: "work.py:f"\nover: [1, 0]\n'
+    (tmp_path / "work.py").write_text("def f(x): return 10 // x\n")
+    finish(tmp_path, job, "--rerun-changed")
+    (tmp_path / "work.py").write_text("def f(x): return 10 // (x + 1)\n")
+    _, records = finish(tmp_path, job, "--failed", "--rerun-changed")
+    assert replayed(records) == set()
+    assert [r["value"] for r in records] == [5, 10]
+
+
+def test_a_resumed_reduce_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    import json
+
+    reduce = spec() + 'reduce: "operator:add"\n'
+    finish(tmp_path, reduce)
+    (tmp_path / "mended").touch()
+    finish(tmp_path, reduce, "--failed", "-o", "resumed.json")
+    document = json.loads((tmp_path / "resumed.json").read_text())
+    assert document["jobs"][0]["value"] == sum(x * 2 for x in range(20))
+    assert document["jobs"][0]["counts"]["replayed"] == 16

@@ -1,0 +1,223 @@
+"""What ends a run from outside: signals, a lost cluster, deadlines, full disks, readers that leave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from runs import PATIENCE, SIGNALS, Run, each_once, finish, running, statuses, wait_until
+
+SLOW = """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(0.05) or x * x"
+over: {range: 400}
+"""
+STUCK = """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(300) if x == 1 else x"
+over: {range: 50}
+"""
+
+
+def some(run: Run, count: int = 3) -> None:
+    """Wait until a few records are out."""
+    wait_until(lambda: len(run.lines()) >= count, run.said)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path, SLOW) as run:
+        some(run)
+        run.signal(number)
+        assert run.wait() == SIGNALS[number]
+        records = run.lines()
+    assert each_once(records)
+    assert statuses(records)["ok"] >= 3
+    assert set(statuses(records)) <= {"ok", "cancelled"}
+    assert number.name in run.said()
+    job = run.manifest()["summary"]["jobs"][0]
+    assert job["counts"]["planned"] == len(records)
+    assert job["counts"]["planned"] + job["counts"]["unread"] == 400
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, STUCK) as run:
+        some(run, 1)
+        run.signal(signal.SIGINT)
+        wait_until(lambda: "once more" in run.said(), run.said)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+        records = run.lines()
+    assert each_once(records)
+    assert records[1]["status"] == "cancelled"
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    with running(tmp_path, SLOW.replace("400", "40"), preexec=ignore) as run:
+        some(run)
+        run.signal(signal.SIGHUP)
+        assert run.wait() == 0
+        assert each_once(run.lines(), 40)
+
+
+def test_arcli_killed_leaves_nothing_and_resume_completes(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW.replace("400", "120")) as run:
+        some(run, 10)
+        run.signal(signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL
+    code, records = finish(tmp_path, SLOW.replace("400", "120"), "--resume")
+    # The spec's text differs in nothing that decides a value.
+    assert code == 0
+    assert each_once(records, 120)
+    assert all(r["value"] == r["index"] ** 2 for r in records)
+    assert sum(bool(r.get("replayed")) for r in records) >= 10
+
+
+@pytest.mark.parametrize("victim", ["controller", "supervisor"])
+def test_a_lost_cluster_ends_the_run_in_words(tmp_path: Path, victim: str) -> None:
+    with running(tmp_path, SLOW) as run:
+        some(run)
+        run.child(victim).kill()
+        assert run.wait() == 3
+        records = [r for r in run.lines() if "index" in r]
+    assert each_once(records)
+    assert statuses(records)["ok"] >= 3
+    assert victim[:8] in run.said()
+
+
+def test_an_engine_killed_from_outside_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW.replace("400", "100")) as run:
+        some(run)
+        run.child("controller")
+        engine = run.manifest()["engines"][0]["pid"]
+        os.kill(engine, signal.SIGKILL)
+        assert run.wait() == 0
+        records = run.lines()
+    assert each_once(records, 100)
+    assert len(run.manifest()["engines"]) == 3
+    assert run.manifest()["engines"][0]["reason"].endswith("killed by SIGKILL")
+
+
+def test_the_runs_deadline(tmp_path: Path) -> None:
+    code, records = finish(tmp_path, STUCK, "--deadline", "3s")
+    assert code == 124
+    assert each_once(records)
+    assert records[1]["status"] == "cancelled"
+    assert "deadline" in records[1]["reason"]
+
+
+def test_what_commands_and_users_start_is_gone_with_arcli(tmp_path: Path) -> None:
+    spec = """
+setup: {imports: [subprocess, time]}
+map: "lambda x: subprocess.Popen(['sleep', '300'], start_new_session=True) and time.sleep(300)"
+over: [1, 2]
+"""
+    with running(tmp_path, spec) as run:
+        wait_until(lambda: [p for p in run.relatives() if p.name() == "sleep"][1:], run.said)
+        run.signal(signal.SIGKILL)
+        run.wait()
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with running(tmp_path, SLOW, stdout=writer) as run:
+        os.close(writer)
+        os.read(reader, 10)
+        os.close(reader)
+        assert run.wait() == 141
+        assert run.said() == ""
+
+
+def test_a_reader_that_never_reads_stops_no_deadline(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    spec = 'map: "lambda x: \'x\' * 10_000"\nover: {range: 2000}\n'
+    try:
+        with running(tmp_path, spec, "--deadline", "3s", stdout=writer) as run:
+            os.close(writer)
+            assert run.wait() == 124
+    finally:
+        os.close(reader)
+
+
+def test_overlap_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW, "--no-overlap") as first:
+        some(first)
+        with running(tmp_path, SLOW, "--no-overlap") as second:
+            assert second.wait() == 75
+            assert str(first.process.pid) in second.said()
+        first.signal(signal.SIGKILL)
+        first.wait()
+    code, _ = finish(tmp_path, SLOW.replace("400", "4"), "--no-overlap")
+    assert code == 0
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+FILLS = 'map: "lambda x: \'x\' * 20_000"\nover: {range: 500}\n'
+
+
+def test_a_full_disk_under_the_journal(tmp_path: Path, tiny_disk: Path) -> None:
+    code, _ = finish(tmp_path, FILLS, env={"ARCLI_DIR": str(tiny_disk / "arcli")})
+    assert code == 4
+    (journal,) = (tiny_disk / "arcli" / "runs").glob("*/journal.jsonl")
+    raw = journal.read_bytes()
+    assert raw
+    assert raw.endswith(b"\n")
+
+
+def test_a_full_disk_under_an_output(tmp_path: Path, tiny_disk: Path) -> None:
+    with running(tmp_path, FILLS, "-o", str(tiny_disk / "out.jsonl")) as run:
+        assert run.wait() == 4
+        assert "out.jsonl" in run.said()
+    raw = (tiny_disk / "out.jsonl").read_bytes()
+    assert raw.endswith(b"\n")
+
+
+def test_an_output_that_cannot_be_made_is_found_before_any_work(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW, "-o", "nowhere/out.json") as run:
+        assert run.wait() == 4
+        assert run.lines() == [] or "error" in run.lines()[0]
+        assert "nowhere" in run.said()
+
+
+def test_an_output_folder_that_vanishes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with running(tmp_path, SLOW.replace("400", "60"), "-o", "out/results.json") as run:
+        some(run)
+        shutil.rmtree(out)
+        assert run.wait() == 4
+        assert "results.json" in run.said()
+        assert each_once([r for r in run.lines() if "index" in r], 60)
+
+
+def test_an_empty_environment(tmp_path: Path) -> None:
+    """As cron has it: no HOME, no PATH."""
+    (tmp_path / "spec.yaml").write_text(SLOW.replace("400", "4"))
+    done = subprocess.run(
+        [sys.executable, "-m", "arcli", "run", "spec.yaml", "-q"],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
