@@ -7,6 +7,8 @@ decodes them.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +16,28 @@ from typing import Any
 import orjson
 
 from arcli.engine.tally import Tally
+
+# orjson reads an integer beyond 64 bits as a float, and refuses lone surrogates.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """One line of JSON as a dict, its numbers exact; raises ValueError for anything else."""
+    try:
+        tree = json.loads(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
+    except orjson.JSONDecodeError:
+        tree = json.loads(line)
+    if not isinstance(tree, dict):
+        raise ValueError("not a record")
+    return tree
+
+
+def dump(tree: Any) -> bytes:
+    """Compact JSON of plain data: integers of any size, lone surrogates as escapes."""
+    try:
+        return orjson.dumps(tree)
+    except TypeError:
+        return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +82,8 @@ class Record:
     @classmethod
     def from_line(cls, line: bytes) -> Record:
         """Decode one line of JSON; raises ValueError for what is not a record."""
-        data = orjson.loads(line)
-        if not isinstance(data, dict) or "index" not in data or "status" not in data:
+        data = decode(line)
+        if "index" not in data or "status" not in data:
             raise ValueError("not a record")
         if data.get("error") is not None:
             data["error"] = ItemError(**data["error"])
@@ -71,7 +95,7 @@ class Record:
         for optional in ("replayed", "usage"):
             if not data[optional]:
                 del data[optional]
-        return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+        return dump(data) + b"\n"
 
 
 FIELDS = tuple(field.name for field in fields(Record))

@@ -61,6 +61,6 @@ def format_bytes(size: float) -> str:
 
 
 def isoformat(timestamp: float) -> str:
-    """Seconds since the epoch as ISO 8601 UTC with microseconds, ``2026-01-31T12:00:00.000000Z``."""
+    """Seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
     moment = datetime.fromtimestamp(timestamp, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

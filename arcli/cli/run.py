@@ -207,8 +207,8 @@ def _folder(
     root: Path, spec: Spec, flags: dict[str, Any]
 ) -> Iterator[tuple[RunFolder, Kept | None]]:
     """The folder of this run, and what it keeps of the one that it goes on with."""
-    from arcli.store.folder import RunFolder, find_run, latest_unfinished, lineage
     from arcli.store.describe import describe
+    from arcli.store.folder import RunFolder, find_run, latest_unfinished, lineage
 
     earlier = None
     if flags["resume"] or flags["failed"]:

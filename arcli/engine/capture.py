@@ -167,8 +167,8 @@ class _CaptureFile:
         file's size, and appending writers do not mind where it leaves the offset.
         """
         try:
-            if current is self._stream:
-                current.flush()
+            if (stream := self._stream) is not None and current is stream:
+                stream.flush()
                 if not (size := os.lseek(self._fd, 0, os.SEEK_END)):
                     return 0
                 if os.fstat(self._fd).st_ino == self._inode:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, decode
 from arcli.sinks.flat import Columns
 from arcli.sinks.jsondoc import spool_folder
-from arcli.sinks.lines import decode
 from arcli.sinks.spool import Spool
 from arcli.sinks.target import Target, writing
 from arcli.timing.summary import RunSummary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arcli.sinks.lines import dump
+from arcli.record import dump
 
 MOST_INPUTS = 1000
 """Keys of inputs that get a column of their own; an input with others stays in one piece."""

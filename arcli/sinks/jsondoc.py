@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arcli.record import RecordBatch
-from arcli.sinks.lines import dump
+from arcli.record import RecordBatch, dump
 from arcli.sinks.spool import Spool
 from arcli.sinks.target import FileTarget, Target, writing
 from arcli.timing.summary import JobSummary, RunSummary

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from arcli.errors import UsageError
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, decode, dump
 from arcli.sinks.flat import Columns
 from arcli.sinks.jsondoc import spool_folder
-from arcli.sinks.lines import decode, dump
 from arcli.sinks.spool import Spool
 from arcli.sinks.target import Target, writing
 from arcli.timing.summary import RunSummary

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, decode
 from arcli.sinks.failures import Failures
-from arcli.sinks.lines import decode
 from arcli.sinks.page import Page
 from arcli.timing.summary import RunSummary
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, decode, dump
 from arcli.sinks.escape import plain
 from arcli.sinks.failures import Failures, describe
-from arcli.sinks.lines import decode, dump
 from arcli.sinks.page import Page
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds

@@ -303,7 +303,7 @@ def _output(value: Any) -> Any:
 
 
 class Spec(Model):
-    """A whole spec, interpolated and valid. ``folder`` is what its relative paths are relative to."""
+    """A whole spec, interpolated and valid; its relative paths are relative to ``folder``."""
 
     version: Literal[1] = 1
     name: str

@@ -49,9 +49,7 @@ def test_a_culprit_in_the_middle_of_a_large_chunk_costs_two_engines(tmp_path: Pa
 
 
 def test_several_culprits_are_each_found(tmp_path: Path) -> None:
-    code, records = finish(
-        tmp_path, spec("os._exit(3)", "x in {5, 20, 21}", 40, "chunksize: 10")
-    )
+    code, records = finish(tmp_path, spec("os._exit(3)", "x in {5, 20, 21}", 40, "chunksize: 10"))
     assert code == 1
     assert each_once(records, 40)
     assert [r["index"] for r in records if r["status"] == "lost"] == [5, 20, 21]
@@ -84,9 +82,7 @@ over: [1, 2, 3]
 
 
 def test_a_spec_whose_every_item_kills_ends_with_all_recorded(tmp_path: Path) -> None:
-    code, records = finish(
-        tmp_path, spec("os._exit(3)", "True", 30, "cluster: {max_restarts: 4}")
-    )
+    code, records = finish(tmp_path, spec("os._exit(3)", "True", 30, "cluster: {max_restarts: 4}"))
     assert code == 3
     assert each_once(records, len(records))
     assert set(statuses(records)) == {"lost"}

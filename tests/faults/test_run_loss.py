@@ -1,4 +1,4 @@
-"""What ends a run from outside: signals, a lost cluster, deadlines, full disks, readers that leave."""
+"""What ends a run from outside: signals, lost clusters, deadlines, full disks, gone readers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
 
 def test_a_reader_that_never_reads_stops_no_deadline(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    spec = 'map: "lambda x: \'x\' * 10_000"\nover: {range: 2000}\n'
+    spec = "map: \"lambda x: 'x' * 10_000\"\nover: {range: 2000}\n"
     try:
         with running(tmp_path, spec, "--deadline", "3s", stdout=writer) as run:
             os.close(writer)
@@ -172,7 +172,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-FILLS = 'map: "lambda x: \'x\' * 20_000"\nover: {range: 500}\n'
+FILLS = "map: \"lambda x: 'x' * 20_000\"\nover: {range: 500}\n"
 
 
 def test_a_full_disk_under_the_journal(tmp_path: Path, tiny_disk: Path) -> None:

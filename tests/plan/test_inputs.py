@@ -166,7 +166,7 @@ def test_glob_is_sorted_and_works_from_here(tmp_path: Path, monkeypatch: Any) ->
     over = {"glob": {"patterns": ["**/*"], "exclude": ["deep/*", "deep"]}}
     assert list(source(over, tmp_path)) == ["a.txt", "b.txt"]
     monkeypatch.chdir(tmp_path / "deep")
-    assert all(os.path.isabs(p) for p in source({"glob": "*.txt"}, tmp_path))
+    assert all(Path(p).is_absolute() for p in source({"glob": "*.txt"}, tmp_path))
 
 
 def test_stdin_in_three_forms(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_reading_ahead_is_bounded_and_never_blocks() -> None:
 def test_a_line_on_a_slow_pipe_is_there_at_once() -> None:
     read, write = os.pipe()
     came = threading.Event()
-    with open(read, "rb", buffering=0) as raw:
+    with os.fdopen(read, "rb", buffering=0) as raw:
         stream = io.BufferedReader(raw)
         reader = ReadAhead(source({"stdin": "lines"}, stdin=stream), notify=came.set)
         assert reader.take(5) == []

@@ -15,8 +15,8 @@ class SourceContext:
     """What a source may need beside its own words.
 
     Relative paths are relative to ``folder``; ``stdin`` is binary. ``jobs`` has earlier jobs'
-    values, called with ``where``. ``resolve`` fills in late values, ``load_callable`` finds a generator of
-    the user's; it is called only when items are read.
+    values, called with ``where``. ``resolve`` fills in late values, ``load_callable`` finds a
+    generator of the user's; it is called only when items are read.
     """
 
     folder: Path

@@ -1,0 +1,48 @@
+# Everything happens in .venv, which is made when it is needed; python3 and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+ARGS ?=
+
+.PHONY: help install run test lint soak bench clean
+
+help:
+	@echo "make run      the first job: jobs/rms.yaml on an embedded cluster"
+	@echo "make test     the tests (ARGS='-k name' passes options on to pytest)"
+	@echo "make lint     ruff, mypy, import-linter"
+	@echo "make soak     random kills over many rounds"
+	@echo "make bench    arcli beside its peers"
+	@echo "make install  only make .venv"
+	@echo "make clean    remove .venv, caches and past runs"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("arcli needs Python 3.11 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
+	@echo "installing into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP)
+	@$(BIN)/arcli run jobs/rms.yaml $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy arcli tests
+	@$(BIN)/lint-imports --no-cache | tail -n 1
+
+soak: $(STAMP)
+	@$(BIN)/python tests/faults/soak.py $(ARGS)
+
+bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf .venv .arcli .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
