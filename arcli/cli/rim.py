@@ -18,8 +18,9 @@ from typing import Any
 import click
 
 from arcli import __version__
+from arcli.cli.problems import render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
-from arcli.sinks.escape import plain
+from arcli.escape import plain
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -75,8 +76,6 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
         return error.exit_code
     problems = error.problems if isinstance(error, SpecError) else []
     if problems:
-        from arcli.spec.problems import render
-
         _say("\n".join(render(problem) for problem in problems) + "\n")
     _say(f"arcli: {plain(error.message)}")
     if error.hint:

@@ -102,6 +102,9 @@ def command(call: Call, /, **flags: Any) -> int:
         from arcli.cli.dryrun import show
 
         return show(spec, flags)
+    from arcli.plan.preview import preview
+
+    preview(spec)
     finished = _run(spec, flags, began)
     call.told = finished.told and flags["form"] == "json"
     if any(isinstance(error, AT_ONCE) for error in finished.errors):

@@ -10,16 +10,18 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from .capture import FdCapture
 from .limits import TimeLimit
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)?\}")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)?\}")
+_HERE_DOCUMENT = re.compile(r"<<-?\s*['\"\\]?\w+")
+_QUOTES = {"'": "single quotes", '"': "double quotes"}
 PATH_PARTS = ("stem", "suffix", "parent", "name")
 
 
@@ -66,22 +68,77 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+class Placeholder(NamedTuple):
+    """A name in braces in a shell string; ``inside``: what it must not stand in, or None."""
+
+    name: str
+    start: int
+    inside: str | None
+
+
+def placeholders(text: str) -> Iterator[Placeholder]:
+    """The placeholders of a shell string, with the quoting that they stand in.
+
+    Follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_02 as
+    far as quotes, escapes, comments and command substitutions go.
+    """
+    found = {match.start(): match for match in _PLACEHOLDER.finditer(text)}
+    open_: list[str] = []  # of ', ", ( and `, the innermost last
+    here_document = _HERE_DOCUMENT.search(text)
+    at = 0
+    while at < len(text):
+        if at in found:
+            inside = _QUOTES.get(open_[-1]) if open_ else None
+            if here_document is not None and at > here_document.end():
+                inside = inside or "a here-document"
+            yield Placeholder(found[at][1] or "", at, inside)
+            at = found[at].end()
+            continue
+        at = _past(text, at, open_)
+
+
+def _past(text: str, at: int, open_: list[str]) -> int:
+    """Where the shell reads on after the character at a place; keeps track of what is open."""
+    char, inner = text[at], open_[-1] if open_ else ""
+    if inner == "'":
+        if char == "'":
+            open_.pop()
+    elif char == "\\":
+        return at + 2
+    elif char in {'"', "`"}:
+        open_.pop() if inner == char else open_.append(char)
+    elif text.startswith("$(", at):
+        open_.append("(")
+        return at + 2
+    elif char == "'" and inner != '"':
+        open_.append(char)
+    elif char in "()" and inner == "(":
+        open_.append(char) if char == "(" else open_.pop()
+    elif char == "#" and inner != '"' and (at == 0 or text[at - 1].isspace()):
+        end = text.find("\n", at)
+        return end if end >= 0 else len(text)
+    return at + 1
+
+
 def shell_call(text: str, names: Mapping[str, str]) -> list[str]:
     """A shell string and its values as an argv: the values travel as positional parameters.
 
-    Nothing of a value ever becomes shell text: each placeholder turns into ``"$1"``, ``"$2"``, ….
+    Nothing of a value ever becomes shell text: each placeholder turns into ``"${1}"``, ``"${2}"``,
+    …. Raises ValueError for one that stands in quotes, which only a column of a table can do: the
+    others are found before the run.
     """
     order: list[str] = []
-
-    def parameter(match: re.Match[str]) -> str:
-        name = match[1] or ""
-        if name not in names:
-            return match[0]
-        if name not in order:
-            order.append(name)
-        return '"${' + str(order.index(name) + 1) + '}"'
-
-    script = _PLACEHOLDER.sub(parameter, text)
+    script, end = "", 0
+    for found in placeholders(text):
+        if found.name not in names:
+            continue
+        if found.inside is not None:
+            raise ValueError(f"{{{found.name}}} stands inside {found.inside}: leave the quotes out")
+        if found.name not in order:
+            order.append(found.name)
+        script += text[end : found.start] + f'"${{{order.index(found.name) + 1}}}"'
+        end = found.start + len(found.name) + 2
+    script += text[end:]
     return ["/bin/sh", "-c", script, "arcli", *(names[name] for name in order)]
 
 

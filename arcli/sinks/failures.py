@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.sinks.escape import one_line, plain
+from arcli.escape import one_line, plain
 
 KINDS = 100
 """How many different failures are told apart; the rest is one number."""

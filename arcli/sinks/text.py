@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from arcli.escape import plain
 from arcli.record import RecordBatch, decode, dump
-from arcli.sinks.escape import plain
 from arcli.sinks.failures import Failures, describe
 from arcli.sinks.page import Page
 from arcli.timing.summary import RunSummary

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from arcli.spec.places import Places
 from arcli.units import parse_duration
 
 JOB_NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -303,7 +304,10 @@ def _output(value: Any) -> Any:
 
 
 class Spec(Model):
-    """A whole spec, interpolated and valid; its relative paths are relative to ``folder``."""
+    """A whole spec, interpolated and valid; its relative paths are relative to ``folder``.
+
+    ``places`` knows where the parts stand in the file, for problems that show up later.
+    """
 
     version: Literal[1] = 1
     name: str
@@ -314,3 +318,4 @@ class Spec(Model):
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
     file: str
     folder: Path
+    places: Places = Field(exclude=True, repr=False)

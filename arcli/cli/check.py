@@ -1,0 +1,59 @@
+"""``arcli check``: whether specs are valid, without running anything of theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from arcli.cli.options import ASSIGNMENT
+from arcli.cli.rim import Call
+
+
+@click.command("check", short_help="Check specs; run nothing.")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.option(
+    "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Set a parameter of the spec."
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    type=ASSIGNMENT,
+    metavar="PATH=VALUE",
+    help="Replace any value of the spec, such as jobs.NAME.retries=2.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of specs that are valid.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object with all problems.",
+)
+@click.pass_obj
+def command(call: Call, /, specs: tuple[str, ...], quiet: bool, form: str, **flags: Any) -> None:
+    """Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
+
+    Files that specs name are looked at, and all problems are shown at once.
+    """
+    from arcli.errors import Problem, SpecError
+    from arcli.plan.preview import preview
+    from arcli.spec.load import load
+
+    problems: list[Problem] = []
+    for source in specs:
+        try:
+            spec = load(source, params=dict(flags["params"]), sets=flags["sets"])
+            preview(spec)
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if form == "text" and not quiet:
+            jobs = ", ".join(job.name for job in spec.jobs)
+            click.echo(f"{source}: valid, {len(spec.jobs)} job{'s' * (len(spec.jobs) > 1)}: {jobs}")
+    if problems:
+        raise SpecError(problems)
+    if form == "json":
+        click.echo('{"problems": []}')

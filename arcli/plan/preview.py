@@ -1,0 +1,64 @@
+"""What can be known of the inputs before anything is run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from arcli.errors import InputError, Problem, SpecError
+from arcli.plan.choose import valued
+from arcli.plan.late import Resolver
+from arcli.plan.sources import Source, SourceContext, build_source
+from arcli.spec.model import Job, Spec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """A job and its items. ``source`` is None for an apply, and where only the run will tell."""
+
+    job: Job
+    source: Source | None
+
+
+def preview(spec: Spec, *, slots: int = 1, stdin: BinaryIO | None = None) -> list[Preview]:
+    """Every job's source, built and not read. ``slots`` is the number of engines.
+
+    Raises SpecError with the place of each input that can already be seen to be wrong: a range
+    that is none, factors of unequal lengths, a file that is not there.
+    """
+    previews: list[Preview] = []
+    problems: list[Problem] = []
+    context = SourceContext(
+        folder=spec.folder,
+        stdin=stdin if stdin is not None else io.BytesIO(),
+        jobs={job.name: _not_yet for job in spec.jobs},
+        resolve=Resolver(slots, _no_value),
+        load_callable=_nothing_is_run,
+    )
+    for job in spec.jobs:
+        source = None
+        if job.over is not None and not list(valued(job)):
+            try:
+                source = build_source(job.over, context)
+            except InputError as error:
+                place = ("jobs", job.name, "over", job.over.kind)
+                problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+        previews.append(Preview(job=job, source=source))
+    if problems:
+        raise SpecError(problems)
+    return previews
+
+
+def _not_yet(where: str) -> Iterator[Any]:
+    yield from ()
+    raise AssertionError("no source is read before the run")
+
+
+def _no_value(name: str) -> Any:
+    raise AssertionError("jobs that use values are left out")
+
+
+def _nothing_is_run(text: str) -> Callable[..., Any]:
+    raise AssertionError("nothing of the user's is run before the run")

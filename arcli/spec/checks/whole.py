@@ -1,0 +1,95 @@
+"""The cluster, the setup, the outputs: what the jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from arcli.errors import Problem
+from arcli.spec import functions
+from arcli.spec.checks.checked import Checked
+from arcli.spec.checks.texts import in_text
+from arcli.spec.model import Cluster, Late, Output, Setup
+from arcli.spec.overrides import did_you_mean
+from arcli.spec.places import Places
+
+_LATER_LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
+
+
+def check(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Every problem with what stands beside the jobs."""
+    yield from _cluster(spec.cluster, places)
+    if spec.setup is not None:
+        yield from _names(spec.setup, places)
+        yield from _texts(spec.setup, places)
+        yield from _files(spec.setup, spec.folder, places)
+    for at, output in spec.outputs.items():
+        yield from _output(output, at, spec, places)
+
+
+def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
+    def later(key: str, what: str) -> Problem:
+        hint = "leave it out to run on an embedded cluster on this machine"
+        return places.key_problem(f"{what} is not supported yet", "cluster", key, hint=hint)
+
+    if cluster.launcher in _LATER_LAUNCHERS:
+        yield later("launcher", f"launcher: {cluster.launcher}")
+    for key in ("profile", "cluster_id", "connection_file"):
+        if getattr(cluster, key) is not None:
+            yield later(key, f"{key}, which joins a running cluster,")
+    if cluster.options:
+        yield later("options", "options")
+    if isinstance(cluster.engines, int) and cluster.min_engines > cluster.engines:
+        message = f"min_engines is {cluster.min_engines}, but there are {cluster.engines} engines"
+        yield places.problem(message, "cluster", "min_engines")
+
+
+def _names(setup: Setup, places: Places) -> Iterator[Problem]:
+    for key in ("push", "scatter"):
+        for name in getattr(setup, key):
+            if not name.isidentifier():
+                yield places.key_problem(f"{name!r} is not a Python name", "setup", key, name)
+    for name, part in setup.scatter.items():
+        values = part.values
+        if isinstance(values, Late) and (values.kind, values.name) != ("engines", "slots"):
+            message = "what is scattered must be known when the engines start"
+            hint = "a list, or ${engines.slots}"
+            yield places.problem(message, "setup", "scatter", name, hint=hint)
+
+
+def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
+    for at, line in enumerate(setup.imports):
+        if not functions.IMPORT.fullmatch(line):
+            hint = "write `math` or `numpy as np`; other forms go under `run:`"
+            yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
+    if setup.run is not None:
+        for fault in functions.source_faults(setup.run):
+            yield in_text(fault, places, ("setup", "run"))
+
+
+def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
+    for at, name in enumerate(setup.files):
+        if not (folder / name).is_file():
+            yield places.problem(f"there is no file {name}", "setup", "files", at)
+        elif Path(name).is_absolute() or ".." in Path(name).parts:
+            hint = "files keep their relative path on the engines"
+            yield places.problem(
+                f"{name} is not in the spec's folder", "setup", "files", at, hint=hint
+            )
+    for at, name in enumerate(setup.path):
+        if not (folder / name).exists():
+            yield places.problem(f"there is no folder {name}", "setup", "path", at)
+
+
+def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    suffix = Path(output.path).suffix.lower()
+    if output.format is None and output.path != "-" and suffix not in _SUFFIXES:
+        known = f"known are {', '.join(_SUFFIXES)}; {{path: …, format: …}} names one"
+        hint = did_you_mean(suffix, _SUFFIXES) or known
+        said = f"ends in {suffix}" if suffix else "has no suffix"
+        message = f"{output.path} {said}, which says no known format"
+        yield places.problem(message, "output", at, "path", hint=hint)
+    if output.job is not None and output.job not in spec.names:
+        hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(spec.names)}"
+        yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)

@@ -1,0 +1,107 @@
+"""``-p KEY=VALUE`` and ``--set PATH=VALUE``: changes to a spec from the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+from arcli.errors import Problem, SpecError
+from arcli.spec import scalars
+from arcli.spec.compose import compose
+from arcli.spec.text import Text
+from arcli.spec.tree import Node
+
+
+def value_of(text: Text, *, is_text: bool = False) -> Node:
+    """The value of a flag as a node. Raises SpecError.
+
+    What begins with a bracket, a brace or a quote is YAML; anything else is one plain scalar, so
+    that a shell's user need not quote ``*.txt`` or ``a: b`` twice. ``is_text`` keeps ``010`` text.
+    """
+    if text.text.lstrip()[:1] in {"[", "{", '"', "'"}:
+        return compose(text)
+    node = Node("scalar", text.text, text, 0, 0, raw=text.text, plain=True)
+    if not is_text:
+        try:
+            node.value = scalars.resolve(text.text.strip())
+        except ValueError as error:
+            raise SpecError([node.problem(str(error))]) from None
+    return node
+
+
+def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
+    """Give parameters other values. A name that the spec does not have is a problem."""
+    known = root.get("params")
+    names = [] if known is None else [str(name) for name, _ in known.entries()]
+    for name, given in params.items():
+        label = f"-p {name}={given}"
+        here = known.get(name) if known is not None else None
+        if known is None or here is None:
+            hint = did_you_mean(name, names) or _all(names, "the spec has no params")
+            yield Text(label, given).problem(f"there is no parameter {name!r}", hint=hint)
+            continue
+        try:
+            is_text = here.kind == "scalar" and isinstance(here.value, str)
+            known.put(name, value_of(Text(label, given), is_text=is_text))
+        except SpecError as error:
+            yield from error.problems
+
+
+def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Replace values at dotted paths; a job is named by its name or its number.
+
+    Maps that are not there yet are made: whether their keys are known is found out later.
+    """
+    for path, given in sets:
+        text = Text(f"--set {path}={given}", given)
+        try:
+            _set(root, path.split("."), value_of(text), text)
+        except SpecError as error:
+            yield from error.problems
+
+
+def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
+    node = root
+    for place, step in enumerate(steps[:-1]):
+        below, gone = node.follow([_index(node, step)])
+        if gone:
+            node = below
+        elif node.kind == "map":
+            made = Node("map", {}, text, 0, 0)
+            node.put(step, made)
+            node = made
+        else:
+            _nowhere(text, node, ".".join(steps[: place + 1]))
+    last = _index(node, steps[-1])
+    if node.kind == "map":
+        node.put(steps[-1], value)
+    elif node.kind == "list" and isinstance(last, int) and last < len(node.value):
+        node.value[last] = value
+    else:
+        _nowhere(text, node, ".".join(steps))
+
+
+def _index(node: Node, step: str) -> str | int:
+    return int(step) if node.kind == "list" and step.isdecimal() else step
+
+
+def _nowhere(text: Text, node: Node, path: str) -> None:
+    names = [] if node.kind != "list" else [_name(part) for part in node.value]
+    named = [name for name in names if name is not None]
+    hint = _all(named, "a path such as jobs.NAME.retries or cluster.engines")
+    raise SpecError([text.problem(f"there is no {path!r} in the spec", hint=hint)])
+
+
+def _name(node: Node) -> str | None:
+    name = node.get("name")
+    return None if name is None else str(name.value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped word; empty where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _all(names: list[str], otherwise: str) -> str:
+    return f"there are: {', '.join(names)}" if names else otherwise
