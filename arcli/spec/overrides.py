@@ -55,7 +55,10 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
     for path, given in sets:
         text = Text(f"--set {path}={given}", given)
         try:
-            _set(root, path.split("."), value_of(text), text)
+            steps = path.split(".")
+            if steps[0] == "jobs" and root.get("jobs") is None and len(steps) > 2:
+                steps = steps[2:]  # the one job's keys stand at the top
+            _set(root, steps, value_of(text), text)
         except SpecError as error:
             yield from error.problems
 

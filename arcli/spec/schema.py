@@ -41,7 +41,7 @@ def json_schema() -> dict[str, Any]:
     )
     models = {name: _tidy(model) for name, model in schema["$defs"].items()}
     for name, forms in _SHORT_FORMS.items():
-        models[name] = {"anyOf": [*forms, models[name]]}
+        models[name] = {"anyOf": [*forms, dict(_LATER), models[name]]}
     spec, job = models.pop("Spec"), models["Job"]
     keys = {name: part for name, part in spec["properties"].items() if name not in _NOT_IN_FILES}
     job["properties"]["name"] = {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from runs import each_once, finish
 
@@ -24,7 +25,7 @@ def spec(over: str = "{range: 20}", factor: int = 2) -> str:
     return SOMETIMES.format(over=over, factor=factor)
 
 
-def replayed(records: list[dict]) -> set:
+def replayed(records: list[dict[str, Any]]) -> set[Any]:
     return {r["input"] for r in records if r.get("replayed")}
 
 

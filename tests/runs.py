@@ -79,7 +79,8 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         """The manifest of the newest run below the folder."""
         newest = max((self.folder / ".arcli" / "runs").iterdir(), key=lambda path: path.name)
-        return json.loads((newest / "manifest.json").read_text())
+        manifest: dict[str, Any] = json.loads((newest / "manifest.json").read_text())
+        return manifest
 
     def wait(self) -> int:
         """The exit code; whatever arcli started is gone when this returns."""
