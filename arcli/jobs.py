@@ -42,7 +42,10 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary."""
+    """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
+
+    ``warn`` takes sentences for people.
+    """
 
     spec: Spec
     session: Session
@@ -55,6 +58,7 @@ class Context:
     limit: int | None = None
     rerun_changed: bool = False
     expect: Callable[[str, int | None], None] = lambda job, total: None
+    warn: Callable[[str], None] = lambda sentence: None
 
 
 @dataclass
@@ -105,6 +109,16 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
     return None
 
 
+def _empty(context: Context, job: Job) -> InputError | None:
+    """What is to be said of a job that had no items."""
+    if not job.allow_empty:
+        return InputError(
+            f"job {job.name!r} has no items", hint="allow_empty: true makes that a warning"
+        )
+    context.warn(f"job {job.name!r} has no items")
+    return None
+
+
 def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     session = context.session
     resolve = Resolver(context.slots, lambda name: from_tree(outcome.values.get(name)))
@@ -118,7 +132,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         keep_opaque=_needs_values(job, context.spec),
     )
     session.define(plan)
-    results = outcome.results[job.name] = JobResults(context.storage)
+    in_order = job.ordered or not _reads_results(job, context.spec)
+    results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = _folder(context, job)
     failure: ArcliError | None = None
     with _supply(context, plan, source) as (supply, replay), context.interrupts.watch(session):
@@ -131,6 +146,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         except (ClusterError, SetupError, InputError) as error:
             failure = error
     ledger = session.ledgers[job.name]
+    if failure is None and ledger.ended == "done" and not ledger.planned:
+        failure = _empty(context, job)
     if failure is None and ledger.ended == "done":
         _conclude(context, job, results, folder, ledger, outcome)
     outcome.jobs.append(summarize_job(ledger))
@@ -241,6 +258,14 @@ def _needs_values(job: Job, spec: Spec) -> bool:
     if job.reduce is not None or job.push_as is not None:
         return True
     return any(job.name in sources(other.over) for other in spec.jobs)
+
+
+def _reads_results(job: Job, spec: Spec) -> bool:
+    """Whether the records will be looked at again, in the items' order."""
+    if job.reduce is not None:
+        return not job.commutative
+    collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
+    return collected or _needs_values(job, spec)
 
 
 def _unpack(job: Job, source: Source | None) -> Any:

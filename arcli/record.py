@@ -77,7 +77,7 @@ class Record:
     received: str | None
     seconds: float | None
     replayed: bool = False
-    usage: dict[str, float] | None = None
+    usage: dict[str, float | None] | None = None
 
     @classmethod
     def from_line(cls, line: bytes) -> Record:

@@ -101,6 +101,7 @@ def execute(
                     kept=options.kept,
                     limit=options.limit,
                     rerun_changed=options.rerun_changed,
+                    warn=options.notice,
                     expect=options.progress.expect if options.progress else lambda job, total: None,
                 )
                 run_jobs(context, outcome)

@@ -41,18 +41,23 @@ class Run:
     words: list[str]
     env: dict[str, str] = field(default_factory=dict)
     stdout: Any = None
+    stdin: Path = Path(os.devnull)
     preexec: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
         self.out = self.folder / f"stdout-{self.mark[:6]}"
         self.err = self.folder / f"stderr-{self.mark[:6]}"
-        with self.out.open("wb") as out, self.err.open("wb") as err:
+        with (
+            self.stdin.open("rb") as stdin,
+            self.out.open("wb") as out,
+            self.err.open("wb") as err,
+        ):
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "arcli", *self.words],
                 cwd=self.folder,
                 env={**os.environ, **self.env, MARK: self.mark},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out if self.stdout is None else self.stdout,
                 stderr=err,
                 start_new_session=True,

@@ -134,7 +134,7 @@ def _run(spec: Spec, flags: dict[str, Any], began: float) -> Finished:
     ):
         options = Options(
             began=began,
-            notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),
+            notice=_silent if flags["quiet"] else _notice,
             engines=flags["engines"],
             inline=inline,
             limit=flags["limit"],
@@ -153,6 +153,14 @@ def _run(spec: Spec, flags: dict[str, Any], began: float) -> Finished:
                 cluster.stop()
             sinks.abort()
             storage.close()
+
+
+def _notice(sentence: str) -> None:
+    click.echo(f"arcli: {sentence}", err=True)
+
+
+def _silent(sentence: str) -> None:
+    """Cron is told only of failures, and these are in the report."""
 
 
 def _prepare(spec: Spec, options: Options) -> EmbeddedCluster:

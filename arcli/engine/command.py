@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -155,7 +156,8 @@ class Command:
     """A command of a job: call it with an item and its index.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``usage`` has the
-    last child's user and system seconds and its peak memory in bytes, ``printed`` what it wrote.
+    last child's user and system seconds and its peak memory in bytes (None where that cannot be
+    known), ``printed`` what it wrote.
     """
 
     def __init__(self, job: Mapping[str, Any], capture: FdCapture) -> None:
@@ -166,7 +168,7 @@ class Command:
         self._ok: set[int] = set(job.get("ok_exit") or [0])
         self._parse: str | None = job.get("parse")
         self._capture = capture
-        self.usage: dict[str, float] | None = None
+        self.usage: dict[str, float | None] | None = None
         self.printed = ("", "", False)
 
     def run(self, item: Any, index: int) -> Any:
@@ -211,9 +213,19 @@ class Command:
         self.usage = {
             "user": used.ru_utime,
             "system": used.ru_stime,
-            "peak_memory": float(used.ru_maxrss * 1024),
+            "peak_memory": _peak(used.ru_maxrss),
         }
         return child.returncode
+
+
+def _peak(kilobytes: int) -> int | None:
+    """A child's peak memory in bytes, None where this process's own hides it.
+
+    Linux counts the memory of before ``exec``, which is ours, to the child's peak:
+    https://man7.org/linux/man-pages/man2/getrusage.2.html (``ru_maxrss``).
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * 1024 if kilobytes > own else None
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

@@ -338,7 +338,10 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
 
 def _failed(stage: str, error: BaseException, **more: Any) -> bytes:
     details, reason = describe(error)
-    return pack({"failed": {"stage": stage, "reason": reason, "error": decode(details), **more}})
+    failed = {"stage": stage, "reason": reason, "error": decode(details), **more}
+    if isinstance(error, ModuleNotFoundError):
+        failed["missing"] = error.name
+    return pack({"failed": failed})
 
 
 def _shown(value: Any) -> tuple[str, bool]:

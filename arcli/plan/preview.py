@@ -45,6 +45,10 @@ def preview(spec: Spec, *, slots: int = 1, stdin: BinaryIO | None = None) -> lis
             except InputError as error:
                 place = ("jobs", job.name, "over", job.over.kind)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+        if source is not None and source.length == 0 and not job.allow_empty:
+            hint = "allow_empty: true makes that a warning"
+            message = f"job {job.name!r} has no items"
+            problems.append(spec.places.problem(message, "jobs", job.name, "over", hint=hint))
         previews.append(Preview(job=job, source=source))
     if problems:
         raise SpecError(problems)

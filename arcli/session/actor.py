@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from arcli.engine import breadcrumb
 from arcli.engine.envelope import unpack
 from arcli.engine.limits import GRACE
 from arcli.errors import ClusterError, SetupError
-from arcli.session.crew import Call, Crew, Member, Roll, Ticket
+from arcli.session.crew import Call, Crew, Member, Roll, Ticket, setup_error
 from arcli.session.fleet import Down, Event, Fleet, Lost, Reply, Up, Wake
 from arcli.session.jobrun import JobRun
 from arcli.session.work import Work
@@ -288,7 +287,7 @@ class Actor:
             return
         header, _ = unpack(envelope)
         if "failed" in header:
-            raise SetupError(self._words(member, header["failed"]), hint=_trace(header["failed"]))
+            raise setup_error(member.words, header["failed"])
         self._job.take_reply(member, ticket, envelope, time.monotonic())
 
     def _prepared(self, member: Member, envelope: bytes | None) -> None:
@@ -296,7 +295,7 @@ class Actor:
         if envelope is not None:
             failed = unpack(envelope)[0].get("failed")
             if failed is not None:
-                raise SetupError(self._words(member, failed), hint=_trace(failed))
+                raise setup_error(member.words, failed)
         if member.steps:
             self._send(member, member.steps.popleft())
             return
@@ -304,9 +303,6 @@ class Actor:
         for roll in self._rolls:
             if member.up.slot not in roll.got:
                 self._send(member, roll.request, roll=roll)
-
-    def _words(self, member: Member, failed: dict[str, Any]) -> str:
-        return f"{member.words}: {failed['stage']}: {failed['reason']}"
 
     # -- death ------------------------------------------------------------------------------
 
@@ -571,8 +567,3 @@ class Actor:
 
     def _doomed_left(self) -> bool:
         return any(member.doomed for member in self._crew)
-
-
-def _trace(failed: dict[str, Any]) -> str | None:
-    trace: str = failed["error"]["traceback"]
-    return trace.rstrip() or None

@@ -9,8 +9,21 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from arcli.errors import SetupError
 from arcli.session.fleet import Up
 from arcli.session.work import Work
+
+
+def setup_error(where: str, failed: dict[str, Any]) -> SetupError:
+    """What an engine could not prepare: ``where`` in words, ``failed`` as the worker has it."""
+    trace: str = failed["error"]["traceback"].rstrip()
+    hint = trace if "File " in trace else None  # one that says more than the message
+    if not (missing := failed.get("missing")):
+        return SetupError(f"{where}: {failed['stage']}: {failed['reason']}", hint=hint)
+    return SetupError(
+        f"{where} cannot import {missing} ({failed['stage']})",
+        hint=hint or "install it for the engines' Python, or name its folder under setup: path",
+    )
 
 
 def request(operation: str, **arguments: Any) -> bytes:

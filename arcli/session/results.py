@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from arcli.engine.encode import from_tree
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, decode
 from arcli.session.jobrun import Storage
 from arcli.session.work import Opaque
 
@@ -37,22 +40,63 @@ class _Place:
     pickles: dict[int, tuple[int, int]] | None
 
 
-@dataclass
-class JobResults:
-    """Remembers a few numbers for each batch of a job's records; reads them again on demand."""
+class _Index:
+    """Where each item's record and its pickle stand, in a file by the items' numbers.
 
-    storage: Storage
-    _places: list[_Place] = field(default_factory=list)
+    For records that come in no order, of which any number may come: memory stays flat.
+    """
+
+    _ENTRY = struct.Struct("<4Q")
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the results
 
     def add(self, batch: RecordBatch) -> None:
         """A batch has gone out."""
+        offset = batch.offset
+        for line in batch.lines.splitlines(keepends=True):
+            index = decode(line)["index"]
+            pickled = (batch.pickles or {}).get(index, (0, 0))
+            entry = self._ENTRY.pack(offset, len(line), *pickled)
+            os.pwrite(self._file.fileno(), entry, index * self._ENTRY.size)
+            offset += len(line)
+
+    def places(self) -> Iterator[_Place]:
+        """One place for each record, in the items' order."""
+        self._file.seek(0)
+        index = 0
+        while entries := self._file.read(4096 * self._ENTRY.size):
+            for offset, length, *pickled in self._ENTRY.iter_unpack(entries):
+                if length:
+                    pickles = {index: (pickled[0], pickled[1])} if pickled[1] else None
+                    yield _Place(index, offset, length, pickles)
+                index += 1
+
+
+@dataclass
+class JobResults:
+    """Remembers a few numbers for each batch of a job's records; reads them again on demand.
+
+    ``ordered``: batches come in the items' order, or nobody minds.
+    """
+
+    storage: Storage
+    ordered: bool = True
+    _places: list[_Place] = field(default_factory=list)
+    _index: _Index | None = None
+
+    def add(self, batch: RecordBatch) -> None:
+        """A batch has gone out."""
+        if not self.ordered:
+            self._index = self._index or _Index()
+            self._index.add(batch)
+            return
         last = self._places[-1] if self._places else None
         if (
             last is not None
             and not (last.pickles or batch.pickles)
             and last.offset + last.length == batch.offset
             and last.length < BLOCK
-            and last.first < batch.first
         ):
             self._places[-1] = replace(last, length=last.length + len(batch.lines))
             return
@@ -60,7 +104,7 @@ class JobResults:
 
     def records(self) -> Iterator[tuple[dict[str, Any], dict[int, tuple[int, int]] | None]]:
         """All records, decoded, in the items' order."""
-        for place in sorted(self._places, key=lambda place: place.first):
+        for place in self._places if self._index is None else self._index.places():
             for line in self.storage.read(place.offset, place.length).splitlines():
                 yield json.loads(line), place.pickles
 

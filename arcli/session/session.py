@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from arcli.engine.envelope import unpack
-from arcli.errors import SetupError
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.actor import Actor, State, Stop, Terms
-from arcli.session.crew import Call, Roll, request
+from arcli.session.crew import Call, Roll, request, setup_error
 from arcli.session.fleet import Fleet
 from arcli.session.jobrun import JobRun, Storage, Supply
 from arcli.session.reorder import Piece
@@ -123,9 +122,7 @@ class Session:
         try:
             self.call_each("define", keep=True, job=plan.definition)
         except Failed as failed:
-            trace = failed.details["error"]["traceback"].rstrip()
-            words = f"{failed.details['where']}: {failed}"
-            raise SetupError(words, hint=trace or None) from None
+            raise setup_error(failed.details["where"], failed.details) from None
 
     def _wait(self, future: Future[Any]) -> Any:
         """Wait on the main thread, which is where an in-process fleet runs its items."""

@@ -1,0 +1,238 @@
+"""Jobs that build on each other: values handed on, reduced, collected, pushed, gathered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Run
+
+DOCUMENT = dict[str, Any]
+
+
+def run(folder: Path, spec: str, *words: str) -> tuple[int, DOCUMENT, str]:
+    """The exit code, the JSON document with each job by its name, and stderr."""
+    (folder / "spec.yaml").write_text(spec)
+    run = Run(folder, ["run", "spec.yaml", "-n", "2", "--format", "json", *words])
+    code = run.wait()
+    document = json.loads(run.out.read_text())
+    return code, {job["name"]: job for job in document.get("jobs", [])}, run.said()
+
+
+def values(job: DOCUMENT) -> list[Any]:
+    return [item["value"] for item in job["items"]]
+
+
+MANY = """\
+setup:
+  imports: [functools, asyncio]
+  path: [lib]
+  push: {scale: 10}
+  scatter:
+    part: {values: [a, b, c, d, e], flatten: false}
+    id: "${engines.slots}"
+  files: [data/table.txt]
+  run: |
+    class Counter:
+        def __init__(self, start): self.start = start
+        def add(self, x, times=1): return self.start + x * times
+    counter = Counter(100)
+    def spelled(word):
+        for letter in word:
+            yield letter
+    async def later(x):
+        await asyncio.sleep(0)
+        return -x
+    bag = {}
+jobs:
+- {name: squares, map: "lambda x: x * x", over: {range: 10}, collect: list}
+- {name: halves, map: "lambda x: x / 2", over: {from: squares}, collect: count}
+- {name: total, map: "lambda x: x", over: {from: squares}, reduce: operator:add}
+- {name: share, map: "lambda x, of: x / of", over: [1, 2], collect: dict,
+   kwargs: {of: "${jobs.total.value}"}}
+- {name: plus, apply: "lambda a, b: [a, b]", args: ["${jobs.total.value}", "n=${engines.count}"]}
+- {name: some_fail, map: "lambda x: 6 // x", over: [1, 0, 2, 0, 3]}
+- {name: of_the_ok, map: "lambda x: x", over: {from: {job: some_fail, where: ok}}, collect: list}
+- {name: needs_them_all, needs: [some_fail], map: "lambda x: x", over: [1]}
+- {name: not_in_vain, map: "lambda x: x", over: [1], collect: list}
+- {name: words, map: "lambda w: {w: 1}", over: [a, b, a, c, b, a], chunksize: 2,
+   reduce: "lambda t, c: {k: t.get(k, 0) + c.get(k, 0) for k in {**t, **c}}",
+   finish: "lambda t, n: [n, sorted(t.items())]"}
+- {name: as_they_come, map: "lambda x: x", over: {range: 200}, ordered: false, commutative: true,
+   reduce: operator:add, combine: operator:add, initial: 0}
+- {name: in_order, map: "str", over: {range: 12}, chunksize: 3, ordered: false,
+   reduce: "lambda a, b: a + b"}
+- {name: fails, map: "lambda x: x", over: [1, 2, a, 3], reduce: operator:add}
+- {name: method, map: "counter.add", over: [1, 2], kwargs: {times: 3}}
+- {name: partial, map: "functools.partial(counter.add, times=2)", over: [1, 2]}
+- {name: generator, map: spelled, over: [ab, cd]}
+- {name: coroutine, map: later, over: [1, 2]}
+- {name: from_lib, map: "helper:triple", over: [1, 2]}
+- {name: in_file, map: "tools/own.py:Box.of", over: [1, 2]}
+- {name: pushed, map: "lambda x: x * scale", over: [1, 2]}
+- {name: parts, apply: "lambda: (id, part)", targets: all, collect: list}
+- {name: gathered, apply: "lambda: None", gather: part}
+- {name: push_list, apply: "lambda: id * 2", targets: all, push_as: doubled}
+- {name: pushed_list, apply: "lambda: doubled", targets: all, collect: dict}
+- {name: push_total, map: "lambda x: x", over: [1, 2, 3], reduce: operator:add, push_as: six}
+- {name: pushed_total, apply: "lambda: six", targets: [1], collect: dict}
+- {name: anyone, apply: "lambda: 1", targets: any}
+- {name: direct, map: "lambda x: (x, id)", over: {range: 6}, view: direct}
+- {name: only_one, map: "lambda x: (x, id)", over: {range: 4}, targets: [1]}
+- {name: refs, map: "lambda x, y, z: [x, y, z]", over: [1],
+   kwargs: {y: "${ref.scale}", z: "<${ref.scale}>"}}
+- {name: unpacked, map: "lambda a, b: a - b", over: [[5, 3], [1, 1]], unpack: args}
+- {name: grid, map: "lambda lr, seed: f'{lr}/{seed}'",
+   over: {product: {lr: [0.1, 0.2], seed: {range: 2}}, exclude: [{lr: 0.2, seed: 0}]}}
+- {name: pairs, map: "lambda a, b: a + b", over: {zip: {a: [1, 2], b: {linspace: [0.5, 1.5, 2]}}}}
+- {name: cases, map: "lambda **k: sorted(k)", over: {cases: [{a: 1}, {a: 2, b: 3}]}}
+- {name: sampled, map: "lambda x: x", over: {range: 1000000, sample: {n: 3, seed: 1}, shuffle: 2}}
+- {name: made, map: "lambda x: x", over: {python: {call: "helper:numbers", args: [3]}}}
+- {name: piped, map: "lambda x: x", over: {stdin: nul}}
+- {name: sent, map: "lambda x: open('data/table.txt').read()", over: [1]}
+- {name: empty, map: "lambda x: x", over: []}
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, DOCUMENT, str]:
+    folder = tmp_path_factory.mktemp("many")
+    for name, text in {
+        "lib/helper.py": "def triple(x): return 3 * x\ndef numbers(n): yield from range(n)\n",
+        "tools/own.py": "class Box:\n    @staticmethod\n    def of(x):\n        return [x]\n",
+        "data/table.txt": "from afar",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "stdin").write_bytes(b"a\0b c\0d\ne")
+    (folder / "spec.yaml").write_text(MANY)
+    run = Run(folder, ["run", "spec.yaml", "-n", "2", "--format", "json"], stdin=folder / "stdin")
+    code = run.wait()
+    document = json.loads(run.out.read_text())
+    return code, {job["name"]: job for job in document["jobs"]}, run.said()
+
+
+EXPECTED_VALUES = {
+    "squares": [x * x for x in range(10)],
+    "halves": 10,
+    "total": 285,
+    "share": {"1": 1 / 285, "2": 2 / 285},
+    "plus": [[285, "n=2"], [285, "n=2"]],
+    "of_the_ok": [6, 3, 2],
+    "not_in_vain": [1],
+    "words": [6, [["a", 3], ["b", 2], ["c", 1]]],
+    "as_they_come": sum(range(200)),
+    "in_order": "01234567891011",
+    "parts": [[0, ["a", "b", "c"]], [1, ["d", "e"]]],
+    "gathered": ["a", "b", "c", "d", "e"],
+    "pushed_list": {"0": [0, 2], "1": [0, 2]},
+    "pushed_total": {"1": 6},
+    "anyone": [1],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED_VALUES)
+def test_the_value_of(many: tuple[int, DOCUMENT, str], name: str) -> None:
+    assert many[1][name]["value"] == EXPECTED_VALUES[name]
+
+
+EXPECTED_ITEMS = {
+    "method": [103, 106],
+    "partial": [102, 104],
+    "generator": [["a", "b"], ["c", "d"]],
+    "coroutine": [-1, -2],
+    "from_lib": [3, 6],
+    "in_file": [[1], [2]],
+    "pushed": [10, 20],
+    "direct": [[0, 0], [1, 0], [2, 0], [3, 1], [4, 1], [5, 1]],
+    "only_one": [[0, 1], [1, 1], [2, 1], [3, 1]],
+    "refs": [[1, 10, "<10>"]],
+    "unpacked": [2, 0],
+    "grid": ["0.1/0", "0.1/1", "0.2/1"],
+    "pairs": [1.5, 3.5],
+    "cases": [["a"], ["a", "b"]],
+    "made": [0, 1, 2],
+    "piped": ["a", "b c", "d\ne"],
+    "sent": ["from afar"],
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED_ITEMS)
+def test_the_items_of(many: tuple[int, DOCUMENT, str], name: str) -> None:
+    assert values(many[1][name]) == EXPECTED_ITEMS[name]
+
+
+def test_a_sample_is_some_of_them(many: tuple[int, DOCUMENT, str]) -> None:
+    found = values(many[1]["sampled"])
+    assert len(set(found)) == 3
+    assert all(0 <= x < 1_000_000 for x in found)
+
+
+def test_a_failed_job_stops_those_that_need_it_and_no_others(
+    many: tuple[int, DOCUMENT, str],
+) -> None:
+    code, jobs, said = many
+    assert code == 1
+    assert jobs["needs_them_all"]["status"] == "cancelled"
+    assert jobs["needs_them_all"]["items"] == []
+    assert jobs["not_in_vain"]["status"] == "ok"
+    assert "needs some_fail" in said
+
+
+def test_a_failing_reducer_names_the_item(many: tuple[int, DOCUMENT, str]) -> None:
+    _, jobs, said = many
+    assert jobs["fails"]["status"] != "ok"
+    assert "item 2" in said
+    assert "TypeError" in said
+
+
+def test_lengths_that_differ_are_found_before_the_start(tmp_path: Path) -> None:
+    spec = "map: f:f\nover:\n  zip: {a: [1, 2], b: {range: 3}}\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    run = Run(tmp_path, ["run", "spec.yaml"])
+    assert run.wait() == 2
+    said = run.said()
+    assert "spec.yaml:3:8" in said
+    assert "a" in said
+    assert "2" in said
+    assert "3" in said
+    assert not (tmp_path / ".arcli").exists()
+
+
+def test_an_empty_input_warns_unless_it_is_an_error(tmp_path: Path) -> None:
+    code, _, said = run(tmp_path, "map: math:sqrt\nover: {glob: '*.nothing'}\n")
+    assert code == 0
+    assert "no items" in said
+    code, _, said = run(tmp_path, "map: math:sqrt\nover: []\nallow_empty: false\n")
+    assert code == 2
+    assert "no items" in said
+
+
+def test_only_some_jobs_and_what_they_need(tmp_path: Path) -> None:
+    spec = """\
+jobs:
+- {name: a, map: math:sqrt, over: [4]}
+- {name: b, map: math:sqrt, over: [9]}
+- {name: c, map: math:sqrt, over: {from: a}}
+"""
+    code, jobs, _ = run(tmp_path, spec, "--job", "c")
+    assert (code, list(jobs)) == (0, ["a", "c"])
+    code, _, said = run(tmp_path, spec, "--job", "d")
+    assert code == 2
+    assert "no job 'd'" in said
+
+
+def test_what_is_missing_on_an_engine_is_found_before_items_are_spent(tmp_path: Path) -> None:
+    code, jobs, said = run(tmp_path, "map: no_such_module:f\nover: {range: 100}\n")
+    assert code == 6
+    assert "engine" in said
+    assert "cannot import no_such_module" in said
+    assert all(job["items"] == [] for job in jobs.values())
+
+
+def test_limit_takes_the_first_ones(tmp_path: Path) -> None:
+    code, jobs, _ = run(tmp_path, "map: math:sqrt\nover: {range: 100}\n", "--limit", "3")
+    assert (code, values(jobs["spec"])) == (0, [0.0, 1.0, 2**0.5])
