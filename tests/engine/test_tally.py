@@ -1,0 +1,78 @@
+"""Tallies: merging is adding, the journey through JSON changes nothing, quantiles are near."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arcli.engine.tally import STATUSES, Tally
+
+seconds = st.floats(1e-6, 1e5)
+items = st.lists(st.tuples(st.sampled_from(STATUSES), st.none() | seconds, st.integers(1, 3)))
+
+
+def tallied(entries: list[tuple[str, float | None, int]]) -> Tally:
+    tally = Tally()
+    for status, took, attempt in entries:
+        tally.add(status, took, attempt)
+    return tally
+
+
+@given(items, items)
+def test_merging_is_the_same_as_adding_everything_to_one(
+    left: list[tuple[str, float | None, int]], right: list[tuple[str, float | None, int]]
+) -> None:
+    merged, whole = tallied(left), tallied(left + right)
+    merged.merge(tallied(right))
+    assert merged.counts == whole.counts
+    assert merged.buckets == whole.buckets
+    assert (merged.shortest, merged.longest) == (whole.shortest, whole.longest)
+    assert merged.retried == whole.retried
+    assert merged.seconds == pytest.approx(whole.seconds)
+    assert merged.squares == pytest.approx(whole.squares)
+
+
+@given(items)
+def test_the_way_through_json_and_back_changes_nothing(
+    entries: list[tuple[str, float | None, int]],
+) -> None:
+    tally = tallied(entries)
+    again = Tally.from_list(json.loads(json.dumps(tally.to_list())))
+    assert again.to_list() == tally.to_list()
+    assert again.total == len(entries)
+    assert again.ran == sum(took is not None for _, took, _ in entries)
+
+
+@given(st.lists(seconds, min_size=1), st.floats(0, 1))
+def test_a_quantile_is_within_one_percent_of_the_item_of_that_rank(
+    durations: list[float], q: float
+) -> None:
+    tally = tallied([("ok", took, 1) for took in durations])
+    exact = sorted(durations)[math.floor(q * (len(durations) - 1))]
+    assert tally.quantile(q) == pytest.approx(exact, rel=0.0101)
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=2))
+def test_mean_and_deviation_are_those_of_statistics(durations: list[float]) -> None:
+    tally = tallied([("ok", took, 1) for took in durations])
+    assert tally.mean == pytest.approx(statistics.fmean(durations))
+    # A sum of squares is exact to about 1e-8 of the largest value, not of a tiny deviation.
+    assert tally.deviation == pytest.approx(
+        statistics.stdev(durations), rel=1e-6, abs=1e-6 * max(durations)
+    )
+
+
+def test_an_empty_tally_has_zeros() -> None:
+    tally = Tally()
+    assert (tally.total, tally.ran, tally.mean, tally.deviation, tally.quantile(0.5)) == (0,) * 5
+
+
+def test_memory_does_not_grow_with_the_number_of_items() -> None:
+    tally = tallied([("ok", 1e-4 * (1 + n % 1000) ** 2, 1) for n in range(20_000)])
+    assert tally.total == 20_000
+    assert len(tally.buckets) < 800
