@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .capture import FdCapture
 from .limits import TimeLimit
+from .program import ProgramFailed
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
@@ -26,15 +27,8 @@ _QUOTES = {"'": "single quotes", '"': "double quotes"}
 PATH_PARTS = ("stem", "suffix", "parent", "name")
 
 
-class CommandFailed(Exception):
-    """A command that ended with an exit status that is not ok, or by a signal.
-
-    ``value`` is what the record keeps all the same.
-    """
-
-    def __init__(self, message: str, value: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.value = value
+class CommandFailed(ProgramFailed):
+    """A command that ended with an exit status that is not ok, or by a signal."""
 
 
 class Unparsable(ValueError):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .capture import NoCapture
-from .command import Command, CommandFailed
 from .encode import Unfit, encode
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
+from .program import Program, ProgramFailed
 
 REPR = 200
 TRACEBACK = 1 << 16
@@ -37,8 +37,9 @@ class Outcome:
 class Runner:
     """Runs the items of one job, in one chunk.
 
-    ``call`` is a function of one item; ``command`` is given instead for a command. ``keep_opaque``
-    asks for a pickle of each value that JSON does not hold exactly: something folds them later.
+    ``call`` is a function of one item; ``program`` is given instead where it is none.
+    ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
+    them later.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Runner:
         *,
         job: str,
         call: Callable[[Any], Any] | None,
-        command: Command | None,
+        program: Program | None,
         capture: NoCapture,
         timer: Timer,
         salt: Any,
@@ -54,7 +55,7 @@ class Runner:
     ) -> None:
         self._job = job
         self._call = call
-        self._command = command
+        self._program = program
         self._capture = capture
         self._timer = timer
         self._salt = salt
@@ -80,7 +81,7 @@ class Runner:
         if os.getpid() != self._home:
             os._exit(0)  # the item forked, and this is its child: it must not go on as an engine
         outcome.seconds = end - begin
-        printed = self._capture.take() if self._command is None else self._command.printed
+        printed = self._capture.take() if self._program is None else self._program.printed
         if isinstance(error, TimeLimit) or self._timer.fired:
             self._timer.fired = False
             outcome.status = "timeout"
@@ -90,7 +91,7 @@ class Runner:
             text, exact, error = self._encoded(value, index, outcome)
         else:
             text, exact = "null", True
-            if isinstance(error, CommandFailed):
+            if isinstance(error, ProgramFailed):
                 text = encode(error.value)[0]
         details = "null" if error is None or outcome.status == "timeout" else None
         if details is None:
@@ -105,8 +106,8 @@ class Runner:
     def _invoke(self, item: Any, index: int) -> Any:
         if self._call is not None:
             return self._call(item)
-        assert self._command is not None
-        return self._command.run(item, index)
+        assert self._program is not None
+        return self._program.run(item, index)
 
     def _encoded(
         self, value: Any, index: int, outcome: Outcome
@@ -155,7 +156,7 @@ class Runner:
         else:
             key = item_key(self._salt, item, occurrence)
         out, err, cut = printed
-        usage = self._command.usage if self._command is not None else None
+        usage = self._program.usage if self._program is not None else None
         return (
             f'"index":{index},"key":"{key}",'
             f'"input":{input_text},"status":"{outcome.status}",'
@@ -200,12 +201,12 @@ def describe(error: BaseException) -> tuple[str, str]:
         message = str(error)
     except BaseException as broken:  # noqa: BLE001 - the user's __str__ may raise anything
         message = f"<its text cannot be had: {type(broken).__name__}>"
-    if isinstance(error, CommandFailed):
-        name, trace = "CommandFailed", ""
+    if isinstance(error, ProgramFailed):
+        name, trace = kind.__name__, ""
     else:
         trace = user_traceback(error)
     details = {"type": name, "message": message[:TRACEBACK], "traceback": trace}
-    reason = message if isinstance(error, CommandFailed) else f"{name}: {message}"
+    reason = message if isinstance(error, ProgramFailed) else f"{name}: {message}"
     reason = reason.strip(": ").partition("\n")[0][:REPR]
     return encode(_clean(details))[0], _clean(reason)
 

@@ -27,6 +27,8 @@ from .functions import (
 from .item import Runner, describe, safe_repr
 from .keys import salted
 from .limits import Timer
+from .notebook import Notebook, preflight
+from .program import Program
 from .tally import Tally
 
 PUBLISH_EVERY = 0.25
@@ -41,26 +43,31 @@ class _Job:
         self.capture = capture
         self.salt = salted(job["salt"])
         self.function: Callable[..., Any] | None = None
-        if job["kind"] != "command":
+        if job["kind"] in {"map", "apply"}:
             self.function = resolve(job["function"], namespace, job["folder"])
+        elif job["kind"] == "notebook":
+            preflight()
 
     def runner(self, namespace: dict[str, Any], watchdog: bool) -> tuple[Runner, Timer]:
         """A runner for one chunk, its references looked up now."""
         plan = self.plan
-        call = command = None
+        call: Callable[[Any], Any] | None = None
+        program: Program | None = None
         # A command ends its own process group in time; the engine needs no watchdog for it.
-        timer = Timer(plan["timeout"], watchdog=watchdog and self.function is not None)
-        if self.function is None:
-            assert isinstance(self.capture, FdCapture)
-            command = Command(plan, self.capture)
-        else:
-            args = with_references(plan["args"], namespace)
-            kwargs = with_references(plan["kwargs"], namespace)
+        timer = Timer(plan["timeout"], watchdog=watchdog and plan["kind"] != "command")
+        args = with_references(plan["args"], namespace)
+        kwargs = with_references(plan["kwargs"], namespace)
+        if self.function is not None:
             call = caller(self.function, plan["unpack"], args, kwargs)
+        elif plan["kind"] == "notebook":
+            program = Notebook(plan, kwargs, self.capture)
+        else:
+            assert isinstance(self.capture, FdCapture)
+            program = Command(plan, self.capture)
         runner = Runner(
             job=plan["name"],
             call=call,
-            command=command,
+            program=program,
             capture=self.capture,
             timer=timer,
             salt=self.salt,

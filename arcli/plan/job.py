@@ -16,7 +16,7 @@ from arcli.spec.model import Job, Setup, Spec
 
 KEY_FIELDS = (
     "kind", "function", "args", "kwargs", "unpack", "command", "command_stdin", "cwd", "env",
-    "ok_exit", "parse",
+    "ok_exit", "parse", "notebook",
 )  # fmt: skip
 """What of a job, beside its input, decides an item's value."""
 
@@ -50,11 +50,12 @@ def plan_job(
     unpack: Literal["none", "args", "kwargs", "nothing"],
     rerun_changed: bool = False,
     keep_opaque: bool = False,
+    copies: str = "",
 ) -> JobPlan:
     """What engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
-    reducer or a later job needs the real ones.
+    reducer or a later job needs the real ones. ``copies`` is where executed notebooks are kept.
     """
     folder = str(spec.folder)
     definition: dict[str, Any] = {
@@ -71,6 +72,8 @@ def plan_job(
         "env": dict(job.env),
         "ok_exit": list(job.ok_exit),
         "parse": job.parse,
+        "notebook": None if job.notebook is None else _absolute(job.notebook, folder),
+        "copies": copies,
         "timeout": job.timeout,
         "retries": job.retries,
         "capture": job.capture,
@@ -100,8 +103,14 @@ def _salt(
         },
     }
     if folder is not None:
-        described["source"] = source_of(definition["function"], Path(folder))
+        described["source"] = _source_of(definition, Path(folder))
     return canonical(described)[0]
+
+
+def _source_of(definition: dict[str, Any], folder: Path) -> str:
+    if definition["notebook"] is not None:
+        return Path(definition["notebook"]).read_text("utf-8", "replace")
+    return source_of(definition["function"], folder)
 
 
 def source_of(function: str, folder: Path) -> str:

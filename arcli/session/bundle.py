@@ -15,7 +15,9 @@ MODULES = (
     "envelope",
     "breadcrumb",
     "functions",
+    "program",
     "command",
+    "notebook",
     "item",
     "worker",
 )

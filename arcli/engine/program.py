@@ -1,0 +1,27 @@
+"""What items can be beside Python functions: something outside of this process."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Program(Protocol):
+    """Runs outside for one item at a time.
+
+    ``usage`` has what the last run cost, if known, ``printed`` its stdout, its stderr, and whether
+    they were cut.
+    """
+
+    usage: dict[str, float | None] | None
+    printed: tuple[str, str, bool]
+
+    def run(self, item: Any, index: int) -> Any:
+        """The value of one item. Raises ProgramFailed, and whatever starting it raises."""
+
+
+class ProgramFailed(Exception):
+    """A program ended in a way that is not ok. ``value`` is what the record keeps all the same."""
+
+    def __init__(self, message: str, value: Any = None) -> None:
+        super().__init__(message)
+        self.value = value
