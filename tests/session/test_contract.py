@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arcli.cluster.base import ClusterEvent, ClusterOptions
+from arcli.cluster.base import ClusterOptions
 from arcli.cluster.embedded import EmbeddedCluster
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Outcome, run_jobs, setup_steps
@@ -224,8 +224,7 @@ def test_a_halt_leaves_no_planned_index_without_its_record(
 def test_equal_items_are_told_apart_and_an_item_that_differs_in_type_is_another(
     house: House,
 ) -> None:
-    name = f"equals-{next(house.numbers)}"
-    records, _ = house.run([], name=name, map="repr", over=[1, 1, 1.0, True, "1", 1], kwargs={})
+    records, _ = house.run([], map="repr", over=[1, 1, 1.0, True, "1", 1], kwargs={})
     assert [record.value for record in records] == ["1", "1", "1.0", "True", "'1'", "1"]
     first, second, *others, third = (record.key for record in records)
     assert (second, third) == (f"{first}-1", f"{first}-2")
