@@ -1,0 +1,25 @@
+"""What every contender calls: one function a work, taking an item's number."""
+
+import time
+import zlib
+
+
+def trivial(x: int) -> int:
+    return x * x
+
+
+def busy_2ms(x: int) -> int:
+    return _busy(x, 0.002)
+
+
+def skewed(x: int) -> int:
+    """One item in a hundred, without a pattern in their places, takes 100 ms, the rest 1 ms."""
+    return _busy(x, 0.1 if zlib.crc32(b"%d" % x) % 100 == 0 else 0.001)
+
+
+def _busy(x: int, seconds: float) -> int:
+    # CPU time, not wall time: a contender that takes the cores away from its workers pays for it.
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return x
