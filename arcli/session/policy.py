@@ -57,7 +57,7 @@ class ChunkPolicy:
         each = max(self._seconds, 1e-9)
         size = min(TARGET_SECONDS / each, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
-            size = min(size, MAX_BYTES / self._bytes)
+            size = min(size, MAX_BYTES // self._bytes)
         if left is not None:
             fair = left / max(1, engines)
             worth = min(WORTH_SECONDS / each, fair)

@@ -1,0 +1,232 @@
+"""Chunk sizes that choose themselves, on simulated engines: no clock, no chance, no processes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arcli.session.policy import (
+    GROWTH,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    TARGET_SECONDS,
+    ChunkPolicy,
+)
+
+MESSAGE = 0.004
+"""Seconds that a chunk costs its engine beside the work in it."""
+ENGINES = [1, 2, 16, 256]
+
+
+@dataclass
+class Outcome:
+    """What became of a simulated job."""
+
+    makespan: float = 0.0
+    sizes: list[int] = field(default_factory=list)
+    first_result: float = 0.0
+
+
+def simulate(
+    durations: list[float],
+    engines: int,
+    *,
+    fixed: int | None = None,
+    message: float = MESSAGE,
+    item_bytes: Callable[[int], float] = lambda index: 300.0,
+    known: bool = True,
+) -> Outcome:
+    """Engines that take the chunks of a ``ChunkPolicy`` as the session hands them out.
+
+    Each engine has a queue of its own; whoever has the least outstanding is served first.
+    """
+    policy, outcome = ChunkPolicy(fixed), Outcome()
+    ends: list[tuple[float, int, int, float, float]] = []  # when, engine, items, seconds, bytes
+    free = [0.0] * engines
+    queued = [0] * engines
+    at, now = 0, 0.0
+    while True:
+        left = len(durations) - at
+        depth = policy.depth(left if known else None, engines)
+        room = [(queued[engine], engine) for engine in range(engines) if queued[engine] < depth]
+        heapq.heapify(room)
+        while room and at < len(durations):
+            level, engine = heapq.heappop(room)
+            if level + 1 < depth:
+                heapq.heappush(room, (level + 1, engine))
+            size = policy.size(len(durations) - at if known else None, engines)
+            chunk = durations[at : at + size]
+            weight = sum(item_bytes(index) for index in range(at, at + len(chunk)))
+            at += len(chunk)
+            queued[engine] += 1
+            free[engine] = max(free[engine], now) + message + sum(chunk)
+            heapq.heappush(ends, (free[engine], engine, len(chunk), sum(chunk), weight))
+            outcome.sizes.append(len(chunk))
+        if not ends:
+            return outcome
+        now, engine, items, seconds, weight = heapq.heappop(ends)
+        queued[engine] -= 1
+        outcome.makespan = now
+        outcome.first_result = outcome.first_result or now
+        policy.learn(items, seconds, int(weight))
+
+
+Shape = Callable[[int, float], list[float]]
+
+
+def uniform(count: int, mean: float) -> list[float]:
+    return [mean] * count
+
+
+def heavy(count: int, mean: float) -> list[float]:
+    """1 % of the items take 100 times as long."""
+    chance = random.Random(1)
+    each = mean / 1.99
+    return [each * (100 if chance.random() < 0.01 else 1) for _ in range(count)]
+
+
+def bimodal(count: int, mean: float) -> list[float]:
+    chance = random.Random(2)
+    return [mean * chance.choice([0.2, 1.8]) for _ in range(count)]
+
+
+def increasing(count: int, mean: float) -> list[float]:
+    return [2 * mean * (index + 0.5) / count for index in range(count)]
+
+
+def decreasing(count: int, mean: float) -> list[float]:
+    return increasing(count, mean)[::-1]
+
+
+SHAPES = [uniform, heavy, bimodal, increasing, decreasing]
+
+
+engines = pytest.mark.parametrize("engines", ENGINES)
+shape = pytest.mark.parametrize("shape", SHAPES)
+means = pytest.mark.parametrize("mean", [0.00001, 0.001, 0.05])
+
+
+@cache
+def ten_seconds_each(shape: Shape, engines: int, mean: float) -> list[float]:
+    """Ten seconds of work for each engine, as far as that is a reasonable number of items."""
+    return shape(min(50_000, int(10 * engines / mean)), mean)
+
+
+@cache
+def simulated(shape: Shape, engines: int, mean: float, *, known: bool = True) -> Outcome:
+    return simulate(ten_seconds_each(shape, engines, mean), engines, known=known)
+
+
+@engines
+@shape
+@means
+def test_the_makespan_is_close_to_the_ideal(shape: Shape, engines: int, mean: float) -> None:
+    durations = ten_seconds_each(shape, engines, mean)
+    got = simulated(shape, engines, mean)
+    assert sum(got.sizes) == len(durations)
+    # Long items may meet in a chunk, and begin last; and chunks need a moment to grow.
+    excuse = 3 * max(durations) + 0.15
+    assert got.makespan <= 1.05 * sum(durations) / engines + excuse
+
+
+@engines
+@shape
+@means
+def test_without_a_known_end_only_the_last_chunks_are_waited_for(
+    shape: Shape, engines: int, mean: float
+) -> None:
+    durations = ten_seconds_each(shape, engines, mean)
+    got = simulated(shape, engines, mean, known=False)
+    excuse = 3 * max(durations) + 0.15 + 4 * TARGET_SECONDS
+    assert got.makespan <= 1.05 * sum(durations) / engines + excuse
+
+
+@shape
+@pytest.mark.parametrize(("engines", "ratio"), [(1, 1.05), (2, 1.05), (4, 1.1), (16, 1.1)])
+def test_no_fixed_chunksize_is_much_better(shape: Shape, engines: int, ratio: float) -> None:
+    durations = shape(3000, 0.01)
+    best = min(
+        simulate(durations, engines, fixed=fixed).makespan for fixed in [1, 2, 4, 8, 16, 64, 256]
+    )
+    assert simulate(durations, engines).makespan <= ratio * best
+
+
+@engines
+@shape
+@means
+def test_messages_cost_a_few_percent(shape: Shape, engines: int, mean: float) -> None:
+    durations = ten_seconds_each(shape, engines, mean)
+    got = simulated(shape, engines, mean)
+    # Some small chunks at both ends of a run are what first results and a common end cost.
+    assert MESSAGE * len(got.sizes) <= 0.03 * sum(durations) + MESSAGE * 45 * engines
+
+
+@engines
+@means
+def test_the_first_results_come_at_once(engines: int, mean: float) -> None:
+    got = simulate([mean] * 10_000, engines)
+    assert got.sizes[:engines] == [1] * engines
+    assert got.first_result == pytest.approx(MESSAGE + mean)
+
+
+@engines
+def test_items_that_take_long_travel_alone_and_nothing_waits_behind_them(engines: int) -> None:
+    durations = [2 * TARGET_SECONDS] * (10 * engines)
+    got = simulate(durations, engines)
+    assert set(got.sizes) == {1}
+    assert got.makespan == pytest.approx(10 * (2 * TARGET_SECONDS + MESSAGE))
+
+
+def test_at_the_end_chunks_shrink() -> None:
+    sizes = simulate([0.001] * 20_000, 4).sizes
+    assert max(sizes) >= 100
+    assert max(sizes[-8:]) <= 20
+
+
+def test_a_chunksize_that_is_given_is_kept() -> None:
+    sizes = simulate([0.001] * 100, 2, fixed=7).sizes
+    assert sizes == [7] * 14 + [2]
+
+
+@engines
+@pytest.mark.parametrize("each", [10_000, 400_000, MAX_BYTES * 2 // 3, 3 * MAX_BYTES])
+def test_no_message_is_larger_than_the_cap_unless_one_item_is(engines: int, each: int) -> None:
+    got = simulate([0.0001] * 5000, engines, item_bytes=lambda index: each)
+    assert max(got.sizes) * each <= max(each, MAX_BYTES)
+    if engines == 1:  # enough items for chunks to grow as far as they may
+        assert max(got.sizes) == max(1, MAX_BYTES // each)
+
+
+def test_items_that_grow_stay_near_the_cap() -> None:
+    def weight(index: int) -> float:
+        return 100.0 * (index + 1)
+
+    sizes = simulate([0.00001] * 30_000, 2, item_bytes=weight).sizes
+    ends = list(itertools.accumulate(sizes))
+    largest = max(size * weight(end) for size, end in zip(sizes, ends, strict=True))
+    assert largest <= GROWTH * MAX_BYTES
+
+
+chunks = st.tuples(st.integers(0, 10**6), st.floats(0, 1e6), st.integers(0, 10**9))
+
+
+@settings(deadline=None)
+@given(st.lists(chunks, max_size=20), st.none() | st.integers(0, 10**9), st.integers(1, 256))
+def test_whatever_was_measured_there_is_a_size_and_a_depth(
+    measured: list[tuple[int, float, int]], left: int | None, engines: int
+) -> None:
+    policy = ChunkPolicy()
+    for chunk in measured:
+        policy.learn(*chunk)
+    largest = max((items for items, *_ in measured), default=0)
+    assert 1 <= policy.size(left, engines) <= max(1, min(MAX_ITEMS, GROWTH * largest))
+    assert 1 <= policy.depth(left, engines) <= MAX_DEPTH
