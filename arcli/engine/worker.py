@@ -101,6 +101,10 @@ class Worker:
         reply: bytes = getattr(self, f"do_{operation}")(**arguments)
         return reply
 
+    def handle_part(self, requests: list[bytes]) -> list[bytes]:
+        """The replies to a part of a sequence of requests, as a parallel function gets it."""
+        return [self.handle(request) for request in requests]
+
     def do_hello(self, slot: int, breadcrumb: str | None) -> bytes:
         """Say who and where this engine is."""
         random.seed()

@@ -38,13 +38,13 @@ from IPython import get_ipython
 from ipyparallel.datapub import publish_data
 import itertools
 numbers = itertools.count()
-package.handle = package.worker.Worker(
+package.handle_part = package.worker.Worker(
     get_ipython().user_ns,
     lambda envelope: publish_data({{str(next(numbers)): envelope}}),
-).handle
+).handle_part
 """
 
-HANDLE = f"__import__({PACKAGE!r}).handle"
+HANDLE = f"__import__({PACKAGE!r}).handle_part"
 """What an ``ipyparallel.Reference`` to the worker evaluates, without a name in the user's space."""
 
 

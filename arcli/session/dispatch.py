@@ -79,7 +79,9 @@ class Dispatcher:
 
     def depth(self, engines: int) -> int:
         """Chunks that one of ``engines`` may have outstanding now."""
-        return self.chunks.depth(self._left(), engines)
+        depth = self.chunks.depth(self._left(), engines)
+        # What waits at an engine runs even if the job halts meanwhile.
+        return depth if self._policy.halt == "never" else min(depth, 2)
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Work | None:
         """The next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""

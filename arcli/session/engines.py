@@ -1,7 +1,9 @@
 """ipyparallel's engines as a fleet: the place that submits AsyncMapResults and iterates them.
 
-Each request goes to one engine's own view, as a map over a single part: so the client knows where
-every chunk is, and hears of a death at once. ``arcli.session.bundle`` brings the code that answers.
+Each request goes to one engine's own view, as a parallel function of a single part: so the client
+knows where every chunk is, and hears of a death at once. A map would send bytecode of its own along,
+on which an engine with another version of Python dies. ``arcli.session.bundle`` brings the code that
+answers.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class EngineFleet:
         """See Fleet."""
         return self._submit(
             engine_id,
-            lambda view: view.map_async(self._handle, [request], return_exceptions=True),
+            lambda view: view.parallel(block=False, return_exceptions=True)(self._handle)(
+                [request]
+            ),
             True,
         )
 

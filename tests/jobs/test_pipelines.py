@@ -236,3 +236,23 @@ def test_what_is_missing_on_an_engine_is_found_before_items_are_spent(tmp_path: 
 def test_limit_takes_the_first_ones(tmp_path: Path) -> None:
     code, jobs, _ = run(tmp_path, "map: math:sqrt\nover: {range: 100}\n", "--limit", "3")
     assert (code, values(jobs["spec"])) == (0, [0.0, 1.0, 2**0.5])
+
+
+def test_another_interpreter_runs_a_projects_own_environment(tmp_path: Path) -> None:
+    """A venv without arcli, which sees this one's packages by a path file."""
+    import sysconfig
+    import venv
+
+    venv.create(tmp_path / "env", with_pip=False)
+    (site,) = (tmp_path / "env" / "lib").glob("*/site-packages")
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for found in Path(sysconfig.get_path("purelib")).iterdir():
+        if "arcli" not in found.name:
+            (packages / found.name).symlink_to(found)
+    (site / "packages.pth").write_text(f"{packages}\n")
+    (site / "only_here.py").write_text("def answer(x):\n    return x + 41\n")
+    python = tmp_path / "env" / "bin" / "python"
+    spec = f"cluster: {{python: {python}}}\nmap: only_here:answer\nover: [1, 2]\n"
+    code, jobs, _ = run(tmp_path, spec)
+    assert (code, values(jobs["spec"])) == (0, [42, 43])
