@@ -146,9 +146,15 @@ class Dispatcher:
         """A chunk's engine is gone. ``culprit`` is the position of the item that ran, if known.
 
         ``started`` is False where the chunk only waited behind another one. Returns the verdict on
-        an item that has killed its engine too often; everything else is sent again.
+        an item that has killed its engine too often; everything else is sent again, or cancelled
+        after a stop.
         """
         del self.outstanding[work.chunk]
+        return self._sort_out(work, culprit, started, reason) + self._left_over(reason)
+
+    def _sort_out(
+        self, work: Work, culprit: int | None, started: bool, reason: str
+    ) -> list[Verdict]:
         left = range(work.done, len(work))
         if not started:
             self._requeue(work, [left], alone=work.alone)
@@ -184,9 +190,13 @@ class Dispatcher:
         self._requeue(work, [left[culprit - work.done + 1 :]], alone=False)
         if work.attempt <= self._policy.retries:
             self._delay(work.part([culprit], attempt=work.attempt + 1, alone=False), now)
-            return []
+            return self._left_over(reason)
         self._count_failure()
-        return verdicts(work, [culprit], "timeout", reason)
+        return verdicts(work, [culprit], "timeout", reason) + self._left_over(reason)
+
+    def _left_over(self, reason: str) -> list[Verdict]:
+        """What would be sent again, were it not for a stop."""
+        return self._cancel(f"not sent again: {reason}") if self._stopped else []
 
     def _count_failure(self) -> None:
         self.completed += 1

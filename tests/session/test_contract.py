@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from arcli.cluster.base import ClusterOptions
 from arcli.cluster.embedded import EmbeddedCluster
+from arcli.engine.worker import PUBLISH_EVERY
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Outcome, run_jobs, setup_steps
 from arcli.record import Record, RecordBatch
@@ -54,12 +55,14 @@ class Consumer:
     """Keeps the records of one job as they come, and looks at the batches they come in."""
 
     records: list[Record] = field(default_factory=list)
+    batches: int = 0
 
     def record(self, batch: RecordBatch) -> None:
         records = list(batch)
         assert [r.index for r in records] == [*range(batch.first, batch.first + batch.count)]
         assert batch.tally.total == batch.count
         self.records += records
+        self.batches += 1
 
 
 @dataclass
@@ -74,6 +77,11 @@ class House:
 
     def run(self, fails: list[int], **job: Any) -> tuple[list[Record], Ledger]:
         """Run one item for each of ``fails``, which is how often it raises."""
+        consumer, ledger = self.consume(fails, **job)
+        return consumer.records, ledger
+
+    def consume(self, fails: list[int], **job: Any) -> tuple[Consumer, Ledger]:
+        """The same, with what the consumer has seen."""
         name = f"job-{next(self.numbers)}"
         tries = self.folder / name
         tries.mkdir()
@@ -98,7 +106,7 @@ class House:
         outcome = Outcome()
         run_jobs(context, outcome)
         assert outcome.errors == []
-        return consumer.records, self.session.ledgers[name]
+        return consumer, self.session.ledgers[name]
 
     def tries(self, job: str) -> dict[int, int]:
         """How often each item was called."""
@@ -219,6 +227,17 @@ def test_a_halt_leaves_no_planned_index_without_its_record(
             assert (record.status == "ok") == (fails[record.index] <= retries)
         else:
             assert ledger.ended == "halt"
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_records_of_a_chunk_that_goes_on_come_early_and_once(house: House, ordered: bool) -> None:
+    slowly = f"lambda item: __import__('time').sleep({PUBLISH_EVERY} / 4) or item"
+    got, _ = house.consume(
+        [], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12
+    )
+    assert [(record.index, record.value) for record in got.records] == [(i, i) for i in range(12)]
+    if house.slots > 1:  # in this process everything is at once
+        assert got.batches > 1
 
 
 def test_equal_items_are_told_apart_and_an_item_that_differs_in_type_is_another(

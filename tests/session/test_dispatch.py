@@ -254,10 +254,22 @@ def test_a_stop_leaves_nothing_without_a_last_word(
         world.conclude(world.dispatcher.cancel_outstanding("enough"))
         assert world.dispatcher.finished
         assert world.final == Counter(range(taken))
+    assert not any(world.feed(slot) for slot in world.queues), "nothing is sent after a stop"
     play(world, after, bad)
+    assert not any(world.feed(slot) for slot in world.queues), "not even what was lost"
     world.drain(bad)
     assert world.items.taken == taken, "nothing is read after a stop"
     assert world.final == Counter(range(taken))
+
+
+def test_what_an_engine_takes_down_with_it_after_a_stop_is_cancelled() -> None:
+    world = make_world(6, engines=1, chunksize=3)
+    world.feed(0)
+    world.feed(0)
+    world.conclude(world.dispatcher.stop("enough"))
+    world.die(0, 1)
+    assert world.dispatcher.finished
+    assert world.statuses == dict.fromkeys(range(6), "cancelled")
 
 
 def run_with_killers(world: World, killers: set[int], *, traced: bool, publishes: bool) -> int:

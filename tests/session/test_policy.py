@@ -34,6 +34,7 @@ class Outcome:
     makespan: float = 0.0
     sizes: list[int] = field(default_factory=list)
     first_result: float = 0.0
+    deepest: int = 0
 
 
 def simulate(
@@ -71,6 +72,7 @@ def simulate(
             free[engine] = max(free[engine], now) + message + sum(chunk)
             heapq.heappush(ends, (free[engine], engine, len(chunk), sum(chunk), weight))
             outcome.sizes.append(len(chunk))
+            outcome.deepest = max(outcome.deepest, queued[engine])
         if not ends:
             return outcome
         now, engine, items, seconds, weight = heapq.heappop(ends)
@@ -183,7 +185,13 @@ def test_items_that_take_long_travel_alone_and_nothing_waits_behind_them(engines
     durations = [2 * TARGET_SECONDS] * (10 * engines)
     got = simulate(durations, engines)
     assert set(got.sizes) == {1}
+    assert got.deepest == 1
     assert got.makespan == pytest.approx(10 * (2 * TARGET_SECONDS + MESSAGE))
+
+
+def test_small_chunks_wait_at_an_engine_so_that_it_never_idles() -> None:
+    got = simulate([0.001] * 1000, 2, fixed=1)
+    assert 2 <= got.deepest <= MAX_DEPTH
 
 
 def test_at_the_end_chunks_shrink() -> None:

@@ -1,0 +1,208 @@
+"""Values as JSON: what is said to be exact comes back equal, and nothing else is said to be."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import decimal
+import enum
+import fractions
+import json
+import math
+import pathlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arcli.engine.encode import Unfit, canonical, decode, encode
+
+text = st.text(st.characters(codec="utf-8"))
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | text
+    | st.binary()
+    | st.sampled_from(["$", "$$", "$bytes", "$float", "NaN"])
+)
+keys = text | st.sampled_from(["$", "$$", "$bytes", "$$bytes", "$float", "$pickle", "$ref"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal and of the same type, all the way down; NaN is NaN, -0.0 is not 0.0."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, float):
+        return (math.isnan(left) and math.isnan(right)) or left.hex() == right.hex()
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+@given(values)
+def test_what_is_exact_comes_back(value: Any) -> None:
+    written, exact = encode(value)
+    assert exact
+    assert "\n" not in written
+    assert same(decode(written), value)
+
+
+@given(values)
+def test_the_text_is_json_that_anyone_can_read(value: Any) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    written, _ = encode(value)
+    json.loads(written.encode().decode(), parse_constant=refuse)
+
+
+@given(values)
+def test_canonical_text_says_the_same_and_does_not_depend_on_the_order_of_keys(value: Any) -> None:
+    def turned(tree: Any) -> Any:
+        if isinstance(tree, list):
+            return [turned(part) for part in tree]
+        if isinstance(tree, dict):
+            return {key: turned(tree[key]) for key in reversed(tree)}
+        return tree
+
+    assert canonical(value) == canonical(turned(value))
+    assert canonical(decode(canonical(value)[0])) == canonical(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (math.nan, '{"$float":"NaN"}'),
+        (math.inf, '{"$float":"Infinity"}'),
+        (-math.inf, '{"$float":"-Infinity"}'),
+        (b"\x00\xff", '{"$bytes":"AP8="}'),
+        ({"$bytes": "AP8="}, '{"$$bytes":"AP8="}'),
+        ({"$$": 1}, '{"$$$":1}'),
+        ({"price in $": 1}, '{"price in $":1}'),
+        (0.1, "0.1"),
+        (1e22, "1e+22"),
+        (True, "true"),
+        (10**30, "1" + 30 * "0"),
+        ("ä€😀", '"ä€😀"'),
+        ([[], {}], "[[],{}]"),
+    ],
+)
+def test_tags(value: Any, written: str) -> None:
+    assert encode(value) == (written, True)
+    assert same(decode(written), value)
+
+
+@dataclass
+class Point:
+    x: int
+    parts: tuple[int, ...]
+
+
+class Pair(NamedTuple):
+    first: int
+    second: bytes
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Word(str):
+    """A string of another type."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+@pytest.mark.parametrize(
+    ("value", "tree"),
+    [
+        ((1, 2), [1, 2]),
+        ([(1,)], [[1]]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (frozenset({"b", "a"}), ["a", "b"]),
+        ({1, "a"}, ["a", 1]),
+        (Pair(1, b""), [1, {"$bytes": ""}]),
+        (Point(1, (2, 3)), {"x": 1, "parts": [2, 3]}),
+        (Colour.RED, 1),
+        (Word("as it is"), "as it is"),
+        (bytearray(b"a"), {"$bytes": "YQ=="}),
+        (memoryview(b"a"), {"$bytes": "YQ=="}),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        (dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC), "2026-01-02T03:04:00+00:00"),
+        (dt.time(3, 4), "03:04:00"),
+        (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (collections.Counter("aab"), {"a": 2, "b": 1}),
+        (
+            {1: "a", None: "b", (1, 2): "c", 2.5: "d"},
+            {"1": "a", "None": "b", "1,2": "c", "2.5": "d"},
+        ),
+        ({dt.date(2026, 1, 2): 1}, {"2026-01-02": 1}),
+        (range(2), None),
+        ("\udcff", {"$bytes": "/w=="}),
+        ("\ud83d", {"$bytes": "7aC9"}),
+    ],
+    ids=repr,
+)
+def test_what_json_holds_only_in_part_is_not_exact(value: Any, tree: Any) -> None:
+    if tree is None:
+        with pytest.raises(Unfit):
+            encode(value)
+        return
+    written, exact = encode(value)
+    assert not exact
+    assert json.loads(written) == tree
+    assert canonical(value)[1] is False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        1j,
+        decimal.Decimal("0.1"),
+        fractions.Fraction(1, 3),
+        pathlib.Path("a"),
+        len,
+        Point,
+        ValueError("a"),
+        {object(): 1},
+        {1: "a", "1": "b"},
+        {"\udcff": 1},
+        10**5000,
+        [1, [object()]],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_json_form_is_refused(value: Any) -> None:
+    with pytest.raises(Unfit):
+        encode(value)
+    with pytest.raises(Unfit):
+        canonical(value)
+
+
+def test_values_that_contain_themselves_or_go_too_deep_are_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(Unfit):
+        encode(loop)
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(Unfit):
+        encode(deep)
+    while isinstance(deep, list):  # not even its end may be recursive
+        deep = deep.pop()
