@@ -33,6 +33,18 @@ def wait_until(condition: Callable[[], Any], what: Callable[[], str] | str = "")
     return found
 
 
+def marked(mark: str) -> list[psutil.Process]:
+    """Every living process that has this mark in its environment, zombies aside."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != "zombie":
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
 @dataclass
 class Run:
     """One process of arcli, and all that it starts; they are found by a mark in the environment."""
@@ -66,15 +78,7 @@ class Run:
 
     def relatives(self) -> list[psutil.Process]:
         """Every process that this run started and that still lives, zombies aside."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                mine = process.environ().get(MARK) == self.mark
-                if mine and process.pid != self.process.pid and process.status() != "zombie":
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return [process for process in marked(self.mark) if process.pid != self.process.pid]
 
     def lines(self) -> list[dict[str, Any]]:
         """The records that are on stdout so far."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HEARTBEAT_MS = 100
+HEARTBEAT_MS = 25
 """An engine's registration ends with its first heartbeat, so the period is short."""
 MISSES = 6000
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
@@ -53,6 +53,8 @@ def run_controller(folder: Path, tell: int) -> None:
     """Be the controller; its connection information goes to the descriptor ``tell``."""
     from ipyparallel.controller import app as module
     from traitlets.config import Config
+
+    os.umask(0o077)
 
     class Hurried:
         """``IPController.init_hub`` sleeps a quarter of a second, for what is long gone.

@@ -1,0 +1,148 @@
+"""However a cluster ends, nothing of it is left: no process, no folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from own_cluster import CHILD, Own, folder_of, own_cluster, supervisor_of
+from runs import MARK, marked, wait_until
+
+from arcli.cluster.base import ClusterDown
+
+
+def test_stop_ends_everything_and_may_be_called_again() -> None:
+    with own_cluster() as own:
+        folder = own.folder()
+        own.cluster.stop()
+        assert own.processes() == []  # when it returns, not some time later
+        assert not folder.exists()
+        own.cluster.stop()
+        assert not [event for event in own.events if isinstance(event, ClusterDown)]
+        assert own.down() == []
+
+
+def test_stop_ends_what_users_started_and_engines_that_do_not_listen() -> None:
+    deaf = "(__import__('signal').signal(15, __import__('signal').SIG_IGN), 0)[1]"
+    with own_cluster() as own:
+        own.ask(deaf)
+        own.ask(CHILD)
+        own.cluster.client[:].execute("import time; time.sleep(300)", block=False)
+        own.cluster.stop()
+        assert own.processes() == []
+
+
+def test_a_user_who_starts_a_daemon_is_cleaned_up_after() -> None:
+    """Forked twice, with an empty environment: only the tree of processes knows whose it is."""
+    daemon = "subprocess.call(['env', '-i', 'sh', '-c', 'setsid sleep 300 & echo $! > ' + path])"
+    with own_cluster(engines=1) as own:
+        written = own.folder() / "daemon"
+        own.cluster.client[:].push({"path": str(written)}, block=True)
+        own.ask(daemon)
+        before = int(wait_until(lambda: written.exists() and written.read_text()))
+        process = psutil.Process(before)
+        own.cluster.stop()
+        wait_until(lambda: not process.is_running() or process.status() == "zombie")
+
+
+def test_a_cluster_that_was_only_prepared_can_be_abandoned() -> None:
+    own = Own()
+    own.cluster.prepare()
+    folder = own.folder()
+    own.cluster.stop()
+    assert own.processes() == []
+    assert not folder.exists()
+
+
+def test_an_exception_in_the_middle_leaves_nothing() -> None:
+    def go_wrong() -> None:
+        with own_cluster() as own:
+            own.cluster.client[:].execute("import time; time.sleep(300)", block=False)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        go_wrong()
+
+
+@pytest.mark.parametrize("victim", ["controller", "supervisor"])
+def test_the_loss_of_a_central_process_is_reported(victim: str) -> None:
+    with own_cluster() as own:
+        pids = {info.pid for info in own.cluster.engines()}
+        supervisor = supervisor_of(own.processes())
+        (controller,) = (child for child in supervisor.children() if child.pid not in pids)
+        (controller if victim == "controller" else supervisor).kill()
+        wait_until(lambda: any(isinstance(event, ClusterDown) for event in own.events))
+        (down,) = (event for event in own.events if isinstance(event, ClusterDown))
+        assert ("killed by SIGKILL" if victim == "controller" else "supervises") in down.reason
+        assert down.reason in own.cluster.diagnose()
+
+
+SERVES = """
+import sys
+from arcli.cluster.base import ClusterOptions
+from arcli.cluster.embedded import EmbeddedCluster
+
+if __name__ == "__main__":
+    cluster = EmbeddedCluster(ClusterOptions(engines=2, start_timeout=90))
+    if sys.argv[1] == "up":
+        cluster.start(lambda event: None)
+        cluster.client[:].execute("import subprocess; subprocess.Popen("
+            "['sleep', '300'], start_new_session=True)").get(90)
+        cluster.client[:].execute("import time; time.sleep(300)", block=False)
+    else:
+        cluster.prepare()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def parent(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """A process with a cluster, its mark, and its cluster's folder."""
+    script = tmp_path / "serves.py"
+    script.write_text(SERVES)
+    mark = uuid.uuid4().hex
+    with subprocess.Popen(
+        [sys.executable, str(script), *words],
+        env={**os.environ, MARK: mark},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            inside = [other for other in marked(mark) if other.pid != process.pid]
+            yield process, mark, folder_of(inside)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("state", ["up", "prepared"])
+def test_a_parent_that_is_killed_takes_all_along(
+    tmp_path: Path, state: str, number: signal.Signals
+) -> None:
+    with parent(tmp_path, state) as (process, mark, folder):
+        if state == "up":
+            assert len([p for p in marked(mark) if p.name() == "sleep"]) == 2
+        process.send_signal(number)
+        process.wait()
+        wait_until(lambda: not marked(mark), lambda: f"left behind: {marked(mark)}")
+        assert not folder.exists()
+
+
+def test_a_parent_that_just_exits_takes_all_along(tmp_path: Path) -> None:
+    with parent(tmp_path, "up") as (process, mark, folder):
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+        wait_until(lambda: not marked(mark), lambda: f"left behind: {marked(mark)}")
+        assert not folder.exists()

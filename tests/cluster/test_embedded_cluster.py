@@ -1,0 +1,156 @@
+"""An embedded cluster while it is up: private, small, and as it was asked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from own_cluster import CHILD, Own, own_cluster
+from runs import wait_until
+
+from arcli.cluster.helper import THREAD_LIMITS
+from arcli.errors import ClusterError
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Own]:
+    """One cluster for all tests that only look at it."""
+    with own_cluster(env={"COLOUR": "blue", "MKL_NUM_THREADS": "7"}, threads=3) as started:
+        yield started
+
+
+def test_there_are_as_many_engines_as_asked_for(own: Own) -> None:
+    engines = own.cluster.engines()
+    assert sorted(info.slot for info in engines) == [0, 1]
+    assert len({info.uuid for info in engines}) == len({info.pid for info in engines}) == 2
+    assert own.cluster.client.ids == sorted(info.engine_id for info in engines)
+    assert [event.info for event in own.up()] == engines
+
+
+def test_an_engine_is_the_process_that_it_is_said_to_be(own: Own) -> None:
+    who = "os.getpid(), os.environ['ARCLI_SLOT'], os.environ['ARCLI_ENGINE']"
+    engines = sorted(own.cluster.engines(), key=lambda info: info.engine_id)
+    assert own.ask(who) == [(info.pid, str(info.slot), info.uuid) for info in engines]
+
+
+def test_events_come_on_one_thread_of_the_clusters_own(own: Own) -> None:
+    assert len(own.threads) == 1
+    assert threading.get_ident() not in own.threads
+
+
+def test_the_folder_is_nobody_elses(own: Own) -> None:
+    """The key that lets one run code on the engines is in there."""
+    folder = own.folder()
+    files = {
+        path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()
+    }
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert any(path.name == "ipcontroller-engine.json" for path in files)
+    # IPython copies its README, as it is installed, into every profile.
+    assert {path.name for path, mode in files.items() if mode != 0o600} <= {"README"}
+
+
+def test_only_this_machine_can_reach_it(own: Own) -> None:
+    connections = [
+        connection
+        for process in own.processes()
+        for connection in process.net_connections(kind="inet")
+    ]
+    assert any(connection.status == "LISTEN" for connection in connections)
+    assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
+
+
+def test_every_process_is_a_descendant_in_a_session_of_its_own(own: Own) -> None:
+    """A Ctrl-C in the terminal is arcli's to handle."""
+    assert len(own.processes()) >= 4
+    assert os.getsid(0) not in {os.getsid(process.pid) for process in own.processes()}
+
+
+def test_threads_of_numerical_libraries_are_capped_except_where_the_spec_says_so(own: Own) -> None:
+    limits = f"{{name: os.environ.get(name) for name in {THREAD_LIMITS}}}"
+    assert "OMP_NUM_THREADS" in THREAD_LIMITS
+    wanted = {**dict.fromkeys(THREAD_LIMITS, "3"), "MKL_NUM_THREADS": "7"}
+    assert own.ask(limits) == [wanted, wanted]
+
+
+def test_the_specs_environment_reaches_engines_and_not_this_process(own: Own) -> None:
+    assert own.ask("os.environ.get('COLOUR')") == ["blue", "blue"]
+    assert "COLOUR" not in os.environ
+
+
+def test_the_engines_random_streams_differ(own: Own) -> None:
+    """They are forks of one process, whose generator's state they would share."""
+    draws = own.ask("[random.random() for _ in range(3)]")
+    assert draws[0] != draws[1]
+    assert not set(draws[0]) & set(draws[1])
+
+
+def test_what_engines_print_is_not_on_our_terminal(
+    own: Own, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own.ask("os.write(1, b'to the descriptor')")
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("spawn", [False, True], ids=["forked", "spawned"])
+def test_an_engine_that_is_killed_is_reported_and_replaced(spawn: bool) -> None:
+    with own_cluster(spawn=spawn) as own:
+        before = {info.slot: info for info in own.cluster.engines()}
+        os.kill(own.pid(before[1].engine_id), 9)
+        (down,) = wait_until(own.down)
+        assert (down.engine_id, down.slot) == (before[1].engine_id, 1)
+        assert "killed by SIGKILL" in down.reason
+        assert str(before[1].pid) in down.reason
+        own.cluster.replace(1)
+        wait_until(lambda: len(own.up()) == 3, own.cluster.diagnose)
+        after = {info.slot: info for info in own.cluster.engines()}
+        assert after[0] == before[0]
+        assert after[1].engine_id not in {info.engine_id for info in before.values()}
+        assert own.cluster.client.ids == sorted(info.engine_id for info in after.values())
+
+        assert own.ask("int(os.environ['ARCLI_SLOT'])") == [0, 1]
+
+
+def test_kill_ends_an_engine_and_what_it_started() -> None:
+    with own_cluster() as own:
+        first, second = own.ask(CHILD)
+        engines = sorted(own.cluster.engines(), key=lambda info: info.engine_id)
+        own.cluster.kill(engines[0].engine_id)
+        wait_until(own.down)
+        wait_until(lambda: first not in {process.pid for process in own.processes()})
+        assert second in {process.pid for process in own.processes()}
+        own.cluster.kill(engines[0].engine_id)  # it is gone already: nothing happens
+        assert own.ask("os.getpid()") == [engines[1].pid]
+
+
+def test_what_an_engine_leaves_when_it_dies_goes_with_it() -> None:
+    with own_cluster() as own:
+        first, second = own.ask(CHILD)
+        os.kill(own.cluster.engines()[0].pid or 0, 9)
+        wait_until(own.down)
+        gone = wait_until(lambda: {first, second} - {process.pid for process in own.processes()})
+        assert len(gone) == 1
+
+
+def test_engines_that_do_not_come_in_time_are_an_error_with_their_log() -> None:
+    with pytest.raises(ClusterError) as caught:  # noqa: SIM117 - which of the two raises matters
+        with own_cluster(python="/bin/false", start_timeout=20.0):
+            pass
+    assert "0 of 2 engines came up" in caught.value.message
+    assert "1 are needed" in caught.value.message
+
+
+def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ "$ARCLI_SLOT" = 1 ] && exit 7\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with own_cluster(python=str(python)) as own:
+        assert [info.slot for info in own.cluster.engines()] == [0]
+        (down,) = own.down()
+        assert (down.engine_id, down.slot) == (None, 1)
+        assert "exited with status 7" in down.reason
