@@ -17,12 +17,16 @@ from arcli.cli.rim import Call, silence_stdout, tell
 
 if TYPE_CHECKING:
     from arcli.cluster.embedded import EmbeddedCluster
+    from arcli.cluster.helper import Helper
     from arcli.run import Finished, Options
     from arcli.sinks.group import Sinks
     from arcli.sinks.progress import Mode, Progress
     from arcli.spec.model import Spec
     from arcli.store.folder import RunFolder
     from arcli.store.resume import Kept
+
+MOST_PEEKED = 1_000_000
+"""Bytes of a spec that are looked at for the word `cluster` before it is read for real."""
 
 
 @click.command("run", short_help="Run a spec.")
@@ -84,8 +88,6 @@ def command(call: Call, /, **flags: Any) -> int:
     """
     began = time.monotonic()
     from arcli.errors import UsageError
-    from arcli.run import AT_ONCE
-    from arcli.spec.load import load
 
     if flags["cluster_name"]:
         raise UsageError(
@@ -93,6 +95,14 @@ def command(call: Call, /, **flags: Any) -> int:
         )
     if flags["run_id"] and not (flags["resume"] or flags["failed"]):
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
+    with _early(flags) as helper:
+        return _command(call, flags, helper, began)
+
+
+def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
+    from arcli.run import AT_ONCE
+    from arcli.spec.load import load
+
     spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
     if flags["jobs"]:
         from arcli.plan.choose import only
@@ -105,7 +115,7 @@ def command(call: Call, /, **flags: Any) -> int:
     from arcli.plan.preview import preview
 
     preview(spec)
-    finished = _run(spec, flags, began)
+    finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags["form"] == "json"
     if any(isinstance(error, AT_ONCE) for error in finished.errors):
         call.told = True
@@ -115,7 +125,30 @@ def command(call: Call, /, **flags: Any) -> int:
     return int(finished.summary.exit_code)
 
 
-def _run(spec: Spec, flags: dict[str, Any], began: float) -> Finished:
+@contextmanager
+def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
+    """A helper process that does its imports while the spec is read: most of a cold start.
+
+    Only where nothing can ask for a helper of another kind: the spec does not speak of clusters.
+    """
+    path = Path(flags["spec"])
+    elsewhere = flags["dry_run"] or flags["inline"] or flags["spec"] == "-" or not path.is_file()
+    if elsewhere or any(name.startswith("cluster") for name, _ in flags["sets"]):
+        yield None
+        return
+    from arcli.cluster.helper import Helper
+
+    with path.open("rb") as file:
+        plain = b"cluster" not in file.read(MOST_PEEKED)
+    helper = Helper() if plain else None
+    try:
+        yield helper
+    finally:
+        if helper is not None:
+            helper.close()
+
+
+def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
     from arcli.run import Options, execute, run_root
     from arcli.sinks.page import standard_pages
     from arcli.sinks.progress import make_progress
@@ -144,7 +177,7 @@ def _run(spec: Spec, flags: dict[str, Any], began: float) -> Finished:
             rerun_changed=flags["rerun_changed"],
             progress=progress,
         )
-        cluster = None if inline else _prepare(spec, options)
+        cluster = None if inline else _prepare(spec, options, helper)
         storage = RunStorage(folder)
         try:
             return execute(spec, options, storage, sinks, cluster)
@@ -163,7 +196,7 @@ def _silent(sentence: str) -> None:
     """Cron is told only of failures, and these are in the report."""
 
 
-def _prepare(spec: Spec, options: Options) -> EmbeddedCluster:
+def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedCluster:
     """A cluster whose helper process imports what it needs while this one goes on."""
     from arcli.cluster.base import ClusterOptions
     from arcli.cluster.embedded import EmbeddedCluster
@@ -180,7 +213,8 @@ def _prepare(spec: Spec, options: Options) -> EmbeddedCluster:
             spawn=wanted.launcher == "local",
             start_timeout=wanted.start_timeout,
             env=wanted.env,
-        )
+        ),
+        helper,
     )
     cluster.prepare()
     return cluster

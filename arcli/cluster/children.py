@@ -15,7 +15,7 @@ from typing import Any
 
 HEARTBEAT_MS = 25
 """An engine's registration ends with its first heartbeat, so the period is short."""
-MISSES = 6000
+MISSES = 600_000 // HEARTBEAT_MS
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
 
 

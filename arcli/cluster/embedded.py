@@ -6,18 +6,13 @@ A supervisor process (``arcli.cluster.supervisor``) forks them and ends them; th
 from __future__ import annotations
 
 import json
-import os
 import queue
 import select
-import shutil
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from arcli.cluster import hub
@@ -30,35 +25,25 @@ from arcli.cluster.base import (
     EngineUp,
     OnEvent,
 )
+from arcli.cluster.helper import Helper
 from arcli.errors import ClusterError
 
 POLL = 0.01
 """Seconds between two looks at the client's engines while one is expected."""
-LAST_WORDS = 5.0
-"""Seconds that the supervisor has to end the cluster before it is killed itself."""
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
 LOG_LINES = 15
 
 
 class EmbeddedCluster:
-    """See Cluster. ``prepare`` costs little and can be abandoned; ``start`` makes engines."""
+    """See Cluster. ``prepare`` costs little and can be abandoned; ``start`` makes engines.
+
+    ``helper`` is one that is already on its way; it is used if it has the right environment.
+    """
 
     client: Any = None
 
-    def __init__(self, options: ClusterOptions) -> None:
+    def __init__(self, options: ClusterOptions, helper: Helper | None = None) -> None:
         self._options = options
-        self._folder: Path | None = None
-        self._supervisor: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
+        self._helper = helper
         self._watcher: threading.Thread | None = None
         self._told: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._info: dict[str, Any] = {}
@@ -71,39 +56,19 @@ class EmbeddedCluster:
 
     def prepare(self) -> None:
         """Start the supervisor, which imports what engines need while others do other things."""
-        self._folder = Path(tempfile.mkdtemp(prefix="arcli-"))
-        ours, theirs = socket.socketpair()
-        self._connection = ours
-        with theirs, (self._folder / "supervisor.log").open("wb") as log:
-            self._supervisor = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",  # a file in the working directory must not pass for a module
-                    "-m",
-                    "arcli.cluster.supervisor",
-                    str(theirs.fileno()),
-                    str(self._folder),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                env=self._environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
-            )
-
-    def _environment(self) -> dict[str, str]:
-        limits = {name: str(self._options.threads) for name in THREAD_LIMITS}
-        private = {"IPYTHONDIR": str(self._folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        return {**os.environ, **limits, **self._options.env, **private}
+        wanted = (self._options.threads, dict(self._options.env))
+        if self._helper is not None and self._helper.settled != wanted:
+            self._helper.close()
+            self._helper = None
+        if self._helper is None:
+            self._helper = Helper(threads=self._options.threads, env=self._options.env)
 
     def start(self, on_event: OnEvent) -> None:
         """Bring up controller and engines. Raises ClusterError where that fails.
 
         Events go to ``on_event`` from now on, those of the first engines included.
         """
-        if self._supervisor is None:
-            self.prepare()
+        self.prepare()
         self._on_event = on_event
         self._send(do="start", engines=self._options.engines, python=self._python())
         import ipyparallel  # meanwhile the supervisor forks
@@ -123,17 +88,17 @@ class EmbeddedCluster:
         return sys.executable if self._options.spawn or sys.platform != "linux" else None
 
     def _send(self, **command: Any) -> None:
-        assert self._connection is not None
-        with suppress(OSError):  # its death is noticed where events are read
-            self._connection.sendall(json.dumps(command).encode() + b"\n")
+        assert self._helper is not None
+        self._helper.send(json.dumps(command).encode() + b"\n")
 
     def _await_controller(self, end: float) -> dict[str, Any]:
         """Read events until the controller can be reached."""
-        assert self._connection is not None
+        assert self._helper is not None
+        connection = self._helper.connection
         buffer = b""
         while True:
-            ready, _, _ = select.select([self._connection], [], [], max(0, end - time.monotonic()))
-            data = self._connection.recv(65536) if ready else b""
+            ready, _, _ = select.select([connection], [], [], max(0, end - time.monotonic()))
+            data = connection.recv(65536) if ready else b""
             if not data:
                 raise self._failure("the controller did not start")
             *lines, buffer = (buffer + data).split(b"\n")
@@ -168,7 +133,8 @@ class EmbeddedCluster:
     # -- events, on the watcher's thread ----------------------------------------------------
 
     def _watch(self) -> None:
-        assert self._connection is not None
+        assert self._helper is not None
+        connection = self._helper.connection
         buffer = self._rest
         while not self._stopped:
             *lines, buffer = buffer.split(b"\n")
@@ -177,8 +143,8 @@ class EmbeddedCluster:
             self._register()
             timeout = POLL if self._expected else None
             try:
-                ready, _, _ = select.select([self._connection], [], [], timeout)
-                data = self._connection.recv(65536) if ready else None
+                ready, _, _ = select.select([connection], [], [], timeout)
+                data = connection.recv(65536) if ready else None
             except (OSError, ValueError):  # closed by stop()
                 return
             if data == b"":
@@ -262,8 +228,8 @@ class EmbeddedCluster:
     def diagnose(self) -> str:
         """See Cluster."""
         said = []
-        if self._supervisor is not None and self._supervisor.poll() is not None:
-            said.append(f"the supervisor's process {self._supervisor.pid} is gone")
+        if self._helper is not None and self._helper.process.poll() is not None:
+            said.append(f"the supervisor's process {self._helper.process.pid} is gone")
         if self._gone is not None:
             said.append(self._gone)
         with self._changed:
@@ -274,10 +240,10 @@ class EmbeddedCluster:
 
     def _log_tails(self) -> list[str]:
         """The ends of what controller and engines logged."""
-        if self._folder is None:
+        if self._helper is None:
             return []
         tails = []
-        for path in sorted(self._folder.glob("*.log")):
+        for path in sorted(self._helper.folder.glob("*.log")):
             with suppress(OSError):
                 lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
                 tails += [f"{path.stem}: {line}" for line in lines]
@@ -290,21 +256,6 @@ class EmbeddedCluster:
         self._stopped = True
         if self.client is not None:
             self.client.close(linger=0)
-        if self._connection is not None:
+        if self._helper is not None:
             self._send(do="stop")
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
-            self._connection.close()
-        if self._supervisor is not None:
-            self._await_supervisor(self._supervisor)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _await_supervisor(self, supervisor: subprocess.Popen[bytes]) -> None:
-        try:
-            supervisor.wait(LAST_WORDS)
-        except subprocess.TimeoutExpired:
-            from arcli.cluster.processes import kill_tree
-
-            kill_tree(supervisor.pid)
-            supervisor.wait()
+            self._helper.close()

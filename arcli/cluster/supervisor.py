@@ -240,10 +240,14 @@ class Supervisor:
             self._engines.pop(pid, None)
             if pid == 0:
                 time.sleep(0.005)  # waitpid has no timeout, and this process must end in time
+        looks = 0
         while True:
-            kill_all(descendants(os.getpid()))
+            if looks % 25 == 0:  # what was started between a look and the kill is found by the next
+                kill_all(descendants(os.getpid()))
+            looks += 1
             try:
-                os.waitpid(-1, 0)
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.002)  # waitpid has no timeout
             except ChildProcessError:
                 break
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -254,6 +258,8 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     Supervisor(connection, Path(sys.argv[2])).run()
+    sys.stderr.flush()
+    os._exit(0)  # taking down all that was imported takes longer than everything else here
 
 
 if __name__ == "__main__":

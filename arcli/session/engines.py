@@ -1,9 +1,9 @@
 """ipyparallel's engines as a fleet: the place that submits AsyncMapResults and iterates them.
 
 Each request goes to one engine's own view, as a parallel function of a single part: so the client
-knows where every chunk is, and hears of a death at once. A map would send bytecode of its own along,
-on which an engine with another version of Python dies. ``arcli.session.bundle`` brings the code that
-answers.
+knows where every chunk is, and hears of a death at once. A map would send bytecode of its own
+along, on which an engine with another version of Python dies. ``arcli.session.bundle`` brings the
+code that answers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,61 @@
+"""Every recipe of the documentation, as its reader would follow it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+RECIPES = Path(__file__).parents[1] / "docs" / "recipes.md"
+BLOCK = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXIT = re.compile(r"\s+# exit (\d+)$")
+
+
+class Recipe(NamedTuple):
+    title: str
+    files: dict[str, str]
+    commands: list[str]
+
+
+def recipes() -> list[Recipe]:
+    found = []
+    for section in RECIPES.read_text("utf-8").split("\n## ")[1:]:
+        blocks = BLOCK.findall(section)
+        commands = [
+            line.removeprefix("$ ")
+            for kind, _, text in blocks
+            if kind == "console"
+            for line in text.splitlines()
+        ]
+        files = {name: text for kind, name, text in blocks if kind != "console"}
+        if commands:
+            found.append(Recipe(section.partition("\n")[0], files, commands))
+    return found
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.title)
+def test_recipe(recipe: Recipe, tmp_path: Path) -> None:
+    if "notebook" in recipe.title:
+        pytest.importorskip("papermill")
+    for name, text in recipe.files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    binaries = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    for command in recipe.commands:
+        expected = EXIT.search(command)
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", EXIT.sub("", command)],
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == int(expected[1] if expected else 0), (command, done)
