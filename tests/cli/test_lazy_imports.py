@@ -1,0 +1,67 @@
+"""What answers at once must not import what takes long."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import PATIENCE
+
+LOOKS = """
+import atexit, json, sys
+
+def tell():
+    with open("modules", "w") as file:
+        json.dump(sorted(sys.modules), file)
+
+atexit.register(tell)
+sys.argv = json.loads(sys.argv[1])
+from arcli.__main__ import main
+main()
+"""
+SLOW = {"ipyparallel", "IPython", "zmq", "jupyter_client", "pydantic", "rich", "yaml", "asyncio"}
+SLOW |= {"cloudpickle", "pyarrow", "papermill", "nbformat", "difflib", "importlib.metadata"}
+
+
+def imported(folder: Path, *words: str) -> set[str]:
+    """The modules that a command line has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKS, json.dumps(["arcli", *words])],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert "Traceback" not in done.stderr
+    return set(json.loads((folder / "modules").read_text()))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["run", "--help"]])
+def test_help_imports_nothing_slow(tmp_path: Path, words: list[str]) -> None:
+    modules = imported(tmp_path, *words)
+    assert "arcli.cli" in modules
+    assert modules & SLOW == set()
+    assert ("arcli.cli.run" in modules) == (words == ["run", "--help"])
+
+
+def test_checking_a_spec_does_without_engines(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: {range: 3}\n")
+    modules = imported(tmp_path, "check", "spec.yaml")
+    assert modules & {"ipyparallel", "IPython", "zmq", "rich"} == set()
+
+
+def test_import_time_agrees(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "arcli", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "click" in names
+    assert names & SLOW == set()
