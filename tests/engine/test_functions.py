@@ -1,0 +1,218 @@
+"""From the text of a function to something that is called with an item."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arcli.engine.functions import (
+    Unresolved,
+    caller,
+    import_into,
+    kind_of,
+    resolve,
+    run_coroutine,
+    with_references,
+)
+
+MODULE = """
+LOADS = []
+
+def double(x):
+    return 2 * x
+
+class Box:
+    @staticmethod
+    def open(x):
+        return [x]
+
+def numbers(n):
+    yield from range(n)
+
+async def later(x):
+    return x + 1
+
+async def stream(n):
+    for number in range(n):
+        yield number
+
+class Item:
+    pass
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with functions; what is loaded from it is forgotten afterwards."""
+    (tmp_path / "arcli_test_functions.py").write_text(MODULE)
+    (tmp_path / "with space").mkdir()
+    (tmp_path / "with space" / "arcli_test_other.py").write_text("def f(x):\n    return -x\n")
+    (tmp_path / "arcli_test_broken.py").write_text("import nothing_of_this_name\n")
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("arcli_test_"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("math:sqrt", "module"),
+        ("os.path:join", "module"),
+        ("package.module:Class.method", "module"),
+        (" math:sqrt\n", "module"),
+        ("work.py:f", "file"),
+        ("dir/work.py:f", "file"),
+        ("/abs/with space/work.py:Class.f", "file"),
+        ("lambda x: x", "expression"),
+        ("lambda x: {'a': x}", "expression"),
+        ("math.sqrt", "expression"),
+        ("abs", "expression"),
+        ("math:", "expression"),
+        ("1math:sqrt", "expression"),
+        ("d[1:2]", "expression"),
+    ],
+)
+def test_kinds(text: str, kind: str) -> None:
+    assert kind_of(text) == kind
+
+
+def test_modules_files_and_expressions(folder: Path) -> None:
+    assert resolve("math:sqrt", {}, "")(9) == 3
+    assert resolve("os.path:basename", {}, "")("a/b") == "b"
+    assert resolve("builtins:str.upper", {}, "")("a") == "A"
+    assert resolve("arcli_test_functions.py:double", {}, str(folder))(4) == 8
+    assert resolve("arcli_test_functions.py:Box.open", {}, str(folder))(4) == [4]
+    assert resolve("with space/arcli_test_other.py:f", {}, str(folder))(1) == -1
+    assert resolve(f"{folder}/arcli_test_functions.py:double", {}, "/")(1) == 2
+    assert resolve("lambda x: x + offset", {"offset": 10}, "")(1) == 11
+
+
+def test_an_expression_sees_what_the_namespace_holds_when_it_is_called() -> None:
+    namespace: dict[str, Any] = {"offset": 1}
+    function = resolve("lambda x: x + offset", namespace, "")
+    namespace["offset"] = 2
+    assert function(1) == 3
+
+
+def test_a_file_is_loaded_once_and_its_classes_travel(folder: Path) -> None:
+    first = resolve("arcli_test_functions.py:Item", {}, str(folder))
+    assert resolve("arcli_test_functions.py:Item", {}, str(folder)) is first
+    assert type(pickle.loads(pickle.dumps(first()))) is first
+
+
+def test_a_file_does_not_take_the_place_of_a_module_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("def dumps(x):\n    return 'mine'\n")
+    module = sys.modules["json"]
+    assert resolve("json.py:dumps", {}, str(tmp_path))(1) == "mine"
+    assert sys.modules["json"] is module
+    assert resolve("json:dumps", {}, str(tmp_path))(1) == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("math:square_root", Unresolved, "'math' has no 'square_root'"),
+        ("math:pi", Unresolved, "is float, which cannot be called"),
+        ("3 + 4", Unresolved, "is int, which cannot be called"),
+        ("missing.py:f", Unresolved, "there is no file"),
+        ("arcli_test_functions.py:nobody", Unresolved, "has no 'nobody'"),
+        ("arcli_test_functions.py:constant", Unresolved, "cannot be called"),
+        ("no_module_of_this_name:f", ModuleNotFoundError, "no_module_of_this_name"),
+        ("arcli_test_broken.py:f", ModuleNotFoundError, "nothing_of_this_name"),
+        ("unknown_name", NameError, "unknown_name"),
+        ("lambda x", SyntaxError, "expected"),
+    ],
+)
+def test_what_leads_nowhere_says_so(
+    folder: Path, text: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        resolve(text, {}, str(folder))
+    assert "arcli_test_broken" not in sys.modules
+
+
+def test_generators_and_coroutines_become_values(folder: Path) -> None:
+    for text, value in [("numbers", [0, 1, 2]), ("later", 4), ("stream", [0, 1, 2])]:
+        assert resolve(f"arcli_test_functions.py:{text}", {}, str(folder))(3) == value
+
+
+def test_a_coroutine_runs_inside_a_loop_that_runs_already(folder: Path) -> None:
+    function = resolve("arcli_test_functions.py:later", {}, str(folder))
+
+    async def engine() -> Any:
+        outer = asyncio.get_running_loop()
+        value = function(1)
+        assert asyncio.get_running_loop() is outer
+        return value
+
+    assert asyncio.run(engine()) == 2
+
+
+def test_the_outer_loop_is_back_when_a_coroutine_raises() -> None:
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    async def engine() -> None:
+        outer = asyncio.get_running_loop()
+        with pytest.raises(ValueError, match="broken"):
+            run_coroutine(broken())
+        assert asyncio.get_running_loop() is outer
+
+    asyncio.run(engine())
+
+
+def test_references_are_looked_up_wherever_they_stand() -> None:
+    tree = [("ref", "a + 1"), {"k": ("text", ["x", ("ref", "a"), "y"])}, "plain", 5]
+    assert with_references(tree, {"a": 2}) == [3, {"k": "x2y"}, "plain", 5]
+    with pytest.raises(NameError):
+        with_references(("ref", "missing"), {})
+
+
+def show(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+@pytest.mark.parametrize(
+    ("unpack", "item", "called"),
+    [
+        ("none", 1, ((1, 8), {"k": 9})),
+        ("args", [1, 2], ((1, 2, 8), {"k": 9})),
+        ("kwargs", {"a": 1}, ((8,), {"k": 9, "a": 1})),
+        ("kwargs", {"k": 1}, ((8,), {"k": 1})),
+        ("nothing", None, ((8,), {"k": 9})),
+    ],
+)
+def test_how_an_item_becomes_arguments(unpack: str, item: Any, called: Any) -> None:
+    assert caller(show, unpack, [8], {"k": 9})(item) == called
+
+
+def test_an_item_alone_is_passed_without_detours() -> None:
+    assert caller(show, "none", [], {}) is show
+
+
+def test_imports() -> None:
+    namespace: dict[str, Any] = {}
+    for statement in [
+        "math",
+        "os.path",
+        "json as j",
+        "from collections import deque as d",
+        " sys ",
+    ]:
+        import_into(namespace, statement)
+    assert namespace["math"].sqrt(4) == 2
+    assert namespace["os"] is os
+    assert namespace["j"].dumps(1) == "1"
+    assert namespace["d"].__name__ == "deque"
+    assert namespace["sys"] is sys
