@@ -1,7 +1,9 @@
 # Everything happens in .venv, which is made when it is needed; python3 and make are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+INSTALLED := .venv/.installed
+TOOLS := .venv/.tools
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 ARGS ?=
 
 .PHONY: help install run test lint soak bench clean
@@ -15,32 +17,37 @@ help:
 	@echo "make install  only make .venv"
 	@echo "make clean    remove .venv, caches and past runs"
 
-install: $(STAMP)
+install: $(TOOLS)
 
-$(STAMP): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("arcli needs Python 3.11 or newer, and $(PYTHON) is %d.%d: try make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) .
 	@touch $@
 
-run: $(STAMP)
+$(TOOLS): $(INSTALLED)
+	@echo "installing the tools for tests and lint ..."
+	@$(PIP) '.[dev]'
+	@touch $@
+
+run: $(INSTALLED)
 	@$(BIN)/arcli run jobs/rms.yaml $(ARGS)
 
-test: $(STAMP)
+test: $(TOOLS)
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMP)
+lint: $(TOOLS)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy arcli tests
 	@$(BIN)/lint-imports --no-cache | tail -n 1
 
-soak: $(STAMP)
+soak: $(TOOLS)
 	@$(BIN)/python tests/faults/soak.py $(ARGS)
 
-bench: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+bench: $(INSTALLED)
+	@$(PIP) '.[bench]'
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
