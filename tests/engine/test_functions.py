@@ -131,7 +131,7 @@ def test_a_file_does_not_take_the_place_of_a_module_of_the_same_name(tmp_path: P
         ("no_module_of_this_name:f", ModuleNotFoundError, "no_module_of_this_name"),
         ("arcli_test_broken.py:f", ModuleNotFoundError, "nothing_of_this_name"),
         ("unknown_name", NameError, "unknown_name"),
-        ("lambda x", SyntaxError, "expected"),
+        ("lambda x", SyntaxError, "<string>"),
     ],
 )
 def test_what_leads_nowhere_says_so(
