@@ -10,7 +10,7 @@ import pickle
 from hashlib import blake2b
 from typing import Any
 
-from .encode import Unfit, canonical
+from .encode import canonical
 
 DIGEST_SIZE = 12
 
@@ -40,7 +40,7 @@ def fingerprint(value: Any) -> bytes:
     """
     try:
         text, exact = canonical(value)
-    except Unfit:
+    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
         text, exact = "", False
     raw = text.encode()
     return raw if exact else raw + b"\0" + _pickled(value)
@@ -49,5 +49,6 @@ def fingerprint(value: Any) -> bytes:
 def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=4)
-    except Exception as error:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
-        return f"{type(value)!r} {error!r}".encode("utf-8", "replace")
+    except Exception:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
+        # It has an address in it, so that no two such inputs are ever taken for one another.
+        return object.__repr__(value).encode("utf-8", "replace")

@@ -79,10 +79,18 @@ def test_only_equal_values_share_a_fingerprint(pair: list[Any]) -> None:
         assert first == second
 
 
-def test_an_input_that_cannot_be_pickled_has_a_key_all_the_same() -> None:
-    def inner() -> None: ...
+class Closed:
+    """Cannot be pickled, whoever asks."""
 
-    assert len(item_key(salted("{}"), inner)) == 24
+    def __reduce__(self) -> Any:
+        raise OSError("closed")
+
+
+def test_inputs_that_cannot_be_pickled_are_told_apart_all_the_same() -> None:
+    inputs = [Closed(), Closed(), lambda: None, lambda: None]
+    keys = [item_key(salted("{}"), value) for value in inputs]
+    assert len(set(keys)) == len(inputs)
+    assert keys == [item_key(salted("{}"), value) for value in inputs]
 
 
 @pytest.mark.parametrize(
