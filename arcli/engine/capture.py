@@ -18,6 +18,9 @@ CAP = 1 << 20
 """Bytes of each stream that an item's record keeps."""
 PATROL = 0.1
 """Seconds between two looks at the size of the files."""
+MARK = 1
+"""Bytes that a file begins with: one that is empty is not ours, but what an item put in its place,
+such as /dev/null."""
 
 
 class NoCapture:
@@ -169,30 +172,32 @@ class _CaptureFile:
         try:
             if (stream := self._stream) is not None and current is stream:
                 stream.flush()
-                if not (size := os.lseek(self._fd, 0, os.SEEK_END)):
+                if (size := os.lseek(self._fd, 0, os.SEEK_END)) == MARK:
                     return 0
-                if os.fstat(self._fd).st_ino == self._inode:
-                    return size
+                if size and os.fstat(self._fd).st_ino == self._inode:
+                    return size - MARK
         except (OSError, ValueError):  # ValueError is what a closed stream raises
             pass
         setattr(sys, "stdout" if self._fd == 1 else "stderr", self.stream())
         os.dup2(self._file, self._fd)
-        return os.fstat(self._file).st_size
+        if not (size := os.fstat(self._file).st_size):  # an item cut it off
+            os.ftruncate(self._file, MARK)
+        return max(0, size - MARK)
 
     def drain(self) -> str:
         """The text in the file, as far as the cap goes; the file is empty afterwards."""
         with self._lock:
-            size = os.fstat(self._file).st_size
-            raw = os.pread(self._file, min(size, CAP), 0)
+            size = os.fstat(self._file).st_size - MARK
+            raw = os.pread(self._file, min(size, CAP), MARK)
             self._cut |= size > CAP
-            os.ftruncate(self._file, 0)
+            os.ftruncate(self._file, MARK)
         return raw.decode("utf-8", "backslashreplace")
 
     def cut(self) -> None:
         """Forget what is beyond the cap; the file is open for appending, so writers go on."""
         with self._lock:
-            if os.fstat(self._file).st_size > CAP:
-                os.ftruncate(self._file, CAP)
+            if os.fstat(self._file).st_size > MARK + CAP:
+                os.ftruncate(self._file, MARK + CAP)
                 self._cut = True
 
     def was_cut(self) -> bool:
@@ -205,6 +210,7 @@ def _unlinked() -> int:
     """A descriptor of a file that has no name, opened for appending."""
     handle, path = tempfile.mkstemp(prefix="arcli-")
     try:
+        os.ftruncate(handle, MARK)
         return os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
     finally:
         os.close(handle)
