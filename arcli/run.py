@@ -61,7 +61,7 @@ class _Clock:
 
 @dataclass
 class Finished:
-    """What a run ended with; ``told``: whether the outputs are complete, errors included."""
+    """What a run ended with; ``told``: whether a document on stdout tells of the errors."""
 
     summary: RunSummary
     errors: list[ArcliError]
@@ -147,19 +147,17 @@ def _finish(
             error=str(outcome.errors[0]) if outcome.errors else None,
         )
 
-    told = False
     try:
         storage.sync()
         if any(isinstance(error, AT_ONCE) for error in outcome.errors):
             sinks.abort()  # an output may be what everything is waiting for
         else:
             sinks.finish(summed_up(), outcome.values)
-            told = True
     except ArcliError as error:
         outcome.errors.append(error)
     summary = summed_up()
     storage.finish(summary)
-    return Finished(summary, outcome.errors, told)
+    return Finished(summary, outcome.errors, sinks.told)
 
 
 def engine_count(cluster: Cluster, options: Options) -> int:

@@ -12,10 +12,14 @@ from arcli.timing.summary import RunSummary
 
 
 class Member(NamedTuple):
-    """A sink, and the one job that it is shown (None: all)."""
+    """A sink, and the one job that it is shown (None: all).
+
+    ``document``: it is what stdout gets at the end.
+    """
 
     sink: Sink
     job: str | None = None
+    document: bool = False
 
 
 class Sinks:
@@ -23,10 +27,12 @@ class Sinks:
 
     As a context it starts the sinks, and aborts those that were not finished. The error of a sink
     is raised when all have had their turn; a sink that has failed is aborted and gets nothing more.
+    ``told`` is whether there is a whole document on stdout.
     """
 
     def __init__(self, members: Iterable[Member]) -> None:
         self._members = list(members)
+        self.told = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -73,6 +79,7 @@ class Sinks:
                 action(member.sink)
                 if last:
                     self._members.remove(member)
+                    self.told = self.told or member.document
             except Exception as error:  # noqa: BLE001 - raised below, when the others had theirs
                 self._members.remove(member)
                 member.sink.abort()

@@ -129,7 +129,8 @@ class _Maker:
 
             members.insert(0, Member(JsonlStream(stdout.target), job))
         elif form != "text":
-            members.insert(0, Member(_at_the_end(form, stdout.target, STDOUT, job), job))
+            document = _at_the_end(form, stdout.target, STDOUT, job)
+            members.insert(0, Member(document, job, document=True))
         return members
 
     def _in_file(self, form: Format, path: Path, job: str | None) -> Sink:

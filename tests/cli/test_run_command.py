@@ -1,0 +1,411 @@
+"""``arcli run`` as a shell sees it: streams, files, flags, and what it leaves in ``.arcli``."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import PATIENCE, Run, each_once, finish, running, wait_until
+
+import arcli
+
+SQUARES = """
+name: squares
+map: "lambda x: print('seen', x) or x * x"
+over: {range: 4}
+"""
+ONE_FAILS = """
+map: "lambda x: 6 // x"
+over: [1, 0, 3]
+"""
+SLOW = """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(0.05) or x"
+over: {range: 400}
+"""
+
+
+def ended(folder: Path, spec: str, *words: str, **more: Any) -> tuple[int, str, str]:
+    """A run from start to end: its exit code, stdout and stderr."""
+    with running(folder, spec, *words, **more) as run:
+        code = run.wait()
+        return code, run.out.read_text(), run.said()
+
+
+@pytest.fixture(params=[(), ("--inline",)], ids=["engines", "inline"])
+def where(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The flags for the two places in which items can run."""
+    words: tuple[str, ...] = request.param
+    return words
+
+
+def test_text_has_results_on_stdout_and_tables_beside(
+    tmp_path: Path, where: tuple[str, ...]
+) -> None:
+    code, out, err = ended(tmp_path, SQUARES, "--format", "text", *where)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split() == ["item", "engine", "at", "took", "result"]
+    assert [line.split()[-1] for line in lines[1::2]] == ["0", "1", "4", "9"]
+    assert [line.partition("| ")[2] for line in lines[2::2]] == [f"seen {n}" for n in range(4)]
+    table = next(line.split() for line in err.splitlines() if line.startswith("squares "))
+    assert table[:4] == ["squares", "4", "4", "0"]
+    for word in ("wall", "serial", "speed-up", "efficiency", "engine", "idle"):
+        assert word in err
+    assert "\x1b" not in out + err
+    assert "\r" not in err
+
+
+def test_jsonl_is_records_and_nothing_else(tmp_path: Path, where: tuple[str, ...]) -> None:
+    code, out, err = ended(tmp_path, SQUARES, *where)
+    assert (code, err) == (0, "")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert each_once(records, 4)
+    assert [record["value"] for record in records] == [0, 1, 4, 9]
+    assert [record["stdout"] for record in records] == [f"seen {n}\n" for n in range(4)]
+    assert {record["job"] for record in records} == {"squares"}
+
+
+def test_json_is_one_document(tmp_path: Path, where: tuple[str, ...]) -> None:
+    code, out, err = ended(tmp_path, SQUARES, "--format", "json", *where)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert (document["run"]["status"], document["run"]["exit_code"]) == ("ok", 0)
+    (job,) = document["jobs"]
+    assert job["counts"]["ok"] == 4
+    assert each_once(job["items"], 4)
+
+
+def test_quiet_prints_nothing_when_all_is_well(tmp_path: Path) -> None:
+    assert ended(tmp_path, SQUARES, "--format", "text", "-q") == (0, "", "")
+
+
+def test_quiet_tells_of_failures(tmp_path: Path) -> None:
+    code, out, err = ended(tmp_path, ONE_FAILS, "--format", "text", "-q")
+    assert (code, out) == (1, "")
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err.splitlines()[0]
+
+
+def test_verbose_shows_how_items_travelled(tmp_path: Path) -> None:
+    code, out, _ = ended(tmp_path, SQUARES, "--format", "text", "-v")
+    assert code == 0
+    assert len(re.findall(r"msg \| \S+ chunk \d+", out)) == 4
+
+
+def test_a_failed_item_costs_its_neighbours_nothing(tmp_path: Path, where: tuple[str, ...]) -> None:
+    code, out, err = ended(tmp_path, ONE_FAILS, "--format", "text", *where)
+    assert code == 1
+    assert "error: ZeroDivisionError" in out
+    assert "ZeroDivisionError" in err
+    assert [line.split()[-1] for line in out.splitlines()[1::2]] == ["6", "2"]
+
+
+def test_limit_takes_the_first_items(tmp_path: Path) -> None:
+    code, records = finish(tmp_path, SQUARES, "--limit", "2", "--inline")
+    assert code == 0
+    assert each_once(records, 2)
+
+
+def test_limit_of_none_is_a_run_too(tmp_path: Path) -> None:
+    code, records = finish(tmp_path, SQUARES, "--limit", "0", "--inline")
+    assert (code, records) == (0, [])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_engines_as_asked_for(tmp_path: Path, count: int) -> None:
+    spec = "apply: os:getpid\ntargets: all\n"
+    code, records = finish(tmp_path, spec, "-n", str(count))
+    assert code == 0
+    assert len({record["value"] for record in records}) == len(records) == count
+
+
+def test_inline_is_this_very_process(tmp_path: Path) -> None:
+    with running(tmp_path, "map: os:getppid\nover: [[]]\nunpack: args\n", "--inline") as run:
+        assert run.wait() == 0
+        assert [record["value"] for record in run.lines()] == [os.getpid()]
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def test_every_suffix_has_its_format(tmp_path: Path, where: tuple[str, ...]) -> None:
+    words = [word for suffix in ("jsonl", "json", "csv", "txt") for word in ("-o", f"out.{suffix}")]
+    code, out, _ = ended(tmp_path, SQUARES, *words, *where)
+    assert code == 0
+    assert (tmp_path / "out.jsonl").read_text() == out
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert [item["value"] for item in document["jobs"][0]["items"]] == [0, 1, 4, 9]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [row["value"] for row in rows] == ["0", "1", "4", "9"]
+    assert [row["stdout"] for row in rows] == [f"seen {n}\n" for n in range(4)]
+    assert "seen 3" in (tmp_path / "out.txt").read_text()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("out.*")}
+    umask = os.umask(0)
+    os.umask(umask)
+    assert modes == {0o666 & ~umask}
+
+
+def leftovers(folder: Path) -> set[str]:
+    """What is in a folder beside what a run and this test put there themselves."""
+    names = {path.name for path in folder.iterdir()}
+    return {name for name in names if not name.startswith(("stdout-", "stderr-"))} - {
+        "spec.yaml",
+        ".arcli",
+        "marks",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_files_of_a_stopped_run_are_whole(tmp_path: Path, number: signal.Signals) -> None:
+    words = ["-o", "new.json", "-o", "new.csv", "-o", "new.jsonl"]
+    with running(tmp_path, SLOW, *words) as run:
+        wait_until(lambda: len(run.lines()) >= 3, run.said)
+        run.signal(number)
+        assert run.wait() == 128 + number
+        lines = run.lines()
+    assert leftovers(tmp_path) == {"new.json", "new.csv", "new.jsonl"}
+
+    def text(name: str) -> str:
+        return (tmp_path / name).read_text()
+
+    assert [json.loads(line) for line in text("new.jsonl").splitlines()] == lines
+    document = json.loads(text("new.json"))
+    assert document["run"]["exit_code"] == 128 + number
+    assert document["jobs"][0]["items"] == lines
+    rows = list(csv.DictReader(io.StringIO(text("new.csv"))))
+    assert [row["index"] for row in rows] == [str(line["index"]) for line in lines]
+    assert each_once(lines)
+
+
+def test_a_killed_run_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("from before\n")
+    with running(tmp_path, SLOW, "-o", "old.csv", "-o", "new.json") as run:
+        wait_until(lambda: len(run.lines()) >= 3, run.said)
+        run.signal(signal.SIGKILL)
+        run.wait()
+    assert (tmp_path / "old.csv").read_text() == "from before\n"
+    assert not (tmp_path / "new.json").exists()
+
+
+MARKS = """
+map: "lambda x: open(f'marks/{x}', 'w').close()"
+over: {range: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    "output", ["nowhere/out.csv", "folder.csv", "spec.yaml/out.json", "/proc/x.json"]
+)
+def test_an_output_that_cannot_be_written_is_found_before_any_work(
+    tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    words = ["-o", "good.json", "-o", output, "--format", "text"]
+    code, out, err = ended(tmp_path, MARKS, *words, "--inline")
+    assert (code, out) == (4, "")
+    assert output in err
+    assert list((tmp_path / "marks").iterdir()) == []
+    assert leftovers(tmp_path) == {"folder.csv"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(
+    tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "marks").mkdir()
+    code, out, err = ended(tmp_path, MARKS, "-o", "nowhere/out.csv", "--format", form)
+    assert code == 4
+    assert "hint: " in err
+    (line,) = out.splitlines()
+    assert json.loads(line)["error"]["type"] == "OutputError"
+    assert list((tmp_path / "marks").iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["out.xlsx", "out"])
+def test_an_unknown_suffix_is_a_mistake_in_the_command_line(tmp_path: Path, output: str) -> None:
+    code, out, err = ended(tmp_path, SQUARES, "--format", "text", "-o", output)
+    assert (code, out) == (2, "")
+    assert output in err
+    assert ".jsonl" in err
+
+
+def test_an_output_that_fails_at_the_end_spoils_no_document_on_stdout(tmp_path: Path) -> None:
+    """A second object behind the document would make both unreadable."""
+    spec = "map: \"lambda x: __import__('shutil').rmtree('gone')\"\nover: [1]\n"
+    (tmp_path / "gone").mkdir()
+    code, out, err = ended(tmp_path, spec, "-o", "gone/out.csv", "--format", "json")
+    assert code == 4
+    assert "gone/out.csv" in err
+    assert json.loads(out)["jobs"][0]["counts"]["ok"] == 1
+
+
+def test_one_file_for_two_outputs_is_refused(tmp_path: Path) -> None:
+    code, _, err = ended(tmp_path, SQUARES, "-o", "out.csv", "-o", "./out.csv")
+    assert code == 2
+    assert "twice" in err
+
+
+def test_a_closed_stdout_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with running(tmp_path, SQUARES, preexec=lambda: os.close(1)) as run:
+        assert run.wait() == 4
+        assert "standard output is closed" in run.said()
+
+
+def test_stdout_on_a_full_disk(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full, running(tmp_path, SQUARES, stdout=full) as run:
+        assert run.wait() == 4
+        assert "standard output" in run.said()
+        assert "Traceback" not in run.said()
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+def test_head_ends_it_quietly(tmp_path: Path, form: str) -> None:
+    """A real ``head`` at the end of a real pipe."""
+    with subprocess.Popen(
+        ["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as head:
+        assert head.stdin is not None
+        with running(tmp_path, SLOW, "--format", form, stdout=head.stdin) as run:
+            head.stdin.close()
+            assert run.wait() == 141
+            assert run.said() == ""
+        assert head.stdout is not None
+        assert head.stdout.read().count(b"\n") == 1
+
+
+# -- where a spec comes from, and what it runs in -----------------------------------------------
+
+
+def test_a_spec_from_stdin(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text(SQUARES)
+    run = Run(tmp_path, ["run", "-", "-n", "2", "--format", "jsonl"], stdin=tmp_path / "given")
+    assert run.wait() == 0
+    assert each_once(run.lines(), 4)
+    assert run.manifest()["spec_sha256"] is None
+    assert run.manifest()["name"] == "squares"
+
+
+def test_an_environment_with_nothing_in_it(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SQUARES)
+    done = subprocess.run(
+        ["env", "-i", sys.executable, "-m", "arcli", "run", "spec.yaml", "--format", "jsonl"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert each_once([json.loads(line) for line in done.stdout.splitlines()], 4)
+
+
+def test_a_locale_that_knows_only_ascii(tmp_path: Path) -> None:
+    spec = "map: \"lambda x: print('é ☃') or 'ü'\"\nover: [1]\n"
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, out, err = ended(tmp_path, spec, "--format", "text", env=env)
+    assert code == 0
+    assert "Traceback" not in err
+    assert len(out.splitlines()) == 3
+
+
+def test_modules_of_the_spec_are_found_wherever_one_stands(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "own_module.py").write_text("def triple(x): return 3 * x\n")
+    (tmp_path / "below" / "own.yaml").write_text("map: own_module:triple\nover: [1, 2]\n")
+    run = Run(tmp_path, ["run", "below/own.yaml", "-n", "1", "--format", "jsonl"])
+    assert run.wait() == 0
+    assert [record["value"] for record in run.lines()] == [3, 6]
+
+
+def test_a_second_run_at_the_same_time_is_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW, "--no-overlap") as first:
+        wait_until(lambda: first.lines(), first.said)
+        code, out, err = ended(tmp_path, SLOW, "--no-overlap")
+        assert code == 75
+        assert json.loads(out)["error"]["type"] == "LockedError"
+        assert str(first.process.pid) in err
+        code, records = finish(tmp_path, SLOW, "--limit", "1", "--inline")  # others may
+        assert (code, len(records)) == (0, 1)
+        first.signal(signal.SIGINT)
+        assert first.wait() == 130
+
+
+# -- the run's folder ---------------------------------------------------------------------------
+
+
+def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    commit = ["git", *author, "commit", "-q", "--allow-empty", "-m", "first"]
+    subprocess.run(commit, cwd=tmp_path, check=True)
+    with running(tmp_path, SQUARES + "params: {n: 3}\n", "-p", "n=5") as run:
+        assert run.wait() == 0
+        records, manifest = run.lines(), run.manifest()
+    (folder,) = (tmp_path / ".arcli" / "runs").iterdir()
+    assert folder.name == manifest["id"] == records[0]["run"]
+    journal = (folder / "journal.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["index"] for line in journal if '"index"' in line) == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0
+
+    assert manifest["name"] == "squares"
+    spec = tmp_path / "spec.yaml"
+    assert Path(manifest["spec_file"]).resolve() == spec.resolve()
+    assert manifest["spec_sha256"] == hashlib.sha256(spec.read_bytes()).hexdigest()
+    assert manifest["spec"]["jobs"][0]["over"]
+    assert manifest["params"] == {"n": 5}
+    assert manifest["argv"][1:] == run.words
+    assert manifest["cwd"] == str(tmp_path)
+    assert manifest["host"] == socket.gethostname()
+    assert manifest["versions"] == {
+        "arcli": arcli.__version__,
+        "python": platform.python_version(),
+        "ipyparallel": metadata.version("ipyparallel"),
+    }
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert manifest["git"]["commit"] == head.stdout.strip()
+    assert manifest["resumes"] is None
+    assert manifest["started"] < manifest["ended"]
+    assert manifest["exit_code"] == 0
+    assert manifest["summary"]["jobs"][0]["counts"]["ok"] == 4
+    assert sorted(engine["slot"] for engine in manifest["engines"]) == [0, 1]
+    assert {engine["engine_id"] for engine in manifest["engines"]} >= {
+        record["engine_id"] for record in records
+    }
+
+
+def test_runs_may_be_kept_elsewhere(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    code, _ = finish(tmp_path, SQUARES, "--inline", env={"ARCLI_DIR": str(elsewhere)})
+    assert code == 0
+    assert len(list((elsewhere / "runs").iterdir())) == 1
+    assert not (tmp_path / ".arcli").exists()
+
+
+def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = ended(tmp_path, SQUARES, env={"ARCLI_DIR": "file/below"})
+    assert code == 4
+    assert "file/below" in err
+    assert "Traceback" not in err
