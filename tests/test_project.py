@@ -21,7 +21,7 @@ from arcli.spec.shape import keys_of
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 INTERNAL = {"version", "file", "folder", "places", "profile", "cluster_id", "connection_file"}
-INTERNAL |= {"options", "label", "list"}
+INTERNAL |= {"options", "list"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -98,7 +98,7 @@ class EmbeddedCluster:
         buffer = b""
         while True:
             ready, _, _ = select.select([connection], [], [], max(0, end - time.monotonic()))
-            data = connection.recv(65536) if ready else b""
+            data = self._helper.receive() if ready else b""
             if not data:
                 raise self._failure("the controller did not start")
             *lines, buffer = (buffer + data).split(b"\n")
@@ -144,9 +144,9 @@ class EmbeddedCluster:
             timeout = POLL if self._expected else None
             try:
                 ready, _, _ = select.select([connection], [], [], timeout)
-                data = connection.recv(65536) if ready else None
             except (OSError, ValueError):  # closed by stop()
                 return
+            data = self._helper.receive() if ready else None
             if data == b"":
                 self._lose("the process that supervises the cluster is gone")
                 return

@@ -71,6 +71,13 @@ class Helper:
         with suppress(OSError):
             self.connection.sendall(line)
 
+    def receive(self) -> bytes:
+        """What it has sent; empty when it is gone, however it went."""
+        try:
+            return self.connection.recv(65536)
+        except OSError:  # killed with something unread: the connection is reset, not closed
+            return b""
+
     def close(self) -> None:
         """End it and all that it started; returns when nothing is left."""
         if self.idle:

@@ -248,7 +248,8 @@ class Actor:
         roll: Roll | None = None,
     ) -> None:
         now, wall = time.monotonic(), time.time()
-        msg_id = self._fleet.send(member.up.engine_id, request)
+        label = self._job.plan.job.label if work is not None and self._job is not None else None
+        msg_id = self._fleet.send(member.up.engine_id, request, label)
         self._crew.hand(
             member,
             Ticket(msg_id=msg_id, sent=now, submitted=wall, work=work, call=call, roll=roll),

@@ -64,14 +64,11 @@ class EngineFleet:
         """See Fleet."""
         return self._submit(engine_id, lambda view: view.apply_async(exec, bootstrap(), {}), False)
 
-    def send(self, engine_id: int, request: bytes) -> str:
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Fleet."""
+        flags = {"block": False, "return_exceptions": True, "label": label}
         return self._submit(
-            engine_id,
-            lambda view: view.parallel(block=False, return_exceptions=True)(self._handle)(
-                [request]
-            ),
-            True,
+            engine_id, lambda view: view.parallel(**flags)(self._handle)([request]), True
         )
 
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:

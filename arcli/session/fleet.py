@@ -67,8 +67,11 @@ class Fleet(Protocol):
     def prepare(self, engine_id: int) -> str:
         """Bring arcli's code to an engine; answered by a Reply without an envelope."""
 
-    def send(self, engine_id: int, request: bytes) -> str:
-        """Send a request, answered by a Reply; returns the message's id."""
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
+        """Send a request, answered by a Reply; returns the message's id.
+
+        ``label`` is what ipyparallel's own tools show beside it.
+        """
 
     def early(self, msg_id: str) -> list[bytes]:
         """Envelopes that the engine has published for a request that is still running."""

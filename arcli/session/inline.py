@@ -34,7 +34,7 @@ class InlineFleet:
         """See Fleet. The code is here already."""
         return self._later(None)
 
-    def send(self, engine_id: int, request: bytes) -> str:
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Fleet."""
         return self._later(request)
 
