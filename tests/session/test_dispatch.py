@@ -426,3 +426,12 @@ def test_no_failure_never_halts_even_where_none_is_allowed() -> None:
     world.feed(0)
     world.answer(0, {1})
     assert world.dispatcher.should_halt
+
+
+def test_what_raises_after_a_stop_is_not_tried_again() -> None:
+    world = make_world(2, chunksize=2, retries=3)
+    world.feed(0)
+    world.conclude(world.dispatcher.stop("enough"))
+    world.answer(0, {0})
+    assert world.dispatcher.finished
+    assert world.statuses == {0: "cancelled", 1: "ok"}
