@@ -1,0 +1,233 @@
+"""What only a terminal gets to see: the bar, colours, lines that are cut to its width."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import PATIENCE, Run, wait_until
+
+SPEC = """
+name: naps
+setup: {imports: [time]}
+map: "lambda x: time.sleep(0.02) or 'y' * 200"
+over: {range: 40}
+"""
+FEW = ["--inline", "--limit", "5"]
+WIDTH = 80
+HIDE_CURSOR = "\x1b[?25l"
+SHOW_CURSOR = "\x1b[?25h"
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+PLAIN = {"TERM": "xterm-256color", "NO_COLOR": "", "FORCE_COLOR": "", "CI": "", "COLUMNS": ""}
+
+
+class Screen:
+    """A pseudo-terminal, and everything that was ever written to it."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
+        self.raw = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # EIO: the last one who could write has gone
+            while data := os.read(self.ours, 65536):
+                self.raw += data
+
+    def close(self) -> None:
+        """Nobody writes any more; what was written is all read."""
+        os.close(self.theirs)
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive()
+        os.close(self.ours)
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode()
+
+
+@contextmanager
+def on_terminal(
+    folder: Path, *words: str, stdout: bool = False, stderr: bool = True, **env: str
+) -> Iterator[tuple[Run, Screen]]:
+    """A run whose stdout and stderr are a terminal, or not; wait for it before looking."""
+    (folder / "spec.yaml").write_text(SPEC)
+    screen = Screen()
+
+    def put_stderr() -> None:
+        if stderr:
+            os.dup2(screen.theirs, 2)
+
+    try:
+        run = Run(
+            folder,
+            ["run", "spec.yaml", "-n", "2", *words],
+            env={**PLAIN, **env},
+            stdout=screen.theirs if stdout else None,
+            preexec=put_stderr,
+        )
+        try:
+            yield run, screen
+        finally:
+            if run.process.poll() is None:
+                run.process.kill()
+            run.wait()
+    finally:
+        if screen._reader.is_alive():
+            screen.close()
+
+
+def shown(folder: Path, *words: str, **more: Any) -> tuple[int, Run, str]:
+    """A run to its end: its exit code, and what the terminal got."""
+    with on_terminal(folder, *words, **more) as (run, screen):
+        code = run.wait()
+        screen.close()
+        return code, run, screen.text
+
+
+def test_progress_is_on_the_terminal_and_results_are_not(tmp_path: Path) -> None:
+    code, run, seen = shown(tmp_path, "--format", "jsonl")
+    assert code == 0
+    assert HIDE_CURSOR in seen
+    assert seen.rfind(SHOW_CURSOR) > seen.rfind(HIDE_CURSOR)  # and it is given back
+    assert "naps" in seen
+    assert "/40" in seen
+    assert "2 engines" in seen
+    assert len(run.lines()) == 40
+    assert b"\x1b" not in run.out.read_bytes()
+
+
+def test_the_bar_is_gone_when_the_run_is_over(tmp_path: Path) -> None:
+    _, _, seen = shown(tmp_path, "--format", "jsonl")
+    after = seen[seen.rindex(SHOW_CURSOR) :]
+    assert "/40" not in after
+    assert "\x1b[2K" in seen
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl"])
+def test_no_terminal_gets_no_progress_and_no_escape_codes(tmp_path: Path, form: str) -> None:
+    code, run, seen = shown(tmp_path, "--format", form, stderr=False)
+    assert (code, seen) == (0, "")
+    assert "\x1b" not in run.said() + run.out.read_text()
+    assert "/40" not in run.said()
+
+
+def test_results_and_bar_share_one_terminal(tmp_path: Path) -> None:
+    code, _, seen = shown(tmp_path, stdout=True)
+    assert code == 0
+    lines = re.split(r"[\r\n]+", ESCAPE.sub("", seen))
+    results = [line.split() for line in lines if line.endswith("…") and "yyy" in line]
+    assert [int(words[0]) for words in results] == list(range(40))
+    assert HIDE_CURSOR in seen
+    assert "speed-up" in seen
+
+
+def test_lines_are_cut_to_the_terminal(tmp_path: Path) -> None:
+    _, _, seen = shown(tmp_path, *FEW, stdout=True)
+    lines = [ESCAPE.sub("", line) for line in seen.splitlines()]
+    results = [line for line in lines if line.endswith("…")]
+    assert len(results) == 5
+    assert max(len(line) for line in lines) <= WIDTH
+
+
+def test_columns_overrides_the_terminals_width(tmp_path: Path) -> None:
+    _, _, seen = shown(tmp_path, *FEW, stdout=True, COLUMNS="60")
+    lines = [ESCAPE.sub("", line) for line in seen.splitlines() if line.endswith("…")]
+    assert {len(line) for line in lines} == {60}
+
+
+def test_colours_on_a_terminal(tmp_path: Path) -> None:
+    _, _, seen = shown(tmp_path, *FEW, stdout=True)
+    assert COLOR.search(seen)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["no-color", "dumb"])
+def test_no_colours_where_they_are_not_wanted(tmp_path: Path, env: dict[str, str]) -> None:
+    _, _, seen = shown(tmp_path, stdout=True, **env)
+    numbers = [int(number) for code in COLOR.findall(seen) for number in re.findall(r"\d+", code)]
+    assert {number for number in numbers if number >= 30} == set()  # faint is not a colour
+    assert HIDE_CURSOR in seen or "\x1b" not in seen
+
+
+def test_forced_colours_in_a_pipe(tmp_path: Path) -> None:
+    _, run, _ = shown(tmp_path, *FEW, stderr=False, FORCE_COLOR="1")
+    assert COLOR.search(run.out.read_text())
+
+
+@pytest.mark.parametrize("env", [{"CI": "true"}, {"TERM": "dumb"}], ids=["ci", "dumb"])
+def test_lines_instead_of_a_bar_where_a_terminal_cannot_do_better(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    _, _, seen = shown(tmp_path, "--format", "jsonl", **env)
+    assert HIDE_CURSOR not in seen
+    assert re.search(r"^arcli: naps: \d+ of 40 items", seen, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [["-q"], ["--progress", "never"], ["--inline"]])
+def test_no_progress_where_it_is_not_wanted(tmp_path: Path, words: list[str]) -> None:
+    _, _, seen = shown(tmp_path, "--format", "jsonl", *words)
+    assert HIDE_CURSOR not in seen
+    assert "/40" not in seen
+    assert words != ["-q"] or seen == ""
+
+
+def test_progress_in_a_log_where_it_is_asked_for(tmp_path: Path) -> None:
+    _, run, _ = shown(tmp_path, "--format", "jsonl", "--progress", "plain", stderr=False)
+    assert "arcli: naps: " in run.said()
+    assert "\x1b" not in run.said()
+    assert len(run.lines()) == 40
+
+
+def test_a_stopped_run_gives_the_cursor_back(tmp_path: Path) -> None:
+    with on_terminal(tmp_path, "--format", "jsonl") as (run, screen):
+        wait_until(lambda: "/40" in screen.text, lambda: screen.text)
+        run.signal(signal.SIGINT)
+        assert run.wait() in {0, 130}
+        screen.close()
+        assert screen.text.rfind(SHOW_CURSOR) > screen.text.rfind(HIDE_CURSOR)
+
+
+def test_ctrl_c_typed_at_the_terminal(tmp_path: Path) -> None:
+    """The terminal signals the whole foreground group; the engines are not in it."""
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("40", "4000"))
+    screen = Screen()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(screen.theirs, termios.TIOCSCTTY, 0)
+        os.dup2(screen.theirs, 2)
+
+    run = Run(
+        tmp_path,
+        ["run", "spec.yaml", "-n", "2", "--format", "jsonl"],
+        env=PLAIN,
+        preexec=take_terminal,
+    )
+    try:
+        wait_until(lambda: len(run.lines()) > 3, lambda: screen.text)
+        os.write(screen.ours, b"\x03")
+        assert run.wait() == 130
+        records = run.lines()
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.wait()
+        screen.close()
+    assert {record["status"] for record in records} <= {"ok", "cancelled"}
+    assert [record["index"] for record in records] == list(range(len(records)))
+    assert "SIGINT" in screen.text
+    assert json.dumps(records[0]["value"]) == json.dumps("y" * 200)
