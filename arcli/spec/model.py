@@ -318,4 +318,4 @@ class Spec(Model):
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
     file: str
     folder: Path
-    places: Places = Field(exclude=True, repr=False)
+    places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from arcli.errors import Problem
+from arcli.spec.text import Text
 from arcli.spec.tree import Node
 
 
@@ -13,6 +14,11 @@ class Places:
     """The nodes of a spec, after defaults and short forms have found their places."""
 
     root: Node
+
+    @classmethod
+    def nowhere(cls) -> Places:
+        """Those of a spec that was not read from a text."""
+        return cls(Node("map", {}, Text("spec", ""), 0, 0))
 
     def problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
         """A problem with what is at a path, such as ``"jobs", "squares", "over"``."""
