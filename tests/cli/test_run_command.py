@@ -95,7 +95,7 @@ def test_quiet_prints_nothing_when_all_is_well(tmp_path: Path) -> None:
 
 
 def test_quiet_tells_of_failures(tmp_path: Path) -> None:
-    code, out, err = ended(tmp_path, ONE_FAILS, "--format", "text", "-q")
+    code, out, err = ended(tmp_path, ONE_FAILS, "--format", "text", "-q", "--inline")
     assert (code, out) == (1, "")
     assert "ZeroDivisionError" in err
     assert "Traceback" not in err.splitlines()[0]
@@ -229,7 +229,7 @@ def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(
     tmp_path: Path, form: str
 ) -> None:
     (tmp_path / "marks").mkdir()
-    code, out, err = ended(tmp_path, MARKS, "-o", "nowhere/out.csv", "--format", form)
+    code, out, err = ended(tmp_path, MARKS, "-o", "nowhere/out.csv", "--format", form, "--inline")
     assert code == 4
     assert "hint: " in err
     (line,) = out.splitlines()
@@ -239,7 +239,7 @@ def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(
 
 @pytest.mark.parametrize("output", ["out.xlsx", "out"])
 def test_an_unknown_suffix_is_a_mistake_in_the_command_line(tmp_path: Path, output: str) -> None:
-    code, out, err = ended(tmp_path, SQUARES, "--format", "text", "-o", output)
+    code, out, err = ended(tmp_path, SQUARES, "--format", "text", "--inline", "-o", output)
     assert (code, out) == (2, "")
     assert output in err
     assert ".jsonl" in err
@@ -249,26 +249,29 @@ def test_an_output_that_fails_at_the_end_spoils_no_document_on_stdout(tmp_path: 
     """A second object behind the document would make both unreadable."""
     spec = "map: \"lambda x: __import__('shutil').rmtree('gone')\"\nover: [1]\n"
     (tmp_path / "gone").mkdir()
-    code, out, err = ended(tmp_path, spec, "-o", "gone/out.csv", "--format", "json")
+    code, out, err = ended(tmp_path, spec, "-o", "gone/out.csv", "--format", "json", "--inline")
     assert code == 4
     assert "gone/out.csv" in err
     assert json.loads(out)["jobs"][0]["counts"]["ok"] == 1
 
 
 def test_one_file_for_two_outputs_is_refused(tmp_path: Path) -> None:
-    code, _, err = ended(tmp_path, SQUARES, "-o", "out.csv", "-o", "./out.csv")
+    code, _, err = ended(tmp_path, SQUARES, "-o", "out.csv", "-o", "./out.csv", "--inline")
     assert code == 2
     assert "twice" in err
 
 
 def test_a_closed_stdout_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with running(tmp_path, SQUARES, preexec=lambda: os.close(1)) as run:
+    with running(tmp_path, SQUARES, "--inline", preexec=lambda: os.close(1)) as run:
         assert run.wait() == 4
         assert "standard output is closed" in run.said()
 
 
 def test_stdout_on_a_full_disk(tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full, running(tmp_path, SQUARES, stdout=full) as run:
+    with (
+        Path("/dev/full").open("wb") as full,
+        running(tmp_path, SQUARES, "--inline", stdout=full) as run,
+    ):
         assert run.wait() == 4
         assert "standard output" in run.said()
         assert "Traceback" not in run.said()
@@ -317,7 +320,7 @@ def test_an_environment_with_nothing_in_it(tmp_path: Path) -> None:
 def test_a_locale_that_knows_only_ascii(tmp_path: Path) -> None:
     spec = "map: \"lambda x: print('é ☃') or 'ü'\"\nover: [1]\n"
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    code, out, err = ended(tmp_path, spec, "--format", "text", env=env)
+    code, out, err = ended(tmp_path, spec, "--format", "text", "--inline", env=env)
     assert code == 0
     assert "Traceback" not in err
     assert len(out.splitlines()) == 3
@@ -405,7 +408,7 @@ def test_runs_may_be_kept_elsewhere(tmp_path: Path) -> None:
 
 def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    code, _, err = ended(tmp_path, SQUARES, env={"ARCLI_DIR": "file/below"})
+    code, _, err = ended(tmp_path, SQUARES, "--inline", env={"ARCLI_DIR": "file/below"})
     assert code == 4
     assert "file/below" in err
     assert "Traceback" not in err

@@ -104,6 +104,7 @@ def test_progress_is_on_the_terminal_and_results_are_not(tmp_path: Path) -> None
     code, run, seen = shown(tmp_path, "--format", "jsonl")
     assert code == 0
     assert HIDE_CURSOR in seen
+    assert "/40" not in seen[seen.rindex("\x1b[2K") :]  # it is gone when the run is over
     assert seen.rfind(SHOW_CURSOR) > seen.rfind(HIDE_CURSOR)  # and it is given back
     assert "naps" in seen
     assert "/40" in seen
@@ -112,16 +113,8 @@ def test_progress_is_on_the_terminal_and_results_are_not(tmp_path: Path) -> None
     assert b"\x1b" not in run.out.read_bytes()
 
 
-def test_the_bar_is_gone_when_the_run_is_over(tmp_path: Path) -> None:
-    _, _, seen = shown(tmp_path, "--format", "jsonl")
-    after = seen[seen.rindex(SHOW_CURSOR) :]
-    assert "/40" not in after
-    assert "\x1b[2K" in seen
-
-
-@pytest.mark.parametrize("form", ["text", "jsonl"])
-def test_no_terminal_gets_no_progress_and_no_escape_codes(tmp_path: Path, form: str) -> None:
-    code, run, seen = shown(tmp_path, "--format", form, stderr=False)
+def test_no_terminal_gets_no_progress_and_no_escape_codes(tmp_path: Path) -> None:
+    code, run, seen = shown(tmp_path, stderr=False)
     assert (code, seen) == (0, "")
     assert "\x1b" not in run.said() + run.out.read_text()
     assert "/40" not in run.said()

@@ -125,8 +125,10 @@ def parent(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-@pytest.mark.parametrize("state", ["up", "prepared"])
+@pytest.mark.parametrize(
+    ("state", "number"),
+    [("up", signal.SIGKILL), ("up", signal.SIGTERM), ("prepared", signal.SIGKILL)],
+)
 def test_a_parent_that_is_killed_takes_all_along(
     tmp_path: Path, state: str, number: signal.Signals
 ) -> None:
