@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,6 @@ from typing import NamedTuple
 from arcli.engine.functions import kind_of
 from arcli.spec.model import Setup
 from arcli.spec.overrides import did_you_mean
-
-IMPORT = re.compile(r"\s*(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\s+as\s+(?P<name>\w+))?\s*")
 
 
 class Fault(NamedTuple):
@@ -122,6 +119,17 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
                 yield alias.asname or alias.name.partition(".")[0]
 
 
+def imported(text: str) -> list[str] | None:
+    """The names that an entry of ``setup: imports`` binds; None where it is no import."""
+    text = text.strip()
+    try:
+        tree = ast.parse(text if text.startswith("from ") else f"import {text}")
+    except (SyntaxError, ValueError):
+        return None
+    one = len(tree.body) == 1 and isinstance(tree.body[0], ast.Import | ast.ImportFrom)
+    return list(bound_names(tree)) if one else None
+
+
 def source_faults(text: str) -> Iterator[Fault]:
     """What is wrong with ``setup: run``."""
     try:
@@ -134,8 +142,7 @@ def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
     """The names that a spec puts into the engines' namespace; None where it cannot be known."""
     names = {*setup.push, *setup.scatter, *pushed}
     for line in setup.imports:
-        if match := IMPORT.fullmatch(line):
-            names.add(match["name"] or match["module"].partition(".")[0])
+        names |= set(imported(line) or ())
     if setup.run is not None:
         try:
             names |= set(bound_names(ast.parse(setup.run)))

@@ -171,7 +171,7 @@ SHAPE = [
     (MAP + "over: [1]\ncluster: {profile: x}\n", 3, 11, "not supported yet", ""),
     (MAP + "over: [1]\ncluster: {engines: 2, min_engines: 3}\n", 3, 36, "min_engines", ""),
     (MAP + "over: [1]\ncluster: {engines: 2}\ntargets: [2]\n", 4, 11, "no engine 2", ""),
-    (MAP + "over: [1]\nsetup: {imports: [import os]}\n", 3, 19, "not an import", "run"),
+    (MAP + "over: [1]\nsetup: {imports: [import os]}\n", 3, 19, "not an import", "math"),
     (MAP + "over: [1]\nsetup: {push: {a b: 1}}\n", 3, 16, "not a Python name", ""),
     (MAP + "over: [1]\nsetup: {path: [nowhere]}\n", 3, 16, "no folder nowhere", ""),
     (MAP + "over: [1]\nsetup: {files: [nowhere]}\n", 3, 17, "no file nowhere", ""),

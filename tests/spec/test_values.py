@@ -163,7 +163,7 @@ jobs:
 def test_names_that_the_setup_makes_are_known(tmp_path: Path) -> None:
     text = """\
 setup:
-  imports: [math, numpy as np, os.path]
+  imports: [math, numpy as np, os.path, from json import dumps as show]
   push: {scale: 2}
   scatter: {id: [1]}
   run: |
@@ -171,7 +171,7 @@ setup:
     def f(x): return x
     class C: pass
     for i in []: pass
-map: "lambda x, *a, k=id: [np, os, math, scale, parse, f, C, i, print, x, a, k, [y for y in a]]"
+map: "lambda x, *a, k=id: [np, os, math, show, scale, parse, f, C, i, print, x, [y for y in a]]"
 over: [1]
 """
     assert spec_of(tmp_path, text).jobs[0].map is not None

@@ -60,8 +60,8 @@ def _names(setup: Setup, places: Places) -> Iterator[Problem]:
 
 def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
     for at, line in enumerate(setup.imports):
-        if not functions.IMPORT.fullmatch(line):
-            hint = "write `math` or `numpy as np`; other forms go under `run:`"
+        if functions.imported(line) is None:
+            hint = "write `math`, `numpy as np` or `from math import pi`"
             yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
     if setup.run is not None:
         for fault in functions.source_faults(setup.run):
