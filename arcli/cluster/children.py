@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ENGINE_PACKAGE = "_arcli_engine"
+"""The name that engines know arcli's own code by, wherever they have it from."""
 HEARTBEAT_MS = 25
 """An engine's registration ends with its first heartbeat, so the period is short."""
 MISSES = 600_000 // HEARTBEAT_MS

@@ -50,6 +50,7 @@ WARM = (
     "multiprocessing.popen_fork",
     "tempfile",
     "faulthandler",
+    "arcli.engine.worker",
 )
 """What controller and engines would otherwise import each for itself."""
 
@@ -88,6 +89,7 @@ class Supervisor:
         try:
             for module in WARM:
                 importlib.import_module(module)
+            sys.modules[children.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
             self._serve(wake)
         finally:
             self._leave_nothing()

@@ -23,6 +23,11 @@ MARK = 1
 such as /dev/null."""
 
 
+NOTHING = ("", "", False)
+"""What an item that printed nothing has printed."""
+_seek, _END = os.lseek, os.SEEK_END
+
+
 class NoCapture:
     """Leaves the streams alone."""
 
@@ -34,7 +39,7 @@ class NoCapture:
 
     def take(self) -> tuple[str, str, bool]:
         """What was printed since the last call: stdout, stderr, and whether either was capped."""
-        return "", "", False
+        return NOTHING
 
 
 class SysCapture(NoCapture):
@@ -56,7 +61,7 @@ class SysCapture(NoCapture):
         """See NoCapture."""
         out, err = self._ours
         if not out.written and not err.written and sys.stdout is out and sys.stderr is err:
-            return "", "", False
+            return NOTHING
         self._renew()
         return out.text(), err.text(), out.written > CAP or err.written > CAP
 
@@ -110,10 +115,18 @@ class FdCapture(NoCapture):
             file.detach()
 
     def take(self) -> tuple[str, str, bool]:
-        """See NoCapture."""
+        """See NoCapture. This first look runs after every item, so it is short."""
         out, err = self._files
+        if sys.stdout is out.opened and sys.stderr is err.opened:
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                if _seek(1, 0, _END) == MARK == _seek(2, 0, _END):
+                    return NOTHING
+            except (OSError, ValueError):  # ValueError is what a closed stream raises
+                pass
         if not (out.pending(sys.stdout) | err.pending(sys.stderr)):
-            return "", "", False
+            return NOTHING
         texts = out.drain(), err.drain()
         return texts[0], texts[1], out.was_cut() | err.was_cut()
 
@@ -135,7 +148,7 @@ class _CaptureFile:
         self._lock = threading.Lock()
         self._cut = False
         self._saved: int | None = None
-        self._stream: io.TextIOWrapper | None = None
+        self.opened: Any = None
 
     def attach(self) -> None:
         """Put the file where the descriptor was."""
@@ -155,22 +168,23 @@ class _CaptureFile:
 
     def stream(self) -> io.TextIOWrapper:
         """A text stream on the descriptor; closing it leaves the descriptor open."""
-        if self._stream is None or self._stream.closed:
+        if self.opened is None or self.opened.closed:
             raw = io.FileIO(self._fd, "w", closefd=False)
-            self._stream = io.TextIOWrapper(
+            self.opened = io.TextIOWrapper(
                 io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True
             )
-        return self._stream
+        opened: io.TextIOWrapper = self.opened
+        return opened
 
     def pending(self, current: Any) -> int:
         """Bring what is buffered to the file; returns the bytes that wait there.
 
         ``current`` is what stands for the stream in ``sys`` now. A stream or a descriptor that a
-        task closed or replaced is mended. Runs after every item: lseek is the cheapest look at a
-        file's size, and appending writers do not mind where it leaves the offset.
+        task closed or replaced is mended. lseek is the cheapest look at a file's size, and
+        appending writers do not mind where it leaves the offset.
         """
         try:
-            if (stream := self._stream) is not None and current is stream:
+            if (stream := self.opened) is not None and current is stream:
                 stream.flush()
                 if (size := os.lseek(self._fd, 0, os.SEEK_END)) == MARK:
                     return 0

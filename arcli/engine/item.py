@@ -8,9 +8,10 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from time import perf_counter_ns
+from typing import Any, NamedTuple
 
-from .capture import NoCapture
+from .capture import NOTHING, NoCapture
 from .encode import Unfit, encode
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
@@ -20,18 +21,40 @@ REPR = 200
 TRACEBACK = 1 << 16
 
 
-class Outcome:
-    """How an item ended: what the chunk needs to know of it beside its line."""
+class Outcome(NamedTuple):
+    """How an item ended: what the chunk needs to know of it beside its ``line``.
 
-    __slots__ = ("line", "opaque", "reason", "saved", "seconds", "status")
+    ``opaque`` is its pickle, where one is wanted, ``saved`` whether the record names it.
+    """
 
-    def __init__(self) -> None:
-        self.line = ""
-        self.status = "ok"
-        self.reason = ""
-        self.seconds = 0.0
-        self.opaque: bytes | None = None
-        self.saved = False
+    line: str
+    seconds: float
+    status: str = "ok"
+    reason: str = ""
+    opaque: bytes | None = None
+    saved: bool = False
+
+
+_new = tuple.__new__
+
+
+class Process:
+    """Whether this process is a fork of the engine: an item's, which must not go on as one."""
+
+    forked = False
+
+    @classmethod
+    def is_the_engine(cls) -> None:
+        """Say so, in a process that may itself be a fork."""
+        cls.forked = False
+
+    @classmethod
+    def is_a_fork(cls) -> None:
+        """Called in every child of ``os.fork``."""
+        cls.forked = True
+
+
+os.register_at_fork(after_in_child=Process.is_a_fork)
 
 
 class Runner:
@@ -61,136 +84,173 @@ class Runner:
         self._salt = salt
         self._keep_opaque = keep_opaque
         self._clock = _Clock()
-        self._home = os.getpid()
+        self._plain = call if timer.seconds is None else None
 
     def run(self, index: int, item: Any, attempt: int, occurrence: int) -> Outcome:
         """Run one item. Whatever it raises ends up in its record, never here."""
-        outcome = Outcome()
-        value: Any = None
-        error: BaseException | None = None
-        begin = time.perf_counter()
+        plain = self._plain
+        begin = perf_counter_ns()
         try:
-            if self._timer.seconds is None:
-                value = self._invoke(item, index)
-            else:
-                with self._timer.limit():
-                    value = self._invoke(item, index)
+            value = plain(item) if plain is not None else self._invoke(item, index)
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
-            error = raised
-        end = time.perf_counter()
-        if os.getpid() != self._home:
-            os._exit(0)  # the item forked, and this is its child: it must not go on as an engine
-        outcome.seconds = end - begin
+            return self._failed(index, item, attempt, occurrence, begin, raised)
+        end = perf_counter_ns()
+        if Process.forked:
+            os._exit(0)
+        if self._timer.fired:
+            return self._failed(index, item, attempt, occurrence, begin, None)
         printed = self._capture.take() if self._program is None else self._program.printed
-        if isinstance(error, TimeLimit) or self._timer.fired:
-            self._timer.fired = False
-            outcome.status = "timeout"
-            outcome.reason = f"took longer than {self._timer.seconds:g} s"
-            text, exact = "null", True
-        elif error is None:
-            text, exact, error = self._encoded(value, index, outcome)
+        opaque, saved = None, False
+        kind = type(value)
+        if kind is int or kind is float or kind is str or value is None or kind is bool:
+            text, exact = encode(value)
         else:
-            text, exact = "null", True
-            if isinstance(error, ProgramFailed):
-                text = encode(error.value)[0]
-        details = "null" if error is None or outcome.status == "timeout" else None
-        if details is None:
-            assert error is not None
-            outcome.status = "error"
-            details, outcome.reason = describe(error)
-        outcome.line = self._line(
-            outcome, index, item, attempt, occurrence, text, exact, details, printed, begin, end
+            try:
+                text, exact, opaque, saved = self._encoded(value, index)
+            except Exception as error:  # noqa: BLE001 - __reduce__ and the like of the user's
+                return self._failed(index, item, attempt, occurrence, begin, error, printed)
+        line = (
+            f"{self._head(index, item, occurrence)}"
+            f',"status":"ok","reason":null,"value":{text},"exact":{"true" if exact else "false"}'
+            f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
-        return outcome
+        # What Outcome(…) does, for half of its cost.
+        return _new(Outcome, (line, (end - begin) / 1e9, "ok", "", opaque, saved))
+
+    def _failed(
+        self,
+        index: int,
+        item: Any,
+        attempt: int,
+        occurrence: int,
+        begin: int,
+        error: BaseException | None,
+        printed: tuple[str, str, bool] | None = None,
+    ) -> Outcome:
+        """The outcome of an item that raised, or that took too long (then there is no error)."""
+        end = perf_counter_ns()
+        if Process.forked:
+            os._exit(0)
+        if printed is None:
+            printed = self._capture.take() if self._program is None else self._program.printed
+        status, value, details = "error", "null", "null"
+        if error is None or isinstance(error, TimeLimit) or self._timer.fired:
+            self._timer.fired = False
+            status, reason = "timeout", f"took longer than {self._timer.seconds:g} s"
+        else:
+            details, reason = describe(error)
+            if isinstance(error, ProgramFailed):
+                value = encode(error.value)[0]
+        return Outcome(
+            f"{self._head(index, item, occurrence)}"
+            f',"status":"{status}","reason":{encode(reason)[0] if reason else "null"}'
+            f',"value":{value},"exact":true'
+            f',"error":{details}{self._tail(printed, attempt, begin, end)}',
+            (end - begin) / 1e9,
+            status,
+            reason,
+        )
 
     def _invoke(self, item: Any, index: int) -> Any:
+        if self._timer.seconds is None:
+            return self._called(item, index)
+        with self._timer.limit():
+            return self._called(item, index)
+
+    def _called(self, item: Any, index: int) -> Any:
         if self._call is not None:
             return self._call(item)
         assert self._program is not None
         return self._program.run(item, index)
 
-    def _encoded(
-        self, value: Any, index: int, outcome: Outcome
-    ) -> tuple[str, bool, BaseException | None]:
-        """The value as JSON; what does not fit goes beside it, as a pickle."""
+    def _encoded(self, value: Any, index: int) -> tuple[str, bool, bytes | None, bool]:
+        """The value as JSON, whether that is exact, its pickle if wanted, whether it is saved.
+
+        Raises what the user's classes raise on the way.
+        """
         try:
             text, exact = encode(value)
         except Unfit:
             text, exact = "", False
-        except Exception as error:  # noqa: BLE001 - a mapping or array of the user's that misbehaves
-            return "null", True, error
         if exact or (text and not self._keep_opaque):
-            return text, exact, None
+            return text, exact, None, False
         try:
-            outcome.opaque = pickle.dumps(value)
-        except Exception as error:  # noqa: BLE001 - __reduce__ may raise anything
-            return ("null", True, error) if not text else (text, False, None)
+            opaque = pickle.dumps(value)
+        except Exception:
+            if not text:
+                raise
+            return text, False, None, False
         if text:
-            return text, False, None
-        outcome.saved = True
+            return text, False, opaque, False
         path = encode(f"values/{self._job}/{index}.pkl")[0]
-        return f'{{"$pickle":{path},"repr":{encode(safe_repr(value))[0]}}}', False, None
+        return f'{{"$pickle":{path},"repr":{encode(safe_repr(value))[0]}}}', False, opaque, True
 
-    def _line(
-        self,
-        outcome: Outcome,
-        index: int,
-        item: Any,
-        attempt: int,
-        occurrence: int,
-        value: str,
-        exact: bool,
-        error: str,
-        printed: tuple[str, str, bool],
-        begin: float,
-        end: float,
-    ) -> str:
-        """The item's own part of its record: an object without its braces."""
+    def _head(self, index: int, item: Any, occurrence: int) -> str:
+        """How an item's part of its record begins: which item it is."""
         try:
-            input_text, exact_input = encode(item)
+            text, exact = encode(item)
         except Exception:  # noqa: BLE001 - an input of the user's class
-            input_text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
-            exact_input = False
-        if exact_input and type(item) in _SCALARS:
-            key = key_from(self._salt, input_text.encode(), occurrence)
+            text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
+            exact = False
+        if exact and type(item) in _SCALARS:
+            key = key_from(self._salt, text.encode(), occurrence)
         else:
             key = item_key(self._salt, item, occurrence)
-        out, err, cut = printed
+        return f'"index":{index},"key":"{key}","input":{text}'
+
+    def _tail(self, printed: tuple[str, str, bool], attempt: int, begin: int, end: int) -> str:
+        """How it ends: what was printed, and when."""
+        said = _SAID_NOTHING if printed is NOTHING else _said(printed)
+        iso = self._clock.iso
         usage = self._program.usage if self._program is not None else None
         return (
-            f'"index":{index},"key":"{key}",'
-            f'"input":{input_text},"status":"{outcome.status}",'
-            f'"reason":{encode(outcome.reason)[0] if outcome.reason else "null"},'
-            f'"value":{value},"exact":{"true" if exact else "false"},"error":{error},'
-            f'"stdout":{encode(out)[0] if out else _EMPTY},'
-            f'"stderr":{encode(err)[0] if err else _EMPTY},'
-            f'"truncated":{"true" if cut else "false"},"attempt":{attempt},'
-            f'"started":"{self._clock.iso(begin)}","completed":"{self._clock.iso(end)}",'
-            f'"seconds":{outcome.seconds!r}' + (f',"usage":{encode(usage)[0]}' if usage else "")
+            f'{said},"attempt":{attempt},"started":"{iso(begin)}","completed":"{iso(end)}"'
+            f',"seconds":{_decimal(end - begin)}'
+            + (f',"usage":{encode(usage)[0]}' if usage else "")
         )
 
 
-_EMPTY = '""'
+def _decimal(nanoseconds: int) -> str:
+    """Seconds, exactly: ``0.000002950``."""
+    if nanoseconds < 1_000_000_000:
+        return f"0.{nanoseconds:09d}"
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{seconds}.{rest:09d}"
+
+
+def _said(printed: tuple[str, str, bool]) -> str:
+    out, err, cut = printed
+    return (
+        f',"stdout":{encode(out)[0]},"stderr":{encode(err)[0]}'
+        f',"truncated":{"true" if cut else "false"}'
+    )
+
+
+_SAID_NOTHING = _said(NOTHING)
 _SCALARS = frozenset({int, float, str, bool, type(None)})
 """Their canonical text is their text."""
+
+
+_THREE = tuple(f"{number:03d}" for number in range(1000))
 
 
 class _Clock:
     """Wall-clock stamps from the monotonic clock, so that they never run backwards in a chunk."""
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.perf_counter()
-        self._second = -1
+        self._offset = time.time_ns() - perf_counter_ns()
+        self._milli = -1
         self._prefix = ""
 
-    def iso(self, moment: float) -> str:
-        """A reading of ``time.perf_counter`` as ISO 8601 UTC with microseconds."""
-        moment += self._offset
-        second = int(moment)
-        if second != self._second:
-            self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return "%s%06dZ" % (self._prefix, (moment - second) * 1e6)  # noqa: UP031 - twice as fast
+    def iso(self, moment: int) -> str:
+        """A reading of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
+        milli, nanos = divmod(moment + self._offset, 1_000_000)
+        if milli != self._milli:
+            self._milli = milli
+            seconds, thousandths = divmod(milli, 1000)
+            whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+            self._prefix = f"{whole}.{_THREE[thousandths]}"
+        return f"{self._prefix}{_THREE[nanos // 1000]}Z"
 
 
 def describe(error: BaseException) -> tuple[str, str]:

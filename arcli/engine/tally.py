@@ -7,6 +7,10 @@ Durations are kept as a histogram with logarithmic buckets, so that every quanti
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from math import ceil, log
+from operator import mul
 from typing import Any
 
 STATUSES = ("ok", "error", "timeout", "lost", "cancelled")
@@ -48,6 +52,22 @@ class Tally:
             self.longest = seconds
         bucket = math.ceil(math.log(max(_TINY, seconds)) / _LOG)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+
+    def add_all(self, statuses: Sequence[str], seconds: Sequence[float], attempt: int = 1) -> None:
+        """Count many items that ran, for less than one after the other."""
+        if not statuses:
+            return
+        for status, count in Counter(statuses).items():
+            self.counts[status] = self.counts.get(status, 0) + count
+        if attempt > 1:
+            self.retried += len(statuses)
+        self.seconds += sum(seconds)
+        self.squares += sum(map(mul, seconds, seconds))
+        self.shortest = min(self.shortest, min(seconds))
+        self.longest = max(self.longest, max(seconds))
+        buckets = Counter([ceil(log(each or _TINY) / _LOG) for each in seconds])
+        for bucket, count in buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
     def merge(self, other: Tally) -> None:
         """Add another tally to this one."""

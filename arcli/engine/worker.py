@@ -24,7 +24,7 @@ from .functions import (
     with_references,
     working_directory,
 )
-from .item import Runner, describe, safe_repr
+from .item import Outcome, Process, Runner, describe, safe_repr
 from .keys import salted
 from .limits import Timer
 from .notebook import Notebook, preflight
@@ -86,6 +86,7 @@ class Worker:
         *,
         watchdog: bool = True,
     ) -> None:
+        Process.is_the_engine()
         self._namespace = namespace
         self._publish = publish
         self._watchdog = watchdog
@@ -193,9 +194,7 @@ class Worker:
                 if self._crumb is not None:
                     self._crumb.at(chunk, position, time.time())
                 occurrence = occurrences[position] if occurrences is not None else 0
-                results.add(
-                    position, index, runner.run(index, items[position], attempt, occurrence)
-                )
+                results.add(position, runner.run(index, items[position], attempt, occurrence))
                 if self._home is not None:
                     os.fchdir(self._home)
                 now = time.perf_counter()
@@ -205,7 +204,7 @@ class Worker:
         if self._crumb is not None:
             self._crumb.idle()
         timer.rest()
-        return results.envelope(0, began, time.perf_counter() - begin)
+        return results.envelope((0, 0, 0), began, time.perf_counter() - begin)
 
     def do_fold(
         self,
@@ -291,53 +290,61 @@ class _Results:
         self._chunk = chunk
         self._attempt = attempt
         self._final = attempt > retries
-        self._entries: list[tuple[int, int, str, float, str]] = []
+        self._positions: list[int] = []
+        self._lines: list[str] = []
+        self._seconds: list[float] = []
+        self._statuses: list[str] = []
         self._again: list[tuple[int, str]] = []
-        self._opaque: list[tuple[int, int, bool, bytes]] = []
+        self._opaque: list[tuple[int, bool, bytes]] = []
         self._handed = (0, 0, 0)
         self._done = 0
 
-    def add(self, position: int, index: int, outcome: Any) -> None:
+    def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again."""
+        line, seconds, status, reason, opaque, saved = outcome
         self._done = position + 1
-        if outcome.status != "ok" and not self._final:
-            self._again.append((position, outcome.reason))
+        if status != "ok" and not self._final:
+            self._again.append((position, reason))
             return
-        self._entries.append((position, index, outcome.line, outcome.seconds, outcome.status))
-        if outcome.opaque is not None:
-            self._opaque.append((position, index, outcome.saved, outcome.opaque))
+        self._positions.append(position)
+        self._lines.append(line)
+        self._seconds.append(seconds)
+        self._statuses.append(status)
+        if opaque is not None:
+            self._opaque.append((position, saved, opaque))
 
     def since_last(self, began: float, busy: float) -> bytes:
         """An envelope with what has come in since the last call."""
         envelope = self.envelope(self._handed, began, busy)
-        self._handed = (len(self._entries), len(self._again), len(self._opaque))
+        self._handed = (len(self._lines), len(self._again), len(self._opaque))
         return envelope
 
-    def envelope(self, since: Any, began: float, busy: float) -> bytes:
+    def envelope(self, since: tuple[int, int, int], began: float, busy: float) -> bytes:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
-        first, again, opaque = since or (0, 0, 0)
-        entries = self._entries[first:]
+        first, again, opaque = since
         tally = Tally()
-        for entry in entries:
-            tally.add(entry[4], entry[3], self._attempt)
+        tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[opaque:]
         header = {
             "chunk": self._chunk,
             "attempt": self._attempt,
             "done": self._done,
-            "positions": _runs([entry[0] for entry in entries]),
+            "positions": _runs(self._positions[first:]),
             "again": self._again[again:],
-            "opaque": [(position, saved, len(raw)) for position, _, saved, raw in pickles],
+            "opaque": [(position, saved, len(raw)) for position, saved, raw in pickles],
             "tally": tally.to_list(),
             "began": began,
             "busy": busy,
         }
-        lines = "".join(entry[2] + "\n" for entry in entries)
-        return pack(header, lines.encode(), b"".join(raw for *_, raw in pickles))
+        lines = self._lines[first:]
+        text = "\n".join(lines) + "\n" if lines else ""
+        return pack(header, text.encode(), b"".join(raw for *_, raw in pickles))
 
 
 def _runs(positions: list[int]) -> list[tuple[int, int]]:
     """Ascending positions as ``(first, count)`` of consecutive ones."""
+    if positions and positions[-1] - positions[0] == len(positions) - 1:
+        return [(positions[0], len(positions))]
     runs: list[list[int]] = []
     for position in positions:
         if runs and runs[-1][0] + runs[-1][1] == position:

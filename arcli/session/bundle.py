@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-PACKAGE = "_arcli_engine"
+from arcli.cluster.children import ENGINE_PACKAGE
+
+PACKAGE = ENGINE_PACKAGE
 MODULES = (
     "tally",
     "encode",
@@ -25,15 +27,17 @@ MODULES = (
 
 _LOADER = """
 import sys, types
-package = types.ModuleType({package!r})
-package.__path__ = []
-sys.modules[{package!r}] = package
-for name, source in {sources!r}:
-    module = types.ModuleType({package!r} + "." + name)
-    module.__package__ = {package!r}
-    sys.modules[module.__name__] = module
-    exec(compile(source, "<arcli/" + name + ".py>", "exec"), module.__dict__)
-    setattr(package, name, module)
+package = sys.modules.get({package!r})
+if package is None:  # a fork of arcli's own has it already
+    package = types.ModuleType({package!r})
+    package.__path__ = []
+    sys.modules[{package!r}] = package
+    for name, source in {sources!r}:
+        module = types.ModuleType({package!r} + "." + name)
+        module.__package__ = {package!r}
+        sys.modules[module.__name__] = module
+        exec(compile(source, "<arcli/" + name + ".py>", "exec"), module.__dict__)
+        setattr(package, name, module)
 from IPython import get_ipython
 from ipyparallel.datapub import publish_data
 import itertools
