@@ -29,6 +29,8 @@ def syntax_problem(error: Any, text: Text) -> Problem:
     if "\t" in source[: column + 1]:
         tab = source.index("\t")
         return text.problem("a tab, where YAML allows only spaces", line, tab, "use spaces")
+    if "nesting depth" in said:  # libyaml's own limit, which its scanner meets first
+        return text.problem("nested too deeply", line, column)
     context = getattr(error, "context_mark", None)
     if context is not None and line >= text.text.count("\n") and column >= len(source):
         what = str(error.context).removeprefix("while parsing ").removeprefix("while scanning ")
