@@ -127,20 +127,21 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
 
 @contextmanager
 def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
-    """A helper process that does its imports while the spec is read: most of a cold start.
+    """A cluster that comes up while the spec is read: most of a cold start.
 
-    Only where nothing can ask for a helper of another kind: the spec does not speak of clusters.
+    Only where nothing can ask for another kind: the spec does not speak of clusters.
     """
     path = Path(flags["spec"])
     elsewhere = flags["dry_run"] or flags["inline"] or flags["spec"] == "-" or not path.is_file()
     if elsewhere or any(name.startswith("cluster") for name, _ in flags["sets"]):
         yield None
         return
-    from arcli.cluster.helper import Helper
+    from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.helper import Helper, Settings
 
     with path.open("rb") as file:
         plain = b"cluster" not in file.read(MOST_PEEKED)
-    helper = Helper() if plain else None
+    helper = Helper(Settings(flags["engines"] or usable_cpus())) if plain else None
     try:
         yield helper
     finally:

@@ -77,6 +77,12 @@ class Cluster(Protocol):
     def replace(self, slot: int) -> None:
         """Start a new engine for a slot; an EngineUp or an EngineDown follows."""
 
+    def revive(self) -> bool:
+        """After a ClusterDown: start all of it anew, if it is arcli's own; False where it is not.
+
+        An EngineUp for each slot follows, or another ClusterDown; ids are not used twice.
+        """
+
     def diagnose(self) -> str:
         """What is known of the processes, in words."""
 

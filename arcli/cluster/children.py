@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import random
@@ -24,6 +25,7 @@ MISSES = 600_000 // HEARTBEAT_MS
 def become(work: Callable[[], None]) -> None:
     """Do ``work`` and exit; never returns to the code that forked."""
     status = 1
+    gc.enable()
     try:
         work()
         status = 0
@@ -106,7 +108,9 @@ def run_engine(folder: Path, engine_id: int, slot: int, uuid: str, info: str) ->
 
     os.environ.update(engine_environment(slot, uuid, info))
     _reseed()
-    app = IPEngine.instance(config=Config(_engine_config(folder, engine_id)))
+    config = Config(_engine_config(folder, engine_id))
+    config.InteractiveShellApp.default_extensions = []
+    app = IPEngine.instance(config=config)
     app.initialize([])
     app.ident = uuid
     app.start()

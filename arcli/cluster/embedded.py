@@ -6,12 +6,12 @@ A supervisor process (``arcli.cluster.supervisor``) forks them and ends them; th
 from __future__ import annotations
 
 import json
-import queue
 import select
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,7 +25,7 @@ from arcli.cluster.base import (
     EngineUp,
     OnEvent,
 )
-from arcli.cluster.helper import Helper
+from arcli.cluster.helper import Helper, Settings
 from arcli.errors import ClusterError
 
 POLL = 0.01
@@ -34,9 +34,9 @@ LOG_LINES = 15
 
 
 class EmbeddedCluster:
-    """See Cluster. ``prepare`` costs little and can be abandoned; ``start`` makes engines.
+    """See Cluster. ``prepare`` starts its processes and costs little; ``start`` joins them.
 
-    ``helper`` is one that is already on its way; it is used if it has the right environment.
+    ``helper`` is one that is already on its way; it is used if it has the right settings.
     """
 
     client: Any = None
@@ -44,9 +44,10 @@ class EmbeddedCluster:
     def __init__(self, options: ClusterOptions, helper: Helper | None = None) -> None:
         self._options = options
         self._helper = helper
-        self._watcher: threading.Thread | None = None
-        self._told: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._lifecycle = threading.Lock()
+        self._rest = b""
         self._info: dict[str, Any] = {}
+        self._next_id = 0
         self._expected: dict[int, EngineInfo] = {}
         self._engines: dict[int, EngineInfo] = {}
         self._changed = threading.Condition()
@@ -55,50 +56,71 @@ class EmbeddedCluster:
         self._gone: str | None = None
 
     def prepare(self) -> None:
-        """Start the supervisor, which imports what engines need while others do other things."""
-        wanted = (self._options.threads, dict(self._options.env))
-        if self._helper is not None and self._helper.settled != wanted:
+        """Start the supervisor, which brings up the cluster while others do other things."""
+        wanted = self._settings()
+        if self._helper is not None and self._helper.settings != wanted:
             self._helper.close()
             self._helper = None
         if self._helper is None:
-            self._helper = Helper(threads=self._options.threads, env=self._options.env)
+            self._helper = Helper(wanted)
+
+    def _settings(self) -> Settings:
+        options = self._options
+        python = options.python
+        # Forking is only safe on Linux, where nothing of the system's runs in the background.
+        if python is None and (options.spawn or sys.platform != "linux"):
+            python = sys.executable
+        return Settings(
+            engines=options.engines,
+            threads=options.threads,
+            env=dict(options.env),
+            python=python,
+            first_id=self._next_id,
+        )
 
     def start(self, on_event: OnEvent) -> None:
-        """Bring up controller and engines. Raises ClusterError where that fails.
+        """Join controller and engines as they come up. Raises ClusterError where that fails.
 
         Events go to ``on_event`` from now on, those of the first engines included.
         """
         self.prepare()
         self._on_event = on_event
-        self._send(do="start", engines=self._options.engines, python=self._python())
-        import ipyparallel  # meanwhile the supervisor forks
-
         end = time.monotonic() + self._options.start_timeout
-        info = self._await_controller(end)
-        self.client = ipyparallel.Client(info, timeout=max(1.0, end - time.monotonic()))
-        self._info = info
-        self._watcher = threading.Thread(target=self._watch, name="arcli-cluster", daemon=True)
-        self._watcher.start()
+        self._connect(end)
+        self._begin_watching(self._watch)
         self._await_engines(end)
 
-    def _python(self) -> str | None:
-        if self._options.python is not None:
-            return self._options.python
-        # Forking is only safe on Linux, where nothing of the system's runs in the background.
-        return sys.executable if self._options.spawn or sys.platform != "linux" else None
+    def _connect(self, end: float) -> None:
+        """Be the client of the controller, as soon as there is one. Raises ClusterError."""
+        assert self._helper is not None
+        self._helper.used = True
+        import ipyparallel  # while the supervisor forks
+
+        self._info = self._await_controller(self._helper, end)
+        try:
+            client = ipyparallel.Client(self._info, timeout=max(1.0, end - time.monotonic()))
+        except (TimeoutError, OSError) as error:
+            raise self._failure(f"the controller does not answer: {error}") from None
+        with self._lifecycle:
+            self.client = client
+            if self._stopped:
+                client.close(linger=0)
 
     def _send(self, **command: Any) -> None:
-        assert self._helper is not None
-        self._helper.send(json.dumps(command).encode() + b"\n")
+        helper = self._helper
+        if helper is not None:
+            helper.send(json.dumps(command).encode() + b"\n")
 
-    def _await_controller(self, end: float) -> dict[str, Any]:
+    def _await_controller(self, helper: Helper, end: float) -> dict[str, Any]:
         """Read events until the controller can be reached."""
-        assert self._helper is not None
-        connection = self._helper.connection
         buffer = b""
         while True:
-            ready, _, _ = select.select([connection], [], [], max(0, end - time.monotonic()))
-            data = self._helper.receive() if ready else b""
+            patience = max(0, end - time.monotonic())
+            try:
+                ready, _, _ = select.select([helper.connection], [], [], patience)
+            except (OSError, ValueError):  # closed by stop()
+                ready = []
+            data = helper.receive() if ready else b""
             if not data:
                 raise self._failure("the controller did not start")
             *lines, buffer = (buffer + data).split(b"\n")
@@ -132,28 +154,31 @@ class EmbeddedCluster:
 
     # -- events, on the watcher's thread ----------------------------------------------------
 
+    def _begin_watching(self, work: Callable[[], None]) -> None:
+        threading.Thread(target=work, name="arcli-cluster", daemon=True).start()
+
     def _watch(self) -> None:
-        assert self._helper is not None
-        connection = self._helper.connection
-        buffer = self._rest
-        while not self._stopped:
+        """Read events until the cluster has ended, in whichever way."""
+        helper, buffer = self._helper, self._rest
+        assert helper is not None
+        while self._gone is None and not self._stopped:
             *lines, buffer = buffer.split(b"\n")
             for line in lines:
                 self._note(json.loads(line))
             self._register()
             timeout = POLL if self._expected else None
             try:
-                ready, _, _ = select.select([connection], [], [], timeout)
+                ready, _, _ = select.select([helper.connection], [], [], timeout)
             except (OSError, ValueError):  # closed by stop()
                 return
-            data = self._helper.receive() if ready else None
+            data = helper.receive() if ready else None
             if data == b"":
                 self._lose("the process that supervises the cluster is gone")
-                return
             buffer += data or b""
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engine":
+            self._next_id = event["engine_id"] + 1
             self._expected[event["engine_id"]] = EngineInfo(
                 engine_id=event["engine_id"],
                 slot=event["slot"],
@@ -225,6 +250,30 @@ class EmbeddedCluster:
         self._send(do="engine", slot=slot)
         # The watcher sleeps without a timeout; the supervisor's answer will wake it.
 
+    def revive(self) -> bool:
+        """See Cluster."""
+        self._begin_watching(self._start_anew)
+        return True
+
+    def _start_anew(self) -> None:
+        """End what is left of the old cluster, so that nothing of it still runs; then a new one."""
+        end = time.monotonic() + self._options.start_timeout
+        with self._lifecycle:
+            self._end()
+            if self._stopped:
+                return
+            with self._changed:
+                self._engines.clear()
+                self._expected.clear()
+            self._gone = None
+            self._helper = Helper(self._settings())
+        try:
+            self._connect(end)
+        except ClusterError as error:
+            self._lose(error.message)
+            return
+        self._watch()
+
     def diagnose(self) -> str:
         """See Cluster."""
         said = []
@@ -251,11 +300,16 @@ class EmbeddedCluster:
 
     def stop(self) -> None:
         """See Cluster."""
-        if self._stopped:
-            return
         self._stopped = True
-        if self.client is not None:
-            self.client.close(linger=0)
+        with self._lifecycle:
+            self._end()
+
+    def _end(self) -> None:
+        """End client and processes, if there are any."""
+        client, self.client = self.client, None
+        if client is not None:
+            client.close(linger=0)
         if self._helper is not None:
             self._send(do="stop")
             self._helper.close()
+            self._helper = None

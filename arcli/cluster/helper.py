@@ -6,6 +6,7 @@ should be on its way before the spec is even read.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
@@ -30,18 +32,38 @@ THREAD_LIMITS = (
 )
 
 
-class Helper:
-    """A supervisor that waits for commands on ``connection``, with a private ``folder``.
+class Settings(NamedTuple):
+    """What is settled when a supervisor starts: it brings up a controller and engines by itself.
 
-    ``threads`` and ``env`` are settled before it imports anything: libraries read them only once.
+    ``python`` is the interpreter of engines that start afresh, None for forks of the supervisor;
+    ``first_id`` the first engine's id, for ids are never used twice in a run. ``threads`` and
+    ``env`` are in place before anything is imported: libraries read them only once.
     """
 
-    def __init__(self, *, threads: int = 1, env: Mapping[str, str] | None = None) -> None:
-        self.idle = True
-        self.settled = (threads, dict(env or {}))
+    engines: int
+    threads: int = 1
+    env: Mapping[str, str] = {}
+    python: str | None = None
+    first_id: int = 0
+
+
+class Helper:
+    """A supervisor with a private ``folder``; its events, and its commands, on ``connection``.
+
+    ``used`` is to be set once it may have met anything of the user's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.used = False
+        self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="arcli-"))
         self.connection, theirs = socket.socketpair()
         said = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        wanted = {
+            "engines": settings.engines,
+            "python": settings.python,
+            "first_id": settings.first_id,
+        }
         with theirs, os.fdopen(said, "wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -51,23 +73,23 @@ class Helper:
                     "arcli.cluster.supervisor",
                     str(theirs.fileno()),
                     str(self.folder),
+                    json.dumps(wanted),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env=self._environment(threads, env or {}),
+                env=self._environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
             )
 
-    def _environment(self, threads: int, env: Mapping[str, str]) -> dict[str, str]:
-        limits = dict.fromkeys(THREAD_LIMITS, str(threads))
+    def _environment(self) -> dict[str, str]:
+        limits = dict.fromkeys(THREAD_LIMITS, str(self.settings.threads))
         private = {"IPYTHONDIR": str(self.folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        return {**os.environ, **limits, **env, **private}
+        return {**os.environ, **limits, **self.settings.env, **private}
 
     def send(self, line: bytes) -> None:
         """Give a command. Its death is noticed where events are read."""
-        self.idle = False
         with suppress(OSError):
             self.connection.sendall(line)
 
@@ -80,16 +102,27 @@ class Helper:
 
     def close(self) -> None:
         """End it and all that it started; returns when nothing is left."""
-        if self.idle:
-            self.process.kill()  # it may still be importing, and has no children
+        if not self.used and sys.platform == "linux":
+            self._kill()  # it may still be importing, and nothing can have hidden from it
         with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LAST_WORDS)
+            while self.connection.recv(65536):
+                pass  # it ends when it has ended everything else
         self.connection.close()
         try:
             self.process.wait(LAST_WORDS)
         except subprocess.TimeoutExpired:
+            self._kill()
+        if self.used and self.process.returncode != 0:
+            from arcli.cluster.processes import kill_marked
+
+            kill_marked(f"IPYTHONDIR={self.folder}".encode())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill(self) -> None:
+        if self.process.poll() is None:
             from arcli.cluster.processes import kill_tree
 
             kill_tree(self.process.pid)
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)

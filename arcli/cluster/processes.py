@@ -92,10 +92,22 @@ def strays(of: int, session: int, mark: bytes) -> list[int]:
         if process.session == session:
             found.append(process.pid)
             continue
-        with suppress(OSError):
-            if mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-                found.append(process.pid)
+        if _has_mark(process.pid, mark):
+            found.append(process.pid)
     return found
+
+
+def kill_marked(mark: bytes) -> None:
+    """Kill all processes that have a mark, such as ``NAME=value``, in their environment."""
+    for process in table():
+        if process.pid != os.getpid() and _has_mark(process.pid, mark):
+            kill_tree(process.pid)
+
+
+def _has_mark(pid: int, mark: bytes) -> bool:
+    with suppress(OSError):
+        return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
 
 
 def ending(status: int) -> str:

@@ -4,11 +4,13 @@ It imports what controller and engines need once and forks them from itself, so 
 milliseconds. It has no threads, loops or sockets of ZeroMQ, for only then is a fork safe. When the
 connection to arcli ends, for whatever reason, it kills every descendant.
 
-``python -m arcli.cluster.supervisor FD FOLDER``; commands and events are lines of JSON on FD.
+``python -m arcli.cluster.supervisor FD FOLDER SETTINGS``; settings are JSON, commands and events
+are lines of JSON on FD.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -19,7 +21,8 @@ import socket
 import sys
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +53,13 @@ WARM = (
     "multiprocessing.popen_fork",
     "tempfile",
     "faulthandler",
+    "ipykernel.debugger",
     "arcli.engine.worker",
 )
 """What controller and engines would otherwise import each for itself."""
+UNUSED = ("debugpy", "numpy")
+"""What those import if it is there and do without if not: nobody attaches a debugger to engines, no
+scheduler here weighs loads; items that want either import it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +72,24 @@ class _Engine:
 class Supervisor:
     """One embedded cluster, over the connection to its client."""
 
-    def __init__(self, connection: socket.socket, folder: Path) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        folder: Path,
+        *,
+        engines: int,
+        python: str | None,
+        first_id: int,
+    ) -> None:
+        self._wanted = engines
         self._connection = connection
         self._folder = folder
         self._buffer = b""
         self._engines: dict[int, _Engine] = {}
         self._controller: int | None = None
         self._info = ""
-        self._python: str | None = None
-        self._ids = 0
+        self._python = python
+        self._ids = first_id
         self._stopping = False
 
     def run(self) -> None:
@@ -87,9 +103,8 @@ class Supervisor:
             signal.signal(number, self._note)
         self._private = (wake, alarm)
         try:
-            for module in WARM:
-                importlib.import_module(module)
-            sys.modules[children.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
+            warm_up()
+            self._start()
             self._serve(wake)
         finally:
             self._leave_nothing()
@@ -127,15 +142,11 @@ class Supervisor:
         with suppress(OSError):  # its end will be noticed where commands are read
             self._connection.sendall(json.dumps({"event": event, **details}).encode() + b"\n")
 
-    # -- commands ---------------------------------------------------------------------------
-
-    def do_start(self, engines: int, python: str | None) -> None:
+    def _start(self) -> None:
         """Fork the controller, and once it can be reached, the engines."""
-        self._python = python
         told, tell = os.pipe()
-        self._controller = self._fork(
-            lambda: children.run_controller(self._folder, tell), "controller", keep=(tell,)
-        )
+        work = lambda: children.run_controller(self._folder, tell)  # noqa: E731
+        self._controller = self._fork(work, "controller")
         os.close(tell)
         with os.fdopen(told) as pipe:
             text = pipe.read()
@@ -143,9 +154,11 @@ class Supervisor:
             return  # it is dead, and will be reaped
         told_info = json.loads(text)
         self._info = json.dumps(told_info["engine"])
-        for slot in range(engines):
+        for slot in range(self._wanted):
             self.do_engine(slot)
         self._tell("controller", pid=self._controller, info=told_info["client"])
+
+    # -- commands ---------------------------------------------------------------------------
 
     def do_engine(self, slot: int) -> None:
         """Fork an engine for a slot."""
@@ -156,12 +169,12 @@ class Supervisor:
         self._engines[pid] = engine
         self._tell("engine", pid=pid, engine_id=engine.engine_id, slot=slot, uuid=engine.uuid)
 
-    def _forked(self, engine: _Engine) -> Any:
+    def _forked(self, engine: _Engine) -> Callable[[], None]:
         return lambda: children.run_engine(
             self._folder, engine.engine_id, engine.slot, engine.uuid, self._info
         )
 
-    def _spawned(self, engine: _Engine) -> Any:
+    def _spawned(self, engine: _Engine) -> Callable[[], None]:
         assert self._python is not None
         python = self._python
         arguments = children.engine_arguments(self._folder, engine.engine_id)
@@ -184,7 +197,7 @@ class Supervisor:
 
     # -- processes --------------------------------------------------------------------------
 
-    def _fork(self, work: Any, name: str, keep: tuple[int, ...] = ()) -> int:
+    def _fork(self, work: Callable[[], None], name: str) -> int:
         me = os.getpid()
         pid = os.fork()
         if pid:
@@ -255,11 +268,40 @@ class Supervisor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def warm_up() -> None:
+    """Import what controller and engines need, in a state that forks can share.
+
+    https://docs.python.org/3/library/gc.html#gc.freeze has how; ``become`` turns the collector on.
+    """
+    gc.disable()
+    with _hidden(UNUSED):
+        for module in WARM:
+            importlib.import_module(module)
+    # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
+    # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
+    importlib.import_module("ipyparallel.serialize.canning").can_map.pop("numpy.ndarray", None)
+    sys.modules[children.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
+    gc.freeze()
+
+
+@contextmanager
+def _hidden(names: Iterable[str]) -> Iterator[None]:
+    """Have these packages look as if they were not installed."""
+    missing: Any = dict.fromkeys(names)
+    sys.modules.update(missing)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
+    descriptor, folder, settings = sys.argv[1:]
+    connection = socket.socket(fileno=int(descriptor))
     connection.set_inheritable(False)
-    Supervisor(connection, Path(sys.argv[2])).run()
+    Supervisor(connection, Path(folder), **json.loads(settings)).run()
     sys.stderr.flush()
     os._exit(0)  # taking down all that was imported takes longer than everything else here
 

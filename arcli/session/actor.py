@@ -225,7 +225,7 @@ class Actor:
             case Reply():
                 self._answered(event)
             case Lost():
-                self._lose_cluster(event.reason)
+                self._cluster_is_down(event.reason)
             case Wake():
                 pass
 
@@ -337,14 +337,20 @@ class Actor:
         if not deliberate:
             if self._restarts >= self._terms.max_restarts:
                 return
-            self._restarts += 1
-            if self._job is not None:
-                self._job.restarts += 1
+            self._count_restart()
         self._crew.coming[slot] = time.monotonic() + self._terms.start_timeout
         self._fleet.replace(slot)
 
-    def _bury(self, member: Member, reason: str, now: float) -> None:
-        """An engine is gone: save what it published, judge what it ran, send the rest again."""
+    def _count_restart(self) -> None:
+        self._restarts += 1
+        if self._job is not None:
+            self._job.restarts += 1
+
+    def _bury(self, member: Member, reason: str, now: float, *, judge: bool = True) -> None:
+        """An engine is gone: save what it published, judge what it ran, send the rest again.
+
+        Without ``judge`` nothing that it ran is to blame.
+        """
         self._take_early(member, now)
         self._crew.dismiss(member.up.engine_id)
         if self._job is not None:
@@ -354,8 +360,12 @@ class Actor:
         for place, ticket in enumerate(chunks):
             self._fleet.forget(ticket.msg_id)
             assert ticket.work is not None
-            if self._job is not None and not self._job.items.late(ticket.work):
+            if self._job is None or self._job.items.late(ticket.work):
+                continue
+            if judge:
                 self._judge(ticket, crumb, place == 0, reason, now)
+            else:
+                self._job.conclude(self._job.items.lost(ticket.work, None, False, reason))
         for ticket in member.tickets.values():
             if ticket.call is not None:
                 self._call_again(ticket.call, reason)
@@ -380,7 +390,7 @@ class Actor:
                 job.conclude(job.items.timed_out(work, culprit, said, now))
                 return
         started = first if crumb is None else crumb[0] == work.chunk
-        job.conclude(job.items.lost(work, culprit, started, reason, now))
+        job.conclude(job.items.lost(work, culprit, started, reason))
 
     def _call_again(self, call: Call, reason: str) -> None:
         call.deaths += 1
@@ -395,6 +405,22 @@ class Actor:
         if self._terms.crumbs is None:
             return None
         return breadcrumb.read(self._terms.crumbs / f"{member.up.slot}")
+
+    def _cluster_is_down(self, reason: str) -> None:
+        """The controller is gone, or what supervises it: another cluster takes its place."""
+        spent = self._restarts >= self._terms.max_restarts
+        if self._closed or self._final or spent or not self._fleet.revive():
+            self._lose_cluster(reason)
+            return
+        now = time.monotonic()
+        self._terms.notice(f"{reason}: a new cluster is started")
+        self._last_death = reason
+        self._count_restart()
+        self._orphans.clear()
+        for slot in self._crew.slots:
+            self._crew.coming[slot] = now + self._terms.start_timeout
+        for member in self._crew:
+            self._bury(member, reason, now, judge=False)
 
     def _lose_cluster(self, reason: str) -> None:
         """There is no engine any more and none will come: every item gets its last word."""

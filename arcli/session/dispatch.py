@@ -140,9 +140,7 @@ class Dispatcher:
         del self.outstanding[work.chunk]
         self.chunks.learn(len(work), seconds, size)
 
-    def lost(
-        self, work: Work, culprit: int | None, started: bool, reason: str, now: float
-    ) -> list[Verdict]:
+    def lost(self, work: Work, culprit: int | None, started: bool, reason: str) -> list[Verdict]:
         """A chunk's engine is gone. ``culprit`` is the position of the item that ran, if known.
 
         ``started`` is False where the chunk only waited behind another one. Returns the verdict on

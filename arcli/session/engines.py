@@ -15,10 +15,15 @@ from typing import Any
 
 import ipyparallel
 from ipyparallel.error import EngineError, RemoteError
+from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.session.bundle import HANDLE, bootstrap
 from arcli.session.fleet import Down, Events, Lost, Reply, Up, Wake
+
+# What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
+# https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
+can_map.pop("numpy.ndarray", None)
 
 COLLECT_BYTES = 8_000_000
 """Replies after which the garbage collector is called."""
@@ -113,8 +118,8 @@ class EngineFleet:
         A finished AsyncResult refers to itself through its callbacks, so its value stays until the
         garbage collector comes by, which counts objects and not bytes.
         """
-        self._cluster.client.history.clear()
         for view in list(self._views.values()):
+            view.client.history.clear()
             view.history.clear()
         self._uncollected += size
         if self._uncollected > COLLECT_BYTES:
@@ -141,6 +146,11 @@ class EngineFleet:
     def replace(self, slot: int) -> None:
         """See Fleet."""
         self._cluster.replace(slot)
+
+    def revive(self) -> bool:
+        """See Fleet."""
+        self._running.clear()
+        return self._cluster.revive()
 
     def diagnose(self) -> str:
         """See Fleet."""

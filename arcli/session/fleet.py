@@ -85,6 +85,12 @@ class Fleet(Protocol):
     def replace(self, slot: int) -> None:
         """Start a new engine for a slot; an ``Up`` or a ``Down`` follows."""
 
+    def revive(self) -> bool:
+        """After a ``Lost``: start all engines anew; False where that cannot be done.
+
+        An ``Up`` for each slot follows, or another ``Lost``.
+        """
+
     def diagnose(self) -> str:
         """What is known about the cluster's state, in words."""
 

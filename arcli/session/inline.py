@@ -65,6 +65,10 @@ class InlineFleet:
     def replace(self, slot: int) -> None:
         """See Fleet."""
 
+    def revive(self) -> bool:
+        """See Fleet."""
+        return False
+
     def diagnose(self) -> str:
         """See Fleet."""
         return "the items run in this process"

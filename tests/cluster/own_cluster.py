@@ -29,7 +29,7 @@ def supervisor_of(processes: list[psutil.Process]) -> psutil.Process:
 
 def folder_of(processes: list[psutil.Process]) -> Path:
     """A cluster's private folder."""
-    return Path(supervisor_of(processes).cmdline()[-1])
+    return Path(supervisor_of(processes).cmdline()[-2])
 
 
 class Own:

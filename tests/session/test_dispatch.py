@@ -128,7 +128,7 @@ class World:
                 where = min(max(culprit, work.done), len(work) - 1)
             if where is not None and where < work.done:
                 where = None
-            self.conclude(self.dispatcher.lost(work, where, place == 0, "killed", self.now))
+            self.conclude(self.dispatcher.lost(work, where, place == 0, "killed"))
 
     def time_out(self, slot: int, position: int) -> None:
         """An item overstays, and its engine is ended for it."""
@@ -138,10 +138,10 @@ class World:
             culprit = min(max(position, first.done), len(first) - 1)
             self.conclude(self.dispatcher.timed_out(first, culprit, "too long", self.now))
         elif not self.dispatcher.late(first):
-            self.conclude(self.dispatcher.lost(first, None, True, "killed", self.now))
+            self.conclude(self.dispatcher.lost(first, None, True, "killed"))
         for work in others:
             if not self.dispatcher.late(work):
-                self.conclude(self.dispatcher.lost(work, None, False, "killed", self.now))
+                self.conclude(self.dispatcher.lost(work, None, False, "killed"))
 
     def drain(self, bad: set[int]) -> None:
         """Nothing goes wrong any more: run to the end."""
