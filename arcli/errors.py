@@ -116,15 +116,16 @@ class ReaderGone(ArcliError):
 
 
 class Interrupted(ArcliError):
-    """A signal asked arcli to end. ``number`` is the signal's."""
+    """A signal, by its ``number``, asked arcli to end; ``at_once``: it was not the first one."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, at_once: bool = False) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
+        self.at_once = at_once
         self.exit_code = ExitCode(128 + number)
 
 
 class DeadlineError(ArcliError):
-    """The run's own deadline passed before there was a job to stop."""
+    """A deadline passed where there were no items that could be cancelled."""
 
     exit_code = ExitCode.DEADLINE

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
 from arcli.engine.encode import from_tree
-from arcli.errors import ArcliError, ClusterError, InputError, SetupError
+from arcli.errors import (
+    ArcliError,
+    ClusterError,
+    DeadlineError,
+    InputError,
+    Interrupted,
+    SetupError,
+)
 from arcli.interrupts import Interrupts
 from arcli.plan.choose import sources, valued
 from arcli.plan.job import JobPlan, plan_job
@@ -16,10 +24,11 @@ from arcli.plan.late import Resolver, to_engine
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.sources import Source, SourceContext, build_source
 from arcli.record import RecordBatch
+from arcli.session.crew import Failed
 from arcli.session.fold import Folded, Folder, fold_all, words
 from arcli.session.jobrun import Storage, Supply
 from arcli.session.results import JobResults
-from arcli.session.session import Failed, Session
+from arcli.session.session import Session
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.spec.model import Job, Spec
 from arcli.timing.ledger import Ledger
@@ -121,6 +130,7 @@ def _empty(context: Context, job: Job) -> InputError | None:
 
 def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     session = context.session
+    session.due = None if job.deadline is None else time.monotonic() + job.deadline
     resolve = Resolver(context.slots, lambda name: from_tree(outcome.values.get(name)))
     source = _source(context, job, resolve, outcome)
     plan = plan_job(
@@ -137,7 +147,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = _folder(context, job)
     failure: ArcliError | None = None
-    with _supply(context, plan, source) as (supply, replay), context.interrupts.watch(session):
+    with _supply(context, plan, source) as (supply, replay):
         context.expect(job.name, supply.left)
         try:
             for batch in session.records(plan, supply, replay):
@@ -150,7 +160,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     if failure is None and ledger.ended == "done" and not ledger.planned:
         failure = _empty(context, job)
     if failure is None and ledger.ended == "done":
-        _conclude(context, job, results, folder, ledger, outcome)
+        failure = _conclude(context, job, results, folder, ledger, outcome)
     outcome.jobs.append(summarize_job(ledger))
     if failure is not None:
         raise failure
@@ -195,8 +205,11 @@ def _conclude(
     folding: _Folding,
     ledger: Ledger,
     outcome: Outcome,
-) -> None:
-    """The job's value: reduced, gathered or collected; and handed to the engines, if asked for."""
+) -> ArcliError | None:
+    """The job's value: reduced, gathered or collected; and handed to the engines, if asked for.
+
+    Returns what ends the run meanwhile, if anything does.
+    """
     try:
         if folding.folder is not None:
             folded = folding.finish(results)
@@ -210,6 +223,12 @@ def _conclude(
             _push(context.session, job, results, outcome.folded.get(job.name))
     except Failed as failed:
         ledger.value_error = words(failed)
+        if context.session.due is not None and time.monotonic() > context.session.due:
+            ledger.ended = "deadline"
+    except (Interrupted, DeadlineError, ClusterError) as error:
+        ledger.value_error = error.message
+        return error
+    return None
 
 
 def _collected(job: Job, results: JobResults) -> Any:
@@ -235,13 +254,14 @@ def _push(session: Session, job: Job, results: JobResults, folded: Folded | None
     else:
         form = "dict" if job.collect == "dict" else "list"
         values = [(_label(job, v.record), v.text, v.pickled) for v in results.values()]
-    session.call_each("assign", keep=True, name=job.push_as, form=form, values=values)
+    what = f"push_as: {job.push_as}"
+    session.call_each("assign", what, keep=True, name=job.push_as, form=form, values=values)
 
 
 def _gathered(session: Session, name: str) -> list[Any]:
     """A scattered sequence, put together again in the order of the slots."""
     whole: list[Any] = []
-    for _, (text, _) in session.call_each("look", name=name).values():
+    for _, (text, _) in session.call_each("look", f"gather: {name}", name=name).values():
         part = from_tree_text(text)
         whole += part if isinstance(part, list) else [part]
     return whole

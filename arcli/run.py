@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from arcli.cluster.base import ClusterEvent
 from arcli.cluster.cpus import usable_cpus
-from arcli.errors import ArcliError, DeadlineError, Interrupted, ReaderGone
+from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.session.actor import Terms
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
     from arcli.cluster.embedded import EmbeddedCluster
 
 
-AT_ONCE = (Interrupted, DeadlineError, ReaderGone)
-"""After these nothing more is written: whoever reads has gone, or does not read."""
+def at_once(error: ArcliError) -> bool:
+    """Whether nothing more should be written: whoever reads has gone, or does not want it."""
+    return isinstance(error, ReaderGone) or (isinstance(error, Interrupted) and error.at_once)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
-    ``notice`` takes sentences for people.
+    ``notice`` takes sentences for people, and never blocks; ``stuck`` tells for how many seconds
+    a write to stdout or stderr has been blocked.
     """
 
     began: float
     notice: Callable[[str], None]
+    stuck: Callable[[], float] = lambda: 0.0
     engines: int | None = None
     inline: bool = False
     limit: int | None = None
@@ -61,11 +64,15 @@ class _Clock:
 
 @dataclass
 class Finished:
-    """What a run ended with; ``told``: whether a document on stdout tells of the errors."""
+    """What a run ended with; ``told``: whether a document on stdout tells of the errors.
+
+    ``stopped``: a signal or the deadline ended it.
+    """
 
     summary: RunSummary
     errors: list[ArcliError]
     told: bool
+    stopped: bool
 
 
 def execute(
@@ -83,10 +90,13 @@ def execute(
     clock = _Clock()
     started = isoformat(time.time())
     slots = engine_count(spec.cluster, options)
-    with Interrupts(options.notice, options.deadline) as interrupts:
+    with Interrupts(options.notice, options.deadline, options.stuck) as interrupts:
         try:
             sinks.start()
-            with _session(spec, options, storage, slots, cluster) as session:
+            with (
+                _session(spec, options, storage, slots, cluster) as session,
+                interrupts.watch(session),
+            ):
                 clock.ready = time.monotonic()
                 if options.progress is not None:
                     options.progress.watch(lambda: session.state)
@@ -108,10 +118,12 @@ def execute(
                 clock.finishing = time.monotonic()
         except ArcliError as error:
             outcome.errors.append(error)
-        finally:
+        with interrupts.finishing():
             if cluster is not None:
                 cluster.stop()
-        return _finish(spec, options, storage, sinks, outcome, interrupts, clock, started, slots)
+            return _finish(
+                spec, options, storage, sinks, outcome, interrupts, clock, started, slots
+            )
 
 
 def _finish(
@@ -149,15 +161,15 @@ def _finish(
 
     try:
         storage.sync()
-        if any(isinstance(error, AT_ONCE) for error in outcome.errors):
-            sinks.abort()  # an output may be what everything is waiting for
+        if any(map(at_once, outcome.errors)):
+            sinks.abort()
         else:
             sinks.finish(summed_up(), outcome.values)
     except ArcliError as error:
         outcome.errors.append(error)
     summary = summed_up()
     storage.finish(summary)
-    return Finished(summary, outcome.errors, sinks.told)
+    return Finished(summary, outcome.errors, sinks.told, interrupts.stopping)
 
 
 def engine_count(cluster: Cluster, options: Options) -> int:
@@ -196,8 +208,11 @@ def _session(
     fleet = EngineFleet(cluster)
 
     def on_event(event: ClusterEvent) -> None:
-        storage.note_event(event)
         fleet.on_event(event)
+        try:
+            storage.note_event(event)
+        except OutputError as error:
+            fleet.fail(error)
 
     cluster.start(on_event)
     with Session(fleet, terms, storage, storage.run_id) as session:

@@ -6,14 +6,16 @@ stdout: ``{"error": {"type", "message", "hint", "exit_code", "problems"}}``.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import select
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -22,6 +24,8 @@ from arcli.cli.problems import render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
 from arcli.escape import plain
 
+LAST_WORDS = 3.0
+"""Seconds that messages have once the run was stopped."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -177,6 +181,32 @@ def _flushed() -> bool:
         silence_stdout()
         return False
     return True
+
+
+def leave(code: Any) -> NoReturn:
+    """End the process without taking down what was imported: that takes longer than it may.
+
+    What users' code registered with ``atexit`` runs, and their threads are waited for. A source
+    that blocks in a daemon thread would otherwise be a fatal error of the interpreter's.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter does
+    atexit._run_exitfuncs()  # noqa: SLF001 - likewise
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+@contextmanager
+def leaving(code: int) -> Iterator[None]:
+    """The run was stopped: what is told now may not be read, and must not keep the process."""
+    timer = threading.Timer(LAST_WORDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def silence_stdout() -> None:

@@ -6,16 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from arcli.cli.options import ASSIGNMENT, DURATION
-from arcli.cli.rim import Call, silence_stdout, tell
+from arcli.cli.rim import Call, leaving, silence_stdout, tell
 
 if TYPE_CHECKING:
+    from arcli.cli.notices import Notices
     from arcli.cluster.embedded import EmbeddedCluster
     from arcli.cluster.helper import Helper
     from arcli.run import Finished, Options
@@ -100,7 +101,7 @@ def command(call: Call, /, **flags: Any) -> int:
 
 
 def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
-    from arcli.run import AT_ONCE
+    from arcli.run import at_once
     from arcli.spec.load import load
 
     spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
@@ -117,12 +118,14 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
     preview(spec)
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags["form"] == "json"
-    if any(isinstance(error, AT_ONCE) for error in finished.errors):
+    code = int(finished.summary.exit_code)
+    if any(map(at_once, finished.errors)):
         call.told = True
         silence_stdout()
-    for error in finished.errors:
-        tell(error, call)
-    return int(finished.summary.exit_code)
+    with leaving(code) if finished.stopped else nullcontext():
+        for error in finished.errors:
+            tell(error, call)
+    return code
 
 
 @contextmanager
@@ -150,6 +153,7 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
 
 
 def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
+    from arcli.cli.notices import Notices
     from arcli.run import Options, execute, run_root
     from arcli.sinks.page import standard_pages
     from arcli.sinks.progress import make_progress
@@ -163,12 +167,14 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     sinks = _sinks(spec, flags, pages, progress)
     root = run_root(os.environ)
     with (
+        closing(Notices(quiet=flags["quiet"])) as notices,
         _lock(root, spec, wanted=flags["no_overlap"]),
-        _folder(root, spec, flags) as (folder, kept),
+        _folder(root, spec, flags, notices) as (folder, kept),
     ):
         options = Options(
             began=began,
-            notice=_silent if flags["quiet"] else _notice,
+            notice=notices.say,
+            stuck=pages.stuck,
             engines=flags["engines"],
             inline=inline,
             limit=flags["limit"],
@@ -187,14 +193,6 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
                 cluster.stop()
             sinks.abort()
             storage.close()
-
-
-def _notice(sentence: str) -> None:
-    click.echo(f"arcli: {sentence}", err=True)
-
-
-def _silent(sentence: str) -> None:
-    """Cron is told only of failures, and these are in the report."""
 
 
 def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedCluster:
@@ -250,7 +248,7 @@ def _lock(root: Path, spec: Spec, *, wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _folder(
-    root: Path, spec: Spec, flags: dict[str, Any]
+    root: Path, spec: Spec, flags: dict[str, Any], notices: Notices
 ) -> Iterator[tuple[RunFolder, Kept | None]]:
     """The folder of this run, and what it keeps of the one that it goes on with."""
     from arcli.store.describe import describe
@@ -261,7 +259,7 @@ def _folder(
         found = flags["run_id"]
         earlier = find_run(root, found) if found else latest_unfinished(root, spec.file)
         if earlier is None:
-            click.echo("arcli: there is no unfinished run of this spec: starting anew", err=True)
+            notices.say("there is no unfinished run of this spec: starting anew")
     resumes = earlier.id if earlier is not None else None
     folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
     if earlier is None:
@@ -270,8 +268,9 @@ def _folder(
     from arcli.store.resume import Kept
 
     def damaged(path: Path, damage: Any) -> None:
-        click.echo(f"arcli: {path}: {damage}", err=True)
+        said = f"{damage.reason}, {damage.length} bytes from byte {damage.offset} on"
+        notices.say(f"{path}: {said}: what it recorded runs again")
 
     with Kept(lineage(earlier), folder, failed=flags["failed"], on_damage=damaged) as kept:
-        click.echo(f"arcli: going on with run {earlier.id}: {len(kept)} items are kept", err=True)
+        notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
         yield folder, kept

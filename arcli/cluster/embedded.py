@@ -30,6 +30,8 @@ from arcli.errors import ClusterError
 
 POLL = 0.01
 """Seconds between two looks at the client's engines while one is expected."""
+SETTLED = 0.5
+"""Seconds after which a client that does not know all engines may have missed one."""
 LOG_LINES = 15
 
 
@@ -92,47 +94,67 @@ class EmbeddedCluster:
 
     def _connect(self, end: float) -> None:
         """Be the client of the controller, as soon as there is one. Raises ClusterError."""
-        assert self._helper is not None
-        self._helper.used = True
+        helper = self._helper
+        assert helper is not None
+        helper.used = True
         import ipyparallel  # while the supervisor forks
 
-        self._info = self._await_controller(self._helper, end)
-        try:
-            client = ipyparallel.Client(self._info, timeout=max(1.0, end - time.monotonic()))
-        except (TimeoutError, OSError) as error:
-            raise self._failure(f"the controller does not answer: {error}") from None
+        self._info, self._rest, self._gone = {}, b"", None
+        while not self._info:
+            self._read_events(helper, max(0.0, end - time.monotonic()))
+            if self._gone is not None or time.monotonic() > end:
+                raise self._failure(self._gone or "the controller did not start in time")
+        patience = SETTLED
+        while True:
+            left = max(1.0, end - time.monotonic())
+            try:
+                client = ipyparallel.Client(self._info, timeout=left)
+            except (TimeoutError, OSError) as error:
+                raise self._failure(f"the controller does not answer: {error}") from None
+            settled = self._settled(client, helper, min(end, time.monotonic() + patience))
+            if settled or time.monotonic() > end:
+                break
+            client.close(linger=0)
+            patience *= 2
         with self._lifecycle:
             self.client = client
             if self._stopped:
                 client.close(linger=0)
+
+    def _settled(self, client: Any, helper: Helper, until: float) -> bool:
+        """Whether the client knows all engines, or will not for another reason than this one.
+
+        An engine that registers between a client's first look and its subscription to news is one
+        that it never hears of (``Client._connect``,
+        https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py). Another
+        client sees it at once.
+        """
+        while set(self._expected) - set(client.ids) and self._gone is None:
+            if time.monotonic() >= until:
+                return self._stopped
+            self._read_events(helper, POLL)
+        return True
 
     def _send(self, **command: Any) -> None:
         helper = self._helper
         if helper is not None:
             helper.send(json.dumps(command).encode() + b"\n")
 
-    def _await_controller(self, helper: Helper, end: float) -> dict[str, Any]:
-        """Read events until the controller can be reached."""
-        buffer = b""
-        while True:
-            patience = max(0, end - time.monotonic())
-            try:
-                ready, _, _ = select.select([helper.connection], [], [], patience)
-            except (OSError, ValueError):  # closed by stop()
-                ready = []
-            data = helper.receive() if ready else b""
-            if not data:
-                raise self._failure("the controller did not start")
-            *lines, buffer = (buffer + data).split(b"\n")
-            for position, line in enumerate(lines):
-                event = json.loads(line)
-                if event["event"] == "controller":
-                    self._rest = b"\n".join([*lines[position + 1 :], buffer])
-                    info: dict[str, Any] = event["info"]
-                    return info
-                if event["event"] == "controller_gone":
-                    raise self._failure(f"the controller {event['reason']}")
-                self._note(event)
+    def _read_events(self, helper: Helper, timeout: float | None) -> None:
+        """Note what the supervisor has sent, or will within ``timeout`` seconds."""
+        try:
+            ready, _, _ = select.select([helper.connection], [], [], timeout)
+        except (OSError, ValueError):  # closed by stop()
+            self._gone = self._gone or "it was stopped"
+            return
+        if not ready:
+            return
+        data = helper.receive()
+        if not data:
+            self._lose("the process that supervises the cluster is gone")
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._note(json.loads(line))
 
     def _await_engines(self, end: float) -> None:
         """Wait for all engines, or for what there is when the time is up."""
@@ -142,11 +164,9 @@ class EmbeddedCluster:
                 if not self._changed.wait(max(0.0, end - time.monotonic())):
                     break
         if len(self._engines) < self._options.min_engines:
-            there = len(self._engines)
-            raise self._failure(
-                f"{there} of {wanted} engines came up within "
-                f"{self._options.start_timeout:g} s, {self._options.min_engines} are needed"
-            )
+            there, needed = len(self._engines), self._options.min_engines
+            late = f" within {self._options.start_timeout:g} s" if time.monotonic() >= end else ""
+            raise self._failure(f"{there} of {wanted} engines came up{late}, {needed} are needed")
 
     def _failure(self, words: str) -> ClusterError:
         said = "\n".join([self.diagnose(), *self._log_tails()])
@@ -159,22 +179,10 @@ class EmbeddedCluster:
 
     def _watch(self) -> None:
         """Read events until the cluster has ended, in whichever way."""
-        helper, buffer = self._helper, self._rest
-        assert helper is not None
-        while self._gone is None and not self._stopped:
-            *lines, buffer = buffer.split(b"\n")
-            for line in lines:
-                self._note(json.loads(line))
+        helper = self._helper
+        while helper is not None and self._gone is None and not self._stopped:
             self._register()
-            timeout = POLL if self._expected else None
-            try:
-                ready, _, _ = select.select([helper.connection], [], [], timeout)
-            except (OSError, ValueError):  # closed by stop()
-                return
-            data = helper.receive() if ready else None
-            if data == b"":
-                self._lose("the process that supervises the cluster is gone")
-            buffer += data or b""
+            self._read_events(helper, POLL if self._expected else None)
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engine":
@@ -188,6 +196,8 @@ class EmbeddedCluster:
             )
         elif event["event"] == "engine_gone":
             self._engine_gone(event)
+        elif event["event"] == "controller":
+            self._info = event["info"]
         elif event["event"] == "controller_gone":
             self._lose(f"the controller {event['reason']}")
 
@@ -265,7 +275,6 @@ class EmbeddedCluster:
             with self._changed:
                 self._engines.clear()
                 self._expected.clear()
-            self._gone = None
             self._helper = Helper(self._settings())
         try:
             self._connect(end)

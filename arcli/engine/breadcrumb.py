@@ -10,37 +10,52 @@ import mmap
 import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
-_LAYOUT = struct.Struct("<qqd")
+_LAYOUT = struct.Struct("=qqq")
+_IDLE = (-1, -1, 0)
 
 
 class Breadcrumb:
-    """The engine's side: ``at`` before each item, ``idle`` after the last."""
+    """The engine's side. ``marks`` is for the loop over a chunk's items, which has no time to call.
+
+    It holds the chunk, the item's position in it (-1 before the first), and since when (nanoseconds
+    since the epoch).
+    """
 
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:  # noqa: PTH123 - nothing heavier on an engine
-            self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
+            self.marks = memoryview(mmap.mmap(file.fileno(), _LAYOUT.size)).cast("q")
+        self.idle()
 
-    def at(self, chunk: int, position: int, since: float) -> None:
-        """Item ``position`` of a chunk begins at ``since`` (seconds since the epoch)."""
-        _LAYOUT.pack_into(self._map, 0, chunk, position, since)
+    def begin(self, chunk: int, now: int) -> None:
+        """A chunk is here; its first item is not there yet."""
+        self.marks[0], self.marks[1], self.marks[2] = chunk, -1, now
 
     def idle(self) -> None:
         """Nothing runs."""
-        _LAYOUT.pack_into(self._map, 0, -1, -1, 0.0)
+        self.marks[0], self.marks[1], self.marks[2] = _IDLE
+
+
+class Crumb(NamedTuple):
+    """Where an engine is: ``position`` is -1 before a chunk's first item, ``since`` in seconds."""
+
+    chunk: int
+    position: int
+    since: float
 
 
 def create(path: Path) -> None:
     """Make the file, saying that nothing runs."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(_LAYOUT.pack(-1, -1, 0.0))
+        file.write(_LAYOUT.pack(*_IDLE))
 
 
-def read(path: Path) -> tuple[int, int, float] | None:
-    """The client's side: chunk, position and since when; None where nothing runs or is known."""
+def read(path: Path) -> Crumb | None:
+    """The client's side; None where nothing runs or is known."""
     try:
         chunk, position, since = _LAYOUT.unpack(path.read_bytes()[: _LAYOUT.size])
     except (OSError, struct.error):
         return None
-    return None if chunk < 0 else (chunk, position, since)
+    return None if chunk < 0 else Crumb(chunk, position, since / 1e9)

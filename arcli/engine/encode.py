@@ -149,7 +149,7 @@ class _Builder:
     def _key(self, key: Any) -> str:
         if isinstance(key, str | int | float | bool | None):
             return str(key)
-        numpy = sys.modules.get("numpy")
+        numpy = _numpy()
         if isinstance(key, dt.date) or (numpy and isinstance(key, numpy.generic)):
             return str(key)
         if isinstance(key, tuple):
@@ -157,7 +157,7 @@ class _Builder:
         raise Unfit(f"a key of type {type(key).__name__}")
 
     def _inexact(self, value: Any) -> Any:
-        numpy = sys.modules.get("numpy")
+        numpy = _numpy()
         if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
             if value.dtype.kind in "OVcmM" and value.dtype.kind != "O":
                 raise Unfit(f"an array of {value.dtype}")
@@ -183,6 +183,12 @@ class _Builder:
                 {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             )
         raise Unfit(f"an object of type {type(value).__name__}")
+
+
+def _numpy() -> Any:
+    """NumPy, if somebody here has imported it; another thread may just be doing so."""
+    module = sys.modules.get("numpy")
+    return module if hasattr(module, "ndarray") and hasattr(module, "generic") else None
 
 
 def _in_order(value: Set[Any]) -> list[Any]:

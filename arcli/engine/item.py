@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -24,11 +24,13 @@ TRACEBACK = 1 << 16
 class Outcome(NamedTuple):
     """How an item ended: what the chunk needs to know of it beside its ``line``.
 
-    ``opaque`` is its pickle, where one is wanted, ``saved`` whether the record names it.
+    ``end`` is a reading of ``time.perf_counter_ns``. ``opaque`` is its pickle, where one is wanted,
+    ``saved`` whether the record names it.
     """
 
     line: str
     seconds: float
+    end: int
     status: str = "ok"
     reason: str = ""
     opaque: bytes | None = None
@@ -36,6 +38,7 @@ class Outcome(NamedTuple):
 
 
 _new = tuple.__new__
+_LARGE = 10**18
 
 
 class Process:
@@ -62,7 +65,7 @@ class Runner:
 
     ``call`` is a function of one item; ``program`` is given instead where it is none.
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
-    them later.
+    them later. ``passing`` are exceptions that are none of an item's.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Runner:
         timer: Timer,
         salt: Any,
         keep_opaque: bool,
+        passing: tuple[type[BaseException], ...] = (),
     ) -> None:
+        self._passing = passing
         self._job = job
         self._call = call
         self._program = program
@@ -86,12 +91,20 @@ class Runner:
         self._clock = _Clock()
         self._plain = call if timer.seconds is None else None
 
-    def run(self, index: int, item: Any, attempt: int, occurrence: int) -> Outcome:
-        """Run one item. Whatever it raises ends up in its record, never here."""
+    def run(
+        self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
+    ) -> Outcome:
+        """Run one item. Whatever it raises ends up in its record, never here.
+
+        ``marks`` gets the time at which it begins (see ``breadcrumb``).
+        """
         plain = self._plain
         begin = perf_counter_ns()
+        marks[2] = begin + self._clock.offset
         try:
             value = plain(item) if plain is not None else self._invoke(item, index)
+        except self._passing:
+            raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
             return self._failed(index, item, attempt, occurrence, begin, raised)
         end = perf_counter_ns()
@@ -102,12 +115,16 @@ class Runner:
         printed = self._capture.take() if self._program is None else self._program.printed
         opaque, saved = None, False
         kind = type(value)
-        if kind is int or kind is float or kind is str or value is None or kind is bool:
+        if kind is float or kind is str or value is None or kind is bool:
             text, exact = encode(value)
+        elif kind is int and -_LARGE < value < _LARGE:
+            text, exact = str(value), True
         else:
             try:
                 text, exact, opaque, saved = self._encoded(value, index)
-            except Exception as error:  # noqa: BLE001 - __reduce__ and the like of the user's
+            except self._passing:
+                raise
+            except BaseException as error:  # noqa: BLE001 - __reduce__ and the like of the user's
                 return self._failed(index, item, attempt, occurrence, begin, error, printed)
         line = (
             f"{self._head(index, item, occurrence)}"
@@ -115,7 +132,7 @@ class Runner:
             f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
         # What Outcome(…) does, for half of its cost.
-        return _new(Outcome, (line, (end - begin) / 1e9, "ok", "", opaque, saved))
+        return _new(Outcome, (line, (end - begin) / 1e9, end, "ok", "", opaque, saved))
 
     def _failed(
         self,
@@ -147,6 +164,7 @@ class Runner:
             f',"value":{value},"exact":true'
             f',"error":{details}{self._tail(printed, attempt, begin, end)}',
             (end - begin) / 1e9,
+            end,
             status,
             reason,
         )
@@ -189,7 +207,7 @@ class Runner:
         """How an item's part of its record begins: which item it is."""
         try:
             text, exact = encode(item)
-        except Exception:  # noqa: BLE001 - an input of the user's class
+        except BaseException:  # noqa: BLE001 - an input of the user's class
             text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
             exact = False
         if exact and type(item) in _SCALARS:
@@ -201,13 +219,13 @@ class Runner:
     def _tail(self, printed: tuple[str, str, bool], attempt: int, begin: int, end: int) -> str:
         """How it ends: what was printed, and when."""
         said = _SAID_NOTHING if printed is NOTHING else _said(printed)
-        iso = self._clock.iso
-        usage = self._program.usage if self._program is not None else None
-        return (
-            f'{said},"attempt":{attempt},"started":"{iso(begin)}","completed":"{iso(end)}"'
+        started, completed = self._clock.both(begin, end)
+        text = (
+            f'{said},"attempt":{attempt},"started":"{started}","completed":"{completed}"'
             f',"seconds":{_decimal(end - begin)}'
-            + (f',"usage":{encode(usage)[0]}' if usage else "")
         )
+        usage = self._program.usage if self._program is not None else None
+        return f'{text},"usage":{encode(usage)[0]}' if usage else text
 
 
 def _decimal(nanoseconds: int) -> str:
@@ -235,22 +253,34 @@ _THREE = tuple(f"{number:03d}" for number in range(1000))
 
 
 class _Clock:
-    """Wall-clock stamps from the monotonic clock, so that they never run backwards in a chunk."""
+    """Wall-clock stamps from the monotonic clock, so that they never run backwards in a chunk.
+
+    ``offset`` turns a reading of ``time.perf_counter_ns`` into nanoseconds since the epoch.
+    """
 
     def __init__(self) -> None:
-        self._offset = time.time_ns() - perf_counter_ns()
+        self.offset = time.time_ns() - perf_counter_ns()
         self._milli = -1
         self._prefix = ""
 
-    def iso(self, moment: int) -> str:
-        """A reading of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
-        milli, nanos = divmod(moment + self._offset, 1_000_000)
+    def both(self, begin: int, end: int) -> tuple[str, str]:
+        """Two readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
+        milli, nanos = divmod(begin + self.offset, 1_000_000)
         if milli != self._milli:
-            self._milli = milli
-            seconds, thousandths = divmod(milli, 1000)
-            whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-            self._prefix = f"{whole}.{_THREE[thousandths]}"
-        return f"{self._prefix}{_THREE[nanos // 1000]}Z"
+            self._turn(milli)
+        started = f"{self._prefix}{_THREE[nanos // 1000]}Z"
+        nanos += end - begin
+        if nanos >= 1_000_000:
+            later, nanos = divmod(nanos, 1_000_000)
+            self._turn(milli + later)
+        return started, f"{self._prefix}{_THREE[nanos // 1000]}Z"
+
+    def _turn(self, milli: int) -> None:
+        """A new millisecond has begun."""
+        self._milli = milli
+        seconds, thousandths = divmod(milli, 1000)
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        self._prefix = f"{whole}.{_THREE[thousandths]}"
 
 
 def describe(error: BaseException) -> tuple[str, str]:

@@ -48,7 +48,12 @@ class _Job:
         elif job["kind"] == "notebook":
             preflight()
 
-    def runner(self, namespace: dict[str, Any], watchdog: bool) -> tuple[Runner, Timer]:
+    def runner(
+        self,
+        namespace: dict[str, Any],
+        watchdog: bool,
+        passing: tuple[type[BaseException], ...],
+    ) -> tuple[Runner, Timer]:
         """A runner for one chunk, its references looked up now."""
         plan = self.plan
         call: Callable[[Any], Any] | None = None
@@ -72,12 +77,17 @@ class _Job:
             timer=timer,
             salt=self.salt,
             keep_opaque=plan["keep_opaque"],
+            passing=passing,
         )
         return runner, timer
 
 
 class Worker:
-    """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records."""
+    """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records.
+
+    Where the engine is arcli's own process, ``passing`` are the exceptions that interrupt an item
+    and are not its own, and ``stopping`` says that no further item should begin.
+    """
 
     def __init__(
         self,
@@ -85,11 +95,15 @@ class Worker:
         publish: Callable[[bytes], None] | None = None,
         *,
         watchdog: bool = True,
+        passing: tuple[type[BaseException], ...] = (),
+        stopping: Callable[[], bool] | None = None,
     ) -> None:
         Process.is_the_engine()
         self._namespace = namespace
         self._publish = publish
         self._watchdog = watchdog
+        self._passing = passing
+        self._stopping = stopping
         self._jobs: dict[str, _Job] = {}
         self._captures: dict[str, NoCapture] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -180,27 +194,32 @@ class Worker:
         """
         known = self._jobs[job]
         began, begin = time.time(), time.perf_counter()
+        marks: Any = [0, 0, 0]
+        if self._crumb is not None:
+            marks = self._crumb.marks
+            self._crumb.begin(chunk, int(began * 1e9))
         results = _Results(chunk, attempt, known.plan["retries"])
         try:
             items = pickle.loads(inputs)  # noqa: S301 - it comes from the client
             for position, pickled in opaque.items():
                 items[position] = pickle.loads(pickled)  # noqa: S301
-            runner, timer = known.runner(self._namespace, self._watchdog)
+            runner, timer = known.runner(self._namespace, self._watchdog, self._passing)
         except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
             return _failed(f"a chunk of job {job!r}", error)
-        published = begin
+        published = time.perf_counter_ns()
         with known.capture:
             for position, index in enumerate(indices):
-                if self._crumb is not None:
-                    self._crumb.at(chunk, position, time.time())
+                if self._stopping is not None and self._stopping():
+                    break
+                marks[1] = position
                 occurrence = occurrences[position] if occurrences is not None else 0
-                results.add(position, runner.run(index, items[position], attempt, occurrence))
+                outcome = runner.run(index, items[position], attempt, occurrence, marks)
+                results.add(position, outcome)
                 if self._home is not None:
                     os.fchdir(self._home)
-                now = time.perf_counter()
-                if now - published > PUBLISH_EVERY and self._publish is not None:
-                    published = now
-                    self._publish(results.since_last(began, now - begin))
+                if outcome.end - published > PUBLISH_EVERY * 1e9 and self._publish is not None:
+                    published = outcome.end
+                    self._publish(results.since_last(began, time.perf_counter() - begin))
         if self._crumb is not None:
             self._crumb.idle()
         timer.rest()
@@ -301,7 +320,7 @@ class _Results:
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again."""
-        line, seconds, status, reason, opaque, saved = outcome
+        line, seconds, _, status, reason, opaque, saved = outcome
         self._done = position + 1
         if status != "ok" and not self._final:
             self._again.append((position, reason))

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arcli.engine import breadcrumb
+from arcli.engine.breadcrumb import Crumb
 from arcli.engine.envelope import unpack
 from arcli.engine.limits import GRACE
-from arcli.errors import ClusterError, SetupError
+from arcli.errors import ArcliError, ClusterError, OutputError, SetupError
 from arcli.session.crew import Call, Crew, Member, Roll, Ticket, setup_error
-from arcli.session.fleet import Down, Event, Fleet, Lost, Reply, Up, Wake
+from arcli.session.fleet import Broken, Down, Event, Fleet, Lost, Reply, Up, Wake
 from arcli.session.jobrun import JobRun
 from arcli.session.work import Work
 from arcli.timing.ledger import Ledger
@@ -31,6 +32,8 @@ QUIET = 10.0
 """Seconds without an engine before arcli says in words what it is waiting for."""
 DEATH_NOTICE = 5.0
 """Seconds between a request that fails by its engine's death and the notice of that death."""
+STUCK = 60.0
+"""Seconds that a chunk may be with an idle engine, which has not even begun to unpack it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +62,15 @@ class State:
 
 @dataclass
 class Stop:
-    """Why a job is to stop, and how: ``grace`` seconds for what runs, None: until it ends."""
+    """Why a job is to stop, and how: ``grace`` seconds for what runs, None: until it ends.
+
+    ``error`` is given where the whole run is to stop: what everybody who waits then gets.
+    """
 
     reason: str
     ended: str
     grace: float | None
-    final: bool = False
+    error: ArcliError | None = None
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Actor:
         self._commands = _Commands()
         self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
         self._closed = False
-        self._final = False
+        self._final: ArcliError | None = None
         self._crew = Crew()
         self._restarts = 0
         self._last_death = "no engine ever came up"
@@ -139,8 +145,9 @@ class Actor:
             roll.future.set_exception(self._broken)
             return
         self._rolls.append(roll)
-        for member in self._crew.ready():
-            self._send(member, roll.request, roll=roll)
+        for member in self._crew:
+            if member.doomed is None:  # one that is being prepared takes it after that
+                self._send(member, roll.request, roll=roll)
         self._check_rolls()
 
     def _check_rolls(self) -> None:
@@ -157,23 +164,24 @@ class Actor:
         end: Callable[[Ledger, BaseException | None], None],
     ) -> None:
         """Run a job that has begun; ``end`` is called once, with its account, when it is over."""
-        self._job, self._end, self._grace = job, end, None
+        self._job, self._end = job, end
+        self._grace = self._grace if self._final else None
         if self._broken is not None:
             self._break(self._broken)
 
     def stop_job(self, stop: Stop) -> None:
         """Send nothing more of the current job, and end what runs when its grace is over."""
-        if self._job is None:
-            return
-        job = self._job
-        self._final |= stop.final
-        if job.ended == "done" or stop.final:
-            job.ended = stop.ended
-        job.conclude(job.items.stop(stop.reason))
-        job.stop_reason = stop.reason
+        self._final = self._final or stop.error
         if stop.grace is not None:
             end = time.monotonic() + stop.grace
             self._grace = end if self._grace is None else min(self._grace, end)
+            self._fleet.interrupt(now=False)
+        if (job := self._job) is None:
+            return
+        if job.ended == "done" or stop.error is not None:
+            job.ended = stop.ended
+        job.conclude(job.items.stop(stop.reason))
+        job.stop_reason = stop.reason
 
     # -- the thread --------------------------------------------------------------------------
 
@@ -209,7 +217,7 @@ class Actor:
 
     def _patience(self) -> float | None:
         """How long to wait for events: until the next timer, or for ever where there is none."""
-        if self._job is None and not self._crew.coming and not self._rolls and not self._calls:
+        if self._job is None and not self._crew.busy and not self._rolls and not self._calls:
             return None
         due = self._job.items.due if self._job is not None else None
         return TICK if due is None else min(TICK, max(0.0, due - time.monotonic()))
@@ -226,16 +234,23 @@ class Actor:
                 self._answered(event)
             case Lost():
                 self._cluster_is_down(event.reason)
+            case Broken():
+                raise event.error
             case Wake():
                 pass
 
     def _came_up(self, up: Up) -> None:
+        """Send all that prepares an engine at once: it answers in the same order."""
         now = time.monotonic()
         member = self._crew.admit(up, now)
-        member.steps.extend(self._terms.steps(up.slot))
-        member.steps.extend(self._steps)
         ticket = Ticket(msg_id=self._fleet.prepare(up.engine_id), sent=now, submitted=time.time())
         self._crew.hand(member, ticket)
+        steps = [*self._terms.steps(up.slot), *self._steps]
+        member.steps = 1 + len(steps)
+        for step in steps:
+            self._send(member, step)
+        for roll in self._rolls:
+            self._send(member, roll.request, roll=roll)
         self._quiet_since = None
 
     def _send(
@@ -266,10 +281,8 @@ class Actor:
             return
         member, ticket = found
         if reply.error is not None:
-            raise ClusterError(
-                f"engine {member.up.engine_id} could not answer a request: {reply.error}"
-            )
-        if ticket.call is not None:
+            self._not_answered(member, ticket, reply.error)
+        elif ticket.call is not None:
             assert reply.envelope is not None
             ticket.call.future.set_result(reply.envelope)
         elif ticket.roll is not None:
@@ -282,6 +295,16 @@ class Actor:
             self._chunk_back(member, ticket, reply.envelope)
         else:
             self._prepared(member, reply.envelope)
+
+    def _not_answered(self, member: Member, ticket: Ticket, error: str) -> None:
+        """An engine could not put an answer together, for want of memory, say."""
+        if ticket.call is not None:
+            ticket.call.fail(error)
+        elif ticket.work is None:
+            raise ClusterError(f"{member.words} could not answer a request: {error}")
+        elif self._job is not None and not self._job.items.late(ticket.work):
+            fate = "its engine could not answer"
+            self._job.conclude(self._job.items.lost(ticket.work, None, True, error, fate=fate))
 
     def _chunk_back(self, member: Member, ticket: Ticket, envelope: bytes) -> None:
         if self._job is None:
@@ -297,13 +320,8 @@ class Actor:
             failed = unpack(envelope)[0].get("failed")
             if failed is not None:
                 raise setup_error(member.words, failed)
-        if member.steps:
-            self._send(member, member.steps.popleft())
-            return
-        member.ready = True
-        for roll in self._rolls:
-            if member.up.slot not in roll.got:
-                self._send(member, roll.request, roll=roll)
+        member.steps -= 1
+        member.ready = member.steps == 0
 
     # -- death ------------------------------------------------------------------------------
 
@@ -314,15 +332,15 @@ class Actor:
         if down.engine_id is not None:
             self._orphans.pop(down.engine_id, None)
             member = self._crew.peek_member(down.engine_id)
-        doomed = None
+        deliberate = False
         if member is not None:
-            doomed = member.doomed
-            self._bury(member, doomed or reason, now)
+            overstayed = self._bury(member, member.doomed or reason, now)
+            deliberate = overstayed or member.doomed is not None
         self._crew.coming.pop(down.slot, None)
         self._last_death = reason
-        self._replace(down.slot, reason, deliberate=doomed is not None)
-        if self._crew.hopeless and self._final:
-            self._fail_waiting(ClusterError("the run is being stopped"))
+        self._replace(down.slot, deliberate=deliberate)
+        if self._crew.hopeless and self._final is not None:
+            self._fail_waiting(self._final)
         elif self._crew.hopeless:
             self._lose_cluster(
                 f"no engine is left after {self._restarts} restarts; the last one: {reason}"
@@ -331,8 +349,13 @@ class Actor:
             )
         self._check_rolls()
 
-    def _replace(self, slot: int, reason: str, *, deliberate: bool) -> None:
-        if self._closed or self._final or self._broken is not None or self._fleet.in_process:
+    def _replace(self, slot: int, *, deliberate: bool) -> None:
+        if (
+            self._closed
+            or self._final is not None
+            or self._broken is not None
+            or self._fleet.in_process
+        ):
             return
         if not deliberate:
             if self._restarts >= self._terms.max_restarts:
@@ -346,62 +369,63 @@ class Actor:
         if self._job is not None:
             self._job.restarts += 1
 
-    def _bury(self, member: Member, reason: str, now: float, *, judge: bool = True) -> None:
+    def _bury(self, member: Member, reason: str, now: float, *, judge: bool = True) -> bool:
         """An engine is gone: save what it published, judge what it ran, send the rest again.
 
-        Without ``judge`` nothing that it ran is to blame.
+        Without ``judge`` nothing that it ran is to blame. Returns whether an item's time limit was
+        what ended it.
         """
         self._take_early(member, now)
         self._crew.dismiss(member.up.engine_id)
         if self._job is not None:
             self._job.leaves(member, now)
+        for roll in self._rolls:
+            roll.got.pop(member.up.slot, None)  # its replacement does not know it
         crumb = self._crumb(member)
-        chunks = member.chunks
-        for place, ticket in enumerate(chunks):
+        overstayed = False
+        for place, ticket in enumerate(member.chunks):
             self._fleet.forget(ticket.msg_id)
             assert ticket.work is not None
             if self._job is None or self._job.items.late(ticket.work):
                 continue
             if judge:
-                self._judge(ticket, crumb, place == 0, reason, now)
+                overstayed |= self._judge(ticket, crumb, place == 0, reason, now)
             else:
                 self._job.conclude(self._job.items.lost(ticket.work, None, False, reason))
         for ticket in member.tickets.values():
             if ticket.call is not None:
-                self._call_again(ticket.call, reason)
+                self._call_again(ticket.call, reason, blame=judge)
+        return overstayed
 
     def _judge(
-        self,
-        ticket: Ticket,
-        crumb: tuple[int, int, float] | None,
-        first: bool,
-        reason: str,
-        now: float,
-    ) -> None:
+        self, ticket: Ticket, crumb: Crumb | None, first: bool, reason: str, now: float
+    ) -> bool:
+        """What becomes of a dead engine's chunk; whether an item of it had outstayed its time."""
         job, work = self._job, ticket.work
         assert job is not None
         assert work is not None
-        culprit = None
+        here = crumb is not None and crumb.chunk == work.chunk
+        culprit = crumb.position if crumb is not None and here else -1
+        if crumb is None or culprit < work.done:
+            started = here or (first and crumb is None)
+            job.conclude(job.items.lost(work, None, started, reason))
+            return False
         limit = job.plan.job.timeout
-        if crumb is not None and crumb[0] == work.chunk and crumb[1] >= work.done:
-            culprit = crumb[1]
-            if limit is not None and time.time() - crumb[2] >= limit:
-                said = f"took longer than {limit:g} s and did not stop when told to"
-                job.conclude(job.items.timed_out(work, culprit, said, now))
-                return
-        started = first if crumb is None else crumb[0] == work.chunk
-        job.conclude(job.items.lost(work, culprit, started, reason))
+        if limit is None or time.time() - crumb.since < limit:
+            job.conclude(job.items.lost(work, culprit, True, reason))
+            return False
+        said = f"took longer than {limit:g} s and did not stop when told to"
+        job.conclude(job.items.timed_out(work, culprit, said, now))
+        return True
 
-    def _call_again(self, call: Call, reason: str) -> None:
-        call.deaths += 1
+    def _call_again(self, call: Call, reason: str, *, blame: bool) -> None:
+        call.deaths += blame
         if call.deaths > 1:
-            call.future.set_exception(
-                ClusterError(f"an engine died each time that it was asked: {reason}")
-            )
+            call.fail(f"its engine died each time: {reason}")
         else:
             self._calls.appendleft(call)
 
-    def _crumb(self, member: Member) -> tuple[int, int, float] | None:
+    def _crumb(self, member: Member) -> Crumb | None:
         if self._terms.crumbs is None:
             return None
         return breadcrumb.read(self._terms.crumbs / f"{member.up.slot}")
@@ -451,23 +475,24 @@ class Actor:
         job, end = self._job, self._end
         self._job = self._end = None
         if job is not None and end is not None:
-            if isinstance(error, SetupError | ClusterError):
-                job.ended = "setup failed" if isinstance(error, SetupError) else "cluster lost"
-                job.conclude(job.items.cancel_outstanding(str(error)))
-                job.conclude(job.items.stop(str(error)))
+            try:
+                if isinstance(error, SetupError | ClusterError):
+                    job.ended = "setup failed" if isinstance(error, SetupError) else "cluster lost"
+                    job.conclude(job.items.cancel_outstanding(str(error)))
+                    job.conclude(job.items.stop(str(error)))
+            except OutputError as refused:
+                error = self._broken = refused
             end(job.ledger(time.monotonic()), error)
         self._wake_main()
 
     def _fail_waiting(self, error: BaseException) -> None:
-        for call in self._calls:
-            call.future.set_exception(error)
+        tickets = [ticket for member in self._crew for ticket in member.tickets.values()]
+        waiting: list[Call | Roll] = [*self._calls, *self._rolls]
+        waiting += [ticket.call for ticket in tickets if ticket.call is not None]
+        for request in waiting:
+            if not request.future.done():
+                request.future.set_exception(error)
         self._calls.clear()
-        for member in self._crew:
-            for ticket in member.tickets.values():
-                if ticket.call is not None and not ticket.call.future.done():
-                    ticket.call.future.set_exception(error)
-        for roll in self._rolls:
-            roll.future.set_exception(error)
         self._rolls.clear()
 
     # -- timers -----------------------------------------------------------------------------
@@ -483,11 +508,32 @@ class Actor:
                 self._went_down(
                     Down(engine_id=None, slot=slot, reason="an engine did not come up in time")
                 )
-        if self._job is None:
+        for member in self._crew:
+            self._watch_requests(member, now)
+        if self._job is not None:
+            self._watch_job(self._job, now)
+        if self._grace is not None and now >= self._grace:
+            self._end_running(now)
+
+    def _watch_requests(self, member: Member, now: float) -> None:
+        """What an engine was asked beside its chunks: tell people of what takes long."""
+        if member.doomed is not None:
             return
-        job = self._job
-        if job.deadline is not None and now > job.deadline:
-            job.deadline = None
+        for ticket in member.tickets.values():
+            asked = ticket.call or ticket.roll
+            if asked is not None and asked.due is not None and now > asked.due:
+                asked.fail("the job's deadline passed")
+                self._rolls = [roll for roll in self._rolls if roll is not asked]
+                self._doom(member, "the job's deadline passed")
+                return
+            if ticket.work is None and not ticket.told and now - ticket.sent > QUIET:
+                ticket.told = True
+                self._terms.notice(f"{member.words} is still at {ticket.what}, {QUIET:.0f} s on")
+                return
+
+    def _watch_job(self, job: JobRun, now: float) -> None:
+        if job.due is not None and now > job.due:
+            job.due = None
             self.stop_job(Stop(reason="the job's deadline passed", ended="deadline", grace=0.0))
         if job.ended == "done" and job.items.should_halt:
             grace = 0.0 if job.plan.job.halt == "now" else None
@@ -496,9 +542,7 @@ class Actor:
         for member in self._crew.ready():
             if any(now - ticket.sent > 2 * TICK for ticket in member.chunks):
                 self._take_early(member, now)
-                self._check_overstay(member)
-        if self._grace is not None and now >= self._grace:
-            self._end_running(now)
+                self._check_overstay(member, now)
         self._say_when_quiet(now)
 
     def _take_early(self, member: Member, now: float) -> None:
@@ -508,25 +552,42 @@ class Actor:
             for envelope in self._fleet.early(ticket.msg_id):
                 self._job.take_early(member, ticket, envelope, now)
 
-    def _check_overstay(self, member: Member) -> None:
+    def _check_overstay(self, member: Member, now: float) -> None:
         """The last resort for an item whose engine neither stops it nor ends itself."""
         assert self._job is not None
-        limit = self._job.plan.job.timeout
-        crumb = self._crumb(member) if limit is not None else None
-        if crumb is not None and limit is not None and time.time() - crumb[2] > limit + OVERSTAY:
-            member.doomed = "an item did not stop when told to"
-            self._fleet.kill(member.up.engine_id)
+        ticket = member.chunks[0] if member.chunks else None
+        if ticket is None or ticket.work is None or self._terms.crumbs is None:
+            return
+        crumb, limit = self._crumb(member), self._job.plan.job.timeout
+        if crumb is None or crumb.chunk != ticket.work.chunk:
+            alone = len(member.tickets) == len(member.chunks)
+            if alone and crumb is None and now - ticket.sent > STUCK:
+                said = f"{member.words} has had a chunk for {STUCK:.0f} s and has not begun it"
+                self._terms.notice(f"{said}: it is replaced")
+                self._fleet.kill(member.up.engine_id)
+                ticket.sent = now
+        elif crumb.position >= 0 and limit and time.time() - crumb.since > limit + OVERSTAY:
+            self._doom(member, "an item did not stop when told to")
+
+    def _doom(self, member: Member, why: str) -> None:
+        """End an engine on purpose."""
+        member.doomed = why
+        self._fleet.kill(member.up.engine_id)
 
     def _end_running(self, now: float) -> None:
         """The grace is over: engines that still run something of this job are ended."""
-        assert self._job is not None
-        job = self._job
+        self._fleet.interrupt(now=True)
+        if self._final is not None:
+            self._fail_waiting(self._final)
+        why = self._job.stop_reason if self._job is not None else str(self._final)
         for member in self._crew:
-            if member.chunks and not self._fleet.in_process:
+            if member.tickets and member.doomed is None and not self._fleet.in_process:
                 self._take_early(member, now)
-                member.doomed = job.stop_reason
-                self._fleet.kill(member.up.engine_id)
-        job.conclude(job.items.cancel_outstanding(job.stop_reason))
+                self._doom(member, why)
+        if self._job is not None:
+            self._job.conclude(self._job.items.cancel_outstanding(why))
+        else:
+            self._grace = None
 
     def _say_when_quiet(self, now: float) -> None:
         """Items wait and nothing runs: after some seconds, say what is known."""
@@ -549,10 +610,10 @@ class Actor:
         """Give every engine what it can take."""
         ready = self._crew.ready()
         for call in list(self._calls):
-            member = next((m for m in ready if call.slot in {None, m.up.slot}), None)
-            if member is not None:
+            if ready:
                 self._calls.remove(call)
-                self._send(member, call.request, call=call)
+                idle = min(ready, key=lambda member: len(member.tickets))
+                self._send(idle, call.request, call=call)
         self.state = State(
             engines=len(ready),
             running=sum(len(t.work or ()) for m in ready for t in m.chunks),
@@ -567,6 +628,7 @@ class Actor:
             for member in ready:
                 if len(member.chunks) <= level:
                     self._feed_one(job, member, width, now)
+        job.conclude(job.items.strand(self._crew.slots, self._last_death))
         job.flush_replayed()
 
     def _feed_one(self, job: JobRun, member: Member, width: int, now: float) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from arcli.errors import SetupError
+from arcli.errors import DeadlineError, SetupError
 from arcli.session.fleet import Up
 from arcli.session.work import Work
+
+
+class Failed(Exception):
+    """The user's code failed in a call; ``details`` has ``stage``, ``reason`` and ``error``."""
+
+    def __init__(self, details: dict[str, Any]) -> None:
+        super().__init__(f"{details['stage']}: {details['reason']}")
+        self.details = details
 
 
 def setup_error(where: str, failed: dict[str, Any]) -> SetupError:
@@ -33,12 +40,21 @@ def request(operation: str, **arguments: Any) -> bytes:
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """A request that somebody waits for: any engine may answer it, or only one slot's."""
+    """A request that somebody waits for and that any engine may answer; ``what`` it is for.
+
+    ``due`` is the monotonic time at which nobody waits any longer.
+    """
 
     request: bytes
     future: Future[bytes]
-    slot: int | None = None
+    what: str
+    due: float | None = None
     deaths: int = 0
+
+    def fail(self, reason: str) -> None:
+        """It will not be answered."""
+        if not self.future.done():
+            self.future.set_exception(Failed({"stage": self.what, "reason": reason}))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,21 +62,29 @@ class Roll:
     """A request that every engine answers, one a slot; engines that come up meanwhile, too.
 
     With ``keep`` it becomes a step of the preparation of all later engines. ``where`` has the
-    engines that answered, in words.
+    engines that answered, in words; ``due`` is as in a Call.
     """
 
     request: bytes
     future: Future[dict[int, bytes]]
     keep: bool
+    what: str
+    due: float | None = None
     got: dict[int, bytes] = field(default_factory=dict)
     where: dict[int, str] = field(default_factory=dict)
+
+    def fail(self, reason: str) -> None:
+        """Some engine did not answer."""
+        if not self.future.done():
+            self.future.set_exception(DeadlineError(f"{self.what}: {reason}"))
 
 
 @dataclass(kw_only=True, slots=True)
 class Ticket:
     """A request under way: a chunk's work, a call, a roll's, or a step of an engine's preparation.
 
-    ``sent`` is a monotonic time, ``submitted`` the wall clock's.
+    ``sent`` is a monotonic time, ``submitted`` the wall clock's. ``told``: that it takes long has
+    been said.
     """
 
     msg_id: str
@@ -69,15 +93,23 @@ class Ticket:
     work: Work | None = None
     call: Call | None = None
     roll: Roll | None = None
+    told: bool = False
+
+    @property
+    def what(self) -> str:
+        """What it is for, in words."""
+        if self.call is not None:
+            return self.call.what
+        return self.roll.what if self.roll is not None else "its setup"
 
 
 @dataclass(kw_only=True, slots=True)
 class Member:
-    """One engine. ``steps`` are what it must still be sent before it is ready."""
+    """One engine. ``steps`` counts what it has yet to answer before it is ready."""
 
     up: Up
     since: float
-    steps: deque[bytes] = field(default_factory=deque)
+    steps: int = 0
     ready: bool = False
     tickets: dict[str, Ticket] = field(default_factory=dict)
     doomed: str | None = None
@@ -113,6 +145,11 @@ class Crew:
     def slots(self) -> set[int]:
         """The slots that have an engine, or will."""
         return {member.up.slot for member in self.members.values()} | set(self.coming)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way, engines that come included."""
+        return bool(self.coming or self._owner)
 
     @property
     def hopeless(self) -> bool:

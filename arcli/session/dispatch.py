@@ -140,15 +140,24 @@ class Dispatcher:
         del self.outstanding[work.chunk]
         self.chunks.learn(len(work), seconds, size)
 
-    def lost(self, work: Work, culprit: int | None, started: bool, reason: str) -> list[Verdict]:
+    def lost(
+        self,
+        work: Work,
+        culprit: int | None,
+        started: bool,
+        reason: str,
+        *,
+        fate: str = "its engine died",
+    ) -> list[Verdict]:
         """A chunk's engine is gone. ``culprit`` is the position of the item that ran, if known.
 
-        ``started`` is False where the chunk only waited behind another one. Returns the verdict on
-        an item that has killed its engine too often; everything else is sent again, or cancelled
-        after a stop.
+        ``started`` is False where the chunk only waited behind another one; ``fate`` is what became
+        of the engine. Returns the verdict on an item that has cost its engine too often; everything
+        else is sent again, or cancelled after a stop.
         """
         del self.outstanding[work.chunk]
-        return self._sort_out(work, culprit, started, reason) + self._left_over(reason)
+        said = self._sort_out(work, culprit, started, f"{fate} {{times}}: {reason}")
+        return said + self._left_over(reason)
 
     def _sort_out(
         self, work: Work, culprit: int | None, started: bool, reason: str
@@ -177,8 +186,7 @@ class Dispatcher:
             return []
         del self._kills[index]
         self._count_failure()
-        times = f"{kills} times" if kills > 1 else "once"
-        return verdicts(work, [culprit], "lost", f"its engine died {times}: {reason}")
+        return verdicts(work, [culprit], "lost", reason.replace("{times}", f"{kills} times", 1))
 
     def timed_out(self, work: Work, culprit: int, reason: str, now: float) -> list[Verdict]:
         """The engine was ended because an item did not heed its time limit."""
@@ -191,6 +199,21 @@ class Dispatcher:
             return self._left_over(reason)
         self._count_failure()
         return verdicts(work, [culprit], "timeout", reason) + self._left_over(reason)
+
+    def strand(self, slots: set[int], reason: str) -> list[Verdict]:
+        """The verdicts on waiting items that only a slot can run which is none of ``slots``."""
+        stranded = [w for w in self._again if w.pinned is not None and w.pinned not in slots]
+        for work in stranded:
+            self._again.remove(work)
+            self.completed += len(work)
+            self.failures += len(work)
+        return [
+            verdict
+            for work in stranded
+            for verdict in verdicts(
+                work, range(len(work)), "lost", f"engine slot {work.pinned} is gone: {reason}"
+            )
+        ]
 
     def _left_over(self, reason: str) -> list[Verdict]:
         """What would be sent again, were it not for a stop."""

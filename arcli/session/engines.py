@@ -18,8 +18,9 @@ from ipyparallel.error import EngineError, RemoteError
 from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
+from arcli.errors import ArcliError
 from arcli.session.bundle import HANDLE, bootstrap
-from arcli.session.fleet import Down, Events, Lost, Reply, Up, Wake
+from arcli.session.fleet import Broken, Down, Events, Lost, Reply, Up, Wake
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
 # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
@@ -41,6 +42,7 @@ class EngineFleet:
         self._running: dict[str, Any] = {}
         self._events: Events | None = None
         self._early: list[ClusterEvent] = []
+        self._failure: ArcliError | None = None
         self._lock = threading.Lock()
         self._unsent = itertools.count()
         self._uncollected = 0
@@ -53,6 +55,14 @@ class EngineFleet:
                 return
         self._events.put(_translated(event))
 
+    def fail(self, error: ArcliError) -> None:
+        """Have the session end with this error. Safe to call from any thread."""
+        with self._lock:
+            if self._events is not None:
+                self._events.put(Broken(error))
+            else:
+                self._failure = self._failure or error
+
     def open(self, events: Events) -> None:
         """See Fleet."""
         gc.freeze()  # all that was imported will stay: no collection needs to look at it again
@@ -64,6 +74,8 @@ class EngineFleet:
                     events.put(_translated(EngineUp(info)))
             for event in self._early:
                 events.put(_translated(event))
+            if self._failure is not None:
+                events.put(Broken(self._failure))
 
     def prepare(self, engine_id: int) -> str:
         """See Fleet."""
@@ -151,6 +163,9 @@ class EngineFleet:
         """See Fleet."""
         self._running.clear()
         return self._cluster.revive()
+
+    def interrupt(self, *, now: bool) -> None:
+        """See Fleet."""
 
     def diagnose(self) -> str:
         """See Fleet."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from arcli.errors import ArcliError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Up:
@@ -33,6 +35,13 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The run cannot go on: what it needs beside engines has failed."""
+
+    error: ArcliError
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
@@ -48,7 +57,7 @@ class Wake:
     """Something else may have changed: a source has items, somebody wants to stop."""
 
 
-Event = Up | Down | Lost | Reply | Wake
+Event = Up | Down | Lost | Broken | Reply | Wake
 
 
 class Events(Protocol):
@@ -89,6 +98,12 @@ class Fleet(Protocol):
         """After a ``Lost``: start all engines anew; False where that cannot be done.
 
         An ``Up`` for each slot follows, or another ``Lost``.
+        """
+
+    def interrupt(self, *, now: bool) -> None:
+        """In-process fleets: begin no further item of what was sent, and ``now``: leave this one.
+
+        Fleets of processes do nothing: engines are ended instead.
         """
 
     def diagnose(self) -> str:

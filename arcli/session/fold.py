@@ -13,9 +13,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from arcli.record import RecordBatch
+from arcli.session.crew import Failed
 from arcli.session.jobrun import Storage
 from arcli.session.results import Value, value_of
-from arcli.session.session import Failed, Session
+from arcli.session.session import Session
 from arcli.spec.model import Job
 
 FOLD_ITEMS = 5000

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
+import threading
 from collections import deque
 from typing import Any
 
 from arcli.engine.worker import Worker
-from arcli.session.fleet import Events, Reply, Up
+from arcli.errors import DeadlineError, Interrupted
+from arcli.session.fleet import Events, Reply, Up, Wake
+
+SHAKE = signal.SIGUSR1
+"""Its handler makes the main thread leave whatever it is in (``arcli.interrupts``)."""
 
 
 class InlineFleet:
@@ -19,7 +25,16 @@ class InlineFleet:
 
     def __init__(self) -> None:
         namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-        self._worker = Worker(namespace, watchdog=False)
+        self._worker = Worker(
+            namespace,
+            self._publish,
+            watchdog=False,
+            passing=(Interrupted, DeadlineError),
+            stopping=self._stopping,
+        )
+        self._stopped: set[str] = set()
+        self._running: str | None = None
+        self._published: dict[str, list[bytes]] = {}
         self._numbers = itertools.count(1)
         self._pending: deque[tuple[str, bytes | None]] = deque()
         self._events: Events | None = None
@@ -44,16 +59,40 @@ class InlineFleet:
         return msg_id
 
     def run_pending(self) -> None:
-        """See Fleet."""
+        """See Fleet. One request a call, so that its records go out before the next."""
         assert self._events is not None
-        while self._pending:
-            msg_id, request = self._pending.popleft()
-            envelope = None if request is None else self._worker.handle(request)
-            self._events.put(Reply(msg_id=msg_id, envelope=envelope))
+        if self._pending:
+            self._running, request = self._pending.popleft()
+            envelope = None
+            try:
+                if request is not None:
+                    envelope = self._worker.handle(request)
+            except (Interrupted, DeadlineError):
+                self._events.put(Wake())  # the session knows, and has the last word on its items
+            else:
+                self._events.put(Reply(msg_id=self._running, envelope=envelope))
+            finally:
+                self._running = None
+
+    def _publish(self, envelope: bytes) -> None:
+        assert self._running is not None
+        self._published.setdefault(self._running, []).append(envelope)
 
     def early(self, msg_id: str) -> list[bytes]:
-        """See Fleet. Nothing is early where everything is at once."""
-        return []
+        """See Fleet."""
+        return self._published.pop(msg_id, [])
+
+    def interrupt(self, *, now: bool) -> None:
+        """See Fleet."""
+        self._stopped.update([msg_id for msg_id, _ in list(self._pending)])
+        main, running = threading.main_thread().ident, self._running
+        if running is not None:
+            self._stopped.add(running)
+            if now and main is not None:
+                signal.pthread_kill(main, SHAKE)
+
+    def _stopping(self) -> bool:
+        return self._running in self._stopped
 
     def forget(self, msg_id: str) -> None:
         """See Fleet."""

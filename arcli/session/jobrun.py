@@ -24,7 +24,7 @@ from arcli.session.dispatch import Supply as DispatchSupply
 from arcli.session.policy import ChunkPolicy
 from arcli.session.reorder import Piece, Reorder
 from arcli.session.supply import key_of
-from arcli.session.work import Opaque, Verdict, Work
+from arcli.session.work import Opaque, Verdict, Work, verdicts
 from arcli.timing.ledger import EngineUse, Ledger
 from arcli.units import isoformat
 
@@ -71,7 +71,7 @@ class Storage(Protocol):
 class JobRun:
     """A job from its first chunk to its last record. Used by the session's thread alone.
 
-    ``emit`` takes pieces that may go out; ``began`` is a monotonic time.
+    ``emit`` takes pieces that may go out; ``began`` and ``due``, the deadline, are monotonic times.
     """
 
     plan: JobPlan
@@ -79,6 +79,7 @@ class JobRun:
     storage: Storage
     emit: Callable[[Piece], None]
     replay: list[tuple[int, bytes]] = field(default_factory=list)
+    due: float | None = None
     ended: str = "done"
     stop_reason: str = ""
     restarts: int = 0
@@ -96,7 +97,6 @@ class JobRun:
         self.sizes: Counter[int] = Counter()
         self.replayed = 0
         self.began = now
-        self.deadline = None if job.deadline is None else now + job.deadline
         self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(self.run_id), orjson.dumps(job.name))
 
     def chunk_request(self, work: Work) -> bytes:
@@ -133,6 +133,8 @@ class JobRun:
         if self.items.late(work):
             return
         self._take(member, ticket, header, parts, now)
+        left = range(header["done"], len(work))
+        self.conclude(verdicts(work, left, "cancelled", self.stop_reason))
         use = self._use(member)
         use.chunks += 1
         use.busy += header["busy"]

@@ -18,7 +18,7 @@ from arcli.engine.envelope import unpack
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.actor import Actor, State, Stop, Terms
-from arcli.session.crew import Call, Roll, request, setup_error
+from arcli.session.crew import Call, Failed, Roll, request, setup_error
 from arcli.session.fleet import Fleet
 from arcli.session.jobrun import JobRun, Storage, Supply
 from arcli.session.reorder import Piece
@@ -28,14 +28,6 @@ HELD_BYTES = 16_000_000
 """Records that wait in memory for a slow consumer; beyond it they wait in the journal."""
 
 Answer = tuple[dict[str, Any], list[bytes]]
-
-
-class Failed(Exception):
-    """The user's code failed in a call; ``details`` has ``stage``, ``reason`` and ``error``."""
-
-    def __init__(self, details: dict[str, Any]) -> None:
-        super().__init__(f"{details['stage']}: {details['reason']}")
-        self.details = details
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +51,8 @@ class Session:
         self._consumed = 0
         self._actor = Actor(fleet, terms, self._wake)
         self.ledgers: dict[str, Ledger] = {}
+        self.due: float | None = None
+        """The monotonic time at which the current job's deadline passes."""
 
     def __enter__(self) -> Self:
         self._actor.start()
@@ -84,32 +78,38 @@ class Session:
         self._inbox.put(None)
 
     def call(self, operation: str, **arguments: Any) -> Answer:
-        """Have an engine do something: its answer. Raises Failed, ClusterError, SetupError."""
+        """Have an engine do something: its answer. Raises as ``collect`` does."""
         return self.collect(self.submit(operation, **arguments))
 
     def submit(self, operation: str, **arguments: Any) -> Future[bytes]:
         """Have an engine do something, and go on: ``collect`` has the answer."""
         future: Future[bytes] = Future()
-        call = Call(request=request(operation, **arguments), future=future)
+        what = "reduce" if operation == "fold" else operation
+        call = Call(request=request(operation, **arguments), future=future, what=what, due=self.due)
         self._actor.post(lambda: self._actor.call(call))
         return future
 
     def collect(self, future: Future[bytes]) -> Answer:
-        """The answer to what was submitted. Raises Failed, ClusterError, SetupError."""
+        """The answer to what was submitted.
+
+        Raises Failed where the user's code did, took too long or cost its engines; ClusterError,
+        SetupError; Interrupted and DeadlineError where the run is stopped.
+        """
         answer = unpack(self._wait(future))
         if "failed" in answer[0]:
             raise Failed(answer[0]["failed"])
         return answer
 
     def call_each(
-        self, operation: str, *, keep: bool = False, **arguments: Any
+        self, operation: str, what: str, *, keep: bool = False, **arguments: Any
     ) -> dict[int, Answer]:
-        """Have every engine do something: their answers, by slot. Raises as ``call`` does.
+        """Have every engine do something: their answers, by slot. Raises as ``collect`` does.
 
-        With ``keep`` engines that replace others later do it, too.
+        ``what`` it is, in words. With ``keep`` engines that replace others later do it, too.
         """
         future: Future[dict[int, bytes]] = Future()
-        roll = Roll(request=request(operation, **arguments), future=future, keep=keep)
+        asked = request(operation, **arguments)
+        roll = Roll(request=asked, future=future, keep=keep, what=what, due=self.due)
         self._actor.post(lambda: self._actor.call_roll(roll))
         answers = {slot: unpack(reply) for slot, reply in self._wait(future).items()}
         for slot, (header, _) in answers.items():
@@ -120,7 +120,8 @@ class Session:
     def define(self, plan: JobPlan) -> None:
         """Teach every engine a job, before any item is spent. Raises SetupError."""
         try:
-            self.call_each("define", keep=True, job=plan.definition)
+            what = f"the function of job {plan.name!r}"
+            self.call_each("define", what, keep=True, job=plan.definition)
         except Failed as failed:
             raise setup_error(failed.details["where"], failed.details) from None
 
@@ -147,6 +148,7 @@ class Session:
             storage=self._storage,
             emit=self._emit,
             replay=replay,
+            due=self.due,
         )
         self._actor.post(lambda: self._begin(job, supply))
         while True:

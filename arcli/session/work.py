@@ -15,7 +15,7 @@ class Opaque:
     text: str
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Work:
     """Items that travel together in one chunk.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -74,11 +74,15 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pages:
-    """The two streams of the process; ``shared`` where both are one terminal."""
+    """The two streams of the process; ``shared`` where both are one terminal.
+
+    ``stuck`` tells for how many seconds a write to either has been blocked.
+    """
 
     stdout: Page
     stderr: Page
     shared: bool = False
+    stuck: Callable[[], float] = lambda: 0.0
 
 
 def standard_pages(
@@ -91,11 +95,14 @@ def standard_pages(
     """
     if stdout is None:
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
-    target = Nowhere() if stderr is None else StreamTarget(stderr.buffer, "standard error")
+    streams = [StreamTarget(stdout.buffer)]
+    if stderr is not None:
+        streams.append(StreamTarget(stderr.buffer, "standard error"))
     return Pages(
-        stdout=_page(stdout, StreamTarget(stdout.buffer), environ),
-        stderr=_page(stderr, target, environ),
+        stdout=_page(stdout, streams[0], environ),
+        stderr=_page(stderr, Nowhere() if stderr is None else streams[1], environ),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+        stuck=lambda: max(stream.stuck for stream in streams),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import select
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,13 @@ class StreamTarget:
     def __init__(self, stream: BinaryIO, name: str = STDOUT) -> None:
         self._stream = stream
         self._name = name
+        self._since: float | None = None
+
+    @property
+    def stuck(self) -> float:
+        """For how many seconds the write that is under way has been; safe from any thread."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def open(self) -> None:
         """Nothing to prove: it is open."""
@@ -82,6 +90,7 @@ class StreamTarget:
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
+        self._since = time.monotonic()
         try:
             with writing(self._name):
                 yield
@@ -89,6 +98,8 @@ class StreamTarget:
             if isinstance(error.__cause__, BrokenPipeError):
                 raise ReaderGone(f"nobody reads {self._name} any more") from error.__cause__
             raise
+        finally:
+            self._since = None
 
     def _write_some(self, data: memoryview) -> int:
         try:

@@ -286,7 +286,7 @@ def test_head_ends_it_quietly(tmp_path: Path, form: str) -> None:
         assert head.stdin is not None
         with running(tmp_path, SLOW, "--format", form, stdout=head.stdin) as run:
             head.stdin.close()
-            assert run.wait() == 141
+            assert run.wait() == 141, run.said()
             assert run.said() == ""
         assert head.stdout is not None
         assert head.stdout.read().count(b"\n") == 1

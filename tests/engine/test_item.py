@@ -57,7 +57,7 @@ def run(
     call: Callable[[Any], Any], item: Any = 1, **options: Any
 ) -> tuple[dict[str, Any], Outcome]:
     """An item's record as far as the engine writes it, and its outcome."""
-    outcome = make_runner(call, **options).run(3, item, 1, 0)
+    outcome = make_runner(call, **options).run(3, item, 1, 0, [0, 0, 0])
     assert "\n" not in outcome.line
     record: dict[str, Any] = json.loads("{" + outcome.line + "}")
     return record, outcome
@@ -103,7 +103,7 @@ def test_a_record_of_an_item_that_is_ok() -> None:
     st.integers(0, 2),
 )
 def test_the_key_in_a_record_is_the_one_that_a_client_makes(item: Any, occurrence: int) -> None:
-    outcome = make_runner(lambda item: None).run(0, item, 1, occurrence)
+    outcome = make_runner(lambda item: None).run(0, item, 1, occurrence, [0, 0, 0])
     record = json.loads("{" + outcome.line + "}")
     assert record["key"] == item_key(salted("{}"), item, occurrence)
 
@@ -256,7 +256,7 @@ def test_an_item_that_swallows_its_time_limit_counts_as_timed_out() -> None:
 
 def test_after_a_timeout_the_next_item_has_all_its_time() -> None:
     runner = make_runner(time.sleep, timeout=0.2)
-    statuses = [runner.run(0, seconds, 1, 0).status for seconds in (60, 0, 60, 0)]
+    statuses = [runner.run(0, seconds, 1, 0, [0, 0, 0]).status for seconds in (60, 0, 60, 0)]
     assert statuses == ["timeout", "ok", "timeout", "ok"]
 
 
@@ -280,7 +280,7 @@ def test_what_each_item_prints_is_its_own(capture: type[NoCapture]) -> None:
 
     with caught:
         runner = make_runner(speak, capture=caught)
-        lines = [runner.run(n, n, 1, 0).line for n in range(3)]
+        lines = [runner.run(n, n, 1, 0, [0, 0, 0]).line for n in range(3)]
     for number, line in enumerate(lines):
         record = json.loads("{" + line + "}")
         assert (record["stdout"], record["stderr"]) == (f"out {number}\n", f"err {number}\n")
@@ -311,7 +311,7 @@ def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str
         runner = make_runner(
             program=make_command(capture, text, **more), capture=capture, timeout=timeout
         )
-        line = runner.run(0, item, 1, 0).line
+        line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")
     return record
 

@@ -1,0 +1,41 @@
+"""Sentences for people on stderr, from a thread of their own: nothing waits for a slow reader."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import suppress
+
+import click
+
+LAST_WORDS = 1.0
+"""Seconds that the last sentences have."""
+
+
+class Notices:
+    """``say`` never blocks, and may be called from any thread and from a signal handler."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def say(self, sentence: str) -> None:
+        """Tell people, unless it is to be quiet: then only failures count, in the report."""
+        if self._quiet:
+            return
+        self._sentences.put(sentence)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._tell, name="arcli-notices", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Wait until all is told, for a moment."""
+        self._sentences.put(None)
+        if self._thread is not None:
+            self._thread.join(LAST_WORDS)
+
+    def _tell(self) -> None:
+        while (sentence := self._sentences.get()) is not None:
+            with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
+                click.echo(f"arcli: {sentence}", err=True)
