@@ -80,9 +80,18 @@ class SpecError(ArcliError):
 
 
 class InputError(ArcliError):
-    """An input of a job that cannot be read: a missing file, a bad row, unequal lengths."""
+    """An input of a job that cannot be read: a missing file, a bad row, unequal lengths.
+
+    ``path`` leads to the part of ``over`` that it is about.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, path: tuple[str | int, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
 
 
 class ClusterError(ArcliError):

@@ -13,6 +13,7 @@ from arcli.interrupts import Interrupts
 from arcli.plan.choose import sources, valued
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.late import Resolver, to_engine
+from arcli.plan.loading import loader
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.sources import Source, SourceContext, build_source
 from arcli.record import RecordBatch
@@ -288,25 +289,10 @@ def _source(
             stdin=context.stdin,
             jobs=jobs,
             resolve=resolve,
-            load_callable=_loader(context.spec),
+            load_callable=loader(context.spec),
+            python=context.spec.cluster.python,
         ),
     )
-
-
-def _loader(spec: Spec) -> Callable[[str], Any]:
-    """Finds a generator of the user's, which runs in this process: with the spec's own path."""
-
-    def load(text: str) -> Any:
-        import sys
-
-        from arcli.engine.functions import resolve
-
-        for folder in [str(spec.folder), *(str(spec.folder / part) for part in spec.setup.path)]:
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        return resolve(text, {}, str(spec.folder))
-
-    return load
 
 
 @contextmanager

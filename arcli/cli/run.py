@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from arcli.cli.options import ASSIGNMENT, DURATION
+from arcli.cli.options import ASSIGNMENT, DURATION, is_inline, slots_of
 from arcli.cli.rim import Call, silence_stdout, tell
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
         return show(spec, flags)
     from arcli.plan.preview import preview
 
-    preview(spec)
+    preview(spec, slots=slots_of(spec, flags), stdin=_stdin())
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags["form"] == "json"
     if any(isinstance(error, AT_ONCE) for error in finished.errors):
@@ -156,7 +156,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     from arcli.store.storage import RunStorage
 
     pages = standard_pages(sys.stdout, sys.stderr, os.environ)
-    inline = flags["inline"] or spec.cluster.launcher == "inline"
+    inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
     progress = make_progress(mode, pages.stderr, sys.stderr, os.environ)
@@ -173,7 +173,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             inline=inline,
             limit=flags["limit"],
             deadline=flags["deadline"],
-            stdin=sys.stdin.buffer if sys.stdin is not None else None,
+            stdin=_stdin(),
             kept=kept,
             rerun_changed=flags["rerun_changed"],
             progress=progress,
@@ -187,6 +187,10 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
                 cluster.stop()
             sinks.abort()
             storage.close()
+
+
+def _stdin() -> BinaryIO | None:
+    return sys.stdin.buffer if sys.stdin is not None else None
 
 
 def _notice(sentence: str) -> None:

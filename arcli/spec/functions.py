@@ -51,7 +51,7 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
         return
     if names is None:
         return
-    for name in sorted(_free(tree), key=lambda free: (free.lineno, free.col_offset)):
+    for name in sorted(free_names(tree), key=lambda free: (free.lineno, free.col_offset)):
         if name.id not in names and not hasattr(builtins, name.id):
             yield Fault(
                 f"there is no {name.id!r} on the engines",
@@ -69,7 +69,7 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
     return "setup: imports, push, scatter and run put names there"
 
 
-def _free(tree: ast.AST) -> Iterator[ast.Name]:
+def free_names(tree: ast.AST) -> Iterator[ast.Name]:
     """The first use of each name that an expression takes from outside."""
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     bound |= {

@@ -123,20 +123,33 @@ class Setup(Model):
     files: list[str] = []
 
 
-class CsvSource(Model):
-    """``csv: data.csv`` or ``csv: {path: …}``."""
+class RowsSource(Model):
+    """``jsonl: data.jsonl`` or ``jsonl: {path: …, where: …}``; Parquet likewise."""
 
     path: str
     where: str | dict[str, Any] | None = None
+
+
+class CsvSource(RowsSource):
+    """``csv: data.csv`` or ``csv: {path: …}``; ``header`` names the columns of one without."""
+
+    header: Annotated[list[str], Field(min_length=1)] | None = None
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[list[str], BeforeValidator(_several)]
 
 
 class GlobSource(Model):
     """``glob: "*.txt"`` or ``glob: {patterns: […], exclude: […]}``."""
 
-    patterns: list[str]
-    exclude: list[str] = []
+    patterns: Patterns
+    exclude: Patterns = []
 
 
 class PythonSource(Model):
@@ -167,15 +180,22 @@ def _short(key: str) -> BeforeValidator:
 
 
 def _patterns(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"patterns": [value]}
-    return {"patterns": value} if isinstance(value, list) else value
+    return {"patterns": value} if isinstance(value, str | list) else value
+
+
+def _whole(value: Any) -> Any:
+    """``1e3`` is a whole number, though YAML has no integer that is written like this."""
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 SOURCES = (
     "list", "range", "linspace", "logspace", "lines", "csv", "jsonl", "parquet", "glob", "stdin",
     "python", "from", "product", "zip", "cases",
 )  # fmt: skip
+COMBINATIONS = frozenset({"product", "zip", "cases"})
+"""Sources whose items are mappings, and merge into those of a combination that they are part of."""
 Number = Annotated[int | float, Field(allow_inf_nan=False)] | Late
 
 
@@ -186,15 +206,17 @@ class Over(Model):
     """
 
     list_: list[Any] | Late | None = Field(default=None, alias="list")
-    range_: int | list[int | Late] | Late | None = Field(default=None, alias="range")
+    range_: Annotated[int | list[int | Late] | Late | None, BeforeValidator(_whole)] = Field(
+        default=None, alias="range"
+    )
     linspace: list[Number] | None = None
     logspace: list[Number] | None = None
     lines: str | None = None
     csv: Annotated[CsvSource, _short("path")] | None = None
-    jsonl: str | None = None
-    parquet: str | None = None
+    jsonl: Annotated[RowsSource, _short("path")] | None = None
+    parquet: Annotated[RowsSource, _short("path")] | None = None
     glob: Annotated[GlobSource, BeforeValidator(_patterns)] | None = None
-    stdin: Literal["lines", "nul", "jsonl"] | None = None
+    stdin: Literal["lines", "nul", "jsonl", "csv"] | None = None
     python: Annotated[PythonSource, _short("call")] | None = None
     from_: Annotated[FromSource, _short("job")] | None = Field(default=None, alias="from")
     product: dict[str, Source] | None = None
@@ -208,6 +230,14 @@ class Over(Model):
     def kind(self) -> str:
         """The key of the one source that is given."""
         return next(kind for kind in SOURCES if getattr(self, _field(kind)) is not None)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its items, as far as the spec itself tells."""
+        keys = [key for case in self.cases or () for key in case]
+        for name, factor in {**(self.product or {}), **(self.zip_ or {})}.items():
+            keys += factor.keys if factor.kind in COMBINATIONS else [name]
+        return keys
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

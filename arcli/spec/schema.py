@@ -17,6 +17,7 @@ _NOT_IN_FILES = ("file", "folder", "places")
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
     "CsvSource": [{"type": "string"}],
+    "RowsSource": [{"type": "string"}],
     "GlobSource": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     "PythonSource": [{"type": "string"}],
     "FromSource": [{"type": "string"}],

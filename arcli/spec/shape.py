@@ -19,6 +19,8 @@ _MODELS: dict[str | int, type[BaseModel]] = {
     "setup": model.Setup,
     "over": model.Over,
     "csv": model.CsvSource,
+    "jsonl": model.RowsSource,
+    "parquet": model.RowsSource,
     "glob": model.GlobSource,
     "python": model.PythonSource,
     "from": model.FromSource,

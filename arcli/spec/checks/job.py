@@ -10,7 +10,7 @@ from arcli.errors import Problem
 from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
 from arcli.spec.checks.texts import in_text
-from arcli.spec.model import Cluster, Job, Over
+from arcli.spec.model import Cluster, Job
 from arcli.spec.places import Places
 
 _WAYS = ("map", "apply", "command", "notebook")
@@ -121,7 +121,7 @@ def _command(job: Job, at: int, places: Places) -> Iterator[Problem]:
         return
     if not job.command.strip():
         yield places.problem("the command is empty", "jobs", at, "command")
-    known = {"", "index", *PATH_PARTS, *_item_keys(job.over)}
+    known = {"", "index", *PATH_PARTS, *(job.over.keys if job.over else ())}
     for found in placeholders(job.command):
         if found.inside is not None and found.name in known:
             fault = functions.Fault(
@@ -131,13 +131,3 @@ def _command(job: Job, at: int, places: Places) -> Iterator[Problem]:
                 found.start - (job.command.rfind("\n", 0, found.start) + 1),
             )
             yield in_text(fault, places, ("jobs", at, "command"))
-
-
-def _item_keys(over: Over | None) -> set[str]:
-    """The names that items are known to have."""
-    if over is None:
-        return set()
-    keys = {*(over.product or {}), *(over.zip_ or {})}
-    for case in over.cases or []:
-        keys |= set(case)
-    return keys
