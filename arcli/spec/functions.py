@@ -12,6 +12,8 @@ from arcli.engine.functions import kind_of
 from arcli.spec.model import Setup
 from arcli.spec.overrides import did_you_mean
 
+WHERE_NAMES_COME_FROM = "setup: imports, push, scatter and run put names there"
+
 
 class Fault(NamedTuple):
     """What is wrong in a piece of Python: line and column count from 0 within the text."""
@@ -66,7 +68,7 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
         return near
     if isinstance(body, ast.Attribute) and isinstance(body.value, ast.Name):
         return f"add {name} to setup: imports, or write {name}:{body.attr}"
-    return "setup: imports, push, scatter and run put names there"
+    return WHERE_NAMES_COME_FROM
 
 
 def free_names(tree: ast.AST) -> Iterator[ast.Name]:

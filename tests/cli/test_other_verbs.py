@@ -112,6 +112,26 @@ jobs:
     assert "rows" not in out
 
 
+def test_a_dry_run_reads_no_generator_and_walks_no_grid(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        """\
+jobs:
+- {name: one, map: "lambda x: x", over: [1, 2]}
+- {name: grid, map: f:f, over: {product: {a: {range: 1e6}, b: {range: 1e6}}, exclude: [{b: 3}]}}
+- {name: from, map: f:f, over: {product: {a: [1], b: {from: one}}}}
+- {name: run, map: f:f, over: {zip: {a: [1, 2], b: {product: {c: {python: "nowhere:f"}}}}}}
+"""
+    )
+    assert arcli(tmp_path, "check", "spec.yaml")[0] == 0
+    code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run")
+    assert code == 0
+    assert "grid: map, 999,999,000,000 items" in out
+    assert "  999999999999  f:f(a=999999, b=999999)" not in out
+    assert "  999998999999  f:f(a=999999, b=999999)" in out
+    assert "from: map, as many items as there will be" in out
+    assert "run: map, 2 items" in out
+
+
 def test_a_dry_run_reads_standard_input(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("command: [ls, '{}']\nover: {stdin: nul}\n")
     code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run", stdin=b"a b\0c")

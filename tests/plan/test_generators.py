@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import wait_until
 from sources import generated
 
 from arcli.errors import ArcliError, InputError
@@ -77,9 +78,7 @@ def test_an_endless_generator_is_read_as_far_as_it_is_wanted(folder: Path) -> No
 def test_an_item_is_there_before_the_next_one(folder: Path) -> None:
     came = threading.Event()
     reader = ReadAhead(read(folder, "slow"), notify=came.set)
-    assert reader.take(5) in ([], [1])
-    while not (reader.take(5) or came.is_set()):
-        came.wait(30)
+    assert wait_until(lambda: reader.take(5)) == [1]
     assert not reader.exhausted
     sys.modules["generators_of_a_test"].go.set()
     assert drained(reader, came)[1] is None

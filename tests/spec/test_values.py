@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ over:
 
 def test_what_only_a_run_knows_stays_late(tmp_path: Path) -> None:
     text = (
+        "setup: {push: {a: 1}}\n"
         'apply: f:f\nargs: ["${ref.a.b}", "x${engines.count}y"]\nkwargs: {k: "${engines.slots}"}\n'
     )
     job = spec_of(tmp_path, text).jobs[0]
@@ -147,6 +149,27 @@ def test_short_forms_are_the_long_ones(tmp_path: Path) -> None:
     assert (spec.name, spec.jobs[0].name) == ("my_job", "my_job")
     assert spec.jobs[0].max_failures.percent == 3
     assert spec.output[0].path == "a.csv"
+
+
+def test_a_pattern_may_stand_alone_and_a_file_have_conditions(tmp_path: Path) -> None:
+    (tmp_path / "rows").touch()
+    glob = {"patterns": "a*", "exclude": "b*"}
+    rows = {"path": "rows", "where": {"a": [1, None]}}
+    schema = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    for over in ({"glob": glob}, {"jsonl": rows}, {"csv": {**rows, "header": ["a"]}}):
+        text = json.dumps({"map": "f:f", "over": over})
+        assert spec_of(tmp_path, text).jobs[0].over is not None
+        assert [error.message for error in schema.iter_errors(json.loads(text))] == []
+    job = spec_of(tmp_path, json.dumps({"map": "f:f", "over": {"glob": glob}})).jobs[0]
+    assert job.over is not None
+    assert job.over.glob is not None
+    assert (job.over.glob.patterns, job.over.glob.exclude) == (["a*"], ["b*"])
+
+
+def test_pipes_are_files_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    job = spec_of(tmp_path, "map: f:f\nover: {csv: pipe}\n").jobs[0]
+    assert job.over is not None
 
 
 def test_defaults_hold_for_jobs_that_say_nothing_else(tmp_path: Path) -> None:

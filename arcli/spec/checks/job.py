@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from arcli.engine.command import PATH_PARTS, placeholders
 from arcli.errors import Problem
 from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
+from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
 from arcli.spec.model import Cluster, Job
+from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
 _WAYS = ("map", "apply", "command", "notebook")
@@ -25,6 +28,7 @@ def check(
     yield from _strangers(job, at, spec, places)
     yield from _value(job, at, places)
     yield from _functions(job, at, spec.folder, names, places)
+    yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
     if job.command is not None:
         yield from _command(job, at, places)
@@ -96,6 +100,20 @@ def _functions(
                 yield in_text(fault, places, ("jobs", at, key))
     if job.notebook is not None and not (folder / job.notebook).is_file():
         yield places.problem(f"there is no file {job.notebook}", "jobs", at, "notebook")
+
+
+def _references(job: Job, at: int, names: set[str] | None, places: Places) -> Iterator[Problem]:
+    """``${ref.…}`` to what nothing puts into the engines' namespace."""
+    if names is None:
+        return
+    for key in ("args", "kwargs"):
+        for late in lates(getattr(job, key)):
+            first = late.name.partition(".")[0]
+            if late.kind == "ref" and first not in names and not hasattr(builtins, first):
+                hint = did_you_mean(first, names) or functions.WHERE_NAMES_COME_FROM
+                yield places.problem(
+                    f"there is no {first!r} on the engines", "jobs", at, key, hint=hint
+                )
 
 
 def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Problem]:
