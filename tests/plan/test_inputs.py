@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sources import source
 from arcli.errors import InputError
 from arcli.plan.numbering import Occurrences
 from arcli.plan.readahead import ReadAhead
+from arcli.plan.sources import files
 from arcli.plan.sources.numbers import Linspace
 
 
@@ -65,6 +67,15 @@ def test_stdin_in_three_forms(tmp_path: Path) -> None:
         list(source({"stdin": "jsonl"}, stdin=stream))
     with pytest.raises(InputError, match="closed"):
         source({"stdin": "lines"})
+
+
+@given(st.lists(st.binary(max_size=5).map(lambda raw: raw.replace(b"\0", b""))), st.integers(1, 4))
+def test_nul_is_found_wherever_blocks_end(parts: list[bytes], size: int) -> None:
+    with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        file.write(b"".join(part + b"\0" for part in parts))
+        file.seek(0)
+        patch.setattr(files, "BLOCK", size)
+        assert list(source({"stdin": "nul"}, stdin=file)) == [os.fsdecode(part) for part in parts]
 
 
 def test_missing_files_are_input_errors(tmp_path: Path) -> None:
