@@ -214,8 +214,14 @@ def _as_cells(wanted: where.Where, types: Mapping[str, str], name: str) -> where
     }
 
 
-def parquet_shape(source: RowsSource, path: Path) -> tuple[tuple[str, ...], int]:
-    """A Parquet file's columns and the number of its rows. Raises InputError."""
+def parquet_shape(source: RowsSource, path: Path) -> tuple[tuple[str, ...] | None, int | None]:
+    """A Parquet file's columns and the number of its rows, None where it is not there yet.
+
+    Raises InputError for a file that is none, and for a ``where`` that does not fit it.
+    """
+    if not path.is_file():
+        where.check(source.where, None)
+        return None, None
     with _parquet(path) as table:
         names = tuple(table.schema_arrow.names)
         where.check(source.where, names)
