@@ -65,6 +65,8 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
     if near := did_you_mean(name, names):
         return near
     if isinstance(body, ast.Attribute) and isinstance(body.value, ast.Name):
+        if body.attr == "py":
+            return f"a function in a file is {name}.py:NAME"
         return f"add {name} to setup: imports, or write {name}:{body.attr}"
     return "setup: imports, push, scatter and run put names there"
 

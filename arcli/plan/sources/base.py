@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
+
+from arcli.errors import InputError
 
 Unpack = Literal["none", "kwargs"]
 
@@ -51,11 +54,20 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Fixed:
-    """Items that can be had by their number, such as a list, a range or a grid."""
+    """Items that can be had by their number, such as a list, a range or a grid.
+
+    Raises InputError for more of them than a sequence can have.
+    """
 
     items: Sequence[Any]
     distinct: bool = False
     unpack: Unpack = "none"
+
+    def __post_init__(self) -> None:
+        try:
+            len(self.items)
+        except OverflowError:
+            raise InputError(f"more items than can be numbered, {sys.maxsize:,} at most") from None
 
     @property
     def length(self) -> int:

@@ -53,14 +53,14 @@ def product(factors: Mapping[str, Source]) -> Source:
     distinct = all(source.distinct for source in factors.values())
     if isinstance(first, Fixed):
         return Fixed(Grid({names[0]: first.items, **held}), distinct, "kwargs")
-    rows = Grid(held)
+    rows = Fixed(Grid(held))
 
     def cells() -> Iterator[dict[str, Any]]:
         for item in first:
             for row in rows:
                 yield {names[0]: item, **row}
 
-    length = None if first.length is None else first.length * len(rows)
+    length = None if first.length is None else first.length * rows.length
     return Stream(cells, length, distinct, "kwargs")
 
 
