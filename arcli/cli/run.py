@@ -100,10 +100,12 @@ def command(call: Call, /, **flags: Any) -> int:
 
 
 def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
+    from arcli.plan.preview import problems
     from arcli.run import AT_ONCE
     from arcli.spec.load import load
 
-    spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
+    params = dict(flags["params"])
+    spec = load(flags["spec"], params=params, sets=flags["sets"], inputs=problems)
     if flags["jobs"]:
         from arcli.plan.choose import only
 
@@ -112,9 +114,6 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
         from arcli.cli.dryrun import show
 
         return show(spec, flags)
-    from arcli.plan.preview import preview
-
-    preview(spec)
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags["form"] == "json"
     if any(isinstance(error, AT_ONCE) for error in finished.errors):

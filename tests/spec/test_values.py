@@ -121,7 +121,69 @@ def test_a_parameter_from_the_command_line(tmp_path: Path, given: str, value: An
 def test_a_parameter_that_is_text_stays_text(tmp_path: Path) -> None:
     text = 'params: {version: "1.10"}\nover: ["${params.version}"]\n'
     assert items_of(tmp_path, text, params={"version": "1.20"}) == ["1.20"]
-    assert items_of(tmp_path, text, params={"version": "[1]"}) == [[1]]
+    assert items_of(tmp_path, text, params={"version": "[1]"}) == ["[1]"]
+    assert items_of(tmp_path, text, params={"version": '"q"'}) == ['"q"']
+    assert items_of(tmp_path, text, sets=[("params.version", "[1]")]) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("5", 5), ("010", 10), ("1e3", 1000.0), ("NO", "NO"), ("true", True), ("5 a", "5 a"),
+        ("[1]", "[1]"), ("", None),
+    ],
+)  # fmt: skip
+def test_a_variable_is_read_as_if_it_stood_there(tmp_path: Path, given: str, value: Any) -> None:
+    text = (
+        'params: {n: "${env.N}"}\nmap: f:f\n'
+        'over: ["${env.N}", "${params.n}", "n=${env.N}", "${env.NONE:-7}"]\n'
+    )
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    over = load(str(path), environ={"N": given}).jobs[0].over
+    assert over is not None
+    assert over.list_ == [value, value, f"n={given}", 7]
+
+
+def test_a_variable_can_be_a_number_of_items_or_engines(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text('map: f:f\nover: {range: "${env.N}"}\ncluster: {engines: "${env.N}"}\n')
+    spec = load(str(path), environ={"N": "5"})
+    assert spec.jobs[0].over is not None
+    assert (spec.jobs[0].over.range_, spec.cluster.engines) == (5, 5)
+    (tmp_path / "spec.yaml").write_text(
+        'params: {n: "${env.N}"}\nmap: f:f\nover: ["${params.n}"]\n'
+    )
+    given = load(str(path), environ={"N": "5"}, params={"n": "6"}).jobs[0].over
+    assert given is not None
+    assert given.list_ == [6]
+
+
+def test_where_text_is_wanted_a_value_is_the_text_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        """\
+params: {n: 1_0, m: 0x10, k: "${env.ID}", debug: true}
+command: [echo, "${env.ID}", "${params.m}"]
+over: {csv: "${env.ID}"}
+env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "${params.debug}"}
+"""
+    )
+    (tmp_path / "010").write_text("a\n1\n")
+    job = load(str(path), environ={"ID": "010"}).jobs[0]
+    assert job.env == {"A": "010", "B": "1_0", "C": "0x10", "D": "010", "E": "true"}
+    assert job.command == ["echo", "010", "0x10"]
+    assert job.over is not None
+    assert job.over.csv is not None
+    assert job.over.csv.path == "010"
+
+
+def test_what_is_pushed_may_use_what_is_imported(tmp_path: Path) -> None:
+    text = (
+        "map: f:f\nover: [1]\nsetup: {imports: [math as m],"
+        ' push: {a: "${ref.m.pi}", b: "${ref.len}", c: "${engines.count}"}}\n'
+    )
+    assert spec_of(tmp_path, text).setup.push["a"] == Late("ref", "m.pi")
 
 
 def test_set_replaces_and_adds_values(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from arcli.errors import Problem
 from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
+from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
 from arcli.spec.model import Cluster, Late, Output, Setup
 from arcli.spec.overrides import did_you_mean
@@ -24,8 +27,10 @@ def check(spec: Checked, places: Places) -> Iterator[Problem]:
         yield from _names(spec.setup, places)
         yield from _texts(spec.setup, places)
         yield from _files(spec.setup, spec.folder, places)
+        yield from _late(spec.setup, places)
     for at, output in spec.outputs.items():
         yield from _output(output, at, spec, places)
+    yield from _twins(spec, places)
 
 
 def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
@@ -50,12 +55,29 @@ def _names(setup: Setup, places: Places) -> Iterator[Problem]:
         for name in getattr(setup, key):
             if not name.isidentifier():
                 yield places.key_problem(f"{name!r} is not a Python name", "setup", key, name)
+
+
+def _late(setup: Setup, places: Places) -> Iterator[Problem]:
+    """Values that are not known yet when the engines are set up."""
     for name, part in setup.scatter.items():
         values = part.values
-        if isinstance(values, Late) and (values.kind, values.name) != ("engines", "slots"):
+        no_list = isinstance(values, Late) and values.name != "slots"
+        if no_list or any(late.kind != "engines" for late in lates(values)):
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
+    imported = {name for line in setup.imports for name in functions.imported(line) or ["*"]}
+    for name, value in setup.push.items():
+        for late in lates(value):
+            first = late.name.partition(".")[0]
+            if late.kind == "jobs":
+                message = f"job {first!r} has no value yet when the engines are set up"
+                hint = f"give that job `push_as: {name}`"
+                yield places.problem(message, "setup", "push", name, hint=hint)
+            elif late.kind == "ref" and not ({first, "*"} & imported or hasattr(builtins, first)):
+                message = f"there is no {first!r} on the engines yet when values are pushed"
+                hint = "only what setup: imports is; `run:` comes after push"
+                yield places.problem(message, "setup", "push", name, hint=hint)
 
 
 def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
@@ -82,6 +104,17 @@ def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
             yield places.problem(f"there is no folder {name}", "setup", "path", at)
 
 
+def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for at, output in spec.outputs.items():
+        path = output.path
+        name = path if path == "-" else os.path.realpath(spec.folder / path)
+        if name in seen:
+            hint = "each needs a file of its own"
+            yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
+        seen.add(name)
+
+
 def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     suffix = Path(output.path).suffix.lower()
     if output.format is None and output.path != "-" and suffix not in _SUFFIXES:
@@ -91,5 +124,8 @@ def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[
         message = f"{output.path} {said}, which says no known format"
         yield places.problem(message, "output", at, "path", hint=hint)
     if output.job is not None and output.job not in spec.names:
-        hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(spec.names)}"
+        hint = (
+            did_you_mean(output.job, spec.names)
+            or f"there are: {', '.join(filter(None, spec.names))}"
+        )
         yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
