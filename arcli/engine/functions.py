@@ -49,10 +49,18 @@ def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., 
         try:
             owner = getattr(owner, name)
         except AttributeError:
-            raise Unresolved(f"{match[1]!r} has no {name!r}") from None
+            near = _near(name, dir(owner))
+            raise Unresolved(f"{match[1]!r} has no {name!r}{near}") from None
     if not callable(owner):
         raise Unresolved(f"{text!r} is {type(owner).__name__}, which cannot be called")
     return _plain_call(owner)
+
+
+def _near(name: str, known: list[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, known, 1)
+    return f": did you mean {found[0]!r}?" if found else ""
 
 
 def _module_from(path: Path) -> Any:
