@@ -12,6 +12,9 @@ from arcli.engine.functions import kind_of
 from arcli.spec.model import Setup
 from arcli.spec.overrides import did_you_mean
 
+_ANY_NAME = {"exec", "globals", "__import__", "eval"}
+"""With these, code can reach any name."""
+
 
 class Fault(NamedTuple):
     """What is wrong in a piece of Python: line and column count from 0 within the text."""
@@ -114,7 +117,7 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.Name) and node.id in {"exec", "globals", "__import__", "eval"}:
+        elif isinstance(node, ast.Name) and node.id in _ANY_NAME:
             yield "*"
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
@@ -151,6 +154,31 @@ def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
         except (SyntaxError, ValueError, RecursionError):
             return None
     return None if "*" in names else names
+
+
+def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
+    """Names of the engines' namespace that functions use; None where that cannot be known.
+
+    ``run`` is the source in ``setup: run``, whose functions use names, too.
+    """
+    used: set[str] = set()
+    try:
+        for text in texts:
+            if kind_of(text) == "expression":
+                used |= _loaded(ast.parse(text.strip(), mode="eval"))
+        if run is not None and used & set(bound_names(tree := ast.parse(run))):
+            used |= _loaded(tree)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return None if used & _ANY_NAME else used
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from arcli.errors import Problem
 from arcli.spec.checks.checked import Checked
-from arcli.spec.model import JOB_NAME, Job, Late, LateText, Over
+from arcli.spec.model import JOB_NAME, Job, Late, LateText, Model, Over
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
@@ -87,5 +87,5 @@ def lates(tree: Any) -> Iterator[Late]:
             yield from lates(part)
     elif isinstance(tree, Mapping):
         yield from lates(list(tree.values()))
-    elif isinstance(tree, Over):
+    elif isinstance(tree, Model):
         yield from lates([getattr(tree, name) for name in type(tree).model_fields])
