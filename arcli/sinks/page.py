@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from arcli.errors import OutputError
-from arcli.sinks.target import STDOUT, Nowhere, StreamTarget, Target
+from arcli.sinks.target import STDOUT, Nowhere, Spare, StreamTarget, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,7 +91,9 @@ def standard_pages(
     """
     if stdout is None:
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
-    target = Nowhere() if stderr is None else StreamTarget(stderr.buffer, "standard error")
+    target: Target = Nowhere()
+    if stderr is not None:
+        target = Spare(StreamTarget(stderr.buffer, "standard error"))
     return Pages(
         stdout=_page(stdout, StreamTarget(stdout.buffer), environ),
         stderr=_page(stderr, target, environ),
