@@ -158,7 +158,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     inline = flags["inline"] or spec.cluster.launcher == "inline"
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
-    progress = make_progress(mode, pages.stderr, sys.stderr, os.environ)
+    progress = make_progress(mode, pages, sys.stderr, os.environ)
     sinks = _sinks(spec, flags, pages, progress)
     root = run_root(os.environ)
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -74,11 +75,15 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pages:
-    """The two streams of the process; ``shared`` where both are one terminal."""
+    """The two streams of the process; ``shared`` where both are one terminal.
+
+    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr.
+    """
 
     stdout: Page
     stderr: Page
     shared: bool = False
+    piped: bool = False
 
 
 def standard_pages(
@@ -98,6 +103,7 @@ def standard_pages(
         stdout=_page(stdout, StreamTarget(stdout.buffer), environ),
         stderr=_page(stderr, target, environ),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+        piped=_is_pipe(stdout),
     )
 
 
@@ -118,6 +124,13 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
         return int(columns)
     assert stream is not None
     return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # a stream of somebody else's making
+        return False
 
 
 def _terminal(stream: TextIO | None) -> int | None:

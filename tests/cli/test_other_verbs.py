@@ -35,7 +35,22 @@ def test_init_replaces_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
     assert "name: mine" in (tmp_path / "mine.yaml").read_text()
     code, out, _ = arcli(tmp_path, "init", "-")
     assert (code, out.count("map:")) == (0, 1)
-    assert arcli(tmp_path, "init", "no/such/folder.yaml")[0] == 4
+    code, _, said = arcli(tmp_path, "init", "no/such/folder.yaml")
+    assert code == 4
+    assert "hint: its directory does not exist" in said
+
+
+def test_what_init_advises_can_be_typed(tmp_path: Path) -> None:
+    code, said, _ = arcli(tmp_path, "init", "my job.yaml")
+    assert (code, said) == (0, "my job.yaml is written; try: arcli run 'my job.yaml'\n")
+    assert "arcli run 'my job.yaml'\n" in (tmp_path / "my job.yaml").read_text()
+
+
+def test_a_tab_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover:\n\t[1]\n")
+    code, _, said = arcli(tmp_path, "check", "spec.yaml")
+    assert code == 2
+    assert "  3 | →[1]\n    | ^\n" in said
 
 
 def test_check_says_what_is_valid_and_what_is_not(tmp_path: Path) -> None:
