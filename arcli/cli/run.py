@@ -209,7 +209,7 @@ def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedClu
             engines=engines,
             min_engines=min(engines, wanted.min_engines),
             threads=wanted.threads_per_engine,
-            python=wanted.python,
+            python=spec.python,
             spawn=wanted.launcher == "local",
             start_timeout=wanted.start_timeout,
             env=wanted.env,

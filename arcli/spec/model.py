@@ -339,3 +339,14 @@ class Spec(Model):
     file: str
     folder: Path
     places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)
+
+    @property
+    def python(self) -> str | None:
+        """The engines' interpreter: None for arcli's own, a program's name, or a path."""
+        return interpreter(self.cluster, self.folder)
+
+
+def interpreter(cluster: Cluster, folder: Path) -> str | None:
+    """``cluster: python`` as a program's name, or as a path that is not relative any more."""
+    named = cluster.python
+    return str(folder / named) if named is not None and "/" in named else named

@@ -127,6 +127,15 @@ jobs:
     assert "rows" not in out
 
 
+def test_a_dry_run_knows_the_engines_that_there_would_be(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("apply: os:getpid\ntargets: [0, 5]\n")
+    assert arcli(tmp_path, "check", "spec.yaml")[0] == 0  # another machine may have six
+    assert arcli(tmp_path, "run", "spec.yaml", "--dry-run", "-n", "6")[0] == 0
+    code, _, said = arcli(tmp_path, "run", "spec.yaml", "--dry-run", "-n", "2")
+    assert code == 2
+    assert "spec.yaml:2:14: there is no engine 5" in said
+
+
 def test_a_dry_run_reads_standard_input(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("command: [ls, '{}']\nover: {stdin: nul}\n")
     code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run", stdin=b"a b\0c")

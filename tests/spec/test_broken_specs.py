@@ -224,6 +224,8 @@ SHAPE = [
     (MAP + "over: {cases: [{1: 1}]}\n", 2, 17, "a key of a part of cases", 'quote it: "1"'),
     (MAP + "over: [1]\noutput: [x.csv, ./x.csv]\n", 3, 17, "./x.csv is named twice", ""),
     ("jobs: []\n", 1, 7, "the spec has no job", "map:"),
+    (MAP + "over: [1]\ncluster: {python: /no/python}\n", 3, 19, "no program /no/python", "venv"),
+    (MAP + "over: [1]\ncluster: {python: pyhton99}\n", 3, 19, "no program pyhton99", ""),
     (PUSHED.format('"${jobs.a.value}"'), 1, 19, "no value yet", "push_as: k"),
     (PUSHED.format('["x${jobs.a.value}"]'), 1, 19, "no value yet", "push_as: k"),
     (PUSHED.format('"${ref.np.pi}"'), 1, 19, "no 'np' on the engines yet", "imports"),

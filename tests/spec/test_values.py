@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,16 @@ env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "
     assert job.over.csv.path == "010"
 
 
+def test_an_interpreter_is_found_beside_the_spec_or_by_its_name(tmp_path: Path) -> None:
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    text = "map: f:f\nover: [1]\ncluster: {python: %s}\n"
+    assert spec_of(tmp_path, text % "env/bin/python").python == str(python)
+    assert spec_of(tmp_path, text % sys.executable).python == sys.executable
+    assert spec_of(tmp_path, text % "sh").python == "sh"
+
+
 def test_what_is_pushed_may_use_what_is_imported(tmp_path: Path) -> None:
     text = (
         "map: f:f\nover: [1]\nsetup: {imports: [math as m],"
@@ -248,7 +259,6 @@ def test_a_spec_from_standard_input_is_relative_to_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import io
-    import sys
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"map: f:f\nover: [1]\n")))
@@ -269,6 +279,25 @@ def test_the_schema_knows_every_key_and_form() -> None:
     assert not {"file", "folder", "places"} & set(keys)
     assert {"type": "array"} in schema["$defs"]["Over"]["anyOf"]
     assert "Late" in schema["$defs"]
+
+
+REFUSED = [
+    "{}", "jobs: []", "map: f:f", "map: f:f\ncommand: ls\nover: [1]", "apply: f:f\nover: [1]",
+    "map: f:f\nover: {range: 1, list: [1]}", "map: f:f\nover: {}", "name: x",
+    "map: f:f\nover: [1]\ntimeout: 3 parsecs", "jobs: [{name: a, map: f:f}]",
+]  # fmt: skip
+ACCEPTED = [
+    "map: f:f\nover: [1]\ntimeout: 1h 30m", "apply: f:f",
+    "command: ls\nover: {range: 2, shuffle: 1}",
+    'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED + ACCEPTED)
+def test_the_schema_agrees_with_the_check(text: str) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    tree = compose(Text("spec", text)).plain_data()
+    assert validator.is_valid(tree) == (text in ACCEPTED)
 
 
 @pytest.mark.parametrize("spec", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)

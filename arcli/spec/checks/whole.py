@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
 from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
-from arcli.spec.model import Cluster, Late, Output, Setup
+from arcli.spec.model import Cluster, Late, Output, Setup, interpreter
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
@@ -23,6 +24,7 @@ _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 def check(spec: Checked, places: Places) -> Iterator[Problem]:
     """Every problem with what stands beside the jobs."""
     yield from _cluster(spec.cluster, places)
+    yield from _python(spec.cluster, spec.folder, places)
     if spec.setup is not None:
         yield from _names(spec.setup, places)
         yield from _texts(spec.setup, places)
@@ -48,6 +50,16 @@ def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
     if isinstance(cluster.engines, int) and cluster.min_engines > cluster.engines:
         message = f"min_engines is {cluster.min_engines}, but there are {cluster.engines} engines"
         yield places.problem(message, "cluster", "min_engines")
+
+
+def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
+    """An interpreter that is not there; other hosts than this one are not looked at."""
+    named = interpreter(cluster, folder)
+    if named is None or cluster.launcher not in {"embedded", "local"}:
+        return
+    if shutil.which(named) is None:
+        hint = "the path of an interpreter, such as a project's .venv/bin/python"
+        yield places.problem(f"there is no program {named}", "cluster", "python", hint=hint)
 
 
 def _names(setup: Setup, places: Places) -> Iterator[Problem]:
