@@ -100,10 +100,12 @@ def command(call: Call, /, **flags: Any) -> int:
 
 
 def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
+    from arcli.plan.preview import problems
     from arcli.run import AT_ONCE
     from arcli.spec.load import load
 
-    spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
+    params = dict(flags["params"])
+    spec = load(flags["spec"], params=params, sets=flags["sets"], inputs=problems)
     if flags["jobs"]:
         from arcli.plan.choose import only
 
@@ -159,7 +161,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
-    progress = make_progress(mode, pages.stderr, sys.stderr, os.environ)
+    progress = make_progress(mode, pages, sys.stderr, os.environ)
     sinks = _sinks(spec, flags, pages, progress)
     root = run_root(os.environ)
     with (
@@ -214,7 +216,7 @@ def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedClu
             engines=engines,
             min_engines=min(engines, wanted.min_engines),
             threads=wanted.threads_per_engine,
-            python=wanted.python,
+            python=spec.python,
             spawn=wanted.launcher == "local",
             start_timeout=wanted.start_timeout,
             env=wanted.env,

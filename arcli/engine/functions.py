@@ -51,11 +51,19 @@ def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any
         try:
             owner = getattr(owner, name)
         except AttributeError:
-            raise Unresolved(f"{text.rpartition(':')[0]!r} has no {name!r}") from None
+            near = _near(name, dir(owner))
+            raise Unresolved(f"{text.rpartition(':')[0]!r} has no {name!r}{near}") from None
     if not callable(owner):
         raise Unresolved(f"{text!r} is {type(owner).__name__}, which cannot be called")
     function: Callable[..., Any] = owner
     return function
+
+
+def _near(name: str, known: list[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, known, 1)
+    return f": did you mean {found[0]!r}?" if found else ""
 
 
 def _module_from(path: Path) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from arcli.errors import OutputError
-from arcli.sinks.target import STDOUT, Nowhere, StreamTarget, Target
+from arcli.sinks.target import STDOUT, Nowhere, Spare, StreamTarget, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,11 +75,15 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pages:
-    """The two streams of the process; ``shared`` where both are one terminal."""
+    """The two streams of the process; ``shared`` where both are one terminal.
+
+    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr.
+    """
 
     stdout: Page
     stderr: Page
     shared: bool = False
+    piped: bool = False
 
 
 def standard_pages(
@@ -91,11 +96,14 @@ def standard_pages(
     """
     if stdout is None:
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
-    target = Nowhere() if stderr is None else StreamTarget(stderr.buffer, "standard error")
+    target: Target = Nowhere()
+    if stderr is not None:
+        target = Spare(StreamTarget(stderr.buffer, "standard error"))
     return Pages(
         stdout=_page(stdout, StreamTarget(stdout.buffer), environ),
         stderr=_page(stderr, target, environ),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+        piped=_is_pipe(stdout),
     )
 
 
@@ -116,6 +124,13 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
         return int(columns)
     assert stream is not None
     return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # a stream of somebody else's making
+        return False
 
 
 def _terminal(stream: TextIO | None) -> int | None:

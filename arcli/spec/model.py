@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -49,13 +50,25 @@ class LateText:
     parts: tuple[str | Late, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What stands for a value with a ``${…}`` that means nothing; that has been told already."""
+
+
 def _duration(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
     return parse_duration(value)
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must be more than 0; null is no limit")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_duration)]
+Limit = Annotated[Seconds, AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -284,8 +297,8 @@ class Policy(Model):
     targets: Literal["all", "any"] | list[int] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
     retry_delay: Seconds = 0.0
-    timeout: Seconds | None = None
-    deadline: Seconds | None = None
+    timeout: Limit | None = None
+    deadline: Limit | None = None
     halt: Literal["never", "soon", "now"] = "never"
     max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
     capture: Literal["fd", "sys", "none"] = "fd"
@@ -358,3 +371,14 @@ class Spec(Model):
     file: str
     folder: Path
     places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)
+
+    @property
+    def python(self) -> str | None:
+        """The engines' interpreter: None for arcli's own, a program's name, or a path."""
+        return interpreter(self.cluster, self.folder)
+
+
+def interpreter(cluster: Cluster, folder: Path) -> str | None:
+    """``cluster: python`` as a program's name, or as a path that is not relative any more."""
+    named = cluster.python
+    return str(folder / named) if named is not None and "/" in named else named

@@ -100,8 +100,8 @@ def test_whatever_a_generator_raises_ends_it_and_the_items_before_are_good(
     assert items == [1]
     assert isinstance(error, InputError)
     assert error.message == f"python: generators_of_a_test:{said}"
-    assert f"in {name}" in (error.hint or "")
-    assert "arcli/" not in (error.hint or "")
+    assert f"in {name}" in (error.details or "")
+    assert "arcli/" not in (error.details or "")
 
 
 def test_a_source_of_arclis_own_that_raises_anything_ends(folder: Path) -> None:
@@ -127,7 +127,7 @@ def test_what_is_no_generator_is_said_to_be_none(folder: Path, name: str, said: 
     with pytest.raises(InputError) as caught:
         list(read(folder, name))
     assert said in caught.value.message
-    assert not caught.value.hint
+    assert not caught.value.details
 
 
 def test_a_module_that_only_the_engines_have(folder: Path) -> None:

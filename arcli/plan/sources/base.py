@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,15 +36,21 @@ class SourceContext:
 class Fixed:
     """Items that can be had by their number, such as a list, a range or a grid.
 
-    ``distinct`` says that no two items are equal, for certain. ``unpack`` is how an item becomes a
-    call, unless the job says otherwise. ``names`` are the keys that items have, None where that
-    cannot be known.
+    Raises InputError for more of them than a sequence can have. ``distinct`` says that no two items
+    are equal, for certain. ``unpack`` is how an item becomes a call, unless the job says otherwise.
+    ``names`` are the keys that items have, None where that cannot be known.
     """
 
     items: Sequence[Any]
     distinct: bool = False
     unpack: Unpack = "none"
     names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            len(self.items)
+        except OverflowError:
+            raise InputError(f"more items than can be numbered, {sys.maxsize:,} at most") from None
 
     @property
     def length(self) -> int:

@@ -61,4 +61,4 @@ def _failed(call: str, error: BaseException, python: str | None) -> InputError:
         )
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
-    return InputError(said, hint="".join(traceback.format_list(theirs)).rstrip() or None)
+    return InputError(said, details="".join(traceback.format_list(theirs)).rstrip() or None)

@@ -24,9 +24,12 @@ def check(
     job: Job, at: int, spec: Checked, names: set[str] | None, places: Places
 ) -> Iterator[Problem]:
     """Every problem within one job; ``names`` are those in the engines' namespace, if known."""
-    yield from _ways(job, at, places)
-    yield from _strangers(job, at, spec, places)
-    yield from _value(job, at, places)
+    yield from _ways(job, at, spec, places)
+    if spec.sure(at, *_WAYS):
+        yield from _strangers(job, at, places)
+    if spec.sure(at, "halt"):
+        yield from _failures(job, at, spec, places)
+    yield from _value(job, at, spec, places)
     yield from _functions(job, at, spec.folder, names, places)
     yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
@@ -34,11 +37,13 @@ def check(
         yield from _command(job, at, places)
 
 
-def _ways(job: Job, at: int, places: Places) -> Iterator[Problem]:
+def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Whether it is clear what is called, and with what."""
     given = [way for way in _WAYS if getattr(job, way) is not None]
     if not given:
-        yield places.problem(f"job {job.name!r} needs one of {', '.join(_WAYS)}", "jobs", at)
+        if spec.sure(at, *_WAYS):
+            message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
+            yield places.problem(message, "jobs", at)
         return
     for way in given[1:]:
         message = f"job {job.name!r} has {given[0]} already, and a job has only one"
@@ -47,13 +52,13 @@ def _ways(job: Job, at: int, places: Places) -> Iterator[Problem]:
         if job.over is not None:
             hint = "`map:` takes items; apply calls once an engine"
             yield places.key_problem("apply has no items", "jobs", at, "over", hint=hint)
-    elif job.over is None:
+    elif job.over is None and spec.sure(at, "over"):
         hint = "such as `over: {range: 10}` or `over: [a, b, c]`"
         message = f"{job.kind} needs items: the key 'over' is missing"
         yield places.key_problem(message, "jobs", at, given[0], hint=hint)
 
 
-def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
     """Keys that mean nothing beside the others."""
     if job.kind != "command":
         for key in _OF_COMMANDS:
@@ -64,6 +69,9 @@ def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Pro
         for key in wrong:
             if key in job.model_fields_set:
                 yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
+
+
+def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     halts = any(other.halt != "never" for other in spec.jobs.values())
     if "max_failures" in job.model_fields_set and not halts:
         hint = "halt: soon or halt: now makes it count"
@@ -71,12 +79,12 @@ def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Pro
         yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
 
 
-def _value(job: Job, at: int, places: Places) -> Iterator[Problem]:
+def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Whether what becomes of the results makes sense."""
     forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
     for key in forms[1:]:
         yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)
-    if job.reduce is None:
+    if job.reduce is None and spec.sure(at, "reduce"):
         for key in ("combine", "finish", "initial", "commutative"):
             if key in job.model_fields_set:
                 yield places.key_problem(f"{key} needs a reduce", "jobs", at, key)
