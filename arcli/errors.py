@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -33,15 +34,24 @@ class ArcliError(Exception):
     """Something that went wrong for a reason that a user can act on.
 
     ``message`` is one sentence that names the thing; ``hint``, where there is one, says what to do
-    next.
+    next. ``details`` are lines that tell more, such as the traceback of a user's code.
     """
 
     exit_code: ExitCode = ExitCode.BUG
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = details
+
+    def at(self, place: str) -> Self:
+        """The same error, at a place: ``file:line:column``."""
+        self.message = f"{place}: {self.message}"
+        self.args = (self.message,)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +90,23 @@ class SpecError(ArcliError):
 
 
 class InputError(ArcliError):
-    """An input of a job that cannot be read: a missing file, a bad row, unequal lengths."""
+    """An input of a job that cannot be read: a missing file, a bad row, unequal lengths.
+
+    ``path`` leads to the part of ``over`` that it is about.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: str | None = None,
+        path: tuple[str | int, ...] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.path = path
 
 
 class ClusterError(ArcliError):
@@ -92,9 +116,13 @@ class ClusterError(ArcliError):
 
 
 class SetupError(ArcliError):
-    """The spec's setup, an import or the function itself failed on an engine."""
+    """The spec's setup, an import or the function itself failed on an engine.
+
+    ``stage`` is what failed, in the worker's words.
+    """
 
     exit_code = ExitCode.SETUP
+    stage = ""
 
 
 class OutputError(ArcliError):

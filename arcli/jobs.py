@@ -9,25 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
 from arcli.engine.encode import from_tree
+from arcli.engine.tally import Tally
 from arcli.errors import (
     ArcliError,
     ClusterError,
     DeadlineError,
     InputError,
     Interrupted,
+    OutputError,
     SetupError,
 )
 from arcli.interrupts import Interrupts
-from arcli.plan.choose import sources, valued
+from arcli.plan.choose import pushed, sources, valued
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.late import Resolver, to_engine
+from arcli.plan.loading import loader
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.sources import Source, SourceContext, build_source
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, dump
 from arcli.session.crew import Failed
 from arcli.session.fold import Folded, Folder, fold_all, words
 from arcli.session.jobrun import Storage, Supply
-from arcli.session.results import JobResults
+from arcli.session.results import JobResults, Value
 from arcli.session.session import Session
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.spec.model import Job, Spec
@@ -94,20 +97,73 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
     for job in context.spec.jobs:
         unmet = _unmet(job, outcome, context)
         if unmet is not None:
-            ledger = Ledger(job=job.name, kind=job.kind, ended=unmet, unread=None)
+            unread = _length(context, job, outcome)
+            ledger = Ledger(job=job.name, kind=job.kind, ended=unmet, unread=unread)
             outcome.jobs.append(summarize_job(ledger))
             continue
         try:
             _run_job(context, job, outcome)
-        except InputError as error:
+        except ArcliError as error:
+            _locate(context.spec, job, error)
+            if outcome.summary(job.name) is None:
+                ledger = Ledger(job=job.name, kind=job.kind, ended=_ended(error), unread=None)
+                outcome.jobs.append(summarize_job(ledger))
+            if not isinstance(error, InputError):
+                raise
             outcome.errors.append(error)
+
+
+_ENDED: dict[type[ArcliError], str] = {
+    InputError: "input error",
+    SetupError: "setup failed",
+    ClusterError: "cluster lost",
+    OutputError: "output failed",
+    DeadlineError: "deadline",
+}
+
+
+def _ended(error: ArcliError) -> str:
+    """What a job ended with, in the ledger's words."""
+    return _ENDED.get(type(error), "interrupted")
+
+
+def _locate(spec: Spec, job: Job, error: ArcliError) -> None:
+    """Say where in the spec the input, the setup or the function stands that is wrong."""
+    path: tuple[str | int, ...] = ("jobs", job.name)
+    if isinstance(error, InputError):
+        error.at(f"job {job.name!r}")
+        below = ("targets",) if job.over is None else ("over", *(error.path or (job.over.kind,)))
+        path = (*path, *below)
+    elif isinstance(error, SetupError):
+        first = error.stage.partition(" ")[0]
+        path = (*path, {"function": job.kind, "reducer": "reduce"}.get(first, ""))
+        if first in {"files", "import", "push", "run"}:
+            path = ("setup", "imports" if first == "import" else first)
+    else:
+        return
+    error.at(spec.places.problem("", *path).place)
+
+
+def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
+    """How many items a job that does not run would have had, None where nobody knows."""
+    if list(valued(job)):
+        return None
+    try:
+        source = _source(context, job, Resolver(context.slots, lambda name: None), outcome)
+        if source is None:
+            return len(_targets(job, context.slots) or [0])
+    except InputError:
+        return None
+    if source.length is None or context.limit is None:
+        return source.length
+    return min(source.length, context.limit)
 
 
 def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
     """Why a job cannot begin: ``needs NAME``, or what stops the whole run."""
     if context.interrupts.stopping:
         return "interrupted" if context.interrupts.number is not None else "deadline"
-    for name in [*job.needs, *valued(job)]:
+    for name in [*job.needs, *valued(job), *pushed(job, context.spec)]:
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
             return f"needs {name}"
@@ -121,9 +177,7 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
 def _empty(context: Context, job: Job) -> InputError | None:
     """What is to be said of a job that had no items."""
     if not job.allow_empty:
-        return InputError(
-            f"job {job.name!r} has no items", hint="allow_empty: true makes that a warning"
-        )
+        return InputError("there are no items", hint="allow_empty: true makes that a warning")
     context.warn(f"job {job.name!r} has no items")
     return None
 
@@ -147,19 +201,26 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = _folder(context, job)
     failure: ArcliError | None = None
+    taken, began = Tally(), time.monotonic()
     with _supply(context, plan, source) as (supply, replay):
         context.expect(job.name, supply.left)
         try:
             for batch in session.records(plan, supply, replay):
+                taken.merge(batch.tally)
                 context.sinks.record(batch)
                 results.add(batch)
                 folder.take(batch)
-        except (ClusterError, SetupError, InputError) as error:
+        except ArcliError as error:
             failure = error
-    ledger = session.ledgers[job.name]
+    ledger = session.ledgers.get(job.name)
+    if ledger is None:  # an output failed, or somebody asked for an end at once
+        ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
+        ledger.wall = time.monotonic() - began
     if failure is None and ledger.ended == "done" and not ledger.planned:
         failure = _empty(context, job)
-    if failure is None and ledger.ended == "done":
+    if failure is not None and ledger.ended == "done":
+        ledger.ended = _ended(failure)
+    if ledger.ended == "done":
         failure = _conclude(context, job, results, folder, ledger, outcome)
     outcome.jobs.append(summarize_job(ledger))
     if failure is not None:
@@ -172,7 +233,7 @@ class _Folding:
     def __init__(self, folder: Folder | None, *, live: bool) -> None:
         self.folder = folder
         self._live = live
-        self.failed: Failed | None = None
+        self.failed: Failed | ArcliError | None = None
 
     def take(self, batch: RecordBatch) -> None:
         """Fold a batch now, if that can be done now."""
@@ -180,11 +241,11 @@ class _Folding:
             return
         try:
             self.folder.add(batch)
-        except Failed as failed:
-            self.failed = failed
+        except (Failed, Interrupted, DeadlineError) as failed:
+            self.failed = failed  # the records go on: each has its last word
 
     def finish(self, results: JobResults) -> Folded:
-        """The value. Raises Failed."""
+        """The value. Raises Failed, Interrupted, DeadlineError."""
         if self.failed is not None:
             raise self.failed
         assert self.folder is not None
@@ -219,7 +280,8 @@ def _conclude(
             outcome.values[job.name] = _gathered(context.session, job.gather)
         else:
             outcome.values[job.name] = _collected(job, results)
-        if job.push_as is not None:
+        whole = ledger.tally.counts.get("ok", 0) == ledger.planned
+        if job.push_as is not None and whole:  # nobody works with a part as if it were all
             _push(context.session, job, results, outcome.folded.get(job.name))
     except Failed as failed:
         ledger.value_error = words(failed)
@@ -236,8 +298,21 @@ def _collected(job: Job, results: JobResults) -> Any:
     if form == "list":
         return [value.record["value"] for value in results.values()]
     if form == "dict":
-        return {str(_label(job, value.record)): value.record["value"] for value in results.values()}
+        return {text: value.record["value"] for text, _, value in _labelled(job, results)}
     return sum(1 for _ in results.values()) if form == "count" else None
+
+
+def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]:
+    """The entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
+    seen: dict[Any, int] = {}
+    for value in results.values():
+        key = _label(job, value.record)
+        text = key if isinstance(key, str) else dump(key).decode()
+        first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
+        if first != value.index:
+            reason = f"item {first} has the key {text!r}, too; collect: list keeps all values"
+            raise Failed({"stage": "collect: dict", "index": value.index, "reason": reason})
+        yield text, key, value
 
 
 def _label(job: Job, record: Mapping[str, Any]) -> Any:
@@ -253,9 +328,15 @@ def _push(session: Session, job: Job, results: JobResults, folded: Folded | None
         form, values = "one", [(None, folded.text, folded.pickled)]
     else:
         form = "dict" if job.collect == "dict" else "list"
-        values = [(_label(job, v.record), v.text, v.pickled) for v in results.values()]
+        labelled = _labelled(job, results) if form == "dict" else _unlabelled(results)
+        values = [(key, value.text, value.pickled) for _, key, value in labelled]
     what = f"push_as: {job.push_as}"
     session.call_each("assign", what, keep=True, name=job.push_as, form=form, values=values)
+
+
+def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
+    for value in results.values():
+        yield "", None, value
 
 
 def _gathered(session: Session, name: str) -> list[Any]:
@@ -308,25 +389,10 @@ def _source(
             stdin=context.stdin,
             jobs=jobs,
             resolve=resolve,
-            load_callable=_loader(context.spec),
+            load_callable=loader(context.spec),
+            python=context.spec.cluster.python,
         ),
     )
-
-
-def _loader(spec: Spec) -> Callable[[str], Any]:
-    """Finds a generator of the user's, which runs in this process: with the spec's own path."""
-
-    def load(text: str) -> Any:
-        import sys
-
-        from arcli.engine.functions import resolve
-
-        for folder in [str(spec.folder), *(str(spec.folder / part) for part in spec.setup.path)]:
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        return resolve(text, {}, str(spec.folder))
-
-    return load
 
 
 @contextmanager
@@ -369,8 +435,8 @@ def _supply(
         if pinned and slots is not None:
             if length is None:
                 raise InputError(
-                    f"job {plan.name!r}: view: direct deals the items out before it starts, and "
-                    "how many there are is not known",
+                    "view: direct deals the items out before it starts, and how many there are is "
+                    "not known",
                     hint="use view: load_balanced, or a source whose length is known",
                 )
             yield PartedSupply(supply, slots, length), replay
@@ -387,9 +453,7 @@ def _targets(job: Job, slots: int) -> list[int] | None:
     if isinstance(job.targets, list):
         missing = [slot for slot in job.targets if not 0 <= slot < slots]
         if missing:
-            raise InputError(
-                f"job {job.name!r}: there is no engine {missing[0]}; there are {slots}, from 0 on"
-            )
+            raise InputError(f"there is no engine {missing[0]}; there are {slots}, from 0 on")
         return list(job.targets)
     return list(range(slots))
 

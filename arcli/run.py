@@ -114,8 +114,10 @@ def execute(
                     warn=options.notice,
                     expect=options.progress.expect if options.progress else lambda job, total: None,
                 )
-                run_jobs(context, outcome)
-                clock.finishing = time.monotonic()
+                try:
+                    run_jobs(context, outcome)
+                finally:
+                    clock.finishing = time.monotonic()
         except ArcliError as error:
             outcome.errors.append(error)
         with interrupts.finishing():
@@ -156,7 +158,7 @@ def _finish(
             finish=now - (clock.finishing or now),
             engines=slots,
             jobs=tuple(outcome.jobs),
-            error=str(outcome.errors[0]) if outcome.errors else None,
+            error=_ended_by(outcome, interrupts),
         )
 
     try:
@@ -170,6 +172,12 @@ def _finish(
     summary = summed_up()
     storage.finish(summary)
     return Finished(summary, outcome.errors, sinks.told, interrupts.stopping)
+
+
+def _ended_by(outcome: Outcome, interrupts: Interrupts) -> str | None:
+    """What ended a run early, in words."""
+    stopped = [interrupts.error()] if interrupts.stopping else []
+    return next((str(error) for error in [*stopped, *outcome.errors]), None)
 
 
 def engine_count(cluster: Cluster, options: Options) -> int:

@@ -9,7 +9,9 @@ import re
 from datetime import UTC, datetime
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+")
+DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+"
+"""The pattern of a duration with units."""
+_DURATION = re.compile(DURATION)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 
 

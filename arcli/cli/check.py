@@ -39,14 +39,13 @@ def command(call: Call, /, specs: tuple[str, ...], quiet: bool, form: str, **fla
     Files that specs name are looked at, and all problems are shown at once.
     """
     from arcli.errors import Problem, SpecError
-    from arcli.plan.preview import preview
+    from arcli.plan.preview import problems as of_inputs
     from arcli.spec.load import load
 
     problems: list[Problem] = []
     for source in specs:
         try:
-            spec = load(source, params=dict(flags["params"]), sets=flags["sets"])
-            preview(spec)
+            spec = load(source, params=dict(flags["params"]), sets=flags["sets"], inputs=of_inputs)
         except SpecError as error:
             problems += error.problems
             continue

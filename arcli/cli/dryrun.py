@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 
 import click
 
-from arcli.cluster.cpus import usable_cpus
+from arcli.cli.options import is_inline, slots_of
 from arcli.engine.command import argv_call, placeholders, values_of
 from arcli.engine.functions import kind_of
 from arcli.escape import one_line
 from arcli.plan.preview import Preview, preview
 from arcli.plan.sources import Source
-from arcli.spec.model import Job, Late, LateText, Spec
+from arcli.plan.sources.base import Fixed
+from arcli.spec.model import Job, Late, LateText, Over, Spec
 
 SHOWN = 3
 """Calls that are shown from each end of a job."""
@@ -44,10 +45,8 @@ class Plan:
 
 def show(spec: Spec, flags: dict[str, Any]) -> int:
     """Print the plan of a spec; reads inputs, and runs nothing. Returns the exit code."""
-    engines = flags["engines"] or spec.cluster.engines
-    engines = usable_cpus() if engines == "auto" else engines
-    inline = flags["inline"] or spec.cluster.launcher == "inline"
-    slots = 1 if inline else engines
+    slots = slots_of(spec, flags)
+    inline = is_inline(spec, flags)
     stdin = sys.stdin.buffer if sys.stdin is not None else None
     plans = [
         _plan(found, slots, flags["limit"], stdin)
@@ -72,7 +71,9 @@ def _plan(found: Preview, slots: int, limit: int | None, stdin: BinaryIO | None)
         targets = job.targets if isinstance(job.targets, list) else list(range(slots))
         items = 1 if job.targets == "any" else len(targets)
         calls = {0: _call(job, (), {})}
-    elif source is not None and not _runs_code(job):
+    elif source is None or _only_in_a_run(job.over):
+        items = _length(source, limit)
+    else:
         items, ends = _ends(source, limit)
         calls = {index: _called(job, source, index, item) for index, item in ends}
     chunks = None
@@ -89,19 +90,32 @@ def _plan(found: Preview, slots: int, limit: int | None, stdin: BinaryIO | None)
     )
 
 
-def _runs_code(job: Job) -> bool:
+def _only_in_a_run(over: Over | None) -> bool:
     """Whether reading the items would run something of the user's, or needs earlier results."""
-    text = repr(job.over)
-    return "PythonSource(" in text or "FromSource(" in text
+    if over is None:
+        return False
+    factors = [*(over.product or {}).values(), *(over.zip_ or {}).values()]
+    return over.kind in {"python", "from"} or any(map(_only_in_a_run, factors))
 
 
 def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]]:
     """How many items there are, and the first and last of them with their numbers."""
+    if isinstance(source, Fixed):
+        count = min(source.length, source.length if limit is None else limit)
+        numbers = [*range(min(SHOWN, count)), *range(max(SHOWN, count - SHOWN), count)]
+        return count, [(number, source.items[number]) for number in numbers]
     items = enumerate(source if limit is None else islice(source, limit))
     first = list(islice(items, SHOWN))
     last = deque(items, SHOWN)
     shown = [*first, *last]
     return (shown[-1][0] + 1 if shown else 0), shown
+
+
+def _length(source: Source | None, limit: int | None) -> int | None:
+    """How many items there will be, if that is known without reading them."""
+    if source is None or source.length is None:
+        return None
+    return source.length if limit is None else min(source.length, limit)
 
 
 def _called(job: Job, source: Source, index: int, item: Any) -> str:

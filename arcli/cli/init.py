@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -54,23 +55,23 @@ reduce: operator:add
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(file: str, force: bool) -> None:
     """Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout."""
-    from arcli.errors import OutputError, UsageError
+    from arcli.errors import UsageError
+    from arcli.sinks.target import writing
 
     if file == "-":
         click.echo(TEMPLATE.format(file="job.yaml", name="job"), nl=False)
         return
-    path = Path(file)
-    text = TEMPLATE.format(file=file, name=_name(path.stem))
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as out:
-            out.write(text)
-    except FileExistsError:
-        raise UsageError(
-            f"{file} is there already", hint="--force replaces it; or name another file"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"cannot write {file}: {error.strerror}") from None
-    click.echo(f"{file} is written; try: arcli run {file}")
+    path, typed = Path(file), shlex.quote(file)
+    text = TEMPLATE.format(file=typed, name=_name(path.stem))
+    with writing(file):
+        try:
+            with path.open("w" if force else "x", encoding="utf-8") as out:
+                out.write(text)
+        except FileExistsError:
+            raise UsageError(
+                f"{file} is there already", hint="--force replaces it; or name another file"
+            ) from None
+    click.echo(f"{file} is written; try: arcli run {typed}")
 
 
 def _name(stem: str) -> str:

@@ -1,12 +1,15 @@
-"""Types of flags: a bad value exits 2 with usage, as click has it."""
+"""Types of flags, whose bad values exit 2 with usage, as click has it; what flags add up to."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arcli.units import parse_duration
+
+if TYPE_CHECKING:
+    from arcli.spec.model import Spec
 
 
 class Duration(click.ParamType[float]):
@@ -43,3 +46,17 @@ class Assignment(click.ParamType[tuple[str, str]]):
 
 DURATION = Duration()
 ASSIGNMENT = Assignment()
+
+
+def is_inline(spec: Spec, flags: dict[str, Any]) -> bool:
+    """Whether items run in this process."""
+    return bool(flags["inline"]) or spec.cluster.launcher == "inline"
+
+
+def slots_of(spec: Spec, flags: dict[str, Any]) -> int:
+    """How many engines there would be."""
+    from arcli.cluster.cpus import usable_cpus
+
+    engines = flags["engines"] or spec.cluster.engines
+    engines = usable_cpus() if engines == "auto" else engines
+    return 1 if is_inline(spec, flags) else engines

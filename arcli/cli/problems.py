@@ -7,13 +7,15 @@ from arcli.escape import plain
 
 WIDEST = 100
 """Characters of a source line that are shown, around the place."""
+TAB = "→"
+"""A tab as one column, that can be seen."""
 
 
 def render(problem: Problem) -> str:
     """A few lines that say what is wrong and where; safe to print whatever is in the file."""
     lines = [f"{plain(problem.place)}: {plain(problem.message)}"]
     if problem.source is not None and problem.source.strip() and problem.line is not None:
-        source, column = _window(problem.source.replace("\t", " "), problem.column)
+        source, column = _window(problem.source.replace("\t", TAB), problem.column)
         number = str(problem.line)
         lines.append(f"  {number} | {plain(source).rstrip()}")
         if column is not None:

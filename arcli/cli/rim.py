@@ -1,7 +1,7 @@
 """The rim: where whatever went wrong becomes a message and an exit code, once.
 
 Messages go to stderr. With ``--format json`` or ``jsonl`` a fatal error is also one JSON object on
-stdout: ``{"error": {"type", "message", "hint", "exit_code", "problems"}}``.
+stdout: ``{"error": {"type", "message", "hint", "details", "exit_code", "problems"}}``.
 """
 
 from __future__ import annotations
@@ -82,9 +82,19 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
     if problems:
         _say("\n".join(render(problem) for problem in problems) + "\n")
     _say(f"arcli: {plain(error.message)}")
+    if error.details:
+        _say("".join(f"    {line}\n" for line in plain(error.details).splitlines()).rstrip("\n"))
     if error.hint:
         _say(f"hint: {plain(error.hint)}")
-    _json(type(error).__name__, error.message, error.hint, error.exit_code, problems, call)
+    _json(
+        type(error).__name__,
+        error.message,
+        error.hint,
+        error.exit_code,
+        problems,
+        call,
+        details=error.details,
+    )
     return error.exit_code
 
 
@@ -100,7 +110,7 @@ def _os_error(error: OSError, call: Call) -> ExitCode:
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         return ExitCode.BROKEN_PIPE
     if error.errno in _FULL:
-        name = error.filename or "an output"
+        name = error.filename or "standard output"
         return tell(OutputError(f"cannot write {name}: {error.strerror}", hint="make room"), call)
     return _bug(error, call)
 
@@ -128,6 +138,7 @@ def _json(
     code: ExitCode,
     problems: Sequence[Problem],
     call: Call,
+    details: str | None = None,
 ) -> None:
     if call.told or call.format not in {"json", "jsonl"}:
         return
@@ -138,6 +149,7 @@ def _json(
         "type": kind,
         "message": message,
         "hint": hint,
+        "details": details,
         "exit_code": int(code),
         "problems": [asdict(problem) for problem in problems],
     }

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from arcli.cli.options import ASSIGNMENT, DURATION
+from arcli.cli.options import ASSIGNMENT, DURATION, is_inline, slots_of
 from arcli.cli.rim import Call, leaving, silence_stdout, tell
 
 if TYPE_CHECKING:
@@ -101,10 +101,12 @@ def command(call: Call, /, **flags: Any) -> int:
 
 
 def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
+    from arcli.plan.preview import problems
     from arcli.run import at_once
     from arcli.spec.load import load
 
-    spec = load(flags["spec"], params=dict(flags["params"]), sets=flags["sets"])
+    params = dict(flags["params"])
+    spec = load(flags["spec"], params=params, sets=flags["sets"], inputs=problems)
     if flags["jobs"]:
         from arcli.plan.choose import only
 
@@ -115,7 +117,7 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
         return show(spec, flags)
     from arcli.plan.preview import preview
 
-    preview(spec)
+    preview(spec, slots=slots_of(spec, flags), stdin=_stdin())
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags["form"] == "json"
     code = int(finished.summary.exit_code)
@@ -160,10 +162,10 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     from arcli.store.storage import RunStorage
 
     pages = standard_pages(sys.stdout, sys.stderr, os.environ)
-    inline = flags["inline"] or spec.cluster.launcher == "inline"
+    inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
-    progress = make_progress(mode, pages.stderr, sys.stderr, os.environ)
+    progress = make_progress(mode, pages, sys.stderr, os.environ)
     sinks = _sinks(spec, flags, pages, progress)
     root = run_root(os.environ)
     with (
@@ -179,7 +181,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             inline=inline,
             limit=flags["limit"],
             deadline=flags["deadline"],
-            stdin=sys.stdin.buffer if sys.stdin is not None else None,
+            stdin=_stdin(),
             kept=kept,
             rerun_changed=flags["rerun_changed"],
             progress=progress,
@@ -195,6 +197,10 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             storage.close()
 
 
+def _stdin() -> BinaryIO | None:
+    return sys.stdin.buffer if sys.stdin is not None else None
+
+
 def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedCluster:
     """A cluster whose helper process imports what it needs while this one goes on."""
     from arcli.cluster.base import ClusterOptions
@@ -208,7 +214,7 @@ def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedClu
             engines=engines,
             min_engines=min(engines, wanted.min_engines),
             threads=wanted.threads_per_engine,
-            python=wanted.python,
+            python=spec.python,
             spawn=wanted.launcher == "local",
             start_timeout=wanted.start_timeout,
             env=wanted.env,

@@ -30,6 +30,11 @@ def kind_of(text: str) -> str:
 
 
 def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
+    """What ``find`` finds, as a call that returns a value: generators as lists, and so on."""
+    return _plain_call(find(text, namespace, folder))
+
+
+def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
     """The callable that ``module:attribute``, ``path/file.py:function`` or an expression means.
 
     Expressions are evaluated once, in ``namespace``; files are relative to ``folder``. Raises
@@ -41,18 +46,24 @@ def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., 
     elif match := _ENTRY_POINT.fullmatch(text):
         owner = importlib.import_module(match[1])
     else:
-        found = eval(text, namespace)  # noqa: S307 - a spec is code
-        if not callable(found):
-            raise Unresolved(f"{text!r} is {type(found).__name__}, which cannot be called")
-        return _plain_call(found)
-    for name in match[2].split("."):
+        owner = eval(text, namespace)  # noqa: S307 - a spec is code
+    for name in match[2].split(".") if match else ():
         try:
             owner = getattr(owner, name)
         except AttributeError:
-            raise Unresolved(f"{match[1]!r} has no {name!r}") from None
+            near = _near(name, dir(owner))
+            raise Unresolved(f"{text.rpartition(':')[0]!r} has no {name!r}{near}") from None
     if not callable(owner):
         raise Unresolved(f"{text!r} is {type(owner).__name__}, which cannot be called")
-    return _plain_call(owner)
+    function: Callable[..., Any] = owner
+    return function
+
+
+def _near(name: str, known: list[str]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, known, 1)
+    return f": did you mean {found[0]!r}?" if found else ""
 
 
 def _module_from(path: Path) -> Any:

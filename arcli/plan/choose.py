@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from arcli.errors import UsageError
-from arcli.spec.model import Job, Late, LateText, Over, Spec
+from arcli.spec.checks.order import lates
+from arcli.spec.functions import used_names
+from arcli.spec.model import Job, Over, Spec
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:
-    """The spec with the named jobs and those that they need, in its order. Raises UsageError."""
+    """The spec with the named jobs and those that they need, in its order. Raises UsageError.
+
+    Outputs of other jobs are left out, so that what they hold stays as it is.
+    """
     jobs = {job.name: job for job in spec.jobs}
     wanted: set[str] = set()
     waiting = list(names)
@@ -24,8 +28,10 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
         if name not in wanted:
             wanted.add(name)
             job = jobs[name]
-            waiting += [*job.needs, *sources(job.over), *valued(job)]
-    return spec.model_copy(update={"jobs": [job for job in spec.jobs if job.name in wanted]})
+            waiting += [*job.needs, *sources(job.over), *valued(job), *pushed(job, spec)]
+    kept = [job for job in spec.jobs if job.name in wanted]
+    output = [output for output in spec.output if output.job is None or output.job in wanted]
+    return spec.model_copy(update={"jobs": kept, "output": output})
 
 
 def sources(over: Over | None) -> Iterator[str]:
@@ -39,20 +45,22 @@ def sources(over: Over | None) -> Iterator[str]:
             yield from sources(factor)
 
 
+def pushed(job: Job, spec: Spec) -> Iterator[str]:
+    """The jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
+    functions = (job.map, job.apply, job.reduce, job.combine, job.finish)
+    used = used_names([text for text in functions if text is not None], spec.setup.run)
+    refs = {late.name.partition(".")[0] for late in lates([job.args, job.kwargs])}
+    pushers: dict[str, str] = {}
+    for other in spec.jobs:
+        if other.name == job.name:
+            break
+        if other.push_as is not None and (used is None or other.push_as in used | refs):
+            pushers[other.push_as] = other.name
+    yield from pushers.values()
+
+
 def valued(job: Job) -> Iterator[str]:
     """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
-    return _valued([job.args, job.kwargs, job.over])
-
-
-def _valued(tree: Any) -> Iterator[str]:
-    if isinstance(tree, Late) and tree.kind == "jobs":
-        yield tree.name.removesuffix(".value")
-    elif isinstance(tree, LateText):
-        yield from _valued(list(tree.parts))
-    elif isinstance(tree, list):
-        for part in tree:
-            yield from _valued(part)
-    elif isinstance(tree, Mapping):
-        yield from _valued(list(tree.values()))
-    elif isinstance(tree, Over):
-        yield from _valued([getattr(tree, name) for name in type(tree).model_fields])
+    for late in lates([job.args, job.kwargs, job.over]):
+        if late.kind == "jobs":
+            yield late.name.removesuffix(".value")

@@ -13,6 +13,8 @@ from arcli.plan.late import Resolver
 from arcli.plan.sources import Source, SourceContext, build_source
 from arcli.spec.model import Job, Spec
 
+_SOME_INPUT = io.BytesIO()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
@@ -22,19 +24,22 @@ class Preview:
     source: Source | None
 
 
-def preview(spec: Spec, *, slots: int = 1, stdin: BinaryIO | None = None) -> list[Preview]:
-    """Every job's source, built and not read. ``slots`` is the number of engines.
+def preview(
+    spec: Spec, *, slots: int | None = None, stdin: BinaryIO | None = _SOME_INPUT
+) -> list[Preview]:
+    """Every job's source, built and not read. ``slots`` is the number of engines, if it is known.
 
-    Raises SpecError with the place of each input that can already be seen to be wrong: a range
-    that is none, factors of unequal lengths, a file that is not there.
+    ``stdin`` is None where standard input is closed. Raises SpecError with the place of each input
+    that can already be seen to be wrong: a range that is none, factors of unequal lengths, a table
+    without the columns that are asked for; and of missing engines.
     """
     previews: list[Preview] = []
-    problems: list[Problem] = []
+    found: list[Problem] = []
     context = SourceContext(
         folder=spec.folder,
-        stdin=stdin if stdin is not None else io.BytesIO(),
+        stdin=stdin,
         jobs={job.name: _not_yet for job in spec.jobs},
-        resolve=Resolver(slots, _no_value),
+        resolve=Resolver(slots or 1, _no_value),
         load_callable=_nothing_is_run,
     )
     for job in spec.jobs:
@@ -43,16 +48,49 @@ def preview(spec: Spec, *, slots: int = 1, stdin: BinaryIO | None = None) -> lis
             try:
                 source = build_source(job.over, context)
             except InputError as error:
-                place = ("jobs", job.name, "over", job.over.kind)
-                problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+                place = ("jobs", job.name, "over", *error.path)
+                found.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
         if source is not None and source.length == 0 and not job.allow_empty:
             hint = "allow_empty: true makes that a warning"
             message = f"job {job.name!r} has no items"
-            problems.append(spec.places.problem(message, "jobs", job.name, "over", hint=hint))
+            found.append(spec.places.problem(message, "jobs", job.name, "over", hint=hint))
+        if source is not None and source.length is None and pinned(job):
+            place = ("jobs", job.name, "view" if job.view == "direct" else "targets")
+            found.append(spec.places.problem(UNCOUNTED, *place, hint=COUNTED))
+        if slots is not None:
+            found += _missing_targets(spec, job, slots)
         previews.append(Preview(job=job, source=source))
-    if problems:
-        raise SpecError(problems)
+    if found:
+        raise SpecError(found)
     return previews
+
+
+def pinned(job: Job) -> bool:
+    """Whether a map's items are dealt out to the engines before it starts."""
+    return job.targets != "any" and (job.view == "direct" or isinstance(job.targets, list))
+
+
+UNCOUNTED = (
+    "the items are dealt out before the job starts, and how many there are is not known until then"
+)
+COUNTED = "use view: load_balanced without targets, or a source whose length is known"
+
+
+def _missing_targets(spec: Spec, job: Job, slots: int) -> Iterator[Problem]:
+    for place, slot in enumerate(job.targets if isinstance(job.targets, list) else []):
+        if slot >= slots:
+            hint = f"there {'are' if slots > 1 else 'is'} {slots}, from 0 on"
+            where = ("jobs", job.name, "targets", place)
+            yield spec.places.problem(f"there is no engine {slot}", *where, hint=hint)
+
+
+def problems(spec: Spec) -> list[Problem]:
+    """What ``preview`` finds to be wrong."""
+    try:
+        preview(spec)
+    except SpecError as error:
+        return error.problems
+    return []
 
 
 def _not_yet(where: str) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from arcli.errors import ArcliError, InputError
+from arcli.plan.aside import aside
 
 AHEAD = 4096
 """Items that are read ahead, unless more are asked for at once."""
@@ -76,15 +77,17 @@ class ReadAhead:
 
     def _read(self) -> None:
         try:
-            source = iter(islice(self._source, self._limit))
-            while self._make_room() and self._hand_over(source):
-                pass
+            with aside():
+                source = iter(islice(self._source, self._limit))
+                while self._make_room() and self._hand_over(source):
+                    pass
         except ArcliError as error:
             self._failure = error
-        except Exception as error:  # noqa: BLE001 - a source must not end without a word
+        except BaseException as error:  # noqa: BLE001 - a source must not end without a word
             self._failure = InputError(f"an input cannot be read: {type(error).__name__}: {error}")
-        self._ended = True
-        self._notify()
+        finally:
+            self._ended = True
+            self._notify()
 
     def _make_room(self) -> bool:
         """Wait until items are wanted; False where none will be any more."""

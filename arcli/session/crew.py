@@ -23,14 +23,19 @@ class Failed(Exception):
 
 def setup_error(where: str, failed: dict[str, Any]) -> SetupError:
     """What an engine could not prepare: ``where`` in words, ``failed`` as the worker has it."""
-    trace: str = failed["error"]["traceback"].rstrip()
-    hint = trace if "File " in trace else None  # one that says more than the message
-    if not (missing := failed.get("missing")):
-        return SetupError(f"{where}: {failed['stage']}: {failed['reason']}", hint=hint)
-    return SetupError(
-        f"{where} cannot import {missing} ({failed['stage']})",
-        hint=hint or "install it for the engines' Python, or name its folder under setup: path",
-    )
+    stage, found = failed["stage"], failed["error"]
+    reason, trace = failed["reason"], found["traceback"].rstrip()
+    if found["type"].endswith("functions.Unresolved"):  # arcli's own, whose message says it all
+        reason, trace = found["message"], ""
+    details = trace if "File " in trace else None  # one that says more than the message
+    if missing := failed.get("missing"):
+        hint = "install it for the engines' Python, or name its folder under setup: path"
+        message = f"{where} cannot import {missing} ({stage})"
+        error = SetupError(message, hint=hint, details=details)
+    else:
+        error = SetupError(f"{where}: {stage}: {reason}", details=details)
+    error.stage = stage
+    return error
 
 
 def request(operation: str, **arguments: Any) -> bytes:

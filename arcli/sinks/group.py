@@ -14,12 +14,13 @@ from arcli.timing.summary import RunSummary
 class Member(NamedTuple):
     """A sink, and the one job that it is shown (None: all).
 
-    ``document``: it is what stdout gets at the end.
+    ``document``: it is what stdout gets at the end. ``file``: it replaces what a file held before.
     """
 
     sink: Sink
     job: str | None = None
     document: bool = False
+    file: bool = False
 
 
 class Sinks:
@@ -60,8 +61,18 @@ class Sinks:
         self._each(lambda sink: sink.record(batch), job=batch.job)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """Finish all. Raises the first error when all had their turn."""
+        """Finish all; files stay as they were if no job began.
+
+        Raises the first error when all had their turn.
+        """
+        if not summary.began:
+            self._abort_files()
         self._each(lambda sink: sink.finish(summary, values), last=True)
+
+    def _abort_files(self) -> None:
+        for member in [member for member in self._members if member.file]:
+            self._members.remove(member)
+            member.sink.abort()
 
     def abort(self) -> None:
         """Abort all that are neither finished nor aborted. Does so once."""

@@ -13,7 +13,7 @@ from arcli.sinks.base import Sink
 from arcli.sinks.group import Member, Sinks
 from arcli.sinks.page import Page, Pages
 from arcli.sinks.progress import Progress
-from arcli.sinks.target import STDOUT, FileTarget, Target
+from arcli.sinks.target import STDOUT, FileTarget, Target, is_device
 
 Format = Literal["text", "jsonl", "json", "csv", "parquet"]
 SUFFIXES: dict[str, Format] = {
@@ -86,12 +86,19 @@ def open_sinks(
 
 
 def format_of(destination: Destination, on_stdout: Format) -> Format:
-    """Its format: as given, by suffix, or that of stdout. Raises UsageError."""
+    """Its format: as given, by suffix, or that of stdout, also for a device or a pipe.
+
+    Raises UsageError.
+    """
     if destination.format is not None:
         return destination.format
     if destination.path == "-":
         return on_stdout
+    if not destination.path:
+        raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
     suffix = Path(destination.path).suffix.lower()
+    if suffix not in SUFFIXES and is_device(destination.folder / destination.path):
+        return on_stdout
     if suffix not in SUFFIXES:
         ends = f"ends in {suffix}" if suffix else "has no suffix"
         raise UsageError(
@@ -113,7 +120,8 @@ class _Maker:
         form, job = format_of(destination, self.format), destination.job
         if destination.path == "-":
             return self.on_stdout(form, job)
-        return [Member(self._in_file(form, destination.folder / destination.path, job), job)]
+        sink = self._in_file(form, destination.folder / destination.path, job)
+        return [Member(sink, job, file=True)]
 
     def on_stdout(self, form: Format, job: str | None) -> list[Member]:
         """What is on stdout, and for people on stderr where that is not for people."""

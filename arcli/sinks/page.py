@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from arcli.errors import OutputError
-from arcli.sinks.target import STDOUT, Nowhere, StreamTarget, Target
+from arcli.sinks.target import STDOUT, Nowhere, Spare, StreamTarget, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,12 +78,14 @@ class Pages:
     """The two streams of the process; ``shared`` where both are one terminal.
 
     ``stuck`` tells for how many seconds a write to either has been blocked.
+    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr.
     """
 
     stdout: Page
     stderr: Page
     shared: bool = False
     stuck: Callable[[], float] = lambda: 0.0
+    piped: bool = False
 
 
 def standard_pages(
@@ -96,13 +99,16 @@ def standard_pages(
     if stdout is None:
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
     streams = [StreamTarget(stdout.buffer)]
+    target: Target = Nowhere()
     if stderr is not None:
         streams.append(StreamTarget(stderr.buffer, "standard error"))
+        target = Spare(streams[1])
     return Pages(
         stdout=_page(stdout, streams[0], environ),
-        stderr=_page(stderr, Nowhere() if stderr is None else streams[1], environ),
+        stderr=_page(stderr, target, environ),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
         stuck=lambda: max(stream.stuck for stream in streams),
+        piped=_is_pipe(stdout),
     )
 
 
@@ -123,6 +129,13 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
         return int(columns)
     assert stream is not None
     return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # a stream of somebody else's making
+        return False
 
 
 def _terminal(stream: TextIO | None) -> int | None:

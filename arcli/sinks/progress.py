@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from arcli.record import RecordBatch
 from arcli.sinks.base import Sink
-from arcli.sinks.page import Page
+from arcli.sinks.page import Page, Pages
 from arcli.sinks.target import Target
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
@@ -138,24 +138,27 @@ class PlainProgress:
         self._page.write(f"arcli: {count.words(now)}{engines}\n")
 
 
-def choose(mode: Mode, stream: TextIO | None, environ: Mapping[str, str]) -> Mode:
-    """What ``auto`` comes to: a bar on a terminal, lines on a dumb one or in CI, else nothing."""
+def choose(mode: Mode, pages: Pages, stream: TextIO | None, environ: Mapping[str, str]) -> Mode:
+    """What ``auto`` comes to: a bar on a terminal, lines on a dumb one or in CI, else nothing.
+
+    Nothing either where results go through a pipe: they may come out beside the bar.
+    """
     if mode != "auto":
         return mode
-    if stream is None or not stream.isatty():
+    if stream is None or not stream.isatty() or pages.piped:
         return "never"
     return "plain" if environ.get("CI") or environ.get("TERM") == "dumb" else "bar"
 
 
 def make_progress(
-    mode: Mode, page: Page, stream: TextIO | None, environ: Mapping[str, str]
+    mode: Mode, pages: Pages, stream: TextIO | None, environ: Mapping[str, str]
 ) -> Progress | None:
-    """What ``--progress MODE`` asks for on stderr (``page`` and ``stream``), None for nothing."""
-    chosen = choose(mode, stream, environ)
+    """What ``--progress MODE`` asks for on stderr (``stream``), None for nothing."""
+    chosen = choose(mode, pages, stream, environ)
     if chosen == "plain":
-        return PlainProgress(page)
+        return PlainProgress(pages.stderr)
     if chosen == "bar" and stream is not None:
         from arcli.sinks.bar import BarProgress
 
-        return BarProgress(stream, color=page.color)
+        return BarProgress(stream, color=pages.stderr.color)
     return None

@@ -119,6 +119,29 @@ class StreamTarget:
         select.select([], [self._stream], [])
 
 
+class Spare:
+    """A stream for what people may do without: where it takes nothing, that is the end of it."""
+
+    def __init__(self, target: Target) -> None:
+        self._target: Target = target
+
+    def open(self) -> None:
+        """Always can."""
+
+    def write(self, data: bytes) -> None:
+        """Write, or never try again."""
+        try:
+            self._target.write(data)
+        except (OutputError, ReaderGone):
+            self._target = Nowhere()
+
+    def commit(self) -> None:
+        """What is out is out."""
+
+    def discard(self) -> None:
+        """What is out is out."""
+
+
 class Nowhere:
     """What stands in for a stream that is closed."""
 
@@ -215,3 +238,11 @@ def existing_mode(path: Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return mode
+
+
+def is_device(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a directory."""
+    with suppress(OSError):
+        mode = existing_mode(path)
+        return mode is not None and not stat.S_ISREG(mode)
+    return False

@@ -10,13 +10,20 @@ from arcli.escape import plain
 from arcli.record import RecordBatch, decode, dump
 from arcli.sinks.failures import Failures, describe
 from arcli.sinks.page import Page
-from arcli.timing.summary import RunSummary
+from arcli.timing.summary import Counts, RunSummary
 from arcli.units import format_seconds
 
 HEADER = " item  engine       at      took  result"
 _PREFIX = len(HEADER) - len("result")
 _COLORS = {"cancelled": "yellow"}
 _SPECIAL = ("$float", "$pickle")
+
+
+def _part(counts: Counts | None) -> str:
+    """The mark of a value that lacks the items that are not ok."""
+    if counts is None or counts.ok == counts.planned:
+        return ""
+    return f" (from {counts.ok:,} of {counts.planned:,} items)"
 
 
 class TextSink:
@@ -50,10 +57,12 @@ class TextSink:
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Sink."""
+        counts = {job.name: job.counts for job in summary.jobs}
         for job, value in values.items():
             if value is not None:
-                head = f"{job} = "
-                self._results.write(head + self._shown(value, len(head)) + "\n")
+                head, tail = f"{job} = ", _part(counts.get(job))
+                shown = self._shown(value, len(head) + len(tail))
+                self._results.write(f"{head}{shown}{tail}\n")
         from arcli.sinks.report import write_report
 
         write_report(self._report, summary, self._failures)

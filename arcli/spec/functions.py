@@ -12,6 +12,10 @@ from arcli.engine.functions import kind_of
 from arcli.spec.model import Setup
 from arcli.spec.overrides import did_you_mean
 
+WHERE_NAMES_COME_FROM = "setup: imports, push, scatter and run put names there"
+_ANY_NAME = {"exec", "globals", "__import__", "eval"}
+"""With these, code can reach any name."""
+
 
 class Fault(NamedTuple):
     """What is wrong in a piece of Python: line and column count from 0 within the text."""
@@ -51,7 +55,7 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
         return
     if names is None:
         return
-    for name in sorted(_free(tree), key=lambda free: (free.lineno, free.col_offset)):
+    for name in sorted(free_names(tree), key=lambda free: (free.lineno, free.col_offset)):
         if name.id not in names and not hasattr(builtins, name.id):
             yield Fault(
                 f"there is no {name.id!r} on the engines",
@@ -65,11 +69,13 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
     if near := did_you_mean(name, names):
         return near
     if isinstance(body, ast.Attribute) and isinstance(body.value, ast.Name):
+        if body.attr == "py":
+            return f"a function in a file is {name}.py:NAME"
         return f"add {name} to setup: imports, or write {name}:{body.attr}"
-    return "setup: imports, push, scatter and run put names there"
+    return WHERE_NAMES_COME_FROM
 
 
-def _free(tree: ast.AST) -> Iterator[ast.Name]:
+def free_names(tree: ast.AST) -> Iterator[ast.Name]:
     """The first use of each name that an expression takes from outside."""
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     bound |= {
@@ -112,7 +118,7 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.Name) and node.id in {"exec", "globals", "__import__", "eval"}:
+        elif isinstance(node, ast.Name) and node.id in _ANY_NAME:
             yield "*"
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
@@ -149,6 +155,31 @@ def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
         except (SyntaxError, ValueError, RecursionError):
             return None
     return None if "*" in names else names
+
+
+def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
+    """Names of the engines' namespace that functions use; None where that cannot be known.
+
+    ``run`` is the source in ``setup: run``, whose functions use names, too.
+    """
+    used: set[str] = set()
+    try:
+        for text in texts:
+            if kind_of(text) == "expression":
+                used |= _loaded(ast.parse(text.strip(), mode="eval"))
+        if run is not None and used & set(bound_names(tree := ast.parse(run))):
+            used |= _loaded(tree)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return None if used & _ANY_NAME else used
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def _said(error: Exception) -> str:

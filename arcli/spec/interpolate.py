@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcli.errors import Problem
-from arcli.spec.model import DOTTED_NAME, Late, LateText
+from arcli.spec import scalars
+from arcli.spec.model import DOTTED_NAME, Late, LateText, Unknown
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.tree import Node
 
@@ -16,25 +17,30 @@ _INSIDE = re.compile(r"\s*(?P<kind>\w+)\.(?P<name>.+?)\s*", re.DOTALL)
 _DEFAULT = re.compile(r"(?P<name>\w+):-(?P<default>.*)", re.DOTALL)
 KINDS = ("params", "env", "ref", "engines", "jobs")
 _ENGINES = ("slots", "count")
-_MISSING = object()
+_UNKNOWN = Unknown()
 
 
 class Interpolator:
     """Turns nodes into data. ``problems`` has what went wrong on the way.
 
-    A text that is one ``${…}`` becomes the value itself, with its type; inside a longer text it
-    becomes text. ``$${`` is a literal ``${``.
+    A text that is one ``${…}`` becomes the value itself, with its type: a parameter's own, a
+    variable's as if it stood there without quotes. Inside a longer text it becomes text. ``$${`` is
+    a literal ``${``. ``written`` has the text behind a value, by the id of its node.
     """
 
     def __init__(self, root: Node, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.written: dict[int, str] = {}
         self._environ = environ
         self._params = root.get("params")
         self._values: dict[str, Any] = {}
         self._asking: list[str] = []
 
     def data(self, node: Node) -> Any:
-        """A node as Python data, with ``Late`` and ``LateText`` for what is not known yet."""
+        """A node as Python data, with ``Late`` and ``LateText`` for what is not known yet.
+
+        ``Unknown`` stands for what went wrong.
+        """
         if node.kind == "list":
             return [self.data(part) for part in node.value]
         if node.kind == "map":
@@ -47,7 +53,7 @@ class Interpolator:
         """All parameters, which may refer to each other and to the environment."""
         if self._params is None:
             return {}
-        return {str(name): self._param(str(name)) for name, _ in self._params.entries()}
+        return {name: self._param(name) for name, _ in self._params.entries()}
 
     def _text(self, node: Node) -> Any:
         parts: list[Any] = []
@@ -60,35 +66,35 @@ class Interpolator:
             else:
                 value = self._value(node, match)
                 if match[0] == node.value:
-                    return None if value is _MISSING else value
+                    return value
                 parts.append(self._inside_text(node, match, value))
         parts.append(node.value[end:])
+        if _UNKNOWN in parts:
+            return _UNKNOWN
         if any(isinstance(part, Late) for part in parts):
             return LateText(tuple(part for part in parts if part != ""))
         return "".join(parts)
 
     def _inside_text(self, node: Node, match: re.Match[str], value: Any) -> Any:
-        if isinstance(value, str | Late):
+        if isinstance(value, str | Late | Unknown):
             return value
-        if value is _MISSING:
-            return ""
         if value is None or isinstance(value, bool):
             return {None: "null", True: "true", False: "false"}[value]
         if isinstance(value, int | float):
             return str(value)
         kind = "a list" if isinstance(value, list) else "a map"
         self._fail(node, match, f"{match[0]} is {kind}, which cannot be a part of a text")
-        return ""
+        return _UNKNOWN
 
     def _value(self, node: Node, match: re.Match[str]) -> Any:
         if match["open"]:
             self._fail(node, match, "${ is not closed", "write $${ for a literal ${")
-            return _MISSING
+            return _UNKNOWN
         inside = _INSIDE.fullmatch(match["inside"])
         kind = inside["kind"] if inside else match["inside"].partition(".")[0].strip()
         if inside is None or kind not in KINDS:
             self._fail(node, match, *self._unknown(match[0], kind))
-            return _MISSING
+            return _UNKNOWN
         name = inside["name"]
         if kind == "params":
             return self._of_params(node, match, name)
@@ -109,29 +115,37 @@ class Interpolator:
 
     def _of_params(self, node: Node, match: re.Match[str], name: str) -> Any:
         first, *rest = name.split(".")
-        known = [] if self._params is None else [str(key) for key, _ in self._params.entries()]
+        entries = () if self._params is None else self._params.entries()
+        known = [key for key, _ in entries if isinstance(key, str)]
         if first not in known:
             hint = did_you_mean(first, known) or (
                 f"there are: {', '.join(known)}" if known else "parameters stand under `params:`"
             )
             self._fail(node, match, f"there is no parameter {first!r}", hint)
-            return _MISSING
+            return _UNKNOWN
         if first in self._asking:
             ring = " -> ".join([*self._asking[self._asking.index(first) :], first])
             self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
-            return _MISSING
+            return _UNKNOWN
         value = self._param(first)
-        for step in rest:
+        if match[0] == node.value and not rest:
+            self._note_written(node, first)
+        for step in rest if value != _UNKNOWN else ():
             if isinstance(value, dict) and step in value:
                 value = value[step]
             elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
                 value = value[int(step)]
             else:
                 self._fail(node, match, f"there is no {step!r} in ${{params.{first}}}")
-                return _MISSING
+                return _UNKNOWN
         return value
 
-    def _param(self, name: str) -> Any:
+    def _note_written(self, node: Node, name: str) -> None:
+        given = None if self._params is None else self._params.get(name)
+        if given is not None and given.kind == "scalar":
+            self.written[id(node)] = self.written.get(id(given), given.raw)
+
+    def _param(self, name: Any) -> Any:
         if name not in self._values:
             assert self._params is not None
             node = self._params.get(name)
@@ -143,7 +157,7 @@ class Interpolator:
                 message = f"the parameter {name!r} is not known before the run"
                 hint = "a parameter can use ${params.…} and ${env.…}"
                 self.problems.append(node.problem(message, hint))
-                value = None
+                value = _UNKNOWN
             self._values[name] = value
         return self._values[name]
 
@@ -152,24 +166,31 @@ class Interpolator:
         variable = default["name"] if default else name
         value = self._environ.get(variable)
         if default and not value:
-            return default["default"]
+            value = default["default"]
         if value is None:
             hint = did_you_mean(variable, self._environ)
             hint = hint or f"set it, or give a default: ${{env.{variable}:-…}}"
             self._fail(node, match, f"the environment has no {variable}", hint)
-            return _MISSING
-        return value
+            return _UNKNOWN
+        if match[0] != node.value:
+            return value
+        self.written[id(node)] = value
+        try:
+            return scalars.resolve(value)
+        except ValueError as error:
+            self._fail(node, match, str(error))
+            return _UNKNOWN
 
     def _late(self, node: Node, match: re.Match[str], kind: str, name: str) -> Any:
         if kind == "engines" and name not in _ENGINES:
             self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
-            return _MISSING
+            return _UNKNOWN
         if kind == "jobs" and not name.endswith(".value"):
             self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{name}.value}}")
-            return _MISSING
+            return _UNKNOWN
         if kind == "ref" and not DOTTED_NAME.fullmatch(name):
             self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")
-            return _MISSING
+            return _UNKNOWN
         if kind == "ref":
             return Late("ref", name)
         return Late("engines", name) if kind == "engines" else Late("jobs", name)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from arcli.errors import Problem, SpecError
-from arcli.spec.checks import Checked, check
+from arcli.spec.checks import check
 from arcli.spec.compose import compose
 from arcli.spec.interpolate import Interpolator
-from arcli.spec.model import Cluster, Job, Output, Policy, Setup, Spec
-from arcli.spec.overrides import set_params, set_values
+from arcli.spec.model import Job, Policy, Spec
+from arcli.spec.overrides import did_you_mean, set_params, set_values
+from arcli.spec.parts import parts_of
 from arcli.spec.places import Places
 from arcli.spec.shape import keys_of, problems_of, top_keys
 from arcli.spec.text import read
 from arcli.spec.tree import Entry, Node
 
+_WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}
+"""Faults of what should have been text, or the short form of a map."""
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -30,57 +33,68 @@ def load(
     params: Mapping[str, str] | None = None,
     sets: Iterable[tuple[str, str]] = (),
     environ: Mapping[str, str] | None = None,
+    inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
 ) -> Spec:
     """A valid spec from a file, or from standard input for ``-``; nothing of the user's is run.
 
-    ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text. Raises SpecError with all
-    problems that can be found.
+    ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text. ``inputs`` finds what is
+    wrong with jobs' inputs; it is shown what is right of a spec that is not. Raises SpecError with
+    all problems that can be found.
     """
     text = read(source)
     root = compose(text)
     if root.kind != "map":
         hint = "it begins with keys such as `map:` and `over:`"
         raise SpecError([root.problem(f"a spec is a map, and this is a {root.kind}", hint)])
+    _name(root, "stdin" if source == "-" else Path(source).stem)
     problems = [*set_values(root, sets), *set_params(root, params or {})]
-    problems += _one_form(root, "stdin" if source == "-" else Path(source).stem)
+    problems += _one_form(root)
     interpolator = Interpolator(root, os.environ if environ is None else environ)
     data = {key: interpolator.data(entry.value) for key, entry in root.entries() if key != "params"}
-    if (given := root.get("params")) is not None and given.kind == "scalar":
-        data["params"] = given.value
-    else:
+    given = root.get("params")
+    if given is None or given.kind == "map":
         data["params"] = interpolator.params()
+    else:
+        data["params"] = interpolator.data(given)
     problems += interpolator.problems
     folder = Path.cwd() if source == "-" else Path(source).resolve().parent
-    places = Places(root)
-    checked, faults = _validate(data, root, folder)
-    problems += _new(problems, faults)
-    problems += _new(problems, check(checked, places, from_stdin=source == "-"))
+    whole = {"jobs": [], **data, "file": source, "folder": folder, "places": Places(root)}
+    problems += _faults(whole, root, interpolator.written)
+    parts = parts_of(whole, folder)
+    problems += _new(problems, check(parts, whole["places"], from_stdin=source == "-"))
+    right = Spec.model_construct(
+        jobs=parts.sure_jobs(), file=source, folder=folder, places=whole["places"]
+    )
+    problems += _new(problems, inputs(right))
     if problems:
         raise SpecError(sorted(dict.fromkeys(problems), key=_order))
-    return Spec.model_validate(
-        {**data, "file": source, "folder": folder, "places": places}, strict=True
-    )
+    return Spec.model_validate(whole, strict=True)
 
 
 def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
-    """Those in lines that have no problem yet: what follows from another would only distract."""
-    spotted = {(problem.file, problem.line) for problem in known}
-    return [problem for problem in found if (problem.file, problem.line) not in spotted]
+    """Those at places that have no problem yet: what follows from another would only distract."""
+    spotted = {(problem.file, problem.line, problem.column) for problem in known}
+    return [p for p in dict.fromkeys(found) if (p.file, p.line, p.column) not in spotted]
 
 
 def _order(problem: Problem) -> tuple[str, int, int]:
     return problem.file, problem.line or 0, problem.column or 0
 
 
-def _one_form(root: Node, stem: str) -> list[Problem]:
+def _name(root: Node, stem: str) -> None:
+    """A spec without a name is called as its file is."""
+    if root.get("name") is None:
+        name = _UNNAMEABLE.sub("_", stem) or "run"
+        root.put("name", Node("scalar", name, root.text, 0, 0))
+
+
+def _one_form(root: Node) -> list[Problem]:
     """Bring short forms to the long one: a single job under ``jobs``, defaults into each job."""
     problems: list[Problem] = []
     job_keys = {*keys_of(Job)} - {"name"}
     stray = [key for key, _ in root.entries() if key in job_keys]
-    name = root.get("name")
-    if name is None:
-        name = Node("scalar", _UNNAMEABLE.sub("_", stem) or "run", root.text, 0, 0)
-        root.put("name", name)
+    jobs, name = root.get("jobs"), root.get("name")
+    assert name is not None
     if "jobs" in root.value:
         for key in stray:
             hint = "move it into a job" + (", or under defaults:" * (key in keys_of(Policy)))
@@ -92,9 +106,10 @@ def _one_form(root: Node, stem: str) -> list[Problem]:
             job.value[key] = root.value.pop(key)
         job.put("name", name)
         root.put("jobs", Node("list", [job], root.text, root.line, root.column))
-    elif {key for key, _ in root.entries()} <= top_keys():
+    nothing = jobs.value == [] if jobs is not None else not stray
+    if nothing and {key for key, _ in root.entries()} <= top_keys():
         hint = "give it a `map:`, `apply:` or `command:`, or several jobs under `jobs:`"
-        problems.append(root.problem("the spec has no job", hint))
+        problems.append((jobs or root).problem("the spec has no job", hint))
     if (defaults := root.value.pop("defaults", None)) is not None:
         problems += _merge_defaults(root, defaults)
     return problems
@@ -107,8 +122,6 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
     problems: list[Problem] = []
     for key, entry in defaults.value.entries():
         if key not in policy:
-            from arcli.spec.overrides import did_you_mean
-
             hint = did_you_mean(str(key), policy) or f"there are: {', '.join(sorted(policy))}"
             problems.append(entry.key.problem(f"{key!r} cannot be a default", hint))
     jobs = root.get("jobs")
@@ -120,36 +133,32 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
     return problems
 
 
-def _validate(data: Mapping[str, Any], root: Node, folder: Path) -> tuple[Checked, list[Problem]]:
-    """The parts that have the right shape, and the problems of the others."""
-    problems: list[Problem] = []
+def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
+    """What the models say is wrong.
+
+    Where text is wanted and a ``${…}`` is something else, it becomes the text that was ``written``.
+    """
     try:
-        Spec.model_validate(
-            {"jobs": [], **data, "file": "", "folder": folder, "places": Places(root)}, strict=True
-        )
+        Spec.model_validate(whole, strict=True)
     except ValidationError as error:
-        problems += problems_of(error, root)
+        if _put_texts(whole, error, root, written):
+            return _faults(whole, root, written)
+        return list(problems_of(error, root))
+    return []
 
-    def part(kind: type[BaseModel], value: Any) -> Any:
-        try:
-            return kind.model_validate(value, strict=True)
-        except ValidationError:
-            return None
 
-    jobs = data.get("jobs")
-    jobs = jobs if isinstance(jobs, list) else []
-    outputs = data.get("output")
-    outputs = outputs if isinstance(outputs, list) else []
-    checked = Checked(
-        folder=folder,
-        names=[str(job.get("name")) if isinstance(job, dict) else "" for job in jobs],
-        jobs={at: valid for at, job in enumerate(jobs) if (valid := part(Job, job))},
-        cluster=part(Cluster, data.get("cluster", {})) or Cluster(),
-        setup=part(Setup, data.get("setup", {})),
-        outputs={
-            at: valid
-            for at, output in enumerate(outputs)
-            if (valid := part(Output, {"path": output} if isinstance(output, str) else output))
-        },
-    )
-    return checked, problems
+def _put_texts(
+    whole: dict[str, Any], error: ValidationError, root: Node, written: Mapping[int, str]
+) -> bool:
+    """Whether there was a value that could be replaced by its text."""
+    found = False
+    for fault in error.errors(include_url=False):
+        node, path = root.follow(fault["loc"])
+        text = written.get(id(node))
+        if fault["type"] in _WANT_TEXT and text is not None and fault["input"] != text:
+            place: Any = whole
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] = text
+            found = True
+    return found

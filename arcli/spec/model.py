@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from arcli.spec.places import Places
 from arcli.units import parse_duration
@@ -41,13 +50,25 @@ class LateText:
     parts: tuple[str | Late, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What stands for a value with a ``${…}`` that means nothing; that has been told already."""
+
+
 def _duration(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
     return parse_duration(value)
 
 
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("must be more than 0; null is no limit")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_duration)]
+Limit = Annotated[Seconds, AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -123,20 +144,34 @@ class Setup(Model):
     files: list[str] = []
 
 
-class CsvSource(Model):
-    """``csv: data.csv`` or ``csv: {path: …}``."""
+class RowsSource(Model):
+    """``jsonl: data.jsonl`` or ``jsonl: {path: …, where: …}``; Parquet likewise."""
 
     path: str
     where: str | dict[str, Any] | None = None
+
+
+class CsvSource(RowsSource):
+    """``csv: data.csv`` or ``csv: {path: …}``; ``header`` names the columns of one without."""
+
+    header: Annotated[list[str], Field(min_length=1)] | None = None
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Patterns = Annotated[list[str], BeforeValidator(_several), WithJsonSchema(_ONE_OR_MORE)]
 
 
 class GlobSource(Model):
     """``glob: "*.txt"`` or ``glob: {patterns: […], exclude: […]}``."""
 
-    patterns: list[str]
-    exclude: list[str] = []
+    patterns: Patterns
+    exclude: Patterns = []
 
 
 class PythonSource(Model):
@@ -167,15 +202,22 @@ def _short(key: str) -> BeforeValidator:
 
 
 def _patterns(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"patterns": [value]}
-    return {"patterns": value} if isinstance(value, list) else value
+    return {"patterns": value} if isinstance(value, str | list) else value
+
+
+def _whole(value: Any) -> Any:
+    """``1e3`` is a whole number, though YAML has no integer that is written like this."""
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 SOURCES = (
     "list", "range", "linspace", "logspace", "lines", "csv", "jsonl", "parquet", "glob", "stdin",
     "python", "from", "product", "zip", "cases",
 )  # fmt: skip
+COMBINATIONS = frozenset({"product", "zip", "cases"})
+"""Sources whose items are mappings, and merge into those of a combination that they are part of."""
 Number = Annotated[int | float, Field(allow_inf_nan=False)] | Late
 
 
@@ -186,15 +228,17 @@ class Over(Model):
     """
 
     list_: list[Any] | Late | None = Field(default=None, alias="list")
-    range_: int | list[int | Late] | Late | None = Field(default=None, alias="range")
+    range_: Annotated[int | list[int | Late] | Late | None, BeforeValidator(_whole)] = Field(
+        default=None, alias="range"
+    )
     linspace: list[Number] | None = None
     logspace: list[Number] | None = None
     lines: str | None = None
     csv: Annotated[CsvSource, _short("path")] | None = None
-    jsonl: str | None = None
-    parquet: str | None = None
+    jsonl: Annotated[RowsSource, _short("path")] | None = None
+    parquet: Annotated[RowsSource, _short("path")] | None = None
     glob: Annotated[GlobSource, BeforeValidator(_patterns)] | None = None
-    stdin: Literal["lines", "nul", "jsonl"] | None = None
+    stdin: Literal["lines", "nul", "jsonl", "csv"] | None = None
     python: Annotated[PythonSource, _short("call")] | None = None
     from_: Annotated[FromSource, _short("job")] | None = Field(default=None, alias="from")
     product: dict[str, Source] | None = None
@@ -208,6 +252,14 @@ class Over(Model):
     def kind(self) -> str:
         """The key of the one source that is given."""
         return next(kind for kind in SOURCES if getattr(self, _field(kind)) is not None)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its items, as far as the spec itself tells."""
+        keys = [key for case in self.cases or () for key in case]
+        for name, factor in {**(self.product or {}), **(self.zip_ or {})}.items():
+            keys += factor.keys if factor.kind in COMBINATIONS else [name]
+        return keys
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -245,8 +297,8 @@ class Policy(Model):
     targets: Literal["all", "any"] | list[int] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
     retry_delay: Seconds = 0.0
-    timeout: Seconds | None = None
-    deadline: Seconds | None = None
+    timeout: Limit | None = None
+    deadline: Limit | None = None
     halt: Literal["never", "soon", "now"] = "never"
     max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
     capture: Literal["fd", "sys", "none"] = "fd"
@@ -319,3 +371,14 @@ class Spec(Model):
     file: str
     folder: Path
     places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)
+
+    @property
+    def python(self) -> str | None:
+        """The engines' interpreter: None for arcli's own, a program's name, or a path."""
+        return interpreter(self.cluster, self.folder)
+
+
+def interpreter(cluster: Cluster, folder: Path) -> str | None:
+    """``cluster: python`` as a program's name, or as a path that is not relative any more."""
+    named = cluster.python
+    return str(folder / named) if named is not None and "/" in named else named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from arcli.errors import Problem, SpecError
@@ -11,28 +12,32 @@ from arcli.spec.compose import compose
 from arcli.spec.text import Text
 from arcli.spec.tree import Node
 
+WHOLE = re.compile(r"\$\{[^{}]*\}")
+"""A text that is one ``${…}``, and with it whatever that is."""
+
 
 def value_of(text: Text, *, is_text: bool = False) -> Node:
     """The value of a flag as a node. Raises SpecError.
 
     What begins with a bracket, a brace or a quote is YAML; anything else is one plain scalar, so
-    that a shell's user need not quote ``*.txt`` or ``a: b`` twice. ``is_text`` keeps ``010`` text.
+    that a shell's user need not quote ``*.txt`` or ``a: b`` twice. ``is_text`` keeps it text.
     """
+    if is_text:
+        return Node("scalar", text.text, text, 0, 0, raw=text.text)
     if text.text.lstrip()[:1] in {"[", "{", '"', "'"}:
         return compose(text)
     node = Node("scalar", text.text, text, 0, 0, raw=text.text, plain=True)
-    if not is_text:
-        try:
-            node.value = scalars.resolve(text.text.strip())
-        except ValueError as error:
-            raise SpecError([node.problem(str(error))]) from None
+    try:
+        node.value = scalars.resolve(text.text.strip())
+    except ValueError as error:
+        raise SpecError([node.problem(str(error))]) from None
     return node
 
 
 def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
     """Give parameters other values. A name that the spec does not have is a problem."""
     known = root.get("params")
-    names = [] if known is None else [str(name) for name, _ in known.entries()]
+    names = [] if known is None else [key for key, _ in known.entries() if isinstance(key, str)]
     for name, given in params.items():
         label = f"-p {name}={given}"
         here = known.get(name) if known is not None else None
@@ -41,26 +46,43 @@ def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
             yield Text(label, given).problem(f"there is no parameter {name!r}", hint=hint)
             continue
         try:
-            is_text = here.kind == "scalar" and isinstance(here.value, str)
-            known.put(name, value_of(Text(label, given), is_text=is_text))
+            value = value_of(Text(label, given), is_text=_is_text(here))
         except SpecError as error:
             yield from error.problems
+            continue
+        if isinstance(here.value, bool) and isinstance(value.value, str):
+            yield value.problem(f"{name} is true or false, not the text {value.value!r}")
+        known.put(name, value)
+
+
+def _is_text(default: Node) -> bool:
+    text = default.value
+    return default.kind == "scalar" and isinstance(text, str) and not WHOLE.fullmatch(text)
 
 
 def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Replace values at dotted paths; a job is named by its name or its number.
 
-    Maps that are not there yet are made: whether their keys are known is found out later.
+    A single job whose keys stand at the top has the spec's own name. Maps that are not there yet
+    are made: whether their keys are known is found out later.
     """
     for path, given in sets:
         text = Text(f"--set {path}={given}", given)
         try:
             steps = path.split(".")
             if steps[0] == "jobs" and root.get("jobs") is None and len(steps) > 2:
-                steps = steps[2:]  # the one job's keys stand at the top
+                steps = _at_the_top(root, steps, text)
             _set(root, steps, value_of(text), text)
         except SpecError as error:
             yield from error.problems
+
+
+def _at_the_top(root: Node, steps: list[str], text: Text) -> list[str]:
+    """A path to the one job's keys, which stand at the top."""
+    if steps[1] not in {"0", _name(root)}:
+        hint = f"there is one: {_name(root)}"
+        raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
+    return steps[2:]
 
 
 def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:

@@ -7,16 +7,25 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from arcli.spec.model import JOB_NAME, Policy, Spec
+from arcli.spec.model import JOB_NAME, SOURCES, Policy, Spec
+from arcli.units import DURATION
 
 _LATER = {"type": "string", "pattern": r"\$\{"}
 """Any value may be a ``${…}``, whatever its type is once it is known."""
-_DURATION = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
+_DURATION = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": rf"^\s*({DURATION}|[0-9.]+)\s*$"},
+        _LATER,
+    ]
+}
+_WAYS = ("map", "apply", "command", "notebook")
 _DURATIONS = ("retry_delay", "timeout", "deadline", "start_timeout")
 _NOT_IN_FILES = ("file", "folder", "places")
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
     "CsvSource": [{"type": "string"}],
+    "RowsSource": [{"type": "string"}],
     "GlobSource": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     "PythonSource": [{"type": "string"}],
     "FromSource": [{"type": "string"}],
@@ -44,6 +53,10 @@ def json_schema() -> dict[str, Any]:
         models[name] = {"anyOf": [*forms, dict(_LATER), models[name]]}
     spec, job = models.pop("Spec"), models["Job"]
     keys = {name: part for name, part in spec["properties"].items() if name not in _NOT_IN_FILES}
+    over = next(form for form in models["Over"]["anyOf"] if "properties" in form)
+    over["oneOf"] = [{"required": [source]} for source in SOURCES]
+    job.update(_one_call())
+    keys["jobs"]["minItems"] = 1
     job["properties"]["name"] = {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -52,7 +65,19 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {**job["properties"], **keys, "defaults": {"$ref": "#/$defs/Policy"}},
         "additionalProperties": False,
+        "anyOf": [{"required": ["jobs"]}, _one_call()],
         "$defs": models,
+    }
+
+
+def _one_call() -> dict[str, Any]:
+    """One thing that is called, with items unless it is an apply."""
+    items = {way: ["over"] for way in _WAYS if way != "apply"}
+    no_items = {"if": {"required": ["apply"]}, "then": {"not": {"required": ["over"]}}}
+    return {
+        "oneOf": [{"required": [way]} for way in _WAYS],
+        "dependentRequired": items,
+        **no_items,
     }
 
 

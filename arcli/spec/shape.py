@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from arcli.errors import Problem
 from arcli.spec import model
 from arcli.spec.hints import quoted
-from arcli.spec.model import Late, LateText
-from arcli.spec.overrides import did_you_mean
+from arcli.spec.model import Late, LateText, Unknown
+from arcli.spec.overrides import WHOLE, did_you_mean
 from arcli.spec.tree import Node, Path
 
 _MODELS: dict[str | int, type[BaseModel]] = {
@@ -19,6 +19,8 @@ _MODELS: dict[str | int, type[BaseModel]] = {
     "setup": model.Setup,
     "over": model.Over,
     "csv": model.CsvSource,
+    "jsonl": model.RowsSource,
+    "parquet": model.RowsSource,
     "glob": model.GlobSource,
     "python": model.PythonSource,
     "from": model.FromSource,
@@ -64,10 +66,13 @@ def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterato
     """
     found: dict[Path, list[Mapping[str, Any]]] = {}
     for fault in error.errors(include_url=False):
-        if fault["type"] in _INTERNAL:
+        if fault["type"] in _INTERNAL or isinstance(fault["input"], Unknown):
             continue
         loc = [*under, *fault["loc"]]
-        if fault["type"] in {"extra_forbidden", "missing"}:
+        if is_about_key(fault):
+            loc = [*loc[: -2 if loc[-1] == "[key]" else -1], fault["input"]]
+            fault["type"] = "invalid_key"
+        if fault["type"] in {"extra_forbidden", "missing", "invalid_key"}:
             _, path = root.follow(loc[:-1])
             path = (*path, loc[-1])
         else:
@@ -77,6 +82,11 @@ def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterato
         deeper = any(other[: len(path)] == path and other != path for other in found)
         if not (deeper and all(_is_choice(fault) for fault in faults)):
             yield _problem(path, faults, root)
+
+
+def is_about_key(fault: Mapping[str, Any]) -> bool:
+    """Whether it is the key at the end of its path that is wrong, and not the value."""
+    return "invalid_key" in fault["type"] or "[key]" in fault["loc"][-1:]
 
 
 def _is_choice(fault: Mapping[str, Any]) -> bool:
@@ -94,6 +104,11 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         near = did_you_mean(str(key), [*known, *single])
         place: Node = parent.value[key].key
         return place.problem(f"unknown key {key!r}", near or _list(known))
+    if fault["type"] == "invalid_key":
+        parent, _ = root.follow(path[:-1])
+        name: Node = parent.value[key].key
+        message = f"a key of {_called(path[:-1])} should be text, not {_described(name)}"
+        return name.problem(message, f"quote it: {quoted(name.raw)}" if name.raw else "")
     if fault["type"] == "missing":
         parent, _ = root.follow(path[:-1])
         return parent.problem(f"{_called(path[:-1])} needs the key {key!r}")
@@ -105,14 +120,27 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         return node.problem(message, "${ref.…}, ${engines.…} and ${jobs.…} go in args and kwargs")
     wanted = " or ".join(dict.fromkeys(_wanted(fault) for fault in faults))
     wanted = _SHORT_FORMS.get(str(key), wanted)
-    hint = _hint(faults, node)
-    return node.problem(f"{_called(path)} should be {wanted}, not {_described(node)}", hint)
+    should = f"{_called(path)} should be {wanted}, not"
+    if isinstance(node.value, str) and "${" in node.value:
+        given = max(faults, key=lambda fault: len(fault["loc"]))["input"]
+        found = _of_type(given, str(given))
+        return node.problem(f"{should} {found}, from {node.value}", _origin(node, root))
+    return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _origin(node: Node, root: Node) -> str:
+    """The flag that gave what stands for a ``${params.…}``, if one did."""
+    params = root.get("params")
+    if params is None or not WHOLE.fullmatch(node.value):
+        return ""
+    given = params.get(node.value[2:-1].strip().removeprefix("params."))
+    return f"{given.text.label} says so" if given is not None and given.text != node.text else ""
 
 
 def _called(path: Path) -> str:
     """What a value is called: its key, or its place in a list."""
     if not path:
-        return "a spec"
+        return "the spec"
     if isinstance(path[-1], int):
         above = path[-2] if len(path) > 1 else ""
         return {"jobs": "a job", "output": "an output"}.get(str(above), f"a part of {above}")
@@ -150,12 +178,18 @@ def _wanted(fault: Mapping[str, Any]) -> str:
 def _described(node: Node) -> str:
     if node.kind != "scalar":
         return f"a {node.kind}" if node.value else f"an empty {node.kind}"
-    value = node.value
+    return _of_type(node.value, node.raw)
+
+
+def _of_type(value: Any, raw: str) -> str:
+    """A value in words; ``raw`` is how a number was written."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"the text {value!r}" if isinstance(value, str) else f"the number {node.raw or value}"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a map"
+    return f"the text {value!r}" if isinstance(value, str) else f"the number {raw or value}"
 
 
 def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:

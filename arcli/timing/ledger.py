@@ -34,7 +34,8 @@ class Ledger:
 
     ``planned`` counts the items that were read from the source, ``unread`` those that a stopped run
     never read (None: unknown). ``ended`` says why the job ended: ``done``, ``halt``, ``deadline``,
-    ``interrupted``, ``cluster lost``, ``needs NAME`` (a job that it needs failed).
+    ``interrupted``, ``cluster lost``, ``setup failed``, ``input error``, ``output failed``, ``needs
+    NAME`` (a job that it needs failed).
     """
 
     job: str

@@ -98,7 +98,8 @@ class Timing:
 
     ``serial`` is the items' own seconds added up (of a resumed run: what this run computed),
     ``speedup`` is serial ÷ wall, ``efficiency`` speed-up ÷ number of engines, ``throughput`` items
-    a second; the rest describes the seconds an item, the quantiles within 1 %.
+    a second; the rest describes the seconds an item: ``median``, ``p95`` and ``p99`` are by rank
+    (``Tally.quantile``), within 1 %, exact where they are the shortest's or the longest's.
     """
 
     wall: float
@@ -179,6 +180,11 @@ class RunSummary:
     error: str | None = None
 
     @property
+    def began(self) -> bool:
+        """Whether there is a result of any job: an item's record, or an end without items."""
+        return any(job.counts.planned or job.ended == "done" for job in self.jobs)
+
+    @property
     def status(self) -> Literal["ok", "failed"]:
         """``ok`` exactly where the exit code is 0."""
         return "ok" if self.exit_code == 0 else "failed"
@@ -237,8 +243,11 @@ def _counts(ledger: Ledger) -> Counts:
     )
 
 
+_FAULTS = {"setup failed", "input error", "output failed"}
+
+
 def _status(ledger: Ledger, counts: Counts) -> Status:
-    if counts.failed or ledger.value_error is not None:
+    if counts.failed or ledger.value_error is not None or ledger.ended in _FAULTS:
         return "failed"
     if ledger.ended != "done" or counts.cancelled or counts.unread != 0:
         return "cancelled"

@@ -35,7 +35,22 @@ def test_init_replaces_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
     assert "name: mine" in (tmp_path / "mine.yaml").read_text()
     code, out, _ = arcli(tmp_path, "init", "-")
     assert (code, out.count("map:")) == (0, 1)
-    assert arcli(tmp_path, "init", "no/such/folder.yaml")[0] == 4
+    code, _, said = arcli(tmp_path, "init", "no/such/folder.yaml")
+    assert code == 4
+    assert "hint: its directory does not exist" in said
+
+
+def test_what_init_advises_can_be_typed(tmp_path: Path) -> None:
+    code, said, _ = arcli(tmp_path, "init", "my job.yaml")
+    assert (code, said) == (0, "my job.yaml is written; try: arcli run 'my job.yaml'\n")
+    assert "arcli run 'my job.yaml'\n" in (tmp_path / "my job.yaml").read_text()
+
+
+def test_a_tab_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover:\n\t[1]\n")
+    code, _, said = arcli(tmp_path, "check", "spec.yaml")
+    assert code == 2
+    assert "  3 | →[1]\n    | ^\n" in said
 
 
 def test_check_says_what_is_valid_and_what_is_not(tmp_path: Path) -> None:
@@ -110,6 +125,35 @@ jobs:
     code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run", "--job", "grid", "--limit", "5")
     assert "grid: map, 5 items" in out
     assert "rows" not in out
+
+
+def test_a_dry_run_knows_the_engines_that_there_would_be(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("apply: os:getpid\ntargets: [0, 5]\n")
+    assert arcli(tmp_path, "check", "spec.yaml")[0] == 0  # another machine may have six
+    assert arcli(tmp_path, "run", "spec.yaml", "--dry-run", "-n", "6")[0] == 0
+    code, _, said = arcli(tmp_path, "run", "spec.yaml", "--dry-run", "-n", "2")
+    assert code == 2
+    assert "spec.yaml:2:14: there is no engine 5" in said
+
+
+def test_a_dry_run_reads_no_generator_and_walks_no_grid(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        """\
+jobs:
+- {name: one, map: "lambda x: x", over: [1, 2]}
+- {name: grid, map: f:f, over: {product: {a: {range: 1e6}, b: {range: 1e6}}, exclude: [{b: 3}]}}
+- {name: from, map: f:f, over: {product: {a: [1], b: {from: one}}}}
+- {name: run, map: f:f, over: {zip: {a: [1, 2], b: {product: {c: {python: "nowhere:f"}}}}}}
+"""
+    )
+    assert arcli(tmp_path, "check", "spec.yaml")[0] == 0
+    code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run")
+    assert code == 0
+    assert "grid: map, 999,999,000,000 items" in out
+    assert "  999999999999  f:f(a=999999, b=999999)" not in out
+    assert "  999998999999  f:f(a=999999, b=999999)" in out
+    assert "from: map, as many items as there will be" in out
+    assert "run: map, 2 items" in out
 
 
 def test_a_dry_run_reads_standard_input(tmp_path: Path) -> None:

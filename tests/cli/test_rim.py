@@ -59,6 +59,15 @@ def test_an_error_has_its_exit_code_and_one_message(
     assert err == "arcli: the disk is gone\nhint: look for it\n"
 
 
+def test_details_stand_between_the_message_and_the_hint(capfd: Captured) -> None:
+    error = errors.SetupError("it broke", hint="mend it", details="File a\n  b\x1b").at("s.yaml:1")
+    assert guard(raising(error), Call(format="json")) == 6
+    out, err = capfd.readouterr()
+    assert err == "arcli: s.yaml:1: it broke\n    File a\n      b\\x1b\nhint: mend it\n"
+    assert json.loads(out)["error"]["details"] == "File a\n  b\x1b"
+    assert str(error) == "s.yaml:1: it broke"
+
+
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal(capfd: Captured, number: signal.Signals) -> None:
     assert guard(raising(errors.Interrupted(number)), Call()) == SIGNALS[number]
@@ -157,7 +166,7 @@ def test_no_message_reaches_the_terminal_raw(capfd: Captured, message: str) -> N
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_under_stdout(capfd: Captured, number: int) -> None:
     assert guard(raising(OSError(number, os.strerror(number))), Call()) == 4
-    assert "an output" in capfd.readouterr().err
+    assert "standard output" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), BrokenPipeError(errno.EPIPE, "pipe")])

@@ -202,6 +202,121 @@ def test_a_killed_run_leaves_what_was_there(tmp_path: Path) -> None:
     assert not (tmp_path / "new.json").exists()
 
 
+SOME = """
+jobs:
+- {name: a, map: abs, over: {range: 3}}
+- {name: b, map: abs, over: {range: 3}}
+output: [{path: a.csv, job: a}, {path: b.csv, job: b}, all.jsonl]
+"""
+
+
+def test_outputs_of_jobs_that_are_not_run_stay_as_they_are(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv", "all.jsonl"):
+        (tmp_path / name).write_text("from before\n")
+    assert ended(tmp_path, SOME, "--job", "b", "--inline")[0] == 0
+    assert (tmp_path / "a.csv").read_text() == "from before\n"
+    assert (tmp_path / "b.csv").read_text().count("\n") == 4
+    assert (tmp_path / "all.jsonl").read_text().count("\n") == 3
+
+
+NEVER_BEGAN = {
+    "setup": ("setup: {run: 1 / 0}\nmap: abs\nover: [1]\n", 6),
+    "input": ("map: abs\nover: {csv: bad.csv}\n", 2),
+    "function": ("map: os:nothing\nover: [1]\n", 6),
+}
+
+
+@pytest.mark.parametrize("why", NEVER_BEGAN)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_run_that_never_began_a_job_leaves_the_files_of_the_last_one(
+    tmp_path: Path, why: str, form: str
+) -> None:
+    (tmp_path / "bad.csv").write_text("n\n1,2\n")
+    names = ["old.csv", "old.json", "old.jsonl", "old.txt"]
+    for name in names:
+        (tmp_path / name).write_text("from before\n")
+    words = [word for name in [*names, "new.csv", "new.jsonl"] for word in ("-o", name)]
+    spec, exit_code = NEVER_BEGAN[why]
+    code, out, err = ended(tmp_path, spec, *words, "--format", form, "--inline")
+    assert code == exit_code
+    assert err
+    assert {(tmp_path / name).read_text() for name in names} == {"from before\n"}
+    assert leftovers(tmp_path) == {*names, "bad.csv"}
+    if form == "json":
+        document = json.loads(out)
+        assert document["run"]["exit_code"] == exit_code
+        assert [job["status"] for job in document["jobs"]] == ["failed"]
+
+
+def test_a_run_without_items_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "old.jsonl").write_text("from before\n")
+    code, _, _ = ended(tmp_path, "map: abs\nover: []\n", "-o", "old.jsonl", "--inline")
+    assert (code, (tmp_path / "old.jsonl").read_text()) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "error"),
+    [([], signal.SIGINT, "stopped by SIGINT"), (["--deadline", "1s"], None, "deadline passed")],
+)
+def test_the_document_says_what_ended_the_run(
+    tmp_path: Path, words: list[str], number: signal.Signals | None, error: str
+) -> None:
+    more = ["--format", "json", "-o", "live.jsonl"]
+    with running(tmp_path, SLOW, *more, *words) as run:
+        if number is not None:
+            live = tmp_path / "live.jsonl"
+            wait_until(lambda: live.exists() and live.read_bytes().count(b"\n") > 2, run.said)
+            run.signal(number)
+        code = run.wait()
+        document = json.loads(run.out.read_text())
+    assert document["run"]["exit_code"] == code
+    assert error in document["run"]["error"]
+
+
+def test_after_an_output_that_fails_the_report_tells_what_was_done(tmp_path: Path) -> None:
+    with (
+        Path("/dev/full").open("wb") as full,
+        running(tmp_path, SQUARES, "--inline", "--format", "text", stdout=full) as run,
+    ):
+        assert run.wait() == 4
+        manifest = run.manifest()
+    (job,) = manifest["summary"]["jobs"]
+    assert job["ended"] == "output failed"
+    assert job["counts"]["ok"] >= 1
+
+
+@pytest.mark.parametrize("how", ["full", "closed", "unread"])
+def test_a_stderr_that_takes_nothing_costs_no_result(tmp_path: Path, how: str) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    def put_stderr() -> None:
+        os.close(2) if how == "closed" else os.dup2(full if how == "full" else ours, 2)
+
+    with running(tmp_path, ONE_FAILS, "--inline", "--format", "text", preexec=put_stderr) as run:
+        assert run.wait() == 1
+        assert run.out.read_text().count("\n") == 4
+    os.close(full)
+    os.close(ours)
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/dev/stderr", "pipe"])
+def test_a_device_gets_what_stdout_gets(tmp_path: Path, output: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with running(tmp_path, SQUARES, "--inline", "-o", output) as run:
+        assert run.wait() == (2 if output == "/dev/stderr" else 0)  # which is a plain file here
+    assert os.read(reader, 1_000_000) == (run.out.read_bytes() if output == "pipe" else b"")
+    os.close(reader)
+
+
+def test_an_output_without_a_name(tmp_path: Path) -> None:
+    code, _, err = ended(tmp_path, SQUARES, "--inline", "-o", "")
+    assert code == 2
+    assert "an output has no name" in err
+
+
 MARKS = """
 map: "lambda x: open(f'marks/{x}', 'w').close()"
 over: {range: 3}

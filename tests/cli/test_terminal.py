@@ -9,6 +9,7 @@ import pty
 import re
 import signal
 import struct
+import subprocess
 import termios
 import threading
 from collections.abc import Iterator
@@ -63,7 +64,12 @@ class Screen:
 
 @contextmanager
 def on_terminal(
-    folder: Path, *words: str, stdout: bool = False, stderr: bool = True, **env: str
+    folder: Path,
+    *words: str,
+    stdout: bool = False,
+    stderr: bool = True,
+    pipe: Any = None,
+    **env: str,
 ) -> Iterator[tuple[Run, Screen]]:
     """A run whose stdout and stderr are a terminal, or not; wait for it before looking."""
     (folder / "spec.yaml").write_text(SPEC)
@@ -78,7 +84,7 @@ def on_terminal(
             folder,
             ["run", "spec.yaml", "-n", "2", *words],
             env={**PLAIN, **env},
-            stdout=screen.theirs if stdout else None,
+            stdout=screen.theirs if stdout else pipe,
             preexec=put_stderr,
         )
         try:
@@ -128,6 +134,20 @@ def test_results_and_bar_share_one_terminal(tmp_path: Path) -> None:
     assert [int(words[0]) for words in results] == list(range(40))
     assert HIDE_CURSOR in seen
     assert "speed-up" in seen
+
+
+@pytest.mark.parametrize("words", [[], ["--progress", "bar"]], ids=["auto", "bar"])
+def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(
+    tmp_path: Path, words: list[str]
+) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat:
+        with on_terminal(tmp_path, "--limit", "5", *words, pipe=cat.stdin) as (run, screen):
+            assert run.wait() == 0
+            screen.close()
+        assert cat.stdin is not None
+        cat.stdin.close()
+    assert (HIDE_CURSOR in screen.text) == bool(words)
+    assert "speed-up" in screen.text
 
 
 def test_lines_are_cut_to_the_terminal(tmp_path: Path) -> None:

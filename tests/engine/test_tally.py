@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -48,13 +49,49 @@ def test_the_way_through_json_and_back_changes_nothing(
     assert again.ran == sum(took is not None for _, took, _ in entries)
 
 
-@given(st.lists(seconds, min_size=1), st.floats(0, 1))
+shares = st.fractions(0, 1, max_denominator=1000)
+
+
+def by_rank(durations: list[float], q: Fraction) -> float:
+    """The item of the rank, or the mean of the two that the share falls between."""
+    n = len(durations)
+    lower, upper = max(1, math.ceil(q * n)), min(n, math.floor(q * n) + 1)
+    return (sorted(durations)[lower - 1] + sorted(durations)[upper - 1]) / 2
+
+
+@given(st.lists(seconds, min_size=1), shares)
 def test_a_quantile_is_within_one_percent_of_the_item_of_that_rank(
-    durations: list[float], q: float
+    durations: list[float], q: Fraction
 ) -> None:
     tally = tallied([("ok", took, 1) for took in durations])
-    exact = sorted(durations)[math.floor(q * (len(durations) - 1))]
-    assert tally.quantile(q) == pytest.approx(exact, rel=0.0101)
+    assert tally.quantile(float(q)) == pytest.approx(by_rank(durations, q), rel=0.0101)
+
+
+@given(st.lists(seconds, min_size=1, max_size=19))
+def test_the_extremes_are_exact(durations: list[float]) -> None:
+    """Of fewer than twenty items the longest one is the 95th percentile, too."""
+    tally = tallied([("ok", took, 1) for took in durations])
+    assert tally.quantile(0) == min(durations)
+    assert tally.quantile(0.95) == tally.quantile(0.99) == tally.quantile(1) == max(durations)
+
+
+@given(seconds, seconds)
+def test_the_median_of_two_is_their_mean(first: float, second: float) -> None:
+    tally = tallied([("ok", first, 1), ("ok", second, 1)])
+    assert tally.quantile(0.5) == (first + second) / 2
+
+
+@given(st.lists(seconds, min_size=1), shares, shares)
+def test_a_larger_share_takes_no_less(durations: list[float], p: Fraction, q: Fraction) -> None:
+    tally = tallied([("ok", took, 1) for took in durations])
+    low, high = (tally.quantile(float(share)) for share in sorted((p, q)))
+    assert tally.shortest <= low <= high <= tally.longest
+
+
+def test_the_quantiles_of_four_naps() -> None:
+    tally = tallied([("ok", float(took), 1) for took in range(4)])
+    assert tally.quantile(0.5) == pytest.approx(1.5, rel=0.01)
+    assert tally.quantile(0.95) == 3.0
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +226,150 @@ jobs:
     assert "no job 'd'" in said
 
 
+def test_a_job_brings_those_whose_pushed_values_it_uses(tmp_path: Path) -> None:
+    spec = """\
+setup: {run: "def later(x): return x + total", push: {unused: 1}}
+jobs:
+- {name: first, map: "lambda x: x", over: [1, 2], reduce: operator:add, push_as: total}
+- {name: again, map: "lambda x: 10 * x", over: [1, 2], reduce: operator:add, push_as: total}
+- {name: other, map: "lambda x: x", over: [1], collect: list, push_as: unused}
+- {name: by_name, map: "lambda x: x + total", over: [1]}
+- {name: by_setup, map: later, over: [1]}
+- {name: by_ref, map: "lambda x, y: x + y", over: [1], args: ["${ref.total.real}"]}
+- {name: by_chance, map: "lambda x: eval('x')", over: [1]}
+- {name: not_at_all, map: "abs", over: [-31]}
+"""
+    chosen = {"by_name": 31, "by_setup": 31, "by_ref": 31, "by_chance": 1, "not_at_all": 31}
+    for name, value in chosen.items():
+        code, jobs, _ = run(tmp_path, spec, "--inline", "--job", name)
+        assert (code, values(jobs[name])) == (0, [value])
+        others = {"by_chance": ["again", "other"], "not_at_all": []}
+        assert list(jobs) == [*others.get(name, ["again"]), name]
+
+
+PARTIAL = """\
+jobs:
+- {name: a, map: "lambda x: 1 // (x - 2)", over: {range: 5}, reduce: operator:add, push_as: tot}
+- {name: listed, map: "lambda x: 1 // x", over: [1, 0], collect: list}
+- {name: uses_name, map: "lambda x: [x, tot]", over: {range: 2}}
+- {name: uses_value, map: "lambda x: x", over: {range: "${jobs.a.value}"}}
+- {name: uses_some, map: "lambda x: x", over: {from: {job: a, where: ok}}, collect: list}
+- {name: uses_none, map: "abs", over: [1]}
+"""
+
+
+def test_a_value_of_some_items_is_marked_and_nobody_works_with_it(tmp_path: Path) -> None:
+    code, jobs, _ = run(tmp_path, PARTIAL, "--inline")
+    assert code == 1
+    assert jobs["a"]["value"] == -1
+    assert (jobs["a"]["counts"]["ok"], jobs["a"]["counts"]["planned"]) == (4, 5)
+    assert jobs["listed"]["value"] == [1]
+    ended = {name: job["ended"] for name, job in jobs.items() if job["items"] == []}
+    assert ended == {"uses_name": "needs a", "uses_value": "needs a"}
+    assert jobs["uses_some"]["value"] == [-1, -1, 1, 0]
+    assert jobs["uses_name"]["counts"]["unread"] == 2
+    assert jobs["uses_value"]["counts"]["unread"] is None
+    run_ = Run(tmp_path, ["run", "spec.yaml", "--inline"])
+    assert run_.wait() == 1
+    lines = run_.out.read_text().splitlines()
+    assert "a = -1 (from 4 of 5 items)" in lines
+    assert "listed = [1] (from 1 of 2 items)" in lines
+    assert "uses_some = [-1,-1,1,0]" in lines
+
+
+@pytest.mark.parametrize(
+    ("over", "value", "words"),
+    [
+        ("[a, 1.5, true, null, [2]]", {"a": 0, "1.5": 1, "true": 2, "3": 3, "4": 4}, ""),
+        ("[1, 2, 1]", None, "at item 2: item 0 has the key '1'"),
+        ("['1', 1]", None, "at item 1: item 0 has the key '1'"),
+        ("[1, true]", None, "at item 1: item 0 has the key 'true'"),
+        ("['1', null]", None, "at item 1: item 0 has the key '1'"),
+    ],
+)
+def test_a_collected_dict_loses_nothing(tmp_path: Path, over: str, value: Any, words: str) -> None:
+    spec = f"""\
+jobs:
+- {{name: numbered, map: "lambda x: next(count)", over: {over}, collect: dict, push_as: found}}
+- {{name: used, apply: "lambda: len(found)"}}
+setup: {{run: "import itertools; count = itertools.count()"}}
+"""
+    code, jobs, said = run(tmp_path, spec, "--inline")
+    assert code == (1 if words else 0)
+    assert jobs["numbered"]["value"] == value
+    assert words in (jobs["numbered"]["value_error"] or "")
+    assert words in said
+    assert values(jobs["used"]) == ([] if words else [5])
+
+
+BAD_INPUTS = """\
+jobs:
+- {name: a, map: abs, over: {range: 3}, reduce: operator:add}
+- {name: no_list, map: abs, over: {list: "${jobs.a.value}"}}
+- {name: uneven, map: "lambda a, b: a", over: {zip: {a: [1, 2], b: {stdin: lines}}}}
+- {name: broken, map: "lambda n: n", over: {csv: bad.csv}, collect: list}
+- {name: of_broken, map: abs, over: {from: broken}}
+- {name: fine, map: abs, over: [1]}
+"""
+
+
+def test_an_input_that_cannot_be_read_is_told_with_its_job_and_its_place(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("n\n1\n2,3\n")
+    code, jobs, said = run(tmp_path, BAD_INPUTS, "--inline")
+    assert code == 2
+    assert "spec.yaml:3:42: job 'no_list': over: int is not a list of items" in said
+    assert "spec.yaml:4:53: job 'uneven': zip: 'b' ends after 0 items, 'a' has more" in said
+    assert "spec.yaml:5:50: job 'broken': " in said
+    ended = [(name, job["status"], job["ended"]) for name, job in jobs.items()]
+    assert ended == [
+        ("a", "ok", "done"),
+        ("no_list", "failed", "input error"),
+        ("uneven", "failed", "input error"),
+        ("broken", "failed", "input error"),
+        ("of_broken", "cancelled", "needs broken"),
+        ("fine", "ok", "done"),
+    ]
+    assert jobs["broken"]["value"] is None
+
+
 def test_what_is_missing_on_an_engine_is_found_before_items_are_spent(tmp_path: Path) -> None:
     code, jobs, said = run(tmp_path, "map: no_such_module:f\nover: {range: 100}\n")
     assert code == 6
-    assert "engine" in said
+    assert "spec.yaml:1:6: engine" in said
     assert "cannot import no_such_module" in said
-    assert all(job["items"] == [] for job in jobs.values())
+    assert "hint: install it" in said
+    assert [(job["status"], job["items"]) for job in jobs.values()] == [("failed", [])]
+
+
+WRONG_SETUPS = {
+    "apply: os:gtpid\n": (
+        "spec.yaml:1:8: engine 0 on host {host}: function of job 'spec': 'os' has no 'gtpid': "
+        "did you mean 'getpid'?"
+    ),
+    "apply: os:getpid\nsetup: {run: 'x = 1 / 0'}\n": (
+        "spec.yaml:2:14: engine 0 on host {host}: run: ZeroDivisionError: division by zero\n"
+        '      File "<setup.run>", line 1, in <module>'
+    ),
+    "apply: os:getpid\nsetup: {imports: [math, json.nothing]}\n": (
+        "spec.yaml:2:18: engine 0 on host {host} cannot import json.nothing (import json.nothing)"
+    ),
+    "map: abs\nover: [1]\nreduce: operator:ad\n": (
+        "spec.yaml:3:9: engine 0 on host {host}: reducer 'operator:ad' of job 'spec': "
+        "'operator' has no 'ad': did you mean '"
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", WRONG_SETUPS)
+def test_what_the_setup_or_a_function_gets_wrong_is_told_with_its_place(
+    tmp_path: Path, spec: str
+) -> None:
+    code, _, said = run(tmp_path, spec, "--inline")
+    assert code == 6
+    lines = [line for line in said.splitlines() if "Traceback" not in line]
+    assert WRONG_SETUPS[spec].format(host=socket.gethostname()) in "\n".join(lines)
+    assert "Unresolved" not in said
+    assert "hint: Traceback" not in said
 
 
 def test_limit_takes_the_first_ones(tmp_path: Path) -> None:

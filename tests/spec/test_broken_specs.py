@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from arcli.errors import ExitCode, Problem, SpecError
+from arcli.plan.preview import problems
 from arcli.spec.compose import FAST, compose
 from arcli.spec.load import load
 from arcli.spec.text import LARGEST, Text
@@ -38,6 +39,10 @@ TRAPS = [
     (MAP + "over: [1, 2\n", 2, 7, ""),
     ("map: 'abc\nover: 3", 1, 6, ""),
     (MAP + "over: [1, 2]\nretries:2\n", 3, 1, "retries: 2"),
+    ("map:str\nover: [1]\n", 1, 1, "space after the colon: map: str"),
+    (MAP + "over: {glob: [%d]}\n", 2, 15, 'quote it: "%d"'),
+    ("cluster:\n  engines: 2\n launcher: x\n", 3, 2, "indent it as much"),
+    ('map: "C:\\path"\nover: [1]\n', 1, None, "in 'C:\\path'"),
     ("map:\n\tf\n", 2, 1, "spaces"),
     ("map: math:sqrt\nover: {range: 3}\n\tretries: 2\n", 3, 1, "spaces"),
 ]
@@ -130,6 +135,7 @@ jobs:
 - {name: a, map: f:f, over: [1]}
 - {name: b, apply: f:f, args: ["${jobs.a.value}"]}
 """
+PUSHED = "setup: {{push: {{k: {}}}}}\njobs: [{{name: a, apply: f:f}}]\n"
 SHAPE = [
     (MAP + "over: [1]\nretires: 2\n", 3, 1, "unknown key 'retires'", "'retries'"),
     ("mpa: f\nover: [1]\n", 1, 1, "unknown key 'mpa'", "'map'"),
@@ -164,6 +170,17 @@ SHAPE = [
     (MAP + "over: {lines: none.txt}\n", 2, 15, "does not exist", ""),
     (MAP + "over: {csv: {path: none.csv}}\n", 2, 20, "does not exist", ""),
     (MAP + "over: {python: gen}\n", 2, 16, "generator's name", ""),
+    (MAP + 'over: {python: "lambda: [1]"}\n', 2, 16, "generator's name", "module:generator"),
+    (MAP + "over: {python: none.py:f}\n", 2, 16, "no file none.py", ""),
+    (MAP + "over: {python: {call: work.py:scroe}}\n", 2, 23, "has no 'scroe'", "'score'"),
+    (MAP + "over: {csv: .}\n", 2, 13, ". is a folder", 'glob: "./*"'),
+    (MAP + "over: {jsonl: {path: none}}\n", 2, 22, "does not exist", ""),
+    (MAP + "over: {parquet: {path: work.py, pth: x}}\n", 2, 33, "unknown key 'pth'", "'path'"),
+    (MAP + "over: {csv: {path: work.py, header: []}}\n", 2, 37, "at least 1", ""),
+    (MAP + "over: {glob: w*, exclude: [x, '*.md']}\n", 2, 31, "no file's path", "exclude: […]"),
+    (MAP + 'over: [1]\nargs: ["${ref.nonex}"]\n', 3, 7, "no 'nonex' on the engines", "setup"),
+    ("command: echo '{c}'\nover: {product: {a: [1], b: {cases: [{c: 1}]}}}\n", 1, 16,
+     "inside single quotes", ""),
     (MAP + "over: {zip: {a: {stdin: lines}, b: {stdin: nul}}}\n", 2, 37, "once only", ""),
     (MAP + "over: [1]\noutput: [a.xls]\n", 3, 10, ".xls", ".jsonl"),
     (MAP + "over: [1]\noutput: [{path: a.csv, job: b}]\n", 3, 29, "no job 'b'", ""),
@@ -182,6 +199,7 @@ SHAPE = [
     ("map: math.sqrt\nover: [1]\n", 1, 6, "no 'math' on the engines", "math:sqrt"),
     ("map: sqr\nover: [1]\nsetup: {push: {sqrt: 1}}\n", 1, 6, "no 'sqr'", "'sqrt'"),
     ("map: none.py:f\nover: [1]\n", 1, 6, "no file none.py", ""),
+    ("map: side.py\nover: [1]\n", 1, 6, "no 'side' on the engines", "side.py:NAME"),
     ("map: work.py:scroe\nover: [1]\n", 1, 6, "has no 'scroe'", "'score'"),
     ("map: bad.py:f\nover: [1]\n", 1, 6, "bad.py:2", ""),
     ("command: echo '{}'\nover: [1]\n", 1, 16, "inside single quotes", "leave the quotes out"),
@@ -204,6 +222,25 @@ SHAPE = [
     ("jobs:\n- {name: a, map: f:f, over: {from: b}}\n", 2, 36, "no job 'b'", ""),
     ("jobs:\n- {name: a, map: f:f, over: {from: a}}\n", 2, 36, "on itself", ""),
     (NO_VALUE, 3, 31, "has no value", "collect"),
+    (MAP + "over: [1]\ntimeout: 0\n", 3, 10, "more than 0", ""),
+    (MAP + "over: [1]\ndeadline: 0s\n", 3, 11, "more than 0", ""),
+    (MAP + "over: [1]\nparams: {1: 3}\n", 3, 10, "key of params should be text", 'quote it: "1"'),
+    (MAP + "over: [1]\nparams: {true: 3}\n", 3, 10, "not true", 'quote it: "true"'),
+    (MAP + "over: [1]\nparams: [1]\n", 3, 9, "params should be a map, not a list", ""),
+    (MAP + "over: [1]\n1: 2\n", 3, 1, "a key of the spec should be text, not the number 1", '"1"'),
+    (MAP + "over: [1]\n? \n: 2\n", 3, None, "a key of the spec should be text, not nothing", ""),
+    (MAP + "over: [1]\nkwargs: {1: 2}\n", 3, 10, "a key of kwargs", 'quote it: "1"'),
+    (MAP + "over: [1]\nsetup: {push: {1: 2}}\n", 3, 16, "a key of push", 'quote it: "1"'),
+    (MAP + "over: {zip: {1: [1]}}\n", 2, 14, "a key of zip", 'quote it: "1"'),
+    (MAP + "over: {cases: [{1: 1}]}\n", 2, 17, "a key of a part of cases", 'quote it: "1"'),
+    (MAP + "over: [1]\noutput: [x.csv, ./x.csv]\n", 3, 17, "./x.csv is named twice", ""),
+    ("jobs: []\n", 1, 7, "the spec has no job", "map:"),
+    (MAP + "over: [1]\ncluster: {python: /no/python}\n", 3, 19, "no program /no/python", "venv"),
+    (MAP + "over: [1]\ncluster: {python: pyhton99}\n", 3, 19, "no program pyhton99", ""),
+    (PUSHED.format('"${jobs.a.value}"'), 1, 19, "no value yet", "push_as: k"),
+    (PUSHED.format('["x${jobs.a.value}"]'), 1, 19, "no value yet", "push_as: k"),
+    (PUSHED.format('"${ref.np.pi}"'), 1, 19, "no 'np' on the engines yet", "imports"),
+    (MAP + 'over: [1]\nsetup: {scatter: {x: ["${jobs.a.value}"]}}\n', 3, 22, "must be known", ""),
     ("retries: 1\njobs:\n- {name: a, apply: f:f}\n", 1, 1, "belongs to a job", "defaults"),
     ("defaults: {retry: 1}\njobs:\n- {name: a, apply: f:f}\n", 1, 12, "default", "'retries'"),
     ("defaults: [1]\njobs:\n- {name: a, apply: f:f}\n", 1, 11, "a map", ""),
@@ -244,13 +281,101 @@ jobs:
     )
     assert [(problem.line, problem.message.split(" ")[0]) for problem in problems][2:] == [
         (1, "engines"),
+        (4, "there"),
         (5, "unknown"),
         (7, "{}"),
         (8, "there"),
         (9, "a"),
+        (10, "there"),
         (11, "timeout:"),
     ]
     assert [problem.file for problem in problems][:2] == [
         "--set jobs.c.retries=2",
         "-p n=1",
     ]
+
+
+TOGETHER = {
+    'map: "lambda x: (x"\nover: [1]\nretries: -1\n': ["not a function", "retries should be"],
+    "retries: -1\ncommand: wc '{}'\n": ["retries should be", "inside single quotes", "'over'"],
+    MAP + "over: [1]\nsetup: {imprts: [math], push: {1x: 3}, run: 'def ('}\n": [
+        "unknown key 'imprts'", "'1x' is not a Python name", "not Python",
+    ],
+    MAP + "over: {product: {a: {rnage: 3}, b: {lines: nosuch.txt}}}\n": ["'rnage'", "nosuch.txt"],
+    """\
+jobs:
+- {name: a, map: f:f, over: [1], halt: son, max_failures: 1}
+- {name: b, map: nosuch.py:f, over: [1]}
+- {name: c, map: f:f, over: {zip: {a: [1], b: [1, 2]}}}
+- {name: c, apply: f:f, ovr: [1]}
+output: [a.csvv, {pth: x}, {path: b.csv, job: d}]
+""": [
+        "halt should be", "no file nosuch.py", "'a' has 1 items", "a second job 'c'",
+        "unknown key 'ovr'", "a.csvv", "needs the key 'path'", "unknown key 'pth'", "no job 'd'",
+    ],
+    MAP + 'over: {range: "${params.n}"}\nchunksize: "${params.c}"\n': ["'n'", "'c'"],
+    'map: "lambda x: x + ${params.n}"\nover: [1]\ncollect: lst\n': ["'n'", "collect should be"],
+    MAP + "over: {lines: 3}\nfinish: len\n": ["lines should be", "finish needs a reduce"],
+    MAP + "over: [1]\nreduce: 3\nfinish: len\n": ["reduce should be"],
+    "map: 3\nover: [1]\ncwd: 4\n": ["map should be", "cwd should be"],
+    MAP + "ovr: [1]\n": ["unknown key 'ovr'", "the key 'over' is missing"],
+    "jobs:\n- {name: a, mpa: f:f, retries: -1}\n": ["unknown key 'mpa'", "retries should be"],
+    "jobs:\n- {apply: f:f}\n- {apply: g}\n": ["key 'name'", "key 'name'", "no 'g' on"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TOGETHER)
+def test_one_problem_hides_no_other_and_makes_none_up(tmp_path: Path, text: str) -> None:
+    found = problems_of(tmp_path, text, inputs=problems)
+    for message in TOGETHER[text]:
+        assert any(message in problem.message for problem in found), message
+    assert len(found) == len(TOGETHER[text]), found
+
+
+HUGE = [
+    ("range: 100000000000000000000", 1, 15),
+    ("linspace: [0, 1, 100000000000000000000]", 1, 18),
+    ("product: {a: {range: 10000000000}, b: {range: 10000000000}}", 1, 17),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "column"), HUGE)
+def test_more_items_than_a_number_holds(
+    tmp_path: Path, source: str, line: int, column: int
+) -> None:
+    (problem,) = problems_of(tmp_path, f"over: {{{source}}}\nmap: f:f\n", inputs=problems)
+    assert "more items than can be numbered" in problem.message
+    assert (problem.line, problem.column) == (line, column)
+
+
+FLAGS: list[tuple[dict[str, str], str, str]] = [
+    ({"n": "abc"}, "not the text 'abc', from ${params.n}", "-p n=abc"),
+    ({"n": "3.5"}, "not the number 3.5, from ${params.n}", "-p n=3.5"),
+    ({"n": "[a]"}, "a whole number, not the text 'a'", ""),
+    ({}, "not the text 'five', from ${params.n}", ""),
+]
+
+
+@pytest.mark.parametrize(("params", "message", "hint"), FLAGS)
+def test_a_value_from_elsewhere_is_shown_as_it_is(
+    tmp_path: Path, params: dict[str, str], message: str, hint: str
+) -> None:
+    default = "5" if params else "five"
+    text = f'params: {{n: {default}}}\nmap: f:f\nover: {{range: "${{params.n}}"}}\n'
+    (problem,) = problems_of(tmp_path, text, params=params)
+    assert message in problem.message
+    assert problem.line == 3
+    assert hint in (problem.hint or "")
+
+
+def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
+    text = 'params: {flag: true}\nmap: f:f\nover: ["${params.flag}"]\n'
+    (problem,) = problems_of(tmp_path, text, params={"flag": "no"})
+    assert problem.message == "flag is true or false, not the text 'no'"
+    assert problem.file == "-p flag=no"
+
+
+def test_set_knows_the_name_of_a_single_job(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, MAP + "over: [1]\n", sets=[("jobs.NOSUCH.retries", "2")])
+    assert problem.message == "there is no job 'NOSUCH'"
+    assert problem.hint == "there is one: spec"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,7 @@ over:
 
 def test_what_only_a_run_knows_stays_late(tmp_path: Path) -> None:
     text = (
+        "setup: {push: {a: 1}}\n"
         'apply: f:f\nargs: ["${ref.a.b}", "x${engines.count}y"]\nkwargs: {k: "${engines.slots}"}\n'
     )
     job = spec_of(tmp_path, text).jobs[0]
@@ -121,7 +124,79 @@ def test_a_parameter_from_the_command_line(tmp_path: Path, given: str, value: An
 def test_a_parameter_that_is_text_stays_text(tmp_path: Path) -> None:
     text = 'params: {version: "1.10"}\nover: ["${params.version}"]\n'
     assert items_of(tmp_path, text, params={"version": "1.20"}) == ["1.20"]
-    assert items_of(tmp_path, text, params={"version": "[1]"}) == [[1]]
+    assert items_of(tmp_path, text, params={"version": "[1]"}) == ["[1]"]
+    assert items_of(tmp_path, text, params={"version": '"q"'}) == ['"q"']
+    assert items_of(tmp_path, text, sets=[("params.version", "[1]")]) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("5", 5), ("010", 10), ("1e3", 1000.0), ("NO", "NO"), ("true", True), ("5 a", "5 a"),
+        ("[1]", "[1]"), ("", None),
+    ],
+)  # fmt: skip
+def test_a_variable_is_read_as_if_it_stood_there(tmp_path: Path, given: str, value: Any) -> None:
+    text = (
+        'params: {n: "${env.N}"}\nmap: f:f\n'
+        'over: ["${env.N}", "${params.n}", "n=${env.N}", "${env.NONE:-7}"]\n'
+    )
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    over = load(str(path), environ={"N": given}).jobs[0].over
+    assert over is not None
+    assert over.list_ == [value, value, f"n={given}", 7]
+
+
+def test_a_variable_can_be_a_number_of_items_or_engines(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text('map: f:f\nover: {range: "${env.N}"}\ncluster: {engines: "${env.N}"}\n')
+    spec = load(str(path), environ={"N": "5"})
+    assert spec.jobs[0].over is not None
+    assert (spec.jobs[0].over.range_, spec.cluster.engines) == (5, 5)
+    (tmp_path / "spec.yaml").write_text(
+        'params: {n: "${env.N}"}\nmap: f:f\nover: ["${params.n}"]\n'
+    )
+    given = load(str(path), environ={"N": "5"}, params={"n": "6"}).jobs[0].over
+    assert given is not None
+    assert given.list_ == [6]
+
+
+def test_where_text_is_wanted_a_value_is_the_text_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        """\
+params: {n: 1_0, m: 0x10, k: "${env.ID}", debug: true}
+command: [echo, "${env.ID}", "${params.m}"]
+over: {csv: "${env.ID}"}
+env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "${params.debug}"}
+"""
+    )
+    (tmp_path / "010").write_text("a\n1\n")
+    job = load(str(path), environ={"ID": "010"}).jobs[0]
+    assert job.env == {"A": "010", "B": "1_0", "C": "0x10", "D": "010", "E": "true"}
+    assert job.command == ["echo", "010", "0x10"]
+    assert job.over is not None
+    assert job.over.csv is not None
+    assert job.over.csv.path == "010"
+
+
+def test_an_interpreter_is_found_beside_the_spec_or_by_its_name(tmp_path: Path) -> None:
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    text = "map: f:f\nover: [1]\ncluster: {python: %s}\n"
+    assert spec_of(tmp_path, text % "env/bin/python").python == str(python)
+    assert spec_of(tmp_path, text % sys.executable).python == sys.executable
+    assert spec_of(tmp_path, text % "sh").python == "sh"
+
+
+def test_what_is_pushed_may_use_what_is_imported(tmp_path: Path) -> None:
+    text = (
+        "map: f:f\nover: [1]\nsetup: {imports: [math as m],"
+        ' push: {a: "${ref.m.pi}", b: "${ref.len}", c: "${engines.count}"}}\n'
+    )
+    assert spec_of(tmp_path, text).setup.push["a"] == Late("ref", "m.pi")
 
 
 def test_set_replaces_and_adds_values(tmp_path: Path) -> None:
@@ -147,6 +222,27 @@ def test_short_forms_are_the_long_ones(tmp_path: Path) -> None:
     assert (spec.name, spec.jobs[0].name) == ("my_job", "my_job")
     assert spec.jobs[0].max_failures.percent == 3
     assert spec.output[0].path == "a.csv"
+
+
+def test_a_pattern_may_stand_alone_and_a_file_have_conditions(tmp_path: Path) -> None:
+    (tmp_path / "rows").touch()
+    glob = {"patterns": "a*", "exclude": "b*"}
+    rows = {"path": "rows", "where": {"a": [1, None]}}
+    schema = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    for over in ({"glob": glob}, {"jsonl": rows}, {"csv": {**rows, "header": ["a"]}}):
+        text = json.dumps({"map": "f:f", "over": over})
+        assert spec_of(tmp_path, text).jobs[0].over is not None
+        assert [error.message for error in schema.iter_errors(json.loads(text))] == []
+    job = spec_of(tmp_path, json.dumps({"map": "f:f", "over": {"glob": glob}})).jobs[0]
+    assert job.over is not None
+    assert job.over.glob is not None
+    assert (job.over.glob.patterns, job.over.glob.exclude) == (["a*"], ["b*"])
+
+
+def test_pipes_are_files_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    job = spec_of(tmp_path, "map: f:f\nover: {csv: pipe}\n").jobs[0]
+    assert job.over is not None
 
 
 def test_defaults_hold_for_jobs_that_say_nothing_else(tmp_path: Path) -> None:
@@ -186,7 +282,6 @@ def test_a_spec_from_standard_input_is_relative_to_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import io
-    import sys
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"map: f:f\nover: [1]\n")))
@@ -207,6 +302,25 @@ def test_the_schema_knows_every_key_and_form() -> None:
     assert not {"file", "folder", "places"} & set(keys)
     assert {"type": "array"} in schema["$defs"]["Over"]["anyOf"]
     assert "Late" in schema["$defs"]
+
+
+REFUSED = [
+    "{}", "jobs: []", "map: f:f", "map: f:f\ncommand: ls\nover: [1]", "apply: f:f\nover: [1]",
+    "map: f:f\nover: {range: 1, list: [1]}", "map: f:f\nover: {}", "name: x",
+    "map: f:f\nover: [1]\ntimeout: 3 parsecs", "jobs: [{name: a, map: f:f}]",
+]  # fmt: skip
+ACCEPTED = [
+    "map: f:f\nover: [1]\ntimeout: 1h 30m", "apply: f:f",
+    "command: ls\nover: {range: 2, shuffle: 1}",
+    'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED + ACCEPTED)
+def test_the_schema_agrees_with_the_check(text: str) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    tree = compose(Text("spec", text)).plain_data()
+    assert validator.is_valid(tree) == (text in ACCEPTED)
 
 
 @pytest.mark.parametrize("spec", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)

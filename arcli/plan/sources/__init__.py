@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from arcli.errors import ArcliError, InputError
-from arcli.plan.sources import combine, files, numbers
-from arcli.plan.sources.base import Fixed, Source, SourceContext, Stream
-from arcli.spec.model import Over, PythonSource
+from arcli.errors import InputError
+from arcli.plan.sources import combine, files, globbing, numbers, tables, where
+from arcli.plan.sources.base import Fixed, Source, SourceContext, Stream, within
+from arcli.plan.sources.generated import generated
+from arcli.spec.model import COMBINATIONS, CsvSource, Over
 
 __all__ = ["Source", "SourceContext", "build_source"]
 
@@ -17,9 +17,11 @@ __all__ = ["Source", "SourceContext", "build_source"]
 def build_source(over: Over, context: SourceContext) -> Source:
     """The source that ``over`` describes; nothing of the user's is run before it is iterated.
 
-    Raises InputError for what can be known to be wrong already.
+    Of a file at most what it says of itself is read, its header. Raises InputError for what can be
+    known to be wrong already.
     """
-    source = _PLAIN[over.kind](over, context)
+    with within(over.kind):
+        source = _PLAIN[over.kind](over, context)
     source = combine.excluding(source, context.resolve(over.exclude))
     return combine.shuffled(combine.sampled(source, over.sample), over.shuffle)
 
@@ -56,56 +58,56 @@ def _csv(over: Over, context: SourceContext) -> Source:
     source = over.csv
     assert source is not None
     path = context.folder / source.path
-    return Stream(lambda: files.read_csv(source, path), unpack="kwargs")
+
+    def rows() -> Iterator[Any]:
+        with files.opened(path) as raw:
+            yield from tables.read_csv(source, raw, str(path))
+
+    return Stream(rows, unpack="kwargs", names=tables.csv_names(source, path))
 
 
 def _jsonl(over: Over, context: SourceContext) -> Source:
-    assert over.jsonl is not None
-    path = context.folder / over.jsonl
-    return Stream(lambda: files.read_jsonl(files.read_lines(path), str(path)))
+    source = over.jsonl
+    assert source is not None
+    path = context.folder / source.path
+    where.check(source.where, None)
+    wanted = where.condition(source.where)
+    return Stream(lambda: files.read_jsonl(files.read_lines(path), str(path), wanted))
 
 
 def _parquet(over: Over, context: SourceContext) -> Source:
-    assert over.parquet is not None
-    path = context.folder / over.parquet
-    return Stream(lambda: files.read_parquet(path), unpack="kwargs")
+    source = over.parquet
+    assert source is not None
+    path = context.folder / source.path
+    names, rows = tables.parquet_shape(source, path)
+    length = rows if source.where is None else None
+    return Stream(lambda: tables.read_parquet(source, path), length, unpack="kwargs", names=names)
 
 
 def _glob(over: Over, context: SourceContext) -> Source:
     assert over.glob is not None
-    return Fixed(files.paths_of(over.glob, context.folder), distinct=True)
+    return Fixed(globbing.paths_of(over.glob, context.folder), distinct=True)
 
 
 def _stdin(over: Over, context: SourceContext) -> Source:
     stdin = context.stdin
     if stdin is None:
-        raise InputError("stdin: standard input is closed")
+        raise InputError("standard input is closed")
     if over.stdin == "nul":
         return Stream(lambda: files.read_nul(stdin))
+    if over.stdin == "csv":
+        plain = CsvSource(path="-")
+        return Stream(lambda: tables.read_csv(plain, stdin, "stdin"), unpack="kwargs")
     if over.stdin == "jsonl":
-        return Stream(lambda: files.read_jsonl(files.lines_of(stdin, "stdin"), "stdin"))
+        lines = files.lines_of(stdin, "stdin")
+        return Stream(lambda: files.read_jsonl(lines, "stdin", where.condition(None)))
     return Stream(lambda: files.lines_of(stdin, "stdin"))
 
 
 def _python(over: Over, context: SourceContext) -> Source:
     source = over.python
     assert source is not None
-    return Stream(lambda: _generated(source, context))
-
-
-def _generated(source: PythonSource, context: SourceContext) -> Iterator[Any]:
-    """What a generator of the user's yields; its errors are the input's."""
-    try:
-        call: Callable[..., Any] = context.load_callable(source.call)
-        yield from call(*context.resolve(source.args), **context.resolve(source.kwargs))
-    except ArcliError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        frames = traceback.extract_tb(error.__traceback__)[1:]
-        said = "".join(traceback.format_list(frames)).rstrip()
-        raise InputError(
-            f"python: {source.call} failed: {type(error).__name__}: {error}", hint=said or None
-        ) from None
+    return Stream(lambda: generated(source, context))
 
 
 def _from(over: Over, context: SourceContext) -> Source:
@@ -118,21 +120,28 @@ def _from(over: Over, context: SourceContext) -> Source:
 
 
 def _product(over: Over, context: SourceContext) -> Source:
-    factors = over.product or {}
-    if not factors:
-        raise InputError("product: needs at least one factor")
-    return combine.product({name: build_source(part, context) for name, part in factors.items()})
+    return combine.product(_factors("product", over.product or {}, context))
 
 
 def _zip(over: Over, context: SourceContext) -> Source:
-    factors = over.zip_ or {}
-    if not factors:
-        raise InputError("zip: needs at least one factor")
-    return combine.zipped({name: build_source(part, context) for name, part in factors.items()})
+    return combine.zipped(_factors("zip", over.zip_ or {}, context))
+
+
+def _factors(kind: str, parts: Mapping[str, Over], context: SourceContext) -> list[combine.Factor]:
+    if not parts:
+        raise InputError(f"{kind}: needs at least one factor")
+    factors = []
+    for name, part in parts.items():
+        with within(name):
+            source = build_source(part, context)
+        factors.append(combine.Factor(name, source, merged=part.kind in COMBINATIONS))
+    return factors
 
 
 def _cases(over: Over, context: SourceContext) -> Source:
-    return Fixed(context.resolve(over.cases), unpack="kwargs")
+    cases = context.resolve(over.cases)
+    names = tuple(dict.fromkeys(name for case in cases for name in case))
+    return Fixed(cases, unpack="kwargs", names=names)
 
 
 _PLAIN: dict[str, Callable[[Over, SourceContext], Source]] = {

@@ -4,126 +4,149 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, overload
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from math import prod
+from typing import Any
 
 from arcli.errors import InputError
 from arcli.plan.sources.base import Fixed, Source, Stream
+from arcli.plan.sources.grid import Grid, Left, Picked, Rows, Side, matches, places
+from arcli.plan.sources.shuffle import permutation
 from arcli.spec.model import Sample
 
-ROUNDS = 4
 _END = object()
 
 
-class Grid(Sequence[dict[str, Any]]):
-    """All combinations of the factors' items, the last factor varying fastest; never held."""
+@dataclass(frozen=True)
+class Factor:
+    """A source in a combination; ``merged``: the keys of its items stand beside the others'."""
 
-    def __init__(self, factors: Mapping[str, Sequence[Any]]) -> None:
-        self._factors = factors
-        self._length = 1
-        for items in factors.values():
-            self._length *= len(items)
+    name: str
+    source: Source
+    merged: bool = False
 
-    def __len__(self) -> int:
-        return self._length
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that it gives to an item."""
+        return (self.source.names or ()) if self.merged else (self.name,)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        rest = range(self._length)[index]
-        cell: dict[str, Any] = {}
-        for name, items in reversed(list(self._factors.items())):
-            rest, place = divmod(rest, len(items))
-            cell[name] = items[place]
-        return {name: cell[name] for name in self._factors}
+    def rows(self) -> Rows:
+        """Its items, by their numbers; a stream is read to its end and held."""
+        items = self.source.items if isinstance(self.source, Fixed) else list(self.source)
+        return Rows(self.name, items, self.names if self.merged else None)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[index] for index in range(self._length))
+    def row(self, item: Any) -> Mapping[str, Any]:
+        """An item as a part of a cell."""
+        return item if self.merged else {self.name: item}
 
 
-def product(factors: Mapping[str, Source]) -> Source:
-    """A grid; where the first factor can only be read once, it is read as the grid goes."""
-    names = list(factors)
-    first = factors[names[0]]
-    held = {name: _held(factors[name]) for name in names[1:]}
-    distinct = all(source.distinct for source in factors.values())
-    if isinstance(first, Fixed):
-        return Fixed(Grid({names[0]: first.items, **held}), distinct, "kwargs")
-    rows = Grid(held)
+def product(factors: Sequence[Factor]) -> Source:
+    """A grid. Where a factor is a stream, the first is read as it goes, the others are held.
+
+    Nothing is read before the grid is. Raises InputError where two factors give the same key.
+    """
+    names = _names(factors)
+    distinct = all(factor.source.distinct for factor in factors)
+    if all(isinstance(factor.source, Fixed) for factor in factors):
+        return Fixed(Grid([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    first, *others = factors
 
     def cells() -> Iterator[dict[str, Any]]:
-        for item in first:
-            for row in rows:
-                yield {names[0]: item, **row}
+        rest = Grid([factor.rows() for factor in others]) if others else [{}]
+        if rest:
+            for item in first.source:
+                before = first.row(item)
+                for row in rest:
+                    yield {**before, **row}
 
-    length = None if first.length is None else first.length * len(rows)
-    return Stream(cells, length, distinct, "kwargs")
+    lengths = [factor.source.length for factor in factors]
+    known = [length for length in lengths if length is not None]
+    total = prod(known) if len(known) == len(lengths) else None
+    return Stream(cells, total, distinct, "kwargs", names)
 
 
-def _held(source: Source) -> Sequence[Any]:
-    return source.items if isinstance(source, Fixed) else list(source)
-
-
-def zipped(factors: Mapping[str, Source]) -> Source:
+def zipped(factors: Sequence[Factor]) -> Source:
     """Items side by side. Raises InputError where the lengths differ: at once, or as they end."""
-    known = {name: source.length for name, source in factors.items() if source.length is not None}
-    _same(known)
-
-    def rows() -> Iterator[dict[str, Any]]:
-        iterators = {name: iter(source) for name, source in factors.items()}
-        count = 0
-        while True:
-            row = {name: next(iterator, _END) for name, iterator in iterators.items()}
-            ended = [name for name, item in row.items() if item is _END]
-            if len(ended) == len(row):
-                return
-            if ended:
-                longer = next(name for name in row if name not in ended)
-                raise InputError(f"zip: {ended[0]!r} ends after {count} items, {longer!r} has more")
-            yield row
-            count += 1
-
-    length = next(iter(known.values()), None)
-    distinct = any(source.distinct for source in factors.values())
-    return Stream(rows, length, distinct, "kwargs")
+    names = _names(factors)
+    distinct = any(factor.source.distinct for factor in factors)
+    known = [(f.name, f.source.length) for f in factors if f.source.length is not None]
+    for name, length in known[1:]:
+        first, count = known[0]
+        if length != count:
+            raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}")
+    if all(isinstance(factor.source, Fixed) for factor in factors):
+        return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    total = known[0][1] if known else None
+    return Stream(lambda: _pairs(factors), total, distinct, "kwargs", names)
 
 
-def _same(lengths: Mapping[str, int]) -> None:
-    names = list(lengths)
-    for name in names[1:]:
-        if lengths[name] != lengths[names[0]]:
-            raise InputError(
-                f"zip: {names[0]!r} has {lengths[names[0]]} items, {name!r} has {lengths[name]}"
-            )
+def _pairs(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
+    iterators = [iter(factor.source) for factor in factors]
+    count = 0
+    while True:
+        items = [next(iterator, _END) for iterator in iterators]
+        ended = [f.name for f, item in zip(factors, items, strict=True) if item is _END]
+        if len(ended) == len(items):
+            return
+        if ended:
+            longer = next(factor.name for factor in factors if factor.name not in ended)
+            raise InputError(f"zip: {ended[0]!r} ends after {count} items, {longer!r} has more")
+        row: dict[str, Any] = {}
+        for factor, item in zip(factors, items, strict=True):
+            row.update(factor.row(item))
+        yield row
+        count += 1
 
 
-def excluding(source: Source, patterns: list[Any]) -> Source:
-    """Without the items that match: a mapping matches on the keys that it names."""
+def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
+    """The keys of a combination's items. Raises InputError where one would hide another."""
+    owners: dict[str, str] = {}
+    for factor in factors:
+        for name in factor.names:
+            if name in owners:
+                raise InputError(
+                    f"{name!r} comes from {owners[name]!r}, and from {factor.name!r} again",
+                    hint="the keys of a nested product, zip or cases stand beside the others",
+                    path=(factor.name,),
+                )
+            owners[name] = factor.name
+    return tuple(owners)
+
+
+def excluding(source: Source, patterns: Sequence[Any]) -> Source:
+    """Without the items that match. Raises InputError for a pattern that none can match."""
+    for at, pattern in enumerate(patterns):
+        _possible(pattern, at, source.names)
     if not patterns:
         return source
-    if isinstance(source, Fixed) and len(source.items) <= 100_000:
-        kept = [item for item in source.items if not _matches(item, patterns)]
-        return Fixed(kept, source.distinct, source.unpack)
-    return Stream(
-        lambda: (item for item in source if not _matches(item, patterns)),
-        None,
-        source.distinct,
-        source.unpack,
-    )
+    if isinstance(source, Stream):
+        items = source.read
+
+        def kept(item: Any) -> bool:
+            return not any(matches(item, pattern) for pattern in patterns)
+
+        return replace(source, read=lambda: filter(kept, items()), length=None)
+    if isinstance(source.items, Grid):
+        return replace(source, items=source.items.without(patterns))
+    gone = chain.from_iterable(places(source.items, pattern) for pattern in patterns)
+    return replace(source, items=Left(source.items, gone))
 
 
-def _matches(item: Any, patterns: list[Any]) -> bool:
-    for pattern in patterns:
-        if isinstance(pattern, Mapping) and isinstance(item, Mapping):
-            if all(name in item and item[name] == value for name, value in pattern.items()):
-                return True
-        elif item == pattern:
-            return True
-    return False
+def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
+    if names is None:
+        return
+    if not isinstance(pattern, Mapping):
+        raise InputError(
+            f"exclude: {pattern!r} is no item: they are maps with the keys {', '.join(names)}",
+            path=("exclude", at),
+        )
+    for name in pattern:
+        if name not in names:
+            raise InputError(
+                f"exclude: items have no {name!r}; they have {', '.join(names)}",
+                path=("exclude", at, name),
+            )
 
 
 def sampled(source: Source, sample: Sample | None) -> Source:
@@ -134,7 +157,7 @@ def sampled(source: Source, sample: Sample | None) -> Source:
     if isinstance(source, Fixed):
         total = len(source.items)
         picked = sorted(chance.sample(range(total), min(sample.n, total)))
-        return Fixed(_Picked(source.items, picked), source.distinct, source.unpack)
+        return replace(source, items=Picked(source.items, picked))
 
     def reservoir() -> list[Any]:
         """Algorithm R (Vitter, 1985, https://doi.org/10.1145/3147.3165)."""
@@ -147,7 +170,7 @@ def sampled(source: Source, sample: Sample | None) -> Source:
         return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
     length = None if source.length is None else min(sample.n, source.length)
-    return Stream(reservoir, length, source.distinct, source.unpack)
+    return replace(source, read=reservoir, length=length)
 
 
 def shuffled(source: Source, seed: int | None) -> Source:
@@ -155,61 +178,12 @@ def shuffled(source: Source, seed: int | None) -> Source:
     if seed is None:
         return source
     if isinstance(source, Fixed):
-        order = Shuffle(len(source.items), seed)
-        return Fixed(_Picked(source.items, order), source.distinct, source.unpack)
+        return replace(source, items=Picked(source.items, permutation(len(source.items), seed)))
+    read = source.read
 
     def held() -> list[Any]:
-        items = list(source)
+        items = list(read())
         random.Random(seed).shuffle(items)  # noqa: S311 - reproducible is the point
         return items
 
-    return Stream(held, source.length, source.distinct, source.unpack)
-
-
-class _Picked(Sequence[Any]):
-    """Items of a sequence by their numbers in another one."""
-
-    def __init__(self, items: Sequence[Any], numbers: Sequence[int]) -> None:
-        self._items = items
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._items[self._numbers[index]]
-
-
-class Shuffle(Sequence[int]):
-    """A permutation of ``range(n)`` without memory: a Feistel network that walks its cycles.
-
-    Black and Rogaway, 2002, https://doi.org/10.1007/3-540-45760-7_9.
-    """
-
-    def __init__(self, n: int, seed: int) -> None:
-        self._n = n
-        self._half = max(1, ((max(n - 1, 1)).bit_length() + 1) // 2)
-        self._mask = (1 << self._half) - 1
-        chance = random.Random(seed)  # noqa: S311 - reproducible is the point
-        self._keys = [chance.getrandbits(64) | 1 for _ in range(ROUNDS)]
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._n))]
-        place = range(self._n)[index]
-        while True:
-            place = self._once(place)
-            if place < self._n:
-                return place
-
-    def _once(self, place: int) -> int:
-        left, right = place >> self._half, place & self._mask
-        for key in self._keys:
-            mixed = (right + 1) * key & 0xFFFFFFFFFFFFFFFF
-            left, right = right, left ^ ((mixed >> 29 ^ mixed >> 47) & self._mask)
-        return left << self._half | right
+    return replace(source, read=held)

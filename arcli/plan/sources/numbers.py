@@ -68,17 +68,27 @@ def range_of(value: Any) -> range:
     """``range: 100`` or ``range: [start, stop, step]``. Raises InputError."""
     parts = value if isinstance(value, list) else [value]
     try:
-        return range(*parts)
+        return range(*map(_whole, parts))
     except (TypeError, ValueError) as error:
         raise InputError(f"range: {value!r} is not a range: {error}") from None
 
 
 def spaced(kind: type[Linspace] | type[Logspace], value: list[Any], name: str) -> Any:
     """``[start, stop, number of points]`` as numbers. Raises InputError."""
-    start, stop, num = value
+    start, stop, num = *value[:2], _whole(value[2])
     if not isinstance(num, int) or isinstance(num, bool) or num < 0:
         raise InputError(f"{name}: the number of points is {num!r}, which is not a count")
     for end in (start, stop):
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise InputError(f"{name}: {end!r} is not a number")
+        try:
+            kind(end, end, 1)[0]
+        except OverflowError:
+            power = "10 to the power of " if kind is Logspace else ""
+            raise InputError(f"{name}: {power}{end} is too large a number") from None
     return kind(start, stop, num)
+
+
+def _whole(value: Any) -> Any:
+    """A whole number that is written as ``1e3`` or ``2.0`` as what it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -6,9 +6,12 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from arcli.engine.functions import kind_of
 from arcli.errors import Problem
+from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
-from arcli.spec.model import Over
+from arcli.spec.hints import quoted
+from arcli.spec.model import Over, RowsSource
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
@@ -19,11 +22,13 @@ def check(
     """Files that are not there, and combinations of nothing."""
     for key in ("lines", "jsonl", "parquet", "csv"):
         source = getattr(over, key)
-        name = source.path if key == "csv" and source is not None else source
-        if name is not None and not (folder / name).is_file():
-            what = "is a folder" if (folder / name).is_dir() else "does not exist"
+        name = source.path if isinstance(source, RowsSource) else source
+        if name is not None and (folder / name).is_dir():
+            hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
+            yield places.problem(f"{name} is a folder", *path, key, "path", hint=hint)
+        elif name is not None and not (folder / name).exists():
             hint = did_you_mean(Path(name).name, _beside(folder / name))
-            yield places.problem(f"{name} {what}", *path, key, "path", hint=hint)
+            yield places.problem(f"{name} does not exist", *path, key, "path", hint=hint)
     if over.parquet is not None and importlib.util.find_spec("pyarrow") is None:
         hint = "install arcli[parquet]"
         yield places.key_problem("parquet needs pyarrow", *path, "parquet", hint=hint)
@@ -32,9 +37,25 @@ def check(
             yield places.problem(f"{kind} needs at least one factor", *path, kind)
         for name, factor in (factors or {}).items():
             yield from check(factor, (*path, kind, name), folder, places)
-    if over.python is not None and ":" not in over.python.call:
+    if over.python is not None:
+        yield from _generator(over.python.call, (*path, "python", "call"), folder, places)
+    if over.glob is not None:
+        for at, pattern in enumerate(over.exclude):
+            if isinstance(pattern, str) and set(pattern) & set("*?["):
+                hint = "glob: {patterns: […], exclude: […]} leaves out what matches"
+                message = f"{pattern!r} is no file's path"
+                yield places.problem(message, *path, "exclude", at, hint=hint)
+
+
+def _generator(
+    call: str, path: tuple[str | int, ...], folder: Path, places: Places
+) -> Iterator[Problem]:
+    if kind_of(call) == "expression":
         hint = "module:generator, or file.py:generator"
-        yield places.problem("not a generator's name", *path, "python", "call", hint=hint)
+        yield places.problem("not a generator's name", *path, hint=hint)
+        return
+    for fault in functions.faults_of(call, folder, None):
+        yield places.problem(fault.message, *path, hint=fault.hint)
 
 
 def _beside(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from arcli.engine.command import PATH_PARTS, placeholders
 from arcli.errors import Problem
 from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
+from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
-from arcli.spec.model import Cluster, Job, Over
+from arcli.spec.model import Cluster, Job
+from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
 _WAYS = ("map", "apply", "command", "notebook")
@@ -21,20 +24,26 @@ def check(
     job: Job, at: int, spec: Checked, names: set[str] | None, places: Places
 ) -> Iterator[Problem]:
     """Every problem within one job; ``names`` are those in the engines' namespace, if known."""
-    yield from _ways(job, at, places)
-    yield from _strangers(job, at, spec, places)
-    yield from _value(job, at, places)
+    yield from _ways(job, at, spec, places)
+    if spec.sure(at, *_WAYS):
+        yield from _strangers(job, at, places)
+    if spec.sure(at, "halt"):
+        yield from _failures(job, at, spec, places)
+    yield from _value(job, at, spec, places)
     yield from _functions(job, at, spec.folder, names, places)
+    yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
     if job.command is not None:
         yield from _command(job, at, places)
 
 
-def _ways(job: Job, at: int, places: Places) -> Iterator[Problem]:
+def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Whether it is clear what is called, and with what."""
     given = [way for way in _WAYS if getattr(job, way) is not None]
     if not given:
-        yield places.problem(f"job {job.name!r} needs one of {', '.join(_WAYS)}", "jobs", at)
+        if spec.sure(at, *_WAYS):
+            message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
+            yield places.problem(message, "jobs", at)
         return
     for way in given[1:]:
         message = f"job {job.name!r} has {given[0]} already, and a job has only one"
@@ -43,13 +52,13 @@ def _ways(job: Job, at: int, places: Places) -> Iterator[Problem]:
         if job.over is not None:
             hint = "`map:` takes items; apply calls once an engine"
             yield places.key_problem("apply has no items", "jobs", at, "over", hint=hint)
-    elif job.over is None:
+    elif job.over is None and spec.sure(at, "over"):
         hint = "such as `over: {range: 10}` or `over: [a, b, c]`"
         message = f"{job.kind} needs items: the key 'over' is missing"
         yield places.key_problem(message, "jobs", at, given[0], hint=hint)
 
 
-def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
     """Keys that mean nothing beside the others."""
     if job.kind != "command":
         for key in _OF_COMMANDS:
@@ -60,6 +69,9 @@ def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Pro
         for key in wrong:
             if key in job.model_fields_set:
                 yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
+
+
+def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     halts = any(other.halt != "never" for other in spec.jobs.values())
     if "max_failures" in job.model_fields_set and not halts:
         hint = "halt: soon or halt: now makes it count"
@@ -67,12 +79,12 @@ def _strangers(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Pro
         yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
 
 
-def _value(job: Job, at: int, places: Places) -> Iterator[Problem]:
+def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Whether what becomes of the results makes sense."""
     forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
     for key in forms[1:]:
         yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)
-    if job.reduce is None:
+    if job.reduce is None and spec.sure(at, "reduce"):
         for key in ("combine", "finish", "initial", "commutative"):
             if key in job.model_fields_set:
                 yield places.key_problem(f"{key} needs a reduce", "jobs", at, key)
@@ -98,6 +110,20 @@ def _functions(
         yield places.problem(f"there is no file {job.notebook}", "jobs", at, "notebook")
 
 
+def _references(job: Job, at: int, names: set[str] | None, places: Places) -> Iterator[Problem]:
+    """``${ref.…}`` to what nothing puts into the engines' namespace."""
+    if names is None:
+        return
+    for key in ("args", "kwargs"):
+        for late in lates(getattr(job, key)):
+            first = late.name.partition(".")[0]
+            if late.kind == "ref" and first not in names and not hasattr(builtins, first):
+                hint = did_you_mean(first, names) or functions.WHERE_NAMES_COME_FROM
+                yield places.problem(
+                    f"there is no {first!r} on the engines", "jobs", at, key, hint=hint
+                )
+
+
 def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Problem]:
     if not isinstance(job.targets, list):
         return
@@ -121,7 +147,7 @@ def _command(job: Job, at: int, places: Places) -> Iterator[Problem]:
         return
     if not job.command.strip():
         yield places.problem("the command is empty", "jobs", at, "command")
-    known = {"", "index", *PATH_PARTS, *_item_keys(job.over)}
+    known = {"", "index", *PATH_PARTS, *(job.over.keys if job.over else ())}
     for found in placeholders(job.command):
         if found.inside is not None and found.name in known:
             fault = functions.Fault(
@@ -131,13 +157,3 @@ def _command(job: Job, at: int, places: Places) -> Iterator[Problem]:
                 found.start - (job.command.rfind("\n", 0, found.start) + 1),
             )
             yield in_text(fault, places, ("jobs", at, "command"))
-
-
-def _item_keys(over: Over | None) -> set[str]:
-    """The names that items are known to have."""
-    if over is None:
-        return set()
-    keys = {*(over.product or {}), *(over.zip_ or {})}
-    for case in over.cases or []:
-        keys |= set(case)
-    return keys

@@ -7,14 +7,18 @@ from typing import Any
 
 from arcli.errors import Problem
 from arcli.spec.checks.checked import Checked
-from arcli.spec.model import JOB_NAME, Job, Late, LateText, Over
+from arcli.spec.model import JOB_NAME, Job, Late, LateText, Model, Over
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
+
+_OF_VALUES = ("apply", "reduce", "gather", "collect")
 
 
 def names(spec: Checked, places: Places) -> Iterator[Problem]:
     """Names of jobs that are no names, or not the only one."""
     for at, name in enumerate(spec.names):
+        if at not in spec.jobs or "name" in spec.broken[at]:
+            continue
         if not JOB_NAME.fullmatch(name):
             hint = "letters, digits, _ . and - make a job's name"
             yield places.problem(f"{name!r} is not a name", "jobs", at, "name", hint=hint)
@@ -36,11 +40,14 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             message = f"job {name!r} comes later"
             yield places.problem(message, *path, hint="jobs run in their order: move it up")
         elif name not in spec.names:
-            hint = did_you_mean(name, spec.names) or f"there are: {', '.join(spec.names)}"
+            hint = (
+                did_you_mean(name, spec.names)
+                or f"there are: {', '.join(filter(None, spec.names))}"
+            )
             yield places.problem(f"there is no job {name!r}", *path, hint=hint)
     for key, name in _valued(job):
-        source = next((other for other in spec.jobs.values() if other.name == name), None)
-        if source is not None and not _has_value(source):
+        source = next((other for other in spec.jobs.items() if other[1].name == name), None)
+        if source is not None and spec.sure(source[0], *_OF_VALUES) and not _has_value(source[1]):
             hint = "give it a reduce, or collect: list"
             yield places.problem(f"job {name!r} has no value", "jobs", at, key, hint=hint)
 
@@ -80,5 +87,5 @@ def lates(tree: Any) -> Iterator[Late]:
             yield from lates(part)
     elif isinstance(tree, Mapping):
         yield from lates(list(tree.values()))
-    elif isinstance(tree, Over):
+    elif isinstance(tree, Model):
         yield from lates([getattr(tree, name) for name in type(tree).model_fields])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from arcli.errors import Problem
 from arcli.spec import functions
 from arcli.spec.checks.checked import Checked
+from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
-from arcli.spec.model import Cluster, Late, Output, Setup
+from arcli.spec.model import Cluster, Late, Output, Setup, interpreter
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
@@ -20,12 +24,15 @@ _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 def check(spec: Checked, places: Places) -> Iterator[Problem]:
     """Every problem with what stands beside the jobs."""
     yield from _cluster(spec.cluster, places)
+    yield from _python(spec.cluster, spec.folder, places)
     if spec.setup is not None:
         yield from _names(spec.setup, places)
         yield from _texts(spec.setup, places)
         yield from _files(spec.setup, spec.folder, places)
+        yield from _late(spec.setup, places)
     for at, output in spec.outputs.items():
         yield from _output(output, at, spec, places)
+    yield from _twins(spec, places)
 
 
 def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
@@ -45,17 +52,44 @@ def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
         yield places.problem(message, "cluster", "min_engines")
 
 
+def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
+    """An interpreter that is not there; other hosts than this one are not looked at."""
+    named = interpreter(cluster, folder)
+    if named is None or cluster.launcher not in {"embedded", "local"}:
+        return
+    if shutil.which(named) is None:
+        hint = "the path of an interpreter, such as a project's .venv/bin/python"
+        yield places.problem(f"there is no program {named}", "cluster", "python", hint=hint)
+
+
 def _names(setup: Setup, places: Places) -> Iterator[Problem]:
     for key in ("push", "scatter"):
         for name in getattr(setup, key):
             if not name.isidentifier():
                 yield places.key_problem(f"{name!r} is not a Python name", "setup", key, name)
+
+
+def _late(setup: Setup, places: Places) -> Iterator[Problem]:
+    """Values that are not known yet when the engines are set up."""
     for name, part in setup.scatter.items():
         values = part.values
-        if isinstance(values, Late) and (values.kind, values.name) != ("engines", "slots"):
+        no_list = isinstance(values, Late) and values.name != "slots"
+        if no_list or any(late.kind != "engines" for late in lates(values)):
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
+    imported = {name for line in setup.imports for name in functions.imported(line) or ["*"]}
+    for name, value in setup.push.items():
+        for late in lates(value):
+            first = late.name.partition(".")[0]
+            if late.kind == "jobs":
+                message = f"job {first!r} has no value yet when the engines are set up"
+                hint = f"give that job `push_as: {name}`"
+                yield places.problem(message, "setup", "push", name, hint=hint)
+            elif late.kind == "ref" and not ({first, "*"} & imported or hasattr(builtins, first)):
+                message = f"there is no {first!r} on the engines yet when values are pushed"
+                hint = "only what setup: imports is; `run:` comes after push"
+                yield places.problem(message, "setup", "push", name, hint=hint)
 
 
 def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
@@ -82,6 +116,17 @@ def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
             yield places.problem(f"there is no folder {name}", "setup", "path", at)
 
 
+def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for at, output in spec.outputs.items():
+        path = output.path
+        name = path if path == "-" else os.path.realpath(spec.folder / path)
+        if name in seen:
+            hint = "each needs a file of its own"
+            yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
+        seen.add(name)
+
+
 def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     suffix = Path(output.path).suffix.lower()
     if output.format is None and output.path != "-" and suffix not in _SUFFIXES:
@@ -91,5 +136,8 @@ def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[
         message = f"{output.path} {said}, which says no known format"
         yield places.problem(message, "output", at, "path", hint=hint)
     if output.job is not None and output.job not in spec.names:
-        hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(spec.names)}"
+        hint = (
+            did_you_mean(output.job, spec.names)
+            or f"there are: {', '.join(filter(None, spec.names))}"
+        )
         yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)

@@ -1,0 +1,72 @@
+"""What is known of the inputs before anything is run, at its place in the spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arcli.errors import SpecError
+from arcli.plan.preview import preview
+from arcli.spec.load import load
+
+MAP = "map: math:sqrt\n"
+WRONG = [
+    ("over: {csv: empty.csv}\n", 2, 13, "no header"),
+    ("over: {csv: {path: t.csv, where: 'a >'}}\n", 2, 34, "no expression"),
+    ("over: {csv: {path: t.csv, types: {bb: int}}}\n", 2, 39, "no column 'bb'"),
+    ("over: {jsonl: {path: t.csv, where: '1 +'}}\n", 2, 36, "no expression"),
+    ("over: {product: {x: [1], y: {csv: {path: t.csv, where: {c: 1}}}}}\n", 2, 60, "column 'c'"),
+    ("over: {parquet: t.csv}\n", 2, 17, "cannot be read as Parquet"),
+    ("over: {logspace: [0, 400, 3]}\n", 2, 18, "10 to the power of 400 is too large"),
+    ("over: {linspace: [0, 1, 2.5]}\n", 2, 18, "is not a count"),
+    ("over: {product: {a: [1]}, exclude: [{bb: 1}]}\n", 2, 42, "no 'bb'"),
+    ("over: {product: {a: [1], b: {cases: [{a: 2}]}}}\n", 2, 29, "'a' comes from 'a'"),
+    ("over: {lines: t.csv}\nview: direct\n", 3, 7, "dealt out"),
+    ("over: {lines: t.csv}\ntargets: [0]\n", 3, 10, "dealt out"),
+    ("over: {stdin: lines}\n", 2, 15, "closed"),
+    ("over: [1]\ntargets: [0, 5]\n", 3, 14, "no engine 5"),
+]
+
+
+def spec_of(tmp_path: Path, text: str) -> Any:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "spec.yaml").write_text(MAP + text)
+    return load(str(tmp_path / "spec.yaml"))
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message"), WRONG)
+def test_inputs_that_cannot_be_right(
+    tmp_path: Path, text: str, line: int, column: int, message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        preview(spec_of(tmp_path, text), slots=2, stdin=None)
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert (problem.line, problem.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "over: {product: {a: [1], b: {python: 'nowhere:f'}}}\n",
+        "over: {product: {a: [1], b: {stdin: lines}}}\nallow_empty: false\n",
+        "over: {product: {a: [1], b: {csv: t.csv}}}\nallow_empty: false\n",
+        "over: [1]\ntargets: [0, 5]\n",
+        "over: {lines: t.csv}\nview: direct\ntargets: any\n",
+        "over: {range: 1e3}\n",
+        "over: {linspace: [0, 1, 2.0]}\n",
+        "over: {range: [0, 1e1, 2]}\n",
+    ],
+)
+def test_inputs_that_only_the_run_reads(tmp_path: Path, text: str) -> None:
+    (found,) = preview(spec_of(tmp_path, text))
+    assert found.source is not None
+
+
+def test_a_number_of_items_may_be_written_as_one_likes(tmp_path: Path) -> None:
+    (found,) = preview(spec_of(tmp_path, "over: {range: 1e3}\n"))
+    assert found.source is not None
+    assert found.source.length == 1000
