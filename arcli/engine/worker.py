@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from .breadcrumb import Breadcrumb
@@ -30,6 +31,7 @@ from .limits import Timer
 from .notebook import Notebook, preflight
 from .program import Program
 from .tally import Tally
+from .visit import Abort, Visit
 
 PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
@@ -77,7 +79,11 @@ class _Job:
 
 
 class Worker:
-    """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records."""
+    """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records.
+
+    On an engine that is shared with others ``unwanted`` is called where a chunk begins, and gives
+    what tells whether that chunk has been aborted.
+    """
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Worker:
         publish: Callable[[bytes], None] | None = None,
         *,
         watchdog: bool = True,
+        unwanted: Callable[[], Callable[[], bool]] | None = None,
     ) -> None:
         Process.is_the_engine()
         self._namespace = namespace
@@ -95,6 +102,8 @@ class Worker:
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._crumb: Breadcrumb | None = None
         self._home = working_directory()
+        self._unwanted = unwanted
+        self._visit = Visit()
 
     def handle(self, request: bytes) -> bytes:
         """Do what a request asks: ``(operation, arguments)``, pickled. The reply is an envelope."""
@@ -137,7 +146,7 @@ class Worker:
         try:
             for name, content in files.items():
                 _write_beside(name, content)
-            sys.path[:0] = [folder for folder in path if folder not in sys.path]
+            self._visit.add_path(path)
             for statement in imports:
                 stage = f"import {statement}"
                 import_into(self._namespace, statement)
@@ -189,7 +198,11 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
             return _failed(f"a chunk of job {job!r}", error)
         published = begin
-        with known.capture:
+        with ExitStack() as around:
+            abort = None
+            if self._unwanted is not None:
+                abort = around.enter_context(Abort(self._unwanted()))
+            around.enter_context(known.capture)
             for position, index in enumerate(indices):
                 if self._crumb is not None:
                     self._crumb.at(chunk, position, time.time())
@@ -197,6 +210,8 @@ class Worker:
                 results.add(position, runner.run(index, items[position], attempt, occurrence))
                 if self._home is not None:
                     os.fchdir(self._home)
+                if abort is not None and abort.came:
+                    break
                 now = time.perf_counter()
                 if now - published > PUBLISH_EVERY and self._publish is not None:
                     published = now
@@ -274,6 +289,10 @@ class Worker:
             return pack({"exact": exact}, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {name}", error)
+
+    def leave(self) -> None:
+        """The run is over, and the engine goes on without it."""
+        self._visit.leave()
 
     def _function(self, text: str, folder: str) -> Callable[..., Any]:
         found = self._functions.get((text, folder))
