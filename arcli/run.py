@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from arcli.cluster.base import ClusterEvent
-from arcli.cluster.cpus import usable_cpus
+from arcli.cluster.base import Cluster, ClusterEvent
 from arcli.errors import ArcliError, DeadlineError, Interrupted, ReaderGone
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
@@ -18,15 +17,11 @@ from arcli.session.actor import Terms
 from arcli.session.session import Session
 from arcli.sinks.group import Sinks
 from arcli.sinks.progress import Progress
-from arcli.spec.model import Cluster, Spec
+from arcli.spec.model import Spec
 from arcli.store.storage import RunStorage
 from arcli.timing.outcome import decide
 from arcli.timing.summary import RunSummary
 from arcli.units import isoformat
-
-if TYPE_CHECKING:
-    from arcli.cluster.embedded import EmbeddedCluster
-
 
 AT_ONCE = (Interrupted, DeadlineError, ReaderGone)
 """After these nothing more is written: whoever reads has gone, or does not read."""
@@ -41,8 +36,6 @@ class Options:
 
     began: float
     notice: Callable[[str], None]
-    engines: int | None = None
-    inline: bool = False
     limit: int | None = None
     deadline: float | None = None
     stdin: BinaryIO | None = None
@@ -73,7 +66,7 @@ def execute(
     options: Options,
     storage: RunStorage,
     sinks: Sinks,
-    cluster: EmbeddedCluster | None = None,
+    cluster: Cluster | None = None,
 ) -> Finished:
     """Run a spec: every item's record to the journal and to all sinks, then the summary.
 
@@ -82,11 +75,10 @@ def execute(
     outcome = Outcome()
     clock = _Clock()
     started = isoformat(time.time())
-    slots = engine_count(spec.cluster, options)
     with Interrupts(options.notice, options.deadline) as interrupts:
         try:
             sinks.start()
-            with _session(spec, options, storage, slots, cluster) as session:
+            with _session(spec, options, storage, cluster) as session:
                 clock.ready = time.monotonic()
                 if options.progress is not None:
                     options.progress.watch(lambda: session.state)
@@ -96,7 +88,7 @@ def execute(
                     storage=storage,
                     sinks=sinks,
                     interrupts=interrupts,
-                    slots=slots,
+                    slots=cluster.slots if cluster is not None else 1,
                     stdin=options.stdin,
                     kept=options.kept,
                     limit=options.limit,
@@ -111,6 +103,7 @@ def execute(
         finally:
             if cluster is not None:
                 cluster.stop()
+        slots = cluster.slots if cluster is not None else 1
         return _finish(spec, options, storage, sinks, outcome, interrupts, clock, started, slots)
 
 
@@ -160,34 +153,14 @@ def _finish(
     return Finished(summary, outcome.errors, sinks.told)
 
 
-def engine_count(cluster: Cluster, options: Options) -> int:
-    """How many engines a run is to have."""
-    if options.inline or cluster.launcher == "inline":
-        return 1
-    if options.engines is not None:
-        return options.engines
-    return usable_cpus() if cluster.engines == "auto" else cluster.engines
-
-
 @contextmanager
 def _session(
-    spec: Spec,
-    options: Options,
-    storage: RunStorage,
-    slots: int,
-    cluster: EmbeddedCluster | None,
+    spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None
 ) -> Iterator[Session]:
-    crumbs = storage.crumbs(slots)
-    terms = Terms(
-        max_restarts=spec.cluster.max_restarts,
-        start_timeout=spec.cluster.start_timeout,
-        steps=setup_steps(spec, slots, str(crumbs)),
-        crumbs=crumbs,
-        notice=options.notice,
-    )
     if cluster is None:
         from arcli.session.inline import InlineFleet
 
+        terms = _terms(spec, options, storage, cluster)
         with Session(InlineFleet(), terms, storage, storage.run_id) as session:
             yield session
         return
@@ -200,8 +173,24 @@ def _session(
         fleet.on_event(event)
 
     cluster.start(on_event)
-    with Session(fleet, terms, storage, storage.run_id) as session:
-        yield session
+    try:
+        terms = _terms(spec, options, storage, cluster)
+        with Session(fleet, terms, storage, storage.run_id) as session:
+            yield session
+    finally:
+        fleet.leave()
+
+
+def _terms(spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None) -> Terms:
+    slots = cluster.slots if cluster is not None else 1
+    crumbs = storage.crumbs(slots)
+    return Terms(
+        max_restarts=spec.cluster.max_restarts if cluster is None or cluster.owned else 0,
+        start_timeout=spec.cluster.start_timeout,
+        steps=setup_steps(spec, slots, str(crumbs)),
+        crumbs=crumbs,
+        notice=options.notice,
+    )
 
 
 def run_root(environ: Mapping[str, str]) -> Path:

@@ -99,6 +99,7 @@ class Actor:
         self._quiet_since: float | None = None
         self._said_quiet = False
         self._orphans: dict[int, float] = {}
+        self._abandoned: dict[int, str] = {}
         self.state = State()
 
     # -- for other threads -------------------------------------------------------------------
@@ -232,6 +233,7 @@ class Actor:
     def _came_up(self, up: Up) -> None:
         now = time.monotonic()
         member = self._crew.admit(up, now)
+        self._abandoned.pop(up.slot, None)
         member.steps.extend(self._terms.steps(up.slot))
         member.steps.extend(self._steps)
         ticket = Ticket(msg_id=self._fleet.prepare(up.engine_id), sent=now, submitted=time.time())
@@ -321,6 +323,8 @@ class Actor:
         self._crew.coming.pop(down.slot, None)
         self._last_death = reason
         self._replace(down.slot, reason, deliberate=doomed is not None)
+        if down.slot not in self._crew.slots:
+            self._abandoned[down.slot] = reason
         if self._crew.hopeless and self._final:
             self._fail_waiting(ClusterError("the run is being stopped"))
         elif self._crew.hopeless:
@@ -525,7 +529,7 @@ class Actor:
             if member.chunks and not self._fleet.in_process:
                 self._take_early(member, now)
                 member.doomed = job.stop_reason
-                self._fleet.kill(member.up.engine_id)
+                self._fleet.release(member.up.engine_id)
         job.conclude(job.items.cancel_outstanding(job.stop_reason))
 
     def _say_when_quiet(self, now: float) -> None:
@@ -561,6 +565,9 @@ class Actor:
         job = self._job
         if job is None or not ready:
             return
+        for slot, reason in self._abandoned.items():
+            said = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
+            job.conclude(job.items.strand(slot, said))
         width = len(self._crew.members) + len(self._crew.coming)
         depth = job.items.depth(width)
         for level in range(depth):
