@@ -129,6 +129,12 @@ class Attached:
     # -- the thread -------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        try:
+            self._keep_watch()
+        except Exception as error:  # noqa: BLE001 - whoever waits for events must hear of it
+            self._lose(f"watching the cluster failed: {type(error).__name__}: {error}")
+
+    def _keep_watch(self) -> None:
         looked = time.monotonic()
         while not self._leaving.wait(POLL) and self._gone is None:
             now = time.monotonic()
@@ -164,7 +170,8 @@ class Attached:
 
     def _greet(self, engine_id: int) -> None:
         """Ask an engine who it is. A busy one answers when it has the time."""
-        self._greeted[engine_id] = self._scout[engine_id].apply_async(eval, WHO)
+        with suppress(IndexError):  # it has just left
+            self._greeted[engine_id] = self._scout[engine_id].apply_async(eval, WHO)
 
     def _welcome(self, engine_id: int, greeting: Any) -> None:
         try:
@@ -191,8 +198,12 @@ class Attached:
             )
             with self._changed:
                 self._engines[engine_id] = info
+                self._settle(info)
                 self._changed.notify_all()
             self._report(EngineUp(info))
+
+    def _settle(self, info: EngineInfo) -> None:
+        """An engine has a slot from now on."""
 
     def _part(self, engine_id: int) -> None:
         """An engine has left the cluster."""

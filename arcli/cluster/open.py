@@ -9,7 +9,6 @@ from arcli.cluster.base import Cluster, ClusterOptions
 from arcli.cluster.connection import Connection
 from arcli.cluster.cpus import usable_cpus
 from arcli.cluster.helper import Helper
-from arcli.errors import UsageError
 from arcli.spec.model import Cluster as Wanted
 
 HERE = {"embedded", "local"}
@@ -68,7 +67,9 @@ def _cluster(
         count = options.engines or usable_cpus()
         needed = min(count, options.min_engines)
         return EmbeddedCluster(replace(options, engines=count, min_engines=needed), helper)
-    raise UsageError(f"launcher: {wanted.launcher} is not supported yet")
+    from arcli.cluster.launched import LaunchedCluster
+
+    return LaunchedCluster(wanted.launcher, options, wanted.options, scratch)
 
 
 def _connection(wanted: Wanted, folder: Path, join: str | None) -> Connection:
