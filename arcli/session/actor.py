@@ -150,6 +150,9 @@ class Actor:
                 self._rolls.remove(roll)
                 if roll.keep:
                     self._steps.append(roll.request)
+                    for member in self._crew:
+                        if not member.ready:  # its steps were settled before this one was known
+                            member.steps.append(roll.request)
                 roll.future.set_result(dict(sorted(roll.got.items())))
 
     def run_job(
@@ -304,7 +307,7 @@ class Actor:
             return
         member.ready = True
         for roll in self._rolls:
-            if member.up.slot not in roll.got:
+            if roll.keep or member.up.slot not in roll.got:
                 self._send(member, roll.request, roll=roll)
 
     # -- death ------------------------------------------------------------------------------
@@ -359,6 +362,9 @@ class Actor:
         self._crew.dismiss(member.up.engine_id)
         if self._job is not None:
             self._job.leaves(member, now)
+        for roll in self._rolls:  # what it has learnt, the next one in its slot has not
+            if roll.keep and roll.where.get(member.up.slot) == member.words:
+                del roll.got[member.up.slot], roll.where[member.up.slot]
         crumb = self._crumb(member)
         chunks = member.chunks
         for place, ticket in enumerate(chunks):
