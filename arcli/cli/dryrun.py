@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import click
 
 from arcli.cluster.cpus import usable_cpus
+from arcli.cluster.open import joins
 from arcli.engine.command import argv_call, placeholders, values_of
 from arcli.engine.functions import kind_of
 from arcli.escape import one_line
@@ -46,7 +47,7 @@ def show(spec: Spec, flags: dict[str, Any]) -> int:
     """Print the plan of a spec; reads inputs, and runs nothing. Returns the exit code."""
     engines = flags["engines"] or spec.cluster.engines
     engines = usable_cpus() if engines == "auto" else engines
-    inline = flags["inline"] or spec.cluster.launcher == "inline"
+    inline = flags["inline"] or (spec.cluster.launcher == "inline" and not flags["cluster_name"])
     slots = 1 if inline else engines
     stdin = sys.stdin.buffer if sys.stdin is not None else None
     plans = [
@@ -54,7 +55,11 @@ def show(spec: Spec, flags: dict[str, Any]) -> int:
         for found in preview(spec, slots=slots, stdin=stdin)
     ]
     if flags["form"] == "text":
-        where = "in this process" if inline else f"on {slots} engine{'s' * (slots != 1)}"
+        where = f"on {slots} engine{'s' * (slots != 1)}"
+        if inline:
+            where = "in this process"
+        elif flags["cluster_name"] or joins(spec.cluster):
+            where = "on a running cluster"
         click.echo(f"{spec.name}: {len(plans)} job{'s' * (len(plans) != 1)} {where}")
         for plan in plans:
             click.echo("\n".join(_lines(plan)))
