@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from arcli.cluster.base import ClusterEvent
-from arcli.cluster.cpus import usable_cpus
+from arcli.cluster.base import Cluster, ClusterEvent
 from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
@@ -18,14 +17,11 @@ from arcli.session.actor import Terms
 from arcli.session.session import Session
 from arcli.sinks.group import Sinks
 from arcli.sinks.progress import Progress
-from arcli.spec.model import Cluster, Spec
+from arcli.spec.model import Spec
 from arcli.store.storage import RunStorage
 from arcli.timing.outcome import decide
 from arcli.timing.summary import RunSummary
 from arcli.units import isoformat
-
-if TYPE_CHECKING:
-    from arcli.cluster.embedded import EmbeddedCluster
 
 
 def at_once(error: ArcliError) -> bool:
@@ -44,8 +40,6 @@ class Options:
     began: float
     notice: Callable[[str], None]
     stuck: Callable[[], float] = lambda: 0.0
-    engines: int | None = None
-    inline: bool = False
     limit: int | None = None
     deadline: float | None = None
     stdin: BinaryIO | None = None
@@ -80,7 +74,7 @@ def execute(
     options: Options,
     storage: RunStorage,
     sinks: Sinks,
-    cluster: EmbeddedCluster | None = None,
+    cluster: Cluster | None = None,
 ) -> Finished:
     """Run a spec: every item's record to the journal and to all sinks, then the summary.
 
@@ -89,12 +83,11 @@ def execute(
     outcome = Outcome()
     clock = _Clock()
     started = isoformat(time.time())
-    slots = engine_count(spec.cluster, options)
     with Interrupts(options.notice, options.deadline, options.stuck) as interrupts:
         try:
             sinks.start()
             with (
-                _session(spec, options, storage, slots, cluster) as session,
+                _session(spec, options, storage, cluster) as session,
                 interrupts.watch(session),
             ):
                 clock.ready = time.monotonic()
@@ -106,7 +99,7 @@ def execute(
                     storage=storage,
                     sinks=sinks,
                     interrupts=interrupts,
-                    slots=slots,
+                    slots=cluster.slots if cluster is not None else 1,
                     stdin=options.stdin,
                     kept=options.kept,
                     limit=options.limit,
@@ -123,6 +116,7 @@ def execute(
         with interrupts.finishing():
             if cluster is not None:
                 cluster.stop()
+            slots = cluster.slots if cluster is not None else 1
             return _finish(
                 spec, options, storage, sinks, outcome, interrupts, clock, started, slots
             )
@@ -180,34 +174,14 @@ def _ended_by(outcome: Outcome, interrupts: Interrupts) -> str | None:
     return next((str(error) for error in [*stopped, *outcome.errors]), None)
 
 
-def engine_count(cluster: Cluster, options: Options) -> int:
-    """How many engines a run is to have."""
-    if options.inline or cluster.launcher == "inline":
-        return 1
-    if options.engines is not None:
-        return options.engines
-    return usable_cpus() if cluster.engines == "auto" else cluster.engines
-
-
 @contextmanager
 def _session(
-    spec: Spec,
-    options: Options,
-    storage: RunStorage,
-    slots: int,
-    cluster: EmbeddedCluster | None,
+    spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None
 ) -> Iterator[Session]:
-    crumbs = storage.crumbs(slots)
-    terms = Terms(
-        max_restarts=spec.cluster.max_restarts,
-        start_timeout=spec.cluster.start_timeout,
-        steps=setup_steps(spec, slots, str(crumbs)),
-        crumbs=crumbs,
-        notice=options.notice,
-    )
     if cluster is None:
         from arcli.session.inline import InlineFleet
 
+        terms = _terms(spec, options, storage, cluster)
         with Session(InlineFleet(), terms, storage, storage.run_id) as session:
             yield session
         return
@@ -223,8 +197,24 @@ def _session(
             fleet.fail(error)
 
     cluster.start(on_event)
-    with Session(fleet, terms, storage, storage.run_id) as session:
-        yield session
+    try:
+        terms = _terms(spec, options, storage, cluster)
+        with Session(fleet, terms, storage, storage.run_id) as session:
+            yield session
+    finally:
+        fleet.leave()
+
+
+def _terms(spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None) -> Terms:
+    slots = cluster.slots if cluster is not None else 1
+    crumbs = storage.crumbs(slots)
+    return Terms(
+        max_restarts=spec.cluster.max_restarts if cluster is None or cluster.owned else 0,
+        start_timeout=spec.cluster.start_timeout,
+        steps=setup_steps(spec, slots, str(crumbs)),
+        crumbs=crumbs,
+        notice=options.notice,
+    )
 
 
 def run_root(environ: Mapping[str, str]) -> Path:

@@ -59,3 +59,16 @@ def test_recipe(recipe: Recipe, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == int(expected[1] if expected else 0), (command, done)
+
+
+CLUSTERS = RECIPES.with_name("clusters.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text", [text for kind, _, text in BLOCK.findall(CLUSTERS) if kind == "yaml"]
+)
+def test_the_specs_for_clusters_are_valid(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    command = [sys.executable, "-m", "arcli", "check", "spec.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -29,6 +29,7 @@ VERBS = {
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
+    "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),
 }
 
 

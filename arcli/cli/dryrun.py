@@ -53,7 +53,11 @@ def show(spec: Spec, flags: dict[str, Any]) -> int:
         for found in preview(spec, slots=slots, stdin=stdin)
     ]
     if flags["form"] == "text":
-        where = "in this process" if inline else f"on {slots} engine{'s' * (slots != 1)}"
+        where = f"on {slots} engine{'s' * (slots != 1)}"
+        if slots is None:
+            where = "on a running cluster"
+        elif inline:
+            where = "in this process"
         click.echo(f"{spec.name}: {len(plans)} job{'s' * (len(plans) != 1)} {where}")
         for plan in plans:
             click.echo("\n".join(_lines(plan)))
@@ -63,13 +67,13 @@ def show(spec: Spec, flags: dict[str, Any]) -> int:
     return 0
 
 
-def _plan(found: Preview, slots: int, limit: int | None, stdin: BinaryIO | None) -> Plan:
+def _plan(found: Preview, slots: int | None, limit: int | None, stdin: BinaryIO | None) -> Plan:
     job, source = found.job, found.source
     calls: dict[int, str] = {}
     items: int | None = None
     if job.kind == "apply":
-        targets = job.targets if isinstance(job.targets, list) else list(range(slots))
-        items = 1 if job.targets == "any" else len(targets)
+        items = len(job.targets) if isinstance(job.targets, list) else slots
+        items = 1 if job.targets == "any" else items
         calls = {0: _call(job, (), {})}
     elif source is None or _only_in_a_run(job.over):
         items = _length(source, limit)
@@ -174,7 +178,7 @@ def _then(job: Job) -> Iterator[str]:
 def _lines(plan: Plan) -> Iterator[str]:
     said = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
     if plan.kind == "apply":
-        said = f"on {_count(plan.items or 0, 'engine')}"
+        said = "on all engines" if plan.items is None else f"on {_count(plan.items, 'engine')}"
     order = "in order" if plan.ordered else "as they come"
     chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
     yield f"\n{plan.name}: {plan.kind}, {said}, {chunks}, {order}"

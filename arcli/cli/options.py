@@ -50,13 +50,18 @@ ASSIGNMENT = Assignment()
 
 def is_inline(spec: Spec, flags: dict[str, Any]) -> bool:
     """Whether items run in this process."""
-    return bool(flags["inline"]) or spec.cluster.launcher == "inline"
+    named = spec.cluster.launcher == "inline" and not flags["cluster_name"]
+    return bool(flags["inline"]) or named
 
 
-def slots_of(spec: Spec, flags: dict[str, Any]) -> int:
-    """How many engines there would be."""
+def slots_of(spec: Spec, flags: dict[str, Any]) -> int | None:
+    """How many engines there would be, None where only a running cluster can tell."""
     from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.open import joins
 
+    if is_inline(spec, flags):
+        return 1
+    if flags["cluster_name"] or joins(spec.cluster):
+        return None
     engines = flags["engines"] or spec.cluster.engines
-    engines = usable_cpus() if engines == "auto" else engines
-    return 1 if is_inline(spec, flags) else engines
+    return usable_cpus() if engines == "auto" else int(engines)

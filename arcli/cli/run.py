@@ -17,9 +17,9 @@ from arcli.cli.rim import Call, leaving, silence_stdout, tell
 
 if TYPE_CHECKING:
     from arcli.cli.notices import Notices
-    from arcli.cluster.embedded import EmbeddedCluster
+    from arcli.cluster.base import Cluster
     from arcli.cluster.helper import Helper
-    from arcli.run import Finished, Options
+    from arcli.run import Finished
     from arcli.sinks.group import Sinks
     from arcli.sinks.progress import Mode, Progress
     from arcli.spec.model import Spec
@@ -90,10 +90,8 @@ def command(call: Call, /, **flags: Any) -> int:
     began = time.monotonic()
     from arcli.errors import UsageError
 
-    if flags["cluster_name"]:
-        raise UsageError(
-            "--cluster is not supported yet", hint="leave it out to run on an embedded cluster"
-        )
+    if flags["cluster_name"] and flags["inline"]:
+        raise UsageError("--cluster joins engines, and --inline does without; give one of them")
     if flags["run_id"] and not (flags["resume"] or flags["failed"]):
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
     with _early(flags) as helper:
@@ -137,8 +135,9 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
     Only where nothing can ask for another kind: the spec does not speak of clusters.
     """
     path = Path(flags["spec"])
-    elsewhere = flags["dry_run"] or flags["inline"] or flags["spec"] == "-" or not path.is_file()
-    if elsewhere or any(name.startswith("cluster") for name, _ in flags["sets"]):
+    elsewhere = flags["dry_run"] or flags["inline"] or flags["cluster_name"]
+    unread = flags["spec"] == "-" or not path.is_file()
+    if elsewhere or unread or any(name.startswith("cluster") for name, _ in flags["sets"]):
         yield None
         return
     from arcli.cluster.cpus import usable_cpus
@@ -177,8 +176,6 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             began=began,
             notice=notices.say,
             stuck=pages.stuck,
-            engines=flags["engines"],
-            inline=inline,
             limit=flags["limit"],
             deadline=flags["deadline"],
             stdin=_stdin(),
@@ -186,7 +183,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             rerun_changed=flags["rerun_changed"],
             progress=progress,
         )
-        cluster = None if inline else _prepare(spec, options, helper)
+        cluster = None if inline else _prepare(spec, flags, folder.path, helper)
         storage = RunStorage(folder)
         try:
             return execute(spec, options, storage, sinks, cluster)
@@ -201,28 +198,19 @@ def _stdin() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
 
 
-def _prepare(spec: Spec, options: Options, helper: Helper | None) -> EmbeddedCluster:
-    """A cluster whose helper process imports what it needs while this one goes on."""
-    from arcli.cluster.base import ClusterOptions
-    from arcli.cluster.embedded import EmbeddedCluster
-    from arcli.run import engine_count
+def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: Helper | None) -> Cluster:
+    """A cluster that does what it can beforehand while this process goes on."""
+    from arcli.cluster.open import open_cluster
 
-    wanted = spec.cluster
-    engines = engine_count(wanted, options)
-    cluster = EmbeddedCluster(
-        ClusterOptions(
-            engines=engines,
-            min_engines=min(engines, wanted.min_engines),
-            threads=wanted.threads_per_engine,
-            python=spec.python,
-            spawn=wanted.launcher == "local",
-            start_timeout=wanted.start_timeout,
-            env=wanted.env,
-        ),
-        helper,
+    wanted = spec.cluster.engines
+    return open_cluster(
+        spec.cluster.model_copy(update={"python": spec.python}),
+        engines=flags["engines"] or (None if wanted == "auto" else wanted),
+        folder=spec.folder,
+        scratch=run / "cluster",
+        join=flags["cluster_name"],
+        helper=helper,
     )
-    cluster.prepare()
-    return cluster
 
 
 def _sinks(spec: Spec, flags: dict[str, Any], pages: Any, progress: Progress | None) -> Sinks:

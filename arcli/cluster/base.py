@@ -67,12 +67,31 @@ class Cluster(Protocol):
 
     client: Any
     """An ``ipyparallel.Client``, connected."""
+    owned: bool
+    """Whether its engines are arcli's own: ended with the run, and replaced when they die."""
+    slots: int
+    """How many places for engines there are, once it is started."""
+
+    def prepare(self) -> None:
+        """Begin with what takes long and needs nothing. Costs little and can be abandoned."""
+
+    def start(self, on_event: OnEvent) -> None:
+        """Have engines, ``min_engines`` at least. Raises ClusterError where that fails.
+
+        Events go to ``on_event`` from now on, those of the first engines included.
+        """
 
     def engines(self) -> list[EngineInfo]:
         """The engines that are registered now."""
 
     def kill(self, engine_id: int) -> None:
         """End an engine, and what it started, at once; an EngineDown follows."""
+
+    def release(self, engine_id: int) -> None:
+        """Have no more of what an engine runs; an EngineDown follows.
+
+        It is ended if it is arcli's own, and otherwise not used until it answers again.
+        """
 
     def replace(self, slot: int) -> None:
         """Start a new engine for a slot; an EngineUp or an EngineDown follows."""

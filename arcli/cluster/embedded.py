@@ -42,9 +42,11 @@ class EmbeddedCluster:
     """
 
     client: Any = None
+    owned = True
 
     def __init__(self, options: ClusterOptions, helper: Helper | None = None) -> None:
         self._options = options
+        self.slots = options.engines
         self._helper = helper
         self._lifecycle = threading.Lock()
         self._rest = b""
@@ -254,6 +256,10 @@ class EmbeddedCluster:
             info = self._engines.get(engine_id)
         if info is not None:
             self._send(do="kill", pid=info.pid)
+
+    def release(self, engine_id: int) -> None:
+        """See Cluster."""
+        self.kill(engine_id)
 
     def replace(self, slot: int) -> None:
         """See Cluster."""

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from .breadcrumb import Breadcrumb
@@ -30,6 +31,7 @@ from .limits import Timer
 from .notebook import Notebook, preflight
 from .program import Program
 from .tally import Tally
+from .visit import Abort, Visit
 
 PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
@@ -86,7 +88,9 @@ class Worker:
     """State of one engine. ``namespace`` is the user's; ``publish`` hands out early records.
 
     Where the engine is arcli's own process, ``passing`` are the exceptions that interrupt an item
-    and are not its own, and ``stopping`` says that no further item should begin.
+    and are not its own, and ``stopping`` says that no further item should begin. On an engine that
+    is shared with others ``unwanted`` is called where a chunk begins, and gives what tells whether
+    that chunk has been aborted.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Worker:
         watchdog: bool = True,
         passing: tuple[type[BaseException], ...] = (),
         stopping: Callable[[], bool] | None = None,
+        unwanted: Callable[[], Callable[[], bool]] | None = None,
     ) -> None:
         Process.is_the_engine()
         self._namespace = namespace
@@ -109,6 +114,8 @@ class Worker:
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._crumb: Breadcrumb | None = None
         self._home = working_directory()
+        self._unwanted = unwanted
+        self._visit = Visit()
 
     def handle(self, request: bytes) -> bytes:
         """Do what a request asks: ``(operation, arguments)``, pickled. The reply is an envelope."""
@@ -151,7 +158,7 @@ class Worker:
         try:
             for name, content in files.items():
                 _write_beside(name, content)
-            sys.path[:0] = [folder for folder in path if folder not in sys.path]
+            self._visit.add_path(path)
             for statement in imports:
                 stage = f"import {statement}"
                 import_into(self._namespace, statement)
@@ -207,7 +214,11 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
             return _failed(f"a chunk of job {job!r}", error)
         published = time.perf_counter_ns()
-        with known.capture:
+        with ExitStack() as around:
+            abort = None
+            if self._unwanted is not None:
+                abort = around.enter_context(Abort(self._unwanted()))
+            around.enter_context(known.capture)
             for position, index in enumerate(indices):
                 if self._stopping is not None and self._stopping():
                     break
@@ -217,6 +228,8 @@ class Worker:
                 results.add(position, outcome)
                 if self._home is not None:
                     os.fchdir(self._home)
+                if abort is not None and abort.came:
+                    break
                 if outcome.end - published > PUBLISH_EVERY * 1e9 and self._publish is not None:
                     published = outcome.end
                     self._publish(results.since_last(began, time.perf_counter() - begin))
@@ -293,6 +306,10 @@ class Worker:
             return pack({"exact": exact}, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {name}", error)
+
+    def leave(self) -> None:
+        """The run is over, and the engine goes on without it."""
+        self._visit.leave()
 
     def _function(self, text: str, folder: str) -> Callable[..., Any]:
         found = self._functions.get((text, folder))

@@ -105,6 +105,7 @@ class Actor:
         self._quiet_since: float | None = None
         self._said_quiet = False
         self._orphans: dict[int, float] = {}
+        self._abandoned: dict[int, str] = {}
         self.state = State()
 
     # -- for other threads -------------------------------------------------------------------
@@ -243,6 +244,7 @@ class Actor:
         """Send all that prepares an engine at once: it answers in the same order."""
         now = time.monotonic()
         member = self._crew.admit(up, now)
+        self._abandoned.pop(up.slot, None)
         ticket = Ticket(msg_id=self._fleet.prepare(up.engine_id), sent=now, submitted=time.time())
         self._crew.hand(member, ticket)
         steps = [*self._terms.steps(up.slot), *self._steps]
@@ -250,7 +252,8 @@ class Actor:
         for step in steps:
             self._send(member, step)
         for roll in self._rolls:
-            self._send(member, roll.request, roll=roll)
+            if roll.keep or up.slot not in roll.got:
+                self._send(member, roll.request, roll=roll)
         self._quiet_since = None
 
     def _send(
@@ -339,6 +342,8 @@ class Actor:
         self._crew.coming.pop(down.slot, None)
         self._last_death = reason
         self._replace(down.slot, deliberate=deliberate)
+        if down.slot not in self._crew.slots:
+            self._abandoned[down.slot] = reason
         if self._crew.hopeless and self._final is not None:
             self._fail_waiting(self._final)
         elif self._crew.hopeless:
@@ -380,7 +385,8 @@ class Actor:
         if self._job is not None:
             self._job.leaves(member, now)
         for roll in self._rolls:
-            roll.got.pop(member.up.slot, None)  # its replacement does not know it
+            if roll.keep:  # its replacement does not know it
+                roll.got.pop(member.up.slot, None)
         crumb = self._crumb(member)
         overstayed = False
         for place, ticket in enumerate(member.chunks):
@@ -583,7 +589,8 @@ class Actor:
         for member in self._crew:
             if member.tickets and member.doomed is None and not self._fleet.in_process:
                 self._take_early(member, now)
-                self._doom(member, why)
+                member.doomed = why
+                self._fleet.release(member.up.engine_id)
         if self._job is not None:
             self._job.conclude(self._job.items.cancel_outstanding(why))
         else:
@@ -622,13 +629,15 @@ class Actor:
         job = self._job
         if job is None or not ready:
             return
+        for slot, reason in self._abandoned.items():
+            said = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
+            job.conclude(job.items.strand(slot, said))
         width = len(self._crew.members) + len(self._crew.coming)
         depth = job.items.depth(width)
         for level in range(depth):
             for member in ready:
                 if len(member.chunks) <= level:
                     self._feed_one(job, member, width, now)
-        job.conclude(job.items.strand(self._crew.slots, self._last_death))
         job.flush_replayed()
 
     def _feed_one(self, job: JobRun, member: Member, width: int, now: float) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib import resources
 
 from arcli.cluster.children import ENGINE_PACKAGE
 
-PACKAGE = ENGINE_PACKAGE
 MODULES = (
     "tally",
     "encode",
@@ -21,6 +21,7 @@ MODULES = (
     "command",
     "notebook",
     "item",
+    "visit",
     "worker",
 )
 """In the order in which they import one another."""
@@ -42,19 +43,74 @@ from IPython import get_ipython
 from ipyparallel.datapub import publish_data
 import itertools
 numbers = itertools.count()
-package.handle_part = package.worker.Worker(
-    get_ipython().user_ns,
+kernel, namespace, unwanted = get_ipython().kernel, get_ipython().user_ns, None
+if {shared!r}:
+    # A module of the run's own, so that what it defines can be pickled, with all names that are
+    # there; two runs do not see each other's, and nothing needs to be taken back.
+    module = types.ModuleType({module!r})
+    module.__dict__.update((n, v) for n, v in namespace.items() if not n.startswith("__"))
+    sys.modules[{module!r}] = module
+    namespace = module.__dict__
+    def unwanted():
+        chunk = kernel.get_parent()["header"]["msg_id"]
+        return lambda: chunk in kernel.aborted
+package.__dict__.setdefault("workers", {{}})[{run!r}] = package.worker.Worker(
+    namespace,
     lambda envelope: publish_data({{str(next(numbers)): envelope}}),
-).handle_part
+    unwanted=unwanted,
+)
 """
-
-HANDLE = f"__import__({PACKAGE!r}).handle_part"
-"""What an ``ipyparallel.Reference`` to the worker evaluates, without a name in the user's space."""
+_FAREWELL = """
+import sys
+package = sys.modules.get({package!r})
+worker = None if package is None else package.workers.pop({run!r}, None)
+if worker is not None:
+    worker.leave()
+    sys.modules.pop({module!r}, None)
+    if not package.workers:  # nor does another run need the code
+        for name in [n for n in sys.modules if n.partition(".")[0] == {package!r}]:
+            del sys.modules[name]
+"""
 
 
 @cache
-def bootstrap() -> str:
-    """Source that defines the worker on an engine, when it is executed in a fresh namespace."""
+def _sources() -> list[tuple[str, str]]:
     folder = resources.files("arcli.engine")
-    sources = [(name, folder.joinpath(f"{name}.py").read_text("utf-8")) for name in MODULES]
-    return _LOADER.format(package=PACKAGE, sources=sources)
+    return [(name, folder.joinpath(f"{name}.py").read_text("utf-8")) for name in MODULES]
+
+
+class Bundle:
+    """What brings the worker of ``run`` to engines, and takes it away again.
+
+    Engines that are ``shared`` may have workers of several runs, and of several versions of arcli.
+    """
+
+    def __init__(self, run: str, *, shared: bool) -> None:
+        self._run = run
+        self._shared = shared
+        self._module = f"_arcli_run_{run}"
+        self._package = ENGINE_PACKAGE
+        if shared:
+            code = "".join(source for _, source in _sources())
+            self._package += "_" + hashlib.sha256(code.encode()).hexdigest()[:12]
+
+    @property
+    def handle(self) -> str:
+        """What a ``Reference`` to the worker evaluates, without a name in the user's space."""
+        return f"__import__({self._package!r}).workers[{self._run!r}].handle_part"
+
+    @property
+    def bootstrap(self) -> str:
+        """Source that defines the worker on an engine, when executed in a fresh namespace."""
+        return _LOADER.format(
+            package=self._package,
+            sources=_sources(),
+            run=self._run,
+            shared=self._shared,
+            module=self._module,
+        )
+
+    @property
+    def farewell(self) -> str:
+        """Source that takes the worker away, and what it did to the engine's interpreter."""
+        return _FAREWELL.format(package=self._package, run=self._run, module=self._module)

@@ -25,6 +25,8 @@ MIN_KILLS = 2
 JUDGED_FROM = 100
 """A percentage of failures says little about the first few items."""
 MAX_DELAY = 300.0
+OVERTAKEN = 4
+"""Chunks that may go before one that needs an engine to itself, until engines are let run dry."""
 
 
 class Supply(Protocol):
@@ -56,6 +58,7 @@ class Dispatcher:
         self._delayed: list[tuple[float, int, Work]] = []
         self._kills: dict[int, int] = {}
         self._stopped = False
+        self._overtaken = 0
         self.chunks = chunks
         self.outstanding: dict[int, Work] = {}
         self.completed = 0
@@ -88,6 +91,10 @@ class Dispatcher:
         while self._delayed and self._delayed[0][0] <= now:
             self._again.append(heapq.heappop(self._delayed)[2])
         work = self._waiting_for(slot, idle)
+        if work is None and not idle and self._waiting_for(slot, True, peek=True) is not None:
+            self._overtaken += 1
+            if self._overtaken > OVERTAKEN:
+                return None  # else it waits for ever, where each engine always has something
         if work is None and not self._stopped:
             work = self._supply.take(self.chunks.size(self._left(), engines))
             if work is not None and not _fits(work, slot, idle):
@@ -99,10 +106,12 @@ class Dispatcher:
             self.outstanding[work.chunk] = work
         return work
 
-    def _waiting_for(self, slot: int | None, idle: bool) -> Work | None:
+    def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Work | None:
         for position, work in enumerate(self._again):
             if _fits(work, slot, idle):
-                del self._again[position]
+                if not peek:
+                    del self._again[position]
+                    self._overtaken = 0 if work.alone else self._overtaken
                 return work
         return None
 
@@ -200,21 +209,6 @@ class Dispatcher:
         self._count_failure()
         return verdicts(work, [culprit], "timeout", reason) + self._left_over(reason)
 
-    def strand(self, slots: set[int], reason: str) -> list[Verdict]:
-        """The verdicts on waiting items that only a slot can run which is none of ``slots``."""
-        stranded = [w for w in self._again if w.pinned is not None and w.pinned not in slots]
-        for work in stranded:
-            self._again.remove(work)
-            self.completed += len(work)
-            self.failures += len(work)
-        return [
-            verdict
-            for work in stranded
-            for verdict in verdicts(
-                work, range(len(work)), "lost", f"engine slot {work.pinned} is gone: {reason}"
-            )
-        ]
-
     def _left_over(self, reason: str) -> list[Verdict]:
         """What would be sent again, were it not for a stop."""
         return self._cancel(f"not sent again: {reason}") if self._stopped else []
@@ -253,6 +247,21 @@ class Dispatcher:
         """Send nothing any more: the verdicts on all that was read and is not with an engine."""
         self._stopped = True
         return self._cancel(reason, status)
+
+    def strand(self, slot: int, reason: str) -> list[Verdict]:
+        """The verdicts on what only the engine in ``slot`` could have run: there will be none."""
+        works = [work for work in self._again if work.pinned == slot]
+        late = [entry for entry in self._delayed if entry[2].pinned == slot]
+        if not works and not late:
+            return []
+        self._again = deque(work for work in self._again if work.pinned != slot)
+        self._delayed = [entry for entry in self._delayed if entry not in late]
+        heapq.heapify(self._delayed)
+        stranded = [*works, *(work for *_, work in late)]
+        for work in stranded:
+            self.completed += len(work)
+            self.failures += len(work)
+        return [v for work in stranded for v in verdicts(work, range(len(work)), "lost", reason)]
 
     def cancel_outstanding(self, reason: str, status: str = "cancelled") -> list[Verdict]:
         """Give up what is with engines, too: its verdicts. Late replies will find no work."""

@@ -11,6 +11,9 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import time
+import uuid
+from contextlib import suppress
 from typing import Any
 
 import ipyparallel
@@ -19,7 +22,7 @@ from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.errors import ArcliError
-from arcli.session.bundle import HANDLE, bootstrap
+from arcli.session.bundle import Bundle
 from arcli.session.fleet import Broken, Down, Events, Lost, Reply, Up, Wake
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
@@ -28,6 +31,10 @@ can_map.pop("numpy.ndarray", None)
 
 COLLECT_BYTES = 8_000_000
 """Replies after which the garbage collector is called."""
+FAREWELL = 2.0
+"""Seconds that engines which stay have to forget a run; a busy one does so when it has the time."""
+LEFT = (IndexError, ipyparallel.error.NoEnginesRegistered, OSError)
+"""What is raised where an engine has gone, or the client is closed."""
 
 
 class EngineFleet:
@@ -37,9 +44,11 @@ class EngineFleet:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._handle = ipyparallel.Reference(HANDLE)
+        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned)
+        self._handle = ipyparallel.Reference(self._bundle.handle)
+        self._bootstrap = self._bundle.bootstrap
         self._views: dict[int, Any] = {}
-        self._running: dict[str, Any] = {}
+        self._running: dict[str, tuple[int, Any]] = {}
         self._events: Events | None = None
         self._early: list[ClusterEvent] = []
         self._failure: ArcliError | None = None
@@ -79,7 +88,9 @@ class EngineFleet:
 
     def prepare(self, engine_id: int) -> str:
         """See Fleet."""
-        return self._submit(engine_id, lambda view: view.apply_async(exec, bootstrap(), {}), False)
+        return self._submit(
+            engine_id, lambda view: view.apply_async(exec, self._bootstrap, {}), False
+        )
 
     def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Fleet."""
@@ -91,14 +102,14 @@ class EngineFleet:
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
         try:
             result = submit(self._view(engine_id))
-        except (IndexError, ipyparallel.error.NoEnginesRegistered, OSError) as error:
+        except LEFT as error:
             # It has left since the session last heard of it; its Down is on the way.
             unsent = f"unsent-{next(self._unsent)}"
             assert self._events is not None
             self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
             return unsent
         msg_id: str = result.msg_ids[0]
-        self._running[msg_id] = result
+        self._running[msg_id] = engine_id, result
         result.add_done_callback(lambda done: self._answered(msg_id, done, answers))
         return msg_id
 
@@ -116,6 +127,8 @@ class EngineFleet:
             if isinstance(answer, RemoteError):
                 died = answer.ename == EngineError.__name__
                 reply = Reply(msg_id=msg_id, error=str(answer), died=died)
+            elif isinstance(answer, Exception):
+                reply = Reply(msg_id=msg_id, error=f"{type(answer).__name__}: {answer}")
             else:
                 reply = Reply(msg_id=msg_id, envelope=answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
@@ -140,10 +153,10 @@ class EngineFleet:
 
     def early(self, msg_id: str) -> list[bytes]:
         """See Fleet."""
-        result = self._running.get(msg_id)
-        if result is None:
+        running = self._running.get(msg_id)
+        if running is None:
             return []
-        published: dict[str, bytes] = result.data[0]
+        published: dict[str, bytes] = running[1].data[0]
         found: list[bytes] = [published.pop(number) for number in sorted(published, key=int)]
         return found
 
@@ -154,6 +167,14 @@ class EngineFleet:
     def kill(self, engine_id: int) -> None:
         """See Fleet."""
         self._cluster.kill(engine_id)
+
+    def release(self, engine_id: int) -> None:
+        """See Fleet. Engines that are not ours are not ended: they abort what they have of us."""
+        ours = [msg_id for msg_id, (owner, _) in self._running.items() if owner == engine_id]
+        if ours and not self._cluster.owned:  # without ids it would abort everybody's
+            with suppress(*LEFT):
+                self._cluster.client.abort(ours, targets=engine_id, block=False)
+        self._cluster.release(engine_id)
 
     def replace(self, slot: int) -> None:
         """See Fleet."""
@@ -170,6 +191,18 @@ class EngineFleet:
     def diagnose(self) -> str:
         """See Fleet."""
         return self._cluster.diagnose()
+
+    def leave(self) -> None:
+        """Take back what the run has brought to engines that are not ours, and stay."""
+        if self._cluster.owned:
+            return
+        goodbyes = []
+        for view in self._views.values():
+            with suppress(*LEFT):
+                goodbyes.append(view.apply_async(exec, self._bundle.farewell, {}))
+        end = time.monotonic() + FAREWELL
+        for goodbye in goodbyes:
+            goodbye.wait(max(0.0, end - time.monotonic()))
 
     def run_pending(self) -> None:
         """See Fleet. Engines run what they are sent by themselves."""

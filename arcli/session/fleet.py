@@ -91,6 +91,9 @@ class Fleet(Protocol):
     def kill(self, engine_id: int) -> None:
         """End an engine at once; a ``Down`` follows."""
 
+    def release(self, engine_id: int) -> None:
+        """Have no more of what an engine runs, and no more than that; a ``Down`` follows."""
+
     def replace(self, slot: int) -> None:
         """Start a new engine for a slot; an ``Up`` or a ``Down`` follows."""
 

@@ -101,6 +101,9 @@ class InlineFleet:
     def kill(self, engine_id: int) -> None:
         """See Fleet. This process cannot end its own engine and live."""
 
+    def release(self, engine_id: int) -> None:
+        """See Fleet. The item ends when it ends."""
+
     def replace(self, slot: int) -> None:
         """See Fleet."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arcli.session.dispatch import JUDGED_FROM, MIN_KILLS, PIECES, Dispatcher
+from arcli.session.dispatch import JUDGED_FROM, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.session.policy import ChunkPolicy
 from arcli.session.work import Verdict, Work
 from arcli.spec.model import Policy
@@ -339,6 +339,28 @@ def test_a_suspect_waits_for_an_engine_that_has_nothing_else() -> None:
     suspect = world.dispatcher.next(0, True, 2, 0.0)
     assert suspect is not None
     assert (list(suspect.indices), suspect.alone) == ([0], True)
+
+
+def test_a_suspect_does_not_wait_for_ever_where_no_engine_ever_has_nothing_else() -> None:
+    world = make_world(100, chunksize=1)
+    world.feed(0)
+    world.die(0, 0)
+    sent = [world.dispatcher.next(0, False, 1, 0.0) for _ in range(20)]
+    assert [work is None for work in sent] == [*[False] * OVERTAKEN, *[True] * (20 - OVERTAKEN)]
+    suspect = world.dispatcher.next(0, True, 1, 0.0)
+    assert suspect is not None
+    assert suspect.alone
+    assert world.dispatcher.next(0, False, 1, 0.0) is not None
+
+
+def test_what_belongs_to_a_slot_that_has_gone_is_lost_and_nothing_else() -> None:
+    world = make_world(12, engines=3, slots=3)
+    while world.dispatcher.next(1, True, 3, 0.0) is not None:
+        pass  # what belongs to the others is read on the way
+    stranded = world.dispatcher.strand(0, "gone")
+    assert {verdict.status for verdict in stranded} == {"lost"}
+    assert all(work.pinned != 0 for work in world.dispatcher._again)
+    assert world.dispatcher.strand(0, "gone") == []
 
 
 def test_what_only_waited_behind_a_killer_is_no_suspect() -> None:

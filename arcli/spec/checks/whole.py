@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ from arcli.spec.model import Cluster, Late, Output, Setup, interpreter
 from arcli.spec.overrides import did_you_mean
 from arcli.spec.places import Places
 
-_LATER_LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
+_LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
+_OWN = ("embedded", "local", "inline")
+_JOIN = ("profile", "cluster_id", "connection_file")
+_TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 
 
@@ -36,17 +40,17 @@ def check(spec: Checked, places: Places) -> Iterator[Problem]:
 
 
 def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
-    def later(key: str, what: str) -> Problem:
-        hint = "leave it out to run on an embedded cluster on this machine"
-        return places.key_problem(f"{what} is not supported yet", "cluster", key, hint=hint)
-
-    if cluster.launcher in _LATER_LAUNCHERS:
-        yield later("launcher", f"launcher: {cluster.launcher}")
-    for key in ("profile", "cluster_id", "connection_file"):
-        if getattr(cluster, key) is not None:
-            yield later(key, f"{key}, which joins a running cluster,")
-    if cluster.options:
-        yield later("options", "options")
+    given = [key for key in _JOIN if getattr(cluster, key) is not None]
+    if given:
+        yield from _joined(cluster, given, places)
+    elif cluster.options and cluster.launcher in _OWN:
+        hint = f"they are for ipyparallel's launchers: {', '.join(_LAUNCHERS)}"
+        message = f"launcher: {cluster.launcher} has no options"
+        yield places.key_problem(message, "cluster", "options", hint=hint)
+    for name in cluster.options:
+        if _TRAIT.fullmatch(name) is None:
+            hint = "write the class and the trait, such as SlurmEngineSetLauncher.queue"
+            yield places.key_problem(f"{name!r} is no trait", "cluster", "options", name, hint=hint)
     if isinstance(cluster.engines, int) and cluster.min_engines > cluster.engines:
         message = f"min_engines is {cluster.min_engines}, but there are {cluster.engines} engines"
         yield places.problem(message, "cluster", "min_engines")
@@ -60,6 +64,18 @@ def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]
     if shutil.which(named) is None:
         hint = "the path of an interpreter, such as a project's .venv/bin/python"
         yield places.problem(f"there is no program {named}", "cluster", "python", hint=hint)
+
+
+def _joined(cluster: Cluster, given: list[str], places: Places) -> Iterator[Problem]:
+    """A running cluster is as it is: what says how to start one has no meaning."""
+    if cluster.connection_file is not None and len(given) > 1:
+        message = "connection_file already says which cluster is joined"
+        yield places.key_problem(message, "cluster", given[0], hint=f"leave {given[0]} out")
+    for key in ("launcher", "python", "env", "options", "threads_per_engine", "max_restarts"):
+        if key in cluster.model_fields_set:
+            message = f"{key} has no effect on a cluster that is joined"
+            hint = f"leave it out, or leave {given[-1]} out to start a cluster"
+            yield places.key_problem(message, "cluster", key, hint=hint)
 
 
 def _names(setup: Setup, places: Places) -> Iterator[Problem]:

@@ -1,0 +1,188 @@
+"""``arcli cluster``: clusters that outlive a run, shared with ``ipcluster``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.options import ASSIGNMENT, DURATION
+
+if TYPE_CHECKING:
+    from arcli.cluster.catalogue import Known
+    from arcli.cluster.standing import Look
+
+LAUNCHERS = ["local", "mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh"]
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one document.",
+)
+
+
+@click.group("cluster", short_help="Clusters that outlive a run.")
+def command() -> None:
+    """Start, list, stop and look at clusters that outlive a run.
+
+    `arcli run SPEC --cluster NAME` joins one. `ipcluster list` shows them, too, and those that
+    ipcluster has started are shown here.
+    """
+
+
+@command.command("start")
+@click.option("-n", "--engines", type=click.IntRange(min=1), help="How many engines.")
+@click.option(
+    "--launcher",
+    type=click.Choice(LAUNCHERS),
+    default="local",
+    show_default=True,
+    help="How ipyparallel starts the engines.",
+)
+@click.option("--profile", default="default", show_default=True, help="IPython's profile.")
+@click.option("--id", "cluster_id", default="arcli", show_default=True, help="Its name.")
+@click.option("--python", metavar="FILE", help="The engines' interpreter; default: arcli's own.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    type=ASSIGNMENT,
+    metavar="CLASS.TRAIT=VALUE",
+    help="A traitlet of the launcher's, such as SlurmEngineSetLauncher.queue=short.",
+)
+@click.option(
+    "--timeout", type=DURATION, default=60.0, metavar="DURATION", help="How long to wait: 60s."
+)
+@FORMAT
+def start(form: str, **flags: Any) -> None:
+    """Start a cluster that goes on until `arcli cluster stop`."""
+    from arcli.cluster.catalogue import Known, profile_folder
+    from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.recipe import Recipe
+    from arcli.cluster.standing import start as start_cluster
+
+    folder = profile_folder(flags["profile"])
+    one = Known(
+        profile=flags["profile"], cluster_id=flags["cluster_id"], security=folder / "security"
+    )
+    recipe = Recipe(
+        launcher=flags["launcher"],
+        engines=flags["engines"] or usable_cpus(),
+        profile=str(folder),
+        scratch=str(folder / "log"),
+        python=flags["python"] or sys.executable,
+        cluster_id=flags["cluster_id"],
+        options={name: _value(text) for name, text in flags["options"]},
+    )
+    found = start_cluster(one, recipe, flags["timeout"], lambda said: click.echo(said, err=True))
+    if form == "json":
+        click.echo(json.dumps(_row(one, found)))
+        return
+    click.echo(f"{one.name}: {_count(found)} at {found.address}")
+    click.echo(f"arcli run SPEC --cluster {one.name}", err=True)
+
+
+def _value(text: str) -> Any:
+    """A traitlet's value: JSON where it is some, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@command.command("list")
+@click.option("--profile", help="Only those of this profile.")
+@FORMAT
+def list_(form: str, profile: str | None) -> None:
+    """List the clusters that have left files, and whether they run."""
+    from arcli.cluster.standing import every
+
+    rows = [_row(one, found) for one, found in every(profile)]
+    if form == "json":
+        click.echo(json.dumps(rows))
+    elif not rows:
+        click.echo("no cluster is known; `arcli cluster start` starts one", err=True)
+    else:
+        _table(("name", "state", "engines", "launcher", "address"), rows)
+        for row in rows:
+            if row["state"] == "gone":
+                said = f"its files are left; `arcli cluster stop {row['name']}` removes them"
+                click.echo(f"{row['name']} is gone, {said}", err=True)
+
+
+@command.command("stop")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "everything", is_flag=True, help="All that `arcli cluster list` shows.")
+@FORMAT
+def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
+    """Stop clusters, and remove their files."""
+    from arcli.cluster import catalogue, standing
+    from arcli.errors import UsageError
+
+    if bool(names) == everything:
+        raise UsageError("give the names of clusters, or --all")
+    stopped = []
+    for one in catalogue.known() if everything else [catalogue.find(name) for name in names]:
+        found = standing.stop(one)
+        stopped.append(_row(one, found))
+        if form == "text":
+            gone = found.state == "gone"
+            click.echo(f"{one.name}: {'was gone, files removed' if gone else 'stopped'}")
+    if form == "json":
+        click.echo(json.dumps({"stopped": stopped}))
+
+
+@command.command("status")
+@click.argument("name")
+@FORMAT
+def status(form: str, name: str) -> int:
+    """Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone."""
+    from arcli.cluster import catalogue, standing
+    from arcli.errors import ExitCode
+
+    one = catalogue.find(name)
+    found = standing.look(one)
+    engines = [asdict(engine) for engine in standing.engines(one)] if found.engines else []
+    if form == "json":
+        click.echo(json.dumps({**_row(one, found), "engines": engines}))
+    else:
+        where = f", {_count(found)} at {found.address}" if found.engines is not None else ""
+        click.echo(f"{one.name}: {found.state}{where}")
+        click.echo(f"{found.why or one.connection_file}", err=True)
+        if engines:
+            _table(("engine", "host", "pid", "waiting", "done"), engines)
+    return ExitCode.OK if found.state == "running" else ExitCode.NO_CLUSTER
+
+
+def _row(one: Known, found: Look) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "profile": one.profile,
+        "cluster_id": one.cluster_id,
+        "state": found.state,
+        "why": found.why,
+        "engines": None if found.engines is None else len(found.engines),
+        "launcher": one.launcher,
+        "address": found.address,
+        "connection_file": str(one.connection_file),
+    }
+
+
+def _count(found: Look) -> str:
+    count = len(found.engines or ())
+    return f"{count} engine{'s' * (count != 1)}"
+
+
+def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Left-aligned columns under their names."""
+    cells = [[name.upper() for name in columns]]
+    cells += [["-" if row[name] is None else str(row[name]) for name in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())

@@ -1,0 +1,91 @@
+"""A running cluster that a run joins: its engines are used, and stay when the run has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from arcli.cluster.attached import Attached
+from arcli.cluster.base import ClusterOptions, EngineDown, OnEvent
+from arcli.cluster.connection import Connection
+
+COMPLETE = 1.0
+"""Seconds that registered engines have to answer, once there are enough to go on with."""
+NOT_REPLACED = "a joined cluster's engines are not replaced"
+
+
+class JoinedCluster(Attached):
+    """See Cluster. ``options.engines`` is the most that are used; 0: all that are there.
+
+    How many slots there are is settled at the start; engines that come later take the places of
+    those that have gone.
+    """
+
+    deals_first = True
+
+    def __init__(self, options: ClusterOptions, find: Callable[[], Connection]) -> None:
+        super().__init__(options)
+        self._find = find
+        self._vacant: set[int] = set()
+
+    def prepare(self) -> None:
+        """Nothing can be done beforehand."""
+
+    def start(self, on_event: OnEvent) -> None:
+        """Connect, and wait for ``min_engines`` that answer. Raises ClusterError.
+
+        Events go to ``on_event`` from now on, those of the first engines included.
+        """
+        end = time.monotonic() + self._options.start_timeout
+        connection = self._find()
+        connection.check()
+        self._attach(connection, end)
+        needed = self._options.min_engines
+        while len(self.client.ids) < needed and time.monotonic() < end:
+            time.sleep(0.05)  # the client has no wait for engines that another one does not end
+        there = len(self.client.ids)
+        self.slots = max(needed, min(there, self._options.engines or there))
+        self._watch_from_now(on_event)
+        self._await(lambda: len(self._engines) >= needed, end)
+        if len(self._engines) < needed:
+            raise self._failure(self._too_few(there, connection.address))
+        self._await(lambda: len(self._engines) >= self.slots, min(end, time.monotonic() + COMPLETE))
+
+    def _too_few(self, there: int, address: str) -> str:
+        if self._gone is not None:
+            return self._gone
+        answered = len(self._engines)
+        said = f"{there} engines are registered at {address}"
+        if there > answered:
+            said += f", and {answered} of them answered"
+        timeout, needed = self._options.start_timeout, self._options.min_engines
+        return f"{said} within {timeout:g} s, {needed} are needed"
+
+    def release(self, engine_id: int) -> None:
+        """See Cluster: it may be running something of somebody else's, and stays as it is."""
+        self._later(lambda: self._release(engine_id))
+
+    def _release(self, engine_id: int) -> None:
+        if engine_id in self._engines:
+            self._greet(engine_id)
+            self._let_go(engine_id, "was let go", deliberate=True)
+
+    def replace(self, slot: int) -> None:
+        """See Cluster: by an engine that is there and has no slot, if there is one."""
+        self._later(lambda: self._replace(slot))
+
+    def _replace(self, slot: int) -> None:
+        self._vacant.add(slot)
+        self._deal()
+
+    def _look(self, now: float) -> None:
+        super()._look(now)
+        self._vacant -= {info.slot for info in self._engines.values()}
+        if self._vacant and not self._greeted:  # and nobody is to be expected
+            for slot in sorted(self._vacant):
+                self._report(EngineDown(engine_id=None, slot=slot, reason=NOT_REPLACED))
+            self._vacant.clear()
+
+    def stop(self) -> None:
+        """See Cluster. Nothing of it is stopped."""
+        self._detach()

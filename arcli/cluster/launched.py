@@ -1,0 +1,190 @@
+"""A cluster that ipyparallel's launchers start for one run: MPI, SSH, batch systems.
+
+A process of its own (``arcli.cluster.launching``) starts and ends it; this is its client.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from arcli.cluster.attached import Attached
+from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent
+from arcli.cluster.beside import END, Beside
+from arcli.cluster.connection import Connection
+from arcli.cluster.helper import THREAD_LIMITS
+from arcli.cluster.recipe import Recipe
+from arcli.errors import ClusterError, UsageError
+
+LOG_LINES = 15
+
+
+def _on_hosts(settings: dict[str, Any]) -> int:
+    """How many engines the SSH launcher is told to start on all hosts together."""
+    hosts = settings.get("SSHEngineSetLauncher.engines")
+    if not isinstance(hosts, dict):
+        return 0
+    return sum(int(n.get("n", 1)) if isinstance(n, dict) else int(n) for n in hosts.values())
+
+
+class LaunchedCluster(Attached):
+    """See Cluster. ``folder`` must be seen by the compute nodes, too; only its logs stay."""
+
+    owned = True
+
+    def __init__(
+        self, launcher: str, options: ClusterOptions, settings: dict[str, Any], folder: Path
+    ) -> None:
+        super().__init__(options)
+        self.slots = options.engines or _on_hosts(settings)
+        self._launcher = launcher
+        self._settings = settings
+        self._folder = folder
+        self._beside: Beside | None = None
+        self._groups: dict[int, set[int]] = {}
+        self._refused: str | None = None
+
+    def prepare(self) -> None:
+        """Start the process that will start the cluster; it imports meanwhile."""
+        if self._beside is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = self._folder.resolve()
+            self._beside = Beside(folder, self._options.threads, self._options.env)
+
+    def start(self, on_event: OnEvent) -> None:
+        """Start the cluster and wait for all engines; when the time is up, for ``min_engines``.
+
+        Those that a batch queue holds back longer are used when they come. Raises ClusterError, and
+        UsageError where an option means nothing.
+        """
+        if not self.slots:
+            raise UsageError(
+                f"launcher: {self._launcher} needs to be told how many engines there should be",
+                hint="say engines: N under cluster:, or -n N",
+            )
+        self.prepare()
+        end = time.monotonic() + self._options.start_timeout
+        self._groups[0] = set(range(self.slots))
+        assert self._beside is not None
+        self._beside.send(do="start", recipe=asdict(self._recipe()))
+        info = self._await_controller(self._beside, end)
+        self._attach(Connection(info, f"the controller of this {self._launcher} cluster"), end)
+        self._watch_from_now(on_event)
+        self._await(lambda: len(self._engines) >= self.slots or not self._coming(), end)
+        if len(self._engines) < self._options.min_engines:
+            there, needed = len(self._engines), self._options.min_engines
+            raise self._failure(
+                self._gone
+                or self._refused
+                or f"{there} of {self.slots} engines came up by launcher: {self._launcher} within "
+                f"{self._options.start_timeout:g} s, {needed} are needed"
+            )
+
+    def _recipe(self) -> Recipe:
+        options = self._options
+        limits = dict.fromkeys(THREAD_LIMITS, str(options.threads))
+        folder = self._folder.resolve()
+        return Recipe(
+            launcher=self._launcher,
+            engines=self.slots,
+            profile=str(folder / "profile"),
+            scratch=str(folder),
+            python=options.python or sys.executable,
+            env={**limits, **options.env},
+            options=self._settings,
+        )
+
+    def _coming(self) -> bool:
+        return any(self._groups.values())
+
+    def _failure(self, words: str) -> ClusterError:
+        said = "\n".join([self.diagnose(), *self._log_tail()])
+        return ClusterError(f"no cluster: {words}", hint=said)
+
+    def _log_tail(self) -> list[str]:
+        """The ends of what launcher and engines said."""
+        tails = []
+        logs = [*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")]
+        for path in sorted(logs):
+            with suppress(OSError):
+                lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+                tails += [f"{path.stem}: {line}" for line in lines]
+        return tails
+
+    # -- the process that starts it ---------------------------------------------------------
+
+    def _await_controller(self, beside: Beside, end: float) -> dict[str, Any]:
+        while (left := end - time.monotonic()) > 0:
+            event = beside.event(left)
+            if event is None:
+                continue
+            if event["event"] == "controller":
+                info: dict[str, Any] = event["info"]
+                return info
+            if event["event"] == "failed" and event["usage"]:
+                raise UsageError(event["words"], hint=event["hint"])
+            if event["event"] in {"failed", END}:
+                raise self._failure(event.get("words", "what starts the cluster has ended"))
+            self._note(event)
+        raise self._failure(
+            f"the controller did not start within {self._options.start_timeout:g} s"
+        )
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if event["event"] == "engines_gone":
+            said = f"launcher: {self._launcher}: {event['reason']}"
+            with self._changed:
+                self._refused = said
+                missing = self._groups.pop(event["group"], set())
+                self._changed.notify_all()
+            for slot in sorted(missing):
+                self._report(EngineDown(engine_id=None, slot=slot, reason=said))
+        elif event["event"] == "controller_gone":
+            self._lose("the controller has ended")
+        elif event["event"] == END:
+            self._lose("the process that started the cluster is gone")
+
+    def _look(self, now: float) -> None:
+        assert self._beside is not None
+        while self._gone is None and (event := self._beside.event()) is not None:
+            self._note(event)
+        super()._look(now)
+
+    def _settle(self, info: EngineInfo) -> None:
+        for missing in self._groups.values():
+            missing.discard(info.slot)
+
+    # -- see Cluster ------------------------------------------------------------------------
+
+    def release(self, engine_id: int) -> None:
+        """See Cluster."""
+        self.kill(engine_id)
+
+    def replace(self, slot: int) -> None:
+        """See Cluster."""
+        self._later(lambda: self._replace(slot))
+
+    def _replace(self, slot: int) -> None:
+        self._deal()
+        if all(info.slot != slot for info in self._engines.values()):
+            group = 1 + max(self._groups, default=0)
+            self._groups[group] = {slot}
+            assert self._beside is not None
+            self._beside.send(do="engines", group=group, count=1)
+
+    def diagnose(self) -> str:
+        """See Cluster."""
+        said = super().diagnose()
+        missing = len(set().union(*self._groups.values())) if self._groups else 0
+        return f"{said}, {missing} were started and have not come up" if missing else said
+
+    def stop(self) -> None:
+        """See Cluster. Batch jobs are cancelled."""
+        self._detach()
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None

@@ -1,0 +1,150 @@
+"""``arcli cluster``: clusters that outlive a run, by the command itself and with ipcluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import MARK, PATIENCE, marked, wait_until
+
+
+class Shell:
+    """Commands with an IPython folder of their own, and all that they start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.folder = folder
+        self.security = folder / "ipython" / "profile_default" / "security"
+        self.env = {**os.environ, "IPYTHONDIR": str(folder / "ipython"), MARK: self.mark}
+
+    def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """``python -m MODULE WORDS…``, in the folder."""
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def arcli(self, *words: str, code: int = 0) -> str:
+        """What a command has on stdout; it ends with this code and no traceback."""
+        done = self.run("arcli", *words)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        self.said = done.stderr
+        return done.stdout
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """The document that a command prints."""
+        return json.loads(self.arcli(*words, "--format", "json", code=code))
+
+    def processes(self) -> list[int]:
+        """Everything that lives of what was started here."""
+        return [process.pid for process in marked(self.mark)]
+
+
+@contextmanager
+def shell(folder: Path) -> Iterator[Shell]:
+    """A shell whose processes are gone at the end."""
+    one = Shell(folder)
+    try:
+        yield one
+    finally:
+        for process in marked(one.mark):
+            os.kill(process.pid, signal.SIGKILL)
+        wait_until(lambda: not one.processes())
+
+
+def test_a_cluster_from_start_to_stop(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        assert sh.arcli("cluster", "start", "-n", "2").startswith("arcli: 2 engines at tcp://127")
+        (row,) = sh.json("cluster", "list")
+        assert (row["name"], row["state"], row["engines"]) == ("arcli", "running", 2)
+        assert row["launcher"] == "local"
+        listed = sh.run("ipyparallel.cluster", "list").stdout.splitlines()
+        assert listed[1].split()[:3] == ["default", "arcli", "True"]
+        header, line = sh.arcli("cluster", "list").splitlines()
+        assert header.split() == ["NAME", "STATE", "ENGINES", "LAUNCHER", "ADDRESS"]
+        assert line.split()[:4] == ["arcli", "running", "2", "local"]
+
+        engines = sh.json("cluster", "status", "arcli")["engines"]
+        assert [engine["engine"] for engine in engines] == [0, 1]
+        assert {engine["pid"] for engine in engines} <= set(sh.processes())
+        sh.arcli("cluster", "start", "-n", "1", code=3)
+        assert "is running already" in sh.said
+
+        (tmp_path / "spec.yaml").write_text("map: abs\nover: [-1, -2]\n")
+        assert sh.json("run", "spec.yaml", "--cluster", "arcli")["run"]["engines"] == 2
+        assert len(sh.json("cluster", "status", "default:arcli")["engines"]) == 2
+
+        assert sh.arcli("cluster", "stop", "arcli") == "arcli: stopped\n"
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+        assert list(sh.security.glob("*.json")) == []
+        assert sh.json("cluster", "list") == []
+        sh.arcli("cluster", "status", "arcli", code=3)
+        assert "there is no cluster 'arcli'" in sh.said
+
+
+def test_a_cluster_that_was_killed_is_said_to_be_gone(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "1", "--id", "old")
+        for pid in sh.processes():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not sh.processes())
+        (row,) = sh.json("cluster", "list")
+        assert (row["name"], row["state"], row["engines"]) == ("old", "gone", None)
+        sh.arcli("cluster", "list")
+        assert "`arcli cluster stop old` removes" in sh.said
+        assert sh.json("cluster", "status", "old", code=3)["state"] == "gone"
+        assert sh.arcli("cluster", "stop", "--all") == "old: was gone, files removed\n"
+        assert list(sh.security.glob("*.json")) == []
+
+
+def test_files_of_a_cluster_whose_processes_ids_are_others_now_end_nobody(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh, subprocess.Popen(["sleep", "300"], env=sh.env) as innocent:
+        sh.security.mkdir(parents=True)
+        state = {"pid": innocent.pid, "state": "running"}
+        document = {
+            "cluster": {"cluster_id": "old", "class": "ipyparallel.cluster.cluster.Cluster"},
+            "controller": {"class": "local", "state": state},
+            "engines": {"class": "local", "sets": {"1": {"engines": {"0": state}}}},
+        }
+        (sh.security / "cluster-old.json").write_text(json.dumps(document))
+        assert sh.json("cluster", "list")[0]["state"] == "gone"
+        assert sh.arcli("cluster", "stop", "old") == "old: was gone, files removed\n"
+        assert innocent.poll() is None
+        innocent.kill()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["stop"], 2, "--all"),
+        (["stop", "x", "--all"], 2, "--all"),
+        (["stop", "x"], 3, "there is no cluster 'x'"),
+        (["start", "--launcher", "ssh", "--option", "SSHLauncher.hots=x"], 2, "hostname"),
+        (["start", "-n", "1", "--python", "/nowhere/python"], 3, "could not start it"),
+    ],
+)
+def test_what_cannot_be(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", *words, code=code)
+        assert said in sh.said
+
+
+def test_no_cluster_is_no_table(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        assert sh.arcli("cluster", "list") == ""
+        assert "no cluster is known" in sh.said
