@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from arcli.cluster.base import ClusterEvent
@@ -202,8 +201,3 @@ def _session(
     cluster.start(on_event)
     with Session(fleet, terms, storage, storage.run_id) as session:
         yield session
-
-
-def run_root(environ: Mapping[str, str]) -> Path:
-    """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
-    return Path(environ.get("ARCLI_DIR") or ".arcli")

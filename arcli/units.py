@@ -64,3 +64,14 @@ def isoformat(timestamp: float) -> str:
     """Seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
     moment = datetime.fromtimestamp(timestamp, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: object) -> float | None:
+    """The inverse of ``isoformat``; None for anything that is no such time."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -150,9 +150,10 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
 
 
 def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
-    from arcli.run import Options, execute, run_root
+    from arcli.run import Options, execute
     from arcli.sinks.page import standard_pages
     from arcli.sinks.progress import make_progress
+    from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
     pages = standard_pages(sys.stdout, sys.stderr, os.environ)

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -152,6 +152,11 @@ class RunFolder:
         with refusing(path):
             write_whole(path, manifest.to_json(), durable=True)
         self.manifest = manifest
+
+
+def run_root(environ: Mapping[str, str]) -> Path:
+    """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
+    return Path(environ.get("ARCLI_DIR") or ".arcli")
 
 
 def list_runs(root: Path) -> Iterator[RunFolder]:

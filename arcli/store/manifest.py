@@ -8,6 +8,16 @@ from typing import Any
 
 import orjson
 
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("id", "name", "spec_file", "cwd", "host", "user", "resumes"), str),
+    **dict.fromkeys(("started", "ended"), str),
+    **dict.fromkeys(("params", "versions", "git"), dict),
+    **dict.fromkeys(("argv", "engines"), list),
+    "exit_code": int,
+}
+"""What may stand where, null aside: a file that anybody can edit is not to be trusted."""
+_ENGINE = {"engine_id", "slot", "uuid", "host", "pid", "started", "ended", "reason"}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
@@ -44,8 +54,13 @@ class Manifest:
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
         known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        for name, kind in _KINDS.items():
+            if not isinstance(known.get(name), kind | None):
+                raise ValueError(f"not a manifest: {name} is {known[name]!r}")
         for name in ("argv", "engines"):
             known[name] = tuple(known.get(name) or ())
+        if not all(isinstance(e, dict) and e.keys() >= _ENGINE for e in known["engines"]):
+            raise ValueError("not a manifest: its engines lack what engines have")
         return cls(**known)
 
     def to_json(self) -> bytes:
