@@ -27,6 +27,8 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb("arcli.cli.run", "Run a spec and stream what comes back."),
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
+    "runs": Verb("arcli.cli.runs", "List past runs, newest first."),
+    "report": Verb("arcli.cli.report", "Show where the time of a past run went."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
 }
