@@ -188,7 +188,7 @@ def latest_unfinished(root: Path, spec_file: str) -> RunFolder | None:
     for run in list_runs(root):
         if run.finished or run.id in completed:
             completed.add(run.manifest.resumes)
-        elif run.manifest.spec_file == path and _has_records(run) and not run.alive:
+        elif run.manifest.spec_file == path and has_records(run) and not run.alive:
             return run
     return None
 
@@ -210,7 +210,8 @@ def lineage(run: RunFolder) -> list[RunFolder]:
     return chain[::-1]
 
 
-def _has_records(run: RunFolder) -> bool:
+def has_records(run: RunFolder) -> bool:
+    """Whether there is anything in its journal."""
     with suppress(OSError):
         return run.journal.stat().st_size > 0
     return False

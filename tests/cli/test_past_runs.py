@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,53 @@ def test_damaged_folders_are_listed_all_the_same(tmp_path: Path) -> None:
     code, _, said = arcli(tmp_path, "report", "20260101")
     assert code == 4
     assert "cannot be read" in said
+
+
+def clean(folder: Path, *words: str) -> tuple[int, str, str]:
+    """``arcli clean`` with a temporary directory that is nobody else's."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    run = Run(folder, ["clean", *words], env={"TMPDIR": str(folder / "tmp")})
+    return run.wait(), run.out.read_text(), run.said()
+
+
+def test_clean_removes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
+    for _ in range(3):
+        assert arcli(tmp_path, "run", "spec.yaml", "--inline", "-q")[0] == 0
+    ids = [run["id"] for run in document(tmp_path, "runs", "--format", "json")["runs"]]
+    assert clean(tmp_path) == (0, "removed no folders\n", "")
+    code, out, _ = clean(tmp_path, "--keep", "1", "--dry-run")
+    assert code == 0
+    assert re.sub(r"[\d.]+ k?B", "SIZE", out).splitlines() == [
+        f"would remove {ids[1]}: spec, {_when(out)}, SIZE",
+        f"would remove {ids[2]}: spec, {_when(out)}, SIZE",
+        "would remove 2 folders, SIZE",
+    ]
+    assert len(list((tmp_path / ".arcli/runs").iterdir())) == 3
+    assert clean(tmp_path, "--keep", "1")[1] == out.replace("would remove", "removed")
+    assert [path.name for path in (tmp_path / ".arcli/runs").iterdir()] == [ids[0]]
+    code, _, said = clean(tmp_path, "--all", "--keep", "1")
+    assert code == 2
+    assert "--all keeps no past run" in said
+    assert clean(tmp_path, "--older-than", "soon")[0] == 2
+    assert clean(tmp_path, "--all")[0] == 0
+    assert list((tmp_path / ".arcli/runs").iterdir()) == []
+
+
+def _when(out: str) -> str:
+    found = re.search(r"(today|yesterday) \d\d:\d\d", out)
+    assert found is not None
+    return found[0]
+
+
+def test_clean_removes_the_folder_of_a_cluster_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp" / "arcli-gone_gon"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "supervisor.log").write_text("last words")
+    clean(tmp_path)
+    assert folder.is_dir()  # it may be about to begin
+    for path in (folder / "supervisor.log", folder):
+        os.utime(path, (0, 0))
+    assert clean(tmp_path) == (0, f"removed {folder} of a cluster that is gone, 10 B\n", "")
+    assert not folder.exists()
