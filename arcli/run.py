@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +19,8 @@ from arcli.sinks.group import Sinks
 from arcli.sinks.progress import Progress
 from arcli.spec.model import Cluster, Spec
 from arcli.store.storage import RunStorage
+from arcli.timing.expect import Expectation, check, fail_on
+from arcli.timing.figures import measured
 from arcli.timing.outcome import decide
 from arcli.timing.summary import RunSummary
 from arcli.units import isoformat
@@ -48,6 +50,7 @@ class Options:
     kept: Kept | None = None
     rerun_changed: bool = False
     progress: Progress | None = None
+    expectations: Sequence[Expectation] = ()
 
 
 @dataclass
@@ -125,6 +128,7 @@ def _finish(
     slots: int,
 ) -> Finished:
     now = time.monotonic()
+    unmet: ArcliError | None = None
 
     def summed_up() -> RunSummary:
         code = decide(
@@ -132,6 +136,7 @@ def _finish(
             errors=outcome.errors,
             signal=interrupts.number,
             deadline=interrupts.deadline_passed,
+            expectation_failed=unmet is not None,
         )
         return RunSummary(
             run=storage.run_id,
@@ -146,6 +151,8 @@ def _finish(
             error=str(outcome.errors[0]) if outcome.errors else None,
         )
 
+    if options.expectations and not outcome.errors:
+        unmet = fail_on(check(options.expectations, measured(summed_up(), {})))
     try:
         storage.sync()
         if any(isinstance(error, AT_ONCE) for error in outcome.errors):
@@ -156,7 +163,8 @@ def _finish(
         outcome.errors.append(error)
     summary = summed_up()
     storage.finish(summary)
-    return Finished(summary, outcome.errors, sinks.told)
+    errors = outcome.errors if unmet is None else [*outcome.errors, unmet]
+    return Finished(summary, errors, sinks.told)
 
 
 def engine_count(cluster: Cluster, options: Options) -> int:

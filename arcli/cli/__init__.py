@@ -29,6 +29,7 @@ VERBS = {
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
     "runs": Verb("arcli.cli.runs", "List past runs, newest first."),
     "report": Verb("arcli.cli.report", "Show where the time of a past run went."),
+    "compare": Verb("arcli.cli.compare", "Compare the timing of two runs; a gate for CI."),
     "clean": Verb("arcli.cli.clean", "Remove the folders of old runs."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arcli.units import parse_duration
+
+if TYPE_CHECKING:
+    from arcli.timing.expect import Expectation
 
 
 class Duration(click.ParamType[float]):
@@ -43,3 +46,20 @@ class Assignment(click.ParamType[tuple[str, str]]):
 
 DURATION = Duration()
 ASSIGNMENT = Assignment()
+
+
+class ExpectationType(click.ParamType["Expectation"]):
+    """``p95 > +10%`` and its like; see ``arcli.timing.expect``."""
+
+    name = "EXPR"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Expectation:
+        """See click. Raises UsageError, which shows the grammar."""
+        from arcli.timing.expect import parse
+
+        return parse(value) if isinstance(value, str) else value
+
+
+EXPECTATION = ExpectationType()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arcli.cli.options import ASSIGNMENT, DURATION
+from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION
 from arcli.cli.rim import Call, silence_stdout, tell
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
+@click.option(
+    "--fail-if",
+    "expectations",
+    multiple=True,
+    type=EXPECTATION,
+    help="Exit 5 if this holds, such as 'p95 > 200ms'; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--resume", is_flag=True, help="Keep what the last unfinished run has computed.")
 @click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run.")
@@ -108,6 +115,10 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
         from arcli.plan.choose import only
 
         spec = only(spec, flags["jobs"])
+    if flags["expectations"]:
+        from arcli.timing.expect import settle
+
+        settle(flags["expectations"], [job.name for job in spec.jobs])
     if flags["dry_run"]:
         from arcli.cli.dryrun import show
 
@@ -178,6 +189,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             kept=kept,
             rerun_changed=flags["rerun_changed"],
             progress=progress,
+            expectations=flags["expectations"],
         )
         cluster = None if inline else _prepare(spec, options, helper)
         storage = RunStorage(folder)

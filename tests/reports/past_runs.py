@@ -51,7 +51,7 @@ def engine(number: int, host: str = "here") -> dict[str, Any]:
 def make(root: Path, records: Sequence[dict[str, Any]], **about: Any) -> RunFolder:
     """A run that was killed, unless ``exit_code`` is given."""
     fields: dict[str, Any] = {
-        "name": "squares", "host": "here", "started": isoformat(ZERO),
+        "name": "squares", "host": "here", "started": isoformat(ZERO), "ended": isoformat(ZERO + 5),
         "engines": (engine(0), engine(1)), **about,
     }  # fmt: skip
     run = RunFolder.create(root, Manifest())
