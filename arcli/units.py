@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 
@@ -67,11 +68,12 @@ def isoformat(timestamp: float) -> str:
 
 
 def parse_time(text: object) -> float | None:
-    """The inverse of ``isoformat``; None for anything that is no such time."""
+    """The inverse of ``isoformat``, from 1970 to 9998; None for anything that is no such time."""
     if not isinstance(text, str):
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds < _LATEST else None  # every time zone can show these

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from arcli.engine.tally import Tally
@@ -90,7 +90,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     ended = "done" if state == "ended" else state
     ledgers = account.ledgers(presences, kinds=past.kinds(run), ended=ended)
     return Report(
-        manifest=run.manifest,
+        manifest=replace(run.manifest, id=run.id),
         state=state,
         began=past.began(run),
         summary=said or _summary(run, state, account, [summarize_job(each) for each in ledgers]),

@@ -14,6 +14,7 @@ from arcli.reports.collect import Report
 from arcli.reports.markup import table, text
 from arcli.reports.style import CSS
 from arcli.reports.text import damage_words, ending
+from arcli.timing.figures import JOB
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
@@ -88,7 +89,7 @@ def _cards(report: Report) -> Iterator[str]:
         (f"{sum(each.failed for each in counts):,}", "items failed"),
         (f"{speedup:.2f}", f"speed-up on {plural(summary.engines, 'engine')}"),
         (percent(speedup / summary.engines if summary.engines else 0.0), "efficiency"),
-        (f"{max(0, done) / wall:,.3g}" if wall > 0 else "-", "items a second"),
+        (JOB["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
     )
     yield '<div class="cards">'
     for figure, words in cards:
@@ -101,7 +102,7 @@ def _timeline(report: Report) -> Iterator[str]:
         return
     jobs = [job.name for job in report.summary.jobs]
     exact = report.timeline.spans is not None
-    what = "each item" if exact else "shares of time; red: failed items"
+    what = "each item" if exact else "lighter: less of the time in items; red: failed items"
     yield f"<section><h2>Engines over time <small>{what}, since the run began</small></h2>"
     yield '<div class="scroll">'
     yield from svg.timeline(report.timeline, jobs)
@@ -218,7 +219,10 @@ def _engines(report: Report) -> Iterator[str]:
 
 def _origin(report: Report) -> Iterator[str]:
     about = report.manifest
-    command = [PurePath(word).name if not place else word for place, word in enumerate(about.argv)]
+    command = [
+        PurePath(str(word)).name if not place else str(word)
+        for place, word in enumerate(about.argv)
+    ]
     versions = about.versions or {}
     entries = {
         "spec": about.spec_file,

@@ -45,6 +45,8 @@ def _buckets(job: Mapping[str, Any]) -> dict[int, int]:
     """The distribution of a job's item seconds: from the histogram, or else from its items."""
     if "histogram" in job:
         pairs = [(float(bound), int(count)) for bound, count in job["histogram"]]
+        if any(count < 1 for _, count in pairs):
+            raise ValueError("not a histogram")
         return {round(math.log(bound) / math.log(GROWTH)): count for bound, count in pairs}
     tally = Tally()
     for item in job.get("items", ()):

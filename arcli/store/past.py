@@ -77,7 +77,6 @@ def presences(run: RunFolder, now: float) -> list[Presence]:
             went=_time(entry["ended"], now),
         )
         for entry in run.manifest.engines
-        if isinstance(entry["engine_id"], int)
     ]
 
 

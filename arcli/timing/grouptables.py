@@ -29,7 +29,9 @@ def time_cells(tally: Tally) -> tuple[str, str, str, str]:
     """Mean ± standard deviation, median, p95 and range; dashes where nothing ran."""
     if not tally.ran:
         return ("-", "-", "-", "-")
-    mean = f"{format_seconds(tally.mean)} ± {format_seconds(tally.deviation)}"
+    mean = format_seconds(tally.mean)
+    if tally.ran > 1:
+        mean += f" ± {format_seconds(tally.deviation)}"
     median, p95 = (format_seconds(tally.quantile(q)) for q in (0.5, 0.95))
     span = f"{format_seconds(tally.shortest)} … {format_seconds(tally.longest)}"
     return (mean, median, p95, span)

@@ -141,7 +141,9 @@ def test_other_documents_are_refused(tmp_path: Path, text: str) -> None:
         measure_document(tmp_path / "y.json")
 
 
-@pytest.mark.parametrize("damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [3], {"a": 1}])
+@pytest.mark.parametrize(
+    "damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [[1, -5]], [[1, 0]], [3], {"a": 1}]
+)
 def test_a_damaged_histogram_is_refused(tmp_path: Path, damage: Any) -> None:
     tree = jsondoc.to_tree(read(tmp_path, FAST))
     tree["jobs"][0]["histogram"] = damage

@@ -283,6 +283,11 @@ def test_damage_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
         b"", b"{", b"[]", b'{"engines": 5}', b'{"engines": [1]}', b'{"started": 5}',
         b'{"summary": {"jobs": 3}}', b'{"summary": [1], "exit_code": "x"}', b'{"params": 3}',
         b'{"spec": {"jobs": [1, {"name": 3}]}, "started": "soon"}', b'{"versions": []}',
+        b'{"argv": [1, null]}', b'{"name": null}', b'{"started": "9999-12-31T23:59:59Z"}',
+        b'{"started": "0001-01-01T00:00:00+23:59", "id": "\\u001b"}',
+        b'{"git": {"commit": 3}, "versions": {"a": []}, "spec": {"jobs": {}}, "exit_code": 999}',
+        json.dumps({"engines": [{**engine(0), "slot": []}]}).encode(),
+        json.dumps({"engines": [{**engine(0), "host": 3}]}).encode(),
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_costs_only_what_it_said(tmp_path: Path, damage: bytes) -> None:
