@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from arcli.store.manifest import Manifest
 from arcli.store.past import State
 from arcli.timing.account import Account
 from arcli.timing.groups import OWN, Groups, Slow, Slowest
-from arcli.timing.summary import RunSummary, summarize_job
+from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
 
 
@@ -68,42 +68,63 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     be read.
     """
     state = past.state_of(run)
-    said = past.summary_of(run)
     presences = past.presences(run, past.ended(run, state))
-    account, failures = Account(), Failures()
-    hosts = {presence.engine_id: presence.host for presence in presences}
-    groups = Groups(wanted.by, hosts=hosts) if wanted.by is not None else None
-    slowest = Slowest(wanted.slowest)
-    timeline = Timeline(past.began(run)) if wanted.drawn else None
+    found = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
     damaged = Counter[str]()
     for record in past.records(run, lambda damage: damaged.update([damage.reason])):
-        account.add(record)
-        slowest.add(record)
-        if record["status"] != "ok":
-            failures.add(record)
-        if groups is not None:
-            groups.add(record)
-        if timeline is not None:
-            timeline.add(record)
-    if groups is not None and not groups.jobs and (account.began < math.inf or groups.seen_keys):
-        raise _no_such_key(groups)
+        found.add(record)
+    found.check_key()
     ended = "done" if state == "ended" else state
-    ledgers = account.ledgers(presences, kinds=past.kinds(run), ended=ended)
+    ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
+    summary = past.summary_of(run)
     return Report(
         manifest=replace(run.manifest, id=run.id),
         state=state,
         began=past.began(run),
-        summary=said or _summary(run, state, account, [summarize_job(each) for each in ledgers]),
-        failures=failures,
+        summary=summary or _summary(run, state, found.account, map(summarize_job, ledgers)),
+        failures=found.failures,
         tallies={ledger.job: ledger.tally for ledger in ledgers},
-        groups=groups,
-        slowest=slowest.items,
-        timeline=timeline,
+        groups=found.groups,
+        slowest=found.slowest.items,
+        timeline=found.timeline,
         damaged=damaged.total(),
     )
 
 
-def _summary(run: RunFolder, state: State, account: Account, jobs: Sequence[Any]) -> RunSummary:
+class _Collected:
+    """What one pass over the records collects."""
+
+    def __init__(self, wanted: Wanted, began: float, hosts: Mapping[int, str]) -> None:
+        self.account = Account()
+        self.failures = Failures()
+        self.slowest = Slowest(wanted.slowest)
+        self.groups = Groups(wanted.by, hosts=hosts) if wanted.by is not None else None
+        self.timeline = Timeline(began) if wanted.drawn else None
+        self._empty = True
+
+    def add(self, record: dict[str, Any]) -> None:
+        self._empty = False
+        self.account.add(record)
+        self.slowest.add(record)
+        if record["status"] != "ok":
+            self.failures.add(record)
+        if self.groups is not None:
+            self.groups.add(record)
+        if self.timeline is not None:
+            self.timeline.add(record)
+
+    def check_key(self) -> None:
+        """Raises UsageError where there are items and none has what they are to be grouped by."""
+        if self.groups is None or self.groups.jobs or self._empty:
+            return
+        keys = [*self.groups.seen_keys, *OWN]
+        message = f"no item has an input {self.groups.key!r}"
+        raise UsageError(message, hint=f"there are: {', '.join(keys)}")
+
+
+def _summary(
+    run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]
+) -> RunSummary:
     """What can be said of a run that has not said it itself."""
     began = past.began(run)
     until = time.time() if state == "running" else past.ended(run, state)
@@ -117,12 +138,4 @@ def _summary(run: RunFolder, state: State, account: Account, jobs: Sequence[Any]
         finish=0.0,
         engines=len({entry["slot"] for entry in run.manifest.engines}),
         jobs=tuple(jobs),
-    )
-
-
-def _no_such_key(groups: Groups) -> UsageError:
-    keys = ", ".join(groups.seen_keys)
-    return UsageError(
-        f"no item has an input {groups.key!r}",
-        hint=f"there are: {keys}, {', '.join(OWN)}" if keys else f"there are: {', '.join(OWN)}",
     )

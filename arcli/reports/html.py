@@ -219,10 +219,8 @@ def _engines(report: Report) -> Iterator[str]:
 
 def _origin(report: Report) -> Iterator[str]:
     about = report.manifest
-    command = [
-        PurePath(str(word)).name if not place else str(word)
-        for place, word in enumerate(about.argv)
-    ]
+    command = list(map(str, about.argv))
+    command[:1] = [PurePath(word).name for word in command[:1]]
     versions = about.versions or {}
     entries = {
         "spec": about.spec_file,
