@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def test_runs_are_listed_newest_first(past: Path) -> None:
     assert code == 0
     head, second, first = out.splitlines()
     assert head.split() == ["run", "spec", "when", "took", "ok", "failed", "exit"]
-    assert re.fullmatch(r"\S+ +second +today \d\d:\d\d +\S+ m?s +4 +0 +0", second)
-    assert re.fullmatch(r"\S+ +first +today \d\d:\d\d +\S+ m?s +4 +2 +1", first)
+    assert re.fullmatch(r"\S+ +second +(today|yesterday) \d\d:\d\d +\S+ m?s +4 +0 +0", second)
+    assert re.fullmatch(r"\S+ +first +(today|yesterday) \d\d:\d\d +\S+ m?s +4 +2 +1", first)
 
 
 def test_runs_can_be_chosen_and_counted(past: Path) -> None:
@@ -141,6 +142,18 @@ def test_a_report_in_a_file_has_the_format_of_its_suffix(past: Path, tmp_path: P
     code, _, said = arcli(past, "report", "-o", str(tmp_path / "no" / "x.html"))
     assert code == 4
     assert "cannot write" in said
+
+
+def test_the_events_of_a_trace_follow_one_another_on_each_engine(past: Path) -> None:
+    tree = document(past, "report", "previous", "--format", "trace")
+    events = [event for event in tree["traceEvents"] if event["ph"] == "X"]
+    assert sorted(event["args"]["index"] for event in events) == list(range(6))
+    tracks = {event["args"]["name"] for event in tree["traceEvents"] if event["ph"] == "M"}
+    for engine in {event["tid"] for event in events}:
+        assert f"engine {engine}" in tracks
+        track = sorted((e["ts"], e["dur"]) for e in events if e["tid"] == engine)
+        assert all(a + took <= b + 1 for (a, took), (b, _) in pairwise(track))
+        assert all(begin > 0 and took >= 0 for begin, took in track)
 
 
 def test_a_beginning_that_means_several_runs_is_refused(past: Path) -> None:

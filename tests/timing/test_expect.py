@@ -132,6 +132,16 @@ def test_relative_ones(text: str, before: float, now: float, holds: bool) -> Non
     assert finding.holds == holds
 
 
+def test_an_absolute_limit_is_one_whatever_the_other_run_was_like() -> None:
+    a, b = run({"old": {}}, wall=9.0), run({"j": {"p95": 2.0}}, wall=9.0)
+    findings = check([parse("p95 > 1s"), parse("j.p95 > 3s"), parse("wall > 1s")], b, a)
+    assert [(finding.holds, finding.before) for finding in findings] == [
+        (True, None),
+        (False, None),
+        (True, None),
+    ]
+
+
 def test_any_job_that_both_have_is_enough() -> None:
     a = run({"x": {"p95": 1.0}, "y": {"p95": 1.0}, "old": {"p95": 1.0}})
     b = run({"x": {"p95": 1.0}, "y": {"p95": 2.0}, "new": {"p95": 9.0}})
