@@ -60,7 +60,9 @@ def _write(page: Page, run: RunFolder, form: str, flags: dict[str, Any]) -> None
     slowest = flags["slowest"]
     if slowest is None:
         slowest = 10 if form == "html" else 0
-    wanted = Wanted(by=flags["by"], slowest=slowest, drawn=form == "html")
+    wanted = Wanted(
+        by=flags["by"], slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"}
+    )
     _show(page, form, read_report(run, wanted))
 
 

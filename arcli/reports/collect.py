@@ -24,11 +24,21 @@ from arcli.timing.timeline import Timeline
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked for beside the tables: groups by a key, the slowest items, a timeline."""
+    """What is asked for beside the tables: groups by a key, the slowest items, a timeline, tallies.
+
+    Where none of it is, a run that ended well tells all that is needed in its manifest.
+    """
 
     by: str | None = None
     slowest: int = 0
     drawn: bool = False
+    tallies: bool = False
+
+    def needs_journal(self, summary: RunSummary | None) -> bool:
+        """Whether the records have to be read, for this or for what failed."""
+        if summary is None or not all(job.ok for job in summary.jobs):
+            return True
+        return bool(self.by is not None or self.slowest or self.drawn or self.tallies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +81,13 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     presences = past.presences(run, past.ended(run, state))
     found = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
     damaged = Counter[str]()
-    for record in past.records(run, lambda damage: damaged.update([damage.reason])):
-        found.add(record)
+    summary = past.summary_of(run)
+    if wanted.needs_journal(summary):
+        for record in past.records(run, lambda damage: damaged.update([damage.reason])):
+            found.add(record)
     found.check_key()
     ended = "done" if state == "ended" else state
     ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
-    summary = past.summary_of(run)
     return Report(
         manifest=replace(run.manifest, id=run.id),
         state=state,

@@ -18,7 +18,7 @@ from arcli.timing.stored import run_from_dict
 
 def measure_run(run: RunFolder) -> Measured:
     """A run's figures, as its report has them. Raises OutputError."""
-    report = read_report(run, Wanted())
+    report = read_report(run, Wanted(tallies=True))
     buckets = {name: tally.buckets for name, tally in report.tallies.items()}
     return measured(report.summary, buckets, label=run.id)
 

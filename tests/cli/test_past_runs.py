@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ def test_the_journal_alone_says_the_same(past: Path, tmp_path: Path) -> None:
 
 def _text(folder: Path) -> str:
     return (folder / "manifest.json").read_text()
+
+
+def test_a_run_that_ended_well_is_told_of_without_its_journal(past: Path, tmp_path: Path) -> None:
+    (folder,) = (path for path in (past / ".arcli/runs").iterdir() if '"second"' in _text(path))
+    shutil.copytree(folder, tmp_path / ".arcli/runs" / folder.name)
+    journal = tmp_path / ".arcli/runs" / folder.name / "journal.jsonl"
+    journal.unlink()
+    journal.mkdir()
+    for form in ("text", "markdown"):
+        assert arcli(tmp_path, "report", "--format", form)[0] == 0
+    for words in (["--format", "json"], ["--by", "input"], ["--slowest", "1"]):
+        assert arcli(tmp_path, "report", *words)[0] == 4
 
 
 def test_a_report_on_paper(past: Path) -> None:
@@ -229,9 +242,10 @@ def test_clean_removes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     assert clean(tmp_path) == (0, "removed no folders\n", "")
     code, out, _ = clean(tmp_path, "--keep", "1", "--dry-run")
     assert code == 0
-    assert re.sub(r"[\d.]+ k?B", "SIZE", out).splitlines() == [
-        f"would remove {ids[1]}: spec, {_when(out)}, SIZE",
-        f"would remove {ids[2]}: spec, {_when(out)}, SIZE",
+    said = re.sub(r"[\d.]+ k?B", "SIZE", out)
+    assert re.sub(r"(today|yesterday) \d\d:\d\d", "WHEN", said).splitlines() == [
+        f"would remove {ids[1]}: spec, WHEN, SIZE",
+        f"would remove {ids[2]}: spec, WHEN, SIZE",
         "would remove 2 folders, SIZE",
     ]
     assert len(list((tmp_path / ".arcli/runs").iterdir())) == 3
@@ -243,12 +257,6 @@ def test_clean_removes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     assert clean(tmp_path, "--older-than", "soon")[0] == 2
     assert clean(tmp_path, "--all")[0] == 0
     assert list((tmp_path / ".arcli/runs").iterdir()) == []
-
-
-def _when(out: str) -> str:
-    found = re.search(r"(today|yesterday) \d\d:\d\d", out)
-    assert found is not None
-    return found[0]
 
 
 def test_clean_removes_the_folder_of_a_cluster_that_is_gone(tmp_path: Path) -> None:
