@@ -71,11 +71,14 @@ def test_one_that_a_process_names_is_in_use(tmp_path: Path, how: str) -> None:
     words = [str(folder)] if how == "command" else []
     env = {**os.environ, **({"IPYTHONDIR": str(folder)} if how == "environment" else {})}
     with subprocess.Popen(
-        [sys.executable, "-c", "input()", *words],
+        [sys.executable, "-c", "print(flush=True); input()", *words],
         env=env,
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # a process that has only just begun has no command line yet
         assert stale_folders(tmp_path) == []
         process.communicate()
     assert stale_folders(tmp_path) == [folder]
