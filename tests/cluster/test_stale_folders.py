@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -27,8 +28,9 @@ def aged(folder: Path) -> Path:
     return folder
 
 
-def left(temporary: Path, name: str = "arcli-abcd_123") -> Path:
-    folder = temporary / name
+def left(temporary: Path, name: str = "") -> Path:
+    """A folder that looks like a cluster's; its name is nobody else's, for any process counts."""
+    folder = temporary / (name or f"arcli-{secrets.token_hex(4)}")
     folder.mkdir(mode=0o700)
     (folder / LOG).write_text("")
     return aged(folder)
