@@ -115,6 +115,12 @@ class ClusterError(ArcliError):
     exit_code = ExitCode.NO_CLUSTER
 
 
+class ExpectationError(ArcliError):
+    """What was asked of the figures of a run is not so, though every item is ok."""
+
+    exit_code = ExitCode.EXPECTATION
+
+
 class SetupError(ArcliError):
     """The spec's setup, an import or the function itself failed on an engine.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from arcli.cluster.base import Cluster, ClusterEvent
@@ -19,6 +18,8 @@ from arcli.sinks.group import Sinks
 from arcli.sinks.progress import Progress
 from arcli.spec.model import Spec
 from arcli.store.storage import RunStorage
+from arcli.timing.expect import Expectation, check, fail_on
+from arcli.timing.figures import measured
 from arcli.timing.outcome import decide
 from arcli.timing.summary import RunSummary
 from arcli.units import isoformat
@@ -46,6 +47,7 @@ class Options:
     kept: Kept | None = None
     rerun_changed: bool = False
     progress: Progress | None = None
+    expectations: Sequence[Expectation] = ()
 
 
 @dataclass
@@ -134,6 +136,7 @@ def _finish(
     slots: int,
 ) -> Finished:
     now = time.monotonic()
+    unmet: ArcliError | None = None
 
     def summed_up() -> RunSummary:
         code = decide(
@@ -141,6 +144,7 @@ def _finish(
             errors=outcome.errors,
             signal=interrupts.number,
             deadline=interrupts.deadline_passed,
+            expectation_failed=unmet is not None,
         )
         return RunSummary(
             run=storage.run_id,
@@ -155,6 +159,8 @@ def _finish(
             error=_ended_by(outcome, interrupts),
         )
 
+    if options.expectations and not outcome.errors:
+        unmet = fail_on(check(options.expectations, measured(summed_up(), {})))
     try:
         storage.sync()
         if any(map(at_once, outcome.errors)):
@@ -165,7 +171,8 @@ def _finish(
         outcome.errors.append(error)
     summary = summed_up()
     storage.finish(summary)
-    return Finished(summary, outcome.errors, sinks.told, interrupts.stopping)
+    errors = outcome.errors if unmet is None else [*outcome.errors, unmet]
+    return Finished(summary, errors, sinks.told, interrupts.stopping)
 
 
 def _ended_by(outcome: Outcome, interrupts: Interrupts) -> str | None:
@@ -215,8 +222,3 @@ def _terms(spec: Spec, options: Options, storage: RunStorage, cluster: Cluster |
         crumbs=crumbs,
         notice=options.notice,
     )
-
-
-def run_root(environ: Mapping[str, str]) -> Path:
-    """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
-    return Path(environ.get("ARCLI_DIR") or ".arcli")

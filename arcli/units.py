@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+"
 """The pattern of a duration with units."""
 _DURATION = re.compile(DURATION)
@@ -66,3 +67,15 @@ def isoformat(timestamp: float) -> str:
     """Seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
     moment = datetime.fromtimestamp(timestamp, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: object) -> float | None:
+    """The inverse of ``isoformat``, from 1970 to 9998; None for anything that is no such time."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds < _LATEST else None  # every time zone can show these

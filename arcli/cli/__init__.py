@@ -27,6 +27,10 @@ class Verb(NamedTuple):
 VERBS = {
     "run": Verb("arcli.cli.run", "Run a spec and stream what comes back."),
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
+    "runs": Verb("arcli.cli.runs", "List past runs, newest first."),
+    "report": Verb("arcli.cli.report", "Show where the time of a past run went."),
+    "compare": Verb("arcli.cli.compare", "Compare the timing of two runs; a gate for CI."),
+    "clean": Verb("arcli.cli.clean", "Remove the folders of old runs."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
     "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),

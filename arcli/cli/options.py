@@ -10,6 +10,7 @@ from arcli.units import parse_duration
 
 if TYPE_CHECKING:
     from arcli.spec.model import Spec
+    from arcli.timing.expect import Expectation
 
 
 class Duration(click.ParamType[float]):
@@ -46,6 +47,23 @@ class Assignment(click.ParamType[tuple[str, str]]):
 
 DURATION = Duration()
 ASSIGNMENT = Assignment()
+
+
+class ExpectationType(click.ParamType["Expectation"]):
+    """``p95 > +10%`` and its like; see ``arcli.timing.expect``."""
+
+    name = "EXPR"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Expectation:
+        """See click. Raises UsageError, which shows the grammar."""
+        from arcli.timing.expect import parse
+
+        return parse(value) if isinstance(value, str) else value
+
+
+EXPECTATION = ExpectationType()
 
 
 def is_inline(spec: Spec, flags: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from arcli.cli.options import ASSIGNMENT, DURATION, is_inline, slots_of
+from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, is_inline, slots_of
 from arcli.cli.rim import Call, leaving, silence_stdout, tell
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
+@click.option(
+    "--fail-if",
+    "expectations",
+    multiple=True,
+    type=EXPECTATION,
+    help="Exit 5 if this holds, such as 'p95 > 200ms'; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--resume", is_flag=True, help="Keep what the last unfinished run has computed.")
 @click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run.")
@@ -109,6 +116,10 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
         from arcli.plan.choose import only
 
         spec = only(spec, flags["jobs"])
+    if flags["expectations"]:
+        from arcli.timing.expect import settle
+
+        settle(flags["expectations"], [job.name for job in spec.jobs])
     if flags["dry_run"]:
         from arcli.cli.dryrun import show
 
@@ -155,9 +166,10 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
 
 def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
-    from arcli.run import Options, execute, run_root
+    from arcli.run import Options, execute
     from arcli.sinks.page import standard_pages
     from arcli.sinks.progress import make_progress
+    from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
     pages = standard_pages(sys.stdout, sys.stderr, os.environ)
@@ -182,6 +194,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
             kept=kept,
             rerun_changed=flags["rerun_changed"],
             progress=progress,
+            expectations=flags["expectations"],
         )
         cluster = None if inline else _prepare(spec, flags, folder.path, helper)
         storage = RunStorage(folder)

@@ -6,6 +6,7 @@ should be on its way before the spec is even read.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -65,6 +66,8 @@ class Helper:
             "first_id": settings.first_id,
         }
         with theirs, os.fdopen(said, "wb") as log:
+            with suppress(OSError):  # held for as long as the supervisor lives: see stale.py
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.process = subprocess.Popen(
                 [
                     sys.executable,

@@ -78,7 +78,8 @@ def plain(tree: Any) -> Any:
     """A tree that JSON can hold; late values look as they do in the spec's own text."""
     if isinstance(tree, BaseModel):
         named = type(tree).model_fields.items()
-        return {field.alias or name: plain(getattr(tree, name)) for name, field in named}
+        kept = ((field.alias or name, name) for name, field in named if not field.exclude)
+        return {key: plain(getattr(tree, name)) for key, name in kept}
     if isinstance(tree, Mapping):
         return {str(key): plain(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -154,6 +154,11 @@ class RunFolder:
         self.manifest = manifest
 
 
+def run_root(environ: Mapping[str, str]) -> Path:
+    """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
+    return Path(environ.get("ARCLI_DIR") or ".arcli")
+
+
 def list_runs(root: Path) -> Iterator[RunFolder]:
     """The runs below ``root``, newest first; none where there is no such folder."""
     try:
@@ -183,7 +188,7 @@ def latest_unfinished(root: Path, spec_file: str) -> RunFolder | None:
     for run in list_runs(root):
         if run.finished or run.id in completed:
             completed.add(run.manifest.resumes)
-        elif run.manifest.spec_file == path and _has_records(run) and not run.alive:
+        elif run.manifest.spec_file == path and has_records(run) and not run.alive:
             return run
     return None
 
@@ -205,7 +210,8 @@ def lineage(run: RunFolder) -> list[RunFolder]:
     return chain[::-1]
 
 
-def _has_records(run: RunFolder) -> bool:
+def has_records(run: RunFolder) -> bool:
+    """Whether there is anything in its journal."""
     with suppress(OSError):
         return run.journal.stat().st_size > 0
     return False

@@ -8,6 +8,21 @@ from typing import Any
 
 import orjson
 
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("id", "name", "spec_file", "cwd", "host", "user", "resumes"), str),
+    **dict.fromkeys(("started", "ended"), str),
+    **dict.fromkeys(("params", "versions", "git"), dict),
+    **dict.fromkeys(("argv", "engines"), list),
+    "exit_code": int,
+}
+"""What may stand where, null aside: a file that anybody can edit is not to be trusted."""
+_ENGINE: dict[str, Any] = {
+    "engine_id": int,
+    **dict.fromkeys(("slot", "pid"), int | None),
+    "uuid": str,
+    **dict.fromkeys(("host", "started", "ended", "reason"), str | None),
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
@@ -43,9 +58,15 @@ class Manifest:
         data = orjson.loads(text)
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        names = [field.name for field in fields(cls)]
+        known = {name: data[name] for name in names if data.get(name) is not None}
+        for name, kind in _KINDS.items():
+            if not isinstance(known.get(name), kind | None):
+                raise ValueError(f"not a manifest: {name} is {known[name]!r}")
         for name in ("argv", "engines"):
             known[name] = tuple(known.get(name) or ())
+        if not all(map(_is_engine, known["engines"])):
+            raise ValueError("not a manifest: its engines are not what engines are")
         return cls(**known)
 
     def to_json(self) -> bytes:
@@ -53,3 +74,12 @@ class Manifest:
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(data, option=option)
+
+
+def _is_engine(entry: Any) -> bool:
+    """Whether an object has what an engine has; it may have more."""
+    return (
+        isinstance(entry, dict)
+        and entry.keys() >= _ENGINE.keys()
+        and all(isinstance(entry[name], kind) for name, kind in _ENGINE.items())
+    )

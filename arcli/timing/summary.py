@@ -80,6 +80,11 @@ class EngineSummary:
     idle: float
     returning: float
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it worked; a replacement inherits the slot of the engine that died."""
+        return ("id", self.engine_id) if self.slot is None else ("slot", self.slot)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunks:
@@ -209,7 +214,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
     """Add up one job's ledger, which is left as it is."""
     counts = _counts(ledger)
     engines = tuple(_engine(use) for _, use in sorted(ledger.engines.items()))
-    width = _width(ledger)
+    width = len({engine.place for engine in engines})
     return JobSummary(
         name=ledger.job,
         kind=ledger.kind,
@@ -252,16 +257,6 @@ def _status(ledger: Ledger, counts: Counts) -> Status:
     if ledger.ended != "done" or counts.cancelled or counts.unread != 0:
         return "cancelled"
     return "ok" if counts.planned else "empty"
-
-
-def _width(ledger: Ledger) -> int:
-    """A replacement inherits the slot of the engine that died, so slots are counted, not ids."""
-    return len(
-        {
-            ("id", use.engine_id) if use.slot is None else ("slot", use.slot)
-            for use in ledger.engines.values()
-        }
-    )
 
 
 def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:

@@ -36,7 +36,7 @@ def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
         {header: cell for header, cell in _job_cells(job).items() if header not in hidden}
         for job in jobs
     ]
-    table = _table("job", *rows[0])
+    table = figures_table("job", *rows[0])
     figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
     table.columns[0].max_width = max(8, width - figures)
     for job, row in zip(jobs, rows, strict=True):
@@ -63,7 +63,7 @@ def engines_table(engines: tuple[EngineSummary, ...]) -> Table:
     if len(engines) > MANY_ENGINES:
         by_share = sorted(engines, key=lambda engine: _busy_share(engine))
         shown = (*by_share[:3], *by_share[-3:])
-    table = _table("engine", "items", "chunks", "busy", "", "idle", "")
+    table = figures_table("engine", "items", "chunks", "busy", "", "idle", "")
     for place, engine in enumerate(shown):
         if place == 3 and shown is not engines:
             table.add_row(f"… {len(engines) - 6:,} more")
@@ -108,11 +108,11 @@ def chunk_words(job: JobSummary) -> str:
     """How the items travelled: ``auto: 1 … 4,000, typically 1,200 items``."""
     chunks = job.chunks
     if chunks.given is not None:
-        return f"{chunks.count:,}, given: {_plural(chunks.given, 'item')}"
+        return f"{chunks.count:,}, given: {plural(chunks.given, 'item')}"
     if chunks.smallest == chunks.largest:
-        return f"{chunks.count:,}, auto: {_plural(chunks.largest, 'item')}"
+        return f"{chunks.count:,}, auto: {plural(chunks.largest, 'item')}"
     span = f"{chunks.smallest:,} … {chunks.largest:,}"
-    return f"{chunks.count:,}, auto: {span}, typically {_plural(chunks.typical, 'item')}"
+    return f"{chunks.count:,}, auto: {span}, typically {plural(chunks.typical, 'item')}"
 
 
 def remarks(job: JobSummary) -> str:
@@ -133,8 +133,10 @@ def remarks(job: JobSummary) -> str:
     if counts.unread is None:
         parts.append("an unknown number never read")
     if job.restarts:
-        parts.append(f"{_plural(job.restarts, 'engine')} restarted")
-    if job.ended != "done":
+        parts.append(f"{plural(job.restarts, 'engine')} restarted")
+    if job.ended == "running":
+        parts.append("still running")
+    elif job.ended != "done":
         parts.append(f"ended: {job.ended}")
     elif job.status == "empty":
         parts.append("no items")
@@ -186,7 +188,8 @@ def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
         yield "note", words
 
 
-def _table(first: str, *others: str) -> Table:
+def figures_table(first: str, *others: str) -> Table:
+    """An empty table: a column of names, which gives way where it is narrow, and one a figure."""
     columns = [Column(first, overflow="ellipsis", no_wrap=True)]
     columns += [Column(header, justify="right", no_wrap=True) for header in others]
     return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
@@ -196,7 +199,8 @@ def _busy_share(engine: EngineSummary) -> float:
     return engine.busy / engine.present if engine.present > 0 else 0.0
 
 
-def _plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """``1 item``, ``1,200 items``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

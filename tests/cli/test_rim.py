@@ -33,6 +33,7 @@ PLAIN = {
     errors.InputError: 2,
     errors.ClusterError: 3,
     errors.OutputError: 4,
+    errors.ExpectationError: 5,
     errors.SetupError: 6,
     errors.LockedError: 75,
     errors.DeadlineError: 124,

@@ -47,6 +47,7 @@ def test_a_run_is_described_by_what_decides_it(spec: Spec, tmp_path: Path) -> No
     assert about.resumes == "20260101-000000-0000"
     job = json.loads(about.to_json())["spec"]["jobs"][0]
     assert job["over"]["list"] == [1, 2]
+    assert "places" not in about.spec  # the whole text of the spec, as Python's repr has it
     assert job["args"] == ["${ref.id}", "n=${engines.count}"]
     assert Manifest.from_json(about.to_json()).to_json() == about.to_json()
 

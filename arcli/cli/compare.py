@@ -1,0 +1,84 @@
+"""``arcli compare``: two runs' timing side by side, and a gate for CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.options import EXPECTATION
+from arcli.cli.past import output_page, pick_run
+from arcli.cli.rim import Call
+
+if TYPE_CHECKING:
+    from arcli.reports.comparison import Comparison
+    from arcli.sinks.page import Page
+    from arcli.timing.figures import Measured
+
+
+@click.command("compare", short_help="Compare the timing of two runs.")
+@click.argument("a")
+@click.argument("b", default="latest", metavar="[B]")
+@click.option(
+    "--fail-if",
+    "expectations",
+    multiple=True,
+    type=EXPECTATION,
+    help="Exit 5 if this holds, such as 'p95 > +10%'; may be repeated.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.pass_obj
+def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, ...]) -> None:
+    """Compare run B (the latest) with run A: figures, changes, and whether items really differ.
+
+    A and B are ids of runs or their beginnings, latest, previous, or .json files that `arcli run`
+    or `arcli report` wrote, such as a baseline that is kept with the code.
+
+    \b
+    --fail-if takes [JOB.]FIGURE OP LIMIT:
+      p95 > +10%           the 95th percentile of any job's items grew by more than 10 %
+      squares.p95 > 200ms  that of one job is above 200 ms
+      wall > 30s           the run took longer than this
+      failed > 0           items failed
+      efficiency < 0.8     any job's
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from arcli.reports.comparison import compare
+    from arcli.timing.expect import check, fail_on
+
+    before, now = _measured(a), _measured(b)
+    findings = check(expectations, now, before)
+    with output_page(None) as page:
+        _show(page, form, compare(before, now, findings))
+    error = fail_on(findings)
+    if error is not None:
+        call.told = form == "json"
+        raise error
+
+
+def _measured(word: str) -> Measured:
+    from arcli.reports.measure import measure_document, measure_run
+
+    if word.endswith(".json") or Path(word).is_file():
+        return measure_document(Path(word))
+    return measure_run(pick_run(word))
+
+
+def _show(page: Page, form: str, comparison: Comparison) -> None:
+    from arcli.reports import compared
+
+    if form == "json":
+        from arcli.record import dump
+
+        page.target.write(dump(comparison.to_tree()) + b"\n")
+    elif form == "markdown":
+        page.target.write(compared.render_markdown(comparison).encode())
+    else:
+        page.show(compared.text(comparison, width=page.table_width))

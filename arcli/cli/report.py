@@ -1,0 +1,86 @@
+"""``arcli report``: where the time of a past run went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.past import output_page, pick_run
+
+if TYPE_CHECKING:
+    from arcli.reports.collect import Report
+    from arcli.sinks.page import Page
+    from arcli.store.folder import RunFolder
+
+FORMATS = ("text", "json", "markdown", "html", "trace")
+SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html", ".trace": "trace"}
+
+
+@click.command("report", short_help="Show where the time of a past run went.")
+@click.argument("run", default="latest", metavar="[RUN]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Default: by the suffix of -o FILE (.json .md .html .trace), else text.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+@click.option(
+    "--by",
+    metavar="KEY",
+    help="Group items by a key of their input, or by engine, host, slot, status or job.",
+)
+@click.option(
+    "--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items."
+)
+def command(run: str, output: str | None, form: str | None, **flags: Any) -> None:
+    """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
+
+    Works for runs that still go on or were killed, too: what they did is in their journals. html is
+    one page without external resources, trace is for https://ui.perfetto.dev, markdown for the job
+    summary of a CI.
+    """
+    found = pick_run(run)
+    suffix = Path(output).suffix.lower() if output else ""
+    with output_page(output) as page:
+        _write(page, found, form or SUFFIXES.get(suffix, "text"), flags)
+
+
+def _write(page: Page, run: RunFolder, form: str, flags: dict[str, Any]) -> None:
+    if form == "trace":
+        from arcli.reports import trace
+
+        for piece in trace.render(run):
+            page.target.write(piece)
+        return
+    from arcli.reports.collect import Wanted, read_report
+
+    slowest = flags["slowest"]
+    if slowest is None:
+        slowest = 10 if form == "html" else 0
+    wanted = Wanted(
+        by=flags["by"], slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"}
+    )
+    _show(page, form, read_report(run, wanted))
+
+
+def _show(page: Page, form: str, report: Report) -> None:
+    if form == "text":
+        from arcli.reports import text
+
+        text.write(page, report)
+    elif form == "json":
+        from arcli.reports import jsondoc
+
+        page.target.write(jsondoc.render(report))
+    elif form == "markdown":
+        from arcli.reports import markdown
+
+        page.target.write(markdown.render(report).encode())
+    else:
+        from arcli.reports import html
+
+        for piece in html.render(report):
+            page.target.write(piece.encode())

@@ -1,0 +1,42 @@
+"""``arcli runs``: what was run, newest first."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+
+import click
+
+from arcli.cli.past import output_page
+
+
+@click.command("runs", short_help="List past runs, newest first.")
+@click.argument("spec", required=False, metavar="[SPEC]")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the N newest.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object, with times in ISO 8601 UTC.",
+)
+def command(spec: str | None, limit: int | None, form: str) -> None:
+    """List past runs, newest first; with SPEC, a file or a name, only those of this spec.
+
+    The last column is the exit code, or running, or killed where a run never came to its end.
+    """
+    from arcli.reports import runlist
+    from arcli.store.folder import run_root
+    from arcli.store.past import brief, runs_of
+
+    root = run_root(os.environ)
+    found = [brief(run) for run in islice(runs_of(root, spec), limit)]
+    with output_page(None) as page:
+        if form == "json":
+            page.target.write(runlist.render_json(found))
+        elif found:
+            page.show(runlist.table(found, width=page.table_width))
+        else:
+            of = "" if spec is None else f" of {spec}"
+            click.echo(f"arcli: there are no runs{of} in {root}", err=True)

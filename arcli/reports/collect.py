@@ -1,0 +1,152 @@
+"""What a report tells, collected from a run's manifest and one pass over its journal."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from arcli.engine.tally import Tally
+from arcli.errors import UsageError
+from arcli.sinks.failures import Failures
+from arcli.store import past
+from arcli.store.folder import RunFolder
+from arcli.store.manifest import Manifest
+from arcli.store.past import State
+from arcli.timing.account import Account
+from arcli.timing.groups import OWN, Groups, Slow, Slowest
+from arcli.timing.summary import JobSummary, RunSummary, summarize_job
+from arcli.timing.timeline import Timeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked for beside the tables: groups by a key, the slowest items, a timeline, tallies.
+
+    Where none of it is, a run that ended well tells all that is needed in its manifest.
+    """
+
+    by: str | None = None
+    slowest: int = 0
+    drawn: bool = False
+    tallies: bool = False
+
+    def needs_journal(self, summary: RunSummary | None) -> bool:
+        """Whether the records have to be read, for this or for what failed."""
+        if summary is None or not all(job.ok for job in summary.jobs):
+            return True
+        return bool(self.by is not None or self.slowest or self.drawn or self.tallies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A run as reports show it. ``summary`` is the run's own, or what its journal adds up to.
+
+    ``tallies`` has the items' seconds by job; ``damaged`` counts the parts of the journal that
+    could not be read.
+    """
+
+    manifest: Manifest
+    state: State
+    began: float
+    summary: RunSummary
+    failures: Failures
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    groups: Groups | None = None
+    slowest: Sequence[Slow] = ()
+    timeline: Timeline | None = None
+    damaged: int = 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """The run's; None where it has none (yet)."""
+        return self.manifest.exit_code
+
+    def to_run(self) -> dict[str, Any]:
+        """The ``run`` object of ``--format json``."""
+        status = self.summary.status if self.state == "ended" else self.state
+        return {**self.summary.to_dict(), "status": status, "exit_code": self.exit_code}
+
+
+def read_report(run: RunFolder, wanted: Wanted) -> Report:
+    """Read a run, lazily: memory does not grow with its items.
+
+    Raises UsageError where no item can be grouped as asked, OutputError where the journal cannot
+    be read.
+    """
+    state = past.state_of(run)
+    presences = past.presences(run, past.ended(run, state))
+    found = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
+    damaged = Counter[str]()
+    summary = past.summary_of(run)
+    if wanted.needs_journal(summary):
+        for record in past.records(run, lambda damage: damaged.update([damage.reason])):
+            found.add(record)
+    found.check_key()
+    ended = "done" if state == "ended" else state
+    ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
+    return Report(
+        manifest=replace(run.manifest, id=run.id),
+        state=state,
+        began=past.began(run),
+        summary=summary or _summary(run, state, found.account, map(summarize_job, ledgers)),
+        failures=found.failures,
+        tallies={ledger.job: ledger.tally for ledger in ledgers},
+        groups=found.groups,
+        slowest=found.slowest.items,
+        timeline=found.timeline,
+        damaged=damaged.total(),
+    )
+
+
+class _Collected:
+    """What one pass over the records collects."""
+
+    def __init__(self, wanted: Wanted, began: float, hosts: Mapping[int, str]) -> None:
+        self.account = Account()
+        self.failures = Failures()
+        self.slowest = Slowest(wanted.slowest)
+        self.groups = Groups(wanted.by, hosts=hosts) if wanted.by is not None else None
+        self.timeline = Timeline(began) if wanted.drawn else None
+        self._empty = True
+
+    def add(self, record: dict[str, Any]) -> None:
+        self._empty = False
+        self.account.add(record)
+        self.slowest.add(record)
+        if record["status"] != "ok":
+            self.failures.add(record)
+        if self.groups is not None:
+            self.groups.add(record)
+        if self.timeline is not None:
+            self.timeline.add(record)
+
+    def check_key(self) -> None:
+        """Raises UsageError where there are items and none has what they are to be grouped by."""
+        if self.groups is None or self.groups.jobs or self._empty:
+            return
+        keys = [*self.groups.seen_keys, *OWN]
+        message = f"no item has an input {self.groups.key!r}"
+        raise UsageError(message, hint=f"there are: {', '.join(keys)}")
+
+
+def _summary(
+    run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]
+) -> RunSummary:
+    """What can be said of a run that has not said it itself."""
+    began = past.began(run)
+    until = time.time() if state == "running" else past.ended(run, state)
+    return RunSummary(
+        run=run.id,
+        name=run.manifest.name,
+        started=run.manifest.started or "",
+        exit_code=run.manifest.exit_code or 0,
+        startup=max(0.0, account.began - began) if account.began < math.inf else 0.0,
+        wall=max(0.0, until - began),
+        finish=0.0,
+        engines=len({entry["slot"] for entry in run.manifest.engines}),
+        jobs=tuple(jobs),
+    )

@@ -1,0 +1,94 @@
+"""A comparison for a terminal, and as Markdown for the summary of a CI job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from arcli.escape import one_line
+from arcli.reports import markdown
+from arcli.reports.comparison import Comparison, Row, missing_words
+from arcli.reports.when import friendly_time
+from arcli.timing.expect import Finding
+from arcli.timing.figures import Measured
+from arcli.timing.tables import figures_table
+from arcli.units import parse_time
+
+_COLORS = {None: "", True: "red", False: "green"}
+
+
+NAME = 10
+FIGURE = 9
+"""Columns that names and figures have at least, so that the tables of all jobs are in line."""
+
+
+def text(comparison: Comparison, *, width: int) -> RenderableType:
+    """The tables, and what they mean, in ``width`` columns."""
+    parts: list[RenderableType] = [_who(comparison), Text(), _table("run", comparison.rows, width)]
+    for job in comparison.jobs:
+        words = Text.assemble(("items: ", "dim"), job.items.words())
+        parts += [Text(), _table(job.name, job.rows, width), words]
+    if sentences := missing_words(comparison):
+        parts += [Text(), *(Text(one_line(words)) for words in sentences)]
+    if comparison.findings:
+        parts += [Text(), *map(_finding, comparison.findings)]
+    return Group(*parts)
+
+
+def render_markdown(comparison: Comparison) -> str:
+    """The same as Markdown, with a newline at its end."""
+    return "\n".join(_lines(comparison)) + "\n"
+
+
+def _who(comparison: Comparison) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for side, run in (("A", comparison.a), ("B", comparison.b)):
+        grid.add_row(Text(side, style="bold"), Text(_words(run)))
+    return grid
+
+
+def _words(run: Measured) -> str:
+    started = parse_time(run.started)
+    when = f", {friendly_time(started)}" if started is not None else ""
+    return f"{one_line(run.label)}, {one_line(run.name)}{when}"
+
+
+def _table(name: str, rows: Sequence[Row], width: int) -> Table:
+    table = figures_table(name, "A", "B", "change")
+    cells = [row.cells() for row in rows]
+    for place, column in enumerate(table.columns[1:], 1):
+        column.min_width = max([FIGURE, *(len(row[place]) for row in cells)])
+        width -= 2 + column.min_width
+    table.columns[0].min_width, table.columns[0].max_width = NAME, max(NAME, width)
+    for row, (*figures, grown) in zip(rows, cells, strict=True):
+        table.add_row(*figures, Text(grown, style=_COLORS[row.worse]))
+    return table
+
+
+def _finding(finding: Finding) -> Text:
+    mark = ("FAIL  ", "bold red") if finding.holds else ("ok    ", "green")
+    return Text.assemble(mark, finding.words())
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield f"### {markdown.escape(comparison.b.name)}: B against A"
+    yield ""
+    for side, run in (("A", comparison.a), ("B", comparison.b)):
+        yield f"- {side}: {markdown.escape(_words(run))}"
+    yield ""
+    for finding in comparison.findings:
+        yield f"- {'**FAIL**' if finding.holds else 'ok'}: {markdown.escape(finding.words())}"
+    if comparison.findings:
+        yield ""
+    yield from markdown.table(("run", "A", "B", "change"), [r.cells() for r in comparison.rows])
+    for job in comparison.jobs:
+        head = (job.name, "A", "B", "change")
+        yield from markdown.table(head, [row.cells() for row in job.rows])
+        yield f"Items: {markdown.escape(job.items.words())}."
+        yield ""
+    for words in missing_words(comparison):
+        yield markdown.escape(words)
+        yield ""

@@ -1,0 +1,148 @@
+"""Two runs side by side: rows of figures, whether items differ by more than noise, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arcli.timing.expect import Finding
+from arcli.timing.figures import JOB, RUN, Figure, JobFigures, Measured, change, show_change
+from arcli.timing.noise import Difference, difference
+
+RUN_ROWS = ("wall", "startup", "failed")
+JOB_ROWS = (
+    "items", "failed", "wall", "serial", "speedup", "efficiency", "throughput", "mean", "median",
+    "p95", "p99", "max",
+)  # fmt: skip
+TITLES = {"speedup": "speed-up", "startup": "start-up"}
+NOTABLE = 0.05
+"""A change that is worth a colour."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A figure of both runs."""
+
+    figure: Figure
+    before: float
+    now: float
+
+    @property
+    def change(self) -> float:
+        """By how much of A's it has changed."""
+        return change(self.before, self.now)
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, A, B and the change, for people."""
+        title = TITLES.get(self.figure.name, self.figure.name)
+        grown = show_change(self.change) if self.before != self.now else "="
+        return (title, self.figure.show(self.before), self.figure.show(self.now), grown)
+
+    @property
+    def worse(self) -> bool | None:
+        """Whether it has become notably worse (True) or better (False)."""
+        if self.figure.more_is_better is None or abs(self.change) < NOTABLE:
+            return None
+        return (self.change > 0) != self.figure.more_is_better
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPart:
+    """A job that both runs have."""
+
+    name: str
+    rows: Sequence[Row]
+    items: Difference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """``a`` before, ``b`` now; ``only_a`` and ``only_b`` are jobs that the other run lacks."""
+
+    a: Measured
+    b: Measured
+    rows: Sequence[Row]
+    jobs: Sequence[JobPart]
+    only_a: Sequence[str]
+    only_b: Sequence[str]
+    findings: Sequence[Finding]
+
+    def to_tree(self) -> dict[str, Any]:
+        """The document of ``--format json``; a change from nothing is null."""
+        return {
+            "a": _who(self.a),
+            "b": _who(self.b),
+            "run": _figures(self.a.figures, self.b.figures),
+            "jobs": [self._job(job) for job in self.jobs],
+            "only_in_a": list(self.only_a),
+            "only_in_b": list(self.only_b),
+            "fail_if": [_finding(finding) for finding in self.findings],
+        }
+
+    def _job(self, job: JobPart) -> dict[str, Any]:
+        return {
+            "name": job.name,
+            "figures": _figures(self.a.jobs[job.name].figures, self.b.jobs[job.name].figures),
+            "items": {
+                "verdict": job.items.verdict,
+                "test": "Mann-Whitney",
+                "p": job.items.p,
+                "slower": job.items.slower,
+            },
+        }
+
+
+def compare(a: Measured, b: Measured, findings: Sequence[Finding] = ()) -> Comparison:
+    """Put two runs side by side; jobs are matched by name, in the order of the second run."""
+    return Comparison(
+        a=a,
+        b=b,
+        rows=_rows(RUN_ROWS, RUN, a.figures, b.figures),
+        jobs=[_part(a.jobs[name], job) for name, job in b.jobs.items() if name in a.jobs],
+        only_a=[name for name in a.jobs if name not in b.jobs],
+        only_b=[name for name in b.jobs if name not in a.jobs],
+        findings=findings,
+    )
+
+
+def missing_words(comparison: Comparison) -> list[str]:
+    """Sentences about jobs that only one of the runs has."""
+    sides = (("A", comparison.only_a), ("B", comparison.only_b))
+    return [f"only in {side}: {', '.join(names)}" for side, names in sides if names]
+
+
+def _part(a: JobFigures, b: JobFigures) -> JobPart:
+    rows = _rows(JOB_ROWS, JOB, a.figures, b.figures)
+    return JobPart(name=b.name, rows=rows, items=difference(a.buckets, b.buckets))
+
+
+def _rows(
+    names: Sequence[str],
+    figures: Mapping[str, Figure],
+    a: Mapping[str, float],
+    b: Mapping[str, float],
+) -> list[Row]:
+    return [Row(figure=figures[name], before=a[name], now=b[name]) for name in names]
+
+
+def _who(run: Measured) -> dict[str, str]:
+    return {"run": run.run, "name": run.name, "started": run.started, "source": run.label}
+
+
+def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:
+    return {name: {"a": a[name], "b": b[name], "change": _finite(a[name], b[name])} for name in a}
+
+
+def _finite(a: float, b: float) -> float | None:
+    return change(a, b) if a or not b else None
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "expression": finding.expectation.text,
+        "job": finding.job,
+        "a": finding.before,
+        "b": finding.value,
+        "holds": finding.holds,
+    }

@@ -1,0 +1,240 @@
+"""A report as one HTML page that needs nothing from elsewhere, and runs nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from arcli import __version__
+from arcli.engine.tally import Tally
+from arcli.reports import svg
+from arcli.reports.collect import Report
+from arcli.reports.markup import table, text
+from arcli.reports.style import CSS
+from arcli.reports.text import damage_words, ending
+from arcli.timing.figures import JOB
+from arcli.timing.grouptables import (
+    GROUP_COLUMNS,
+    SLOW_COLUMNS,
+    group_cells,
+    slow_cells,
+    slow_name,
+    time_cells,
+)
+from arcli.timing.summary import JobSummary
+from arcli.timing.tables import (
+    chunk_words,
+    engine_totals,
+    overhead_words,
+    percent,
+    plural,
+    remarks,
+    time_words,
+)
+from arcli.units import format_seconds
+
+MOST_ENGINES = 256
+MOST_FAILURES = 50
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def render(report: Report) -> Iterator[str]:
+    """The page, piece by piece."""
+    name = report.manifest.name or report.manifest.id
+    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    yield f"<title>{text(name)}: arcli report</title>\n<style>{CSS}</style>\n</head>\n"
+    yield f"<body><main>\n<header><h1>{text(name)}</h1>{_pill(report)}</header>\n"
+    yield f'<div class="about">{text(_about(report))}</div>\n'
+    yield from _cards(report)
+    if report.damaged:
+        yield f"<section>{text(damage_words(report))}</section>\n"
+    yield from _timeline(report)
+    yield from _jobs(report)
+    yield from _histograms(report)
+    yield from _failures(report)
+    yield from _groups(report)
+    yield from _slowest(report)
+    yield from _engines(report)
+    yield from _origin(report)
+    yield f"<footer>arcli {text(__version__)}, run {text(report.manifest.id)}</footer>\n"
+    yield "</main></body>\n</html>\n"
+
+
+def _pill(report: Report) -> str:
+    kind = "warn" if report.state != "ended" else "" if report.exit_code == 0 else "bad"
+    return f'<span class="pill {kind}">{text(ending(report))}</span>'
+
+
+def _about(report: Report) -> str:
+    about = report.manifest
+    when = (about.started or "").replace("T", " ")[:19]
+    parts = [f"run {about.id}", f"{when} UTC" if when else "", f"on {about.host}"]
+    return ", ".join(filter(None, parts[: 3 if about.host else 2]))
+
+
+def _cards(report: Report) -> Iterator[str]:
+    summary = report.summary
+    counts = [job.counts for job in summary.jobs]
+    wall = sum(job.timing.wall for job in summary.jobs)
+    serial = sum(job.timing.serial for job in summary.jobs)
+    speedup = serial / wall if wall > 0 else 0.0
+    done = sum(each.recorded - each.cancelled - each.replayed for each in counts)
+    cards = (
+        (format_seconds(summary.wall), f"wall, {format_seconds(summary.startup)} of it start-up"),
+        (f"{sum(each.ok for each in counts):,}", "items ok"),
+        (f"{sum(each.failed for each in counts):,}", "items failed"),
+        (f"{speedup:.2f}", f"speed-up on {plural(summary.engines, 'engine')}"),
+        (percent(speedup / summary.engines if summary.engines else 0.0), "efficiency"),
+        (JOB["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
+    )
+    yield '<div class="cards">'
+    for figure, words in cards:
+        yield f"<div><b>{text(figure)}</b><span>{text(words)}</span></div>"
+    yield "</div>\n"
+
+
+def _timeline(report: Report) -> Iterator[str]:
+    if report.timeline is None or not report.timeline.engines:
+        return
+    jobs = [job.name for job in report.summary.jobs]
+    exact = report.timeline.spans is not None
+    what = "each item" if exact else "lighter: less of the time in items; red: failed items"
+    yield f"<section><h2>Engines over time <small>{what}, since the run began</small></h2>"
+    yield '<div class="scroll">'
+    yield from svg.timeline(report.timeline, jobs)
+    yield "</div>"
+    if exact and len(jobs) > 1:
+        keys = (
+            f'<i style="background:var(--j{place % svg.JOB_COLORS})"></i>{text(job)}'
+            for place, job in enumerate(jobs)
+        )
+        yield f'<p class="key">{"".join(keys)}<i style="background:var(--bad)"></i>not ok</p>'
+    if (rest := len(report.timeline.engines) - svg.MOST_ENGINES) > 0:
+        yield f"<p>{rest:,} more engines are not shown.</p>"
+    yield "</section>\n"
+
+
+def _jobs(report: Report) -> Iterator[str]:
+    jobs = report.summary.jobs
+    if not jobs:
+        return
+    yield "<section><h2>Jobs</h2>"
+    head = ("job", "items", "ok", "failed", "wall", "serial", "speed-up", "efficiency")
+    yield from table((*head, *GROUP_COLUMNS[3:]), [_job_row(job, report) for job in jobs])
+    yield f"<p>{text(time_words(report.summary))}</p>"
+    for job in jobs:
+        chunks = f"chunks {chunk_words(job)}" if job.chunks.count else ""
+        words = "; ".join(filter(None, (overhead_words(job), chunks, remarks(job))))
+        yield f"<p>{text(job.name)}: {text(words)}</p>"
+        if job.value_error is not None:
+            yield f"<p>{text(job.name)} has no value: {text(job.value_error)}</p>"
+    yield "</section>\n"
+
+
+def _job_row(job: JobSummary, report: Report) -> list[str]:
+    counts, timing = job.counts, job.timing
+    return [
+        job.name,
+        *(f"{number:,}" for number in (counts.planned, counts.ok, counts.failed)),
+        format_seconds(timing.wall),
+        format_seconds(timing.serial),
+        f"{timing.speedup:.2f}",
+        percent(timing.efficiency),
+        *time_cells(report.tallies.get(job.name, Tally())),
+    ]
+
+
+def _histograms(report: Report) -> Iterator[str]:
+    for job, tally in report.tallies.items():
+        if tally.ran:
+            yield f"<section><h2>Item seconds <small>{text(job)}: {tally.ran:,} items</small></h2>"
+            yield '<div class="scroll">'
+            yield from svg.histogram(tally)
+            yield "</div></section>\n"
+
+
+def _failures(report: Report) -> Iterator[str]:
+    kinds = report.failures.kinds()
+    if not kinds:
+        return
+    yield "<section><h2>What failed</h2>"
+    for kind in kinds[:MOST_FAILURES]:
+        head = f"<b>{text(plural(kind.count, 'item'))}</b> {text(kind.what)}"
+        where = text(f"{kind.job}, first at item {kind.first}")
+        yield f"<details><summary>{head}</summary><p>{where}</p>"
+        yield f"<pre>{text(kind.traceback)}</pre></details>" if kind.traceback else "</details>"
+    rest = sum(kind.count for kind in kinds[MOST_FAILURES:]) + report.failures.others
+    yield f"<p>{rest:,} more, otherwise</p></section>\n" if rest else "</section>\n"
+
+
+def _groups(report: Report) -> Iterator[str]:
+    groups = report.groups
+    for job in groups.jobs if groups is not None else ():
+        assert groups is not None
+        yield f"<section><h2>By {text(groups.key)} <small>{text(job)}</small></h2>"
+        rows = [[each.label, *group_cells(each).values()] for each in groups.of(job)]
+        yield from table((groups.key, *GROUP_COLUMNS), rows)
+        yield "</section>\n"
+
+
+def _slowest(report: Report) -> Iterator[str]:
+    if not report.slowest:
+        return
+    several = len(report.summary.jobs) > 1
+    rows = [
+        [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
+        for slow in report.slowest
+    ]
+    yield "<section><h2>Slowest items</h2>"
+    yield from table(("item", "input", *SLOW_COLUMNS[:3]), rows, texts=2)
+    yield "</section>\n"
+
+
+def _engines(report: Report) -> Iterator[str]:
+    engines = engine_totals(report.summary.jobs)
+    if not engines:
+        return
+    rows = [
+        [
+            str(each.engine_id),
+            each.host or "-",
+            f"{each.items:,}",
+            f"{each.chunks:,}",
+            *(format_seconds(s) for s in (each.busy, each.compute, each.idle)),
+            percent(each.busy / each.present if each.present > 0 else 0.0),
+        ]
+        for each in engines[:MOST_ENGINES]
+    ]
+    yield "<section><h2>Engines</h2>"
+    head = ("engine", "host", "items", "chunks", "busy", "compute", "idle", "busy share")
+    yield from table(head, rows, texts=2)
+    if (rest := len(engines) - MOST_ENGINES) > 0:
+        yield f"<p>{rest:,} more</p>"
+    yield "</section>\n"
+
+
+def _origin(report: Report) -> Iterator[str]:
+    about = report.manifest
+    command = list(map(str, about.argv))
+    command[:1] = [PurePath(word).name for word in command[:1]]
+    versions = about.versions or {}
+    entries = {
+        "spec": about.spec_file,
+        "command": shlex.join(command),
+        "goes on with": about.resumes,
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "commit": _commit(about.git or {}),
+    }
+    yield "<section><h2>Where it comes from</h2><dl>"
+    for name, value in entries.items():
+        if value:
+            yield f"<dt>{name}</dt><dd>{text(str(value))}</dd>"
+    yield "</dl></section>\n"
+
+
+def _commit(git: Mapping[str, Any]) -> str:
+    return f"{git.get('commit')}{', with changes' if git.get('dirty') else ''}" if git else ""

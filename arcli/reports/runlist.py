@@ -1,0 +1,76 @@
+"""The list of past runs, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from arcli.escape import one_line
+from arcli.record import dump
+from arcli.reports.when import friendly_time
+from arcli.store.past import Brief
+from arcli.timing.tables import NARROW
+from arcli.units import format_seconds, isoformat
+
+WIDE = 100
+"""From this many columns on there is room for the run that each one went on with."""
+
+
+def table(runs: Sequence[Brief], *, width: int) -> Table:
+    """A row a run: id, name, when, how long, items ok and failed, exit code."""
+    names = ["run", "spec", "when", "took", "ok", "failed", "exit"]
+    rows = [_cells(run) for run in runs]
+    if width < NARROW:
+        names.remove("when")  # the id tells, too
+    if width >= WIDE and any(run.resumes for run in runs):
+        names.append("resumes")
+    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        right = name in {"took", "ok", "failed"}
+        overflow: Any = "ellipsis" if name == "spec" else "fold"
+        justify: Any = "right" if right else "left"
+        made.add_column(name, justify=justify, no_wrap=True, overflow=overflow)
+    others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n != "spec")
+    made.columns[1].max_width = max(6, width - others)
+    for row in rows:
+        made.add_row(*(row[name] for name in names))
+    return made
+
+
+def _cells(run: Brief) -> dict[str, Text]:
+    end = str(run.exit_code) if run.state == "ended" else run.state
+    good = run.exit_code == 0 or run.state == "running"
+    return {
+        "run": Text(run.id),
+        "spec": Text(one_line(run.name) or "-", style="bold"),
+        "when": Text(friendly_time(run.started)),
+        "took": Text(format_seconds(run.took)),
+        "ok": Text(f"{run.ok:,}"),
+        "failed": Text(f"{run.failed:,}", style="red" if run.failed else ""),
+        "exit": Text(end, style="" if good else "red"),
+        "resumes": Text(one_line(run.resumes or "-")),
+    }
+
+
+def render_json(runs: Sequence[Brief]) -> bytes:
+    """``{"runs": [{"id", "name", "spec_file", "state", "exit_code", "started", …}]}``."""
+    return dump({"runs": [_tree(run) for run in runs]}) + b"\n"
+
+
+def _tree(run: Brief) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "spec_file": run.spec_file,
+        "state": run.state,
+        "exit_code": run.exit_code,
+        "started": isoformat(run.started),
+        "seconds": run.took,
+        "ok": run.ok,
+        "failed": run.failed,
+        "resumes": run.resumes,
+        "folder": str(run.path),
+    }

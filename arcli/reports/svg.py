@@ -1,0 +1,134 @@
+"""Drawings for the HTML report: what each engine did when, and how long items took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from arcli.engine.tally import Tally
+from arcli.escape import plain
+from arcli.reports.markup import text
+from arcli.timing.histogram import bars, ticks
+from arcli.timing.tables import percent
+from arcli.timing.timeline import Span, Timeline
+from arcli.units import format_seconds
+
+WIDTH = 1000
+"""Of every drawing, in its own units; the page scales it."""
+LABELS = 76
+RIGHT = 16
+MOST_ENGINES = 64
+JOB_COLORS = 6
+BARS = 48
+TALL = 170
+TOP = 32
+
+
+def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
+    """A row an engine: its items, or how busy it was where there are very many. May be empty."""
+    engines = line.engines[:MOST_ENGINES]
+    if not engines or line.end <= 0:
+        return
+    row = 24 if len(engines) <= 16 else 11
+    tall = row * len(engines)
+    scale = (WIDTH - LABELS - RIGHT) / line.end
+    yield _open(tall + 26, "What each engine did, over time")
+    for moment in ticks(line.end, 10):
+        yield _tick(LABELS + moment * scale, tall, format_seconds(moment))
+    places = {engine: place * row for place, engine in enumerate(engines)}
+    for engine, top in places.items():
+        share = percent(line.busy_seconds(engine) / line.end)
+        yield (
+            f'<rect class="lane" x="{LABELS}" y="{top + 2}" width="{WIDTH - LABELS - RIGHT}" '
+            f'height="{row - 4}"/><text class="label" x="{LABELS - 8}" y="{top + row / 2 + 4:g}">'
+            f"engine {engine}<title>engine {engine}: items {share} of the time</title></text>"
+        )
+    if line.spans is not None:
+        colors = {job: number % JOB_COLORS for number, job in enumerate(jobs)}
+        for span in line.spans:
+            if span.engine_id in places:
+                yield _span(span, places[span.engine_id], row, scale, colors.get(span.job, 0))
+    else:
+        for engine, top in places.items():
+            yield from _stretches(line, engine, top, row, scale)
+    yield "</svg>"
+
+
+def _span(span: Span, top: int, row: int, scale: float, color: int) -> str:
+    took = format_seconds(span.end - span.begin)
+    words = f"{span.job} {span.index}: {took}, {span.status}"
+    kind = f"j{color}" if span.status == "ok" else "bad"
+    return (
+        f'<rect class="{kind}" x="{LABELS + span.begin * scale:.2f}" y="{top + 2}" '
+        f'width="{max(0.4, (span.end - span.begin) * scale):.2f}" height="{row - 4}">'
+        f"<title>{text(words)}</title></rect>"
+    )
+
+
+def _stretches(line: Timeline, engine: int, top: int, row: int, scale: float) -> Iterator[str]:
+    """One path for each share, so that a long run is a small file."""
+    paths: dict[str, list[str]] = {}
+    for part in line.stretches(engine):
+        left, wide = LABELS + part.begin * scale, (part.end - part.begin) * scale
+        shape = f"M{left:.1f} {top + 2}h{wide:.1f}v{row - 4}h-{wide:.1f}z"
+        if part.share:
+            paths.setdefault(f"j0 s{round(part.share * 4)}", []).append(shape)
+        if part.failed:
+            low = f"M{left:.1f} {top + row - 5}h{max(1.0, wide):.1f}v3h-{max(1.0, wide):.1f}z"
+            paths.setdefault("bad", []).append(low)
+    for kind, shapes in paths.items():
+        yield f'<path class="{kind}" d="{"".join(shapes)}"/>'
+
+
+def histogram(tally: Tally) -> Iterator[str]:
+    """How many items took how long, on a logarithmic axis, with median and 95th percentile."""
+    found = bars(tally, BARS)
+    if not found:
+        return
+    most = max(bar.count for bar in found)
+    wide = (WIDTH - LABELS - RIGHT) / len(found)
+    yield _open(TOP + TALL + 26, "How many items took how long")
+    for count in (most, most // 2):
+        y = TOP + TALL * (1 - count / most)
+        yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{count:,}</text>'
+    for place, bar in enumerate(found):
+        if bar.count:
+            high = max(1.0, TALL * bar.count / most)
+            span = f"{format_seconds(bar.low)} … {format_seconds(bar.high)}: {bar.count:,}"
+            x, y = LABELS + place * wide + 0.5, TOP + TALL - high
+            yield (
+                f'<rect class="j0" x="{x:.1f}" y="{y:.1f}" '
+                f'width="{wide - 1:.1f}" height="{high:.1f}"><title>{text(span)}</title></rect>'
+            )
+    step = max(1, len(found) // 8)
+    for place in range(0, len(found), step):
+        x, label = LABELS + place * wide, format_seconds(found[place].low)
+        yield f'<text class="tick" x="{x:.1f}" y="{TOP + TALL + 18}">{label}</text>'
+    yield from _quantiles(tally, found[0].low, found[-1].high)
+    yield "</svg>"
+
+
+def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
+    """Each has a line of its own for its words, which are on the side that has room."""
+    for y, name, q in ((12, "median", 0.5), (27, "p95", 0.95)):
+        value = tally.quantile(q)
+        share = math.log(max(value, low) / low) / math.log(high / low)
+        x = LABELS + share * (WIDTH - LABELS - RIGHT)
+        anchor, gap = ("start", 5) if share < 0.5 else ("end", -5)
+        yield f'<path class="mark" d="M{x:.1f} {y - 10}V{TOP + TALL}"/>'
+        yield (
+            f'<text class="quantile" text-anchor="{anchor}" x="{x + gap:.1f}" y="{y}">'
+            f"{name} {format_seconds(value)}</text>"
+        )
+
+
+def _open(tall: float, label: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {tall:g}" role="img" aria-label="{text(plain(label))}">'
+
+
+def _tick(x: float, tall: float, label: str) -> str:
+    return (
+        f'<path class="grid" d="M{x:.1f} 0V{tall + 4}"/>'
+        f'<text class="tick" x="{x:.1f}" y="{tall + 20}">{label}</text>'
+    )

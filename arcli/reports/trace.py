@@ -1,0 +1,81 @@
+"""A run as a trace for https://ui.perfetto.dev and chrome://tracing: one track an engine.
+
+The format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from arcli.record import dump
+from arcli.store import past
+from arcli.store.folder import RunFolder
+from arcli.timing.groups import as_label
+from arcli.units import parse_time
+
+BATCH = 1000
+"""Events that are written at once."""
+_ARGS = ("index", "status", "seconds", "attempt", "chunk", "slot", "msg_id")
+
+
+def render(run: RunFolder) -> Iterator[bytes]:
+    """The document, piece by piece; an item that never ran is no event.
+
+    Times are in microseconds since the run began, by the engines' clocks. Raises OutputError.
+    """
+    began = past.began(run)
+    hosts = {each.engine_id: each.host for each in past.presences(run, time.time())}
+    places = {host: number for number, host in enumerate(dict.fromkeys(hosts.values()), 1)}
+    about = {"run": run.id, "name": run.manifest.name, "started": run.manifest.started}
+    yield b'{"displayTimeUnit":"ms","otherData":' + dump(about) + b',"traceEvents":[\n'
+    lines = [dump(event) for event in _names(run, hosts, places)]
+    separator = b""
+    for record in past.records(run, lambda damage: None):
+        host = hosts.get(record.get("engine_id", -1), "")
+        event = _event(record, began, places.get(host, 0))
+        if event is not None:
+            lines.append(dump(event))
+        if len(lines) >= BATCH:
+            yield separator + b",\n".join(lines)
+            lines, separator = [], b",\n"
+    yield (separator if lines else b"") + b",\n".join(lines) + b"\n]}\n"
+
+
+def _names(
+    run: RunFolder, hosts: dict[int, str], places: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Hosts are the trace's processes, engines its threads."""
+    name = run.manifest.name
+    for host, pid in places.items():
+        yield _named("process_name", pid, 0, f"{name} on {host}")
+    for engine, host in sorted(hosts.items()):
+        yield _named("thread_name", places[host], engine, f"engine {engine}")
+
+
+def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
+    return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def _event(record: dict[str, Any], began: float, pid: int) -> dict[str, Any] | None:
+    started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
+    engine = record.get("engine_id")
+    if started is None or completed is None or engine is None or record.get("replayed"):
+        return None
+    args = {name: record[name] for name in _ARGS if record.get(name) is not None}
+    error = record.get("error")
+    return {
+        "name": f"{record['job']} {record['index']}",
+        "cat": f"{record['job']},{record['status']}",
+        "ph": "X",
+        "ts": round((started - began) * 1e6),
+        "dur": max(0, round((completed - started) * 1e6)),
+        "pid": pid,
+        "tid": engine,
+        "args": {
+            **args,
+            "input": as_label(record.get("input")),
+            **({"error": f"{error['type']}: {error['message']}"[:300]} if error else {}),
+        },
+    }

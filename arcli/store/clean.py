@@ -1,0 +1,118 @@
+"""Which past runs may go, and how they go: as a whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from arcli.errors import OutputError
+from arcli.store import past
+from arcli.store.folder import RUN_ID, RunFolder, has_records, lineage, list_runs
+
+_LEFT = re.compile(rf"\.{RUN_ID.pattern}\.removed")
+"""What a removal that was interrupted leaves behind: no run any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What is kept: the ``keep`` newest runs of each spec, and all that are not ``older_than`` that
+    many seconds; None keeps nothing. ``everything``: only runs that are alive are kept.
+    """
+
+    keep: int | None = None
+    older_than: float | None = None
+    everything: bool = False
+
+
+USUAL = Policy(keep=10, older_than=30 * 86400.0)
+"""What is done where nothing is said: little that anybody could miss."""
+
+
+def removable(root: Path, policy: Policy) -> list[RunFolder]:
+    """The runs below ``root`` that may go, newest first.
+
+    Never one that is alive, nor one that a resumed run takes over records from while it is alive;
+    nor, unless ``everything`` goes, what ``--resume`` would go on with.
+    """
+    runs = [run for run in list_runs(root) if not run.path.is_symlink()]
+    old = {run.id for run in _old(runs, policy)}
+    needed = {each.id for run in _needy(runs, old, policy) for each in lineage(run)}
+    return [run for run in runs if run.id in old and run.id not in needed]
+
+
+def _old(runs: Iterable[RunFolder], policy: Policy) -> Iterator[RunFolder]:
+    """Those that neither their rank nor their age keeps; ``runs`` are newest first."""
+    ranks: Counter[tuple[str | None, str]] = Counter()
+    now = time.time()
+    for run in runs:
+        spec = (run.manifest.spec_file, run.manifest.name)
+        ranks[spec] += 1
+        kept = policy.keep is not None and ranks[spec] <= policy.keep
+        young = policy.older_than is not None and now - past.began(run) <= policy.older_than
+        if policy.everything or not (kept or young):
+            yield run
+
+
+def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Iterator[RunFolder]:
+    """Runs whose lineage must stay, newest first."""
+    completed: set[str | None] = set()
+    resumable: set[str | None] = set()
+    for run in runs:
+        if run.alive:
+            yield run
+        elif run.finished or run.id in completed:
+            completed.add(run.manifest.resumes)
+        elif not policy.everything and has_records(run):
+            spec = run.manifest.spec_file
+            if run.id not in old or spec not in resumable:
+                yield run
+            resumable.add(spec)
+
+
+def leftovers(root: Path) -> list[Path]:
+    """What removals that were interrupted left behind."""
+    try:
+        entries = list(os.scandir(root / "runs"))
+    except OSError:
+        return []
+    return [Path(e.path) for e in entries if _LEFT.fullmatch(e.name) and not e.is_symlink()]
+
+
+def remove_run(run: RunFolder) -> None:
+    """Remove a run's folder; whatever happens, no half of a run stays. Raises OutputError."""
+    aside = run.path.with_name(f".{run.id}.removed")
+    try:
+        run.path.rename(aside)
+    except OSError as error:
+        raise OutputError(f"{run.path} cannot be removed: {error.strerror}") from None
+    remove_folder(aside)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it. Raises OutputError."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        name = error.filename or folder
+        raise OutputError(f"{name} cannot be removed: {error.strerror}") from None
+
+
+def size_of(folder: Path) -> int:
+    """The bytes that go with a folder: of a file with other names elsewhere none do."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                about = (Path(place) / name).lstat()
+            except OSError:
+                continue
+            if about.st_nlink == 1 and stat.S_ISREG(about.st_mode):
+                total += about.st_size
+    return total

@@ -1,0 +1,198 @@
+"""Past runs as their folders tell of them, those that go on, were killed or are damaged, too."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from arcli.engine.tally import STATUSES
+from arcli.errors import OutputError
+from arcli.store.folder import RunFolder, list_runs, spec_path
+from arcli.store.journal import Damage, entries
+from arcli.timing.account import Presence
+from arcli.timing.stored import run_from_dict
+from arcli.timing.summary import RunSummary
+from arcli.units import parse_time
+
+State = Literal["ended", "running", "killed"]
+KINDS = ("map", "apply", "command", "notebook")
+JOB = re.compile(r"[A-Za-z0-9_.-]+")
+"""What jobs can be called."""
+LONGEST = 1e10
+"""Seconds (three centuries) that no item takes: what claims more is damaged."""
+
+
+def state_of(run: RunFolder) -> State:
+    """``killed`` is a run that neither ended nor still goes on."""
+    alive = run.alive  # before the manifest is read: a run that ends in between has it written
+    if run.manifest.exit_code is not None:
+        return "ended"
+    return "running" if alive else "killed"
+
+
+def summary_of(run: RunFolder) -> RunSummary | None:
+    """What the run itself said at its end; None where it said nothing, or nothing sound."""
+    said = run.manifest.summary
+    try:
+        return run_from_dict(said, said["jobs"]) if isinstance(said, dict) else None
+    except (KeyError, ValueError):
+        return None
+
+
+def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dict[str, Any]]:
+    """The records of a run's journal as they came, one at a time; none where there is no journal.
+
+    Only those whose ``job``, ``index``, ``status``, ``seconds``, ``attempt``, ``chunk`` and
+    ``engine_id`` are what they should be; the others are damage, too. Raises OutputError.
+    """
+    try:
+        for entry in entries(run.journal, on_damage):
+            if _sound(entry.data):
+                yield entry.data
+            else:
+                length = len(entry.line)
+                on_damage(Damage(offset=entry.offset, length=length, reason="not a sound record"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"the journal {run.journal} cannot be read: {error.strerror}") from None
+
+
+def presences(run: RunFolder, now: float) -> list[Presence]:
+    """When the run's engines were there; those that have no end until ``now``."""
+    return [
+        Presence(
+            engine_id=entry["engine_id"],
+            slot=entry["slot"],
+            host=str(entry["host"]),
+            pid=entry["pid"],
+            came=_time(entry["started"], -math.inf),
+            went=_time(entry["ended"], now),
+        )
+        for entry in run.manifest.engines
+    ]
+
+
+def kinds(run: RunFolder) -> dict[str, str]:
+    """The kind of each job, as far as the manifest has the spec."""
+    spec = run.manifest.spec
+    jobs = spec.get("jobs") if isinstance(spec, dict) else None
+    return {
+        str(job.get("name")): next((kind for kind in KINDS if job.get(kind) is not None), "map")
+        for job in (jobs if isinstance(jobs, list) else [])
+        if isinstance(job, dict)
+    }
+
+
+def began(run: RunFolder) -> float:
+    """When a run began, in seconds since the epoch; its id tells where the manifest does not."""
+    stamp = f"{run.id[:8]}T{run.id[9:15]}Z"
+    return _time(run.manifest.started, _time(stamp, 0.0))
+
+
+def ended(run: RunFolder, state: State) -> float:
+    """When it ended: now where it goes on, at its last sign of life where it was killed."""
+    if state == "running":
+        return time.time()
+    return max(began(run), _time(run.manifest.ended, _last_sign(run)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brief:
+    """A line about a run. ``started`` is in seconds since the epoch, ``took`` in seconds.
+
+    ``ok`` and ``failed`` count items; ``exit_code`` is None where there is none (yet).
+    """
+
+    id: str
+    name: str
+    spec_file: str | None
+    state: State
+    exit_code: int | None
+    started: float
+    took: float
+    ok: int
+    failed: int
+    resumes: str | None
+    path: Path
+
+
+def brief(run: RunFolder) -> Brief:
+    """What is to be said of a run in one line. Reads the journal where there is no summary."""
+    state = state_of(run)
+    summary = summary_of(run)
+    if summary is not None:
+        ok = sum(job.counts.ok for job in summary.jobs)
+        failed = sum(job.counts.failed for job in summary.jobs)
+    else:
+        counts = Counter[str]()
+        with suppress(OutputError):  # a list of runs is no place to tell of one unreadable journal
+            counts.update(record["status"] for record in records(run, lambda damage: None))
+        ok = counts["ok"]
+        failed = counts.total() - ok - counts["cancelled"]
+    return Brief(
+        id=run.id,
+        name=run.manifest.name,
+        spec_file=run.manifest.spec_file,
+        state=state,
+        exit_code=run.manifest.exit_code,
+        started=began(run),
+        took=summary.wall if summary is not None else ended(run, state) - began(run),
+        ok=ok,
+        failed=failed,
+        resumes=run.manifest.resumes,
+        path=run.path,
+    )
+
+
+def runs_of(root: Path, spec: str | None) -> Iterator[RunFolder]:
+    """The runs below ``root``, newest first; with ``spec`` those of this file or this name."""
+    path = None if spec is None else spec_path(spec)
+    for run in list_runs(root):
+        if spec is None or run.manifest.spec_file == path or run.manifest.name == spec:
+            yield run
+
+
+def _sound(record: Mapping[str, Any]) -> bool:
+    seconds = record.get("seconds")
+    return (
+        isinstance(record["job"], str)
+        and JOB.fullmatch(record["job"]) is not None
+        and isinstance(record["index"], int)
+        and record["status"] in STATUSES
+        and (seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < LONGEST))
+        and all(isinstance(record.get(name), int | None) for name in _NUMBERS)
+        and _sound_error(record.get("error"))
+    )
+
+
+def _sound_error(error: Any) -> bool:
+    if not isinstance(error, dict):
+        return error is None
+    return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
+
+
+_NUMBERS = ("attempt", "chunk", "engine_id", "slot")
+
+
+def _time(text: object, otherwise: float) -> float:
+    found = parse_time(text)
+    return otherwise if found is None else found
+
+
+def _last_sign(run: RunFolder) -> float:
+    """When its files were last written to."""
+    written = 0.0
+    for name in ("journal.jsonl", "manifest.json"):
+        try:
+            written = max(written, (run.path / name).stat().st_mtime)
+        except OSError:
+            continue
+    return written

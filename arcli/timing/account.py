@@ -1,0 +1,176 @@
+"""Records of a journal, added up to ledgers: what is known of a run that left no summary.
+
+Counts and seconds are what the run itself would have said. What only its session knew is told from
+the records' times: a chunk was busy from its first item's start to its last item's end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from arcli.engine.tally import Tally
+from arcli.timing.ledger import EngineUse, Ledger
+from arcli.units import parse_time
+
+UNDER_WAY = 4
+"""Chunks of one engine whose records may still come in turns; twice what a session sends ahead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Presence:
+    """An engine of the run: from when to when it was there, in seconds since the epoch."""
+
+    engine_id: int
+    slot: int | None
+    host: str
+    pid: int | None
+    came: float
+    went: float
+
+
+@dataclass(kw_only=True, slots=True)
+class _Chunk:
+    first: float = math.inf
+    last: float = -math.inf
+    received: float = -math.inf
+    items: int = 0
+
+
+@dataclass(kw_only=True, slots=True)
+class _JobAccount:
+    """One job so far. Memory grows with its engines and its chunk sizes, not with its items."""
+
+    name: str
+    began: float = math.inf
+    ended: float = -math.inf
+    planned: int = 0
+    replayed: int = 0
+    tally: Tally = field(default_factory=Tally)
+    uses: dict[int, EngineUse] = field(default_factory=dict)
+    open: dict[int, dict[int, _Chunk]] = field(default_factory=dict)
+    sizes: Counter[int] = field(default_factory=Counter)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self.planned += 1
+        if record.get("replayed"):  # its seconds were spent in an earlier run
+            self.replayed += 1
+            self.tally.add(record["status"], None)
+            return
+        seconds = record.get("seconds")
+        self.tally.add(record["status"], seconds, record.get("attempt") or 1)
+        submitted = parse_time(record.get("submitted"))
+        received = parse_time(record.get("received"))
+        self.began = min(self.began, submitted if submitted is not None else math.inf)
+        self.ended = max(self.ended, received if received is not None else -math.inf)
+        if record.get("engine_id") is not None:
+            self._engine(record, seconds or 0.0, received)
+
+    def _engine(self, record: Mapping[str, Any], seconds: float, received: float | None) -> None:
+        number: int = record["engine_id"]
+        use = self.uses.setdefault(number, EngineUse(engine_id=number, slot=record.get("slot")))
+        use.items += 1
+        use.compute += seconds
+        chunks = self.open.setdefault(number, {})
+        chunk = chunks.get(record.get("chunk") or 0)
+        if chunk is None:
+            if len(chunks) >= UNDER_WAY:
+                self._close(use, chunks.pop(next(iter(chunks))))
+            chunk = chunks[record.get("chunk") or 0] = _Chunk()
+        chunk.items += 1
+        started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
+        if started is not None and completed is not None:
+            chunk.first = min(chunk.first, started)
+            chunk.last = max(chunk.last, completed)
+        chunk.received = max(chunk.received, received if received is not None else -math.inf)
+
+    def _close(self, use: EngineUse, chunk: _Chunk) -> None:
+        use.chunks += 1
+        self.sizes[chunk.items] += 1
+        if chunk.last >= chunk.first:
+            use.busy += chunk.last - chunk.first
+            use.returning += max(0.0, chunk.received - chunk.last)
+
+    def ledger(self, presences: Mapping[int, Presence], *, kind: str, ended: str) -> Ledger:
+        for number, chunks in self.open.items():
+            for chunk in chunks.values():
+                self._close(self.uses[number], chunk)
+        self.open.clear()
+        for use in self.uses.values():
+            self._attend(use, presences.get(use.engine_id))
+        sizes = self.sizes
+        return Ledger(
+            job=self.name,
+            kind=kind,
+            wall=max(0.0, self.ended - self.began) if self.began < math.inf else 0.0,
+            planned=self.planned,
+            unread=0 if ended == "done" else None,
+            replayed=self.replayed,
+            ended=ended,
+            tally=self.tally,
+            engines=self.uses,
+            chunks=sizes.total(),
+            smallest_chunk=min(sizes, default=0),
+            largest_chunk=max(sizes, default=0),
+            typical_chunk=_median(sizes),
+        )
+
+    def _attend(self, use: EngineUse, presence: Presence | None) -> None:
+        """How long an engine was there; it was at least as long as it worked."""
+        came, went = self.began, self.ended
+        if presence is not None:
+            use.slot = presence.slot if use.slot is None else use.slot
+            use.host, use.pid = presence.host, presence.pid
+            came, went = max(came, presence.came), min(went, presence.went)
+        use.present = max(use.busy, went - came if went > came else 0.0)
+
+
+class Account:
+    """The ledgers of a run's jobs, from their records one after another, in any order."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, _JobAccount] = {}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Count a record; its ``job``, ``status``, ``seconds`` and ``engine_id`` must be sound."""
+        name: str = record["job"]
+        job = self._jobs.get(name)
+        if job is None:
+            job = self._jobs[name] = _JobAccount(name=name)
+        job.add(record)
+
+    @property
+    def began(self) -> float:
+        """When the first chunk was submitted (seconds since the epoch); infinite if none was."""
+        return min((job.began for job in self._jobs.values()), default=math.inf)
+
+    @property
+    def ended(self) -> float:
+        """When the last record came; minus infinite if none did."""
+        return max((job.ended for job in self._jobs.values()), default=-math.inf)
+
+    def ledgers(
+        self, presences: Iterable[Presence], *, kinds: Mapping[str, str], ended: str
+    ) -> list[Ledger]:
+        """The jobs in the order of their first records; ``ended`` is what is said of the last one.
+
+        ``kinds`` has the kind of each job that is not a map. To be called once, at the end.
+        """
+        known = {presence.engine_id: presence for presence in presences}
+        last = next(reversed(self._jobs), None)
+        return [
+            job.ledger(known, kind=kinds.get(name, "map"), ended=ended if name == last else "done")
+            for name, job in self._jobs.items()
+        ]
+
+
+def _median(sizes: Counter[int]) -> int:
+    seen = 0
+    for size in sorted(sizes):
+        seen += sizes[size]
+        if seen > sizes.total() // 2:
+            return size
+    return 0

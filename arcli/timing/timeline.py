@@ -1,0 +1,132 @@
+"""What each engine did when: every item while there are few, and shares of time when many.
+
+However many items there are, the memory and the drawing stay small: time is cut into cells, and
+when a run outgrows them, the cells become twice as wide and pairs of them one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from arcli.units import parse_time
+
+CELLS = 512
+MOST_SPANS = 2000
+"""Items that are kept one by one."""
+FIRST_CELL = 1e-3
+"""Seconds that a cell has at first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """One item on its engine; ``begin`` and ``end`` are seconds since the run began."""
+
+    engine_id: int
+    job: str
+    index: int
+    begin: float
+    end: float
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """A time in which an engine was about as busy; ``share`` (0 … 1) of it. ``failed`` items."""
+
+    begin: float
+    end: float
+    share: float
+    failed: int
+
+
+class Timeline:
+    """``began`` is when the run did, in seconds since the epoch."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._cell = FIRST_CELL
+        self._busy: dict[int, list[float]] = {}
+        self._failed: dict[int, list[int]] = {}
+        self._spans: list[Span] | None = []
+        self.end = 0.0
+        """When the last item ended, in seconds since the run began."""
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Note where and when an item ran; one that did not run here is none of it."""
+        engine = record.get("engine_id")
+        started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
+        if engine is None or started is None or completed is None or record.get("replayed"):
+            return
+        begin = max(0.0, started - self._began)  # clocks may differ
+        end = max(begin, completed - self._began)
+        self.end = max(self.end, end)
+        while self.end >= CELLS * self._cell:
+            self._widen()
+        self._fill(engine, begin, end, failed=record["status"] != "ok")
+        if self._spans is not None:
+            self._spans.append(
+                Span(
+                    engine_id=engine,
+                    job=record["job"],
+                    index=record["index"],
+                    begin=begin,
+                    end=end,
+                    status=record["status"],
+                )
+            )
+            if len(self._spans) > MOST_SPANS:
+                self._spans = None
+
+    def _fill(self, engine: int, begin: float, end: float, *, failed: bool) -> None:
+        busy = self._busy.setdefault(engine, [0.0] * CELLS)
+        cell = self._cell
+        first, last = int(begin / cell), min(CELLS - 1, int(end / cell))
+        for number in range(first, last + 1):
+            busy[number] += max(0.0, min(end, (number + 1) * cell) - max(begin, number * cell))
+        if failed:
+            self._failed.setdefault(engine, [0] * CELLS)[last] += 1
+
+    def _widen(self) -> None:
+        self._cell *= 2
+        half = [0] * (CELLS // 2)
+        for engine, cells in self._busy.items():
+            pairs = zip(cells[::2], cells[1::2], strict=True)
+            self._busy[engine] = [a + b for a, b in pairs] + [0.0] * len(half)
+        for engine, counts in self._failed.items():
+            pairs_of_counts = zip(counts[::2], counts[1::2], strict=True)
+            self._failed[engine] = [a + b for a, b in pairs_of_counts] + half
+
+    @property
+    def engines(self) -> list[int]:
+        """Engines that ran items."""
+        return sorted(self._busy)
+
+    @property
+    def spans(self) -> list[Span] | None:
+        """Every item, None where there are too many."""
+        return self._spans
+
+    def busy_seconds(self, engine: int) -> float:
+        """How long an engine was busy with items."""
+        return sum(self._busy[engine])
+
+    def stretches(self, engine: int, levels: int = 4) -> Iterator[Stretch]:
+        """When an engine was busy, its shares rounded up to ``levels`` steps."""
+        failed = self._failed.get(engine, [0] * CELLS)
+        start, level, fails = 0, 0, 0
+        for number in range(CELLS + 1):
+            share = self._busy[engine][number] / self._cell if number < CELLS else 0.0
+            now = 0 if share <= 0 else min(levels, int(share * levels + 1 - 1e-9))
+            broken = number < CELLS and failed[number] > 0
+            if now != level or broken or fails or number == CELLS:
+                if level or fails:
+                    yield Stretch(
+                        begin=start * self._cell,
+                        end=number * self._cell,
+                        share=level / levels,
+                        failed=fails,
+                    )
+                start, level = number, now
+                fails = failed[number] if number < CELLS else 0

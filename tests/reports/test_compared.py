@@ -1,0 +1,166 @@
+"""Two runs side by side: as text, Markdown and JSON, and from which documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from past_runs import BAD, Paper, failed, item, make, read
+
+from arcli.errors import UsageError
+from arcli.reports import compared, jsondoc
+from arcli.reports.comparison import Comparison, compare
+from arcli.reports.measure import measure_document, measure_run
+from arcli.timing.expect import check, parse
+from arcli.timing.figures import Measured
+
+SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
+FAST = [item(i) for i in range(9)] + [failed(9)]
+
+
+def pair(root: Path, *expectations: str) -> Comparison:
+    a, b = (measure_run(make(root, records, exit_code=0)) for records in (FAST, SLOW))
+    return compare(a, b, check([parse(text) for text in expectations], b, a))
+
+
+def shown(comparison: Comparison, width: int) -> str:
+    paper = Paper(width)
+    paper.page.show(compared.text(comparison, width=width))
+    said = re.sub(r"\d{8}-\d{6}-[0-9a-f]{4}", "ID", paper.text)
+    return re.sub(r"2023-11-1\d", "DATE", said)  # it depends on the time zone
+
+
+TEXT = """\
+A  ID, squares, DATE
+B  ID, squares, DATE
+
+run                 A          B     change
+wall           5.00 s     5.00 s          =
+start-up       1.00 s     1.00 s          =
+failed              1          0   -100.0 %
+
+squares             A          B     change
+items              10         10          =
+failed              1          0   -100.0 %
+wall           5.01 s     5.01 s          =
+serial         5.50 s     16.5 s   +200.0 %
+speed-up         1.10       3.29   +200.0 %
+efficiency     54.9 %    164.7 %   +200.0 %
+throughput       2.00       2.00          =
+mean           550 ms     1.65 s   +200.0 %
+median         549 ms     1.65 s   +199.9 %
+p95            1.00 s     3.00 s   +200.0 %
+p99            1.00 s     3.00 s   +200.0 %
+max            1.00 s     3.00 s   +200.0 %
+items: slower in 86 % of pairs, more than noise (p = 0.006)
+
+FAIL  squares: p95 > +10%: 1.00 s became 3.00 s, +200.0 %
+ok    failed > 0: it is 0
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_text_is_the_same_from_sixty_columns_on(tmp_path: Path, width: int) -> None:
+    said = shown(pair(tmp_path, "p95 > +10%", "failed > 0"), width)
+    assert said == TEXT
+
+
+def test_jobs_of_one_side_are_told(tmp_path: Path) -> None:
+    a = measure_run(make(tmp_path, [item(0), item(0, job="old")]))
+    b = measure_run(make(tmp_path, [item(0), item(0, job="new")]))
+    comparison = compare(a, b)
+    said = shown(comparison, 80)
+    assert said.endswith("only in A: old\nonly in B: new\n")
+    assert "fewer than 8 items to compare" in said
+    tree = comparison.to_tree()
+    assert (tree["only_in_a"], tree["only_in_b"]) == (["old"], ["new"])
+    assert [job["name"] for job in tree["jobs"]] == ["squares"]
+
+
+def test_json_has_every_figure_of_both(tmp_path: Path) -> None:
+    tree = json.loads(json.dumps(pair(tmp_path, "p95 > +10%").to_tree()))
+    (job,) = tree["jobs"]
+    assert job["figures"]["max"] == {"a": 1.0, "b": 3.0, "change": 2.0}
+    assert job["figures"]["failed"] == {"a": 1, "b": 0, "change": -1.0}
+    assert job["items"]["verdict"] == "slower"
+    assert tree["fail_if"] == [
+        {
+            "expression": "p95 > +10%",
+            "job": "squares",
+            "a": job["figures"]["p95"]["a"],
+            "b": job["figures"]["p95"]["b"],
+            "holds": True,
+        }
+    ]
+
+
+def test_markdown_is_tables(tmp_path: Path) -> None:
+    said = compared.render_markdown(pair(tmp_path, "p95 > +10%", "wall > 1h"))
+    assert "- **FAIL**: squares: p95 \\> +10%: 1.00 s became 3.00 s, +200.0 %\n- ok: wall" in said
+    assert "| mean | 550 ms | 1.65 s | +200.0 % |" in said
+    assert "Items: slower in 86 % of pairs, more than noise" in said
+
+
+def as_run_document(root: Path) -> dict[str, Any]:
+    """What ``arcli run --format json`` writes: the items themselves, and no histogram."""
+    tree = jsondoc.to_tree(read(root, FAST, exit_code=1))
+    for job in tree["jobs"]:
+        del job["histogram"], job["groups"]
+        job["items"] = [*FAST, item(10, replayed=True)]
+    return {"run": tree["run"], "jobs": tree["jobs"]}
+
+
+def same(found: Measured, own: Measured) -> bool:
+    walls = [{**each.figures, "wall": 0} for each in (found, own)]
+    return walls[0] == walls[1] and found.jobs == own.jobs
+
+
+def test_a_document_of_a_report_or_of_a_run_measures_as_the_run_itself(tmp_path: Path) -> None:
+    own = measure_run(make(tmp_path, FAST))
+    document = tmp_path / "x.json"
+    document.write_bytes(jsondoc.render(read(tmp_path, FAST)))
+    assert same(measure_document(document), own)
+    document.write_text(json.dumps(as_run_document(tmp_path)))
+    assert same(measure_document(document), own)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "{}", '{"error": {"type": "UsageError"}}', '{"run": 1, "jobs": []}',
+        '{"run": {}, "jobs": []}', '{"run": {"run": "r"}, "jobs": 3}',
+    ],
+)  # fmt: skip
+def test_other_documents_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UsageError, match="is not what arcli writes of a run"):
+        measure_document(tmp_path / "x.json")
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        measure_document(tmp_path / "y.json")
+
+
+@pytest.mark.parametrize(
+    "damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [[1, -5]], [[1, 0]], [3], {"a": 1}]
+)
+def test_a_damaged_histogram_is_refused(tmp_path: Path, damage: Any) -> None:
+    tree = jsondoc.to_tree(read(tmp_path, FAST))
+    tree["jobs"][0]["histogram"] = damage
+    (tmp_path / "x.json").write_text(json.dumps(tree))
+    with pytest.raises(UsageError, match="is not what arcli writes of a run"):
+        measure_document(tmp_path / "x.json")
+
+
+def test_a_hostile_document_does_no_harm(tmp_path: Path) -> None:
+    tree = jsondoc.to_tree(read(tmp_path, FAST))
+    tree["run"].update(name=BAD, started=BAD, run=BAD)
+    tree["jobs"][0]["name"] = BAD
+    (tmp_path / "x.json").write_text(json.dumps(tree))
+    a = measure_document(tmp_path / "x.json")
+    said = shown(compare(a, a), 60)
+    assert "alert" in said
+    assert "\x1b" not in said
+    assert re.search(r"^p95 +1.00 s +1.00 s +=$", said, re.MULTILINE)
+    assert re.search(r"(?<!\\)<script", compared.render_markdown(compare(a, a))) is None

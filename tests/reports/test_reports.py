@@ -1,0 +1,318 @@
+"""Each format of a report: what it says, and that nothing in a journal can do harm there."""
+
+from __future__ import annotations
+
+import json
+import re
+import tracemalloc
+from collections import defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
+
+from arcli.errors import UsageError
+from arcli.reports import html, jsondoc, markdown, text, trace
+from arcli.reports.collect import Wanted, read_report
+from arcli.store.folder import RunFolder
+from arcli.timing.timeline import MOST_SPANS
+
+RECORDS = [*(item(index) for index in range(5)), failed(5, "no")]
+
+
+def hostile(root: Path) -> RunFolder:
+    """A run in which all text that a user's task decides is bad."""
+    records = [
+        failed(0, BAD, input={"n": BAD, BAD: 1}),
+        item(1, input={"n": BAD}, status="lost", reason=BAD),
+    ]
+    return make(
+        root, records, name=BAD, argv=(BAD,), spec_file=BAD, host=BAD, resumes=BAD,
+        versions={BAD: BAD}, git={"commit": BAD}, engines=(engine(0, BAD), engine(1, BAD)),
+    )  # fmt: skip
+
+
+def shown(root: Path, width: int) -> str:
+    paper = Paper(width)
+    text.write(paper.page, read(root, RECORDS))
+    return re.sub(r"run \S+, \S+:", "run ID, WHEN:", paper.text)
+
+
+WIDE = """\
+squares, run ID, WHEN: killed before its end
+
+1 item: ValueError: no (item 5)
+    Traceback:
+    no
+
+job      items  ok  failed    wall  serial  speed-up  efficiency
+squares      6   5       1  2.61 s  2.10 s      0.80        40 %
+
+engine  items  chunks    busy          idle
+0           3       3  900 ms  34 %  1.71 s  66 %
+1           3       3  1.20 s  46 %  1.41 s  54 %
+
+time     SPAN: start-up 1.00 s, jobs 2.61 s, end 0 s
+engines  compute 40 %, envelope <1 %, idle 60 %; return 10.0 ms a chunk
+items    350 ms ± 187 ms; 100 ms … 600 ms, median 350 ms, p95 600 ms
+chunks   6, auto: 1 item
+note     an unknown number never read, ended: killed
+
+n  items  failed         mean ± σ  median     p95        min … max
+0      2       0  250 ms ± 212 ms  250 ms  400 ms  100 ms … 400 ms
+1      2       0  350 ms ± 212 ms  350 ms  500 ms  200 ms … 500 ms
+2      2       1  450 ms ± 212 ms  450 ms  600 ms  300 ms … 600 ms
+
+slowest  seconds  engine  status  input
+5         600 ms       1  error   {"n":2}
+4         500 ms       0  ok      {"n":1}
+3         400 ms       1  ok      {"n":0}
+"""  # noqa: RUF001
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_text_fits_and_says_it_all(tmp_path: Path, width: int) -> None:
+    said = shown(tmp_path, width)
+    assert all(len(line) <= width for line in said.splitlines())
+    words = " ".join(said.split())
+    for part in ("killed before its end", "ValueError: no (item 5)", '{"n":2}', "slowest", "±"):
+        assert part in words
+
+
+def test_text_at_eighty_columns(tmp_path: Path) -> None:
+    said = re.sub(r"time     .*: start", "time     SPAN: start", shown(tmp_path, 80))
+    assert said == WIDE
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "trace"])
+def test_a_hostile_journal_does_no_harm(tmp_path: Path, form: str) -> None:
+    run = hostile(tmp_path)
+    report = read_report(run, Wanted(by="n", slowest=5, drawn=True))
+    paper = Paper(200)
+    if form == "text":
+        text.write(paper.page, report)
+    said = {
+        "text": lambda: paper.text,
+        "markdown": lambda: markdown.render(report),
+        "html": lambda: "".join(html.render(report)),
+        "json": lambda: jsondoc.render(report).decode(),
+        "trace": lambda: b"".join(trace.render(run)).decode(),
+    }[form]()
+    assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", said) is None
+    if form in {"json", "trace"}:
+        assert json.loads(said)
+        return
+    assert "\u202e" not in said
+    if form != "text":
+        assert re.search(r"(?<!\\)<script", said) is None
+    assert "alert" in said
+
+
+class Reader(HTMLParser):
+    """What a browser would make of a page: tags are closed as they were opened."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: dict[str, int] = defaultdict(int)
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def browse(report: Any) -> Reader:
+    reader = Reader()
+    reader.feed("".join(html.render(report)))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.mark.parametrize("kind", ["plain", "hostile", "empty"])
+def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(tmp_path: Path, kind: str) -> None:
+    runs = {
+        "plain": lambda: make(tmp_path, RECORDS, exit_code=1),
+        "hostile": lambda: hostile(tmp_path),
+        "empty": lambda: make(tmp_path, []),
+    }
+    reader = browse(read_report(runs[kind](), Wanted(slowest=3, drawn=True)))
+    assert not reader.tags.keys() & {
+        "script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use",
+    }  # fmt: skip
+    names = {name for name, _ in reader.attributes}
+    assert not names & {"src", "href", "xlink:href", "srcset", "action", "data"}
+    assert not any(name.startswith("on") for name in names)
+    assert reader.tags["style"] == 1
+    assert "url(" not in "".join(reader.words)
+    assert "@import" not in "".join(reader.words)
+
+
+def test_the_page_draws_every_item_and_tells_all(tmp_path: Path) -> None:
+    reader = browse(read(tmp_path, RECORDS, exit_code=1))
+    words = " ".join(reader.words)
+    assert reader.tags["svg"] == 2
+    for index in range(5):
+        assert f"squares {index}: " in words
+    for part in ("exit 1", "ValueError: no", "By n", "Slowest items", "median", "engine 1"):
+        assert part in words
+
+
+def test_the_page_of_very_many_items_is_small(tmp_path: Path) -> None:
+    report = read(tmp_path, RECORDS)
+    assert report.timeline is not None
+
+    def size() -> int:
+        return len("".join(html.render(report)))
+
+    for index in range(MOST_SPANS):
+        report.timeline.add(item(index))
+    once = size()
+    for index in range(MOST_SPANS, 4 * MOST_SPANS):
+        report.timeline.add(item(index))
+    assert size() < 2 * once < 80_000
+
+
+def test_memory_does_not_grow_with_the_items(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        run = make(tmp_path, [item(i) for i in range(count)])
+        tracemalloc.start()
+        read_report(run, Wanted(by="n", slowest=5))
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    assert peak(2000) < 1.3 * peak(500)
+
+
+def test_markdown_is_a_table_for_github(tmp_path: Path) -> None:
+    said = markdown.render(read(tmp_path, RECORDS, exit_code=1))
+    assert said.startswith("### squares: exit 1, some items are not ok\n\n| job | items | ok |")
+    blocks = [block for block in said.split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 4
+    for block in blocks:
+        head, marks, *rows = block.splitlines()
+        assert re.fullmatch(r"\|( :?---:? \|)+", marks)
+        assert rows
+        assert {line.count(" |") for line in (head, marks, *rows)} == {head.count(" |")}
+
+
+def test_markdown_cells_stay_cells(tmp_path: Path) -> None:
+    assert markdown.escape("a|b\nc <b> `x`") == r"a\|b …"
+    assert markdown.escape("<b>|`_*[x]") == r"\<b\>\|\`\_\*\[x\]"
+    said = markdown.render(read_report(hostile(tmp_path), Wanted(by="n", slowest=3)))
+    for block in said.split("\n\n"):
+        if block.startswith("|"):
+            cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(cells) == 1
+
+
+def test_the_trace_has_one_complete_event_an_item_on_its_engines_track(tmp_path: Path) -> None:
+    nowhere = {"engine_id": None, "started": None, "completed": None, "seconds": None}
+    records = [*RECORDS, item(6, status="lost", **nowhere), item(7, replayed=True)]
+    run = make(tmp_path, records, engines=(engine(0, "a"), engine(1, "b")))
+    tree = json.loads(b"".join(trace.render(run)))
+    events = [event for event in tree["traceEvents"] if event["ph"] == "X"]
+    assert [event["args"]["index"] for event in events] == list(range(6))
+    assert [event["tid"] for event in events] == [0, 1, 0, 1, 0, 1]
+    assert {(event["tid"], event["pid"]) for event in events} == {(0, 1), (1, 2)}
+    assert [event["ts"] for event in events[:3]] == [1_000_000, 1_000_000, 2_000_000]
+    assert [event["dur"] for event in events[:3]] == [100_000, 200_000, 300_000]
+    assert events[5]["args"]["error"] == "ValueError: no"
+    names = {(e["name"], e["pid"], e["tid"]): e["args"]["name"] for e in tree["traceEvents"][:4]}
+    assert names["process_name", 2, 0] == "squares on b"
+    assert names["thread_name", 2, 1] == "engine 1"
+
+
+@pytest.mark.parametrize("count", [0, 1, 995, 996, 997, 1996, 1997, 2500])
+def test_a_trace_is_valid_at_every_seam(tmp_path: Path, count: int) -> None:
+    tree = json.loads(b"".join(trace.render(make(tmp_path, [item(i) for i in range(count)]))))
+    assert len(tree["traceEvents"]) == count + 3
+
+
+def test_json_is_the_document_of_a_run_with_histograms(tmp_path: Path) -> None:
+    tree = json.loads(jsondoc.render(read(tmp_path, RECORDS)))
+    assert (tree["run"]["status"], tree["run"]["exit_code"]) == ("killed", None)
+    (job,) = tree["jobs"]
+    assert job["counts"]["error"] == 1
+    assert sum(count for _, count in job["histogram"]) == 6
+    assert [each["value"] for each in job["groups"]["groups"]] == [0, 1, 2]
+    assert [slow["index"] for slow in tree["slowest"]] == [5, 4, 3]
+
+
+def test_damage_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
+    run = make(tmp_path, RECORDS)
+    strange = [
+        item(6, seconds="long"), item(7, seconds=-1), {**item(8), "index": "x"}, item(9, job=5),
+        item(10, status="fine"), item(11, engine_id="0"), item(12, error="no"),
+        item(13, error={}), item(16, job=BAD), item(14, seconds=1e300), item(15, attempt=[]),
+    ]  # fmt: skip
+    with run.journal.open("a") as journal:
+        journal.write("\n".join(json.dumps(each) for each in strange) + '\n\x00\x00\n{"job": 1')
+    report = read_report(run, Wanted(drawn=True))
+    assert report.damaged == len(strange) + 2
+    assert report.summary.jobs[0].counts.planned == 6
+    paper = Paper()
+    text.write(paper.page, report)
+    assert "13 parts of the journal could not be read and are not counted" in paper.text
+    assert "13 parts" in "".join(html.render(report))
+    assert "13 parts" in markdown.render(report)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"", b"{", b"[]", b'{"engines": 5}', b'{"engines": [1]}', b'{"started": 5}',
+        b'{"summary": {"jobs": 3}}', b'{"summary": [1], "exit_code": "x"}', b'{"params": 3}',
+        b'{"spec": {"jobs": [1, {"name": 3}]}, "started": "soon"}', b'{"versions": []}',
+        b'{"argv": [1, null]}', b'{"name": null}', b'{"started": "9999-12-31T23:59:59Z"}',
+        b'{"started": "0001-01-01T00:00:00+23:59", "id": "\\u001b"}',
+        b'{"git": {"commit": 3}, "versions": {"a": []}, "spec": {"jobs": {}}, "exit_code": 999}',
+        json.dumps({"engines": [{**engine(0), "slot": []}]}).encode(),
+        json.dumps({"engines": [{**engine(0), "host": 3}]}).encode(),
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_costs_only_what_it_said(tmp_path: Path, damage: bytes) -> None:
+    run = make(tmp_path, RECORDS)
+    (run.path / "manifest.json").write_bytes(damage)
+    report = read_report(RunFolder(run.path), Wanted(by="n", slowest=1, drawn=True))
+    assert report.summary.jobs[0].counts.ok == 5
+    text.write(Paper().page, report)
+    browse(report)
+    markdown.render(report)
+    jsondoc.render(report)
+    json.loads(b"".join(trace.render(RunFolder(run.path))))
+
+
+def test_a_key_that_no_item_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    run = make(tmp_path, RECORDS)
+    with pytest.raises(UsageError, match="no item has an input 'm'") as caught:
+        read_report(run, Wanted(by="m"))
+    assert caught.value.hint == "there are: n, engine, host, slot, status, job"
+    assert read_report(make(tmp_path, []), Wanted(by="m")).groups is not None
+
+
+def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:
+    report = read_report(make(tmp_path, [], started=None, engines=()), Wanted(drawn=True))
+    paper = Paper(60)
+    text.write(paper.page, report)
+    assert "killed before its end" in " ".join(paper.text.split())
+    assert report.began > ZERO  # from the id
