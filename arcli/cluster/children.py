@@ -83,7 +83,14 @@ def run_controller(folder: Path, tell: int) -> None:
 
     me = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with(me))
+    signal.signal(signal.SIGCHLD, _fall_apart)
     app.start()
+
+
+def _fall_apart(number: int, frame: Any) -> None:
+    """Without its schedulers a controller loses messages, and says nothing: it had better end."""
+    os.write(2, b"a scheduler has ended, or was stopped\n")
+    os._exit(1)
 
 
 def _controller_config(folder: Path) -> dict[str, Any]:

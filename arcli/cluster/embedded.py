@@ -26,10 +26,13 @@ from arcli.cluster.base import (
     OnEvent,
 )
 from arcli.cluster.helper import Helper, Settings
+from arcli.cluster.processes import is_stopped
 from arcli.errors import ClusterError
 
 POLL = 0.01
 """Seconds between two looks at the client's engines while one is expected."""
+LOOK = 2.5
+"""Seconds between two looks at whether the supervisor has been stopped."""
 SETTLED = 0.5
 """Seconds after which a client that does not know all engines may have missed one."""
 LOG_LINES = 15
@@ -182,9 +185,15 @@ class EmbeddedCluster:
     def _watch(self) -> None:
         """Read events until the cluster has ended, in whichever way."""
         helper = self._helper
+        stopped = False
         while helper is not None and self._gone is None and not self._stopped:
             self._register()
-            self._read_events(helper, POLL if self._expected else None)
+            before = time.monotonic()
+            self._read_events(helper, POLL if self._expected else LOOK)
+            if time.monotonic() - before >= LOOK:
+                was, stopped = stopped, is_stopped(helper.process.pid)
+                if was and stopped:  # it supervises nothing, and only SIGCONT would change that
+                    helper.process.kill()
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engine":

@@ -58,6 +58,14 @@ def table() -> list[Process]:
     return found
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process has been stopped (SIGSTOP), and not yet continued."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        return text.rpartition(")")[2].split()[0] == "T"
+    return False
+
+
 def descendants(of: int) -> Iterator[int]:
     """The ids of all that ``of`` has started and that still hangs on it, nearest first."""
     children: dict[int, list[int]] = defaultdict(list)

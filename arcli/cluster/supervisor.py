@@ -33,11 +33,14 @@ from arcli.cluster.processes import (
     descendants,
     die_with,
     ending,
+    is_stopped,
     kill_all,
     kill_tree,
     strays,
 )
 
+STOPPED = 5.0
+"""Seconds after which a process that was stopped, and answers nobody, is ended."""
 LEAVE = 1.0
 """Seconds that engines have to end by themselves when the cluster is stopped."""
 WARM = (
@@ -91,6 +94,8 @@ class Supervisor:
         self._python = python
         self._ids = first_id
         self._stopping = False
+        self._stopped: dict[int, float] = {}
+        self._killed: dict[int, str] = {}
 
     def run(self) -> None:
         """Serve until the connection ends; afterwards nothing is left."""
@@ -120,13 +125,14 @@ class Supervisor:
             self._selector = selector
             self._reap()
             while not self._stopping:
-                for key, _ in selector.select():
+                for key, _ in selector.select(STOPPED / 4 if self._stopped else None):
                     if key.fileobj is self._connection:
                         self._receive()
                     else:
                         with suppress(BlockingIOError):
                             os.read(wake, 4096)
                 self._reap()
+                self._end_stopped()
 
     def _receive(self) -> None:
         data = self._connection.recv(65536)
@@ -221,14 +227,18 @@ class Supervisor:
         """Note who has died: an engine, the controller, or an orphan of somebody's."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                self._stopped.setdefault(pid, time.monotonic())
+                continue
+            reason = self._killed.pop(pid, None) or ending(status)
             if pid == self._controller:
                 self._controller = None
-                self._tell("controller_gone", reason=ending(status))
+                self._tell("controller_gone", reason=reason)
             elif pid in self._engines:
                 engine = self._engines.pop(pid)
                 for stray in strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode()):
@@ -239,8 +249,18 @@ class Supervisor:
                     pid=pid,
                     engine_id=engine.engine_id,
                     slot=engine.slot,
-                    reason=ending(status),
+                    reason=reason,
                 )
+
+    def _end_stopped(self) -> None:
+        """A stopped process holds its messages, and everybody up: it is as good as dead."""
+        for pid, since in list(self._stopped.items()):
+            if not is_stopped(pid) or pid not in {*self._engines, self._controller}:
+                del self._stopped[pid]
+            elif time.monotonic() - since > STOPPED:
+                del self._stopped[pid]
+                self._killed[pid] = f"was stopped (SIGSTOP) for {STOPPED:.0f} s, and ended"
+                kill_tree(pid)
 
     def _leave_nothing(self) -> None:
         """Engines may end by themselves for a moment; then every descendant is killed."""

@@ -80,18 +80,6 @@ def test_arcli_killed_leaves_nothing_and_resume_completes(tmp_path: Path) -> Non
     assert sum(bool(r.get("replayed")) for r in records) >= 10
 
 
-@pytest.mark.parametrize("victim", ["controller", "supervisor"])
-def test_a_lost_cluster_ends_the_run_in_words(tmp_path: Path, victim: str) -> None:
-    with running(tmp_path, SLOW) as run:
-        some(run)
-        run.child(victim).kill()
-        assert run.wait() == 3
-        records = [r for r in run.lines() if "index" in r]
-    assert each_once(records)
-    assert statuses(records)["ok"] >= 3
-    assert victim[:8] in run.said()
-
-
 def test_an_engine_killed_from_outside_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path, SLOW.replace("400", "100")) as run:
         some(run)

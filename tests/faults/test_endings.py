@@ -1,0 +1,319 @@
+"""Nothing that a run waits for lasts for ever: whoever dies, stops, hangs or does not read."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from runs import Run, each_once, finish, running, statuses, wait_until
+
+SLOW = """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(0.05) or x * x"
+over: {range: 120}
+"""
+
+
+def some(run: Run, count: int = 3) -> None:
+    """Wait until a few records are out."""
+    wait_until(lambda: len(run.lines()) >= count, run.said)
+
+
+def right(records: list[dict[str, Any]], count: int) -> bool:
+    """Whether every item is there once, with its square."""
+    return each_once(records, count) and all(r["value"] == r["index"] ** 2 for r in records)
+
+
+# -- the cluster as a whole -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("victim", ["controller", "supervisor"])
+@pytest.mark.parametrize("ordered", ["true", "false"])
+def test_a_lost_cluster_is_started_anew(tmp_path: Path, victim: str, ordered: str) -> None:
+    with running(tmp_path, SLOW + f"ordered: {ordered}\n") as run:
+        some(run)
+        run.child(victim).kill()
+        assert run.wait() == 0, run.said()
+        records = sorted(run.lines(), key=lambda record: record["index"])
+        assert "a new cluster is started" in run.said()
+    assert right(records, 120)
+    engines = run.manifest()["engines"]
+    assert sorted(engine["slot"] for engine in engines) == [0, 0, 1, 1]
+    assert len({engine["engine_id"] for engine in engines}) == 4
+    assert run.manifest()["summary"]["jobs"][0]["timing"]["restarts"] == 1
+
+
+def test_what_a_job_has_pushed_and_defined_is_known_to_the_next_cluster(tmp_path: Path) -> None:
+    spec = """
+setup: {imports: [time], push: {base: 7}}
+jobs:
+- {name: a, map: "lambda x: x", over: [1, 2], reduce: "operator:add", push_as: total}
+- {name: b, map: "lambda x: time.sleep(0.05) or x + total + base", over: {range: 100}}
+"""
+    with running(tmp_path, spec) as run:
+        some(run, 5)
+        run.child("controller").kill()
+        assert run.wait() == 0, run.said()
+        values = [record["value"] for record in run.lines() if record["job"] == "b"]
+    assert values == [x + 10 for x in range(100)]
+
+
+def test_a_cluster_that_may_not_be_restarted_ends_the_run_in_words(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW + "cluster: {max_restarts: 0}\n") as run:
+        some(run)
+        run.child("controller").kill()
+        assert run.wait() == 3
+        records = [record for record in run.lines() if "index" in record]
+        assert "controller" in run.said()
+    assert each_once(records)
+    assert set(statuses(records)) == {"ok", "lost"}
+
+
+def test_a_controller_without_one_of_its_schedulers_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW) as run:
+        some(run)
+        schedulers = run.child("controller").children()
+        schedulers[0].kill()
+        assert run.wait() == 0, run.said()
+        assert right(run.lines(), 120)
+
+
+@pytest.mark.parametrize("victim", ["engine", "controller", "supervisor"])
+def test_whoever_is_stopped_is_ended_and_replaced(tmp_path: Path, victim: str) -> None:
+    with running(tmp_path, SLOW.replace("120", "40")) as run:
+        some(run)
+        run.child("controller")
+        engine = psutil.Process(run.manifest()["engines"][0]["pid"])
+        (engine if victim == "engine" else run.child(victim)).suspend()
+        assert run.wait() == 0, run.said()
+        assert right(run.lines(), 40)
+
+
+# -- slots that have no engine any more -----------------------------------------------------------
+
+
+def test_an_apply_on_an_engine_that_is_gone_for_good(tmp_path: Path) -> None:
+    spec = """
+cluster: {engines: 2, max_restarts: 0}
+setup: {imports: [os]}
+apply: "lambda: os._exit(3) if os.environ['ARCLI_SLOT'] == '0' else 1"
+targets: all
+"""
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert each_once(records, 2)
+    assert [record["status"] for record in records] == ["lost", "ok"]
+
+
+def test_items_that_were_dealt_to_an_engine_that_is_gone_for_good(tmp_path: Path) -> None:
+    spec = """
+cluster: {engines: 2, max_restarts: 0}
+setup: {imports: [os]}
+map: "lambda x: os._exit(3) if x < 2 else x"
+over: {range: 8}
+view: direct
+"""
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert each_once(records, 8)
+    assert [record["status"] for record in records] == ["lost"] * 4 + ["ok"] * 4
+
+
+def test_an_engine_that_dies_while_a_job_is_defined(tmp_path: Path) -> None:
+    """Its replacement must learn the job, although the other one already knows it."""
+    (tmp_path / "once.py").write_text(
+        "import os, pathlib, time\n"
+        "if os.environ['ARCLI_SLOT'] == '1':\n"
+        "    mark = pathlib.Path('died')\n"
+        "    if not mark.exists():\n"
+        "        mark.touch()\n"
+        "        os._exit(5)\n"
+        "def f(x): return x * x\n"
+    )
+    code, records = finish(tmp_path, "map: once:f\nover: {range: 60}\n")
+    assert code == 0
+    assert right(records, 60)
+
+
+# -- limits that the user's code does not heed ----------------------------------------------------
+
+
+def test_time_limits_use_up_no_restarts(tmp_path: Path) -> None:
+    spec = """
+cluster: {max_restarts: 0}
+setup:
+  imports: [time]
+  run: |
+    def deaf(x):
+        while x % 2:
+            try:
+                time.sleep(0.01)
+            except BaseException:
+                pass
+        return x * x
+map: deaf
+over: {range: 6}
+timeout: 0.2
+"""
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert each_once(records, 6)
+    assert [record["status"] for record in records] == ["ok", "timeout"] * 3
+
+
+@pytest.mark.parametrize(
+    "hangs",
+    [
+        "map: hang:f\nover: [1]\ndeadline: 2\n",
+        'map: "lambda x: x"\nover: [1, 2]\nreduce: "lambda a, b: time.sleep(1000)"\ndeadline: 2\n',
+    ],
+    ids=["define", "reduce"],
+)
+def test_a_jobs_deadline_holds_beside_its_items(tmp_path: Path, hangs: str) -> None:
+    (tmp_path / "hang.py").write_text("import time\ntime.sleep(1000)\n")
+    code, _ = finish(tmp_path, "setup: {imports: [time]}\n" + hangs)
+    assert code == 124
+
+
+def test_what_takes_long_before_the_first_item_is_said(tmp_path: Path) -> None:
+    with running(
+        tmp_path, "setup: {run: 'import time; time.sleep(1000)'}\nmap: abs\nover: [1]\n"
+    ) as run:
+        wait_until(lambda: "still at its setup" in run.said(), run.said)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+
+
+def test_a_reducer_that_kills_its_engine_costs_the_value_and_no_other_job(tmp_path: Path) -> None:
+    spec = """
+setup: {imports: [os]}
+jobs:
+- {name: a, map: "lambda x: x", over: [1, 2], reduce: "lambda a, b: os._exit(7)"}
+- {name: b, map: "lambda x: x", over: [3]}
+"""
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert [(record["job"], record["status"]) for record in records] == [
+        ("a", "ok"),
+        ("a", "ok"),
+        ("b", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["10 ** 5000", "Leaves()", "Shut()"], ids=["digits", "reduce", "items"]
+)
+def test_a_value_that_cannot_be_written_costs_no_other_item(tmp_path: Path, value: str) -> None:
+    spec = f"""
+setup:
+  run: |
+    class Leaves:
+        def __reduce__(self): raise SystemExit
+    class Shut(dict):
+        def items(self): raise KeyboardInterrupt
+map: "lambda x: {value} if x == 3 else x * x"
+over: {{range: 40}}
+"""
+    code, records = finish(tmp_path, spec)
+    assert each_once(records, 40)
+    assert [record["index"] for record in records if record["value"] != record["index"] ** 2] == [3]
+    assert (code, records[3]["status"]) in {(0, "ok"), (1, "error")}
+
+
+def test_an_answer_that_an_engine_cannot_make_costs_its_item_alone(tmp_path: Path) -> None:
+    """As where memory runs out while a chunk's records are put together."""
+    spec = """
+setup:
+  imports: [sys]
+  run: |
+    def spoil(x):
+        if x == 3:
+            worker = sys.modules["_arcli_engine"].worker
+            pack = worker.pack
+            def fail(*parts):
+                worker.pack = pack
+                raise MemoryError("no room")
+            worker.pack = fail
+        return x * x
+map: spoil
+over: {range: 8}
+chunksize: 4
+"""
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert each_once(records, 8)
+    assert [record["index"] for record in records if record["status"] != "ok"] == [3]
+    assert records[3]["status"] == "lost"
+    assert "could not answer 2 times" in records[3]["reason"]
+    assert "no room" in records[3]["reason"]
+
+
+# -- signals and streams --------------------------------------------------------------------------
+
+
+def test_a_signal_while_a_reduce_runs_spoils_no_output(tmp_path: Path) -> None:
+    spec = """
+setup: {imports: [time]}
+map: "lambda x: x"
+over: {range: 5}
+reduce: "lambda a, b: time.sleep(1000)"
+"""
+    with running(tmp_path, spec, "-o", "out.csv") as run:
+        some(run, 5)
+        run.signal(signal.SIGTERM)
+        assert run.wait() == 143
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 6
+
+
+def test_an_item_in_this_process_heeds_a_signal(tmp_path: Path) -> None:
+    spec = 'setup: {imports: [time]}\nmap: "lambda x: time.sleep(x)"\nover: [0, 0, 1000, 0]\n'
+    with running(tmp_path, spec, "--inline", "--set", "chunksize=1") as run:
+        some(run, 2)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+        records = run.lines()
+    assert each_once(records)
+    assert [record["status"] for record in records] == ["ok", "ok", "cancelled", "cancelled"]
+
+
+def test_records_of_this_process_come_as_they_are_made(tmp_path: Path) -> None:
+    spec = 'setup: {imports: [time]}\nmap: "lambda x: time.sleep(x)"\nover: [0, 0, 0, 1000]\n'
+    with running(tmp_path, spec, "--inline", "--set", "chunksize=1") as run:
+        some(run, 3)
+        run.signal(signal.SIGKILL)
+        run.wait()
+
+
+def test_streams_that_nobody_reads_keep_nobody(tmp_path: Path) -> None:
+    """As in ``2>&1 | less``, left alone."""
+    reader, writer = os.pipe()
+    spec = "map: \"lambda x: 'x' * 10_000\"\nover: {range: 2000}\n"
+    both = lambda: os.dup2(writer, 2)  # noqa: E731
+    try:
+        with running(tmp_path, spec, stdout=writer, preexec=both) as run:
+            wait_until(lambda: next(tmp_path.glob(".arcli/runs/*/journal.jsonl"), None))
+            run.signal(signal.SIGINT)
+            assert run.wait() == 130
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+
+@pytest.mark.parametrize("ends", [("--deadline", "2s"), ()], ids=["deadline", "signal"])
+def test_a_source_that_never_ends_keeps_nobody(tmp_path: Path, ends: tuple[str, ...]) -> None:
+    os.mkfifo(tmp_path / "input")
+    holder = os.open(tmp_path / "input", os.O_RDWR)
+    try:
+        spec = 'map: "lambda x: x"\nover: {stdin: lines}\n'
+        with running(tmp_path, spec, *ends, stdin=tmp_path / "input") as run:
+            os.write(holder, b"one\n")
+            some(run, 1)
+            if not ends:
+                run.signal(signal.SIGINT)
+            assert run.wait() == (124 if ends else 130)
+    finally:
+        os.close(holder)
