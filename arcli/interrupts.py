@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from arcli.errors import ArcliError, DeadlineError, Interrupted
 from arcli.session.actor import Stop
-from arcli.session.inline import SHAKE
+from arcli.session.fleet import SHAKE
 from arcli.session.session import Session
 
 GRACE = 5.0

@@ -146,3 +146,10 @@ def each_once(records: list[dict[str, Any]], count: int | None = None) -> bool:
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def stable_id(value: Any) -> str:
+    """A parameter's name that is the same in every process: no addresses, no order of hashes."""
+    text = repr(value)
+    unstable = " at 0x" in text or isinstance(value, set | frozenset)
+    return type(value).__name__ if unstable else text

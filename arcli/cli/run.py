@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -258,8 +259,9 @@ def _folder(
     root: Path, spec: Spec, flags: dict[str, Any], notices: Notices
 ) -> Iterator[tuple[RunFolder, Kept | None]]:
     """The folder of this run, and what it keeps of the one that it goes on with."""
-    from arcli.store.describe import describe
-    from arcli.store.folder import RunFolder, find_run, latest_unfinished, lineage
+    from arcli.errors import OutputError
+    from arcli.store.describe import describe, git_state
+    from arcli.store.folder import RunFolder, find_run, latest_unfinished
 
     earlier = None
     if flags["resume"] or flags["failed"]:
@@ -269,9 +271,30 @@ def _folder(
             notices.say("there is no unfinished run of this spec: starting anew")
     resumes = earlier.id if earlier is not None else None
     folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
+
+    def ask_git() -> None:
+        with suppress(OutputError):  # the run itself will meet what is wrong with the folder
+            folder.note_git(git_state(spec.folder))
+
+    # It may take seconds in a large repository, and nothing waits for what it says.
+    asked = threading.Thread(target=ask_git, name="arcli-git", daemon=True)
+    asked.start()
+    try:
+        with _kept(earlier, folder, flags, notices) as kept:
+            yield folder, kept
+    finally:
+        asked.join()
+
+
+@contextmanager
+def _kept(
+    earlier: RunFolder | None, folder: RunFolder, flags: dict[str, Any], notices: Notices
+) -> Iterator[Kept | None]:
+    """What an earlier run has that this one need not compute."""
     if earlier is None:
-        yield folder, None
+        yield None
         return
+    from arcli.store.folder import lineage
     from arcli.store.resume import Kept
 
     def damaged(path: Path, damage: Any) -> None:
@@ -280,4 +303,4 @@ def _folder(
 
     with Kept(lineage(earlier), folder, failed=flags["failed"], on_damage=damaged) as kept:
         notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
-        yield folder, kept
+        yield kept

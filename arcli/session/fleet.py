@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from arcli.errors import ArcliError
+
+SHAKE = signal.SIGUSR1
+"""Its handler makes the main thread leave whatever it is in (``arcli.interrupts``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,7 @@ from typing import Any
 
 from arcli.engine.worker import Worker
 from arcli.errors import DeadlineError, Interrupted
-from arcli.session.fleet import Events, Reply, Up, Wake
-
-SHAKE = signal.SIGUSR1
-"""Its handler makes the main thread leave whatever it is in (``arcli.interrupts``)."""
+from arcli.session.fleet import SHAKE, Events, Reply, Up, Wake
 
 
 class InlineFleet:

@@ -43,7 +43,6 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
             "python": platform.python_version(),
             "ipyparallel": metadata.version("ipyparallel"),
         },
-        git=git_state(spec.folder),
         resumes=resumes,
     )
 

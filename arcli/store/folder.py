@@ -97,6 +97,12 @@ class RunFolder:
         """Whether it ended with nothing left to do."""
         return self.manifest.exit_code in DONE
 
+    def note_git(self, state: Mapping[str, Any] | None) -> None:
+        """Put down which commit the spec is from."""
+        with self._writing:
+            if state is not None:
+                self._rewrite(replace(self.manifest, git=state))
+
     def note_engines(self, engines: Iterable[Engine]) -> None:
         """Put down engines that have come up; those that are known already stay as they are."""
         with self._writing:

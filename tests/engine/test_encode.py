@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import stable_id
 
 from arcli.engine.encode import Unfit, canonical, decode, encode
 
@@ -155,7 +156,7 @@ class Word(str):
         ("\udcff", {"$bytes": "/w=="}),
         ("\ud83d", {"$bytes": "7aC9"}),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_what_json_holds_only_in_part_is_not_exact(value: Any, tree: Any) -> None:
     if tree is None:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from runs import stable_id
 
 from arcli.engine.encode import Unfit, canonical, encode
 from arcli.engine.keys import item_key, salted
@@ -31,7 +32,7 @@ np: Any = pytest.importorskip("numpy")
         ({"deep": [np.int8(1)]}, {"deep": [1]}),
         ({np.int64(1): "a"}, {"1": "a"}),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_what_json_holds_only_in_part_is_not_exact(value: Any, tree: Any) -> None:
     written, exact = encode(value)
@@ -50,7 +51,7 @@ def test_what_json_holds_only_in_part_is_not_exact(value: Any, tree: Any) -> Non
         np.array([b"a"], dtype="V1"),
         np.array([object()]),
     ],
-    ids=repr,
+    ids=stable_id,
 )
 def test_what_has_no_json_form_is_refused(value: Any) -> None:
     with pytest.raises(Unfit):
