@@ -16,7 +16,9 @@ _ASK = "import sys, importlib.util as u; print(sys.version_info[:2], u.find_spec
 def require_ipyparallel(spec: Spec) -> None:
     """Raise ClusterError where ``cluster: python`` cannot run engines, saying what it said."""
     python = spec.python
-    if python is None or spec.cluster.launcher not in HERE:
+    cluster = spec.cluster
+    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
+    if python is None or joined or cluster.launcher not in HERE:
         return
     try:
         asked = subprocess.run(
