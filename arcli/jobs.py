@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, BinaryIO, Protocol
 
 from arcli.engine.encode import from_tree
@@ -22,15 +24,17 @@ from arcli.errors import (
 from arcli.interrupts import Interrupts
 from arcli.plan.choose import pushed, sources, valued
 from arcli.plan.job import JobPlan, plan_job
-from arcli.plan.late import Resolver, to_engine
+from arcli.plan.late import Handed, Resolver, to_engine
 from arcli.plan.loading import loader
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.sources import Source, SourceContext, build_source
+from arcli.plan.texts import without_quoted
 from arcli.record import RecordBatch, dump
 from arcli.session.crew import Failed
 from arcli.session.fold import Folded, Folder, fold_all, words
 from arcli.session.jobrun import Storage, Supply
 from arcli.session.results import JobResults, Value
+from arcli.session.sent import to_engines as files_to_engines
 from arcli.session.session import Session
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.spec.model import Job, Spec
@@ -80,6 +84,7 @@ class Outcome:
     jobs: list[JobSummary] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     folded: dict[str, Folded] = field(default_factory=dict)
+    gathered: dict[str, Handed] = field(default_factory=dict)
     results: dict[str, JobResults] = field(default_factory=dict)
     errors: list[ArcliError] = field(default_factory=list)
 
@@ -94,6 +99,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
     A job whose needs are not met is cancelled; the others go on, unless the cluster, an output or
     the setup is what failed.
     """
+    _preflight(context)
     for job in context.spec.jobs:
         unmet = _unmet(job, outcome, context)
         if unmet is not None:
@@ -107,10 +113,33 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
             _locate(context.spec, job, error)
             if outcome.summary(job.name) is None:
                 ledger = Ledger(job=job.name, kind=job.kind, ended=_ended(error), unread=None)
+                ledger.input_error = error.message if isinstance(error, InputError) else None
                 outcome.jobs.append(summarize_job(ledger))
             if not isinstance(error, InputError):
                 raise
             outcome.errors.append(error)
+
+
+def _preflight(context: Context) -> None:
+    """Find what all jobs run on every engine, before any item is spent. Raises SetupError."""
+    jobs = context.spec.jobs
+    if len(jobs) < 2:
+        return  # it is defined before its first item anyway
+    functions = [
+        (job.name, text)
+        for job in jobs
+        for text in (job.map, job.apply, job.reduce, job.combine, job.finish)
+        if text is not None
+    ]
+    folder = context.spec.folder
+    notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
+    context.session.prepare(
+        "preflight",
+        "the functions of all jobs",
+        functions=functions,
+        notebooks=notebooks,
+        folder=str(folder),
+    )
 
 
 _ENDED: dict[type[ArcliError], str] = {
@@ -149,7 +178,7 @@ def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
     if list(valued(job)):
         return None
     try:
-        source = _source(context, job, Resolver(context.slots, lambda name: None), outcome)
+        source = _source(context, job, outcome)
         if source is None:
             return len(_targets(job, context.slots) or [0])
     except InputError:
@@ -185,12 +214,11 @@ def _empty(context: Context, job: Job) -> InputError | None:
 def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     session = context.session
     session.due = None if job.deadline is None else time.monotonic() + job.deadline
-    resolve = Resolver(context.slots, lambda name: from_tree(outcome.values.get(name)))
-    source = _source(context, job, resolve, outcome)
+    source = _source(context, job, outcome)
     plan = plan_job(
         context.spec,
         job,
-        resolve=resolve,
+        resolve=Resolver(context.slots, lambda name: _handed(context, name, outcome)),
         unpack=_unpack(job, source),
         rerun_changed=context.rerun_changed,
         keep_opaque=_needs_values(job, context.spec),
@@ -220,6 +248,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         failure = _empty(context, job)
     if failure is not None and ledger.ended == "done":
         ledger.ended = _ended(failure)
+    if isinstance(failure, InputError):
+        ledger.input_error, ledger.unread = failure.message, None
     if ledger.ended == "done":
         failure = _conclude(context, job, results, folder, ledger, outcome)
     outcome.jobs.append(summarize_job(ledger))
@@ -277,12 +307,16 @@ def _conclude(
             outcome.folded[job.name] = folded
             outcome.values[job.name] = folded.tree
         elif job.gather is not None:
-            outcome.values[job.name] = _gathered(context.session, job.gather)
+            real, shown = _gathered(context, job.gather)
+            outcome.gathered[job.name], outcome.values[job.name] = real, shown
         else:
             outcome.values[job.name] = _collected(job, results)
         whole = ledger.tally.counts.get("ok", 0) == ledger.planned
         if job.push_as is not None and whole:  # nobody works with a part as if it were all
-            _push(context.session, job, results, outcome.folded.get(job.name))
+            value, what = _handed(context, job.name, outcome), f"push_as: {job.push_as}"
+            context.session.call_each(
+                "assign", what, keep=True, name=job.push_as, form=value.form, parts=value.parts
+            )
     except Failed as failed:
         ledger.value_error = words(failed)
         if context.session.due is not None and time.monotonic() > context.session.due:
@@ -323,15 +357,19 @@ def _label(job: Job, record: Mapping[str, Any]) -> Any:
     return given if isinstance(given, str | int | float) else record["index"]
 
 
-def _push(session: Session, job: Job, results: JobResults, folded: Folded | None) -> None:
-    if folded is not None:
-        form, values = "one", [(None, folded.text, folded.pickled)]
-    else:
-        form = "dict" if job.collect == "dict" else "list"
-        labelled = _labelled(job, results) if form == "dict" else _unlabelled(results)
-        values = [(key, value.text, value.pickled) for _, key, value in labelled]
-    what = f"push_as: {job.push_as}"
-    session.call_each("assign", what, keep=True, name=job.push_as, form=form, values=values)
+def _handed(context: Context, name: str, outcome: Outcome) -> Handed:
+    """An earlier job's value as it is, for engines: JSON is only what can be shown of it."""
+    job = next(job for job in context.spec.jobs if job.name == name)
+    if name in outcome.gathered:
+        return outcome.gathered[name]
+    if (folded := outcome.folded.get(name)) is not None:
+        return Handed("one", [(None, folded.text, folded.pickled)])
+    if job.collect == "count":
+        return Handed("one", [(None, json.dumps(outcome.values[name]), None)])
+    results = outcome.results[name]
+    form = "dict" if job.collect == "dict" else "list"
+    labelled = _labelled(job, results) if form == "dict" else _unlabelled(results)
+    return Handed(form, [(key, value.text, value.pickled) for _, key, value in labelled])
 
 
 def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
@@ -339,27 +377,50 @@ def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
         yield "", None, value
 
 
-def _gathered(session: Session, name: str) -> list[Any]:
-    """A scattered sequence, put together again in the order of the slots."""
+def _as_input(context: Context, name: str, outcome: Outcome) -> Any:
+    """An earlier job's value for the source of another's items. Raises InputError.
+
+    A list may have elements that only engines can open; a value that is none must be all there.
+    """
+    value, tree = _handed(context, name, outcome), outcome.values[name]
+    if value.form == "list":
+        return list(outcome.results[name].inputs("ok"))
+    exact = all(text is not None for _, text, _ in value.parts)
+    if isinstance(tree, list | dict) and not exact:
+        raise InputError(
+            f"the value of job {name!r} is not all there outside of the engines",
+            hint="JSON does not hold it exactly: let finish make a list of it, or use from:",
+        )
+    return from_tree(tree)
+
+
+def _gathered(context: Context, name: str) -> tuple[Handed, list[Any]]:
+    """A scattered sequence, put together again in the order of the slots; and as JSON shows it.
+
+    Parts are lists, but for those of one element that were flattened to it.
+    """
+    scatter = context.spec.setup.scatter.get(name)
+    alone: set[int] = set()
+    if scatter is not None and scatter.flatten:
+        values = Resolver(context.slots, lambda job: None)(scatter.values)
+        sizes = [len(part) for part in _dealt(values, context.slots)]
+        alone = {slot for slot, size in enumerate(sizes) if size == 1}
+    parts: list[tuple[Any, str | None, bytes | None]] = []
     whole: list[Any] = []
-    for _, (text, _) in session.call_each("look", f"gather: {name}", name=name).values():
-        part = from_tree_text(text)
-        whole += part if isinstance(part, list) else [part]
-    return whole
-
-
-def from_tree_text(text: bytes) -> Any:
-    """Decoded JSON, its tags as they are."""
-    import orjson
-
-    return orjson.loads(text)
+    looked = context.session.call_each("look", f"gather: {name}", name=name)
+    for slot, (header, (text, pickled)) in looked.items():
+        part = json.loads(text)
+        many = slot not in alone and header["many"]
+        parts.append((many, text.decode() if header["exact"] else None, pickled))
+        whole += part if many and isinstance(part, list) else [part]
+    return Handed("joined", parts), whole
 
 
 def _needs_values(job: Job, spec: Spec) -> bool:
     """Whether something will work with the job's real values, and not only show them."""
     if job.reduce is not None or job.push_as is not None:
         return True
-    return any(job.name in sources(other.over) for other in spec.jobs)
+    return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
 
 
 def _reads_results(job: Job, spec: Spec) -> bool:
@@ -376,13 +437,12 @@ def _unpack(job: Job, source: Source | None) -> Any:
     return job.unpack or source.unpack
 
 
-def _source(
-    context: Context, job: Job, resolve: Callable[[Any], Any], outcome: Outcome
-) -> Source | None:
+def _source(context: Context, job: Job, outcome: Outcome) -> Source | None:
     if job.over is None:
         return None
+    resolve = Resolver(context.slots, lambda name: _as_input(context, name, outcome))
     jobs = {name: results.inputs for name, results in outcome.results.items()}
-    return build_source(
+    source = build_source(
         job.over,
         SourceContext(
             folder=context.spec.folder,
@@ -393,6 +453,7 @@ def _source(
             python=context.spec.cluster.python,
         ),
     )
+    return without_quoted(source, job) if job.command is not None else source
 
 
 @contextmanager
@@ -467,10 +528,13 @@ def setup_steps(spec: Spec, slots: int, crumbs: str | None) -> Callable[[int], l
     path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
     push = to_engine(resolve(setup.push))
     parts = {
-        name: _parts(resolve(scatter.values), slots, flatten=scatter.flatten)
+        name: [
+            part[0] if scatter.flatten and len(part) == 1 else part
+            for part in _dealt(resolve(scatter.values), slots)
+        ]
         for name, scatter in setup.scatter.items()
     }
-    files = {name: (spec.folder / name).read_bytes() for name in setup.files}
+    files = files_to_engines(spec)
 
     def steps(slot: int) -> list[bytes]:
         dealt = {name: part[slot] for name, part in parts.items()}
@@ -490,14 +554,8 @@ def setup_steps(spec: Spec, slots: int, crumbs: str | None) -> Callable[[int], l
     return steps
 
 
-def _parts(values: list[Any], slots: int, *, flatten: bool) -> list[Any]:
+def _dealt(values: Sequence[Any], slots: int) -> list[Sequence[Any]]:
     """A sequence dealt out in contiguous parts, the first ones one longer, as ipyparallel does."""
     size, longer = divmod(len(values), slots)
-    parts: list[Any] = []
-    at = 0
-    for slot in range(slots):
-        end = at + size + (slot < longer)
-        part = values[at:end]
-        parts.append(part[0] if flatten and len(part) == 1 else part)
-        at = end
-    return parts
+    starts = [slot * size + min(slot, longer) for slot in range(slots + 1)]
+    return [values[start:end] for start, end in pairwise(starts)]

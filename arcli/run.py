@@ -13,6 +13,7 @@ from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.interrupts import Interrupts
 from arcli.jobs import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.session.actor import Terms
+from arcli.session.sent import sent_files
 from arcli.session.session import Session
 from arcli.sinks.group import Sinks
 from arcli.sinks.progress import Progress
@@ -89,6 +90,7 @@ def execute(
         try:
             sinks.start()
             with (
+                sent_files(spec),
                 _session(spec, options, storage, cluster) as session,
                 interrupts.watch(session),
             ):

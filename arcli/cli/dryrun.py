@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO
@@ -14,12 +14,14 @@ from typing import Any, BinaryIO
 import click
 
 from arcli.cli.options import is_inline, slots_of
-from arcli.engine.command import argv_call, placeholders, values_of
 from arcli.engine.functions import kind_of
+from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
 from arcli.escape import one_line
+from arcli.plan.choose import sources, valued
 from arcli.plan.preview import Preview, preview
 from arcli.plan.sources import Source
 from arcli.plan.sources.base import Fixed
+from arcli.plan.texts import Texts
 from arcli.spec.model import Job, Late, LateText, Over, Spec
 
 SHOWN = 3
@@ -41,6 +43,7 @@ class Plan:
     ordered: bool
     calls: dict[int, str] = field(default_factory=dict)
     then: list[str] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
 
 
 def show(spec: Spec, flags: dict[str, Any]) -> int:
@@ -91,6 +94,7 @@ def _plan(found: Preview, slots: int | None, limit: int | None, stdin: BinaryIO 
         ordered=job.ordered,
         calls=calls,
         then=list(_then(job)),
+        needs=list(dict.fromkeys([*job.needs, *sources(job.over), *valued(job)])),
     )
 
 
@@ -134,7 +138,8 @@ def _called(job: Job, source: Source, index: int, item: Any) -> str:
 def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
     """A call as one would write it."""
     name = job.map or job.apply or job.notebook or ""
-    if kind_of(name) == "expression" and not name.replace(".", "").isidentifier():
+    plain = job.notebook is not None or name.replace(".", "").isidentifier()
+    if kind_of(name) == "expression" and not plain:
         name = f"({name})"
     given = [_shown(arg) for arg in [*args, *job.args]]
     given += [f"{key}={_shown(value)}" for key, value in {**job.kwargs, **kwargs}.items()]
@@ -151,20 +156,42 @@ def _shown(value: Any) -> str:
 
 def _commanded(job: Job, index: int, item: Any) -> str:
     """A command with its values filled in: as it could be typed."""
-    names = values_of(item, index)
-    if isinstance(job.command, list):
-        return shlex.join(argv_call(job.command, names))
-    assert job.command is not None
-    text, end = "", 0
-    for found in placeholders(job.command):
-        if found.name in names:
-            text += job.command[end : found.start] + shlex.quote(names[found.name])
-            end = found.start + len(found.name) + 2
-    return text + job.command[end:]
+    texts = Texts(job)
+    names = Names(item, index, {name: _shown(late) for name, late in texts.given.items()})
+    try:
+        if isinstance(texts.command, list):
+            called = shlex.join(argv_call(texts.command, names))
+        else:
+            assert texts.command is not None
+            called = shell_text(texts.command, names, _Quoted(names))
+        env = [f"{name}={shlex.quote(filled(text, names))}" for name, text in texts.env.items()]
+        fed = "" if texts.stdin is None else f" <<< {shlex.quote(filled(texts.stdin, names))}"
+        place = "" if texts.cwd is None else f"cd {shlex.quote(filled(texts.cwd, names))}; "
+    except BadTemplate as error:
+        return f"not possible: {error}"
+    return f"{place}{' '.join([*env, called])}{fed}"
+
+
+class _Quoted(Mapping[str, str]):
+    """Values as they could be typed."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> str:
+        return shlex.quote(self._names[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _then(job: Job) -> Iterator[str]:
     """What becomes of the results."""
+    if job.parse is not None:
+        yield f"parse what is printed as {job.parse}"
     if job.reduce is not None:
         yield f"reduce by {job.reduce}"
     if job.finish is not None:
@@ -182,6 +209,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     order = "in order" if plan.ordered else "as they come"
     chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
     yield f"\n{plan.name}: {plan.kind}, {said}, {chunks}, {order}"
+    if plan.needs:
+        yield f"  only if ok: {', '.join(plan.needs)}"
     width = len(str(max(plan.calls, default=0)))
     before = -1
     for index, call in plan.calls.items():

@@ -179,6 +179,10 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
     progress = make_progress(mode, pages, sys.stderr, os.environ)
     sinks = _sinks(spec, flags, pages, progress)
+    if spec.cluster.python is not None and not (inline or flags["cluster_name"]):
+        from arcli.plan.interpreter import require_ipyparallel
+
+        require_ipyparallel(spec)
     root = run_root(os.environ)
     with (
         closing(Notices(quiet=flags["quiet"])) as notices,

@@ -3,244 +3,241 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import re
 import resource
 import shlex
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import IO, Any
 
-from .capture import FdCapture
+from .capture import CAP, NOTHING, PATROL
 from .limits import TimeLimit
 from .program import ProgramFailed
+from .template import Names, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
-_PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)?\}")
-_HERE_DOCUMENT = re.compile(r"<<-?\s*['\"\\]?\w+")
-_QUOTES = {"'": "single quotes", '"': "double quotes"}
-PATH_PARTS = ("stem", "suffix", "parent", "name")
+PARSED = 64 << 20
+"""Bytes of output that ``parse`` takes; it never works on a part."""
+_POLL = 0.005
 
 
 class CommandFailed(ProgramFailed):
     """A command that ended with an exit status that is not ok, or by a signal."""
 
 
-class Unparsable(ValueError):
+class Unparsable(ProgramFailed):
     """A command's output that is not what ``parse`` says."""
-
-
-def values_of(item: Any, index: int) -> dict[str, str]:
-    """What the placeholders of a command stand for, by name; ``{}`` is under the empty name."""
-    names = {"index": str(index)}
-    if isinstance(item, Mapping):
-        names.update({str(key): text_of(value) for key, value in item.items()})
-        whole = text_of(next(iter(item.values()))) if len(item) == 1 else json.dumps(item)
-    else:
-        whole = text_of(item)
-    names[""] = whole
-    if isinstance(item, str | bytes):
-        path = PurePath(whole)
-        parts = {"stem": path.stem, "suffix": path.suffix, "parent": str(path.parent)}
-        for part, text in {**parts, "name": path.name}.items():
-            names.setdefault(part, text)
-    return names
-
-
-def text_of(value: Any) -> str:
-    """A value as a command's argument: text as it is, numbers as Python prints them, else JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return os.fsdecode(value)
-    if value is None or isinstance(value, bool | list | dict):
-        return json.dumps(value)
-    return str(value)
-
-
-class Placeholder(NamedTuple):
-    """A name in braces in a shell string; ``inside``: what it must not stand in, or None."""
-
-    name: str
-    start: int
-    inside: str | None
-
-
-def placeholders(text: str) -> Iterator[Placeholder]:
-    """The placeholders of a shell string, with the quoting that they stand in.
-
-    Follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_02 as
-    far as quotes, escapes, comments and command substitutions go.
-    """
-    found = {match.start(): match for match in _PLACEHOLDER.finditer(text)}
-    open_: list[str] = []  # of ', ", ( and `, the innermost last
-    here_document = _HERE_DOCUMENT.search(text)
-    at = 0
-    while at < len(text):
-        if at in found:
-            inside = _QUOTES.get(open_[-1]) if open_ else None
-            if here_document is not None and at > here_document.end():
-                inside = inside or "a here-document"
-            yield Placeholder(found[at][1] or "", at, inside)
-            at = found[at].end()
-            continue
-        at = _past(text, at, open_)
-
-
-def _past(text: str, at: int, open_: list[str]) -> int:
-    """Where the shell reads on after the character at a place; keeps track of what is open."""
-    char, inner = text[at], open_[-1] if open_ else ""
-    if inner == "'":
-        if char == "'":
-            open_.pop()
-    elif char == "\\":
-        return at + 2
-    elif char in {'"', "`"}:
-        open_.pop() if inner == char else open_.append(char)
-    elif text.startswith("$(", at):
-        open_.append("(")
-        return at + 2
-    elif char == "'" and inner != '"':
-        open_.append(char)
-    elif char in "()" and inner == "(":
-        open_.append(char) if char == "(" else open_.pop()
-    elif char == "#" and inner != '"' and (at == 0 or text[at - 1].isspace()):
-        end = text.find("\n", at)
-        return end if end >= 0 else len(text)
-    return at + 1
-
-
-def shell_call(text: str, names: Mapping[str, str]) -> list[str]:
-    """A shell string and its values as an argv: the values travel as positional parameters.
-
-    Nothing of a value ever becomes shell text: each placeholder turns into ``"${1}"``, ``"${2}"``,
-    …. Raises ValueError for one that stands in quotes, which only a column of a table can do: the
-    others are found before the run.
-    """
-    order: list[str] = []
-    script, end = "", 0
-    for found in placeholders(text):
-        if found.name not in names:
-            continue
-        if found.inside is not None:
-            raise ValueError(f"{{{found.name}}} stands inside {found.inside}: leave the quotes out")
-        if found.name not in order:
-            order.append(found.name)
-        script += text[end : found.start] + f'"${{{order.index(found.name) + 1}}}"'
-        end = found.start + len(found.name) + 2
-    script += text[end:]
-    return ["/bin/sh", "-c", script, "arcli", *(names[name] for name in order)]
-
-
-def argv_call(argv: list[str], names: Mapping[str, str]) -> list[str]:
-    """An argv list with its placeholders filled in; no shell reads it."""
-
-    def fill(match: re.Match[str]) -> str:
-        return names[match[1] or ""] if (match[1] or "") in names else match[0]
-
-    return [_PLACEHOLDER.sub(fill, part) for part in argv]
 
 
 class Command:
     """A command of a job: call it with an item and its index.
 
-    The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``usage`` has the
-    last child's user and system seconds and its peak memory in bytes (None where that cannot be
-    known), ``printed`` what it wrote.
+    The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``given`` has what
+    placeholders stand for in all items. ``usage`` has the last child's user and system seconds and
+    its peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
     """
 
-    def __init__(self, job: Mapping[str, Any], capture: FdCapture) -> None:
+    def __init__(self, job: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         self._text: str | list[str] = job["command"]
         self._stdin: str | None = job.get("command_stdin")
         self._cwd: str | None = job.get("cwd")
-        self._env: dict[str, str] | None = {**os.environ, **job["env"]} if job.get("env") else None
+        self._env: dict[str, str] = job.get("env") or {}
         self._ok: set[int] = set(job.get("ok_exit") or [0])
         self._parse: str | None = job.get("parse")
-        self._capture = capture
+        self._given = given
         self.usage: dict[str, float | None] | None = None
-        self.printed = ("", "", False)
+        self.printed = NOTHING
 
     def run(self, item: Any, index: int) -> Any:
-        """Run the command for one item. Raises CommandFailed, Unparsable, OSError."""
-        names = values_of(item, index)
-        self.usage, self.printed = None, ("", "", False)
+        """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
+        names = Names(item, index, self._given)
+        self.usage, self.printed = None, NOTHING
         if isinstance(self._text, str):
             argv = shell_call(self._text, names)
         else:
             argv = argv_call(self._text, names)
-        try:
-            status = self._run(argv, names)
-        finally:
-            self.printed = self._capture.take()
-        value = {"exit": status, "stdout": self.printed[0], "stderr": self.printed[1]}
-        if status not in self._ok:
-            raise CommandFailed(_cause(status), value)
-        return _parsed(value, self._parse)
+        with _Output(PARSED if self._parse else CAP) as output:
+            try:
+                status = self._run(argv, names, output)
+            finally:
+                self.printed = output.printed()
+            value = {"exit": status, "stdout": self.printed[0], "stderr": self.printed[1]}
+            if status not in self._ok:
+                raise CommandFailed(_cause(status), value)
+            return value if self._parse is None else _parsed(output, self._parse, value)
 
-    def _run(self, argv: list[str], names: Mapping[str, str]) -> int:
+    def _run(self, argv: list[str], names: Mapping[str, str], output: _Output) -> int:
         """Start, wait, reap: the exit status, or a signal's number negated."""
+        env = {name: filled(text, names) for name, text in self._env.items()}
         with contextlib.ExitStack() as stack:
             feed: Any = subprocess.DEVNULL
             if self._stdin is not None:
                 feed = stack.enter_context(tempfile.TemporaryFile())
-                feed.write(os.fsencode(argv_call([self._stdin], names)[0]))
+                feed.write(os.fsencode(filled(self._stdin, names)))
                 feed.seek(0)
-            # The child writes straight into the capture's files, which stand at 1 and 2.
             child = subprocess.Popen(
                 argv,
                 stdin=feed,
-                cwd=argv_call([self._cwd], names)[0] if self._cwd else None,
-                env=self._env,
+                stdout=output.out,
+                stderr=output.err,
+                cwd=filled(self._cwd, names) if self._cwd else None,
+                env={**os.environ, **env} if env else None,
                 start_new_session=True,
             )
         try:
-            _, status, used = os.wait4(child.pid, 0)
-        except BaseException:
-            _end_group(child)
-            raise
-        child.returncode = os.waitstatus_to_exitcode(status)
-        self.usage = {
-            "user": used.ru_utime,
-            "system": used.ru_stime,
-            "peak_memory": _peak(used.ru_maxrss),
-        }
+            with _patrol.keeping_small(output):
+                self._reap(child, 0)
+        finally:
+            self._end_group(child)
+        assert child.returncode is not None
         return child.returncode
+
+    def _reap(self, child: subprocess.Popen[bytes], options: int) -> None:
+        """Take note of the child's end, if it has ended, and of what it used."""
+        if child.returncode is not None:
+            return
+        try:
+            pid, status, used = os.wait4(child.pid, options)
+        except ChildProcessError:  # a time limit came between its end and the note
+            child.returncode = -signal.SIGTERM
+            return
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            self.usage = {
+                "user": used.ru_utime,
+                "system": used.ru_stime,
+                "peak_memory": _peak(used.ru_maxrss),
+            }
+
+    def _end_group(self, child: subprocess.Popen[bytes]) -> None:
+        """SIGTERM, later SIGKILL, to all that is left of what the command started."""
+        end = time.monotonic() + KILL_AFTER
+        left = _signal_group(child.pid, signal.SIGTERM)
+        while left:
+            try:
+                self._reap(child, os.WNOHANG)
+                late = time.monotonic() > end
+                left = _signal_group(child.pid, signal.SIGKILL if late else 0)
+                if late and child.returncode is not None:
+                    return  # a zombie that nobody reaps, or another user's
+                time.sleep(_POLL if left else 0)
+            except TimeLimit:  # the timer's second alarm
+                continue
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Whether there is such a group; its number is nobody else's as long as it has members."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+class _Output:
+    """Where one command prints to: files of its own, which nothing but it ever writes to.
+
+    What outlives a command, in a session of its own, therefore never speaks in another's name.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+
+    def __enter__(self) -> _Output:
+        self.out, self.err = _file(), _file()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.out.close()
+        self.err.close()
+
+    def printed(self) -> tuple[str, str, bool]:
+        """Stdout and stderr as far as a record keeps them, and whether that is not all."""
+        files = (self.out.fileno(), self.err.fileno())
+        sizes = [os.fstat(file).st_size for file in files]
+        if not any(sizes):
+            return NOTHING
+        out, err = (os.pread(file, CAP, 0) for file in files)
+        return _decoded(out), _decoded(err), max(sizes) > CAP
+
+    def whole(self) -> bytes | None:
+        """All of stdout, None where it is too much."""
+        if os.fstat(self.out.fileno()).st_size > self.cap:
+            return None
+        self.out.seek(0)
+        return self.out.read()
+
+    def cut(self) -> None:
+        """Forget what is far beyond the cap; one byte more is left, to tell."""
+        for file in (self.out.fileno(), self.err.fileno()):
+            if os.fstat(file).st_size > self.cap + 1:
+                os.ftruncate(file, self.cap + 1)
+
+
+def _file() -> IO[bytes]:
+    """A file without a name, which writers append to."""
+    file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+class _Patrol:
+    """Keeps the output of the command that runs from filling the disk: one thread for all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy = threading.Event()
+        self._output: _Output | None = None
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def keeping_small(self, output: _Output) -> Iterator[None]:
+        """Cut the output while this is open."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._go, daemon=True, name="output")
+            self._thread.start()
+        self._output = output
+        self._busy.set()
+        try:
+            yield
+        finally:
+            self._busy.clear()
+            with self._lock:
+                self._output = None
+
+    def _go(self) -> None:
+        while self._busy.wait():
+            with self._lock:
+                if self._output is not None:
+                    self._output.cut()
+            time.sleep(PATROL)
+
+
+_patrol = _Patrol()
 
 
 def _peak(kilobytes: int) -> int | None:
     """A child's peak memory in bytes, None where this process's own hides it.
 
-    Linux counts the memory of before ``exec``, which is ours, to the child's peak:
-    https://man7.org/linux/man-pages/man2/getrusage.2.html (``ru_maxrss``).
+    Linux counts the memory of before ``exec``, which is ours, to the child's peak, however it was
+    started: https://man7.org/linux/man-pages/man2/getrusage.2.html (``ru_maxrss``). When the child
+    has ended, nothing else remembers it, and to ask before would be too early.
     """
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes * 1024 if kilobytes > own else None
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, then SIGKILL, to all that the command started; the child is reaped."""
-    _signal_group(child.pid, signal.SIGTERM)
-    try:
-        child.wait(KILL_AFTER)
-    except (subprocess.TimeoutExpired, TimeLimit):
-        pass
-    finally:
-        _signal_group(child.pid, signal.SIGKILL)
-        while child.returncode is None:
-            try:
-                child.wait()
-            except TimeLimit:  # the timer's second alarm
-                continue
-
-
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
 
 
 def _cause(status: int) -> str:
@@ -252,13 +249,19 @@ def _cause(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-def _parsed(value: dict[str, Any], parse: str | None) -> Any:
-    text = value["stdout"]
+def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:
+    raw = output.whole()
+    if raw is None:
+        raise Unparsable(f"stdout is more than {PARSED >> 20} MiB, too much to be parsed", value)
+    text = _decoded(raw)
     try:
         if parse == "json":
             return json.loads(text)
         if parse == "float":
             return float(text)
-    except ValueError as error:
-        raise Unparsable(f"stdout is not {parse}: {error}: {shlex.quote(text[:80])}") from None
-    return text.splitlines() if parse == "lines" else value
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        words = f"stdout is not {parse}: {why}: {shlex.quote(text[:80])}"
+        raise Unparsable(words, value) from None
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]

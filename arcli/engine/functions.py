@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
+import pickle
 import re
 import sys
+import types
 from asyncio import events
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .encode import decode
 
 _ENTRY_POINT = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL)
@@ -30,8 +34,8 @@ def kind_of(text: str) -> str:
 
 
 def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
-    """What ``find`` finds, as a call that returns a value: generators as lists, and so on."""
-    return _plain_call(find(text, namespace, folder))
+    """What ``find`` finds, with what it gives as a value: generators as lists, coroutines run."""
+    return _settling(find(text, namespace, folder))
 
 
 def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
@@ -66,37 +70,75 @@ def _near(name: str, known: list[str]) -> str:
     return f": did you mean {found[0]!r}?" if found else ""
 
 
+def require(text: str, namespace: dict[str, Any], folder: str) -> None:
+    """Raise what ``find`` would raise, as far as that can be known without evaluating anything.
+
+    What an expression means may depend on what earlier jobs do; only a name in a module does not.
+    """
+    if kind_of(text) != "expression":
+        find(text, namespace, folder)
+        return
+    first, *names = text.strip().split(".")
+    owner = namespace.get(first)
+    for name in names:
+        if not isinstance(owner, types.ModuleType) or not name.isidentifier():
+            return
+        if not hasattr(owner, name):
+            near = _near(name, dir(owner))
+            raise Unresolved(f"{owner.__name__!r} has no {name!r}{near}")
+        owner = getattr(owner, name)
+
+
 def _module_from(path: Path) -> Any:
-    """The module in a file, loaded once and importable by its stem, so that it can be pickled."""
+    """The module in a file, loaded once and importable by its name, so that it can be pickled.
+
+    The name is the file's stem, unless that is another module's.
+    """
     path = path.resolve()
     name = path.stem
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return loaded
+    if name in sys.modules and not _is_from(sys.modules[name], path):
+        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise Unresolved(f"there is no file {str(path)!r} on this host")
     module = importlib.util.module_from_spec(spec)
-    if loaded is None:
-        sys.modules[name] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if loaded is None:
-            sys.modules.pop(name, None)
+        sys.modules.pop(name, None)
         raise
     return module
 
 
-def _plain_call(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, with generators as lists and coroutines run to their end."""
-    if inspect.iscoroutinefunction(function):
-        return lambda *args, **kwargs: run_coroutine(function(*args, **kwargs))
-    if inspect.isgeneratorfunction(function):
-        return lambda *args, **kwargs: list(function(*args, **kwargs))
-    if inspect.isasyncgenfunction(function):
-        return lambda *args, **kwargs: run_coroutine(_collect(function(*args, **kwargs)))
-    return function
+def _is_from(module: Any, path: Path) -> bool:
+    return getattr(module, "__file__", None) == str(path)
+
+
+def _settling(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, with what it gives as a value; classes and C's functions give values anyway."""
+    if isinstance(function, type | types.BuiltinFunctionType | types.MethodDescriptorType):
+        return function
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        return _settled(value) if type(value) in _UNSETTLED else value
+
+    return call
+
+
+_UNSETTLED = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType})
+
+
+def _settled(value: Any) -> Any:
+    """The list that a generator makes, or what a coroutine comes to."""
+    if isinstance(value, types.GeneratorType):
+        return list(value)
+    if isinstance(value, types.CoroutineType):
+        return run_coroutine(value)
+    return run_coroutine(_collect(value))
 
 
 async def _collect(generator: Any) -> list[Any]:
@@ -118,12 +160,56 @@ def run_coroutine(coroutine: Any) -> Any:
         events._set_running_loop(outer)  # noqa: SLF001
 
 
+Handed = list[tuple[Any, str | None, bytes | None]]
+"""The parts of a value of an earlier job: a key, and JSON text or, where that is not the same, a
+pickle."""
+
+
+def assembled(form: str, parts: Handed) -> Any:
+    """A value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
+    lists ``joined`` (parts that are elements have no key). Raises what unpickling raises.
+    """
+    values = [
+        (key, decode(text) if text is not None else pickle.loads(pickled or b""))  # noqa: S301
+        for key, text, pickled in parts
+    ]
+    if form == "one":
+        return values[0][1]
+    if form == "dict":
+        return dict(values)
+    if form == "joined":
+        return [part for key, value in values for part in (value if key else [value])]
+    return [value for _, value in values]
+
+
+class _Opened:
+    """A value that was handed on, in the place where it is used. Nobody looks into it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def opened(tree: Any) -> Any:
+    """Constants with the values of earlier jobs in them, ``("value", form, parts)``, opened."""
+    if isinstance(tree, tuple) and tree[0] == "value":
+        return _Opened(assembled(*tree[1:]))
+    if isinstance(tree, tuple) and tree[0] == "text":
+        return ("text", [opened(part) for part in tree[1]])
+    if isinstance(tree, list):
+        return [opened(part) for part in tree]
+    if isinstance(tree, dict):
+        return {key: opened(part) for key, part in tree.items()}
+    return tree
+
+
 def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
-    """Constants with their references filled in.
+    """Constants that were ``opened``, with their references filled in.
 
     YAML has no tuples, so a tuple marks what is late: ``("ref", name)`` is evaluated in the
     engine's namespace, ``("text", parts)`` is a string with such parts inside.
     """
+    if isinstance(tree, _Opened):
+        return tree.value
     if isinstance(tree, tuple):
         if tree[0] == "ref":
             return eval(tree[1], namespace)  # noqa: S307 - as ipyparallel.Reference does

@@ -292,7 +292,7 @@ def describe(error: BaseException) -> tuple[str, str]:
     except BaseException as broken:  # noqa: BLE001 - the user's __str__ may raise anything
         message = f"<its text cannot be had: {type(broken).__name__}>"
     if isinstance(error, ProgramFailed):
-        name, trace = kind.__name__, ""
+        name, trace = kind.__name__, error.trace
     else:
         trace = user_traceback(error)
     details = {"type": name, "message": message[:TRACEBACK], "traceback": trace}

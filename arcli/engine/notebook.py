@@ -10,36 +10,76 @@ import base64
 import contextlib
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from .capture import NoCapture
+from .capture import CAP, NOTHING, NoCapture
 from .program import ProgramFailed
 
-_MIME = "application/vnd.arcli.value"
+_MIME = "application/vnd.arcli.value+json"
 _TAG = "arcli-value"
-# What is assigned to arcli_value, or else what the last cell that shows something showed.
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_OURS = {_TAG, "injected-parameters", "papermill-error-cell-tag"}
+# What is assigned to arcli_value, or else what the last cell showed; and how that looks, because
+# pickles of what only the kernel has cannot be made, or not be opened here.
 _LAST_CELL = f"""\
 def _arcli_value():
     import base64, pickle
     from IPython import get_ipython
     from IPython.display import publish_display_data
-    names = get_ipython().user_ns
-    shown = names.get("Out") or {{}}
-    value = names["arcli_value"] if "arcli_value" in names else shown.get(max(shown, default=0))
-    publish_display_data({{"{_MIME}": base64.b64encode(pickle.dumps(value)).decode()}})
+    shell = get_ipython()
+    shown = (shell.user_ns.get("Out") or {{}}).get(len(shell.user_ns.get("In") or ()) - 2)
+    value = shell.user_ns["arcli_value"] if "arcli_value" in shell.user_ns else shown
+    try:
+        pickled = base64.b64encode(pickle.dumps(value)).decode()
+    except Exception:
+        pickled = None
+    try:
+        text = repr(value)[:1000]
+    except Exception as error:
+        text = "<a " + type(value).__name__ + " whose repr raises " + type(error).__name__ + ">"
+    publish_display_data({{"{_MIME}": {{"pickle": pickled, "repr": text}}}})
 _arcli_value()
 """
 
 
-def preflight() -> None:
-    """Raise ImportError where notebooks cannot be run: before any item is spent."""
-    import nbformat  # noqa: F401
-    import papermill  # noqa: F401
+class Shown:
+    """What can be said of a value that only the notebook's kernel has."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (self._text,)
 
 
 class CellFailed(ProgramFailed):
     """A cell of a notebook raised."""
+
+
+class NoKernel(Exception):
+    """The kernel that a notebook names is not there."""
+
+
+def preflight(path: str) -> None:
+    """Raise ImportError or NoKernel where a notebook cannot be run: before any item is spent."""
+    import nbformat
+    import papermill  # noqa: F401
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    name = nbformat.read(path, as_version=4).metadata.get("kernelspec", {}).get("name")
+    if not name:
+        raise NoKernel(f"{path} names no kernel (metadata.kernelspec.name)")
+    manager = KernelSpecManager()
+    try:
+        manager.get_kernel_spec(name)
+    except NoSuchKernel:
+        there = ", ".join(sorted(manager.find_kernel_specs())) or "none"
+        raise NoKernel(f"there is no kernel {name!r} for {path}; there is: {there}") from None
 
 
 class Notebook:
@@ -56,7 +96,7 @@ class Notebook:
         self._constants = constants
         self._capture = capture
         self.usage: dict[str, float | None] | None = None
-        self.printed = ("", "", False)
+        self.printed = NOTHING
         os.makedirs(self._copies, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
 
     def run(self, item: Any, index: int) -> Any:
@@ -65,33 +105,75 @@ class Notebook:
             raise TypeError(
                 f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none"
             )
+        parameters = {**self._constants, **item}
         copy = os.path.join(self._copies, f"{index}.ipynb")  # noqa: PTH118
+        self.printed = NOTHING
         try:
-            return self._run({**self._constants, **item}, copy)
+            _check_names(parameters, self._path)
+            return self._run(parameters, copy)
         finally:
+            said = self._capture.take()
             with contextlib.suppress(FileNotFoundError):
-                _without_last_cell(copy)
-            self.printed = self._capture.take()
+                said = _added(said, _finished(copy))
+            self.printed = said
 
     def _run(self, parameters: dict[str, Any], copy: str) -> Any:
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
-        prepared = copy + ".tmp"
+        prepared = copy.removesuffix(".ipynb") + ".tmp.ipynb"
         _with_last_cell(self._path, prepared)
         try:
             done = papermill.execute_notebook(
                 prepared, copy, parameters=parameters, progress_bar=False
             )
         except PapermillExecutionError as error:
-            cell = error.exec_count
-            raise CellFailed(f"cell {cell}: {error.ename}: {error.evalue}") from None
+            raise _failure(error, copy) from None
         finally:
             os.remove(prepared)  # noqa: PTH107
         for output in done.cells[-1].outputs:
             if found := output.get("data", {}).get(_MIME):
-                return pickle.loads(base64.b64decode(found))  # noqa: S301 - from the notebook's kernel
+                return _value(found)
         return None
+
+
+def _value(found: Mapping[str, Any]) -> Any:
+    """What the kernel published, as far as this process can have it."""
+    if found["pickle"] is not None:
+        # A class that the notebook defines is unknown here; it may raise anything.
+        with contextlib.suppress(Exception):
+            return pickle.loads(base64.b64decode(found["pickle"]))  # noqa: S301 - from the kernel
+    return Shown(found["repr"])
+
+
+def _check_names(parameters: Mapping[str, Any], path: str) -> None:
+    """Raise TypeError for a parameter that the notebook's cell of parameters does not have."""
+    import papermill
+
+    known = papermill.inspect_notebook(path)
+    strange = [name for name in parameters if name not in known]
+    if known and strange:
+        raise TypeError(f"the notebook has no parameter {strange[0]!r}; it has {', '.join(known)}")
+
+
+def _failure(error: Any, copy: str) -> CellFailed:
+    """Which of the author's cells failed, and how. ``error`` is papermill's."""
+    import nbformat
+
+    cells = nbformat.read(copy, as_version=4).cells
+    number = 0
+    for cell in cells:
+        if cell.cell_type == "code" and not _ours(cell):
+            number += 1
+            if any(output.output_type == "error" for output in cell.get("outputs", [])):
+                break
+    failed = CellFailed(f"cell {number}: {error.ename}: {error.evalue}")
+    failed.trace = _ESCAPES.sub("", "\n".join(error.traceback))
+    return failed
+
+
+def _ours(cell: Any) -> bool:
+    return not _OURS.isdisjoint(cell.get("metadata", {}).get("tags", []))
 
 
 def _with_last_cell(path: str, prepared: str) -> None:
@@ -104,8 +186,8 @@ def _with_last_cell(path: str, prepared: str) -> None:
     nbformat.write(notebook, prepared)
 
 
-def _without_last_cell(copy: str) -> None:
-    """The executed copy as its author would have it."""
+def _finished(copy: str) -> tuple[str, str]:
+    """Leave the executed copy as its author would have it; what its cells printed."""
     import nbformat
 
     notebook = nbformat.read(copy, as_version=4)
@@ -113,3 +195,15 @@ def _without_last_cell(copy: str) -> None:
         cell for cell in notebook.cells if _TAG not in cell.get("metadata", {}).get("tags", [])
     ]
     nbformat.write(notebook, copy)
+    printed = {"stdout": "", "stderr": ""}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                printed[output.name] += output.text
+    return printed["stdout"], printed["stderr"]
+
+
+def _added(said: tuple[str, str, bool], printed: tuple[str, str]) -> tuple[str, str, bool]:
+    """What was caught here and what the cells printed, as far as a record keeps it."""
+    out, err = said[0] + printed[0], said[1] + printed[1]
+    return out[:CAP], err[:CAP], said[2] or len(out) > CAP or len(err) > CAP

@@ -20,7 +20,12 @@ class Program(Protocol):
 
 
 class ProgramFailed(Exception):
-    """A program ended in a way that is not ok. ``value`` is what the record keeps all the same."""
+    """A program ended in a way that is not ok. ``value`` is what the record keeps all the same.
+
+    ``trace`` is the traceback that it left, if it did.
+    """
+
+    trace = ""
 
     def __init__(self, message: str, value: Any = None) -> None:
         super().__init__(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import platform
@@ -14,13 +15,18 @@ from contextlib import ExitStack
 from typing import Any
 
 from .breadcrumb import Breadcrumb
-from .capture import FdCapture, NoCapture, make_capture
+from .capture import NoCapture, make_capture
 from .command import Command
 from .encode import Unfit, decode, encode
 from .envelope import pack
 from .functions import (
+    Handed,
+    Unresolved,
+    assembled,
     caller,
     import_into,
+    opened,
+    require,
     resolve,
     with_references,
     working_directory,
@@ -28,7 +34,7 @@ from .functions import (
 from .item import Outcome, Process, Runner, describe, safe_repr
 from .keys import salted
 from .limits import Timer
-from .notebook import Notebook, preflight
+from .notebook import NoKernel, Notebook, preflight
 from .program import Program
 from .tally import Tally
 from .visit import Abort, Visit
@@ -41,14 +47,14 @@ class _Job:
     """A job as this engine knows it: everything that its items share."""
 
     def __init__(self, job: dict[str, Any], namespace: dict[str, Any], capture: NoCapture) -> None:
-        self.plan = job
+        self.plan = {**job, "args": opened(job["args"]), "kwargs": opened(job["kwargs"])}
         self.capture = capture
         self.salt = salted(job["salt"])
         self.function: Callable[..., Any] | None = None
         if job["kind"] in {"map", "apply"}:
             self.function = resolve(job["function"], namespace, job["folder"])
         elif job["kind"] == "notebook":
-            preflight()
+            preflight(job["notebook"])
 
     def runner(
         self,
@@ -69,8 +75,7 @@ class _Job:
         elif plan["kind"] == "notebook":
             program = Notebook(plan, kwargs, self.capture)
         else:
-            assert isinstance(self.capture, FdCapture)
-            program = Command(plan, self.capture)
+            program = Command(plan, kwargs)
         runner = Runner(
             job=plan["name"],
             call=call,
@@ -151,13 +156,13 @@ class Worker:
         imports: list[str],
         push: dict[str, Any],
         run: str | None,
-        files: dict[str, bytes],
+        files: dict[str, tuple[bytes, int]],
     ) -> bytes:
         """The spec's setup. The reply has ``failed`` where a step raised."""
         stage = "files"
         try:
-            for name, content in files.items():
-                _write_beside(name, content)
+            for name, (content, mode) in files.items():
+                _write_beside(name, content, mode)
             self._visit.add_path(path)
             for statement in imports:
                 stage = f"import {statement}"
@@ -171,10 +176,26 @@ class Worker:
             return _failed(stage, error)
         return pack({})
 
+    def do_preflight(
+        self, functions: list[tuple[str, str]], notebooks: list[tuple[str, str]], folder: str
+    ) -> bytes:
+        """Look for what jobs run that are defined later, by their names. May reply ``failed``."""
+        stage = ""
+        try:
+            for job, text in functions:
+                stage = f"function {text!r} of job {job!r}"
+                require(text, self._namespace, folder)
+            for job, path in notebooks:
+                stage = f"notebook of job {job!r}"
+                preflight(path)
+        except BaseException as error:  # noqa: BLE001 - importing runs the user's code
+            return _failed(stage, error)
+        return pack({})
+
     def do_define(self, job: dict[str, Any]) -> bytes:
         """Learn a job: resolve its function once, check its reducers. May reply ``failed``."""
         stage = f"function of job {job['name']!r}"
-        mode = "fd" if job["kind"] == "command" else job["capture"]
+        mode = "none" if job["kind"] == "command" else job["capture"]
         capture = self._captures.setdefault(mode, make_capture(mode))
         try:
             self._jobs[job["name"]] = _Job(job, self._namespace, capture)
@@ -243,11 +264,12 @@ class Worker:
         function: str,
         folder: str,
         accumulated: bytes | None,
-        values: list[tuple[int, str | None, bytes | None]],
+        values: Handed,
+        stage: str = "reduce",
     ) -> bytes:
         """Fold values, in their order, into ``accumulated`` (a pickle; None: there is none yet).
 
-        A value is an index, and either JSON text or a pickle. The reply's part is the new pickle.
+        The values' keys are their items' indices. The reply's part is the new pickle.
         """
         index = -1
         try:
@@ -259,7 +281,7 @@ class Worker:
                 pending = [reduce(pending[0], value) if pending else value]
             return pack({"empty": not pending}, pickle.dumps(pending[0]) if pending else b"")
         except BaseException as error:  # noqa: BLE001 - the user's reducer may raise anything
-            return _failed("reduce", error, index=index)
+            return _failed(stage, error, index=index)
 
     def do_finish(self, function: str | None, folder: str, accumulated: bytes, count: int) -> bytes:
         """The value of a job: ``finish(accumulated, count)``, or what was accumulated.
@@ -275,27 +297,26 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
             return _failed("finish", error)
 
-    def do_pickle(self, text: str) -> bytes:
-        """The pickle of a value that is given as JSON, to start a fold with."""
-        return pack({}, pickle.dumps(decode(text)))
+    def do_initial(self, text: str, combine: str | None, folder: str) -> bytes:
+        """The pickle of a value that is given as JSON, to start a fold with.
 
-    def do_assign(
-        self, name: str, form: str, values: list[tuple[Any, str | None, bytes | None]]
-    ) -> bytes:
-        """Bind a collected value to ``name``: a ``list``, a ``dict`` by key, or the one value."""
+        ``neutral``: every part may start with it, because ``combine`` of two of it is it again.
+        """
+        neutral = False
+        if combine is not None:
+            try:
+                join = self._function(combine, folder)
+                neutral = bool(join(decode(text), decode(text)) == decode(text))
+            except Exception:  # noqa: BLE001 - then it is none
+                neutral = False
+        return pack({"neutral": neutral}, pickle.dumps(decode(text)))
+
+    def do_assign(self, name: str, form: str, parts: Handed) -> bytes:
+        """Bind a job's value to ``name``; see ``assembled``."""
         try:
-            pairs = [
-                (key, decode(text) if text is not None else pickle.loads(pickled or b""))  # noqa: S301
-                for key, text, pickled in values
-            ]
+            self._namespace[name] = assembled(form, parts)
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return _failed(f"push_as: {name}", error)
-        if form == "one":
-            self._namespace[name] = pairs[0][1]
-        elif form == "dict":
-            self._namespace[name] = dict(pairs)
-        else:
-            self._namespace[name] = [value for _, value in pairs]
         return pack({})
 
     def do_look(self, name: str) -> bytes:
@@ -303,7 +324,8 @@ class Worker:
         try:
             value = eval(name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
             text, exact = _shown(value)
-            return pack({"exact": exact}, text.encode(), pickle.dumps(value))
+            many = isinstance(value, list | tuple) or type(value).__name__ == "ndarray"
+            return pack({"exact": exact, "many": many}, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {name}", error)
 
@@ -392,6 +414,8 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
 
 def _failed(stage: str, error: BaseException, **more: Any) -> bytes:
     details, reason = describe(error)
+    if isinstance(error, Unresolved | NoKernel | FileExistsError):
+        reason = str(error)  # a whole sentence, and arcli's own
     failed = {"stage": stage, "reason": reason, "error": decode(details), **more}
     if isinstance(error, ModuleNotFoundError):
         failed["missing"] = error.name
@@ -406,13 +430,30 @@ def _shown(value: Any) -> tuple[str, bool]:
         return '{"$pickle":null,"repr":' + encode(safe_repr(value))[0] + "}", False
 
 
-def _write_beside(name: str, content: bytes) -> None:
-    """A file of the spec's, for engines that do not share its disk; an equal one is left alone."""
-    try:
-        with open(name, "rb") as file:  # noqa: PTH123 - nothing heavier on an engine
-            if file.read() == content:
-                return
-    except FileNotFoundError:
+def _write_beside(name: str, content: bytes, mode: int) -> None:
+    """A file of the spec's, for engines that do not share its disk; an equal one is left alone.
+
+    It is there as a whole or not at all, as several engines may write it side by side. Raises
+    FileExistsError for a file that is another one: it is the user's.
+    """
+    if not os.path.lexists(name):
         os.makedirs(os.path.dirname(name) or ".", exist_ok=True)  # noqa: PTH103, PTH120
-    with open(name, "wb") as file:  # noqa: PTH123
-        file.write(content)
+        part = f"{name}.arcli-{socket.gethostname()}-{os.getpid()}"
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123
+                file.write(content)
+            os.chmod(part, mode)  # noqa: PTH101
+            with contextlib.suppress(FileExistsError):
+                os.link(part, name)
+                return
+        finally:
+            os.unlink(part)  # noqa: PTH108
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123
+            same = file.read() == content
+    except OSError:
+        same = False
+    if not same:
+        where = os.path.abspath(name)  # noqa: PTH100
+        raise FileExistsError(f"{where} is another file than the spec's, and is not replaced")

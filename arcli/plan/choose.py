@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from arcli.errors import UsageError
 from arcli.spec.checks.order import lates
@@ -61,6 +62,13 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
 
 def valued(job: Job) -> Iterator[str]:
     """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
-    for late in lates([job.args, job.kwargs, job.over]):
+    return values_in(
+        [job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env]
+    )
+
+
+def values_in(tree: Any) -> Iterator[str]:
+    """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
+    for late in lates(tree):
         if late.kind == "jobs":
             yield late.name.removesuffix(".value")

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
+from arcli.engine.template import escaped
 from arcli.plan.late import to_engine
+from arcli.plan.texts import Texts
 from arcli.spec.model import Job, Setup, Spec
 
 KEY_FIELDS = (
@@ -58,21 +60,22 @@ def plan_job(
     reducer or a later job needs the real ones. ``copies`` is where executed notebooks are kept.
     """
     folder = str(spec.folder)
+    texts = Texts(job)
     definition: dict[str, Any] = {
         "name": job.name,
         "kind": job.kind,
         "function": job.map or job.apply or "",
         "folder": folder,
         "args": to_engine(resolve(job.args)),
-        "kwargs": to_engine(resolve(job.kwargs)),
+        "kwargs": to_engine(resolve({**job.kwargs, **texts.given})),
         "unpack": unpack,
-        "command": job.command,
-        "command_stdin": job.command_stdin,
-        "cwd": _absolute(job.cwd, folder),
-        "env": dict(job.env),
+        "command": texts.command,
+        "command_stdin": texts.stdin,
+        "cwd": _working_folder(texts.cwd, folder),
+        "env": texts.env,
         "ok_exit": list(job.ok_exit),
         "parse": job.parse,
-        "notebook": None if job.notebook is None else _absolute(job.notebook, folder),
+        "notebook": str(spec.folder / job.notebook) if job.notebook else None,
         "copies": copies,
         "timeout": job.timeout,
         "retries": job.retries,
@@ -84,8 +87,11 @@ def plan_job(
     return JobPlan(job=job, definition={**definition, "salt": salt}, salt=salt)
 
 
-def _absolute(cwd: str | None, folder: str) -> str | None:
-    return None if cwd is None else os.path.join(folder, cwd)  # noqa: PTH118 - may hold {placeholders}
+def _working_folder(cwd: str | None, folder: str) -> str | None:
+    """Relative to the spec, as it stands there; what begins with an item's value is the item's."""
+    if cwd is None or (cwd.startswith("{") and not cwd.startswith("{{")):
+        return cwd
+    return os.path.join(escaped(folder), cwd)  # noqa: PTH118 - may hold {placeholders}
 
 
 def _salt(

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from arcli.spec.model import Late, LateText
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """An earlier job's value on its way to engines, which open it: the classes of it are theirs.
+
+    For ``form`` and ``parts`` see ``engine.functions.assembled``.
+    """
+
+    form: str
+    parts: list[tuple[Any, str | None, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A string with parts that engines fill in."""
+
+    parts: tuple[str | Late | Handed, ...]
+
+
 class Resolver:
     """Fills ``${engines.…}`` and ``${jobs.…}`` into trees of data; ``${ref.…}`` stays.
 
-    ``slots`` is the number of engine slots; ``value_of`` gives an earlier job's value by its name.
+    ``slots`` is the number of engine slots; ``value_of`` gives an earlier job's value by its name,
+    itself or as a ``Handed``.
     """
 
     def __init__(self, slots: int, value_of: Callable[[str], Any]) -> None:
@@ -24,8 +44,8 @@ class Resolver:
             return self._late(tree)
         if isinstance(tree, LateText):
             parts = tuple(self(part) for part in tree.parts)
-            if any(isinstance(part, Late) for part in parts):
-                return LateText(tuple(p if isinstance(p, Late) else str(p) for p in parts))
+            if any(isinstance(part, Late | Handed) for part in parts):
+                return _Text(tuple(p if isinstance(p, Late | Handed) else str(p) for p in parts))
             return "".join(map(str, parts))
         if isinstance(tree, list):
             return [self(part) for part in tree]
@@ -45,7 +65,9 @@ def to_engine(tree: Any) -> Any:
     """References in a form that needs no arcli on the other side: tuples, which YAML lacks."""
     if isinstance(tree, Late):
         return (tree.kind, tree.name)
-    if isinstance(tree, LateText):
+    if isinstance(tree, Handed):
+        return ("value", tree.form, tree.parts)
+    if isinstance(tree, LateText | _Text):
         return ("text", tuple(to_engine(part) for part in tree.parts))
     if isinstance(tree, list):
         return [to_engine(part) for part in tree]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from arcli.errors import InputError, Problem, SpecError
-from arcli.plan.choose import valued
+from arcli.plan.choose import values_in
 from arcli.plan.late import Resolver
 from arcli.plan.sources import Source, SourceContext, build_source
 from arcli.spec.model import Job, Spec
@@ -44,7 +44,7 @@ def preview(
     )
     for job in spec.jobs:
         source = None
-        if job.over is not None and not list(valued(job)):
+        if job.over is not None and not list(values_in(job.over)):
             try:
                 source = build_source(job.over, context)
             except InputError as error:

@@ -18,6 +18,8 @@ MODULES = (
     "breadcrumb",
     "functions",
     "program",
+    "shell",
+    "template",
     "command",
     "notebook",
     "item",

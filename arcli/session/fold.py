@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from arcli.record import RecordBatch
 from arcli.session.crew import Failed
@@ -33,6 +33,14 @@ class Folded:
         self.pickled = pickled
 
 
+class _Part(NamedTuple):
+    """Items that are being folded by themselves, from the first to the last."""
+
+    future: Future[bytes]
+    first: int
+    last: int
+
+
 class Folder:
     """Folds a job's values with its ``reduce``; ``combine`` joins parts that were folded apart.
 
@@ -48,7 +56,9 @@ class Folder:
         self._accumulated: bytes | None = None
         self._pending: list[tuple[int, str | None, bytes | None]] = []
         self._size = 0
-        self._parts: deque[Future[bytes]] = deque()
+        self._parts: deque[_Part] = deque()
+        self._start: tuple[bytes | None, bool] | None = None
+        self._last = -1
         self.count = 0
 
     def add(self, batch: RecordBatch) -> None:
@@ -72,7 +82,7 @@ class Folder:
         assert self._job.reduce is not None
         if self._job.combine is None:
             if self._accumulated is None:
-                self._accumulated = self._initial()
+                self._accumulated, _ = self._initial()
             header, (accumulated,) = self._session.call(
                 "fold",
                 function=self._job.reduce,
@@ -82,39 +92,57 @@ class Folder:
             )
             self._accumulated = None if header["empty"] else accumulated
             return
-        self._parts.append(
-            self._session.submit(
-                "fold",
-                function=self._job.reduce,
-                folder=self._folder,
-                accumulated=self._initial(),
-                values=values,
-            )
+        initial, neutral = self._initial()
+        is_first = self._last < 0
+        future = self._session.submit(
+            "fold",
+            function=self._job.reduce,
+            folder=self._folder,
+            accumulated=initial if is_first or neutral else None,
+            values=values,
         )
+        self._last = values[-1][0]
+        self._parts.append(_Part(future, values[0][0], self._last))
         while len(self._parts) > max(1, self._session.state.engines):
             self._combine()
 
-    def _initial(self) -> bytes | None:
-        if self._job.initial is None:
-            return None
-        _, (pickled,) = self._session.call("pickle", text=json.dumps(self._job.initial))
-        return pickled
+    def _initial(self) -> tuple[bytes | None, bool]:
+        """What a fold starts with, if anything, and whether every part of it may.
+
+        Only what ``combine`` leaves as it is can be in every part and still count once.
+        """
+        if self._start is None and self._job.initial is None:
+            self._start = None, True
+        elif self._start is None:
+            header, (pickled,) = self._session.call(
+                "initial",
+                text=json.dumps(self._job.initial),
+                combine=self._job.combine,
+                folder=self._folder,
+            )
+            self._start = pickled, header["neutral"]
+        return self._start
 
     def _combine(self) -> None:
-        header, (part,) = self._session.collect(self._parts.popleft())
+        part = self._parts.popleft()
+        header, (pickled,) = self._session.collect(part.future)
         if header["empty"]:
             return
         if self._accumulated is None:
-            self._accumulated = part
+            self._accumulated = pickled
             return
         assert self._job.combine is not None
-        _, (self._accumulated,) = self._session.call(
-            "fold",
-            function=self._job.combine,
-            folder=self._folder,
-            accumulated=self._accumulated,
-            values=[(-1, None, part)],
-        )
+        try:
+            _, (self._accumulated,) = self._session.call(
+                "fold",
+                function=self._job.combine,
+                folder=self._folder,
+                accumulated=self._accumulated,
+                values=[(-1, None, pickled)],
+                stage="combine",
+            )
+        except Failed as failed:
+            raise Failed({**failed.details, "items": (part.first, part.last)}) from None
 
     def finish(self) -> Folded:
         """The value: what was accumulated, through ``finish``. Raises Failed."""
@@ -123,7 +151,7 @@ class Folder:
         while self._parts:
             self._combine()
         if self._accumulated is None:
-            self._accumulated = self._initial()
+            self._accumulated, _ = self._initial()
         if self._accumulated is None:
             return Folded(None, "null", None)
         header, (text, pickled) = self._session.call(
@@ -147,4 +175,6 @@ def words(failed: Failed) -> str:
     """Why a reduce failed, naming the item that it failed at."""
     index = failed.details.get("index", -1)
     at = f" at item {index}" if index >= 0 else ""
+    if "items" in failed.details:
+        at = " at the part of items {} to {}".format(*failed.details["items"])
     return f"{failed.details['stage']} failed{at}: {failed.details['reason']}"

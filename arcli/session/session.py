@@ -119,9 +119,13 @@ class Session:
 
     def define(self, plan: JobPlan) -> None:
         """Teach every engine a job, before any item is spent. Raises SetupError."""
+        what = f"the function of job {plan.name!r}"
+        self.prepare("define", what, keep=True, job=plan.definition)
+
+    def prepare(self, operation: str, what: str, *, keep: bool = False, **arguments: Any) -> None:
+        """``call_each`` for what no item can do without. Raises SetupError."""
         try:
-            what = f"the function of job {plan.name!r}"
-            self.call_each("define", what, keep=True, job=plan.definition)
+            self.call_each(operation, what, keep=keep, **arguments)
         except Failed as failed:
             raise setup_error(failed.details["where"], failed.details) from None
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opaque:
-    """An input that only engines can decode: a pickle, and the JSON text that its record shows."""
+    """An input that only engines can decode: a pickle, and the JSON text that its record shows.
+
+    As a part of another input it travels with it, and is itself again where that is unpickled.
+    """
 
     pickled: bytes
     text: str
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return pickle.loads, (self.pickled,)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

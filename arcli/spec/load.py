@@ -136,7 +136,8 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
 def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
     """What the models say is wrong.
 
-    Where text is wanted and a ``${…}`` is something else, it becomes the text that was ``written``.
+    Where text is wanted and a ``${…}`` is something else, or a number is a word of a command or of
+    an environment, it becomes the text that was ``written``.
     """
     try:
         Spec.model_validate(whole, strict=True)
@@ -147,6 +148,15 @@ def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> li
     return []
 
 
+_WORDS = (("command",), ("env",))
+"""Where a number has one obvious text."""
+
+
+def _number(node: Node) -> str | None:
+    number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return node.raw if number else None
+
+
 def _put_texts(
     whole: dict[str, Any], error: ValidationError, root: Node, written: Mapping[int, str]
 ) -> bool:
@@ -154,7 +164,7 @@ def _put_texts(
     found = False
     for fault in error.errors(include_url=False):
         node, path = root.follow(fault["loc"])
-        text = written.get(id(node))
+        text = written.get(id(node), _number(node) if path[-2:-1] in _WORDS else None)
         if fault["type"] in _WANT_TEXT and text is not None and fault["input"] != text:
             place: Any = whole
             for step in path[:-1]:

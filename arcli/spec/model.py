@@ -55,6 +55,12 @@ class Unknown:
     """What stands for a value with a ``${…}`` that means nothing; that has been told already."""
 
 
+Word = Annotated[str, WithJsonSchema({"type": ["string", "number"]})]
+"""Text where a number may stand in a file: it is the text that was written."""
+Template = Word | Late | LateText
+"""A text of a command: with ``{placeholders}`` for an item's values, and with late values."""
+
+
 def _duration(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
@@ -118,7 +124,7 @@ class Cluster(Model):
     start_timeout: Seconds = 60.0
     max_restarts: Annotated[int, Field(ge=0)] = 10
     threads_per_engine: Count = 1
-    env: dict[str, str] = {}
+    env: dict[str, Word] = {}
     options: dict[str, Any] = {}
 
 
@@ -312,15 +318,15 @@ class Job(Policy):
     name: str
     map: str | None = None
     apply: str | None = None
-    command: str | list[str] | None = None
+    command: str | Late | LateText | list[Template] | None = None
     notebook: str | None = None
     over: Source | None = None
     unpack: Literal["none", "args", "kwargs"] | None = None
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    command_stdin: str | None = None
-    cwd: str | None = None
-    env: dict[str, str] = {}
+    command_stdin: Template | None = None
+    cwd: str | Late | LateText | None = None
+    env: dict[str, Template] = {}
     ok_exit: list[int] = [0]
     parse: Literal["json", "lines", "float"] | None = None
     needs: list[str] = []

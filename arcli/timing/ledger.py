@@ -57,3 +57,5 @@ class Ledger:
     """The median number of items that travelled together."""
     value_error: str | None = None
     """Why the reduce, the finish or the collecting failed, where it did."""
+    input_error: str | None = None
+    """Why the job's items could not all be read, where they could not."""

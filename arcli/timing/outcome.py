@@ -25,7 +25,11 @@ PRIORITY = (
 )
 """Where several hold, the first one is said."""
 
-_ENDED = {"deadline": ExitCode.DEADLINE, "cluster lost": ExitCode.NO_CLUSTER}
+_ENDED = {
+    "deadline": ExitCode.DEADLINE,
+    "cluster lost": ExitCode.NO_CLUSTER,
+    "input error": ExitCode.USAGE,
+}
 
 
 def decide(

@@ -43,9 +43,9 @@ def _job(data: Any) -> JobSummary:
         raise ValueError(f"not a summary: {data['status']!r} is no status")
     return _flat(
         JobSummary,
-        {**data, "restarts": timing["restarts"]},
+        {"input_error": None, **data, "restarts": timing["restarts"]},
         text={"name", "kind", "status", "ended"},
-        maybe_text={"value_error"},
+        maybe_text={"value_error", "input_error"},
         counts=_flat(Counts, _map(data["counts"]), maybe={"unread"}),
         timing=_flat(Timing, timing),
         overhead=_flat(Overhead, _map(timing["overhead"])),

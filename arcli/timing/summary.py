@@ -123,7 +123,10 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSummary:
-    """One job, added up. ``ended`` and ``value_error`` are the ledger's own words."""
+    """One job, added up.
+
+    ``ended``, ``value_error`` and ``input_error`` are the ledger's own words.
+    """
 
     name: str
     kind: str
@@ -138,6 +141,7 @@ class JobSummary:
     chunks: Chunks
     restarts: int
     value_error: str | None
+    input_error: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -159,6 +163,7 @@ class JobSummary:
             "status": self.status,
             "ended": self.ended,
             "value_error": self.value_error,
+            "input_error": self.input_error,
             "counts": asdict(self.counts),
             "timing": timing,
         }
@@ -234,6 +239,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         ),
         restarts=ledger.restarts,
         value_error=ledger.value_error,
+        input_error=ledger.input_error,
     )
 
 

@@ -118,6 +118,8 @@ def chunk_words(job: JobSummary) -> str:
 def remarks(job: JobSummary) -> str:
     """What else is worth knowing about a job, empty when nothing is."""
     counts = job.counts
+    if job.ended.startswith("needs ") and not counts.planned:
+        return f"cancelled, {job.ended}"
     parts = [
         f"{number:,} {what}"
         for number, what in (
@@ -136,6 +138,8 @@ def remarks(job: JobSummary) -> str:
         parts.append(f"{plural(job.restarts, 'engine')} restarted")
     if job.ended == "running":
         parts.append("still running")
+    elif job.input_error is not None:
+        parts.append(f"input error: {job.input_error}")
     elif job.ended != "done":
         parts.append(f"ended: {job.ended}")
     elif job.status == "empty":

@@ -127,6 +127,26 @@ jobs:
     assert "rows" not in out
 
 
+def test_a_dry_run_shows_all_that_a_command_is_given_and_what_it_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("""\
+jobs:
+- {name: a, map: math:sqrt, over: [1], collect: list}
+- {name: b, command: "cp {} ${jobs.a.value}", over: [x y], cwd: "{}", env: {A: "{index}"},
+   command_stdin: "<{}>", parse: lines, needs: [a]}
+- {name: c, notebook: n.ipynb, over: {cases: [{x: 1}]}}
+- {name: d, command: [ls, "{x}"], over: {jsonl: rows.jsonl}}
+""")
+    (tmp_path / "n.ipynb").write_text('{"nbformat": 4}')
+    (tmp_path / "rows.jsonl").write_text('{"y": 1}\n')
+    code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run")
+    assert code == 0
+    assert "cd 'x y'; A=0 cp 'x y' '${jobs.a.value}' <<< '<x y>'" in out
+    assert "only if ok: a" in out
+    assert "then parse what is printed as lines" in out
+    assert "n.ipynb(x=1)" in out
+    assert "not possible: there is no {x} in this item" in out
+
+
 def test_a_dry_run_knows_the_engines_that_there_would_be(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("apply: os:getpid\ntargets: [0, 5]\n")
     assert arcli(tmp_path, "check", "spec.yaml")[0] == 0  # another machine may have six

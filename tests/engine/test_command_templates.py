@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from arcli.engine.command import argv_call, placeholders, shell_call, text_of, values_of
+from arcli.engine.template import (
+    BadTemplate,
+    Names,
+    argv_call,
+    filled,
+    placeholders,
+    shell_call,
+    text_of,
+)
 
 # What the operating system can pass as an argument: anything but NUL.
 hostile = st.text(
@@ -45,7 +54,7 @@ def said(argv: list[str]) -> list[str]:
 @example("")
 @example("\\")
 def test_a_value_reaches_a_shell_command_whole_and_as_one_word(value: str) -> None:
-    assert said(shell_call(f"{SHOW} {{}}", values_of(value, 0))) == [value]
+    assert said(shell_call(f"{SHOW} {{}}", Names(value, 0))) == [value]
 
 
 @shells
@@ -53,7 +62,7 @@ def test_a_value_reaches_a_shell_command_whole_and_as_one_word(value: str) -> No
 def test_columns_reach_a_shell_command_whole(first: str, second: str, number: int) -> None:
     row = {"a": first, "b_2": second, "n": number}
     text = f"{SHOW} {{b_2}} x{{a}}y {{n}} {{a}} {{index}} '$HOME' | cat"
-    assert said(shell_call(text, values_of(row, 7))) == [
+    assert said(shell_call(text, Names(row, 7))) == [
         second, f"x{first}y", str(number), first, "7", "$HOME",
     ]  # fmt: skip
 
@@ -63,7 +72,7 @@ def test_columns_reach_a_shell_command_whole(first: str, second: str, number: in
 @pytest.mark.parametrize("template", ['"$(printf "%s." {})"', '"`printf %s. {}`"'])
 def test_a_value_passes_through_command_substitutions(template: str, value: str) -> None:
     # The full stop is there because substitutions drop newlines at the end.
-    assert said(shell_call(f"{SHOW} {template}", values_of(value, 0))) == [f"{value}."]
+    assert said(shell_call(f"{SHOW} {template}", Names(value, 0))) == [f"{value}."]
 
 
 @given(hostile, st.text("{}abc_ $'\"", max_size=20))
@@ -72,7 +81,7 @@ def test_no_value_changes_the_script(value: str, template: str) -> None:
 
     def script(item: str) -> list[str] | str:
         try:
-            return shell_call(template, values_of(item, 0))[:3]
+            return shell_call(template, Names(item, 0))[:3]
         except ValueError as error:
             return str(error)
 
@@ -82,13 +91,13 @@ def test_no_value_changes_the_script(value: str, template: str) -> None:
 @shells
 @given(hostile)
 def test_a_value_reaches_an_argv_whole(value: str) -> None:
-    argv = argv_call(["printf", "%s\\0", "{}", "x{}y", "$HOME"], values_of(value, 0))
+    argv = argv_call(["printf", "%s\\0", "{}", "x{}y", "$HOME"], Names(value, 0))
     assert said(argv) == [value, f"x{value}y", "$HOME"]
 
 
 @given(hostile, hostile)
 def test_a_value_that_looks_like_a_placeholder_is_not_filled_in_again(a: str, b: str) -> None:
-    names = values_of({"a": f"{{b}}{a}", "b": b}, 0)
+    names = Names({"a": f"{{b}}{a}", "b": b}, 0)
     assert argv_call(["{a}", "{b}"], names) == [f"{{b}}{a}", b]
 
 
@@ -113,6 +122,22 @@ def test_a_value_that_looks_like_a_placeholder_is_not_filled_in_again(a: str, b:
         ("echo {1} {a b} {a,b} { }", []),
         ("# it's\necho {}", [("", None)]),
         ("cat <<E\n{}\nE", [("", "a here-document")]),
+        ("cat <<E > {}\n{}\nE\necho {}", [("", None), ("", "a here-document"), ("", None)]),
+        ("cat <<-'E F' <<G\n{}\n\tE F\n{}\nG\n{}", [*[("", "a here-document")] * 2, ("", None)]),
+        ("cat <<< {}\n{}", [("", None), ("", None)]),
+        ("echo $((1<<3)) {}", [("", None)]),
+        ("echo $(( (1<<3) + {} )) {}", [("", "an arithmetic expression"), ("", None)]),
+        ("echo $((cat {}) | wc) {}", [("", "an arithmetic expression"), ("", None)]),
+        ("echo a;#it's\necho {}", [("", None)]),
+        ("echo `ls # it's` {}", [("", None)]),
+        ('echo ${HOME:-{}} ${#HOME} "${HOME:-{}}"', [("", None), ("", "double quotes")]),
+        ("f() { echo {}; }; f", [("", None)]),
+        ('echo "$(case a in a) echo {};; esac)"', [("", None)]),
+        ('echo "$(case a in a) echo "{}";; esac)" {}', [("", "double quotes"), ("", None)]),
+        ('echo "$(case a in (a) echo {};; *) :; esac; echo case {})" {}', [("", None)] * 3),
+        ('echo "$(a && \\\ncase a in a) echo {};; esac)" {}', [("", None)] * 2),
+        ("find . -exec echo \\{} + -o {{}} -o {{a}} {{{b}}}", []),
+        ("cp {a.stem} {b.x}", [("a.stem", None), ("b.x", None)]),
         ("echo a#'{}'", [("", "single quotes")]),
     ],
 )
@@ -123,15 +148,42 @@ def test_where_placeholders_stand(text: str, found: list[tuple[str, str | None]]
 
 def test_a_placeholder_in_quotes_is_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="single quotes"):
-        shell_call("echo '{}'", values_of("a", 0))
+        shell_call("echo '{}'", Names("a", 0))
 
 
-def test_braces_that_name_nothing_are_left_to_the_shell() -> None:
-    argv = shell_call(
-        f"f() {{ {SHOW} $1; }}; awk '{{print}}' /dev/null; f {{}}", values_of("a b", 0)
-    )
+def test_braces_in_quotes_that_name_nothing_are_left_to_the_program() -> None:
+    argv = shell_call(f"f() {{ {SHOW} $1; }}; awk '{{print}}' /dev/null; f {{}}", Names("a b", 0))
     assert said(argv) == ["a", "b"]
-    assert argv_call(["{missing}", "{}"], values_of(1, 0)) == ["{missing}", "1"]
+
+
+@pytest.mark.parametrize("text", ["echo {nmae}", "echo {} {a.stem}", "{print $1} {stm}"])
+def test_a_name_that_nothing_has_is_an_error_that_says_what_there_is(text: str) -> None:
+    for call in (lambda: shell_call(text, Names("x", 0)), lambda: filled(text, Names("x", 0))):
+        with pytest.raises(
+            BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"
+        ):
+            call()
+
+
+def test_doubled_braces_are_braces() -> None:
+    names = Names({"a": "x", "b": 1}, 0)
+    argv = shell_call(f"{SHOW} {{{{}}}} {{{{a}}}} '{{{{a}}}}' \\{{}} {{{{{{b}}}}}} {{a}}", names)
+    assert said(argv) == ["{}", "{a}", "{a}", "{}", "{{b}}", "x"]
+    assert argv_call(["{{}}", "{{a}}={a}", "{print $1}"], names) == ["{}", "{a}=x", "{print $1}"]
+
+
+@pytest.mark.parametrize(
+    "script", ["f() { SHOW {}; }; f hi", "set -- q; SHOW {}", "(shift; SHOW {})"]
+)
+def test_values_survive_what_a_script_does_to_its_positional_parameters(script: str) -> None:
+    assert said(shell_call(script.replace("SHOW", SHOW), Names("a  b", 0))) == ["a  b"]
+
+
+def test_a_missing_program_is_told_by_the_shell_and_its_line() -> None:
+    argv = shell_call("# {x}\nno-such-program {}", Names("a", 0))
+    run = subprocess.run(argv, capture_output=True, check=False, text=True)
+    assert "arcli" not in run.stderr
+    assert "2" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -152,15 +204,37 @@ def test_values_as_arguments(value: Any, text: str) -> None:
 
 
 def test_what_placeholders_stand_for() -> None:
-    assert values_of("/data/run 1.tar.gz", 4) == {
+    assert dict(Names("/data/run 1.tar.gz", 4)) == {
         "": "/data/run 1.tar.gz",
         "index": "4",
         "stem": "run 1.tar",
         "suffix": ".gz",
         "parent": "/data",
         "name": "run 1.tar.gz",
+        "path": "/data/run 1.tar.gz",
     }
-    assert values_of({"a": 1}, 0) == {"": "1", "a": "1", "index": "0"}
-    assert json.loads(values_of({"a": 1, "b": "x"}, 0)[""]) == {"a": 1, "b": "x"}
-    assert values_of({"index": "a column", "b": 1}, 3)["index"] == "a column"
-    assert values_of(5, 2) == {"": "5", "index": "2"}
+    assert dict(Names({"a": 1}, 0)) == {"": "1", "a": "1", "index": "0"}
+    assert json.loads(Names({"a": 1, "b": "x"}, 0)[""]) == {"a": 1, "b": "x"}
+    assert Names({"index": "a column", "b": 1}, 3)["index"] == "a column"
+    assert dict(Names(5, 2)) == {"": "5", "index": "2"}
+
+
+def test_parts_of_paths_in_the_keys_of_an_item() -> None:
+    names = Names({"file": "d/e.txt", "q": 1}, 0)
+    assert [names[f"file.{part}"] for part in ("stem", "suffix", "parent", "name")] == [
+        "e", ".txt", "d", "e.txt",
+    ]  # fmt: skip
+    assert (names["stem"], names["path"]) == ("e", os.path.abspath("d/e.txt"))  # noqa: PTH100
+    for absent in ("q.stem", "x.stem", "file.x", "index.stem"):
+        assert absent not in names
+    two = Names({"a": "b.c", "d": "e.f"}, 0)
+    assert "stem" not in two
+    assert two["a.stem"] == "b"
+    assert Names({"stem": "mine", "x": 1}, 0)["stem"] == "mine"
+    assert Names(b"d/\xff.txt", 0)["stem"] == "\udcff"
+
+
+def test_only_what_is_used_needs_a_text() -> None:
+    names = Names({"a": 1, "when": dt.datetime(2026, 1, 2), "raw": b"x", "what": object()}, 0)
+    assert said(shell_call(f"{SHOW} {{a}}", names)) == ["1"]
+    assert json.loads(Names({"a": 1, "when": dt.date(2026, 1, 2)}, 0)[""])["when"] == "2026-01-02"

@@ -14,9 +14,11 @@ import pytest
 
 from arcli.engine.functions import (
     Unresolved,
+    assembled,
     caller,
     import_into,
     kind_of,
+    opened,
     resolve,
     run_coroutine,
     with_references,
@@ -216,3 +218,82 @@ def test_imports() -> None:
     assert namespace["j"].dumps(1) == "1"
     assert namespace["d"].__name__ == "deque"
     assert namespace["sys"] is sys
+
+
+WRAPPED = """
+import functools
+
+def wrap(function):
+    @functools.wraps(function)
+    def inner(*args):
+        return function(*args)
+    return inner
+
+@wrap
+def numbers(n):
+    yield from range(n)
+
+async def later(n):
+    return n + 1
+
+async def stream(n):
+    for number in range(n):
+        yield number
+
+class Yields:
+    def __call__(self, n):
+        yield n
+
+class Awaits:
+    async def __call__(self, n):
+        return n
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("lambda n: numbers(n)", [0, 1, 2]),
+        ("lambda n: later(n)", 4),
+        ("lambda n: stream(n)", [0, 1, 2]),
+        ("lambda n: (i for i in range(n))", [0, 1, 2]),
+        ("numbers", [0, 1, 2]),
+        ("Yields()", [3]),
+        ("Awaits()", 3),
+        ("iter", "range_iterator"),
+    ],
+)
+def test_what_came_back_decides_and_not_what_was_declared(text: str, value: Any) -> None:
+    namespace: dict[str, Any] = {}
+    exec(WRAPPED, namespace)
+    if text == "iter":
+        assert type(resolve(text, namespace, "")(range(3))).__name__ == value
+    else:
+        assert resolve(text, namespace, "")(3) == value
+
+
+@pytest.mark.parametrize("name", ["random", "json"])
+def test_classes_of_a_file_travel_whatever_the_file_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("class Item:\n    pass\n")
+    item = resolve(f"{name}.py:Item", {}, str(tmp_path))()
+    again = resolve(f"{name}.py:Item", {}, str(tmp_path))()
+    assert type(pickle.loads(pickle.dumps(item))) is type(item) is type(again)
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        text = f"class Model:\n    where = {folder!r}\n"
+        (tmp_path / folder / "arcli_test_model.py").write_text(text)
+    models = [resolve(f"{where}/arcli_test_model.py:Model", {}, str(tmp_path))() for where in "ab"]
+    assert [pickle.loads(pickle.dumps(model)).where for model in models] == ["a", "b"]
+
+
+def test_values_that_are_handed_on_are_not_looked_into() -> None:
+    real = {("ref", "a"): [("text", "b")]}
+    tree = [("value", "one", [(None, None, pickle.dumps(real))]), {"k": ("ref", "a")}]
+    assert with_references(opened(tree), {"a": 2}) == [real, {"k": 2}]
+    text = ("text", ["<", ("value", "list", [(0, "1", None), (1, None, pickle.dumps({2}))]), ">"])
+    assert with_references(opened(text), {}) == "<[1, {2}]>"
+    assert assembled("dict", [(1, '"a"', None)]) == {1: "a"}
+    assert assembled("joined", [(True, "[1, 2]", None), (False, "[3]", None)]) == [1, 2, [3]]

@@ -301,17 +301,11 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
-def make_command(capture: FdCapture, text: str | list[str], **more: Any) -> Command:
-    return Command({"command": text, **more}, capture)
-
-
 def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
     timeout = more.pop("timeout", None)
-    with FdCapture() as capture:
-        runner = make_runner(
-            program=make_command(capture, text, **more), capture=capture, timeout=timeout
-        )
-        line = runner.run(0, item, 1, 0, [0, 0, 0]).line
+    command = Command({"command": text, **more}, {})
+    runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
+    line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")
     return record
 

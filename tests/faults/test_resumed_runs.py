@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runs import each_once, finish
+from runs import each_once, finish, running
 
 SOMETIMES = """
 setup:
@@ -96,3 +96,25 @@ def test_a_resumed_reduce_equals_an_undisturbed_one(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "resumed.json").read_text())
     assert document["jobs"][0]["value"] == sum(x * 2 for x in range(20))
     assert document["jobs"][0]["counts"]["replayed"] == 16
+
+
+def test_quiet_says_nothing_of_a_run_that_ends_well(tmp_path: Path) -> None:
+    finish(tmp_path, spec())
+    (tmp_path / "mended").touch()
+    with running(tmp_path, spec(), "--failed", "-q") as run:
+        assert run.wait() == 0
+        assert run.said() == ""
+
+
+def test_a_value_that_json_lacks_is_computed_again_where_it_is_handed_on(tmp_path: Path) -> None:
+    pipeline = """\
+jobs:
+- {name: a, map: "lambda x: {x}", over: [1, 2], collect: list}
+- {name: b, map: "lambda x, v: 1 / (v == [{1}, {2}])", over: [7], args: ["${jobs.a.value}"]}
+- {name: c, map: "lambda x: open('mended').name", over: [7]}
+"""
+    assert finish(tmp_path, pipeline)[0] == 1
+    (tmp_path / "mended").touch()
+    code, records = finish(tmp_path, pipeline, "--failed")
+    assert code == 0
+    assert [r["value"] for r in records if r["job"] == "b"] == [1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +146,48 @@ def test_what_the_child_used_is_in_the_record(jobs: dict[str, Any]) -> None:
     assert item["usage"]["user"] + item["usage"]["system"] > 0
     (item,) = jobs["large"]["items"]
     assert 300_000_000 < item["usage"]["peak_memory"] < 400_000_000
+
+
+FOLDERS = """\
+jobs:
+- {name: own, command: "pwd; cat {name}", cwd: "{parent}", over: {glob: "sub/*.txt"}}
+- {name: fixed, command: "pwd; cat {path}", cwd: out, over: {glob: "sub/*.txt"}}
+- {name: made, command: "pwd", cwd: "out/{stem}", over: {glob: "sub/*.txt"}}
+- {name: given, command: "pwd", cwd: "{dir}", over: {cases: [{dir: 'PLACE/out'}]}}
+"""
+
+
+def test_a_folder_is_the_items_or_the_specs(tmp_path: Path) -> None:
+    spec, elsewhere = tmp_path / "a {x}", tmp_path / "elsewhere"
+    for folder in (spec / "sub", spec / "out" / "x", elsewhere):
+        folder.mkdir(parents=True)
+    (spec / "sub" / "x.txt").write_text("text")
+    (spec / "spec.yaml").write_text(FOLDERS.replace("PLACE", str(spec)))
+    for where in (spec, elsewhere):
+        run = Run(where, ["run", str(spec / "spec.yaml"), "-n", "1", "--format", "json"])
+        assert run.wait() == 0, run.said()
+        jobs = {job["name"]: job for job in json.loads(run.out.read_text())["jobs"]}
+        assert outputs(jobs["own"]) == [f"{spec}/sub\ntext"]
+        assert outputs(jobs["fixed"]) == [f"{spec}/out\ntext"]
+        assert outputs(jobs["made"]) == [f"{spec}/out/x\n"]
+        assert outputs(jobs["given"]) == [f"{spec}/out\n"]
+
+
+def test_a_column_in_quotes_ends_the_job_and_a_name_that_is_missing_only_its_item(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": 1, "x": 2}\n{"b": 2}\n')
+    (tmp_path / "spec.yaml").write_text("""\
+jobs:
+- {name: quoted, command: "echo '{a}'", over: {jsonl: rows.jsonl}}
+- {name: missing, command: "echo {x}", over: {jsonl: rows.jsonl}}
+""")
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "json"])
+    assert run.wait() == 2
+    quoted, missing = json.loads(run.out.read_text())["jobs"]
+    assert (quoted["ended"], quoted["items"]) == ("input error", [])
+    assert "{a} stands inside single quotes" in run.said()
+    assert [item["status"] for item in missing["items"]] == ["ok", "error"]
+    assert (
+        "there is no {x} in this item, which has {}, {index}, {b}" in missing["items"][1]["reason"]
+    )

@@ -61,3 +61,64 @@ def test_a_notebook_that_takes_too_long(tmp_path: Path) -> None:
     run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "jsonl"])
     assert run.wait() == 1
     assert [record["status"] for record in run.lines()] == ["timeout"]
+
+
+MORE = """\
+jobs:
+- {name: unpicklable, notebook: lambda.ipynb, over: {cases: [{x: 1}]}, kwargs: {}}
+- {name: own_class, notebook: class.ipynb, over: {cases: [{x: 1}]}}
+- {name: shown_before, notebook: before.ipynb, over: {cases: [{x: 1}]}}
+- {name: typo, notebook: prints.ipynb, over: {cases: [{xx: 1}]}}
+- {name: prints, notebook: prints.ipynb, over: {cases: [{x: 1}]}}
+- {name: fails, notebook: fails.ipynb, over: {cases: [{x: 1}]}}
+"""
+
+
+def test_what_a_notebook_says_beside_its_value(tmp_path: Path) -> None:
+    notebook(tmp_path / "lambda.ipynb", "x = 0", "lambda: x")
+    notebook(tmp_path / "class.ipynb", "x = 0", "class C:\n    pass", "C()")
+    notebook(tmp_path / "before.ipynb", "x = 0", "x + 1", "b = 3")
+    notebook(
+        tmp_path / "prints.ipynb",
+        "x = 0",
+        "import sys; print('out', x); print('err', file=sys.stderr)",
+    )
+    notebook(tmp_path / "fails.ipynb", "x = 0", "def f(): return 1 / 0", "f()")
+    (tmp_path / "spec.yaml").write_text(MORE)
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2", "--format", "json"])
+    assert run.wait() == 1
+    jobs = {job["name"]: job["items"][0] for job in json.loads(run.out.read_text())["jobs"]}
+    assert "UserWarning" not in json.dumps(jobs)
+    for name, shown in (("unpicklable", "<function <lambda>"), ("own_class", "<__main__.C object")):
+        assert jobs[name]["status"] == "ok"
+        assert jobs[name]["value"]["repr"].startswith(shown)
+    assert (jobs["shown_before"]["status"], jobs["shown_before"]["value"]) == ("ok", None)
+    assert jobs["prints"]["stdout"] == "out 1\n"
+    assert "err\n" in jobs["prints"]["stderr"]
+    assert "no parameter 'xx'; it has x" in jobs["typo"]["reason"]
+    assert jobs["fails"]["reason"] == "cell 3: ZeroDivisionError: division by zero"
+    assert "in f()" in jobs["fails"]["error"]["traceback"]
+
+
+def test_what_is_no_notebook_is_a_mistake_in_the_spec(tmp_path: Path) -> None:
+    for number, text in enumerate(["no json", "[]", "{}"]):
+        (tmp_path / "study.ipynb").write_text(text)
+        (tmp_path / "spec.yaml").write_text("notebook: study.ipynb\nover: {cases: [{x: 3}]}\n")
+        run = Run(tmp_path, ["check", "spec.yaml"])
+        assert (number, run.wait()) == (number, 2)
+        assert "spec.yaml:1:11" in run.said() + run.out.read_text()
+
+
+def test_a_kernel_that_is_not_there_is_found_before_items_are_spent(tmp_path: Path) -> None:
+    notebook(tmp_path / "score.ipynb", "x = 1")
+    made = nbformat.read(tmp_path / "score.ipynb", 4)
+    made.metadata["kernelspec"]["name"] = "nokernel"
+    nbformat.write(made, tmp_path / "score.ipynb")
+    first = "{name: a, map: math:sqrt, over: [1]}"
+    second = "{name: b, notebook: score.ipynb, over: {cases: [{x: 3}]}}"
+    (tmp_path / "spec.yaml").write_text(f"jobs: [{first}, {second}]\n")
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "jsonl"])
+    assert run.wait() == 6
+    assert [record for record in run.lines() if "index" in record] == []
+    assert "there is no kernel 'nokernel'" in run.said()
+    assert "python3" in run.said()

@@ -392,6 +392,11 @@ def test_another_interpreter_runs_a_projects_own_environment(tmp_path: Path) -> 
     (site / "packages.pth").write_text(f"{packages}\n")
     (site / "only_here.py").write_text("def answer(x):\n    return x + 41\n")
     python = tmp_path / "env" / "bin" / "python"
-    spec = f"cluster: {{python: {python}}}\nmap: only_here:answer\nover: [1, 2]\n"
+    spec = f"""\
+cluster: {{python: {python}}}
+jobs:
+- {{name: own, map: only_here:answer, over: [1, 2]}}
+- {{name: shell, command: "echo {{}} {{index}}", over: [a], parse: lines}}
+"""
     code, jobs, _ = run(tmp_path, spec)
-    assert (code, values(jobs["spec"])) == (0, [42, 43])
+    assert (code, values(jobs["own"]), values(jobs["shell"])) == (0, [42, 43], [["a 0"]])

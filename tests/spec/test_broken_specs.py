@@ -151,7 +151,7 @@ SHAPE = [
     (MAP + "over: [1]\ntargets: [a]\n", 3, 11, "a whole number", ""),
     ("map: {x}\nover: [1]\n", 1, 6, "map should be text", '"{x}"'),
     ("command: [wc, {}]\nover: [1]\n", 1, 15, "text, not an empty map", '"{}"'),
-    (MAP + "over: [1]\ncluster: {env: {A: 1}}\n", 3, 20, "text, not the number 1", 'quote it: "1"'),
+    (MAP + "over: [1]\ncluster: {env: {A: true}}\n", 3, 20, "text, not true", 'quote it: "true"'),
     (MAP + "over: [1]\nversion: 2\n", 3, 10, "version should be 1", ""),
     (MAP + "over: [1]\nsetup:path\n", 3, 1, "", "space after the colon"),
     (MAP + "over: [1]\nsetup: a:b\n", 3, 8, "a map", "space after the colon"),

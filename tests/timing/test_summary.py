@@ -135,7 +135,16 @@ def test_counts_are_those_of_the_items(statuses: list[str]) -> None:
 
 def test_the_public_keys() -> None:
     plain = json.loads(json.dumps(summarize_job(by_hand()).to_dict()))
-    assert list(plain) == ["name", "kind", "status", "ended", "value_error", "counts", "timing"]
+    assert list(plain) == [
+        "name",
+        "kind",
+        "status",
+        "ended",
+        "value_error",
+        "input_error",
+        "counts",
+        "timing",
+    ]
     assert set(plain["counts"]) == {
         "planned", *STATUSES, "unread", "replayed", "retried"
     }  # fmt: skip

@@ -6,9 +6,9 @@ import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
-from arcli.engine.command import PATH_PARTS, placeholders
 from arcli.errors import Problem
 from arcli.spec import functions
+from arcli.spec.checks import command, notebook
 from arcli.spec.checks.checked import Checked
 from arcli.spec.checks.order import lates
 from arcli.spec.checks.texts import in_text
@@ -34,7 +34,9 @@ def check(
     yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
     if job.command is not None:
-        yield from _command(job, at, places)
+        yield from command.check(job, at, spec.folder, places)
+    if job.notebook is not None:
+        yield from notebook.check(job.notebook, at, spec.folder, places)
 
 
 def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
@@ -106,8 +108,6 @@ def _functions(
         if text is not None:
             for fault in functions.faults_of(text, folder, names):
                 yield in_text(fault, places, ("jobs", at, key))
-    if job.notebook is not None and not (folder / job.notebook).is_file():
-        yield places.problem(f"there is no file {job.notebook}", "jobs", at, "notebook")
 
 
 def _references(job: Job, at: int, names: set[str] | None, places: Places) -> Iterator[Problem]:
@@ -137,23 +137,3 @@ def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Pr
             yield places.problem(message, "jobs", at, "targets", place, hint=hint)
         elif slot in job.targets[:place]:
             yield places.problem(f"engine {slot} is there twice", "jobs", at, "targets", place)
-
-
-def _command(job: Job, at: int, places: Places) -> Iterator[Problem]:
-    assert job.command is not None
-    if isinstance(job.command, list):
-        if not job.command:
-            yield places.problem("an argv list needs a program", "jobs", at, "command")
-        return
-    if not job.command.strip():
-        yield places.problem("the command is empty", "jobs", at, "command")
-    known = {"", "index", *PATH_PARTS, *(job.over.keys if job.over else ())}
-    for found in placeholders(job.command):
-        if found.inside is not None and found.name in known:
-            fault = functions.Fault(
-                f"{{{found.name}}} stands inside {found.inside}, where it is not filled in",
-                "leave the quotes out: values arrive whole, blanks, quotes and all",
-                job.command[: found.start].count("\n"),
-                found.start - (job.command.rfind("\n", 0, found.start) + 1),
-            )
-            yield in_text(fault, places, ("jobs", at, "command"))

@@ -70,7 +70,7 @@ def _froms(over: Over | None, path: tuple[str, ...]) -> Iterator[tuple[str, tupl
 
 def _valued(job: Job) -> Iterator[tuple[str, str]]:
     """The keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
-    for key in ("args", "kwargs", "over"):
+    for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
         for late in lates(getattr(job, key)):
             if late.kind == "jobs":
                 yield key, late.name.removesuffix(".value")

@@ -1,0 +1,196 @@
+"""How a shell would read a script, as far as is needed to know what a place in it stands in.
+
+Follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html (sections 2.2,
+2.3, 2.6 and 2.7.4): quotes, escapes, comments, here-documents, substitutions, case patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_QUOTES = {"'": "single quotes", '"': "double quotes", "((": "an arithmetic expression"}
+_COMMANDS = {"", "(", "`"}
+"""What holds commands: the script itself, substitutions and subshells, backquotes."""
+_WORD = re.compile(r"[A-Za-z_!{}]\w*(?=[\s;&|()<>]|$)")
+_BEFORE_COMMANDS = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "{"])
+_DELIMITER = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^\s;&|()<>'\"\\])+)", re.DOTALL)
+
+
+def places(text: str, found: Mapping[int, Any]) -> Iterator[tuple[int, str | None]]:
+    """What the places in ``found`` (by their start: a match) stand in; None: in nothing.
+
+    Those in comments, and those behind a backslash, are left out.
+    """
+    reader = _Reader(text)
+    while reader.at < len(text):
+        if reader.at in found:
+            yield reader.at, reader.inside()
+            reader.skip(found[reader.at].end())
+        else:
+            reader.step()
+
+
+class _Open:
+    """Something that was begun and has not ended.
+
+    ``depth`` counts parentheses of arithmetic, and ``case`` … ``esac``; ``starts``: the next word
+    begins a command.
+    """
+
+    __slots__ = ("depth", "kind", "starts")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.depth = 0
+        self.starts = True
+
+
+class _Reader:
+    """Reads on from ``at``, a step at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.at = 0
+        self._open = [_Open("")]
+        self._waiting: list[tuple[str, bool]] = []
+        self._document_end = 0
+
+    def inside(self) -> str | None:
+        """What stands around the place."""
+        if self.at < self._document_end:
+            return "a here-document"
+        around = next(part.kind for part in reversed(self._open) if part.kind != "${")
+        return _QUOTES.get(around)
+
+    def skip(self, end: int) -> None:
+        """Go past a word that means nothing to a shell."""
+        self.at = end
+        self._open[-1].starts = False
+
+    def step(self) -> None:
+        """Read a character, or what belongs together."""
+        char, inner = self._text[self.at], self._open[-1]
+        if self.at < self._document_end:
+            self.at += 1
+        elif inner.kind == "'":
+            self._close("'") if char == "'" else self._go(1)
+        elif self._text.startswith("\\\n", self.at):
+            self.at += 2  # the line goes on
+        elif char == "\\":
+            self._go(2)
+        elif char == "`":
+            self._backquote()
+        elif self._opens():
+            pass
+        elif inner.kind == '"':
+            self._close('"') if char == '"' else self._go(1)
+        elif char in "'\"" and not (char == "'" and self.inside()):
+            inner.starts = False
+            self._begin(char, 1)
+        elif inner.kind in _COMMANDS:
+            self._command(char, inner)
+        else:
+            self._expression(char, inner)
+
+    def _go(self, length: int) -> None:
+        self.skip(self.at + length)
+
+    def _begin(self, kind: str, length: int) -> None:
+        self._open.append(_Open(kind))
+        self.at += length
+
+    def _close(self, mark: str) -> None:
+        self._open.pop()
+        self.at += len(mark)
+
+    def _opens(self) -> bool:
+        """Take what begins an expansion, wherever that may be."""
+        for mark, kind in (("$((", "(("), ("$(", "("), ("${", "${")):
+            if self._text.startswith(mark, self.at):
+                self._open[-1].starts = False
+                self._begin(kind, len(mark))
+                return True
+        return False
+
+    def _backquote(self) -> None:
+        """The end of the innermost backquotes, whatever is open in them, or a beginning."""
+        kinds = [part.kind for part in self._open]
+        if "`" in kinds:
+            del self._open[len(kinds) - 1 - kinds[::-1].index("`") :]
+            self._go(1)
+        else:
+            self._open[-1].starts = False
+            self._begin("`", 1)
+
+    def _expression(self, char: str, inner: _Open) -> None:
+        """Within ``$((…))`` and ``${…}``."""
+        self.at += 1
+        if inner.kind == "${":
+            if char == "}":
+                self._open.pop()
+        elif char == "(":
+            inner.depth += 1
+        elif char == ")" and inner.depth:
+            inner.depth -= 1
+        elif char == ")":
+            self._open.pop()
+            if self._text.startswith(")", self.at):
+                self.at += 1
+            else:  # it was a subshell in a substitution
+                self._open.append(_Open("("))
+
+    def _command(self, char: str, inner: _Open) -> None:
+        text, at = self._text, self.at
+        begins = at == 0 or text[at - 1] in " \t\n;&|()<>`"
+        if char == "\n":
+            self.at += 1
+            inner.starts = True
+            self._documents()
+        elif char == "#" and begins:
+            ends = [text.find(mark, at) for mark in ("\n`" if inner.kind == "`" else "\n")]
+            self.at = min([end for end in ends if end >= 0], default=len(text))
+        elif begins and (word := _WORD.match(text, at)):
+            self._word(word[0], inner)
+        elif char in "()":
+            self._parenthesis(char, inner)
+        elif text.startswith("<<<", at):
+            self._go(3)
+        elif match := _DELIMITER.match(text, at):
+            self._waiting.append((re.sub(r"['\"\\]", "", match[2]), match[1] == "-"))
+            self.at = match.end()
+        else:
+            self.at += 1
+            inner.starts = char in ";&|" or (inner.starts and char.isspace())
+
+    def _word(self, word: str, inner: _Open) -> None:
+        if inner.starts and word in {"case", "esac"}:
+            inner.depth = max(0, inner.depth + (1 if word == "case" else -1))
+        self.at += len(word)
+        inner.starts = (inner.starts and word in _BEFORE_COMMANDS) or (
+            inner.depth > 0 and word == "in"
+        )
+
+    def _parenthesis(self, char: str, inner: _Open) -> None:
+        """A subshell, or what ends one; the end of a pattern ends nothing."""
+        if char == "(":
+            self._begin("(", 1)
+            return
+        if inner.kind == "(" and not inner.depth:
+            self._open.pop()
+        self.at += 1
+        self._open[-1].starts = char == ")" and self._open[-1].depth > 0
+
+    def _documents(self) -> None:
+        """A line has ended: the documents that it announced are next."""
+        end = self.at
+        for delimiter, tabs in self._waiting:
+            while end < len(self._text):
+                line, newline, _ = self._text[end:].partition("\n")
+                end += len(line) + len(newline)
+                if (line.lstrip("\t") if tabs else line) == delimiter:
+                    break
+        if self._waiting:
+            self._document_end = end
+            self._waiting.clear()

@@ -1,0 +1,121 @@
+"""What commands print and leave running: whose it is, how much of it, and what it means."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from arcli.engine import command
+from arcli.engine.command import Command, CommandFailed, Unparsable
+from arcli.engine.limits import TimeLimit, Timer
+from arcli.engine.program import ProgramFailed
+
+
+def make(text: str, **more: Any) -> Command:
+    return Command({"command": text, **more}, more.pop("given", {}))
+
+
+def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name() -> None:
+    late = make("(sleep 0.2; echo late{}) & echo now{}; [ {} = 1 ] || sleep 0.5")
+    assert [late.run(item, item)["stdout"] for item in (1, 2)] == ["now1\n", "now2\nlate2\n"]
+
+
+def test_not_even_in_a_session_of_its_own(tmp_path: Path) -> None:
+    up, done = tmp_path / "up", tmp_path / "done"
+    script = f"touch {up}; sleep 0.2; echo late; touch {done}"
+    make(f"setsid sh -c '{script}' & while [ ! -e {up} ]; do sleep 0.05; done").run(1, 0)
+    other = make(f"while [ ! -e {done} ]; do sleep 0.05; done; echo mine")
+    assert other.run(2, 1)["stdout"] == "mine\n"
+
+
+def test_the_group_ends_with_its_command_even_if_it_does_not_listen(tmp_path: Path) -> None:
+    deaf = f"sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done' &"
+    make(f"{deaf} while [ ! -s {tmp_path}/pid ]; do sleep 0.05; done").run(1, 0)
+    pid = int((tmp_path / "pid").read_text())
+    end = time.monotonic() + 60
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_parse_works_on_the_whole_output() -> None:
+    lines = make("seq 400000", parse="lines")
+    value = lines.run(1, 0)
+    assert (len(value), value[-1]) == (400_000, "400000")
+    out, _, cut = lines.printed
+    assert (len(out), cut) == (1 << 20, True)
+    large = make("printf '['; seq -s , 300000 | tr -d '\\n'; printf ']'", parse="json")
+    assert len(large.run(1, 0)) == 300_000
+
+
+def test_more_than_can_be_parsed_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "PARSED", 1 << 20)
+    with pytest.raises(Unparsable, match="more than 1 MiB") as raised:
+        make("seq 400000; sleep 0.3", parse="lines").run(1, 0)
+    assert raised.value.value["exit"] == 0
+
+
+def test_endless_output_does_not_fill_the_disk() -> None:
+    endless = make("yes & sleep 1; kill $!; du -k /proc/self/fd/1 >&2")
+    value = endless.run(1, 0)
+    assert endless.printed[2]
+    assert len(value["stdout"]) == 1 << 20
+    assert int(value["stderr"].split()[0]) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text", ["printf 'a\\fb\\nc\\342\\200\\250d\\r\\n'", "printf 'a\\fb\\nc\\342\\200\\250d\\r'"]
+)
+def test_lines_end_at_newlines_only(text: str) -> None:
+    assert make(text, parse="lines").run(1, 0) == ["a\fb", "c\u2028d\r"]
+
+
+def test_no_output_is_no_lines() -> None:
+    assert make("true", parse="lines").run(1, 0) == []
+
+
+@pytest.mark.parametrize("parse", ["json", "float"])
+def test_output_that_cannot_be_parsed_still_has_its_exit_status(parse: str) -> None:
+    with pytest.raises(ProgramFailed, match=f"stdout is not {parse}") as raised:
+        make("echo nonsense; exit 2", ok_exit=[2], parse=parse).run(1, 0)
+    assert raised.value.value == {"exit": 2, "stdout": "nonsense\n", "stderr": ""}
+
+
+def test_json_that_is_nested_too_deeply_is_not_parsed() -> None:
+    with pytest.raises(Unparsable, match="nested too deeply"):
+        make("head -c 200000 /dev/zero | tr '\\0' '['", parse="json").run(1, 0)
+
+
+def test_what_took_too_long_has_its_usage_too() -> None:
+    busy = make("while :; do :; done")
+    with pytest.raises(TimeLimit), Timer(0.5, watchdog=False).limit():
+        busy.run(1, 0)
+    assert busy.usage is not None
+    assert (busy.usage["user"] or 0) > 0.01
+
+
+def test_braces_in_the_environment_the_folder_and_the_input(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x.txt").touch()
+    texts = {
+        "command_stdin": "<{stem}{{}}>",
+        "cwd": "{parent}",
+        "env": {"FILE": "{name}", "N": "{{n}}"},
+    }
+    value = make("pwd; cat; echo $FILE $N", **texts).run(f"{tmp_path}/d/x.txt", 0)
+    assert value["stdout"] == f"{tmp_path}/d\n<x{{}}>x.txt {{n}}\n"
+
+
+def test_what_is_given_for_all_items_is_a_value_like_theirs() -> None:
+    given = {"arcli.0": "$(touch pwned) 'x'", "arcli.1": [1, "a"]}
+    job = {"command": "printf '%s|' {arcli.0} {arcli.1} {}"}
+    assert Command(job, given).run("y", 0)["stdout"] == "$(touch pwned) 'x'|[1, \"a\"]|y|"
+
+
+def test_a_failing_command_is_failed_before_it_is_parsed() -> None:
+    with pytest.raises(CommandFailed, match="exit status 3"):
+        make("echo '{}'; exit 3".replace("{}", "{{}}"), parse="json").run(1, 0)

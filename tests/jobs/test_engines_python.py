@@ -1,0 +1,59 @@
+"""``cluster: python``: where it is looked for, and what is said of one that cannot run engines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from runs import Run
+
+SPEC = "cluster: {python: PYTHON}\nmap: 'lambda x: __import__(\"sys\").executable'\nover: [1]\n"
+
+
+def run(folder: Path, python: str, where: Path | None = None) -> tuple[int, str, str]:
+    (folder / "spec.yaml").write_text(SPEC.replace("PYTHON", python))
+    run = Run(where or folder, ["run", str(folder / "spec.yaml"), "-n", "1", "--format", "jsonl"])
+    code = run.wait()
+    return code, run.out.read_text(), run.said()
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_it_is_relative_to_the_spec(tmp_path: Path) -> None:
+    script(tmp_path / "bin" / "python", f'exec {sys.executable} "$@"')
+    (tmp_path / "elsewhere").mkdir()
+    code, out, said = run(tmp_path, "bin/python", tmp_path / "elsewhere")
+    assert (code, '"status":"ok"' in out) == (0, True), said
+
+
+@pytest.mark.parametrize("python", ["bin/none", "./spec.yaml", "no-such-python"])
+def test_one_that_is_not_there_is_a_mistake_in_the_spec(tmp_path: Path, python: str) -> None:
+    code, _, said = run(tmp_path, python)
+    assert code == 2
+    assert "spec.yaml:1:" in said
+    assert "there is no program" in said
+    assert not (tmp_path / ".arcli").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("exit 0", "is not a Python that works: it ended with 0 and said: nothing"),
+        ("echo broken >&2; exit 3", "it ended with 3 and said: broken"),
+        (f'exec {sys.executable} -I -S "$@"', "cannot import ipyparallel"),
+    ],
+)
+def test_one_that_cannot_run_engines_is_found_before_they_are_started(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    script(tmp_path / "bin" / "python", text)
+    code, _, said = run(tmp_path, "bin/python")
+    assert code == 3
+    assert words in said
+    assert str(tmp_path / "bin" / "python") in said
+    assert "Traceback" not in said
