@@ -167,6 +167,7 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
 
 def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
+    from arcli.plan.aside import logged
     from arcli.run import Options, execute
     from arcli.sinks.page import standard_pages
     from arcli.sinks.progress import make_progress
@@ -204,7 +205,8 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
         cluster = None if inline else _prepare(spec, flags, folder.path, helper)
         storage = RunStorage(folder)
         try:
-            return execute(spec, options, storage, sinks, cluster)
+            with logged(folder.path / "ipyparallel.log"):
+                return execute(spec, options, storage, sinks, cluster)
         finally:
             if cluster is not None:
                 cluster.stop()

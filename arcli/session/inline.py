@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import queue
 import signal
 import socket
 import threading
-from collections import deque
 from typing import Any
 
 from arcli.engine.worker import Worker
@@ -29,11 +28,12 @@ class InlineFleet:
             passing=(Interrupted, DeadlineError),
             stopping=self._stopping,
         )
-        self._stopped: set[str] = set()
-        self._running: str | None = None
+        self._issued = 0
+        self._running = 0
+        self._stopped = 0  # requests up to this one begin no further item
+        self._forgotten: set[str] = set()
         self._published: dict[str, list[bytes]] = {}
-        self._numbers = itertools.count(1)
-        self._pending: deque[tuple[str, bytes | None]] = deque()
+        self._pending: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
         self._events: Events | None = None
 
     def open(self, events: Events) -> None:
@@ -51,29 +51,32 @@ class InlineFleet:
         return self._later(request)
 
     def _later(self, request: bytes | None) -> str:
-        msg_id = f"inline-{next(self._numbers)}"
-        self._pending.append((msg_id, request))
-        return msg_id
+        self._issued += 1
+        self._pending.put((self._issued, request))
+        return _name(self._issued)
 
     def run_pending(self) -> None:
         """See Fleet. One request a call, so that its records go out before the next."""
         assert self._events is not None
-        if self._pending:
-            self._running, request = self._pending.popleft()
-            envelope = None
-            try:
-                if request is not None:
-                    envelope = self._worker.handle(request)
-            except (Interrupted, DeadlineError):
-                self._events.put(Wake())  # the session knows, and has the last word on its items
-            else:
-                self._events.put(Reply(msg_id=self._running, envelope=envelope))
-            finally:
-                self._running = None
+        if self._pending.empty():
+            return
+        number, request = self._pending.get()
+        if _name(number) in self._forgotten:
+            return
+        envelope = None
+        try:
+            self._running = number
+            if request is not None:
+                envelope = self._worker.handle(request)
+            self._running = 0
+        except (Interrupted, DeadlineError):
+            self._running = 0
+            self._events.put(Wake())  # the session knows, and has the last word on its items
+        else:
+            self._events.put(Reply(msg_id=_name(number), envelope=envelope))
 
     def _publish(self, envelope: bytes) -> None:
-        assert self._running is not None
-        self._published.setdefault(self._running, []).append(envelope)
+        self._published.setdefault(_name(self._running), []).append(envelope)
 
     def early(self, msg_id: str) -> list[bytes]:
         """See Fleet."""
@@ -81,19 +84,17 @@ class InlineFleet:
 
     def interrupt(self, *, now: bool) -> None:
         """See Fleet."""
-        self._stopped.update([msg_id for msg_id, _ in list(self._pending)])
-        main, running = threading.main_thread().ident, self._running
-        if running is not None:
-            self._stopped.add(running)
-            if now and main is not None:
-                signal.pthread_kill(main, SHAKE)
+        self._stopped = self._issued
+        main = threading.main_thread().ident
+        if now and self._running and main is not None:
+            signal.pthread_kill(main, SHAKE)
 
     def _stopping(self) -> bool:
-        return self._running in self._stopped
+        return self._running <= self._stopped
 
     def forget(self, msg_id: str) -> None:
         """See Fleet."""
-        self._pending = deque(entry for entry in self._pending if entry[0] != msg_id)
+        self._forgotten.add(msg_id)
 
     def kill(self, engine_id: int) -> None:
         """See Fleet. This process cannot end its own engine and live."""
@@ -111,3 +112,7 @@ class InlineFleet:
     def diagnose(self) -> str:
         """See Fleet."""
         return "the items run in this process"
+
+
+def _name(number: int) -> str:
+    return f"inline-{number}"

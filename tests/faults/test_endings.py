@@ -185,7 +185,7 @@ def test_what_takes_long_before_the_first_item_is_said(tmp_path: Path) -> None:
     ) as run:
         wait_until(lambda: "still at its setup" in run.said(), run.said)
         run.signal(signal.SIGINT)
-        assert run.wait() == 130
+        assert run.wait() == 130, run.said()
 
 
 def test_a_reducer_that_kills_its_engine_costs_the_value_and_no_other_job(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ reduce: "lambda a, b: time.sleep(1000)"
     with running(tmp_path, spec, "-o", "out.csv") as run:
         some(run, 5)
         run.signal(signal.SIGTERM)
-        assert run.wait() == 143
+        assert run.wait() == 143, run.said()
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 6
 
 
@@ -274,7 +274,7 @@ def test_an_item_in_this_process_heeds_a_signal(tmp_path: Path) -> None:
     with running(tmp_path, spec, "--inline", "--set", "chunksize=1") as run:
         some(run, 2)
         run.signal(signal.SIGINT)
-        assert run.wait() == 130
+        assert run.wait() == 130, run.said()
         records = run.lines()
     assert each_once(records)
     assert [record["status"] for record in records] == ["ok", "ok", "cancelled", "cancelled"]
@@ -297,7 +297,7 @@ def test_streams_that_nobody_reads_keep_nobody(tmp_path: Path) -> None:
         with running(tmp_path, spec, stdout=writer, preexec=both) as run:
             wait_until(lambda: next(tmp_path.glob(".arcli/runs/*/journal.jsonl"), None))
             run.signal(signal.SIGINT)
-            assert run.wait() == 130
+            assert run.wait() == 130, run.said()
     finally:
         os.close(writer)
         os.close(reader)
