@@ -5,6 +5,7 @@ INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 ARGS ?=
+WORKERS ?= 3
 
 .PHONY: help install run test lint soak bench clean
 
@@ -35,7 +36,7 @@ run: $(INSTALLED)
 	@$(BIN)/arcli run jobs/rms.yaml $(ARGS)
 
 test: $(TOOLS)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(TOOLS)
 	@$(BIN)/ruff check
