@@ -32,6 +32,9 @@ QUIET = 10.0
 """Seconds without an engine before arcli says in words what it is waiting for."""
 DEATH_NOTICE = 5.0
 """Seconds between a request that fails by its engine's death and the notice of that death."""
+SILENT = 15.0
+"""Seconds in which an engine answers arcli's first words, or never: one that is registered before
+its connection to the scheduler stands does not get what is sent to it, and nobody says so."""
 STUCK = 60.0
 """Seconds that a chunk may be with an idle engine, which has not even begun to unpack it."""
 
@@ -245,7 +248,8 @@ class Actor:
         now = time.monotonic()
         member = self._crew.admit(up, now)
         self._abandoned.pop(up.slot, None)
-        ticket = Ticket(msg_id=self._fleet.prepare(up.engine_id), sent=now, submitted=time.time())
+        msg_id = self._fleet.prepare(up.engine_id)
+        ticket = Ticket(msg_id=msg_id, sent=now, submitted=time.time(), first=True)
         self._crew.hand(member, ticket)
         steps = [*self._terms.steps(up.slot), *self._steps]
         member.steps = 1 + len(steps)
@@ -531,6 +535,11 @@ class Actor:
                 asked.fail("the job's deadline passed")
                 self._rolls = [roll for roll in self._rolls if roll is not asked]
                 self._doom(member, "the job's deadline passed")
+                return
+            if ticket.first and now - ticket.sent > SILENT:
+                self._terms.notice(f"{member.words} does not answer: another one is started")
+                self._fleet.release(member.up.engine_id)
+                ticket.sent = now
                 return
             if ticket.work is None and not ticket.told and now - ticket.sent > QUIET:
                 ticket.told = True

@@ -88,8 +88,8 @@ class Roll:
 class Ticket:
     """A request under way: a chunk's work, a call, a roll's, or a step of an engine's preparation.
 
-    ``sent`` is a monotonic time, ``submitted`` the wall clock's. ``told``: that it takes long has
-    been said.
+    ``sent`` is a monotonic time, ``submitted`` the wall clock's. ``first``: nothing was sent to
+    its engine before. ``told``: that it takes long has been said.
     """
 
     msg_id: str
@@ -98,6 +98,7 @@ class Ticket:
     work: Work | None = None
     call: Call | None = None
     roll: Roll | None = None
+    first: bool = False
     told: bool = False
 
     @property
