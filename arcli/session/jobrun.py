@@ -200,19 +200,20 @@ class JobRun:
         self.tally.merge(tally)
         pieces = list(consecutive(work, runs))
         if len(pieces) == 1:
-            self._push(pieces[0][0], lines, offset, tally, pickles)
+            self._push(*pieces[0], lines, offset, tally, pickles)
             return
         at = 0
         each = lines.splitlines(keepends=True)
         for first, count in pieces:
             text = b"".join(each[at : at + count])
-            self._push(first, text, offset, tally_of(text), pickles)
+            self._push(first, count, text, offset, tally_of(text), pickles)
             at += count
             offset += len(text)
 
     def _push(
         self,
         first: int,
+        count: int,
         lines: bytes,
         offset: int,
         tally: Tally,
@@ -220,7 +221,7 @@ class JobRun:
     ) -> None:
         piece = Piece(
             first=first,
-            count=lines.count(b"\n"),
+            count=count,
             offset=offset,
             length=len(lines),
             tally=tally,
@@ -260,7 +261,7 @@ class JobRun:
             tally.add(verdict.status, None, verdict.attempt)
             offset = self.storage.append(line)
             self.tally.merge(tally)
-            self._push(verdict.index, line, offset, tally, None)
+            self._push(verdict.index, 1, line, offset, tally, None)
 
     def _client_record(self, verdict: Verdict) -> Record:
         item = verdict.input
@@ -301,9 +302,9 @@ class JobRun:
                 end += 1
             lines = b"".join(line for _, line in entries[at:end])
             tally = tally_of(lines)
-            for bucket in (self.tally,):
-                bucket.merge(_counts_only(tally))
-            self._push(entries[at][0], lines, self.storage.append(lines), tally, None)
+            self.tally.merge(_counts_only(tally))
+            offset = self.storage.append(lines)
+            self._push(entries[at][0], end - at, lines, offset, tally, None)
             at = end
 
     def _use(self, member: Member) -> EngineUse:
