@@ -52,14 +52,6 @@ class Options:
 
 
 @dataclass
-class _Clock:
-    """When the parts of a run began, monotonic."""
-
-    ready: float | None = None
-    finishing: float | None = None
-
-
-@dataclass
 class Finished:
     """What a run ended with; ``told``: whether a document on stdout tells of the errors.
 
@@ -83,10 +75,8 @@ def execute(
 
     ``cluster`` is one that has been prepared. Nothing that it started outlives this call.
     """
-    outcome = Outcome()
-    clock = _Clock()
-    started = isoformat(time.time())
     with Interrupts(options.notice, options.deadline, options.stuck) as interrupts:
+        run = _Run(spec, options, storage, sinks, interrupts, cluster.slots if cluster else 1)
         try:
             sinks.start()
             with (
@@ -94,87 +84,103 @@ def execute(
                 _session(spec, options, storage, cluster) as session,
                 interrupts.watch(session),
             ):
-                clock.ready = time.monotonic()
-                if options.progress is not None:
-                    options.progress.watch(lambda: session.state)
-                context = Context(
-                    spec=spec,
-                    session=session,
-                    storage=storage,
-                    sinks=sinks,
-                    interrupts=interrupts,
-                    slots=cluster.slots if cluster is not None else 1,
-                    stdin=options.stdin,
-                    kept=options.kept,
-                    limit=options.limit,
-                    rerun_changed=options.rerun_changed,
-                    warn=options.notice,
-                    expect=options.progress.expect if options.progress else lambda job, total: None,
-                )
-                try:
-                    run_jobs(context, outcome)
-                finally:
-                    clock.finishing = time.monotonic()
+                run.jobs(session, cluster.slots if cluster else 1)
         except ArcliError as error:
-            outcome.errors.append(error)
+            run.outcome.errors.append(error)
         with interrupts.finishing():
             if cluster is not None:
                 cluster.stop()
-            slots = cluster.slots if cluster is not None else 1
-            return _finish(
-                spec, options, storage, sinks, outcome, interrupts, clock, started, slots
-            )
+            return run.finish()
 
 
-def _finish(
-    spec: Spec,
-    options: Options,
-    storage: RunStorage,
-    sinks: Sinks,
-    outcome: Outcome,
-    interrupts: Interrupts,
-    clock: _Clock,
-    started: str,
-    slots: int,
-) -> Finished:
-    now = time.monotonic()
-    unmet: ArcliError | None = None
+class _Run:
+    """One execution of a spec, and what it has come to so far. Times are monotonic."""
 
-    def summed_up() -> RunSummary:
+    def __init__(
+        self,
+        spec: Spec,
+        options: Options,
+        storage: RunStorage,
+        sinks: Sinks,
+        interrupts: Interrupts,
+        slots: int,
+    ) -> None:
+        self._spec = spec
+        self._options = options
+        self._storage = storage
+        self._sinks = sinks
+        self._interrupts = interrupts
+        self._slots = slots
+        self._started = isoformat(time.time())
+        self._ready: float | None = None
+        self._finishing: float | None = None
+        self._unmet: ArcliError | None = None
+        self.outcome = Outcome()
+
+    def jobs(self, session: Session, slots: int) -> None:
+        """Run the jobs on ``slots`` engines. Raises ArcliError for what ends the run early."""
+        self._ready, self._slots = time.monotonic(), slots
+        options = self._options
+        if options.progress is not None:
+            options.progress.watch(lambda: session.state)
+        context = Context(
+            spec=self._spec,
+            session=session,
+            storage=self._storage,
+            sinks=self._sinks,
+            interrupts=self._interrupts,
+            slots=slots,
+            stdin=options.stdin,
+            kept=options.kept,
+            limit=options.limit,
+            rerun_changed=options.rerun_changed,
+            warn=options.notice,
+            expect=options.progress.expect if options.progress else lambda job, total: None,
+        )
+        try:
+            run_jobs(context, self.outcome)
+        finally:
+            self._finishing = time.monotonic()
+
+    def finish(self) -> Finished:
+        """Complete the outputs, and put down how it ended."""
+        now, errors = time.monotonic(), self.outcome.errors
+        if self._options.expectations and not errors:
+            figures = measured(self._summary(now), {})
+            self._unmet = fail_on(check(self._options.expectations, figures))
+        try:
+            self._storage.sync()
+            if any(map(at_once, errors)):
+                self._sinks.abort()
+            else:
+                self._sinks.finish(self._summary(now), self.outcome.values)
+        except ArcliError as error:
+            errors.append(error)
+        summary = self._summary(now)
+        self._storage.finish(summary)
+        told = errors if self._unmet is None else [*errors, self._unmet]
+        return Finished(summary, told, self._sinks.told, self._interrupts.stopping)
+
+    def _summary(self, now: float) -> RunSummary:
         code = decide(
-            outcome.jobs,
-            errors=outcome.errors,
-            signal=interrupts.number,
-            deadline=interrupts.deadline_passed,
-            expectation_failed=unmet is not None,
+            self.outcome.jobs,
+            errors=self.outcome.errors,
+            signal=self._interrupts.number,
+            deadline=self._interrupts.deadline_passed,
+            expectation_failed=self._unmet is not None,
         )
         return RunSummary(
-            run=storage.run_id,
-            name=spec.name,
-            started=started,
+            run=self._storage.run_id,
+            name=self._spec.name,
+            started=self._started,
             exit_code=code,
-            startup=(clock.ready or now) - options.began,
-            wall=now - options.began,
-            finish=now - (clock.finishing or now),
-            engines=slots,
-            jobs=tuple(outcome.jobs),
-            error=_ended_by(outcome, interrupts),
+            startup=(self._ready or now) - self._options.began,
+            wall=now - self._options.began,
+            finish=now - (self._finishing or now),
+            engines=self._slots,
+            jobs=tuple(self.outcome.jobs),
+            error=_ended_by(self.outcome, self._interrupts),
         )
-
-    if options.expectations and not outcome.errors:
-        unmet = fail_on(check(options.expectations, measured(summed_up(), {})))
-    try:
-        storage.sync()
-        if any(map(at_once, outcome.errors)):
-            sinks.abort()
-        else:
-            sinks.finish(summed_up(), outcome.values)
-    except ArcliError as error:
-        outcome.errors.append(error)
-    summary = summed_up()
-    storage.finish(summary)
-    errors = outcome.errors if unmet is None else [*outcome.errors, unmet]
-    return Finished(summary, errors, sinks.told, interrupts.stopping)
 
 
 def _ended_by(outcome: Outcome, interrupts: Interrupts) -> str | None:

@@ -61,8 +61,9 @@ def ready_to_first_line(command: Command, folder: Path) -> float:
 
 
 def peaks(command: Command, folder: Path, lines: int) -> list[float]:
-    """Peak resident MB of every process of the run, in the order they were started.
+    """Peak resident MB of every process of the run: the client, then the others, largest first.
 
+    Which fork is which cannot be told from outside, and their order varies; their sizes do not.
     Processes that came and went between a few samples are left out.
     """
     peak: dict[tuple[float, int], float] = {}
@@ -76,7 +77,8 @@ def peaks(command: Command, folder: Path, lines: int) -> list[float]:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(SAMPLE_EVERY)
     _check(process, command, folder, lines)
-    return [peak[who] for who in sorted(peak) if seen[who] >= ENOUGH_SAMPLES]
+    client, *others = [peak[who] for who in sorted(peak) if seen[who] >= ENOUGH_SAMPLES]
+    return [client, *sorted(others, reverse=True)]
 
 
 def _resident(root: psutil.Process) -> Iterator[tuple[tuple[float, int], float]]:

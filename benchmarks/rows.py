@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measure
-from measure import HERE, BenchError, Command
+from measure import HERE, Command
 
 ARCLI = str(Path(sys.executable).with_name("arcli"))
 MODULES = {
@@ -171,9 +171,8 @@ def memory(scale: float) -> Row:
             (folder / str(n)).mkdir()
             by_size.append(measure.peaks(arcli("trivial", n), folder / str(n), n))
         before, after = by_size
-        if len(before) != len(after):
-            raise BenchError(f"{len(before)} processes with {few:,} items, {len(after)} with more")
-        growth = [large / small for small, large in zip(before, after, strict=True)]
+        # A helper that only the longer run shows has no counterpart.
+        growth = [large / small for small, large in zip(before, after, strict=False)]
         return {
             "client, MB": after[0],
             "all processes, MB": sum(after),
