@@ -17,8 +17,11 @@ from typing import Any
 ENGINE_PACKAGE = "_arcli_engine"
 """The name that engines know arcli's own code by, wherever they have it from."""
 HEARTBEAT_MS = 25
-"""An engine's registration ends with its first heartbeat, so the period is short."""
-MISSES = 600_000 // HEARTBEAT_MS
+"""An engine's registration ends with its first heartbeat, so the period is short at first."""
+CALM_MS = 250
+HURRY = 3.0
+"""Seconds after which the heart beats calmly: hundreds of beats a second cost 4 % of a CPU."""
+MISSES = 600_000 // CALM_MS
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
 
 
@@ -56,6 +59,7 @@ def detach(log: Path) -> None:
 def run_controller(folder: Path, tell: int) -> None:
     """Be the controller; its connection information goes to the descriptor ``tell``."""
     from ipyparallel.controller import app as module
+    from ipyparallel.controller import heartmonitor
     from traitlets.config import Config
 
     os.umask(0o077)
@@ -69,6 +73,7 @@ def run_controller(folder: Path, tell: int) -> None:
         sleep = staticmethod(lambda seconds: None)
 
     module.time = Hurried
+    heartmonitor.HeartMonitor = calming(heartmonitor.HeartMonitor)
     app = module.IPController.instance(config=Config(_controller_config(folder)))
     app.initialize([])
     security = Path(app.profile_dir.security_dir)
@@ -85,6 +90,24 @@ def run_controller(folder: Path, tell: int) -> None:
     os.register_at_fork(after_in_child=lambda: die_with(me))
     signal.signal(signal.SIGCHLD, _fall_apart)
     app.start()
+
+
+def calming(monitor: Any) -> Any:
+    """A heart monitor whose beats are further apart after a while; its class can only be fixed.
+
+    https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/controller/heartmonitor.py
+    """
+
+    class Calming(monitor):  # type: ignore[misc]
+        def start(self) -> None:
+            super().start()
+            self.loop.call_later(HURRY, self.calm)
+
+        def calm(self) -> None:
+            self.caller.callback_time = CALM_MS
+
+    Calming.__name__ = monitor.__name__  # by which its configuration is found
+    return Calming
 
 
 def _fall_apart(number: int, frame: Any) -> None:

@@ -168,8 +168,8 @@ class EmbeddedCluster:
             while len(self._engines) < wanted and self._expected and self._gone is None:
                 if not self._changed.wait(max(0.0, end - time.monotonic())):
                     break
-        for late in list(self._expected.values()):  # a slot waits for its engine, not for ever
-            self._send(do="kill", pid=late.pid)
+        for info in list(self._expected.values()):  # a slot waits for its engine, not for ever
+            self._send(do="kill", pid=info.pid)
         if len(self._engines) < self._options.min_engines:
             there, needed = len(self._engines), self._options.min_engines
             late = f" within {self._options.start_timeout:g} s" if time.monotonic() >= end else ""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ipyparallel.controller import heartmonitor
 from own_cluster import CHILD, Own, own_cluster
 from runs import wait_until
+from tornado.ioloop import PeriodicCallback
 
+from arcli.cluster.children import CALM_MS, HEARTBEAT_MS, HURRY, calming
 from arcli.cluster.helper import THREAD_LIMITS
 from arcli.errors import ClusterError
 
@@ -154,3 +160,35 @@ def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: P
         (down,) = own.down()
         assert (down.engine_id, down.slot) == (None, 1)
         assert "exited with status 7" in down.reason
+
+
+def test_the_heart_beats_calmly_after_a_while() -> None:
+    later: list[tuple[float, Any]] = []
+
+    class Loop:
+        def call_later(self, seconds: float, action: Any) -> None:
+            later.append((seconds, action))
+
+    class HeartMonitor:
+        """Stands for ipyparallel's, whose beats nobody can count from outside."""
+
+        loop = Loop()
+
+        def start(self) -> None:
+            self.caller = SimpleNamespace(callback_time=HEARTBEAT_MS)
+
+    monitor = calming(HeartMonitor)()
+    assert type(monitor).__name__ == "HeartMonitor"
+    monitor.start()
+    assert monitor.caller.callback_time == HEARTBEAT_MS
+    ((seconds, action),) = later
+    action()
+    assert (seconds, monitor.caller.callback_time) == (HURRY, CALM_MS)
+
+
+def test_ipyparallels_heart_monitor_can_be_calmed() -> None:
+    """What `calming` relies on: a start, a loop, and a caller that looks at its period each time."""
+    source = inspect.getsource(heartmonitor.HeartMonitor.start)
+    assert "self.caller = ioloop.PeriodicCallback(self.beat, self.period)" in source
+    assert "callback_time" in inspect.getsource(PeriodicCallback._update_next)
+    assert "HeartMonitor(" in inspect.getsource(heartmonitor.start_heartmonitor)
