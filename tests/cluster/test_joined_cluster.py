@@ -285,15 +285,19 @@ def test_a_controller_that_vanishes_is_noticed(tmp_path: Path) -> None:
 
 def test_a_file_that_nothing_stands_behind_is_said_to_be_old(tmp_path: Path) -> None:
     with foreign(tmp_path, 0) as theirs:
-        connection = theirs.connection()
-    with pytest.raises(ClusterError) as caught:
-        connection.check()
-    assert "nothing listens" in caught.value.message
-    assert str(theirs.file) in caught.value.message
-    spec = f"cluster: {{connection_file: '{theirs.file}'}}\nmap: abs\nover: [1]\n"
-    with running(tmp_path, spec) as run:
-        assert run.wait() == 3
-        assert "nothing listens" in run.said()
+        info = json.loads(theirs.file.read_text())
+    file = tmp_path / "old.json"
+    with socket.socket() as taken:  # else another cluster may listen there by now
+        taken.bind(("127.0.0.1", 0))
+        file.write_text(json.dumps({**info, "registration": taken.getsockname()[1]}))
+        with pytest.raises(ClusterError) as caught:
+            Connection.read(file).check()
+        assert "nothing listens" in caught.value.message
+        assert str(file) in caught.value.message
+        spec = f"cluster: {{connection_file: '{file}'}}\nmap: abs\nover: [1]\n"
+        with running(tmp_path, spec) as run:
+            assert run.wait() == 3
+            assert "nothing listens" in run.said()
 
 
 def test_a_controller_that_never_answers_ends_the_join_in_time(tmp_path: Path) -> None:
