@@ -7,8 +7,8 @@ import gc
 # Imports make many objects and no garbage: looking for it costs a tenth of a cold start.
 gc.set_threshold(50_000, 20, 20)
 
+from arcli.cli import error_boundary  # noqa: E402
 from arcli.cli import main as cli  # noqa: E402 - see above
-from arcli.cli import rim  # noqa: E402
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         cli()
     except SystemExit as leaving:
-        rim.leave(leaving.code)
+        error_boundary.leave(leaving.code)
 
 
 if __name__ == "__main__":

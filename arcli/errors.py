@@ -1,6 +1,6 @@
 """Every error that arcli raises on purpose, and the exit code that each one ends a process with.
 
-The error knows its exit code; only the rim (``arcli.cli``) turns it into a message and an exit.
+The error knows its exit code; only ``arcli.cli.error_boundary`` turns it into a message and an exit.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ class ArcliError(Exception):
 
     exit_code: ExitCode = ExitCode.BUG
 
-    def __init__(
-        self, message: str, *, hint: str | None = None, details: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, details: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -1,6 +1,6 @@
 """Durations, sizes and times, between the text that people write and the numbers inside.
 
-Inside arcli seconds are floats and sizes are bytes; only the rim formats them.
+Inside arcli seconds are floats and sizes are bytes; they are formatted where they are shown.
 """
 
 from __future__ import annotations

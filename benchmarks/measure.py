@@ -104,9 +104,7 @@ def _high_water(process: psutil.Process) -> float:
 
 
 @contextmanager
-def _started(
-    command: Command, folder: Path, *, piped: bool = False
-) -> Iterator[subprocess.Popen[bytes]]:
+def _started(command: Command, folder: Path, *, piped: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
             command,
@@ -143,9 +141,7 @@ def _drain(stream: IO[bytes]) -> None:
         pass
 
 
-def _check(
-    process: subprocess.Popen[bytes], command: Command, folder: Path, lines: int | None
-) -> None:
+def _check(process: subprocess.Popen[bytes], command: Command, folder: Path, lines: int | None) -> None:
     if process.returncode != 0:
         last = (folder / "stderr").read_text(errors="replace").strip().splitlines()[-1:]
         raise BenchError(f"exit {process.returncode}: {' '.join(command)}: {' '.join(last)}")

@@ -205,9 +205,7 @@ def chunksize1(scale: float) -> Row:
         return {"arcli": taken[n] - taken[1]}
 
     def theirs(folder: Path) -> dict[str, float]:
-        return {
-            "ipyparallel": measure.told(peer("ipyparallel", "trivial", n, 1), folder, n, "warm")
-        }
+        return {"ipyparallel": measure.told(peer("ipyparallel", "trivial", n, 1), folder, n, "warm")}
 
     return Row(
         name="chunksize1",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from arcli.inputs import SourceContext, build_source
 from arcli.plan.loading import loader
-from arcli.plan.sources import SourceContext, build_source
-from arcli.spec.model import Over, Spec
+from arcli.specfile.model import Over, Spec
 
 
 def source(over: Any, folder: Path = Path(), **more: Any) -> Any:

@@ -16,13 +16,13 @@ BLOCK = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOT
 EXIT = re.compile(r"\s+# exit (\d+)$")
 
 
-class Recipe(NamedTuple):
+class IpyparallelConfig(NamedTuple):
     title: str
     files: dict[str, str]
     commands: list[str]
 
 
-def recipes() -> list[Recipe]:
+def recipes() -> list[IpyparallelConfig]:
     found = []
     for section in RECIPES.read_text("utf-8").split("\n## ")[1:]:
         blocks = BLOCK.findall(section)
@@ -34,12 +34,12 @@ def recipes() -> list[Recipe]:
         ]
         files = {name: text for kind, name, text in blocks if kind != "console"}
         if commands:
-            found.append(Recipe(section.partition("\n")[0], files, commands))
+            found.append(IpyparallelConfig(section.partition("\n")[0], files, commands))
     return found
 
 
 @pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.title)
-def test_recipe(recipe: Recipe, tmp_path: Path) -> None:
+def test_recipe(recipe: IpyparallelConfig, tmp_path: Path) -> None:
     if "notebook" in recipe.title:
         pytest.importorskip("papermill")
     for name, text in recipe.files.items():
@@ -66,9 +66,7 @@ def test_recipe(recipe: Recipe, tmp_path: Path) -> None:
 CLUSTERS = RECIPES.with_name("clusters.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    "text", [text for kind, _, text in BLOCK.findall(CLUSTERS) if kind == "yaml"]
-)
+@pytest.mark.parametrize("text", [text for kind, _, text in BLOCK.findall(CLUSTERS) if kind == "yaml"])
 def test_the_specs_for_clusters_are_valid(tmp_path: Path, text: str) -> None:
     (tmp_path / "spec.yaml").write_text(text)
     command = [sys.executable, "-m", "arcli", "check", "spec.yaml"]

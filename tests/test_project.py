@@ -15,8 +15,8 @@ import arcli
 from arcli.cli import VERBS
 from arcli.errors import ExitCode
 from arcli.record import FIELDS
-from arcli.spec.model import Cluster, Job, Over, Policy, Setup, Spec
-from arcli.spec.shape import keys_of
+from arcli.specfile.model import Cluster, Job, Over, Policy, Setup, Spec
+from arcli.specfile.shape import keys_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

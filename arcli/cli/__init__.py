@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from arcli import __version__
-from arcli.cli import rim
+from arcli.cli import error_boundary
 
 
 class Verb(NamedTuple):
@@ -84,16 +84,14 @@ class Verbs(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
         words = sys.argv[1:] if args is None else list(args)
-        call = rim.Call(format=rim.wanted_format(words))
+        call = error_boundary.Call(format=error_boundary.wanted_format(words))
 
         def invoke() -> Any:
             extra.setdefault("obj", call)
             # "python -m arcli" is not what people typed, nor what they should.
-            return super(Verbs, self).main(
-                words, prog_name or "arcli", complete_var, False, **extra
-            )
+            return super(Verbs, self).main(words, prog_name or "arcli", complete_var, False, **extra)
 
-        sys.exit(rim.guard(invoke, call))
+        sys.exit(error_boundary.guard(invoke, call))
 
 
 @click.command(cls=Verbs)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from arcli.cli.error_boundary import Call
 from arcli.cli.options import ASSIGNMENT
-from arcli.cli.rim import Call
 
 
 @click.command("check", short_help="Check specs; run nothing.")
@@ -40,7 +40,7 @@ def command(call: Call, /, specs: tuple[str, ...], quiet: bool, form: str, **fla
     """
     from arcli.errors import Problem, SpecError
     from arcli.plan.preview import problems as of_inputs
-    from arcli.spec.load import load
+    from arcli.specfile.load import load
 
     problems: list[Problem] = []
     for source in specs:

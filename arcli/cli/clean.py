@@ -84,9 +84,7 @@ def _policy(keep: int | None, older_than: float | None, *, everything: bool) -> 
 
     if everything:
         if keep is not None or older_than is not None:
-            raise UsageError(
-                "--all keeps no past run", hint="leave out --keep and --older-than, or --all"
-            )
+            raise UsageError("--all keeps no past run", hint="leave out --keep and --older-than, or --all")
         return Policy(everything=True)
     if keep is None and older_than is None:
         return USUAL

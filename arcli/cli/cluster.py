@@ -12,8 +12,8 @@ import click
 from arcli.cli.options import ASSIGNMENT, DURATION
 
 if TYPE_CHECKING:
-    from arcli.cluster.catalogue import Known
-    from arcli.cluster.standing import Look
+    from arcli.cluster.named.find import Known
+    from arcli.cluster.named.manage import Look
 
 LAUNCHERS = ["local", "mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh"]
 FORMAT = click.option(
@@ -55,22 +55,18 @@ def command() -> None:
     metavar="CLASS.TRAIT=VALUE",
     help="A traitlet of the launcher's, such as SlurmEngineSetLauncher.queue=short.",
 )
-@click.option(
-    "--timeout", type=DURATION, default=60.0, metavar="DURATION", help="How long to wait: 60s."
-)
+@click.option("--timeout", type=DURATION, default=60.0, metavar="DURATION", help="How long to wait: 60s.")
 @FORMAT
 def start(form: str, **flags: Any) -> None:
     """Start a cluster that goes on until `arcli cluster stop`."""
-    from arcli.cluster.catalogue import Known, profile_folder
     from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.recipe import Recipe
-    from arcli.cluster.standing import start as start_cluster
+    from arcli.cluster.ipyparallel_config import IpyparallelConfig
+    from arcli.cluster.named.find import Known, profile_folder
+    from arcli.cluster.named.manage import start as start_cluster
 
     folder = profile_folder(flags["profile"])
-    one = Known(
-        profile=flags["profile"], cluster_id=flags["cluster_id"], security=folder / "security"
-    )
-    recipe = Recipe(
+    one = Known(profile=flags["profile"], cluster_id=flags["cluster_id"], security=folder / "security")
+    recipe = IpyparallelConfig(
         launcher=flags["launcher"],
         engines=flags["engines"] or usable_cpus(),
         profile=str(folder),
@@ -100,7 +96,7 @@ def _value(text: str) -> Any:
 @FORMAT
 def list_(form: str, profile: str | None) -> None:
     """List the clusters that have left files, and whether they run."""
-    from arcli.cluster.standing import every
+    from arcli.cluster.named.manage import every
 
     rows = [_row(one, found) for one, found in every(profile)]
     if form == "json":
@@ -121,14 +117,14 @@ def list_(form: str, profile: str | None) -> None:
 @FORMAT
 def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
     """Stop clusters, and remove their files."""
-    from arcli.cluster import catalogue, standing
+    from arcli.cluster.named import find, manage
     from arcli.errors import UsageError
 
     if bool(names) == everything:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
-    for one in catalogue.known() if everything else [catalogue.find(name) for name in names]:
-        found = standing.stop(one)
+    for one in find.known() if everything else [find.find(name) for name in names]:
+        found = manage.stop(one)
         stopped.append(_row(one, found))
         if form == "text":
             gone = found.state == "gone"
@@ -142,12 +138,12 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
 @FORMAT
 def status(form: str, name: str) -> int:
     """Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone."""
-    from arcli.cluster import catalogue, standing
+    from arcli.cluster.named import find, manage
     from arcli.errors import ExitCode
 
-    one = catalogue.find(name)
-    found = standing.look(one)
-    engines = [asdict(engine) for engine in standing.engines(one)] if found.engines else []
+    one = find.find(name)
+    found = manage.look(one)
+    engines = [asdict(engine) for engine in manage.engines(one)] if found.engines else []
     if form == "json":
         click.echo(json.dumps({**_row(one, found), "engines": engines}))
     else:

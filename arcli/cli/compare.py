@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli.error_boundary import Call
 from arcli.cli.options import EXPECTATION
 from arcli.cli.past import output_page, pick_run
-from arcli.cli.rim import Call
 
 if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
     from arcli.reports.comparison import Comparison
-    from arcli.sinks.page import Page
-    from arcli.timing.figures import Measured
+    from arcli.timing.metrics import Measured
 
 
 @click.command("compare", short_help="Compare the timing of two runs.")
@@ -51,7 +51,7 @@ def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, .
       efficiency < 0.8     any job's
     """  # noqa: D301 - click's mark for text that keeps its lines
     from arcli.reports.comparison import compare
-    from arcli.timing.expect import check, fail_on
+    from arcli.timing.thresholds import check, fail_on
 
     before, now = _measured(a), _measured(b)
     findings = check(expectations, now, before)
@@ -71,7 +71,7 @@ def _measured(word: str) -> Measured:
     return measure_run(pick_run(word))
 
 
-def _show(page: Page, form: str, comparison: Comparison) -> None:
+def _show(page: Stream, form: str, comparison: Comparison) -> None:
     from arcli.reports import compared
 
     if form == "json":

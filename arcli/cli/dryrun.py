@@ -17,12 +17,12 @@ from arcli.cli.options import is_inline, slots_of
 from arcli.engine.functions import kind_of
 from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
 from arcli.escape import one_line
+from arcli.inputs import Source
+from arcli.inputs.base import Fixed
 from arcli.plan.choose import sources, valued
 from arcli.plan.preview import Preview, preview
-from arcli.plan.sources import Source
-from arcli.plan.sources.base import Fixed
 from arcli.plan.texts import Texts
-from arcli.spec.model import Job, Late, LateText, Over, Spec
+from arcli.specfile.model import Deferred, DeferredText, Job, Over, Spec
 
 SHOWN = 3
 """Calls that are shown from each end of a job."""
@@ -52,8 +52,7 @@ def show(spec: Spec, flags: dict[str, Any]) -> int:
     inline = is_inline(spec, flags)
     stdin = sys.stdin.buffer if sys.stdin is not None else None
     plans = [
-        _plan(found, slots, flags["limit"], stdin)
-        for found in preview(spec, slots=slots, stdin=stdin)
+        _plan(found, slots, flags["limit"], stdin) for found in preview(spec, slots=slots, stdin=stdin)
     ]
     if flags["form"] == "text":
         where = f"on {slots} engine{'s' * (slots != 1)}"
@@ -147,9 +146,9 @@ def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Late):
+    if isinstance(value, Deferred):
         return f"${{{value.kind}.{value.name}}}"
-    if isinstance(value, LateText):
+    if isinstance(value, DeferredText):
         return "".join(part if isinstance(part, str) else _shown(part) for part in value.parts)
     return repr(value)
 

@@ -45,7 +45,7 @@ over: {{range: "${{params.n}}"}}
 # The values become one, in the order of the items; leave it out to keep them as they are.
 reduce: operator:add
 
-# Beside what the terminal shows: .jsonl .json .csv .parquet .txt
+# LauncherProcess what the terminal shows: .jsonl .json .csv .parquet .txt
 # output: [results.jsonl]
 """
 
@@ -56,7 +56,7 @@ reduce: operator:add
 def command(file: str, force: bool) -> None:
     """Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout."""
     from arcli.errors import UsageError
-    from arcli.sinks.target import writing
+    from arcli.outputs.target import writing
 
     if file == "-":
         click.echo(TEMPLATE.format(file="job.yaml", name="job"), nl=False)

@@ -9,8 +9,8 @@ import click
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
-    from arcli.spec.model import Spec
-    from arcli.timing.expect import Expectation
+    from arcli.specfile.model import Spec
+    from arcli.timing.thresholds import Expectation
 
 
 class Duration(click.ParamType[float]):
@@ -18,9 +18,7 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See click."""
         try:
             return parse_duration(value)
@@ -50,15 +48,13 @@ ASSIGNMENT = Assignment()
 
 
 class ExpectationType(click.ParamType["Expectation"]):
-    """``p95 > +10%`` and its like; see ``arcli.timing.expect``."""
+    """``p95 > +10%`` and its like; see ``arcli.timing.thresholds``."""
 
     name = "EXPR"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Expectation:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Expectation:
         """See click. Raises UsageError, which shows the grammar."""
-        from arcli.timing.expect import parse
+        from arcli.timing.thresholds import parse
 
         return parse(value) if isinstance(value, str) else value
 

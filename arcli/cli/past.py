@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from arcli.sinks.page import Page
+    from arcli.outputs.stream import Stream
     from arcli.store.folder import RunFolder
 
 
@@ -35,16 +35,16 @@ def pick_run(word: str) -> RunFolder:
 
 
 @contextmanager
-def output_page(output: str | None) -> Iterator[Page]:
+def output_page(output: str | None) -> Iterator[Stream]:
     """A page on stdout, or on a file that appears when all is written. Raises OutputError."""
-    from arcli.sinks.page import Page, standard_pages
-    from arcli.sinks.target import FileTarget
+    from arcli.outputs.stream import Stream, standard_pages
+    from arcli.outputs.target import FileTarget
 
     if output in {None, "-"}:
         yield standard_pages(sys.stdout, sys.stderr, os.environ).stdout
         return
     assert output is not None
-    page = Page(target=FileTarget(Path(output)))
+    page = Stream(target=FileTarget(Path(output)))
     try:
         page.target.open()
         yield page

@@ -10,8 +10,8 @@ import click
 from arcli.cli.past import output_page, pick_run
 
 if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
     from arcli.reports.collect import Report
-    from arcli.sinks.page import Page
     from arcli.store.folder import RunFolder
 
 FORMATS = ("text", "json", "markdown", "html", "trace")
@@ -32,9 +32,7 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
     metavar="KEY",
     help="Group items by a key of their input, or by engine, host, slot, status or job.",
 )
-@click.option(
-    "--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items."
-)
+@click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
 def command(run: str, output: str | None, form: str | None, **flags: Any) -> None:
     """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
 
@@ -48,7 +46,7 @@ def command(run: str, output: str | None, form: str | None, **flags: Any) -> Non
         _write(page, found, form or SUFFIXES.get(suffix, "text"), flags)
 
 
-def _write(page: Page, run: RunFolder, form: str, flags: dict[str, Any]) -> None:
+def _write(page: Stream, run: RunFolder, form: str, flags: dict[str, Any]) -> None:
     if form == "trace":
         from arcli.reports import trace
 
@@ -60,13 +58,11 @@ def _write(page: Page, run: RunFolder, form: str, flags: dict[str, Any]) -> None
     slowest = flags["slowest"]
     if slowest is None:
         slowest = 10 if form == "html" else 0
-    wanted = Wanted(
-        by=flags["by"], slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"}
-    )
+    wanted = Wanted(by=flags["by"], slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"})
     _show(page, form, read_report(run, wanted))
 
 
-def _show(page: Page, form: str, report: Report) -> None:
+def _show(page: Stream, form: str, report: Report) -> None:
     if form == "text":
         from arcli.reports import text
 

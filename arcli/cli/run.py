@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, is_inline, slots_of
-from arcli.cli.rim import Call, leaving, silence_stdout, tell
 
 if TYPE_CHECKING:
     from arcli.cli.notices import Notices
     from arcli.cluster.base import Cluster
-    from arcli.cluster.helper import Helper
-    from arcli.run import Finished
-    from arcli.sinks.group import Sinks
-    from arcli.sinks.progress import Mode, Progress
-    from arcli.spec.model import Spec
+    from arcli.cluster.supervisor_process import SupervisorProcess
+    from arcli.execution.run import Finished
+    from arcli.outputs.all_outputs import Outputs
+    from arcli.outputs.progress import Mode, Progress
+    from arcli.specfile.model import Spec
     from arcli.store.folder import RunFolder
     from arcli.store.resume import Kept
 
@@ -106,10 +106,10 @@ def command(call: Call, /, **flags: Any) -> int:
         return _command(call, flags, helper, began)
 
 
-def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: float) -> int:
+def _command(call: Call, flags: dict[str, Any], helper: SupervisorProcess | None, began: float) -> int:
+    from arcli.execution.run import at_once
     from arcli.plan.preview import problems
-    from arcli.run import at_once
-    from arcli.spec.load import load
+    from arcli.specfile.load import load
 
     params = dict(flags["params"])
     spec = load(flags["spec"], params=params, sets=flags["sets"], inputs=problems)
@@ -118,7 +118,7 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
 
         spec = only(spec, flags["jobs"])
     if flags["expectations"]:
-        from arcli.timing.expect import settle
+        from arcli.timing.thresholds import settle
 
         settle(flags["expectations"], [job.name for job in spec.jobs])
     if flags["dry_run"]:
@@ -141,7 +141,7 @@ def _command(call: Call, flags: dict[str, Any], helper: Helper | None, began: fl
 
 
 @contextmanager
-def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
+def _early(flags: dict[str, Any]) -> Iterator[SupervisorProcess | None]:
     """A cluster that comes up while the spec is read: most of a cold start.
 
     Only where nothing can ask for another kind: the spec does not speak of clusters.
@@ -153,11 +153,11 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
         yield None
         return
     from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.helper import Helper, Settings
+    from arcli.cluster.supervisor_process import Settings, SupervisorProcess
 
     with path.open("rb") as file:
         plain = b"cluster" not in file.read(MOST_PEEKED)
-    helper = Helper(Settings(flags["engines"] or usable_cpus())) if plain else None
+    helper = SupervisorProcess(Settings(flags["engines"] or usable_cpus())) if plain else None
     try:
         yield helper
     finally:
@@ -165,12 +165,12 @@ def _early(flags: dict[str, Any]) -> Iterator[Helper | None]:
             helper.close()
 
 
-def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float) -> Finished:
+def _run(spec: Spec, flags: dict[str, Any], helper: SupervisorProcess | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
+    from arcli.execution.run import Options, execute
+    from arcli.outputs.progress import make_progress
+    from arcli.outputs.stream import standard_pages
     from arcli.plan.aside import logged
-    from arcli.run import Options, execute
-    from arcli.sinks.page import standard_pages
-    from arcli.sinks.progress import make_progress
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
@@ -179,7 +179,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
     progress = make_progress(mode, pages, sys.stderr, os.environ)
-    sinks = _sinks(spec, flags, pages, progress)
+    outputs = _sinks(spec, flags, pages, progress)
     if spec.cluster.python is not None and not (inline or flags["cluster_name"]):
         from arcli.plan.interpreter import require_ipyparallel
 
@@ -206,11 +206,11 @@ def _run(spec: Spec, flags: dict[str, Any], helper: Helper | None, began: float)
         storage = RunStorage(folder)
         try:
             with logged(folder.path / "ipyparallel.log"):
-                return execute(spec, options, storage, sinks, cluster)
+                return execute(spec, options, storage, outputs, cluster)
         finally:
             if cluster is not None:
                 cluster.stop()
-            sinks.abort()
+            outputs.abort()
             storage.close()
 
 
@@ -218,7 +218,7 @@ def _stdin() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
 
 
-def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: Helper | None) -> Cluster:
+def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: SupervisorProcess | None) -> Cluster:
     """A cluster that does what it can beforehand while this process goes on."""
     from arcli.cluster.open import open_cluster
 
@@ -233,8 +233,8 @@ def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: Helper | None
     )
 
 
-def _sinks(spec: Spec, flags: dict[str, Any], pages: Any, progress: Progress | None) -> Sinks:
-    from arcli.sinks.open import Destination, open_sinks
+def _sinks(spec: Spec, flags: dict[str, Any], pages: Any, progress: Progress | None) -> Outputs:
+    from arcli.outputs.open import Destination, open_sinks
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
     destinations += [Destination(path=path) for path in flags["outputs"]]

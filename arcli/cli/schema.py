@@ -14,6 +14,6 @@ def command() -> None:
     """
     import json
 
-    from arcli.spec.schema import json_schema
+    from arcli.specfile.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -10,10 +10,7 @@ from pathlib import Path
 
 def usable_cpus(root: Path = Path("/")) -> int:
     """CPUs that are worth an engine each, at least 1. ``root`` holds ``proc`` and ``sys``."""
-    if hasattr(os, "sched_getaffinity"):
-        affinity = len(os.sched_getaffinity(0))
-    else:
-        affinity = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(root)
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
 

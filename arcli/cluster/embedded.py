@@ -25,8 +25,8 @@ from arcli.cluster.base import (
     EngineUp,
     OnEvent,
 )
-from arcli.cluster.helper import Helper, Settings
 from arcli.cluster.processes import is_stopped
+from arcli.cluster.supervisor_process import Settings, SupervisorProcess
 from arcli.errors import ClusterError
 
 POLL = 0.01
@@ -47,7 +47,7 @@ class EmbeddedCluster:
     client: Any = None
     owned = True
 
-    def __init__(self, options: ClusterOptions, helper: Helper | None = None) -> None:
+    def __init__(self, options: ClusterOptions, helper: SupervisorProcess | None = None) -> None:
         self._options = options
         self.slots = options.engines
         self._helper = helper
@@ -69,7 +69,7 @@ class EmbeddedCluster:
             self._helper.close()
             self._helper = None
         if self._helper is None:
-            self._helper = Helper(wanted)
+            self._helper = SupervisorProcess(wanted)
 
     def _settings(self) -> Settings:
         options = self._options
@@ -126,7 +126,7 @@ class EmbeddedCluster:
             if self._stopped:
                 client.close(linger=0)
 
-    def _settled(self, client: Any, helper: Helper, until: float) -> bool:
+    def _settled(self, client: Any, helper: SupervisorProcess, until: float) -> bool:
         """Whether the client knows all engines, or will not for another reason than this one.
 
         An engine that registers between a client's first look and its subscription to news is one
@@ -145,7 +145,7 @@ class EmbeddedCluster:
         if helper is not None:
             helper.send(json.dumps(command).encode() + b"\n")
 
-    def _read_events(self, helper: Helper, timeout: float | None) -> None:
+    def _read_events(self, helper: SupervisorProcess, timeout: float | None) -> None:
         """Note what the supervisor has sent, or will within ``timeout`` seconds."""
         try:
             ready, _, _ = select.select([helper.connection], [], [], timeout)
@@ -292,7 +292,7 @@ class EmbeddedCluster:
             with self._changed:
                 self._engines.clear()
                 self._expected.clear()
-            self._helper = Helper(self._settings())
+            self._helper = SupervisorProcess(self._settings())
         try:
             self._connect(end)
         except ClusterError as error:

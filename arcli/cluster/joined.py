@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from arcli.cluster.attached import Attached
 from arcli.cluster.base import ClusterOptions, EngineDown, OnEvent
 from arcli.cluster.connection import Connection
+from arcli.cluster.watched_cluster import WatchedCluster
 
 COMPLETE = 1.0
 """Seconds that registered engines have to answer, once there are enough to go on with."""
 NOT_REPLACED = "a joined cluster's engines are not replaced"
 
 
-class JoinedCluster(Attached):
+class JoinedCluster(WatchedCluster):
     """See Cluster. ``options.engines`` is the most that are used; 0: all that are there.
 
     How many slots there are is settled at the start; engines that come later take the places of

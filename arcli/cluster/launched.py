@@ -1,6 +1,6 @@
 """A cluster that ipyparallel's launchers start for one run: MPI, SSH, batch systems.
 
-A process of its own (``arcli.cluster.launching``) starts and ends it; this is its client.
+A process of its own (``arcli.cluster.launcher``) starts and ends it; this is its client.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster.attached import Attached
 from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent
-from arcli.cluster.beside import END, Beside
 from arcli.cluster.connection import Connection
-from arcli.cluster.helper import THREAD_LIMITS
-from arcli.cluster.recipe import Recipe
+from arcli.cluster.ipyparallel_config import IpyparallelConfig
+from arcli.cluster.launcher_process import END, LauncherProcess
+from arcli.cluster.supervisor_process import THREAD_LIMITS
+from arcli.cluster.watched_cluster import WatchedCluster
 from arcli.errors import ClusterError, UsageError
 
 LOG_LINES = 15
@@ -31,7 +31,7 @@ def _on_hosts(settings: dict[str, Any]) -> int:
     return sum(int(n.get("n", 1)) if isinstance(n, dict) else int(n) for n in hosts.values())
 
 
-class LaunchedCluster(Attached):
+class LaunchedCluster(WatchedCluster):
     """See Cluster. ``folder`` must be seen by the compute nodes, too; only its logs stay."""
 
     owned = True
@@ -44,7 +44,7 @@ class LaunchedCluster(Attached):
         self._launcher = launcher
         self._settings = settings
         self._folder = folder
-        self._beside: Beside | None = None
+        self._beside: LauncherProcess | None = None
         self._groups: dict[int, set[int]] = {}
         self._refused: str | None = None
 
@@ -53,7 +53,7 @@ class LaunchedCluster(Attached):
         if self._beside is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = self._folder.resolve()
-            self._beside = Beside(folder, self._options.threads, self._options.env)
+            self._beside = LauncherProcess(folder, self._options.threads, self._options.env)
 
     def start(self, on_event: OnEvent) -> None:
         """Start the cluster and wait for all engines; when the time is up, for ``min_engines``.
@@ -84,11 +84,11 @@ class LaunchedCluster(Attached):
                 f"{self._options.start_timeout:g} s, {needed} are needed"
             )
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self) -> IpyparallelConfig:
         options = self._options
         limits = dict.fromkeys(THREAD_LIMITS, str(options.threads))
         folder = self._folder.resolve()
-        return Recipe(
+        return IpyparallelConfig(
             launcher=self._launcher,
             engines=self.slots,
             profile=str(folder / "profile"),
@@ -117,7 +117,7 @@ class LaunchedCluster(Attached):
 
     # -- the process that starts it ---------------------------------------------------------
 
-    def _await_controller(self, beside: Beside, end: float) -> dict[str, Any]:
+    def _await_controller(self, beside: LauncherProcess, end: float) -> dict[str, Any]:
         while (left := end - time.monotonic()) > 0:
             event = beside.event(left)
             if event is None:
@@ -130,9 +130,7 @@ class LaunchedCluster(Attached):
             if event["event"] in {"failed", END}:
                 raise self._failure(event.get("words", "what starts the cluster has ended"))
             self._note(event)
-        raise self._failure(
-            f"the controller did not start within {self._options.start_timeout:g} s"
-        )
+        raise self._failure(f"the controller did not start within {self._options.start_timeout:g} s")
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engines_gone":

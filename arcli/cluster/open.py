@@ -8,8 +8,8 @@ from pathlib import Path
 from arcli.cluster.base import Cluster, ClusterOptions
 from arcli.cluster.connection import Connection
 from arcli.cluster.cpus import usable_cpus
-from arcli.cluster.helper import Helper
-from arcli.spec.model import Cluster as Wanted
+from arcli.cluster.supervisor_process import SupervisorProcess
+from arcli.specfile.model import Cluster as Wanted
 
 HERE = {"embedded", "local"}
 """Launchers whose engines are forks or children of a supervisor on this machine."""
@@ -27,7 +27,7 @@ def open_cluster(
     folder: Path,
     scratch: Path,
     join: str | None = None,
-    helper: Helper | None = None,
+    helper: SupervisorProcess | None = None,
 ) -> Cluster:
     """A cluster that is prepared and not started yet.
 
@@ -55,7 +55,7 @@ def _cluster(
     folder: Path,
     scratch: Path,
     join: str | None,
-    helper: Helper | None,
+    helper: SupervisorProcess | None,
 ) -> Cluster:
     if join is not None or joins(wanted):
         from arcli.cluster.joined import JoinedCluster
@@ -73,13 +73,13 @@ def _cluster(
 
 
 def _connection(wanted: Wanted, folder: Path, join: str | None) -> Connection:
-    from arcli.cluster import catalogue
+    from arcli.cluster.named import find as named_clusters
 
     if join is not None:
-        file = catalogue.find(join).connection_file
+        file = named_clusters.find(join).connection_file
     elif wanted.connection_file is not None:
         file = folder / Path(wanted.connection_file).expanduser()
     else:
-        profile, cluster_id = wanted.profile or catalogue.PROFILE, wanted.cluster_id or ""
-        file = catalogue.named(profile, cluster_id).connection_file
+        profile, cluster_id = wanted.profile or named_clusters.PROFILE, wanted.cluster_id or ""
+        file = named_clusters.named(profile, cluster_id).connection_file
     return Connection.read(file)

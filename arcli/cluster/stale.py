@@ -1,4 +1,4 @@
-"""Private folders of embedded clusters (``helper.Helper.folder``) that nobody uses any more.
+"""Private folders of embedded clusters (``helper.SupervisorProcess.folder``) that nobody uses any more.
 
 A supervisor removes its folder at its end, also where arcli was killed; one stays behind only where
 the supervisor was killed, too, or the machine went down.

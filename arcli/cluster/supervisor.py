@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster import children
+from arcli.cluster import forks
 from arcli.cluster.processes import (
     adopt_orphans,
     descendants,
@@ -151,7 +151,7 @@ class Supervisor:
     def _start(self) -> None:
         """Fork the controller, and once it can be reached, the engines."""
         told, tell = os.pipe()
-        work = lambda: children.run_controller(self._folder, tell)  # noqa: E731
+        work = lambda: forks.run_controller(self._folder, tell)  # noqa: E731
         self._controller = self._fork(work, "controller")
         os.close(tell)
         with os.fdopen(told) as pipe:
@@ -176,15 +176,15 @@ class Supervisor:
         self._tell("engine", pid=pid, engine_id=engine.engine_id, slot=slot, uuid=engine.uuid)
 
     def _forked(self, engine: _Engine) -> Callable[[], None]:
-        return lambda: children.run_engine(
+        return lambda: forks.run_engine(
             self._folder, engine.engine_id, engine.slot, engine.uuid, self._info
         )
 
     def _spawned(self, engine: _Engine) -> Callable[[], None]:
         assert self._python is not None
         python = self._python
-        arguments = children.engine_arguments(self._folder, engine.engine_id)
-        added = children.engine_environment(engine.slot, engine.uuid, self._info)
+        arguments = forks.engine_arguments(self._folder, engine.engine_id)
+        added = forks.engine_environment(engine.slot, engine.uuid, self._info)
 
         def execute() -> None:
             command = [python, "-m", "ipyparallel.engine", *arguments]
@@ -217,10 +217,10 @@ class Supervisor:
                 os.close(end)
             if hasattr(self, "_selector"):
                 self._selector.close()
-            children.detach(self._folder / f"{name}.log")
+            forks.detach(self._folder / f"{name}.log")
             work()
 
-        children.become(child)
+        forks.become(child)
         raise AssertionError("a fork came back")
 
     def _reap(self) -> None:
@@ -300,7 +300,7 @@ def warm_up() -> None:
     # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
     # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
     importlib.import_module("ipyparallel.serialize.canning").can_map.pop("numpy.ndarray", None)
-    sys.modules[children.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
+    sys.modules[forks.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
     gc.freeze()
 
 

@@ -78,9 +78,7 @@ def from_tree(tree: Any) -> Any:
             return base64.b64decode(value)
         if key == "$float":
             return float(value)
-    return {
-        (key[1:] if key.startswith("$$") else key): from_tree(value) for key, value in tree.items()
-    }
+    return {(key[1:] if key.startswith("$$") else key): from_tree(value) for key, value in tree.items()}
 
 
 def to_tree(value: Any) -> tuple[Any, bool]:

@@ -160,12 +160,12 @@ def run_coroutine(coroutine: Any) -> Any:
         events._set_running_loop(outer)  # noqa: SLF001
 
 
-Handed = list[tuple[Any, str | None, bytes | None]]
+JobValue = list[tuple[Any, str | None, bytes | None]]
 """The parts of a value of an earlier job: a key, and JSON text or, where that is not the same, a
 pickle."""
 
 
-def assembled(form: str, parts: Handed) -> Any:
+def assembled(form: str, parts: JobValue) -> Any:
     """A value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
     lists ``joined`` (parts that are elements have no key). Raises what unpickling raises.
     """

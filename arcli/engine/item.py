@@ -96,7 +96,7 @@ class Runner:
     ) -> Outcome:
         """Run one item. Whatever it raises ends up in its record, never here.
 
-        ``marks`` gets the time at which it begins (see ``breadcrumb``).
+        ``marks`` gets the time at which it begins (see ``position_file``).
         """
         plain = self._plain
         begin = perf_counter_ns()
@@ -238,10 +238,7 @@ def _decimal(nanoseconds: int) -> str:
 
 def _said(printed: tuple[str, str, bool]) -> str:
     out, err, cut = printed
-    return (
-        f',"stdout":{encode(out)[0]},"stderr":{encode(err)[0]}'
-        f',"truncated":{"true" if cut else "false"}'
-    )
+    return f',"stdout":{encode(out)[0]},"stderr":{encode(err)[0]},"truncated":{"true" if cut else "false"}'
 
 
 _SAID_NOTHING = _said(NOTHING)

@@ -88,9 +88,7 @@ class Notebook:
     The executed copy of each item is kept as ``INDEX.ipynb`` in the job's folder.
     """
 
-    def __init__(
-        self, job: Mapping[str, Any], constants: dict[str, Any], capture: NoCapture
-    ) -> None:
+    def __init__(self, job: Mapping[str, Any], constants: dict[str, Any], capture: NoCapture) -> None:
         self._path: str = job["notebook"]
         self._copies: str = job["copies"]
         self._constants = constants
@@ -102,9 +100,7 @@ class Notebook:
     def run(self, item: Any, index: int) -> Any:
         """Run the notebook for one item. Raises CellFailed, TypeError, OSError."""
         if not isinstance(item, Mapping):
-            raise TypeError(
-                f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none"
-            )
+            raise TypeError(f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none")
         parameters = {**self._constants, **item}
         copy = os.path.join(self._copies, f"{index}.ipynb")  # noqa: PTH118
         self.printed = NOTHING
@@ -124,9 +120,7 @@ class Notebook:
         prepared = copy.removesuffix(".ipynb") + ".tmp.ipynb"
         _with_last_cell(self._path, prepared)
         try:
-            done = papermill.execute_notebook(
-                prepared, copy, parameters=parameters, progress_bar=False
-            )
+            done = papermill.execute_notebook(prepared, copy, parameters=parameters, progress_bar=False)
         except PapermillExecutionError as error:
             raise _failure(error, copy) from None
         finally:

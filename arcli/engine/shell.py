@@ -168,9 +168,7 @@ class _Reader:
         if inner.starts and word in {"case", "esac"}:
             inner.depth = max(0, inner.depth + (1 if word == "case" else -1))
         self.at += len(word)
-        inner.starts = (inner.starts and word in _BEFORE_COMMANDS) or (
-            inner.depth > 0 and word == "in"
-        )
+        inner.starts = (inner.starts and word in _BEFORE_COMMANDS) or (inner.depth > 0 and word == "in")
 
     def _parenthesis(self, char: str, inner: _Open) -> None:
         """A subshell, or what ends one; the end of a pattern ends nothing."""

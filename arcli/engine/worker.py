@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .breadcrumb import Breadcrumb
 from .capture import NoCapture, make_capture
 from .command import Command
 from .encode import Unfit, decode, encode
 from .envelope import pack
 from .functions import (
-    Handed,
+    JobValue,
     Unresolved,
     assembled,
     caller,
@@ -35,6 +34,7 @@ from .item import Outcome, Process, Runner, describe, safe_repr
 from .keys import salted
 from .limits import Timer
 from .notebook import NoKernel, Notebook, preflight
+from .position_file import Breadcrumb
 from .program import Program
 from .tally import Tally
 from .visit import Abort, Visit
@@ -132,12 +132,12 @@ class Worker:
         """The replies to a part of a sequence of requests, as a parallel function gets it."""
         return [self.handle(request) for request in requests]
 
-    def do_hello(self, slot: int, breadcrumb: str | None) -> bytes:
+    def do_hello(self, slot: int, position_file: str | None) -> bytes:
         """Say who and where this engine is."""
         random.seed()
-        if breadcrumb is not None:
+        if position_file is not None:
             try:
-                self._crumb = Breadcrumb(breadcrumb)
+                self._crumb = Breadcrumb(position_file)
             except OSError:  # another host: the client does without
                 self._crumb = None
         return pack(
@@ -264,7 +264,7 @@ class Worker:
         function: str,
         folder: str,
         accumulated: bytes | None,
-        values: Handed,
+        values: JobValue,
         stage: str = "reduce",
     ) -> bytes:
         """Fold values, in their order, into ``accumulated`` (a pickle; None: there is none yet).
@@ -311,7 +311,7 @@ class Worker:
                 neutral = False
         return pack({"neutral": neutral}, pickle.dumps(decode(text)))
 
-    def do_assign(self, name: str, form: str, parts: Handed) -> bytes:
+    def do_assign(self, name: str, form: str, parts: JobValue) -> bytes:
         """Bind a job's value to ``name``; see ``assembled``."""
         try:
             self._namespace[name] = assembled(form, parts)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arcli.errors import UsageError
-from arcli.spec.checks.order import lates
-from arcli.spec.functions import used_names
-from arcli.spec.model import Job, Over, Spec
+from arcli.specfile.checks.order import deferred_values
+from arcli.specfile.functions import used_names
+from arcli.specfile.model import Job, Over, Spec
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:
@@ -50,7 +50,7 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
     """The jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
     functions = (job.map, job.apply, job.reduce, job.combine, job.finish)
     used = used_names([text for text in functions if text is not None], spec.setup.run)
-    refs = {late.name.partition(".")[0] for late in lates([job.args, job.kwargs])}
+    refs = {late.name.partition(".")[0] for late in deferred_values([job.args, job.kwargs])}
     pushers: dict[str, str] = {}
     for other in spec.jobs:
         if other.name == job.name:
@@ -62,13 +62,11 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
 
 def valued(job: Job) -> Iterator[str]:
     """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
-    return values_in(
-        [job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env]
-    )
+    return values_in([job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env])
 
 
 def values_in(tree: Any) -> Iterator[str]:
     """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
-    for late in lates(tree):
+    for late in deferred_values(tree):
         if late.kind == "jobs":
             yield late.name.removesuffix(".value")

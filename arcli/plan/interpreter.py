@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from arcli.errors import ClusterError
-from arcli.spec.model import Spec
+from arcli.specfile.model import Spec
 
 HERE = ("embedded", "local")
 PATIENCE = 60.0

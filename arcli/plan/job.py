@@ -12,9 +12,9 @@ from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
 from arcli.engine.template import escaped
-from arcli.plan.late import to_engine
+from arcli.plan.deferred import to_engine
 from arcli.plan.texts import Texts
-from arcli.spec.model import Job, Setup, Spec
+from arcli.specfile.model import Job, Setup, Spec
 
 KEY_FIELDS = (
     "kind", "function", "args", "kwargs", "unpack", "command", "command_stdin", "cwd", "env",
@@ -102,9 +102,7 @@ def _salt(
         "setup": {
             "imports": setup.imports,
             "push": to_engine(resolve(setup.push)),
-            "scatter": {
-                name: to_engine(resolve(part.values)) for name, part in setup.scatter.items()
-            },
+            "scatter": {name: to_engine(resolve(part.values)) for name, part in setup.scatter.items()},
             "run": setup.run,
         },
     }

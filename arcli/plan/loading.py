@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from arcli.engine.functions import find
-from arcli.spec.model import Spec
+from arcli.specfile.model import Spec
 
 
 def loader(spec: Spec) -> Callable[[str], Any]:

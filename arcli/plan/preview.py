@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from arcli.errors import InputError, Problem, SpecError
+from arcli.inputs import Source, SourceContext, build_source
 from arcli.plan.choose import values_in
-from arcli.plan.late import Resolver
-from arcli.plan.sources import Source, SourceContext, build_source
-from arcli.spec.model import Job, Spec
+from arcli.plan.deferred import Resolver
+from arcli.specfile.model import Job, Spec
 
 _SOME_INPUT = io.BytesIO()
 
@@ -24,9 +24,7 @@ class Preview:
     source: Source | None
 
 
-def preview(
-    spec: Spec, *, slots: int | None = None, stdin: BinaryIO | None = _SOME_INPUT
-) -> list[Preview]:
+def preview(spec: Spec, *, slots: int | None = None, stdin: BinaryIO | None = _SOME_INPUT) -> list[Preview]:
     """Every job's source, built and not read. ``slots`` is the number of engines, if it is known.
 
     ``stdin`` is None where standard input is closed. Raises SpecError with the place of each input
@@ -70,9 +68,7 @@ def pinned(job: Job) -> bool:
     return job.targets != "any" and (job.view == "direct" or isinstance(job.targets, list))
 
 
-UNCOUNTED = (
-    "the items are dealt out before the job starts, and how many there are is not known until then"
-)
+UNCOUNTED = "the items are dealt out before the job starts, and how many there are is not known until then"
 COUNTED = "use view: load_balanced without targets, or a source whose length is known"
 
 

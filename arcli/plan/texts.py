@@ -10,15 +10,15 @@ from typing import Any
 
 from arcli.engine.template import GIVEN, placeholders
 from arcli.errors import InputError
-from arcli.plan.sources.base import Source, Stream
-from arcli.spec.model import Job, Late, LateText
+from arcli.inputs.base import Source, Stream
+from arcli.specfile.model import Deferred, DeferredText, Job
 
 
 class Texts:
     """The texts of a job's command; ``given`` has what their late values are called."""
 
     def __init__(self, job: Job) -> None:
-        self.given: dict[str, Late] = {}
+        self.given: dict[str, Deferred] = {}
         self.command: str | list[str] | None
         if isinstance(job.command, list):
             self.command = [self._text(part) for part in job.command]
@@ -29,10 +29,10 @@ class Texts:
         self.env = {name: self._text(text) for name, text in job.env.items()}
 
     def _text(self, template: Any) -> str:
-        parts = template.parts if isinstance(template, LateText) else (template,)
+        parts = template.parts if isinstance(template, DeferredText) else (template,)
         return "".join(part if isinstance(part, str) else self._called(part) for part in parts)
 
-    def _called(self, late: Late) -> str:
+    def _called(self, late: Deferred) -> str:
         name = f"{GIVEN}{len(self.given)}"
         self.given[name] = late
         return f"{{{name}}}"
@@ -54,9 +54,7 @@ def without_quoted(source: Source, job: Job) -> Source:
         for number, item in enumerate(source):
             keys = quoted.keys() & item.keys() if isinstance(item, Mapping) else ()
             for name in keys:
-                where = (
-                    f"{{{name}}} stands inside {quoted[name]} in the command of job {job.name!r}"
-                )
+                where = f"{{{name}}} stands inside {quoted[name]} in the command of job {job.name!r}"
                 hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
                 raise InputError(f"{where}, and item {number} has a {name!r}", hint=hint)
             yield item

@@ -11,7 +11,7 @@ from typing import Any
 
 from arcli.engine.tally import Tally
 from arcli.errors import UsageError
-from arcli.sinks.failures import Failures
+from arcli.outputs.failures import Failures
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
@@ -133,9 +133,7 @@ class _Collected:
         raise UsageError(message, hint=f"there are: {', '.join(keys)}")
 
 
-def _summary(
-    run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]
-) -> RunSummary:
+def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]) -> RunSummary:
     """What can be said of a run that has not said it itself."""
     began = past.began(run)
     until = time.time() if state == "running" else past.ended(run, state)

@@ -12,9 +12,9 @@ from arcli.escape import one_line
 from arcli.reports import markdown
 from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.when import friendly_time
-from arcli.timing.expect import Finding
-from arcli.timing.figures import Measured
+from arcli.timing.metrics import Measured
 from arcli.timing.tables import figures_table
+from arcli.timing.thresholds import Finding
 from arcli.units import parse_time
 
 _COLORS = {None: "", True: "red", False: "green"}

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.timing.expect import Finding
-from arcli.timing.figures import JOB, RUN, Figure, JobFigures, Measured, change, show_change
-from arcli.timing.noise import Difference, difference
+from arcli.timing.metrics import JOB, RUN, Figure, JobFigures, Measured, change, show_change
+from arcli.timing.significance import Difference, difference
+from arcli.timing.thresholds import Finding
 
 RUN_ROWS = ("wall", "startup", "failed")
 JOB_ROWS = (

@@ -14,7 +14,6 @@ from arcli.reports.collect import Report
 from arcli.reports.markup import table, text
 from arcli.reports.style import CSS
 from arcli.reports.text import damage_words, ending
-from arcli.timing.figures import JOB
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
@@ -23,6 +22,7 @@ from arcli.timing.grouptables import (
     slow_name,
     time_cells,
 )
+from arcli.timing.metrics import JOB
 from arcli.timing.summary import JobSummary
 from arcli.timing.tables import (
     chunk_words,

@@ -12,8 +12,8 @@ from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
-from arcli.timing.figures import Measured, measured
-from arcli.timing.stored import run_from_dict
+from arcli.timing.metrics import Measured, measured
+from arcli.timing.stored_summary import run_from_dict
 
 
 def measure_run(run: RunFolder) -> Measured:

@@ -6,10 +6,10 @@ from rich.text import Text
 
 from arcli.errors import ExitCode
 from arcli.escape import one_line
+from arcli.outputs.report import write_report
+from arcli.outputs.stream import Stream
 from arcli.reports.collect import Report
 from arcli.reports.when import friendly_time
-from arcli.sinks.page import Page
-from arcli.sinks.report import write_report
 from arcli.timing.grouptables import groups_table, slowest_table
 
 _ENDS = {
@@ -19,7 +19,7 @@ _ENDS = {
 }
 
 
-def write(page: Page, report: Report) -> None:
+def write(page: Stream, report: Report) -> None:
     """Write a report to ``page``. Raises what the page does."""
     page.show(Text(title(report), style="bold"))
     write_report(page, report.summary, report.failures)

@@ -43,9 +43,7 @@ def render(run: RunFolder) -> Iterator[bytes]:
     yield (separator if lines else b"") + b",\n".join(lines) + b"\n]}\n"
 
 
-def _names(
-    run: RunFolder, hosts: dict[int, str], places: dict[str, int]
-) -> Iterator[dict[str, Any]]:
+def _names(run: RunFolder, hosts: dict[int, str], places: dict[str, int]) -> Iterator[dict[str, Any]]:
     """Hosts are the trace's processes, engines its threads."""
     name = run.manifest.name
     for host, pid in places.items():

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arcli.engine import breadcrumb
-from arcli.engine.breadcrumb import Crumb
+from arcli.engine import position_file
 from arcli.engine.envelope import unpack
 from arcli.engine.limits import GRACE
+from arcli.engine.position_file import Crumb
 from arcli.errors import ArcliError, ClusterError, OutputError, SetupError
-from arcli.session.crew import Call, Crew, Member, Roll, Ticket, setup_error
-from arcli.session.fleet import Broken, Down, Event, Fleet, Lost, Reply, Up, Wake
+from arcli.session.chunk import Chunk
 from arcli.session.jobrun import JobRun
-from arcli.session.work import Work
+from arcli.session.pool import Broadcast, Call, PendingRequest, Pool, PooledEngine, setup_error
+from arcli.session.transport import Broken, Down, Event, Lost, Reply, Transport, Up, Wake
 from arcli.timing.ledger import Ledger
 
 TICK = 0.1
@@ -43,14 +43,14 @@ STUCK = 60.0
 class Terms:
     """What a session may do: how often engines are restarted, how long they may take to come up.
 
-    ``steps`` gives the requests that prepare the engine in a slot; ``crumbs`` the folder of
-    breadcrumb files; ``notice`` takes sentences for people.
+    ``steps`` gives the requests that prepare the engine in a slot; ``position_files`` the folder of
+    position_file files; ``notice`` takes sentences for people.
     """
 
     max_restarts: int
     start_timeout: float
     steps: Callable[[int], list[bytes]]
-    crumbs: Path | None
+    position_files: Path | None
     notice: Callable[[str], None]
 
 
@@ -86,8 +86,8 @@ class _Commands:
 class Actor:
     """Runs on a thread of its own from ``start`` to ``close``; all else is posted to it."""
 
-    def __init__(self, fleet: Fleet, terms: Terms, wake_main: Callable[[], None]) -> None:
-        self._fleet = fleet
+    def __init__(self, transport: Transport, terms: Terms, wake_main: Callable[[], None]) -> None:
+        self._fleet = transport
         self._terms = terms
         self._wake_main = wake_main
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -95,12 +95,12 @@ class Actor:
         self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
         self._closed = False
         self._final: ArcliError | None = None
-        self._crew = Crew()
+        self._crew = Pool()
         self._restarts = 0
         self._last_death = "no engine ever came up"
         self._steps: list[bytes] = []
         self._calls: deque[Call] = deque()
-        self._rolls: list[Roll] = []
+        self._rolls: list[Broadcast] = []
         self._job: JobRun | None = None
         self._end: Callable[[Ledger, BaseException | None], None] | None = None
         self._grace: float | None = None
@@ -114,7 +114,7 @@ class Actor:
     # -- for other threads -------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin; the fleet reports its engines from now on."""
+        """Begin; the transport reports its engines from now on."""
         self._thread.start()
         self._fleet.open(self._events)
 
@@ -143,7 +143,7 @@ class Actor:
             return
         self._calls.append(call)
 
-    def call_roll(self, roll: Roll) -> None:
+    def call_roll(self, roll: Broadcast) -> None:
         """Have every engine answer a request."""
         if self._broken is not None:
             roll.future.set_exception(self._broken)
@@ -249,7 +249,7 @@ class Actor:
         member = self._crew.admit(up, now)
         self._abandoned.pop(up.slot, None)
         msg_id = self._fleet.prepare(up.engine_id)
-        ticket = Ticket(msg_id=msg_id, sent=now, submitted=time.time(), first=True)
+        ticket = PendingRequest(msg_id=msg_id, sent=now, submitted=time.time(), first=True)
         self._crew.hand(member, ticket)
         steps = [*self._terms.steps(up.slot), *self._steps]
         member.steps = 1 + len(steps)
@@ -262,19 +262,19 @@ class Actor:
 
     def _send(
         self,
-        member: Member,
+        member: PooledEngine,
         request: bytes,
         *,
-        work: Work | None = None,
+        work: Chunk | None = None,
         call: Call | None = None,
-        roll: Roll | None = None,
+        roll: Broadcast | None = None,
     ) -> None:
         now, wall = time.monotonic(), time.time()
         label = self._job.plan.job.label if work is not None and self._job is not None else None
         msg_id = self._fleet.send(member.up.engine_id, request, label)
         self._crew.hand(
             member,
-            Ticket(msg_id=msg_id, sent=now, submitted=wall, work=work, call=call, roll=roll),
+            PendingRequest(msg_id=msg_id, sent=now, submitted=wall, work=work, call=call, roll=roll),
         )
 
     def _answered(self, reply: Reply) -> None:
@@ -303,7 +303,7 @@ class Actor:
         else:
             self._prepared(member, reply.envelope)
 
-    def _not_answered(self, member: Member, ticket: Ticket, error: str) -> None:
+    def _not_answered(self, member: PooledEngine, ticket: PendingRequest, error: str) -> None:
         """An engine could not put an answer together, for want of memory, say."""
         if ticket.call is not None:
             ticket.call.fail(error)
@@ -313,7 +313,7 @@ class Actor:
             fate = "its engine could not answer"
             self._job.conclude(self._job.items.lost(ticket.work, None, True, error, fate=fate))
 
-    def _chunk_back(self, member: Member, ticket: Ticket, envelope: bytes) -> None:
+    def _chunk_back(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes) -> None:
         if self._job is None:
             return
         header, _ = unpack(envelope)
@@ -321,7 +321,7 @@ class Actor:
             raise setup_error(member.words, header["failed"])
         self._job.take_reply(member, ticket, envelope, time.monotonic())
 
-    def _prepared(self, member: Member, envelope: bytes | None) -> None:
+    def _prepared(self, member: PooledEngine, envelope: bytes | None) -> None:
         """A step of an engine's preparation is answered: the next one, or it is ready."""
         if envelope is not None:
             failed = unpack(envelope)[0].get("failed")
@@ -359,12 +359,7 @@ class Actor:
         self._check_rolls()
 
     def _replace(self, slot: int, *, deliberate: bool) -> None:
-        if (
-            self._closed
-            or self._final is not None
-            or self._broken is not None
-            or self._fleet.in_process
-        ):
+        if self._closed or self._final is not None or self._broken is not None or self._fleet.in_process:
             return
         if not deliberate:
             if self._restarts >= self._terms.max_restarts:
@@ -378,7 +373,7 @@ class Actor:
         if self._job is not None:
             self._job.restarts += 1
 
-    def _bury(self, member: Member, reason: str, now: float, *, judge: bool = True) -> bool:
+    def _bury(self, member: PooledEngine, reason: str, now: float, *, judge: bool = True) -> bool:
         """An engine is gone: save what it published, judge what it ran, send the rest again.
 
         Without ``judge`` nothing that it ran is to blame. Returns whether an item's time limit was
@@ -391,7 +386,7 @@ class Actor:
         for roll in self._rolls:
             if roll.keep:  # its replacement does not know it
                 roll.got.pop(member.up.slot, None)
-        crumb = self._crumb(member)
+        position_file = self._crumb(member)
         overstayed = False
         for place, ticket in enumerate(member.chunks):
             self._fleet.forget(ticket.msg_id)
@@ -399,7 +394,7 @@ class Actor:
             if self._job is None or self._job.items.late(ticket.work):
                 continue
             if judge:
-                overstayed |= self._judge(ticket, crumb, place == 0, reason, now)
+                overstayed |= self._judge(ticket, position_file, place == 0, reason, now)
             else:
                 self._job.conclude(self._job.items.lost(ticket.work, None, False, reason))
         for ticket in member.tickets.values():
@@ -408,20 +403,25 @@ class Actor:
         return overstayed
 
     def _judge(
-        self, ticket: Ticket, crumb: Crumb | None, first: bool, reason: str, now: float
+        self,
+        ticket: PendingRequest,
+        position_file: Crumb | None,
+        first: bool,
+        reason: str,
+        now: float,
     ) -> bool:
         """What becomes of a dead engine's chunk; whether an item of it had outstayed its time."""
         job, work = self._job, ticket.work
         assert job is not None
         assert work is not None
-        here = crumb is not None and crumb.chunk == work.chunk
-        culprit = crumb.position if crumb is not None and here else -1
-        if crumb is None or culprit < work.done:
-            started = here or (first and crumb is None)
+        here = position_file is not None and position_file.chunk == work.chunk
+        culprit = position_file.position if position_file is not None and here else -1
+        if position_file is None or culprit < work.done:
+            started = here or (first and position_file is None)
             job.conclude(job.items.lost(work, None, started, reason))
             return False
         limit = job.plan.job.timeout
-        if limit is None or time.time() - crumb.since < limit:
+        if limit is None or time.time() - position_file.since < limit:
             job.conclude(job.items.lost(work, culprit, True, reason))
             return False
         said = f"took longer than {limit:g} s and did not stop when told to"
@@ -435,10 +435,10 @@ class Actor:
         else:
             self._calls.appendleft(call)
 
-    def _crumb(self, member: Member) -> Crumb | None:
-        if self._terms.crumbs is None:
+    def _crumb(self, member: PooledEngine) -> Crumb | None:
+        if self._terms.position_files is None:
             return None
-        return breadcrumb.read(self._terms.crumbs / f"{member.up.slot}")
+        return position_file.read(self._terms.position_files / f"{member.up.slot}")
 
     def _cluster_is_down(self, reason: str) -> None:
         """The controller is gone, or what supervises it: another cluster takes its place."""
@@ -497,7 +497,7 @@ class Actor:
 
     def _fail_waiting(self, error: BaseException) -> None:
         tickets = [ticket for member in self._crew for ticket in member.tickets.values()]
-        waiting: list[Call | Roll] = [*self._calls, *self._rolls]
+        waiting: list[Call | Broadcast] = [*self._calls, *self._rolls]
         waiting += [ticket.call for ticket in tickets if ticket.call is not None]
         for request in waiting:
             if not request.future.done():
@@ -515,9 +515,7 @@ class Actor:
                 self._orphans[engine_id] = now + DEATH_NOTICE
         for slot, due in list(self._crew.coming.items()):
             if now > due:
-                self._went_down(
-                    Down(engine_id=None, slot=slot, reason="an engine did not come up in time")
-                )
+                self._went_down(Down(engine_id=None, slot=slot, reason="an engine did not come up in time"))
         for member in self._crew:
             self._watch_requests(member, now)
         if self._job is not None:
@@ -525,7 +523,7 @@ class Actor:
         if self._grace is not None and now >= self._grace:
             self._end_running(now)
 
-    def _watch_requests(self, member: Member, now: float) -> None:
+    def _watch_requests(self, member: PooledEngine, now: float) -> None:
         """What an engine was asked beside its chunks: tell people of what takes long."""
         if member.doomed is not None:
             return
@@ -560,31 +558,31 @@ class Actor:
                 self._check_overstay(member, now)
         self._say_when_quiet(now)
 
-    def _take_early(self, member: Member, now: float) -> None:
+    def _take_early(self, member: PooledEngine, now: float) -> None:
         if self._job is None:
             return
         for ticket in member.chunks:
             for envelope in self._fleet.early(ticket.msg_id):
                 self._job.take_early(member, ticket, envelope, now)
 
-    def _check_overstay(self, member: Member, now: float) -> None:
+    def _check_overstay(self, member: PooledEngine, now: float) -> None:
         """The last resort for an item whose engine neither stops it nor ends itself."""
         assert self._job is not None
         ticket = member.chunks[0] if member.chunks else None
-        if ticket is None or ticket.work is None or self._terms.crumbs is None:
+        if ticket is None or ticket.work is None or self._terms.position_files is None:
             return
-        crumb, limit = self._crumb(member), self._job.plan.job.timeout
-        if crumb is None or crumb.chunk != ticket.work.chunk:
+        position_file, limit = self._crumb(member), self._job.plan.job.timeout
+        if position_file is None or position_file.chunk != ticket.work.chunk:
             alone = len(member.tickets) == len(member.chunks)
-            if alone and crumb is None and now - ticket.sent > STUCK:
+            if alone and position_file is None and now - ticket.sent > STUCK:
                 said = f"{member.words} has had a chunk for {STUCK:.0f} s and has not begun it"
                 self._terms.notice(f"{said}: it is replaced")
                 self._fleet.kill(member.up.engine_id)
                 ticket.sent = now
-        elif crumb.position >= 0 and limit and time.time() - crumb.since > limit + OVERSTAY:
+        elif position_file.position >= 0 and limit and time.time() - position_file.since > limit + OVERSTAY:
             self._doom(member, "an item did not stop when told to")
 
-    def _doom(self, member: Member, why: str) -> None:
+    def _doom(self, member: PooledEngine, why: str) -> None:
         """End an engine on purpose."""
         member.doomed = why
         self._fleet.kill(member.up.engine_id)
@@ -616,8 +614,7 @@ class Actor:
             self._said_quiet = True
             waiting = self._job.items.waiting
             self._terms.notice(
-                f"{waiting} items wait: no engine has answered for {QUIET:.0f} s, "
-                f"{self._fleet.diagnose()}"
+                f"{waiting} items wait: no engine has answered for {QUIET:.0f} s, {self._fleet.diagnose()}"
             )
 
     # -- work -------------------------------------------------------------------------------
@@ -649,7 +646,7 @@ class Actor:
                     self._feed_one(job, member, width, now)
         job.flush_replayed()
 
-    def _feed_one(self, job: JobRun, member: Member, width: int, now: float) -> None:
+    def _feed_one(self, job: JobRun, member: PooledEngine, width: int, now: float) -> None:
         if any(ticket.work is not None and ticket.work.alone for ticket in member.chunks):
             return
         idle = not member.tickets

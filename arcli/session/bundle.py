@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from arcli.cluster.children import ENGINE_PACKAGE
+from arcli.cluster.forks import ENGINE_PACKAGE
 
 MODULES = (
     "tally",
@@ -15,7 +15,7 @@ MODULES = (
     "limits",
     "capture",
     "envelope",
-    "breadcrumb",
+    "position_file",
     "functions",
     "program",
     "shell",

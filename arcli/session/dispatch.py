@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from arcli.session.chunk import Chunk, ClientRecord, verdicts
 from arcli.session.policy import ChunkPolicy
-from arcli.session.work import Verdict, Work, verdicts
-from arcli.spec.model import Policy
+from arcli.specfile.model import Policy
 
 PIECES = 8
 """A chunk that was lost without a trace of which item did it falls into this many pieces."""
@@ -32,7 +32,7 @@ OVERTAKEN = 4
 class Supply(Protocol):
     """Where numbered items come from."""
 
-    def take(self, count: int) -> Work | None:
+    def take(self, count: int) -> Chunk | None:
         """Up to ``count`` items that are there now, or None; never blocks."""
 
     @property
@@ -47,20 +47,18 @@ class Supply(Protocol):
 class Dispatcher:
     """The items of one job between their source and their records."""
 
-    def __init__(
-        self, policy: Policy, chunks: ChunkPolicy, supply: Supply, chance: random.Random
-    ) -> None:
+    def __init__(self, policy: Policy, chunks: ChunkPolicy, supply: Supply, chance: random.Random) -> None:
         self._policy = policy
         self._supply = supply
         self._chance = chance
         self._numbers = itertools.count(1)
-        self._again: deque[Work] = deque()
-        self._delayed: list[tuple[float, int, Work]] = []
+        self._again: deque[Chunk] = deque()
+        self._delayed: list[tuple[float, int, Chunk]] = []
         self._kills: dict[int, int] = {}
         self._stopped = False
         self._overtaken = 0
         self.chunks = chunks
-        self.outstanding: dict[int, Work] = {}
+        self.outstanding: dict[int, Chunk] = {}
         self.completed = 0
         self.failures = 0
 
@@ -86,7 +84,7 @@ class Dispatcher:
         # What waits at an engine runs even if the job halts meanwhile.
         return depth if self._policy.halt == "never" else min(depth, 2)
 
-    def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Work | None:
+    def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         """The next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
         while self._delayed and self._delayed[0][0] <= now:
             self._again.append(heapq.heappop(self._delayed)[2])
@@ -106,7 +104,7 @@ class Dispatcher:
             self.outstanding[work.chunk] = work
         return work
 
-    def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Work | None:
+    def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Chunk | None:
         for position, work in enumerate(self._again):
             if _fits(work, slot, idle):
                 if not peek:
@@ -120,8 +118,8 @@ class Dispatcher:
         return None if left is None else left + self.waiting
 
     def progressed(
-        self, work: Work, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
-    ) -> list[Verdict]:
+        self, work: Chunk, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
+    ) -> list[ClientRecord]:
         """The first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
 
         ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
@@ -144,20 +142,20 @@ class Dispatcher:
             self._delay(work.part(piece, attempt=work.attempt + 1, alone=False), now)
         return []
 
-    def returned(self, work: Work, seconds: float, size: int) -> None:
+    def returned(self, work: Chunk, seconds: float, size: int) -> None:
         """A chunk is back whole; it took ``seconds`` on its engine and ``size`` bytes."""
         del self.outstanding[work.chunk]
         self.chunks.learn(len(work), seconds, size)
 
     def lost(
         self,
-        work: Work,
+        work: Chunk,
         culprit: int | None,
         started: bool,
         reason: str,
         *,
         fate: str = "its engine died",
-    ) -> list[Verdict]:
+    ) -> list[ClientRecord]:
         """A chunk's engine is gone. ``culprit`` is the position of the item that ran, if known.
 
         ``started`` is False where the chunk only waited behind another one; ``fate`` is what became
@@ -168,9 +166,7 @@ class Dispatcher:
         said = self._sort_out(work, culprit, started, f"{fate} {{times}}: {reason}")
         return said + self._left_over(reason)
 
-    def _sort_out(
-        self, work: Work, culprit: int | None, started: bool, reason: str
-    ) -> list[Verdict]:
+    def _sort_out(self, work: Chunk, culprit: int | None, started: bool, reason: str) -> list[ClientRecord]:
         left = range(work.done, len(work))
         if not started:
             self._requeue(work, [left], alone=work.alone)
@@ -186,7 +182,7 @@ class Dispatcher:
         self._requeue(work, [left[culprit - work.done + 1 :]], alone=False)
         return self._blame(work, culprit, reason)
 
-    def _blame(self, work: Work, culprit: int, reason: str) -> list[Verdict]:
+    def _blame(self, work: Chunk, culprit: int, reason: str) -> list[ClientRecord]:
         index = work.indices[culprit]
         kills = self._kills.get(index, 0) + 1
         self._kills[index] = kills
@@ -197,7 +193,7 @@ class Dispatcher:
         self._count_failure()
         return verdicts(work, [culprit], "lost", reason.replace("{times}", f"{kills} times", 1))
 
-    def timed_out(self, work: Work, culprit: int, reason: str, now: float) -> list[Verdict]:
+    def timed_out(self, work: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
         """The engine was ended because an item did not heed its time limit."""
         del self.outstanding[work.chunk]
         left = range(work.done, len(work))
@@ -209,7 +205,7 @@ class Dispatcher:
         self._count_failure()
         return verdicts(work, [culprit], "timeout", reason) + self._left_over(reason)
 
-    def _left_over(self, reason: str) -> list[Verdict]:
+    def _left_over(self, reason: str) -> list[ClientRecord]:
         """What would be sent again, were it not for a stop."""
         return self._cancel(f"not sent again: {reason}") if self._stopped else []
 
@@ -217,13 +213,13 @@ class Dispatcher:
         self.completed += 1
         self.failures += 1
 
-    def _requeue(self, work: Work, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
+    def _requeue(self, work: Chunk, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
         for piece in reversed(pieces):
             if piece:
                 # What was under way goes first: order is waiting for it.
                 self._again.appendleft(work.part(piece, attempt=work.attempt, alone=alone))
 
-    def _delay(self, work: Work, now: float) -> None:
+    def _delay(self, work: Chunk, now: float) -> None:
         """Send again later: exponential backoff with jitter, so that retries do not march in step.
 
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -243,12 +239,12 @@ class Dispatcher:
             return judged and self.failures * 100 >= limit.percent * self.completed
         return self.failures >= max(1, limit.count or 0)
 
-    def stop(self, reason: str, status: str = "cancelled") -> list[Verdict]:
+    def stop(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
         """Send nothing any more: the verdicts on all that was read and is not with an engine."""
         self._stopped = True
         return self._cancel(reason, status)
 
-    def strand(self, slot: int, reason: str) -> list[Verdict]:
+    def strand(self, slot: int, reason: str) -> list[ClientRecord]:
         """The verdicts on what only the engine in ``slot`` could have run: there will be none."""
         works = [work for work in self._again if work.pinned == slot]
         late = [entry for entry in self._delayed if entry[2].pinned == slot]
@@ -263,15 +259,15 @@ class Dispatcher:
             self.failures += len(work)
         return [v for work in stranded for v in verdicts(work, range(len(work)), "lost", reason)]
 
-    def cancel_outstanding(self, reason: str, status: str = "cancelled") -> list[Verdict]:
-        """Give up what is with engines, too: its verdicts. Late replies will find no work."""
-        ended: list[Verdict] = []
+    def cancel_outstanding(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
+        """Give up what is with engines, too: its verdicts. Deferred replies will find no work."""
+        ended: list[ClientRecord] = []
         for work in self.outstanding.values():
             ended += verdicts(work, range(work.done, len(work)), status, reason)
         self.outstanding.clear()
         return ended
 
-    def _cancel(self, reason: str, status: str = "cancelled") -> list[Verdict]:
+    def _cancel(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
         works = [*self._again, *(work for *_, work in self._delayed)]
         self._again.clear()
         self._delayed.clear()
@@ -282,11 +278,11 @@ class Dispatcher:
         """Whether ``stop`` was called."""
         return self._stopped
 
-    def late(self, work: Work) -> bool:
+    def late(self, work: Chunk) -> bool:
         """Whether a reply is for work that nobody waits for any more."""
         current: Any = self.outstanding.get(work.chunk)
         return current is not work
 
 
-def _fits(work: Work, slot: int | None, idle: bool) -> bool:
+def _fits(work: Chunk, slot: int | None, idle: bool) -> bool:
     return (work.pinned is None or work.pinned == slot) and (idle or not work.alone)

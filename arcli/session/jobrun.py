@@ -18,13 +18,13 @@ from arcli.engine.tally import Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
 from arcli.record import Record
-from arcli.session.crew import Member, Ticket, request
+from arcli.session.chunk import Chunk, ClientRecord, PickledInput, verdicts
 from arcli.session.dispatch import Dispatcher
 from arcli.session.dispatch import Supply as DispatchSupply
 from arcli.session.policy import ChunkPolicy
-from arcli.session.reorder import Piece, Reorder
+from arcli.session.pool import PendingRequest, PooledEngine, request
+from arcli.session.reorder import RecordSpan, Reorder
 from arcli.session.supply import key_of
-from arcli.session.work import Opaque, Verdict, Work, verdicts
 from arcli.timing.ledger import EngineUse, Ledger
 from arcli.units import isoformat
 
@@ -77,7 +77,7 @@ class JobRun:
     plan: JobPlan
     run_id: str
     storage: Storage
-    emit: Callable[[Piece], None]
+    emit: Callable[[RecordSpan], None]
     replay: list[tuple[int, bytes]] = field(default_factory=list)
     due: float | None = None
     ended: str = "done"
@@ -99,13 +99,13 @@ class JobRun:
         self.began = now
         self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(self.run_id), orjson.dumps(job.name))
 
-    def chunk_request(self, work: Work) -> bytes:
+    def chunk_request(self, work: Chunk) -> bytes:
         """A chunk as it travels to an engine."""
-        inputs = [None if isinstance(item, Opaque) else item for item in work.inputs]
+        inputs = [None if isinstance(item, PickledInput) else item for item in work.inputs]
         opaque = {
             position: item.pickled
             for position, item in enumerate(work.inputs)
-            if isinstance(item, Opaque)
+            if isinstance(item, PickledInput)
         }
         return request(
             "chunk",
@@ -118,14 +118,14 @@ class JobRun:
             opaque=opaque,
         )
 
-    def take_early(self, member: Member, ticket: Ticket, envelope: bytes, now: float) -> None:
+    def take_early(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes, now: float) -> None:
         """Records that a chunk has published while it goes on."""
         header, parts = unpack(envelope)
         assert ticket.work is not None
         if not self.items.late(ticket.work) and header["attempt"] == ticket.work.attempt:
             self._take(member, ticket, header, parts, now)
 
-    def take_reply(self, member: Member, ticket: Ticket, envelope: bytes, now: float) -> None:
+    def take_reply(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes, now: float) -> None:
         """A chunk's own reply, with all of its records."""
         header, parts = unpack(envelope)
         work = ticket.work
@@ -143,7 +143,12 @@ class JobRun:
         self.items.returned(work, header["busy"], len(envelope))
 
     def _take(
-        self, member: Member, ticket: Ticket, header: dict[str, Any], parts: list[bytes], now: float
+        self,
+        member: PooledEngine,
+        ticket: PendingRequest,
+        header: dict[str, Any],
+        parts: list[bytes],
+        now: float,
     ) -> None:
         work = ticket.work
         assert work is not None
@@ -155,9 +160,7 @@ class JobRun:
         if work.done:  # some of it is in already: count only what is new
             lines, runs = _after(work.done, lines, runs)
             tally = tally_of(lines)
-        again = [
-            (position, reason) for position, reason in header["again"] if position >= work.done
-        ]
+        again = [(position, reason) for position, reason in header["again"] if position >= work.done]
         kept = self._keep_pickles(work, header["opaque"], pickles)
         if runs:
             stamp = self._stamp(member, ticket)
@@ -168,19 +171,16 @@ class JobRun:
         failed = tally.total - tally.counts.get("ok", 0)
         self.conclude(self.items.progressed(work, header["done"], again, failed, now))
 
-    def _stamp(self, member: Member, ticket: Ticket) -> bytes:
+    def _stamp(self, member: PooledEngine, ticket: PendingRequest) -> bytes:
         """What all records of a chunk share, as the end of each line."""
         assert ticket.work is not None
-        return (
-            b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n'
-            % (
-                member.up.engine_id,
-                member.up.slot,
-                orjson.dumps(ticket.msg_id),
-                ticket.work.chunk,
-                isoformat(ticket.submitted).encode(),
-                isoformat(time.time()).encode(),
-            )
+        return b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n' % (
+            member.up.engine_id,
+            member.up.slot,
+            orjson.dumps(ticket.msg_id),
+            ticket.work.chunk,
+            isoformat(ticket.submitted).encode(),
+            isoformat(time.time()).encode(),
         )
 
     def _completed(self, lines: bytes, stamp: bytes) -> bytes:
@@ -189,7 +189,7 @@ class JobRun:
 
     def _record(
         self,
-        work: Work,
+        work: Chunk,
         runs: list[tuple[int, int]],
         lines: bytes,
         tally: Tally,
@@ -219,7 +219,7 @@ class JobRun:
         tally: Tally,
         pickles: dict[int, tuple[int, int]] | None,
     ) -> None:
-        piece = Piece(
+        piece = RecordSpan(
             first=first,
             count=count,
             offset=offset,
@@ -235,7 +235,7 @@ class JobRun:
             self.emit(piece)
 
     def _keep_pickles(
-        self, work: Work, listed: list[Any], raw: bytes
+        self, work: Chunk, listed: list[Any], raw: bytes
     ) -> dict[int, tuple[int, int]] | None:
         """Values that JSON does not hold: into files of their own where a record names them."""
         at = 0
@@ -252,7 +252,7 @@ class JobRun:
             at += length
         return kept or None
 
-    def conclude(self, ended: list[Verdict]) -> None:
+    def conclude(self, ended: list[ClientRecord]) -> None:
         """Records for items that no engine could write one for."""
         for verdict in ended:
             record = self._client_record(verdict)
@@ -263,7 +263,7 @@ class JobRun:
             self.tally.merge(tally)
             self._push(verdict.index, 1, line, offset, tally, None)
 
-    def _client_record(self, verdict: Verdict) -> Record:
+    def _client_record(self, verdict: ClientRecord) -> Record:
         item = verdict.input
         return Record(
             run=self.run_id,
@@ -307,7 +307,7 @@ class JobRun:
             self._push(entries[at][0], end - at, lines, offset, tally, None)
             at = end
 
-    def _use(self, member: Member) -> EngineUse:
+    def _use(self, member: PooledEngine) -> EngineUse:
         up = member.up
         if up.engine_id not in self.uses:
             self.uses[up.engine_id] = EngineUse(
@@ -315,7 +315,7 @@ class JobRun:
             )
         return self.uses[up.engine_id]
 
-    def leaves(self, member: Member, now: float) -> None:
+    def leaves(self, member: PooledEngine, now: float) -> None:
         """An engine's part in this job is over: how long was it there?"""
         self._use(member).present += max(0.0, now - max(member.since, self.began))
 
@@ -341,7 +341,7 @@ class JobRun:
         )
 
 
-def consecutive(work: Work, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def consecutive(work: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Runs of positions as runs of consecutive item numbers: ``(first number, count)``."""
     indices = work.indices
     if isinstance(indices, range):
@@ -356,9 +356,7 @@ def consecutive(work: Work, runs: list[tuple[int, int]]) -> list[tuple[int, int]
     return found
 
 
-def _after(
-    done: int, lines: bytes, runs: list[tuple[int, int]]
-) -> tuple[bytes, list[tuple[int, int]]]:
+def _after(done: int, lines: bytes, runs: list[tuple[int, int]]) -> tuple[bytes, list[tuple[int, int]]]:
     """Only the lines and runs at positions from ``done`` on."""
     positions = [p for first, count in runs for p in range(first, first + count)]
     each = lines.splitlines(keepends=True)
@@ -397,7 +395,7 @@ def pickled(inputs: list[Any]) -> bytes:
 def shown(item: Any) -> Any:
     """An input as a record shows it."""
     try:
-        text = item.text if isinstance(item, Opaque) else encode(item)[0]
+        text = item.text if isinstance(item, PickledInput) else encode(item)[0]
     except Unfit:
         text = orjson.dumps({"$pickle": None, "repr": repr(item)[:200]}).decode()
     return orjson.loads(text)

@@ -9,7 +9,7 @@ from arcli.engine.tally import Tally
 
 
 @dataclass(kw_only=True, slots=True)
-class Piece:
+class RecordSpan:
     """Records of consecutive items: where they stand in the journal, and perhaps their lines.
 
     ``lines`` is None where they were let go to save memory. ``pickles`` maps indices to places in
@@ -34,14 +34,14 @@ class Reorder:
     def __init__(self, *, ordered: bool) -> None:
         self._ordered = ordered
         self._next = 0
-        self._waiting: list[tuple[int, Piece]] = []
+        self._waiting: list[tuple[int, RecordSpan]] = []
 
-    def push(self, piece: Piece) -> list[Piece]:
+    def push(self, piece: RecordSpan) -> list[RecordSpan]:
         """Take a piece; returns those that may go out now, in order."""
         if not self._ordered:
             return [piece]
         heapq.heappush(self._waiting, (piece.first, piece))
-        ready: list[Piece] = []
+        ready: list[RecordSpan] = []
         while self._waiting and self._waiting[0][0] == self._next:
             _, piece = heapq.heappop(self._waiting)
             self._next += piece.count

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from arcli.engine.encode import from_tree
 from arcli.record import RecordBatch, decode
+from arcli.session.chunk import PickledInput
 from arcli.session.jobrun import Storage
-from arcli.session.work import Opaque
 
 BLOCK = 4_000_000
 """Bytes of records that are looked at together."""
@@ -122,12 +122,10 @@ class JobResults:
             else:
                 assert value.pickled is not None
                 shown = json.dumps(value.record["value"], ensure_ascii=False)
-                yield Opaque(pickled=value.pickled, text=shown)
+                yield PickledInput(pickled=value.pickled, text=shown)
 
 
-def value_of(
-    record: dict[str, Any], pickles: dict[int, tuple[int, int]] | None, storage: Storage
-) -> Value:
+def value_of(record: dict[str, Any], pickles: dict[int, tuple[int, int]] | None, storage: Storage) -> Value:
     """The value in a decoded record."""
     place = (pickles or {}).get(record["index"])
     if place is None or record["exact"]:

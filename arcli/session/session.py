@@ -18,10 +18,10 @@ from arcli.engine.envelope import unpack
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.actor import Actor, State, Stop, Terms
-from arcli.session.crew import Call, Failed, Roll, request, setup_error
-from arcli.session.fleet import Fleet
 from arcli.session.jobrun import JobRun, Storage, Supply
-from arcli.session.reorder import Piece
+from arcli.session.pool import Broadcast, Call, Failed, request, setup_error
+from arcli.session.reorder import RecordSpan
+from arcli.session.transport import Transport
 from arcli.timing.ledger import Ledger
 
 HELD_BYTES = 16_000_000
@@ -39,17 +39,17 @@ class _End:
 
 
 class Session:
-    """Engines behind ``fleet`` on ``terms``; records go to ``storage`` before anyone sees them."""
+    """Engines behind ``transport`` on ``terms``; records go to ``storage`` before anyone sees them."""
 
-    def __init__(self, fleet: Fleet, terms: Terms, storage: Storage, run_id: str) -> None:
-        self._fleet = fleet
+    def __init__(self, transport: Transport, terms: Terms, storage: Storage, run_id: str) -> None:
+        self._fleet = transport
         self._storage = storage
         self._run_id = run_id
-        self._inbox: queue.SimpleQueue[Piece | _End | None] = queue.SimpleQueue()
-        self._meanwhile: deque[Piece | _End] = deque()
+        self._inbox: queue.SimpleQueue[RecordSpan | _End | None] = queue.SimpleQueue()
+        self._meanwhile: deque[RecordSpan | _End] = deque()
         self._emitted = 0
         self._consumed = 0
-        self._actor = Actor(fleet, terms, self._wake)
+        self._actor = Actor(transport, terms, self._wake)
         self.ledgers: dict[str, Ledger] = {}
         self.due: float | None = None
         """The monotonic time at which the current job's deadline passes."""
@@ -109,7 +109,7 @@ class Session:
         """
         future: Future[dict[int, bytes]] = Future()
         asked = request(operation, **arguments)
-        roll = Roll(request=asked, future=future, keep=keep, what=what, due=self.due)
+        roll = Broadcast(request=asked, future=future, keep=keep, what=what, due=self.due)
         self._actor.post(lambda: self._actor.call_roll(roll))
         answers = {slot: unpack(reply) for slot, reply in self._wait(future).items()}
         for slot, (header, _) in answers.items():
@@ -130,7 +130,7 @@ class Session:
             raise setup_error(failed.details["where"], failed.details) from None
 
     def _wait(self, future: Future[Any]) -> Any:
-        """Wait on the main thread, which is where an in-process fleet runs its items."""
+        """Wait on the main thread, which is where an in-process transport runs its items."""
         future.add_done_callback(lambda _: self._wake())
         while not future.done():
             got = self._inbox.get()
@@ -157,7 +157,7 @@ class Session:
         self._actor.post(lambda: self._begin(job, supply))
         while True:
             got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
-            if isinstance(got, Piece):
+            if isinstance(got, RecordSpan):
                 yield self._batch(plan.name, got)
             elif isinstance(got, _End):
                 self.ledgers[plan.name] = got.ledger
@@ -171,7 +171,7 @@ class Session:
         job.begin(supply, time.monotonic())
         self._actor.run_job(job, lambda ledger, error: self._inbox.put(_End(ledger, error)))
 
-    def _emit(self, piece: Piece) -> None:
+    def _emit(self, piece: RecordSpan) -> None:
         if piece.lines is not None:
             if self._emitted - self._consumed > HELD_BYTES:
                 piece.lines = None
@@ -179,7 +179,7 @@ class Session:
                 self._emitted += piece.length
         self._inbox.put(piece)
 
-    def _batch(self, job: str, piece: Piece) -> RecordBatch:
+    def _batch(self, job: str, piece: RecordSpan) -> RecordBatch:
         lines = piece.lines
         if lines is None:
             lines = self._storage.read(piece.offset, piece.length)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from arcli.engine.keys import fingerprint, item_key
 from arcli.errors import ArcliError
 from arcli.plan.numbering import Occurrences
-from arcli.session.work import Opaque, Work
+from arcli.session.chunk import Chunk, PickledInput
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""
@@ -75,7 +75,7 @@ class SourceSupply:
         """Items that were never numbered, None where nobody knows."""
         return 0 if self.exhausted else self.left
 
-    def take(self, count: int) -> Work | None:
+    def take(self, count: int) -> Chunk | None:
         """See Supply."""
         looked = 0
         while looked < GLANCE:
@@ -87,9 +87,7 @@ class SourceSupply:
             looked += len(items)
             numbers = self._number(items)
             if self._kept is None:
-                return Work(
-                    indices=range(first, self.count), inputs=items, occurrences=_sparse(numbers)
-                )
+                return Chunk(indices=range(first, self.count), inputs=items, occurrences=_sparse(numbers))
             work = self._without_kept(first, items, numbers)
             if len(work):
                 return work
@@ -102,7 +100,7 @@ class SourceSupply:
         number = self._occurrences.number
         return [number(fingerprint_of(item)) for item in items]
 
-    def _without_kept(self, first: int, items: list[Any], numbers: list[int]) -> Work:
+    def _without_kept(self, first: int, items: list[Any], numbers: list[int]) -> Chunk:
         assert self._kept is not None
         fresh: list[int] = []
         for position, item in enumerate(items):
@@ -112,7 +110,7 @@ class SourceSupply:
                 fresh.append(position)
             else:
                 self._replay(first + position, line)
-        return Work(
+        return Chunk(
             indices=[first + position for position in fresh],
             inputs=[items[position] for position in fresh],
             occurrences=_sparse([numbers[position] for position in fresh] if numbers else []),
@@ -149,7 +147,7 @@ class ApplySupply:
 
     unread = left
 
-    def take(self, count: int) -> Work | None:
+    def take(self, count: int) -> Chunk | None:
         """See Supply. Each call is a chunk of its own, whatever ``count`` is."""
         while not self.exhausted:
             index = self.count
@@ -157,7 +155,7 @@ class ApplySupply:
             key = key_of(self._hasher, None, index)
             line = self._kept(key, index) if self._kept is not None else None
             if line is None:
-                return Work(
+                return Chunk(
                     indices=[index],
                     inputs=[None],
                     occurrences=[index],
@@ -205,7 +203,7 @@ class PartedSupply:
         """See SourceSupply."""
         return self._inner.count
 
-    def take(self, count: int) -> Work | None:
+    def take(self, count: int) -> Chunk | None:
         """See Supply. Parts are cut by the numbers of the items, whatever ``count`` is."""
         size, longer = divmod(self._total, len(self._slots))
         ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(self._slots))]
@@ -222,9 +220,9 @@ def _sparse(numbers: list[int]) -> list[int] | None:
 
 def fingerprint_of(item: Any) -> bytes:
     """``fingerprint`` of an item that may be opaque to arcli itself."""
-    return item.pickled if isinstance(item, Opaque) else fingerprint(item)
+    return item.pickled if isinstance(item, PickledInput) else fingerprint(item)
 
 
 def key_of(hasher: Any, item: Any, occurrence: int) -> str:
     """``item_key`` of an item that may be opaque: then no earlier run can have it."""
-    return "opaque" if isinstance(item, Opaque) else item_key(hasher, item, occurrence)
+    return "opaque" if isinstance(item, PickledInput) else item_key(hasher, item, occurrence)

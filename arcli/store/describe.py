@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import arcli
-from arcli.spec.model import Late, LateText, Spec
+from arcli.specfile.model import Deferred, DeferredText, Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
 
@@ -83,9 +83,9 @@ def plain(tree: Any) -> Any:
         return {str(key): plain(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [plain(part) for part in tree]
-    if isinstance(tree, Late):
+    if isinstance(tree, Deferred):
         return f"${{{tree.kind}.{tree.name}}}"
-    if isinstance(tree, LateText):
+    if isinstance(tree, DeferredText):
         return "".join(part if isinstance(part, str) else plain(part) for part in tree.parts)
     if isinstance(tree, int) and not isinstance(tree, bool) and not -(2**63) <= tree < 2**64:
         return str(tree)  # beyond what the JSON library writes

@@ -58,9 +58,7 @@ class Journal:
             raise self._refused("written", error) from None
         self._end = start + len(lines)
         if self._syncer is None:
-            self._syncer = threading.Thread(
-                target=self._keep_synced, name="arcli-journal", daemon=True
-            )
+            self._syncer = threading.Thread(target=self._keep_synced, name="arcli-journal", daemon=True)
             self._syncer.start()
         return start
 
@@ -79,9 +77,7 @@ class Journal:
             except OSError as error:
                 raise self._refused("read", error) from None
             if not part:
-                raise OutputError(
-                    f"the journal {self._path} ends too early: something else has cut it"
-                )
+                raise OutputError(f"the journal {self._path} ends too early: something else has cut it")
             found = found + part if found else part
         return found
 
@@ -98,9 +94,7 @@ class Journal:
         except OSError as error:
             raise self._refused("brought to the disk", error) from None
         if removed:
-            raise OutputError(
-                f"the journal {self._path} was removed during the run: its records are lost"
-            )
+            raise OutputError(f"the journal {self._path} was removed during the run: its records are lost")
         self._synced = end
 
     def _keep_synced(self) -> None:

@@ -135,6 +135,4 @@ def _locked(path: Path, what: str) -> LockedError:
         if holder is not None
         else "another process"
     )
-    return LockedError(
-        f"{what} is locked by {who}", hint="wait for it or end it: the lock goes with it"
-    )
+    return LockedError(f"{what} is locked by {who}", hint="wait for it or end it: the lock goes with it")

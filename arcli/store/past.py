@@ -17,7 +17,7 @@ from arcli.errors import OutputError
 from arcli.store.folder import RunFolder, list_runs, spec_path
 from arcli.store.journal import Damage, entries
 from arcli.timing.account import Presence
-from arcli.timing.stored import run_from_dict
+from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary
 from arcli.units import parse_time
 

@@ -57,9 +57,7 @@ class Kept:
 
     def _read(self, run: RunFolder, on_damage: Callable[[Path, Damage], None]) -> None:
         if run.alive:
-            raise UsageError(
-                f"run {run.id} is still going on", hint="wait for it, or interrupt it first"
-            )
+            raise UsageError(f"run {run.id} is still going on", hint="wait for it, or interrupt it first")
         if not run.journal.exists():
             return
         try:
@@ -69,9 +67,7 @@ class Kept:
             for entry in entries(run.journal, lambda damage: on_damage(run.journal, damage)):
                 self._note(entry.data, entry.offset, number)
         except OSError as error:
-            raise OutputError(
-                f"the journal {run.journal} cannot be read: {error.strerror}"
-            ) from None
+            raise OutputError(f"the journal {run.journal} cannot be read: {error.strerror}") from None
 
     def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
         digest = _digest(data["key"])
@@ -87,9 +83,7 @@ class Kept:
     def __len__(self) -> int:
         return sum(map(len, self._index.values()))
 
-    def take(
-        self, job: str, key: str, *, index: int | None = None, exact: bool = False
-    ) -> bytes | None:
+    def take(self, job: str, key: str, *, index: int | None = None, exact: bool = False) -> bytes | None:
         """An item's record as a line for the new run, marked as replayed; None: it has to run.
 
         ``index`` is the item's number now (None: as it was). With ``exact`` a value that JSON does

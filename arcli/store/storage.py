@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.cluster.base import ClusterEvent, EngineDown, EngineUp
-from arcli.engine import breadcrumb
+from arcli.engine import position_file
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Journal
 from arcli.timing.summary import RunSummary
@@ -54,12 +54,12 @@ class RunStorage:
         """Bytes that were kept."""
         return os.pread(self._spool.fileno(), length, offset)
 
-    def crumbs(self, slots: int) -> Path:
-        """The folder of breadcrumb files, one for each slot."""
+    def position_files(self, slots: int) -> Path:
+        """The folder of position_file files, one for each slot."""
         folder = self.folder.path / "engines"
         folder.mkdir(mode=0o700, exist_ok=True)
         for slot in range(slots):
-            breadcrumb.create(folder / str(slot))
+            position_file.create(folder / str(slot))
         return folder.resolve()
 
     def note_event(self, event: ClusterEvent) -> None:

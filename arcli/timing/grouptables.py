@@ -20,9 +20,7 @@ SLOW_COLUMNS = ("seconds", "engine", "status", "input")
 def group_cells(group: Group) -> dict[str, str]:
     """A group's figures by column: counts and item times."""
     counts = (group.tally.total, group.ok, group.failed)
-    return dict(
-        zip(GROUP_COLUMNS, (*(f"{n:,}" for n in counts), *time_cells(group.tally)), strict=True)
-    )
+    return dict(zip(GROUP_COLUMNS, (*(f"{n:,}" for n in counts), *time_cells(group.tally)), strict=True))
 
 
 def time_cells(tally: Tally) -> tuple[str, str, str, str]:

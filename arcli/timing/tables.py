@@ -33,8 +33,7 @@ def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
     """A row a job, of at least one: items, ok, failed, wall, serial, speed-up, efficiency."""
     hidden = set() if width >= NARROW else {"ok", "serial"}
     rows = [
-        {header: cell for header, cell in _job_cells(job).items() if header not in hidden}
-        for job in jobs
+        {header: cell for header, cell in _job_cells(job).items() if header not in hidden} for job in jobs
     ]
     table = figures_table("job", *rows[0])
     figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
@@ -174,9 +173,7 @@ def _sentences(summary: RunSummary) -> Table:
     for job in summary.jobs:
         label = job.name
         for about, words in _job_sentences(job):
-            grid.add_row(
-                label if several else about, Text(f"{about}: {words}" if several else words)
-            )
+            grid.add_row(label if several else about, Text(f"{about}: {words}" if several else words))
             label = ""
     return grid
 

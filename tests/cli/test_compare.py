@@ -96,9 +96,7 @@ def test_items_that_fail_are_told_before_expectations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("expectation", ["p95 > +10%", "other.p95 > 1s", "p95"])
-def test_a_run_does_not_begin_where_an_expectation_makes_no_sense(
-    tmp_path: Path, expectation: str
-) -> None:
+def test_a_run_does_not_begin_where_an_expectation_makes_no_sense(tmp_path: Path, expectation: str) -> None:
     (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
     assert arcli(tmp_path, "run", "spec.yaml", "--fail-if", expectation)[0] == 2
     assert not (tmp_path / ".arcli").exists()

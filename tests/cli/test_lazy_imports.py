@@ -53,12 +53,8 @@ def test_checking_a_spec_does_without_engines(tmp_path: Path) -> None:
     assert modules & {"ipyparallel", "IPython", "zmq", "rich"} == set()
 
 
-@pytest.mark.parametrize(
-    "words", [["runs"], ["report"], ["compare", "latest"], ["clean", "--help"]]
-)
-def test_looking_at_past_runs_does_without_engines_and_specs(
-    tmp_path: Path, words: list[str]
-) -> None:
+@pytest.mark.parametrize("words", [["runs"], ["report"], ["compare", "latest"], ["clean", "--help"]])
+def test_looking_at_past_runs_does_without_engines_and_specs(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / ".arcli/runs/20260101-000000-0000").mkdir(parents=True)
     modules = imported(tmp_path, *words)
     assert f"arcli.cli.{words[0]}" in modules

@@ -53,9 +53,7 @@ def where(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return words
 
 
-def test_text_has_results_on_stdout_and_tables_beside(
-    tmp_path: Path, where: tuple[str, ...]
-) -> None:
+def test_text_has_results_on_stdout_and_tables_beside(tmp_path: Path, where: tuple[str, ...]) -> None:
     code, out, err = ended(tmp_path, SQUARES, "--format", "text", *where)
     assert code == 0
     lines = out.splitlines()
@@ -323,12 +321,8 @@ over: {range: 3}
 """
 
 
-@pytest.mark.parametrize(
-    "output", ["nowhere/out.csv", "folder.csv", "spec.yaml/out.json", "/proc/x.json"]
-)
-def test_an_output_that_cannot_be_written_is_found_before_any_work(
-    tmp_path: Path, output: str
-) -> None:
+@pytest.mark.parametrize("output", ["nowhere/out.csv", "folder.csv", "spec.yaml/out.json", "/proc/x.json"])
+def test_an_output_that_cannot_be_written_is_found_before_any_work(tmp_path: Path, output: str) -> None:
     (tmp_path / "marks").mkdir()
     (tmp_path / "folder.csv").mkdir()
     words = ["-o", "good.json", "-o", output, "--format", "text"]
@@ -340,9 +334,7 @@ def test_an_output_that_cannot_be_written_is_found_before_any_work(
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
-def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(
-    tmp_path: Path, form: str
-) -> None:
+def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(tmp_path: Path, form: str) -> None:
     (tmp_path / "marks").mkdir()
     code, out, err = ended(tmp_path, MARKS, "-o", "nowhere/out.csv", "--format", form, "--inline")
     assert code == 4
@@ -395,9 +387,7 @@ def test_stdout_on_a_full_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["text", "jsonl"])
 def test_head_ends_it_quietly(tmp_path: Path, form: str) -> None:
     """A real ``head`` at the end of a real pipe."""
-    with subprocess.Popen(
-        ["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as head:
+    with subprocess.Popen(["head", "-n", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as head:
         assert head.stdin is not None
         with running(tmp_path, SLOW, "--format", form, stdout=head.stdin) as run:
             head.stdin.close()

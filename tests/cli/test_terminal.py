@@ -137,9 +137,7 @@ def test_results_and_bar_share_one_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--progress", "bar"]], ids=["auto", "bar"])
-def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(
-    tmp_path: Path, words: list[str]
-) -> None:
+def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(tmp_path: Path, words: list[str]) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat:
         with on_terminal(tmp_path, "--limit", "5", *words, pipe=cat.stdin) as (run, screen):
             assert run.wait() == 0

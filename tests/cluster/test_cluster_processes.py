@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from runs import PATIENCE, wait_until
 
-from arcli.cluster import children
+from arcli.cluster import forks
 from arcli.cluster.cpus import cgroup_quota, usable_cpus
 from arcli.cluster.processes import descendants, ending, kill_all, kill_tree, strays, table
 
@@ -27,9 +27,7 @@ TREE = "sleep 300 & (sleep 300 & sleep 300; :) & echo ready; wait"
 @pytest.fixture
 def shell() -> Iterator[subprocess.Popen[bytes]]:
     """A shell with three grandchildren or so, in a session of its own."""
-    with subprocess.Popen(
-        ["sh", "-c", TREE], stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
+    with subprocess.Popen(["sh", "-c", TREE], stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
         wait_until(lambda: len(list(descendants(process.pid))) == 4)
@@ -122,7 +120,7 @@ def test_an_ending_in_words(code: str, words: str) -> None:
 
 BECOMES = """
 import atexit, sys
-from arcli.cluster.children import become
+from arcli.cluster.forks import become
 
 atexit.register(lambda: print("at exit"))
 try:
@@ -160,7 +158,7 @@ def test_a_detached_fork_has_default_signals_nothing_to_read_and_a_private_log(
     code = """
 import json, os, signal, sys
 from pathlib import Path
-from arcli.cluster.children import detach
+from arcli.cluster.forks import detach
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 detach(Path(sys.argv[1]))
@@ -184,7 +182,7 @@ def test_numpys_generator_is_seeded_anew_too(monkeypatch: pytest.MonkeyPatch) ->
     stream = random.Random(1)
     expected = random.Random(1).random()
     monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace(random=stream))
-    children._reseed()
+    forks._reseed()
     assert stream.random() != expected
 
 

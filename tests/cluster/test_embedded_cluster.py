@@ -18,8 +18,8 @@ from own_cluster import CHILD, Own, own_cluster
 from runs import wait_until
 from tornado.ioloop import PeriodicCallback
 
-from arcli.cluster.children import CALM_MS, HEARTBEAT_MS, HURRY, calming
-from arcli.cluster.helper import THREAD_LIMITS
+from arcli.cluster.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
+from arcli.cluster.supervisor_process import THREAD_LIMITS
 from arcli.errors import ClusterError
 
 
@@ -52,9 +52,7 @@ def test_events_come_on_one_thread_of_the_clusters_own(own: Own) -> None:
 def test_the_folder_is_nobody_elses(own: Own) -> None:
     """The key that lets one run code on the engines is in there."""
     folder = own.folder()
-    files = {
-        path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()
-    }
+    files = {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert any(path.name == "ipcontroller-engine.json" for path in files)
     # IPython copies its README, as it is installed, into every profile.
@@ -63,9 +61,7 @@ def test_the_folder_is_nobody_elses(own: Own) -> None:
 
 def test_only_this_machine_can_reach_it(own: Own) -> None:
     connections = [
-        connection
-        for process in own.processes()
-        for connection in process.net_connections(kind="inet")
+        connection for process in own.processes() for connection in process.net_connections(kind="inet")
     ]
     assert any(connection.status == "LISTEN" for connection in connections)
     assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
@@ -96,9 +92,7 @@ def test_the_engines_random_streams_differ(own: Own) -> None:
     assert not set(draws[0]) & set(draws[1])
 
 
-def test_what_engines_print_is_not_on_our_terminal(
-    own: Own, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_engines_print_is_not_on_our_terminal(own: Own, capfd: pytest.CaptureFixture[str]) -> None:
     own.ask("os.write(1, b'to the descriptor')")
     assert capfd.readouterr().out == ""
 

@@ -14,10 +14,10 @@ import pytest
 from foreign import Foreign, foreign
 from runs import PATIENCE, each_once, running, statuses, wait_until
 
-from arcli.cluster import catalogue
 from arcli.cluster.base import ClusterDown, ClusterEvent, ClusterOptions, EngineDown, EngineUp
 from arcli.cluster.connection import Connection
 from arcli.cluster.joined import JoinedCluster
+from arcli.cluster.named import find as named_clusters
 from arcli.errors import ClusterError
 
 SPEC = """
@@ -126,9 +126,7 @@ def test_two_runs_may_share_engines(theirs: Foreign, tmp_path: Path) -> None:
     """The same names of a job and in setup, another meaning: nobody gets the other's values."""
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    slow = (
-        SPEC + 'map: "lambda x: time.sleep(0.02) or scale * x"\nover: {range: 40}\nchunksize: 4\n'
-    )
+    slow = SPEC + 'map: "lambda x: time.sleep(0.02) or scale * x"\nover: {range: 40}\nchunksize: 4\n'
     other = slow.replace("scale: 3", "scale: 5")
     with (
         running(tmp_path / "one", slow, env=theirs.env) as one,
@@ -154,9 +152,7 @@ def test_an_interrupted_run_interrupts_its_own_items_and_nothing_else(
     assert theirs.pids() == pids  # and they answer: what ran has ended
 
 
-def test_a_time_limit_costs_no_engine_where_the_item_listens(
-    theirs: Foreign, tmp_path: Path
-) -> None:
+def test_a_time_limit_costs_no_engine_where_the_item_listens(theirs: Foreign, tmp_path: Path) -> None:
     pids = theirs.pids()
     spec = SPEC + 'map: "lambda x: time.sleep(x)"\nover: [0, 300, 0]\ntimeout: 200ms\n'
     with running(tmp_path, spec, env=theirs.env) as run:
@@ -166,9 +162,7 @@ def test_a_time_limit_costs_no_engine_where_the_item_listens(
 
 
 @pytest.mark.parametrize("name", ["theirs", "default:theirs"])
-def test_a_run_joins_by_name_whatever_its_spec_says(
-    theirs: Foreign, tmp_path: Path, name: str
-) -> None:
+def test_a_run_joins_by_name_whatever_its_spec_says(theirs: Foreign, tmp_path: Path, name: str) -> None:
     spec = "cluster: {engines: 5, launcher: inline}\nmap: 'lambda x: os.getppid()'\n"
     spec += "setup: {imports: [os]}\nover: {range: 4}\n"
     with running(tmp_path, spec, "--cluster", name, env=theirs.env) as run:
@@ -177,9 +171,7 @@ def test_a_run_joins_by_name_whatever_its_spec_says(
         assert run.manifest()["summary"]["engines"] == 2
 
 
-def test_a_cluster_that_nobody_knows_is_named_with_those_that_are(
-    theirs: Foreign, tmp_path: Path
-) -> None:
+def test_a_cluster_that_nobody_knows_is_named_with_those_that_are(theirs: Foreign, tmp_path: Path) -> None:
     spec = "map: abs\nover: [1]\n"
     with running(tmp_path, spec, "--cluster", "others", env=theirs.env) as run:
         assert run.wait() == 3
@@ -190,11 +182,11 @@ def test_a_cluster_that_nobody_knows_is_named_with_those_that_are(
 
 def test_names_of_clusters(theirs: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(theirs.ipython))
-    (only,) = catalogue.known()
+    (only,) = named_clusters.known()
     assert (only.name, only.connection_file) == ("theirs", theirs.file)
-    assert catalogue.find("theirs") == catalogue.find("default:theirs") == only
+    assert named_clusters.find("theirs") == named_clusters.find("default:theirs") == only
     with pytest.raises(ClusterError, match="there is no cluster 'x:'"):
-        catalogue.find("x:")
+        named_clusters.find("x:")
 
 
 def test_engines_that_die_and_engines_that_come(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def of_job(run: Run, name: str) -> list[dict[str, Any]]:
 
 def launching(run: Run) -> psutil.Process:
     """The process that starts a run's cluster."""
-    (found,) = (p for p in run.relatives() if "arcli.cluster.launching" in p.cmdline())
+    (found,) = (p for p in run.relatives() if "arcli.cluster.launcher" in p.cmdline())
     return found
 
 
@@ -94,9 +94,7 @@ def test_slurm_runs_the_same_spec_and_replaces_an_engine_that_dies(
     wait_until(lambda: not batch.jobs(), batch.said)
 
 
-def test_a_run_that_is_killed_leaves_no_job_in_the_queue(
-    batch: slurm.Slurm, tmp_path: Path
-) -> None:
+def test_a_run_that_is_killed_leaves_no_job_in_the_queue(batch: slurm.Slurm, tmp_path: Path) -> None:
     with running(tmp_path, spec("slurm", STUCK), env=batch.env) as run:
         wait_until(run.lines, run.said)
         run.signal(signal.SIGKILL)
@@ -119,9 +117,7 @@ def test_engines_end_by_themselves_where_nobody_can_cancel_their_job(
     wait_until(lambda: not batch.jobs(), batch.said)
 
 
-def test_a_queue_that_never_runs_the_job_ends_the_run_in_time(
-    batch: slurm.Slurm, tmp_path: Path
-) -> None:
+def test_a_queue_that_never_runs_the_job_ends_the_run_in_time(batch: slurm.Slurm, tmp_path: Path) -> None:
     closed = {"SlurmEngineSetLauncher.queue": "closed"}
     text = spec("slurm", STUCK, closed, start_timeout=2)
     with running(tmp_path, text, env=batch.env) as run:

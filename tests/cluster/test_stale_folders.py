@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from runs import wait_until
 
-from arcli.cluster.helper import Helper, Settings
 from arcli.cluster.stale import LOG, stale_folders
+from arcli.cluster.supervisor_process import Settings, SupervisorProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="certain only with /proc")
 
@@ -40,7 +40,7 @@ def test_a_clusters_folder_is_stale_when_its_supervisor_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    helper = Helper(Settings(engines=1))
+    helper = SupervisorProcess(Settings(engines=1))
     try:
         aged(helper.folder)
         assert stale_folders(tmp_path) == []

@@ -159,9 +159,7 @@ def test_braces_in_quotes_that_name_nothing_are_left_to_the_program() -> None:
 @pytest.mark.parametrize("text", ["echo {nmae}", "echo {} {a.stem}", "{print $1} {stm}"])
 def test_a_name_that_nothing_has_is_an_error_that_says_what_there_is(text: str) -> None:
     for call in (lambda: shell_call(text, Names("x", 0)), lambda: filled(text, Names("x", 0))):
-        with pytest.raises(
-            BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"
-        ):
+        with pytest.raises(BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"):
             call()
 
 
@@ -172,9 +170,7 @@ def test_doubled_braces_are_braces() -> None:
     assert argv_call(["{{}}", "{{a}}={a}", "{print $1}"], names) == ["{}", "{a}=x", "{print $1}"]
 
 
-@pytest.mark.parametrize(
-    "script", ["f() { SHOW {}; }; f hi", "set -- q; SHOW {}", "(shift; SHOW {})"]
-)
+@pytest.mark.parametrize("script", ["f() { SHOW {}; }; f hi", "set -- q; SHOW {}", "(shift; SHOW {})"])
 def test_values_survive_what_a_script_does_to_its_positional_parameters(script: str) -> None:
     assert said(shell_call(script.replace("SHOW", SHOW), Names("a  b", 0))) == ["a  b"]
 

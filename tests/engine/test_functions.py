@@ -136,9 +136,7 @@ def test_a_file_does_not_take_the_place_of_a_module_of_the_same_name(tmp_path: P
         ("lambda x", SyntaxError, "<string>"),
     ],
 )
-def test_what_leads_nowhere_says_so(
-    folder: Path, text: str, error: type[Exception], words: str
-) -> None:
+def test_what_leads_nowhere_says_so(folder: Path, text: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         resolve(text, {}, str(folder))
     assert "arcli_test_broken" not in sys.modules

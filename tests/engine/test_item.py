@@ -53,9 +53,7 @@ def make_runner(
     )
 
 
-def run(
-    call: Callable[[Any], Any], item: Any = 1, **options: Any
-) -> tuple[dict[str, Any], Outcome]:
+def run(call: Callable[[Any], Any], item: Any = 1, **options: Any) -> tuple[dict[str, Any], Outcome]:
     """An item's record as far as the engine writes it, and its outcome."""
     outcome = make_runner(call, **options).run(3, item, 1, 0, [0, 0, 0])
     assert "\n" not in outcome.line
@@ -168,9 +166,7 @@ class Trap(Mapping[str, Any]):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_is_raised_ends_up_in_the_record(
-    error: BaseException, kind: str, reason: str
-) -> None:
+def test_whatever_is_raised_ends_up_in_the_record(error: BaseException, kind: str, reason: str) -> None:
     record, _ = run(raiser(error))
     assert record["status"] == "error"
     assert record["error"]["type"] == kind
@@ -339,9 +335,7 @@ def test_what_a_command_prints_can_be_parsed() -> None:
 
 def test_a_commands_standard_input_directory_and_environment(tmp_path: Any) -> None:
     (tmp_path / "x").mkdir()
-    where = run_command(
-        "pwd; cat; echo $V", command_stdin="<{}>", cwd=f"{tmp_path}/{{}}", env={"V": "v"}
-    )
+    where = run_command("pwd; cat; echo $V", command_stdin="<{}>", cwd=f"{tmp_path}/{{}}", env={"V": "v"})
     assert where["stdout"] == f"{tmp_path}/x\n<x>v\n"
     assert run_command("cat")["stdout"] == ""
 

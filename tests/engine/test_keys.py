@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 from arcli.engine.keys import fingerprint, item_key, key_from, salted
 
 values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -51,9 +46,7 @@ def test_a_key_is_short_and_always_the_same(value: Any, occurrence: int, salt: s
 
 def test_a_salt_can_be_used_again() -> None:
     salt = salted("a job")
-    assert [item_key(salt, n) for n in (1, 2, 1)] == [
-        item_key(salted("a job"), n) for n in (1, 2, 1)
-    ]
+    assert [item_key(salt, n) for n in (1, 2, 1)] == [item_key(salted("a job"), n) for n in (1, 2, 1)]
 
 
 DIFFERENT = [
@@ -93,9 +86,7 @@ def test_inputs_that_cannot_be_pickled_are_told_apart_all_the_same() -> None:
     assert keys == [item_key(salted("{}"), value) for value in inputs]
 
 
-@pytest.mark.parametrize(
-    "value", [{"b": 1, "a": [1.5, None, {"y": 1, "x": 2}]}, "ä", b"\x00", (1, 2)]
-)
+@pytest.mark.parametrize("value", [{"b": 1, "a": [1.5, None, {"y": 1, "x": 2}]}, "ä", b"\x00", (1, 2)])
 def test_keys_do_not_depend_on_the_process(value: Any) -> None:
     script = (
         "from arcli.engine.keys import item_key, salted\n"

@@ -180,9 +180,7 @@ def test_a_jobs_deadline_holds_beside_its_items(tmp_path: Path, hangs: str) -> N
 
 
 def test_what_takes_long_before_the_first_item_is_said(tmp_path: Path) -> None:
-    with running(
-        tmp_path, "setup: {run: 'import time; time.sleep(1000)'}\nmap: abs\nover: [1]\n"
-    ) as run:
+    with running(tmp_path, "setup: {run: 'import time; time.sleep(1000)'}\nmap: abs\nover: [1]\n") as run:
         wait_until(lambda: "still at its setup" in run.said(), run.said)
         run.signal(signal.SIGINT)
         assert run.wait() == 130, run.said()
@@ -204,9 +202,7 @@ jobs:
     ]
 
 
-@pytest.mark.parametrize(
-    "value", ["10 ** 5000", "Leaves()", "Shut()"], ids=["digits", "reduce", "items"]
-)
+@pytest.mark.parametrize("value", ["10 ** 5000", "Leaves()", "Shut()"], ids=["digits", "reduce", "items"])
 def test_a_value_that_cannot_be_written_costs_no_other_item(tmp_path: Path, value: str) -> None:
     spec = f"""
 setup:

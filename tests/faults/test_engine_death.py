@@ -25,9 +25,7 @@ over: {{range: {count}}}
 
 
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
-def test_an_item_that_kills_its_engine_is_lost_and_costs_nobody_else(
-    tmp_path: Path, death: str
-) -> None:
+def test_an_item_that_kills_its_engine_is_lost_and_costs_nobody_else(tmp_path: Path, death: str) -> None:
     code, records = finish(tmp_path, spec(death, "x == 37"))
     assert code == 1
     assert each_once(records, 60)

@@ -16,14 +16,14 @@ setup:
         def __str__(self): raise RuntimeError("no words")
     class Heavy(Exception):
         def __init__(self): self.lock = __import__("threading").Lock()
-    class Opaque:
+    class PickledInput:
         def __reduce__(self): raise TypeError("not to be pickled")
     class Custom:
         def __init__(self, n): self.n = n
     def work(kind):
         if kind == "odd": raise Odd
         if kind == "heavy": raise Heavy
-        if kind == "opaque": return Opaque()
+        if kind == "opaque": return PickledInput()
         if kind == "custom": return Custom(3)
         if kind == "exit": raise SystemExit(5)
         if kind == "interrupt": raise KeyboardInterrupt
@@ -93,9 +93,7 @@ chunksize: 3
     ],
     ids=["sleep", "swallows", "holds-the-gil", "stopped", "returns-late"],
 )
-def test_an_item_that_takes_too_long_is_a_timeout_and_costs_nobody_else(
-    tmp_path: Path, body: str
-) -> None:
+def test_an_item_that_takes_too_long_is_a_timeout_and_costs_nobody_else(tmp_path: Path, body: str) -> None:
     code, records = finish(
         tmp_path,
         f"""

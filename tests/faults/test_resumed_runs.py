@@ -52,9 +52,7 @@ def test_a_changed_constant_reuses_nothing(tmp_path: Path) -> None:
     finish(tmp_path, spec())
     _, records = finish(tmp_path, spec(factor=3), "--resume")
     assert replayed(records) == set()
-    assert [r["value"] for r in records if r["status"] == "ok"] == [
-        x * 3 for x in range(20) if x % 5
-    ]
+    assert [r["value"] for r in records if r["status"] == "ok"] == [x * 3 for x in range(20) if x % 5]
 
 
 def test_an_edited_list_mixes_nothing_up(tmp_path: Path) -> None:

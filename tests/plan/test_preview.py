@@ -9,7 +9,7 @@ import pytest
 
 from arcli.errors import SpecError
 from arcli.plan.preview import preview
-from arcli.spec.load import load
+from arcli.specfile.load import load
 
 MAP = "map: math:sqrt\n"
 WRONG = [

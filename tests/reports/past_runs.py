@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import StreamTarget
 from arcli.reports.collect import Report, Wanted, read_report
-from arcli.sinks.page import Page
-from arcli.sinks.target import StreamTarget
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
@@ -73,7 +73,7 @@ class Paper:
 
     def __init__(self, width: int | None = None) -> None:
         self._stream = io.BytesIO()
-        self.page = Page(target=StreamTarget(self._stream), width=width)
+        self.page = Stream(target=StreamTarget(self._stream), width=width)
 
     @property
     def text(self) -> str:

@@ -14,8 +14,8 @@ from arcli.errors import UsageError
 from arcli.reports import compared, jsondoc
 from arcli.reports.comparison import Comparison, compare
 from arcli.reports.measure import measure_document, measure_run
-from arcli.timing.expect import check, parse
-from arcli.timing.figures import Measured
+from arcli.timing.metrics import Measured
+from arcli.timing.thresholds import check, parse
 
 SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
 FAST = [item(i) for i in range(9)] + [failed(9)]
@@ -142,9 +142,7 @@ def test_other_documents_are_refused(tmp_path: Path, text: str) -> None:
         measure_document(tmp_path / "y.json")
 
 
-@pytest.mark.parametrize(
-    "damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [[1, -5]], [[1, 0]], [3], {"a": 1}]
-)
+@pytest.mark.parametrize("damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [[1, -5]], [[1, 0]], [3], {"a": 1}])
 def test_a_damaged_histogram_is_refused(tmp_path: Path, damage: Any) -> None:
     tree = jsondoc.to_tree(read(tmp_path, FAST))
     tree["jobs"][0]["histogram"] = damage

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from arcli.cluster.base import ClusterOptions
 from arcli.cluster.embedded import EmbeddedCluster
 from arcli.engine.worker import PUBLISH_EVERY
-from arcli.interrupts import Interrupts
-from arcli.jobs import Context, Outcome, run_jobs, setup_steps
+from arcli.execution import Context, Outcome, run_jobs, setup_steps
+from arcli.execution.interrupts import Interrupts
 from arcli.record import Record, RecordBatch
 from arcli.session.actor import Terms
-from arcli.session.engines import EngineFleet
-from arcli.session.inline import InlineFleet
+from arcli.session.inline_transport import InlineTransport
+from arcli.session.ipyparallel_transport import IpyparallelTransport
 from arcli.session.session import Session
-from arcli.spec.compose import compose
-from arcli.spec.model import Spec
-from arcli.spec.places import Places
-from arcli.spec.text import Text
+from arcli.specfile.compose import compose
+from arcli.specfile.model import Spec
+from arcli.specfile.places import Places
+from arcli.specfile.text import Text
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.store.storage import RunStorage
@@ -99,7 +99,7 @@ class House:
             spec=spec,
             session=self.session,
             storage=self.storage,
-            sinks=consumer,
+            outputs=consumer,
             interrupts=Interrupts(lambda sentence: None),
             slots=self.slots,
         )
@@ -136,21 +136,21 @@ def opened(engines: int | None) -> Iterator[House]:
         stack.callback(sys.modules.pop, "acting", None)
         storage = RunStorage(RunFolder.create(folder / ".arcli", Manifest()))
         stack.callback(storage.close)
-        crumbs = storage.crumbs(slots)
+        position_files = storage.position_files(slots)
         terms = Terms(
             max_restarts=0,
             start_timeout=120.0,
-            steps=setup_steps(make_spec(folder), slots, str(crumbs)),
-            crumbs=crumbs,
+            steps=setup_steps(make_spec(folder), slots, str(position_files)),
+            position_files=position_files,
             notice=lambda sentence: None,
         )
-        fleet: Any = InlineFleet()
+        transport: Any = InlineTransport()
         if engines is not None:
             cluster = EmbeddedCluster(ClusterOptions(engines=engines, start_timeout=120.0))
             stack.callback(cluster.stop)
-            fleet = EngineFleet(cluster)
-            cluster.start(fleet.on_event)
-        session = stack.enter_context(Session(fleet, terms, storage, storage.run_id))
+            transport = IpyparallelTransport(cluster)
+            cluster.start(transport.on_event)
+        session = stack.enter_context(Session(transport, terms, storage, storage.run_id))
         yield House(session, storage, folder, slots)
 
 
@@ -232,9 +232,7 @@ def test_a_halt_leaves_no_planned_index_without_its_record(
 @pytest.mark.parametrize("ordered", [True, False])
 def test_records_of_a_chunk_that_goes_on_come_early_and_once(house: House, ordered: bool) -> None:
     slowly = f"lambda item: __import__('time').sleep({PUBLISH_EVERY} / 4) or item"
-    got, _ = house.consume(
-        [], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12
-    )
+    got, _ = house.consume([], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12)
     assert [(record.index, record.value) for record in got.records] == [(i, i) for i in range(12)]
     if house.slots > 1:  # in this process everything is at once
         assert got.batches > 1

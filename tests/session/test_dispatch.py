@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arcli.session.chunk import Chunk, ClientRecord
 from arcli.session.dispatch import JUDGED_FROM, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.session.policy import ChunkPolicy
-from arcli.session.work import Verdict, Work
-from arcli.spec.model import Policy
+from arcli.specfile.model import Policy
 
 DEPTH = 2
 
@@ -28,7 +28,7 @@ class Items:
         self._known = length_known
         self.taken = 0
 
-    def take(self, count: int) -> Work | None:
+    def take(self, count: int) -> Chunk | None:
         if self.exhausted:
             return None
         first = self.taken
@@ -39,7 +39,7 @@ class Items:
             self.taken = min(self._count, first + count)
             pinned = None
         indices = range(first, self.taken)
-        return Work(indices=indices, inputs=[f"item {i}" for i in indices], pinned=pinned)
+        return Chunk(indices=indices, inputs=[f"item {i}" for i in indices], pinned=pinned)
 
     @property
     def left(self) -> int | None:
@@ -57,14 +57,14 @@ class World:
     dispatcher: Dispatcher
     items: Items
     retries: int
-    queues: dict[int, list[Work]]
+    queues: dict[int, list[Chunk]]
     now: float = 0.0
     final: Counter[int] = field(default_factory=Counter)
     statuses: dict[int, str] = field(default_factory=dict)
-    replies: list[Work] = field(default_factory=list)
+    replies: list[Chunk] = field(default_factory=list)
     executed: Counter[int] = field(default_factory=Counter)
 
-    def conclude(self, verdicts: Sequence[Verdict]) -> None:
+    def conclude(self, verdicts: Sequence[ClientRecord]) -> None:
         for verdict in verdicts:
             assert verdict.input == f"item {verdict.index}"
             self._settle(verdict.index, verdict.status)
@@ -226,9 +226,7 @@ def test_each_item_has_exactly_one_last_word(
     assert world.dispatcher.failures == failed
     assert world.dispatcher.waiting == 0
     assert all(
-        status in {"error", "lost", "timeout"}
-        for index, status in world.statuses.items()
-        if index in bad
+        status in {"error", "lost", "timeout"} for index, status in world.statuses.items() if index in bad
     )
 
 

@@ -163,9 +163,7 @@ def test_without_a_known_end_only_the_last_chunks_are_waited_for(
 @pytest.mark.parametrize(("engines", "ratio"), [(1, 1.05), (2, 1.05), (4, 1.1), (16, 1.1)])
 def test_no_fixed_chunksize_is_much_better(shape: Shape, engines: int, ratio: float) -> None:
     durations = shape(3000, 0.01)
-    best = min(
-        simulate(durations, engines, fixed=fixed).makespan for fixed in [1, 2, 4, 8, 16, 64, 256]
-    )
+    best = min(simulate(durations, engines, fixed=fixed).makespan for fixed in [1, 2, 4, 8, 16, 64, 256])
     assert simulate(durations, engines).makespan <= ratio * best
 
 

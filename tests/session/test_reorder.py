@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
-from arcli.session.reorder import Piece, Reorder
+from arcli.session.reorder import RecordSpan, Reorder
 
 
-def piece(first: int, count: int) -> Piece:
-    return Piece(first=first, count=count, offset=0, length=0, tally=Tally(), lines=None)
+def piece(first: int, count: int) -> RecordSpan:
+    return RecordSpan(first=first, count=count, offset=0, length=0, tally=Tally(), lines=None)
 
 
-def indices(pieces: Sequence[Piece]) -> list[int]:
+def indices(pieces: Sequence[RecordSpan]) -> list[int]:
     return [index for part in pieces for index in range(part.first, part.first + part.count)]
 
 
 @st.composite
-def shuffled_pieces(draw: st.DrawFn) -> list[Piece]:
+def shuffled_pieces(draw: st.DrawFn) -> list[RecordSpan]:
     """Consecutive pieces of some items, in the order in which their chunks ended."""
     counts = draw(st.lists(st.integers(1, 5), max_size=30))
     firsts = itertools.accumulate(counts, initial=0)
@@ -30,9 +30,11 @@ def shuffled_pieces(draw: st.DrawFn) -> list[Piece]:
 
 
 @given(shuffled_pieces())
-def test_ordered_gives_each_index_once_in_order_as_soon_as_possible(pieces: list[Piece]) -> None:
+def test_ordered_gives_each_index_once_in_order_as_soon_as_possible(
+    pieces: list[RecordSpan],
+) -> None:
     reorder = Reorder(ordered=True)
-    out: list[Piece] = []
+    out: list[RecordSpan] = []
     seen: set[int] = set()
     for part in pieces:
         seen |= set(indices([part]))
@@ -44,7 +46,7 @@ def test_ordered_gives_each_index_once_in_order_as_soon_as_possible(pieces: list
 
 
 @given(shuffled_pieces())
-def test_unordered_holds_nothing(pieces: list[Piece]) -> None:
+def test_unordered_holds_nothing(pieces: list[RecordSpan]) -> None:
     reorder = Reorder(ordered=False)
     for part in pieces:
         assert reorder.push(part) == [part]

@@ -39,9 +39,7 @@ def ran(
     began = time.time() - days_ago * DAY
     path = root / "runs" / run_id(began)
     path.mkdir(parents=True)
-    manifest = Manifest(
-        id=path.name, spec_file=spec, started=isoformat(began), exit_code=code, **about
-    )
+    manifest = Manifest(id=path.name, spec_file=spec, started=isoformat(began), exit_code=code, **about)
     (path / "manifest.json").write_bytes(manifest.to_json())
     (path / "journal.jsonl").write_bytes(line(key(1)))
     return RunFolder(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arcli.spec.model import Late, LateText, Spec
+from arcli.specfile.model import Deferred, DeferredText, Spec
 from arcli.store.describe import describe, git_state, plain
 from arcli.store.manifest import Manifest
 
@@ -26,7 +26,10 @@ def spec(tmp_path: Path) -> Spec:
                     "name": "a",
                     "map": "math:sqrt",
                     "over": [1, 2],
-                    "args": [Late("ref", "id"), LateText(("n=", Late("engines", "count")))],
+                    "args": [
+                        Deferred("ref", "id"),
+                        DeferredText(("n=", Deferred("engines", "count"))),
+                    ],
                 }
             ],
             "file": str(file),
@@ -67,9 +70,7 @@ def test_what_json_cannot_hold_is_told_in_words(spec: Spec) -> None:
 
 def git(folder: Path, *words: str) -> str:
     names = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    done = subprocess.run(
-        ["git", *names, *words], cwd=folder, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(["git", *names, *words], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

@@ -90,9 +90,7 @@ def test_ids_are_unique_under_concurrency(root: Path) -> None:
     assert sorted(ids, reverse=True) == [run.id for run in list_runs(root)]
 
 
-def test_an_id_that_is_taken_is_left_to_its_owner(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_id_that_is_taken_is_left_to_its_owner(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = made(root, name="first")
     names = iter([first.id, first.id, "20990101-000000-0000"])
     monkeypatch.setattr(folder_module, "run_id", lambda now: next(names))
@@ -248,9 +246,7 @@ def test_a_run_is_alive_until_its_process_ends(root: Path) -> None:
         "sys.stdin.read(1)"
     )
     command = [sys.executable, "-c", script, str(root)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         run = RunFolder(Path(process.stdout.readline().strip()))
         before = run.alive

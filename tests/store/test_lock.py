@@ -129,9 +129,7 @@ def test_where_no_lock_can_be_made_is_told(tmp_path: Path) -> None:
         Lock.hold(tmp_path / "file" / "a.lock", "a")
 
 
-def test_a_spec_has_one_lock_however_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spec_has_one_lock_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tmp_path / "night job.yaml"
     spec.write_text("")
     (tmp_path / "link.yaml").symlink_to(spec)

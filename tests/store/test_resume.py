@@ -51,9 +51,7 @@ def kept(new: RunFolder, *journals: Sequence[bytes], **options: Any) -> Kept:
     ),
     failed=st.booleans(),
 )
-def test_the_newest_record_of_an_item_counts(
-    history: list[list[tuple[int, str]]], failed: bool
-) -> None:
+def test_the_newest_record_of_an_item_counts(history: list[list[tuple[int, str]]], failed: bool) -> None:
     newest: dict[int, tuple[str, int]] = {}
     journals = []
     serial = 0

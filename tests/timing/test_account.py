@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arcli.engine.tally import STATUSES, Tally
 from arcli.timing.account import Account, Presence
 from arcli.timing.ledger import EngineUse, Ledger
-from arcli.timing.stored import run_from_dict
+from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary, summarize_job
 from arcli.units import isoformat, parse_time
 

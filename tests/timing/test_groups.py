@@ -25,9 +25,7 @@ items = st.tuples(values, st.sampled_from(STATUSES), st.none() | st.floats(1e-6,
 
 @pytest.mark.parametrize("key", [*OWN, "input", "a", "input.a"])
 @given(entries=st.lists(items))
-def test_the_groups_merged_are_the_whole(
-    key: str, entries: list[tuple[Any, str, float | None]]
-) -> None:
+def test_the_groups_merged_are_the_whole(key: str, entries: list[tuple[Any, str, float | None]]) -> None:
     groups, whole, merged = Groups(key, hosts={0: "here", 1: "there"}), Tally(), Tally()
     for index, (value, status, seconds) in enumerate(entries):
         whole.add(status, seconds)
@@ -47,9 +45,7 @@ def test_each_group_holds_what_equals_one_value(pairs: list[tuple[Any, Any]]) ->
     for index, (value, other) in enumerate(pairs):
         groups.add(record(index, {"a": value, "b": other}))
     for group in groups.of("squares"):
-        same = [
-            a for a, _ in pairs if type(a) is type(group.value) and repr(a) == repr(group.value)
-        ]
+        same = [a for a, _ in pairs if type(a) is type(group.value) and repr(a) == repr(group.value)]
         assert group.tally.total == len(same)
 
 

@@ -1,0 +1,149 @@
+"""How ipyparallel is to start a cluster: a spec's words as traitlets of its launchers.
+
+Meant for the process that starts it; importing ipyparallel's launchers takes a while.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arcli.errors import UsageError
+
+GONE_AFTER = 30.0
+"""Seconds without a heartbeat after which an engine, or for an engine the controller, is gone."""
+REGISTERS = 30.0
+"""Seconds that an engine waits for the answer to its registration."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IpyparallelConfig:
+    """A cluster to be started; all of it can travel as JSON.
+
+    ``profile`` is the profile's folder, ``scratch`` the folder of batch scripts. ``cluster_id`` is
+    for clusters that others are to find; None: nobody is. ``options`` are traitlets,
+    ``{"SlurmEngineSetLauncher.queue": "x"}``: of launchers, of ``Cluster``, and of the engine's
+    (``IPEngine``) and the controller's own (``IPController``, ``HeartMonitor`` and so on).
+    """
+
+    launcher: str
+    engines: int
+    profile: str
+    scratch: str
+    python: str = sys.executable
+    cluster_id: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def period(engines: int) -> int:
+    """Milliseconds between heartbeats: engines are ready with their first one.
+
+    The monitor is one Python process, which takes some thousand answers a second.
+    """
+    return min(3000, max(100, 5 * engines))
+
+
+def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | None = None) -> Any:
+    """An ``ipyparallel.Cluster`` that is not started yet. ``controller`` is its command.
+
+    Raises UsageError where an option means nothing to ipyparallel.
+    """
+    from ipyparallel.cluster import launcher as launchers
+    from ipyparallel.cluster.cluster import Cluster
+    from traitlets.config import Config
+
+    config = Config(_defaults(recipe))
+    arguments = _arguments(recipe)
+    for name, value in recipe.options.items():
+        section, _, trait = name.partition(".")
+        owner = Cluster if section == "Cluster" else getattr(launchers, section, None)
+        if owner is not None:
+            _must_have(owner, name, trait)
+            config[section][trait] = value
+        elif section.endswith("Launcher"):
+            raise UsageError(f"options: ipyparallel has no {section}", hint=_near(launchers))
+        else:
+            arguments[name] = value
+    said = {name: f"--{name}={value}" for name, value in arguments.items()}
+    config.EngineLauncher.engine_args = [said[n] for n in said if n.startswith("IPEngine.")]
+    if controller is not None:
+        config.ControllerLauncher.controller_cmd = controller
+    return Cluster(
+        engines=recipe.launcher,
+        n=recipe.engines,
+        profile_dir=recipe.profile,
+        cluster_id=recipe.cluster_id or "",
+        **({"cluster_file": ""} if recipe.cluster_id is None else {}),
+        controller_args=[said[n] for n in said if not n.startswith("IPEngine.")],
+        shutdown_atexit=False,  # whoever calls this stops it
+        load_profile=False,
+        delay=0,
+        log=log,
+        config=config,
+    )
+
+
+def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
+    """What engines and controller are told on their command lines, unless options say otherwise."""
+    beat = period(recipe.engines)
+    found: dict[str, Any] = {
+        "HeartMonitor.period": beat,
+        "HeartMonitor.max_heartmonitor_misses": math.ceil(GONE_AFTER * 1000 / beat),
+        # Engines elsewhere must reach it; those on this machine alone need no more than loopback.
+        "IPController.ip": "127.0.0.1" if recipe.launcher == "local" else "*",
+        "IPEngine.timeout": REGISTERS,
+        # An engine looks half a second less often than the hub pings.
+        "IPEngine.max_heartbeat_misses": math.ceil(GONE_AFTER * 1000 / (beat + 500)),
+    }
+    if recipe.cluster_id is None:  # nobody else uses its hub, its scheduler and its logs
+        found |= {"IPController.db_class": "NoDB", "TaskScheduler.scheme_name": "none"}
+        found |= {"IPController.log_level": 30, "IPEngine.log_level": 30}
+    return found
+
+
+def _defaults(recipe: IpyparallelConfig) -> dict[str, Any]:
+    scratch = Path(recipe.scratch)
+    return {
+        "EngineLauncher": {
+            "engine_cmd": [recipe.python, "-m", "ipyparallel.engine"],
+            "environment": dict(recipe.env),
+        },
+        # Joined to the working directory, where it would be left, unless it is absolute.
+        "BatchSystemLauncher": {"batch_file_name": str(scratch / f"{recipe.launcher}.batch")},
+        # Connections travel in the environment, so that no key stays on the other hosts.
+        "SSHLauncher": {
+            "remote_python": recipe.python,
+            "remote_profile_dir": ".ipython/profile_arcli",
+            "to_send": [],
+        },
+        "HTCondorEngineSetLauncher": {"batch_template": _HTCONDOR},
+    }
+
+
+_HTCONDOR = """
+universe            = vanilla
+executable          = ipengine
+getenv              = True
+transfer_executable = False
+arguments           = "{program_args}"
+"""
+"""ipyparallel's own, and the environment: without it an engine finds no controller."""
+
+
+def _must_have(owner: Any, name: str, trait: str) -> None:
+    known = owner.class_trait_names(config=True)
+    if trait not in known:
+        import difflib
+
+        near = difflib.get_close_matches(trait, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise UsageError(f"options: ipyparallel has no {name}", hint=hint)
+
+
+def _near(launchers: Any) -> str:
+    names = [one.__name__ for one in launchers.all_launchers if "EngineSet" in one.__name__]
+    return f"there are {', '.join(names)}"

@@ -1,0 +1,151 @@
+"""The process that has ipyparallel start a cluster, and ends it when its connection ends.
+
+It outlives a SIGKILL of arcli, and so takes back what arcli itself no longer can: batch jobs,
+processes on other hosts. What ipyparallel prints is in this process's log.
+
+``python -m arcli.cluster.launcher FD FOLDER``; commands and events are lines of JSON on FD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
+from arcli.cluster.processes import adopt_orphans, descendants, kill_all
+from arcli.errors import ArcliError
+
+STOPS = 20.0
+"""Seconds that ipyparallel has to end the cluster before what is left here is killed."""
+
+
+class Launcher:
+    """One cluster, over the connection to its client."""
+
+    def __init__(self, connection: socket.socket, folder: Path) -> None:
+        self._connection = connection
+        self._profile = folder / "profile"
+        self._log = logging.getLogger("arcli.cluster.launcher")
+        self._cluster: Any = None
+
+    async def run(self) -> None:
+        """Serve until the connection ends; afterwards the cluster is stopped."""
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._connection)
+        serving = asyncio.ensure_future(self._serve())
+        waiting = asyncio.ensure_future(ended.wait())
+        await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        await self._stop()
+
+    async def _serve(self) -> None:
+        with suppress(ConnectionError):  # killed with something unread: reset, not closed
+            while line := await self._reader.readline():
+                command = json.loads(line)
+                if command["do"] == "stop":
+                    return
+                await getattr(self, f"do_{command.pop('do')}")(**command)
+
+    def _tell(self, event: str, **details: Any) -> None:
+        self._writer.write(json.dumps({"event": event, **details}).encode() + b"\n")
+
+    async def do_start(self, recipe: dict[str, Any]) -> None:
+        """Start the controller, and once it can be reached, the engines."""
+        tied = [
+            sys.executable,
+            "-P",
+            "-m",
+            "arcli.cluster.controller_tied_to_parent",
+            str(os.getpid()),
+        ]
+        try:
+            self._cluster = cluster_for(
+                IpyparallelConfig(**recipe), self._log, [*tied, "ipyparallel.controller"]
+            )
+            # For batch systems whose launcher passes only its own environment on.
+            os.environ |= {"IPP_PROFILE_DIR": str(self._profile), "IPP_CLUSTER_ID": ""}
+            await self._cluster.start_controller()
+            info = await self._cluster.controller.get_connection_info()
+        except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
+            self._fail("the controller could not be started", error)
+            return
+        os.environ["IPP_CONNECTION_INFO"] = json.dumps(info["engine"])
+        self._cluster.controller.on_stop(lambda data: self._tell("controller_gone"))
+        self._tell("controller", info=info["client"])
+        await self.do_engines(0, self._cluster.n)
+
+    async def do_engines(self, group: int, count: int) -> None:
+        """Start engines; the client knows them as ``group``."""
+        try:
+            name = await self._cluster.start_engines(count)
+        except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
+            self._log.error("engines could not be started: %s", _words(error))
+            self._tell("engines_gone", group=group, reason=_words(error))
+            return
+        self._cluster.engines[name].on_stop(
+            lambda data: self._tell("engines_gone", group=group, reason=_ending(data))
+        )
+
+    def _fail(self, what: str, error: Exception) -> None:
+        usage = isinstance(error, ArcliError)
+        hint = error.hint if isinstance(error, ArcliError) else None
+        words = str(error) if usage else f"{what}: {_words(error)}"
+        self._log.error(words)
+        self._tell("failed", words=words, hint=hint, usage=usage)
+
+    async def _stop(self) -> None:
+        if self._cluster is not None:
+            for stop in (self._cluster.stop_engines, self._cluster.stop_controller):
+                try:
+                    await asyncio.wait_for(stop(), STOPS)
+                except Exception:  # noqa: BLE001 - the other one must be stopped all the same
+                    self._log.exception("the cluster did not stop as it should")
+
+
+def _words(error: Exception) -> str:
+    """An error of a launcher's: what a command that it ran has said is in the log."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"there is no command {error.filename!r}"
+    if isinstance(error, subprocess.CalledProcessError):
+        command = error.cmd if isinstance(error.cmd, str) else " ".join(map(str, error.cmd))
+        return f"`{command}` exited with status {error.returncode}"
+    # Where the controller does not come up, the files that were waited for say nothing.
+    return str(error).partition(" while waiting for ")[0] or type(error).__name__
+
+
+def _ending(data: Any) -> str:
+    status = data.get("exit_code") if isinstance(data, dict) else None
+    return "its launcher ended" if status is None else f"its launcher ended with status {status}"
+
+
+def main() -> None:
+    """Serve the connection whose descriptor is the first argument."""
+    adopt_orphans()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    folder = Path(sys.argv[2])
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        asyncio.run(Launcher(connection, folder).run())
+    finally:
+        kill_all(descendants(os.getpid()))
+        for left in folder.glob("profile*"):  # with the keys
+            shutil.rmtree(left, ignore_errors=True)
+        sys.stderr.flush()
+        os._exit(0)  # threads of ipyparallel's may still wait for processes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The process beside arcli that has ipyparallel start a cluster, as arcli sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from arcli.cluster.processes import kill_tree
+from arcli.cluster.supervisor_process import THREAD_LIMITS
+
+LAST_WORDS = 60.0
+"""Seconds in which batch jobs are cancelled and processes elsewhere ended."""
+END = "end"
+"""The event after which there are no more."""
+
+
+class LauncherProcess:
+    """``arcli.cluster.launcher``, with its log in ``folder``; all that it starts has ``env``."""
+
+    def __init__(self, folder: Path, threads: int, env: Mapping[str, str]) -> None:
+        self.log = folder / "launching.log"
+        self._buffer = b""
+        self._said: deque[dict[str, Any]] = deque()
+        self._asked = False
+        self._connection, theirs = socket.socketpair()
+        limits = dict.fromkeys(THREAD_LIMITS, str(threads))
+        private = {"IPYTHONDIR": str(folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        said = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        command = [sys.executable, "-P", "-m", "arcli.cluster.launcher"]
+        with theirs, os.fdopen(said, "wb") as log:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **limits, **env, **private},
+                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+            )
+
+    def send(self, **command: Any) -> None:
+        """Give a command. Its death is noticed where events are read."""
+        self._asked = True
+        with suppress(OSError):
+            self._connection.sendall(json.dumps(command).encode() + b"\n")
+
+    def event(self, seconds: float = 0.0) -> dict[str, Any] | None:
+        """What it has to say next, if it says it within that time; END where it is gone."""
+        if not self._said:
+            ready, _, _ = select.select([self._connection], [], [], max(0.0, seconds))
+            if ready:
+                self._receive()
+        return self._said.popleft() if self._said else None
+
+    def _receive(self) -> None:
+        try:
+            data = self._connection.recv(65536)
+        except OSError:  # killed with something unread: the connection is reset, not closed
+            data = b""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        self._said.extend(json.loads(line) for line in lines)
+        if not data:
+            self._said.append({"event": END})
+
+    def close(self) -> None:
+        """End it and all that it started."""
+        if not self._asked:
+            self._process.kill()  # it may still be importing, and has started nothing
+        self._connection.close()
+        try:
+            self._process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            kill_tree(self._process.pid)
+            self._process.wait()

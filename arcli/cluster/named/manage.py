@@ -1,0 +1,213 @@
+"""Clusters that outlive a run: started, looked at and stopped by their files.
+
+The files are ipyparallel's (``Cluster.from_file``), so ``ipcluster list`` and ``ipcluster stop``
+know what is started here, and the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from arcli.cluster.connection import Connection
+from arcli.cluster.hub import Line
+from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
+from arcli.cluster.named.find import Known, known
+from arcli.cluster.watched_cluster import WHO
+from arcli.errors import ClusterError
+
+ANSWERS = 2.0
+"""Seconds that a hub, or an engine, has to answer where people wait for it."""
+LOCAL = {"local", "mpi"}
+"""Launchers whose cluster files name processes of this machine."""
+
+State = Literal["running", "silent", "gone"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What is to be seen of a cluster: ``engines`` are those that are registered."""
+
+    state: State
+    why: str | None = None
+    address: str | None = None
+    engines: set[int] | None = None
+
+
+def look(one: Known) -> Look:
+    """Whether a cluster runs, does not answer, or has only left its files."""
+    try:
+        connection = Connection.read(one.connection_file)
+        connection.check()
+    except ClusterError as error:
+        return Look(state="gone", why=error.message)
+    address = connection.address
+    there = _ask(connection, ANSWERS)
+    if there is None:
+        return Look(state="silent", why=f"{address} does not answer", address=address)
+    return Look(state="running", address=address, engines=there)
+
+
+def _ask(connection: Connection, seconds: float) -> set[int] | None:
+    with closing(Line(connection.info, connection.address)) as line:
+        line.ask()
+        return line.answer(seconds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """One engine, and its messages. A busy one does not say where it is."""
+
+    engine: int
+    host: str | None
+    pid: int | None
+    waiting: int
+    done: int
+
+
+def engines(one: Known) -> list[Engine]:
+    """The engines of a cluster that runs."""
+    import ipyparallel
+
+    connection = Connection.read(one.connection_file)
+    with closing(Line(connection.info, connection.address)) as line:
+        counts = line.queues(ANSWERS)
+    with ipyparallel.Client(dict(connection.info), timeout=ANSWERS) as client:
+        asked = {engine_id: client[engine_id].apply_async(eval, WHO) for engine_id in client.ids}
+        end = time.monotonic() + ANSWERS
+        for answer in asked.values():
+            answer.wait(max(0.0, end - time.monotonic()))
+        places = {key: answer.get(0) for key, answer in asked.items() if answer.ready()}
+    return [_engine(key, places.get(key), counts.get(key, {})) for key in sorted(asked)]
+
+
+def _engine(engine_id: int, place: tuple[int, str] | None, counts: dict[str, int]) -> Engine:
+    pid, host = place or (None, None)
+    waiting = counts.get("queue", 0) + counts.get("tasks", 0)
+    return Engine(engine=engine_id, host=host, pid=pid, waiting=waiting, done=counts.get("completed", 0))
+
+
+def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
+    """Start a cluster that goes on when this process has ended.
+
+    Waits until all engines are registered, or for ``timeout`` seconds: a batch queue may take
+    longer. Raises ClusterError.
+    """
+    if look(one).state != "gone":
+        raise ClusterError(
+            f"a cluster {one.name!r} is running already",
+            hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
+        )
+    _tidy(one)
+    cluster = cluster_for(recipe, _log(one))
+    end = time.monotonic() + timeout
+    try:
+        cluster.start_controller_sync()
+        cluster.start_engines_sync(recipe.engines)
+        connection = Connection.read(one.connection_file)
+        there = _gather(connection, recipe.engines, end)
+    except BaseException as error:
+        with suppress(Exception):  # the first error is the one to tell of
+            cluster.stop_cluster_sync()
+        _tidy(one)
+        if isinstance(error, Exception) and not isinstance(error, ClusterError):
+            raise ClusterError(
+                f"no cluster: {recipe.launcher} could not start it: {error}",
+                hint=f"its log is {_log_file(one)}",
+            ) from error
+        raise
+    if len(there) < recipe.engines:
+        notice(f"{len(there)} of {recipe.engines} engines have come up within {timeout:g} s")
+    return Look(state="running", address=connection.address, engines=there)
+
+
+def _gather(connection: Connection, count: int, end: float) -> set[int]:
+    """The engines that are registered when there are ``count``, or when the time is up."""
+    while True:
+        there = _ask(connection, max(ANSWERS, end - time.monotonic()))
+        if there is None:
+            raise ClusterError(f"no cluster: nobody answers at {connection.address}")
+        if len(there) >= count or time.monotonic() > end:
+            return there
+        time.sleep(0.1)
+
+
+def stop(one: Known) -> Look:
+    """Stop a cluster and remove its files. Returns how it was found. Raises ClusterError.
+
+    Of a cluster that is gone only the files are removed: its processes' ids may be others' now.
+    """
+    found = look(one)
+    batch = one.launcher not in {*LOCAL, "ssh", None}
+    if one.cluster_file.is_file() and (found.state != "gone" or batch or _left_over(one)):
+        from ipyparallel import Cluster
+
+        try:
+            cluster = Cluster.from_file(str(one.cluster_file), log=_log(one))
+            cluster.stop_engines_sync()
+            cluster.stop_controller_sync()
+        except Exception as error:
+            raise ClusterError(
+                f"{one.name} could not be stopped: {error}", hint=f"its log is {_log_file(one)}"
+            ) from error
+    elif found.state != "gone":
+        raise ClusterError(
+            f"{one.name} has no cluster file, so nobody but who started it knows how to stop it",
+            hint=f"it was neither started by arcli nor by ipcluster; {one.cluster_file} is missing",
+        )
+    _tidy(one)
+    return found
+
+
+def _left_over(one: Known) -> bool:
+    """Whether processes of a cluster live on though nobody answers, and are its own."""
+    import psutil
+
+    if one.launcher not in LOCAL:
+        return False
+    commands = []
+    for pid in _pids(json.loads(one.cluster_file.read_bytes())):
+        with suppress(psutil.Error):
+            commands.append(" ".join(psutil.Process(pid).cmdline()))
+    return bool(commands) and all("ipyparallel" in command for command in commands)
+
+
+def _pids(tree: Any) -> Iterator[int]:
+    if isinstance(tree, dict):
+        if isinstance(pid := tree.get("pid"), int) and pid > 0:
+            yield pid
+        for branch in tree.values():
+            yield from _pids(branch)
+
+
+def _tidy(one: Known) -> None:
+    """Remove the files of a cluster that has ended: they would be taken for a new one's."""
+    engine_file = one.connection_file.name.replace("-client.json", "-engine.json")
+    for path in (one.cluster_file, one.connection_file, one.security / engine_file):
+        path.unlink(missing_ok=True)
+
+
+def _log_file(one: Known) -> Any:
+    return one.security.parent / "log" / f"arcli-{one.cluster_id or 'cluster'}.log"
+
+
+def _log(one: Known) -> logging.Logger:
+    """Where ipyparallel's words go: to a file, not to the terminal."""
+    path = _log_file(one)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger(f"arcli.cluster.{one.name}")
+    if not log.handlers:
+        log.addHandler(logging.FileHandler(path, delay=True))
+        log.propagate = False
+        log.setLevel(logging.INFO)
+    return log
+
+
+def every(profile: str | None = None) -> list[tuple[Known, Look]]:
+    """All clusters of the user, or of one profile, and what is to be seen of them."""
+    return [(one, look(one)) for one in known(profile)]

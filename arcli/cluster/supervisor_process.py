@@ -1,0 +1,131 @@
+"""The supervisor's process as its client starts it; cheap to import, for it is the first to start.
+
+What it imports takes longer than all that arcli itself must do before it needs engines, so it
+should be on its way before the spec is even read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+LAST_WORDS = 5.0
+"""Seconds that the supervisor has to end the cluster before it is killed itself."""
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+class Settings(NamedTuple):
+    """What is settled when a supervisor starts: it brings up a controller and engines by itself.
+
+    ``python`` is the interpreter of engines that start afresh, None for forks of the supervisor;
+    ``first_id`` the first engine's id, for ids are never used twice in a run. ``threads`` and
+    ``env`` are in place before anything is imported: libraries read them only once.
+    """
+
+    engines: int
+    threads: int = 1
+    env: Mapping[str, str] = {}
+    python: str | None = None
+    first_id: int = 0
+
+
+class SupervisorProcess:
+    """A supervisor with a private ``folder``; its events, and its commands, on ``connection``.
+
+    ``used`` is to be set once it may have met anything of the user's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.used = False
+        self.settings = settings
+        self.folder = Path(tempfile.mkdtemp(prefix="arcli-"))
+        self.connection, theirs = socket.socketpair()
+        said = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        wanted = {
+            "engines": settings.engines,
+            "python": settings.python,
+            "first_id": settings.first_id,
+        }
+        with theirs, os.fdopen(said, "wb") as log:
+            with suppress(OSError):  # held for as long as the supervisor lives: see stale.py
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",  # a file in the working directory must not pass for a module
+                    "-m",
+                    "arcli.cluster.supervisor",
+                    str(theirs.fileno()),
+                    str(self.folder),
+                    json.dumps(wanted),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                env=self._environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+            )
+
+    def _environment(self) -> dict[str, str]:
+        limits = dict.fromkeys(THREAD_LIMITS, str(self.settings.threads))
+        private = {"IPYTHONDIR": str(self.folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        return {**os.environ, **limits, **self.settings.env, **private}
+
+    def send(self, line: bytes) -> None:
+        """Give a command. Its death is noticed where events are read."""
+        with suppress(OSError):
+            self.connection.sendall(line)
+
+    def receive(self) -> bytes:
+        """What it has sent; empty when it is gone, however it went."""
+        try:
+            return self.connection.recv(65536)
+        except OSError:  # killed with something unread: the connection is reset, not closed
+            return b""
+
+    def close(self) -> None:
+        """End it and all that it started; returns when nothing is left."""
+        if not self.used and sys.platform == "linux":
+            self._kill()  # it may still be importing, and nothing can have hidden from it
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LAST_WORDS)
+            while self.connection.recv(65536):
+                pass  # it ends when it has ended everything else
+        self.connection.close()
+        try:
+            self.process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        if self.used and self.process.returncode != 0:
+            from arcli.cluster.processes import kill_marked
+
+            kill_marked(f"IPYTHONDIR={self.folder}".encode())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill(self) -> None:
+        if self.process.poll() is None:
+            from arcli.cluster.processes import kill_tree
+
+            kill_tree(self.process.pid)
+            self.process.wait()

@@ -1,0 +1,71 @@
+"""What the jobs of a run share, and what they have come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from arcli.errors import (
+    ArcliError,
+)
+from arcli.execution.interrupts import Interrupts
+from arcli.plan.deferred import JobValue
+from arcli.record import RecordBatch
+from arcli.session.jobrun import Storage
+from arcli.session.reducer import Folded
+from arcli.session.results import JobResults
+from arcli.session.session import Session
+from arcli.specfile.model import Spec
+from arcli.timing.summary import JobSummary
+
+
+class Kept(Protocol):
+    """What an earlier run has already computed."""
+
+    def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
+        """The record's line for this run, or None; ``exact``: only if its value is whole."""
+
+
+class Consumer(Protocol):
+    """Takes records; see ``arcli.outputs.base.Output``."""
+
+    def record(self, batch: RecordBatch) -> None:
+        """Take a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
+
+    ``warn`` takes sentences for people.
+    """
+
+    spec: Spec
+    session: Session
+    storage: Storage
+    outputs: Consumer
+    interrupts: Interrupts
+    slots: int
+    stdin: BinaryIO | None = None
+    kept: Kept | None = None
+    limit: int | None = None
+    rerun_changed: bool = False
+    expect: Callable[[str, int | None], None] = lambda job, total: None
+    warn: Callable[[str], None] = lambda sentence: None
+
+
+@dataclass
+class Outcome:
+    """What a run has come to so far: summaries, values and records by job, and the errors."""
+
+    jobs: list[JobSummary] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    folded: dict[str, Folded] = field(default_factory=dict)
+    gathered: dict[str, JobValue] = field(default_factory=dict)
+    results: dict[str, JobResults] = field(default_factory=dict)
+    errors: list[ArcliError] = field(default_factory=list)
+
+    def summary(self, job: str) -> JobSummary | None:
+        """A job's summary, None where it has not run."""
+        return next((summary for summary in self.jobs if summary.name == job), None)

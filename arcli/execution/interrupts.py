@@ -1,0 +1,153 @@
+"""Signals and the run's deadline: a soft stop first, an end at once where that is not heeded."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+from arcli.errors import ArcliError, DeadlineError, Interrupted
+from arcli.session.actor import Stop
+from arcli.session.session import Session
+from arcli.session.transport import SHAKE
+
+GRACE = 5.0
+"""Seconds that running items have after the first signal."""
+PATIENCE = 3.0
+"""Seconds that a write to a stream may be blocked once the run is to stop."""
+LOOK = 0.5
+"""Seconds between two looks at whether one is."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """Handles SIGINT, SIGTERM and SIGHUP, and a deadline in seconds, for as long as it is entered.
+
+    While a session is watched, the first signal stops it softly and the second at once. While the
+    run is ``finishing``, the first is only noted. Otherwise, and the third time in any case, the
+    main thread gets an Interrupted. Signals that were ignored stay ignored. Afterwards ``number``
+    is the signal that came, and ``deadline_passed`` tells about the deadline.
+
+    ``stuck`` tells for how many seconds a write to stdout or stderr has been blocked; ``notice``
+    takes sentences for people, and must not block.
+    """
+
+    def __init__(
+        self,
+        notice: Callable[[str], None],
+        deadline: float | None = None,
+        stuck: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._notice = notice
+        self._deadline = deadline
+        self._stuck = stuck
+        self._session: Session | None = None
+        self._finishing = False
+        self._before: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
+        self._ended = threading.Event()
+        self._shaker: threading.Thread | None = None
+        self._main = threading.main_thread().ident
+        self._count = 0
+        self.number: int | None = None
+        self.deadline_passed = False
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._signalled)
+        self._before[SHAKE] = signal.signal(SHAKE, self._shaken)
+        if self._deadline is not None:
+            self._timer = threading.Timer(self._deadline, self._too_late)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        for number, handler in self._before.items():
+            # Python cannot put back a handler that it did not install.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further job should begin."""
+        return self.number is not None or self.deadline_passed
+
+    @contextmanager
+    def watch(self, session: Session) -> Iterator[None]:
+        """Stops go to this session, as long as the block lasts."""
+        self._session = session
+        try:
+            yield
+        finally:
+            self._session = None
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """The run is over but for what it writes, which a first signal does not spoil."""
+        self._finishing = True
+        try:
+            yield
+        finally:
+            self._finishing = False
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        self.number = self.number or number
+        if self._count > 2 or (self._count == 2 and self._finishing):
+            raise self.error()
+        self._watch_streams()
+        if self._session is not None:
+            name = signal.Signals(self.number).name
+            grace = GRACE if self._count == 1 else 0.0
+            self._stop(f"stopped by {name}", "interrupted", grace)
+            if self._count == 1:
+                self._notice(
+                    f"{name}: nothing new is started, what runs has {GRACE:.0f} s; once more to end at once"
+                )
+        elif not self._finishing:
+            raise self.error()
+
+    def _too_late(self) -> None:
+        """On a timer's thread: the deadline of the run has passed."""
+        self.deadline_passed = True
+        self._watch_streams()
+        if self._session is not None:
+            self._stop("the run's deadline passed", "deadline", 0.0)
+        elif not self._finishing:
+            self._shake()
+
+    def _stop(self, reason: str, ended: str, grace: float) -> None:
+        assert self._session is not None
+        self._session.stop(Stop(reason=reason, ended=ended, grace=grace, error=self.error()))
+
+    def _watch_streams(self) -> None:
+        """From now on nothing may wait for ever for whoever reads the streams."""
+        if self._shaker is None:
+            self._shaker = threading.Thread(target=self._keep_shaking, daemon=True)
+            self._shaker.start()
+
+    def _keep_shaking(self) -> None:
+        while not self._ended.wait(LOOK):
+            if self._stuck() > PATIENCE:
+                self._shake()
+
+    def _shake(self) -> None:
+        """Interrupt whatever the main thread is in."""
+        if self._main is not None:
+            signal.pthread_kill(self._main, SHAKE)
+
+    def _shaken(self, number: int, frame: FrameType | None) -> None:
+        raise self.error()
+
+    def error(self) -> ArcliError:
+        """What ended the run, as an error."""
+        if self.number is not None:
+            return Interrupted(self.number, at_once=self._count > 1)
+        return DeadlineError("the run's deadline passed")

@@ -1,0 +1,212 @@
+"""The jobs in their order: which may run, and each from its first item to its value."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from arcli.engine.tally import Tally
+from arcli.errors import (
+    ArcliError,
+    ClusterError,
+    DeadlineError,
+    InputError,
+    OutputError,
+    SetupError,
+)
+from arcli.execution.context import Context, Outcome
+from arcli.execution.items import source_of, supply_of, targets_of
+from arcli.execution.values import conclude, folding_of, handed
+from arcli.inputs import Source
+from arcli.plan.choose import pushed, sources, valued
+from arcli.plan.deferred import Resolver
+from arcli.plan.job import plan_job
+from arcli.session.results import JobResults
+from arcli.specfile.model import Job, Spec
+from arcli.timing.ledger import Ledger
+from arcli.timing.summary import summarize_job
+
+
+def run_jobs(context: Context, outcome: Outcome) -> None:
+    """Run the jobs in their order. What ends one early is in ``outcome.errors``.
+
+    A job whose needs are not met is cancelled; the others go on, unless the cluster, an output or
+    the setup is what failed.
+    """
+    _preflight(context)
+    for job in context.spec.jobs:
+        unmet = _unmet(job, outcome, context)
+        if unmet is not None:
+            unread = _length(context, job, outcome)
+            ledger = Ledger(job=job.name, kind=job.kind, ended=unmet, unread=unread)
+            outcome.jobs.append(summarize_job(ledger))
+            continue
+        try:
+            _run_job(context, job, outcome)
+        except ArcliError as error:
+            _locate(context.spec, job, error)
+            if outcome.summary(job.name) is None:
+                ledger = Ledger(job=job.name, kind=job.kind, ended=_ended(error), unread=None)
+                ledger.input_error = error.message if isinstance(error, InputError) else None
+                outcome.jobs.append(summarize_job(ledger))
+            if not isinstance(error, InputError):
+                raise
+            outcome.errors.append(error)
+
+
+def _preflight(context: Context) -> None:
+    """Find what all jobs run on every engine, before any item is spent. Raises SetupError."""
+    jobs = context.spec.jobs
+    if len(jobs) < 2:
+        return  # it is defined before its first item anyway
+    functions = [
+        (job.name, text)
+        for job in jobs
+        for text in (job.map, job.apply, job.reduce, job.combine, job.finish)
+        if text is not None
+    ]
+    folder = context.spec.folder
+    notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
+    context.session.prepare(
+        "preflight",
+        "the functions of all jobs",
+        functions=functions,
+        notebooks=notebooks,
+        folder=str(folder),
+    )
+
+
+_ENDED: dict[type[ArcliError], str] = {
+    InputError: "input error",
+    SetupError: "setup failed",
+    ClusterError: "cluster lost",
+    OutputError: "output failed",
+    DeadlineError: "deadline",
+}
+
+
+def _ended(error: ArcliError) -> str:
+    """What a job ended with, in the ledger's words."""
+    return _ENDED.get(type(error), "interrupted")
+
+
+def _locate(spec: Spec, job: Job, error: ArcliError) -> None:
+    """Say where in the spec the input, the setup or the function stands that is wrong."""
+    path: tuple[str | int, ...] = ("jobs", job.name)
+    if isinstance(error, InputError):
+        error.at(f"job {job.name!r}")
+        below = ("targets",) if job.over is None else ("over", *(error.path or (job.over.kind,)))
+        path = (*path, *below)
+    elif isinstance(error, SetupError):
+        first = error.stage.partition(" ")[0]
+        path = (*path, {"function": job.kind, "reducer": "reduce"}.get(first, ""))
+        if first in {"files", "import", "push", "run"}:
+            path = ("setup", "imports" if first == "import" else first)
+    else:
+        return
+    error.at(spec.places.problem("", *path).place)
+
+
+def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
+    """How many items a job that does not run would have had, None where nobody knows."""
+    if list(valued(job)):
+        return None
+    try:
+        source = source_of(context, job, outcome)
+        if source is None:
+            return len(targets_of(job, context.slots) or [0])
+    except InputError:
+        return None
+    if source.length is None or context.limit is None:
+        return source.length
+    return min(source.length, context.limit)
+
+
+def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
+    """Why a job cannot begin: ``needs NAME``, or what stops the whole run."""
+    if context.interrupts.stopping:
+        return "interrupted" if context.interrupts.number is not None else "deadline"
+    for name in [*job.needs, *valued(job), *pushed(job, context.spec)]:
+        summary = outcome.summary(name)
+        if summary is None or not summary.ok:
+            return f"needs {name}"
+    for name in sources(job.over):
+        summary = outcome.summary(name)
+        if summary is None or summary.ended != "done":
+            return f"needs {name}"
+    return None
+
+
+def _empty(context: Context, job: Job) -> InputError | None:
+    """What is to be said of a job that had no items."""
+    if not job.allow_empty:
+        return InputError("there are no items", hint="allow_empty: true makes that a warning")
+    context.warn(f"job {job.name!r} has no items")
+    return None
+
+
+def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
+    session = context.session
+    session.due = None if job.deadline is None else time.monotonic() + job.deadline
+    source = source_of(context, job, outcome)
+    plan = plan_job(
+        context.spec,
+        job,
+        resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
+        unpack=_unpack(job, source),
+        rerun_changed=context.rerun_changed,
+        keep_opaque=_needs_values(job, context.spec),
+        copies=context.storage.copies(job.name),
+    )
+    session.define(plan)
+    in_order = job.ordered or not _reads_results(job, context.spec)
+    results = outcome.results[job.name] = JobResults(context.storage, in_order)
+    folder = folding_of(context, job)
+    failure: ArcliError | None = None
+    taken, began = Tally(), time.monotonic()
+    with supply_of(context, plan, source) as (supply, replay):
+        context.expect(job.name, supply.left)
+        try:
+            for batch in session.records(plan, supply, replay):
+                taken.merge(batch.tally)
+                context.outputs.record(batch)
+                results.add(batch)
+                folder.take(batch)
+        except ArcliError as error:
+            failure = error
+    ledger = session.ledgers.get(job.name)
+    if ledger is None:  # an output failed, or somebody asked for an end at once
+        ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
+        ledger.wall = time.monotonic() - began
+    if failure is None and ledger.ended == "done" and not ledger.planned:
+        failure = _empty(context, job)
+    if failure is not None and ledger.ended == "done":
+        ledger.ended = _ended(failure)
+    if isinstance(failure, InputError):
+        ledger.input_error, ledger.unread = failure.message, None
+    if ledger.ended == "done":
+        failure = conclude(context, job, results, folder, ledger, outcome)
+    outcome.jobs.append(summarize_job(ledger))
+    if failure is not None:
+        raise failure
+
+
+def _needs_values(job: Job, spec: Spec) -> bool:
+    """Whether something will work with the job's real values, and not only show them."""
+    if job.reduce is not None or job.push_as is not None:
+        return True
+    return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
+
+
+def _reads_results(job: Job, spec: Spec) -> bool:
+    """Whether the records will be looked at again, in the items' order."""
+    if job.reduce is not None:
+        return not job.commutative
+    collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
+    return collected or _needs_values(job, spec)
+
+
+def _unpack(job: Job, source: Source | None) -> Any:
+    if source is None:
+        return "nothing"
+    return job.unpack or source.unpack

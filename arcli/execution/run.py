@@ -1,0 +1,232 @@
+"""The line: spec -> cluster -> session -> records -> outputs -> summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from arcli.cluster.base import Cluster, ClusterEvent
+from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
+from arcli.execution import Context, Kept, Outcome, run_jobs, setup_steps
+from arcli.execution.interrupts import Interrupts
+from arcli.outputs.all_outputs import Outputs
+from arcli.outputs.progress import Progress
+from arcli.session.actor import Terms
+from arcli.session.session import Session
+from arcli.session.setup_files import setup_files
+from arcli.specfile.model import Spec
+from arcli.store.storage import RunStorage
+from arcli.timing.exit_code import decide
+from arcli.timing.metrics import measured
+from arcli.timing.summary import RunSummary
+from arcli.timing.thresholds import Expectation, check, fail_on
+from arcli.units import isoformat
+
+
+def at_once(error: ArcliError) -> bool:
+    """Whether nothing more should be written: whoever reads has gone, or does not want it."""
+    return isinstance(error, ReaderGone) or (isinstance(error, Interrupted) and error.at_once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a spec is to be run. ``began`` is when the process did (a monotonic time).
+
+    ``notice`` takes sentences for people, and never blocks; ``stuck`` tells for how many seconds
+    a write to stdout or stderr has been blocked.
+    """
+
+    began: float
+    notice: Callable[[str], None]
+    stuck: Callable[[], float] = lambda: 0.0
+    limit: int | None = None
+    deadline: float | None = None
+    stdin: BinaryIO | None = None
+    kept: Kept | None = None
+    rerun_changed: bool = False
+    progress: Progress | None = None
+    expectations: Sequence[Expectation] = ()
+
+
+@dataclass
+class Finished:
+    """What a run ended with; ``told``: whether a document on stdout tells of the errors.
+
+    ``stopped``: a signal or the deadline ended it.
+    """
+
+    summary: RunSummary
+    errors: list[ArcliError]
+    told: bool
+    stopped: bool
+
+
+def execute(
+    spec: Spec,
+    options: Options,
+    storage: RunStorage,
+    outputs: Outputs,
+    cluster: Cluster | None = None,
+) -> Finished:
+    """Run a spec: every item's record to the journal and to all outputs, then the summary.
+
+    ``cluster`` is one that has been prepared. Nothing that it started outlives this call.
+    """
+    with Interrupts(options.notice, options.deadline, options.stuck) as interrupts:
+        run = _Run(spec, options, storage, outputs, interrupts, cluster.slots if cluster else 1)
+        try:
+            outputs.start()
+            with (
+                setup_files(spec),
+                _session(spec, options, storage, cluster) as session,
+                interrupts.watch(session),
+            ):
+                run.jobs(session, cluster.slots if cluster else 1)
+        except ArcliError as error:
+            run.outcome.errors.append(error)
+        with interrupts.finishing():
+            if cluster is not None:
+                cluster.stop()
+            return run.finish()
+
+
+class _Run:
+    """One execution of a spec, and what it has come to so far. Times are monotonic."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        options: Options,
+        storage: RunStorage,
+        outputs: Outputs,
+        interrupts: Interrupts,
+        slots: int,
+    ) -> None:
+        self._spec = spec
+        self._options = options
+        self._storage = storage
+        self._sinks = outputs
+        self._interrupts = interrupts
+        self._slots = slots
+        self._started = isoformat(time.time())
+        self._ready: float | None = None
+        self._finishing: float | None = None
+        self._unmet: ArcliError | None = None
+        self.outcome = Outcome()
+
+    def jobs(self, session: Session, slots: int) -> None:
+        """Run the jobs on ``slots`` engines. Raises ArcliError for what ends the run early."""
+        self._ready, self._slots = time.monotonic(), slots
+        options = self._options
+        if options.progress is not None:
+            options.progress.watch(lambda: session.state)
+        context = Context(
+            spec=self._spec,
+            session=session,
+            storage=self._storage,
+            outputs=self._sinks,
+            interrupts=self._interrupts,
+            slots=slots,
+            stdin=options.stdin,
+            kept=options.kept,
+            limit=options.limit,
+            rerun_changed=options.rerun_changed,
+            warn=options.notice,
+            expect=options.progress.expect if options.progress else lambda job, total: None,
+        )
+        try:
+            run_jobs(context, self.outcome)
+        finally:
+            self._finishing = time.monotonic()
+
+    def finish(self) -> Finished:
+        """Complete the outputs, and put down how it ended."""
+        now, errors = time.monotonic(), self.outcome.errors
+        if self._options.expectations and not errors:
+            figures = measured(self._summary(now), {})
+            self._unmet = fail_on(check(self._options.expectations, figures))
+        try:
+            self._storage.sync()
+            if any(map(at_once, errors)):
+                self._sinks.abort()
+            else:
+                self._sinks.finish(self._summary(now), self.outcome.values)
+        except ArcliError as error:
+            errors.append(error)
+        summary = self._summary(now)
+        self._storage.finish(summary)
+        told = errors if self._unmet is None else [*errors, self._unmet]
+        return Finished(summary, told, self._sinks.told, self._interrupts.stopping)
+
+    def _summary(self, now: float) -> RunSummary:
+        code = decide(
+            self.outcome.jobs,
+            errors=self.outcome.errors,
+            signal=self._interrupts.number,
+            deadline=self._interrupts.deadline_passed,
+            expectation_failed=self._unmet is not None,
+        )
+        return RunSummary(
+            run=self._storage.run_id,
+            name=self._spec.name,
+            started=self._started,
+            exit_code=code,
+            startup=(self._ready or now) - self._options.began,
+            wall=now - self._options.began,
+            finish=now - (self._finishing or now),
+            engines=self._slots,
+            jobs=tuple(self.outcome.jobs),
+            error=_ended_by(self.outcome, self._interrupts),
+        )
+
+
+def _ended_by(outcome: Outcome, interrupts: Interrupts) -> str | None:
+    """What ended a run early, in words."""
+    stopped = [interrupts.error()] if interrupts.stopping else []
+    return next((str(error) for error in [*stopped, *outcome.errors]), None)
+
+
+@contextmanager
+def _session(
+    spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None
+) -> Iterator[Session]:
+    if cluster is None:
+        from arcli.session.inline_transport import InlineTransport
+
+        terms = _terms(spec, options, storage, cluster)
+        with Session(InlineTransport(), terms, storage, storage.run_id) as session:
+            yield session
+        return
+    from arcli.session.ipyparallel_transport import IpyparallelTransport
+
+    transport = IpyparallelTransport(cluster)
+
+    def on_event(event: ClusterEvent) -> None:
+        transport.on_event(event)
+        try:
+            storage.note_event(event)
+        except OutputError as error:
+            transport.fail(error)
+
+    cluster.start(on_event)
+    try:
+        terms = _terms(spec, options, storage, cluster)
+        with Session(transport, terms, storage, storage.run_id) as session:
+            yield session
+    finally:
+        transport.leave()
+
+
+def _terms(spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None) -> Terms:
+    slots = cluster.slots if cluster is not None else 1
+    position_files = storage.position_files(slots)
+    return Terms(
+        max_restarts=spec.cluster.max_restarts if cluster is None or cluster.owned else 0,
+        start_timeout=spec.cluster.start_timeout,
+        steps=setup_steps(spec, slots, str(position_files)),
+        position_files=position_files,
+        notice=options.notice,
+    )

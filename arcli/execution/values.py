@@ -1,0 +1,186 @@
+"""What a job comes to: folded, collected or gathered, shown to people and handed to engines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from arcli.engine.encode import from_tree
+from arcli.errors import (
+    ArcliError,
+    ClusterError,
+    DeadlineError,
+    InputError,
+    Interrupted,
+)
+from arcli.execution.context import Context, Outcome
+from arcli.execution.setup import dealt
+from arcli.plan.deferred import JobValue, Resolver
+from arcli.record import RecordBatch, dump
+from arcli.session.pool import Failed
+from arcli.session.reducer import Folded, Reducer, fold_all, words
+from arcli.session.results import JobResults, Value
+from arcli.specfile.model import Job
+from arcli.timing.ledger import Ledger
+
+
+class Folding:
+    """Folds a job's batches as they come, where it has a reducer and they come in order."""
+
+    def __init__(self, folder: Reducer | None, *, live: bool) -> None:
+        self.folder = folder
+        self._live = live
+        self.failed: Failed | ArcliError | None = None
+
+    def take(self, batch: RecordBatch) -> None:
+        """Fold a batch now, if that can be done now."""
+        if self.folder is None or not self._live or self.failed is not None:
+            return
+        try:
+            self.folder.add(batch)
+        except (Failed, Interrupted, DeadlineError) as failed:
+            self.failed = failed  # the records go on: each has its last word
+
+    def finish(self, results: JobResults) -> Folded:
+        """The value. Raises Failed, Interrupted, DeadlineError."""
+        if self.failed is not None:
+            raise self.failed
+        assert self.folder is not None
+        return self.folder.finish() if self._live else fold_all(self.folder, results.values())
+
+
+def folding_of(context: Context, job: Job) -> Folding:
+    """What folds a job's values, if anything does."""
+    if job.reduce is None:
+        return Folding(None, live=False)
+    folder = Reducer(context.session, job, str(context.spec.folder), context.storage)
+    return Folding(folder, live=job.ordered or job.commutative)
+
+
+def conclude(
+    context: Context,
+    job: Job,
+    results: JobResults,
+    folding: Folding,
+    ledger: Ledger,
+    outcome: Outcome,
+) -> ArcliError | None:
+    """The job's value: reduced, gathered or collected; and handed to the engines, if asked for.
+
+    Returns what ends the run meanwhile, if anything does.
+    """
+    try:
+        if folding.folder is not None:
+            folded = folding.finish(results)
+            outcome.folded[job.name] = folded
+            outcome.values[job.name] = folded.tree
+        elif job.gather is not None:
+            real, shown = _gathered(context, job.gather)
+            outcome.gathered[job.name], outcome.values[job.name] = real, shown
+        else:
+            outcome.values[job.name] = _collected(job, results)
+        whole = ledger.tally.counts.get("ok", 0) == ledger.planned
+        if job.push_as is not None and whole:  # nobody works with a part as if it were all
+            value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
+            context.session.call_each(
+                "assign", what, keep=True, name=job.push_as, form=value.form, parts=value.parts
+            )
+    except Failed as failed:
+        ledger.value_error = words(failed)
+        if context.session.due is not None and time.monotonic() > context.session.due:
+            ledger.ended = "deadline"
+    except (Interrupted, DeadlineError, ClusterError) as error:
+        ledger.value_error = error.message
+        return error
+    return None
+
+
+def _collected(job: Job, results: JobResults) -> Any:
+    form = job.collect or ("list" if job.kind == "apply" else "none")
+    if form == "list":
+        return [value.record["value"] for value in results.values()]
+    if form == "dict":
+        return {text: value.record["value"] for text, _, value in _labelled(job, results)}
+    return sum(1 for _ in results.values()) if form == "count" else None
+
+
+def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]:
+    """The entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
+    seen: dict[Any, int] = {}
+    for value in results.values():
+        key = _label(job, value.record)
+        text = key if isinstance(key, str) else dump(key).decode()
+        first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
+        if first != value.index:
+            reason = f"item {first} has the key {text!r}, too; collect: list keeps all values"
+            raise Failed({"stage": "collect: dict", "index": value.index, "reason": reason})
+        yield text, key, value
+
+
+def _label(job: Job, record: Mapping[str, Any]) -> Any:
+    """What a collected dict has as the key: the engine's id of an apply, a map's input or index."""
+    if job.kind == "apply":
+        return record["engine_id"]
+    given = record["input"]
+    return given if isinstance(given, str | int | float) else record["index"]
+
+
+def handed(context: Context, name: str, outcome: Outcome) -> JobValue:
+    """An earlier job's value as it is, for engines: JSON is only what can be shown of it."""
+    job = next(job for job in context.spec.jobs if job.name == name)
+    if name in outcome.gathered:
+        return outcome.gathered[name]
+    if (folded := outcome.folded.get(name)) is not None:
+        return JobValue("one", [(None, folded.text, folded.pickled)])
+    if job.collect == "count":
+        return JobValue("one", [(None, json.dumps(outcome.values[name]), None)])
+    results = outcome.results[name]
+    form = "dict" if job.collect == "dict" else "list"
+    labelled = _labelled(job, results) if form == "dict" else _unlabelled(results)
+    return JobValue(form, [(key, value.text, value.pickled) for _, key, value in labelled])
+
+
+def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
+    for value in results.values():
+        yield "", None, value
+
+
+def as_input(context: Context, name: str, outcome: Outcome) -> Any:
+    """An earlier job's value for the source of another's items. Raises InputError.
+
+    A list may have elements that only engines can open; a value that is none must be all there.
+    """
+    value, tree = handed(context, name, outcome), outcome.values[name]
+    if value.form == "list":
+        return list(outcome.results[name].inputs("ok"))
+    exact = all(text is not None for _, text, _ in value.parts)
+    if isinstance(tree, list | dict) and not exact:
+        raise InputError(
+            f"the value of job {name!r} is not all there outside of the engines",
+            hint="JSON does not hold it exactly: let finish make a list of it, or use from:",
+        )
+    return from_tree(tree)
+
+
+def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
+    """A scattered sequence, put together again in the order of the slots; and as JSON shows it.
+
+    Parts are lists, but for those of one element that were flattened to it.
+    """
+    scatter = context.spec.setup.scatter.get(name)
+    alone: set[int] = set()
+    if scatter is not None and scatter.flatten:
+        values = Resolver(context.slots, lambda job: None)(scatter.values)
+        sizes = [len(part) for part in dealt(values, context.slots)]
+        alone = {slot for slot, size in enumerate(sizes) if size == 1}
+    parts: list[tuple[Any, str | None, bytes | None]] = []
+    whole: list[Any] = []
+    looked = context.session.call_each("look", f"gather: {name}", name=name)
+    for slot, (header, (text, pickled)) in looked.items():
+        part = json.loads(text)
+        many = slot not in alone and header["many"]
+        parts.append((many, text.decode() if header["exact"] else None, pickled))
+        whole += part if many and isinstance(part, list) else [part]
+    return JobValue("joined", parts), whole

@@ -1,0 +1,189 @@
+"""Sources made of sources: grids, pairs, and what is left out, picked or shuffled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from math import prod
+from typing import Any
+
+from arcli.errors import InputError
+from arcli.inputs.base import Fixed, Source, Stream
+from arcli.inputs.grid import Grid, Left, Picked, Rows, Side, matches, places
+from arcli.inputs.shuffle import permutation
+from arcli.specfile.model import Sample
+
+_END = object()
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A source in a combination; ``merged``: the keys of its items stand beside the others'."""
+
+    name: str
+    source: Source
+    merged: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that it gives to an item."""
+        return (self.source.names or ()) if self.merged else (self.name,)
+
+    def rows(self) -> Rows:
+        """Its items, by their numbers; a stream is read to its end and held."""
+        items = self.source.items if isinstance(self.source, Fixed) else list(self.source)
+        return Rows(self.name, items, self.names if self.merged else None)
+
+    def row(self, item: Any) -> Mapping[str, Any]:
+        """An item as a part of a cell."""
+        return item if self.merged else {self.name: item}
+
+
+def product(factors: Sequence[Factor]) -> Source:
+    """A grid. Where a factor is a stream, the first is read as it goes, the others are held.
+
+    Nothing is read before the grid is. Raises InputError where two factors give the same key.
+    """
+    names = _names(factors)
+    distinct = all(factor.source.distinct for factor in factors)
+    if all(isinstance(factor.source, Fixed) for factor in factors):
+        return Fixed(Grid([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    first, *others = factors
+
+    def cells() -> Iterator[dict[str, Any]]:
+        rest = Grid([factor.rows() for factor in others]) if others else [{}]
+        if rest:
+            for item in first.source:
+                before = first.row(item)
+                for row in rest:
+                    yield {**before, **row}
+
+    lengths = [factor.source.length for factor in factors]
+    known = [length for length in lengths if length is not None]
+    total = prod(known) if len(known) == len(lengths) else None
+    return Stream(cells, total, distinct, "kwargs", names)
+
+
+def zipped(factors: Sequence[Factor]) -> Source:
+    """Items side by side. Raises InputError where the lengths differ: at once, or as they end."""
+    names = _names(factors)
+    distinct = any(factor.source.distinct for factor in factors)
+    known = [(f.name, f.source.length) for f in factors if f.source.length is not None]
+    for name, length in known[1:]:
+        first, count = known[0]
+        if length != count:
+            raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}")
+    if all(isinstance(factor.source, Fixed) for factor in factors):
+        return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    total = known[0][1] if known else None
+    return Stream(lambda: _pairs(factors), total, distinct, "kwargs", names)
+
+
+def _pairs(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
+    iterators = [iter(factor.source) for factor in factors]
+    count = 0
+    while True:
+        items = [next(iterator, _END) for iterator in iterators]
+        ended = [f.name for f, item in zip(factors, items, strict=True) if item is _END]
+        if len(ended) == len(items):
+            return
+        if ended:
+            longer = next(factor.name for factor in factors if factor.name not in ended)
+            raise InputError(f"zip: {ended[0]!r} ends after {count} items, {longer!r} has more")
+        row: dict[str, Any] = {}
+        for factor, item in zip(factors, items, strict=True):
+            row.update(factor.row(item))
+        yield row
+        count += 1
+
+
+def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
+    """The keys of a combination's items. Raises InputError where one would hide another."""
+    owners: dict[str, str] = {}
+    for factor in factors:
+        for name in factor.names:
+            if name in owners:
+                raise InputError(
+                    f"{name!r} comes from {owners[name]!r}, and from {factor.name!r} again",
+                    hint="the keys of a nested product, zip or cases stand beside the others",
+                    path=(factor.name,),
+                )
+            owners[name] = factor.name
+    return tuple(owners)
+
+
+def excluding(source: Source, patterns: Sequence[Any]) -> Source:
+    """Without the items that match. Raises InputError for a pattern that none can match."""
+    for at, pattern in enumerate(patterns):
+        _possible(pattern, at, source.names)
+    if not patterns:
+        return source
+    if isinstance(source, Stream):
+        items = source.read
+
+        def kept(item: Any) -> bool:
+            return not any(matches(item, pattern) for pattern in patterns)
+
+        return replace(source, read=lambda: filter(kept, items()), length=None)
+    if isinstance(source.items, Grid):
+        return replace(source, items=source.items.without(patterns))
+    gone = chain.from_iterable(places(source.items, pattern) for pattern in patterns)
+    return replace(source, items=Left(source.items, gone))
+
+
+def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
+    if names is None:
+        return
+    if not isinstance(pattern, Mapping):
+        raise InputError(
+            f"exclude: {pattern!r} is no item: they are maps with the keys {', '.join(names)}",
+            path=("exclude", at),
+        )
+    for name in pattern:
+        if name not in names:
+            raise InputError(
+                f"exclude: items have no {name!r}; they have {', '.join(names)}",
+                path=("exclude", at, name),
+            )
+
+
+def sampled(source: Source, sample: Sample | None) -> Source:
+    """``n`` of the items, picked at random, in their order; all where there are fewer."""
+    if sample is None:
+        return source
+    chance = random.Random(sample.seed)  # noqa: S311 - reproducible is the point
+    if isinstance(source, Fixed):
+        total = len(source.items)
+        picked = sorted(chance.sample(range(total), min(sample.n, total)))
+        return replace(source, items=Picked(source.items, picked))
+
+    def reservoir() -> list[Any]:
+        """Algorithm R (Vitter, 1985, https://doi.org/10.1145/3147.3165)."""
+        numbered = enumerate(source)
+        kept = list(islice(numbered, sample.n))
+        for number, item in numbered:
+            place = chance.randrange(number + 1)
+            if place < sample.n:
+                kept[place] = (number, item)
+        return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
+
+    length = None if source.length is None else min(sample.n, source.length)
+    return replace(source, read=reservoir, length=length)
+
+
+def shuffled(source: Source, seed: int | None) -> Source:
+    """The items in an order that depends on the seed alone; held only where they must be."""
+    if seed is None:
+        return source
+    if isinstance(source, Fixed):
+        return replace(source, items=Picked(source.items, permutation(len(source.items), seed)))
+    read = source.read
+
+    def held() -> list[Any]:
+        items = list(read())
+        random.Random(seed).shuffle(items)  # noqa: S311 - reproducible is the point
+        return items
+
+    return replace(source, read=held)

@@ -1,0 +1,64 @@
+"""Items from a generator of the user's, which runs here, and may do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import arcli
+from arcli.engine.functions import Unresolved
+from arcli.errors import ArcliError, InputError
+from arcli.inputs.base import SourceContext
+from arcli.specfile.model import PythonSource
+
+_OURS = (os.path.dirname(arcli.__file__) + os.sep, "<frozen importlib")  # noqa: PTH120
+
+
+def generated(source: PythonSource, context: SourceContext) -> Iterator[Any]:
+    """What a generator yields, one by one, as it yields it; whatever it raises is the input's."""
+    try:
+        call = context.load_callable(source.call)
+        yield from _each(call(*context.resolve(source.args), **context.resolve(source.kwargs)))
+    except (ArcliError, GeneratorExit):
+        raise
+    except Unresolved as error:
+        raise InputError(f"python: {error}") from None
+    except BaseException as error:  # noqa: BLE001 - sys.exit() in a generator ends it, not arcli
+        raise _failed(source.call, error, context.python) from None
+
+
+def _each(found: Any) -> Iterator[Any]:
+    """The items of whatever a call came to, which may be asynchronous."""
+    if not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
+        yield from found
+        return
+    with asyncio.Runner() as runner:
+        if inspect.isawaitable(found):
+            yield from runner.run(_awaited(found))
+            return
+        items = aiter(found)
+        end = object()
+        while (item := runner.run(_awaited(anext(items, end)))) is not end:
+            yield item
+
+
+async def _awaited(found: Any) -> Any:
+    return await found
+
+
+def _failed(call: str, error: BaseException, python: str | None) -> InputError:
+    said = f"python: {call} failed: {type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, ImportError) and python is not None:
+        return InputError(
+            f"{said}; sources are read by arcli's own Python, {sys.executable}, and not by "
+            f"cluster.python, {python}",
+            hint="install the module there, too, or write the items to a file first",
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
+    return InputError(said, details="".join(traceback.format_list(theirs)).rstrip() or None)

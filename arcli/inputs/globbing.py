@@ -1,0 +1,110 @@
+"""Files whose paths match patterns.
+
+One language for what is wanted and what is left out: ``*`` and ``?`` stop at ``/``, ``[ab]`` is one
+of these characters, and ``**`` is any number of folders, none included. Links to folders are not
+followed under ``**``, so that a link to a folder above does not repeat everything for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import translate
+from pathlib import Path, PurePath
+from typing import TypeAlias
+
+from arcli.specfile.model import GlobSource
+
+_MAGIC = re.compile(r"[*?[]")
+_Matches: TypeAlias = Callable[[str], object]
+
+
+def paths_of(source: GlobSource, folder: Path) -> list[str]:
+    """The files that match, sorted, each once; folders, for a pattern that ends in ``/``.
+
+    Patterns are relative to the spec; the paths work from the working directory: relative to it
+    where they are below it, absolute elsewhere. Names that begin with a dot have to be asked for.
+    """
+    here = Path.cwd()
+    excluded = [_excluder(pattern) for pattern in source.exclude]
+    found: set[str] = set()
+    for pattern in source.patterns:
+        root = "/" if pattern.startswith("/") else str(folder)
+        for path in _below(root, pattern.lstrip("/").split("/")):
+            inside = os.path.relpath(path, folder)
+            if not any(excludes(inside) for excludes in excluded):
+                found.add(_from(here, path))
+    return sorted(found)
+
+
+def _below(folder: str, parts: list[str]) -> Iterator[str]:
+    """The paths below a folder that match the parts of a pattern."""
+    part, *rest = parts
+    if part == "**" and not rest:
+        rest = ["*"]
+    if part == "":
+        if not rest:
+            yield folder
+        else:
+            yield from _below(folder, rest)
+    elif part == "**":
+        yield from _below(folder, rest)
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                yield from _below(entry.path, parts)
+    else:
+        for path in _named(folder, part):
+            if not rest and os.path.isfile(path):  # noqa: PTH113 - text, and no object, for each
+                yield path
+            elif rest and os.path.isdir(path):  # noqa: PTH112
+                yield from _below(path, rest)
+
+
+def _named(folder: str, part: str) -> Iterator[str]:
+    """What a folder has under a name, or under names like it."""
+    if not _MAGIC.search(part):
+        yield os.path.join(folder, part)  # noqa: PTH118 - keeps ".."
+        return
+    matches = _name(part)
+    for entry in _entries(folder):
+        hidden = entry.name.startswith(".") and not part.startswith(".")
+        if not hidden and matches(entry.name):
+            yield entry.path
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # as a shell does: what cannot be looked into has nothing that matches
+        return []
+
+
+def _name(part: str) -> _Matches:
+    return re.compile(translate(part)).match
+
+
+def _excluder(pattern: str) -> _Matches:
+    """Whether a path is left out: it, or a folder that it is in, matches.
+
+    A pattern without ``/`` is for names, wherever they are.
+    """
+    parts = pattern.rstrip("/").split("/")
+    if len(parts) == 1:
+        parts = ["**", *parts]
+    return lambda path: _leaves_out(parts, PurePath(path).parts)
+
+
+def _leaves_out(parts: list[str], names: tuple[str, ...]) -> bool:
+    if not parts:
+        return True
+    if parts[0] == "**":
+        return any(_leaves_out(parts[1:], names[at:]) for at in range(len(names)))
+    return bool(names and _name(parts[0])(names[0])) and _leaves_out(parts[1:], names[1:])
+
+
+def _from(here: Path, path: str) -> str:
+    whole = os.path.abspath(path)  # noqa: PTH100 - a link keeps its name
+    below = os.path.relpath(whole, here)
+    return whole if below.startswith(os.pardir + os.sep) or below == os.pardir else below

@@ -1,0 +1,77 @@
+"""``where:``, which rows of a table are wanted."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from arcli.errors import InputError
+from arcli.specfile.functions import free_names
+from arcli.specfile.overrides import did_you_mean
+
+Where: TypeAlias = str | Mapping[str, Any] | None
+Condition: TypeAlias = Callable[[Any, str], bool]
+"""Whether a row is wanted; its place in the file is for errors."""
+
+
+def condition(where: Where) -> Condition:
+    """A mapping of columns to values, or lists of values; or an expression of the columns."""
+    if where is None:
+        return lambda item, place: True
+    if isinstance(where, str):
+        return _expression(where)
+    wanted = {name: value if isinstance(value, list) else [value] for name, value in where.items()}
+
+    def matches(item: Any, place: str) -> bool:
+        row = _row(item, place)
+        return all(row.get(name) in values for name, values in wanted.items())
+
+    return matches
+
+
+def _expression(where: str) -> Condition:
+    code = compile(where.strip(), "where", "eval")
+
+    def holds(item: Any, place: str) -> bool:
+        row = _row(item, place)
+        try:
+            # As globals: these are in scope inside of comprehensions, too.
+            return bool(eval(code, dict(row)))  # noqa: S307 - a spec is code
+        except Exception as error:  # noqa: BLE001 - an expression of the user's
+            words = f"{type(error).__name__}: {error}"
+            raise InputError(f"{place}: where: {where!r} fails: {words}") from None
+
+    return holds
+
+
+def _row(item: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(item, Mapping):
+        raise InputError(f"{place}: where: needs rows with names, and this is {item!r:.100}")
+    return item
+
+
+def check(where: Where, names: Sequence[str] | None) -> None:
+    """Raise InputError for what cannot be right; ``names`` are the columns, if they are known."""
+    if isinstance(where, str):
+        try:
+            tree = ast.parse(where.strip(), mode="eval")
+        except (SyntaxError, ValueError, RecursionError) as error:
+            said = f"{where!r} is no expression: {getattr(error, 'msg', None) or error}"
+            raise InputError(f"where: {said}", path=("where",)) from None
+        used = {name.id for name in free_names(tree) if not hasattr(builtins, name.id)}
+    else:
+        used = set(where or ())
+    if names is not None:
+        require(used, names, "where")
+
+
+def require(used: Iterable[str], names: Sequence[str], key: str) -> None:
+    """Raise InputError for a column that a key of the source speaks of, and that is not there."""
+    for name in sorted(set(used) - set(names)):
+        raise InputError(
+            f"{key}: there is no column {name!r}",
+            hint=did_you_mean(name, names) or f"there are: {', '.join(names)}",
+            path=(key, name),
+        )

@@ -1,7 +1,0 @@
-"""The jobs of a run, one after another: items in, records out, and a value at the end."""
-
-from arcli.jobs.context import Context, Kept, Outcome
-from arcli.jobs.line import run_jobs
-from arcli.jobs.setup import setup_steps
-
-__all__ = ["Context", "Kept", "Outcome", "run_jobs", "setup_steps"]

@@ -1,0 +1,145 @@
+"""The progress bar: one live line below everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from arcli.outputs.progress import Count, State
+from arcli.outputs.target import Target
+from arcli.record import RecordBatch
+from arcli.timing.summary import RunSummary
+from arcli.units import format_seconds
+
+
+class BarProgress:
+    """A bar where the number of items is known, else a pulse; gone when the run is over.
+
+    ``stream`` is the terminal that it is shown on.
+    """
+
+    def __init__(self, stream: TextIO, *, color: bool) -> None:
+        self._console = Console(
+            file=stream, no_color=not color, force_terminal=True, highlight=False, markup=False
+        )
+        self._read: Callable[[], State] | None = None
+        self._count: Count | None = None
+        self._task: TaskID | None = None
+        self._live = RichProgress(
+            SpinnerColumn("line"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            _Figures(self),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=5,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def expect(self, job: str, total: int | None) -> None:
+        """See Progress."""
+        self._begin(job, total)
+
+    def watch(self, read: Callable[[], State]) -> None:
+        """See Progress."""
+        self._read = read
+
+    def above(self, target: Target) -> Target:
+        """See Progress."""
+        return _Above(self._console, self._live, target)
+
+    def start(self) -> None:
+        """See Output."""
+        self._task = self._live.add_task("starting engines", total=None)
+        self._live.start()
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        if self._count is None or self._count.job != batch.job:
+            self._begin(batch.job, None)
+        assert self._count is not None
+        self._count.add(batch)
+        if self._task is not None:
+            self._live.update(self._task, completed=self._count.done)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        self._live.stop()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._live.stop()
+
+    def figures(self) -> str:
+        """What stands beside the bar."""
+        parts = []
+        if self._count is not None:
+            now = self._live.get_time()
+            done, total = self._count.done, self._count.total
+            parts.append(f"{done:,}/{total:,}" if total is not None else f"{done:,} items")
+            if self._count.failed:
+                parts.append(f"{self._count.failed:,} not ok")
+            if done:
+                parts.append(f"{self._count.rate(now):,.3g}/s")
+            if left := self._count.left(now):
+                parts.append(f"{format_seconds(left)} left")
+        if self._read is not None:
+            state = self._read()
+            parts.append(f"{state.engines} engines, {state.running:,} running")
+        return " · ".join(parts)
+
+    def _begin(self, job: str, total: int | None) -> None:
+        self._count = Count(job=job, total=total, began=self._live.get_time())
+        if self._task is not None:
+            self._live.reset(self._task, total=total, description=job)
+
+
+class _Figures(ProgressColumn):
+    """Asks anew at each refresh, so that it moves while no record comes."""
+
+    def __init__(self, progress: BarProgress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def render(self, task: Task) -> Text:
+        return Text(self._progress.figures(), style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class _Above:
+    """Results written to the terminal above the bar; straight to their target without a bar."""
+
+    def __init__(self, console: Console, live: RichProgress, target: Target) -> None:
+        self._console = console
+        self._live = live
+        self._target = target
+
+    def open(self) -> None:
+        self._target.open()
+
+    def write(self, data: bytes) -> None:
+        if not self._live.live.is_started:
+            self._target.write(data)
+            return
+        text = Text.from_ansi(data.decode(errors="replace").removesuffix("\n"))
+        self._console.print(text, soft_wrap=True)
+
+    def commit(self) -> None:
+        self._target.commit()
+
+    def discard(self) -> None:
+        self._target.discard()

@@ -1,0 +1,77 @@
+"""One JSON document at the end of the run: ``{"run": {…}, "jobs": [{…, "items": […]}]}``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arcli.outputs.spool import Spool
+from arcli.outputs.target import FileTarget, Target, writing
+from arcli.record import RecordBatch, dump
+from arcli.timing.summary import JobSummary, RunSummary
+
+
+class JsonDocument:
+    """Items wait in a spool, so the document's size is no matter of memory.
+
+    ``job`` restricts the document to one job. Jobs that the summary lacks are not in it.
+    """
+
+    def __init__(self, target: Target, *, name: str, job: str | None = None) -> None:
+        self._target = target
+        self._name = name
+        self._job = job
+        self._spool = Spool(name)
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+        self._spool.open(spool_folder(self._target))
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        self._spool.add(batch)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        with writing(self._name):
+            for piece in self._document(summary, values):
+                self._target.write(piece)
+        self._target.commit()
+        self._spool.close()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._spool.close()
+        self._target.discard()
+
+    def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
+        yield b'{"run":' + dump(summary.to_dict()) + b',\n"jobs":['
+        separator = b"\n"
+        for job in summary.jobs:
+            if self._job in {None, job.name}:
+                yield separator
+                yield from self._part(job, values.get(job.name))
+                separator = b",\n"
+        yield b"\n]}\n"
+
+    def _part(self, job: JobSummary, value: Any) -> Iterator[bytes]:
+        head = dump({**job.to_dict(), "value": value})
+        yield head[:-1] + b',"items":[\n'
+        yield from self._items(job.name)
+        yield b"]}"
+
+    def _items(self, job: str) -> Iterator[bytes]:
+        """Lines, with a comma after each but the last."""
+        newline = b""
+        for block in self._spool.blocks(job):
+            whole = newline + block
+            newline = b"\n" if whole.endswith(b"\n") else b""
+            yield (whole[:-1] if newline else whole).replace(b"\n", b",\n")
+        yield newline
+
+
+def spool_folder(target: Target) -> Path | None:
+    """LauncherProcess the file that it becomes: the same disk, found full or unwritable at once."""
+    return target.folder if isinstance(target, FileTarget) else None

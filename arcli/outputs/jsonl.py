@@ -1,0 +1,109 @@
+"""JSON Lines: each record on its line, the moment it arrives."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from arcli.errors import OutputError
+from arcli.outputs.target import Target, existing_mode, writing
+from arcli.record import RecordBatch
+from arcli.timing.summary import RunSummary
+
+
+class JsonlStream:
+    """Records' lines to a stream, as they are."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        self._target.write(batch.lines)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        self._target.commit()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._target.discard()
+
+
+class JsonlFile:
+    """Records' lines to a file that holds whole lines at any time, also when the disk is full.
+
+    What was in the file before goes with the first batch, so that a run that never got that far
+    leaves it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._size = 0
+        self._made = False
+        self._regular = True
+        self._emptied = False
+
+    def start(self) -> None:
+        """See Output."""
+        with writing(str(self._path)):
+            self._made = existing_mode(self._path) is None
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        self._empty()
+        rest = memoryview(batch.lines)
+        with writing(str(self._path)):
+            try:
+                while rest:
+                    rest = rest[os.write(self._fd, rest) :]
+            except OSError:
+                self._cut(batch.lines[: len(batch.lines) - len(rest)])
+                raise
+        self._size += len(batch.lines)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        self._empty()
+        with writing(str(self._path)):
+            gone = self._regular and os.fstat(self._fd).st_nlink == 0
+            self._close()
+        self._made = False
+        if gone:
+            raise OutputError(f"cannot write {self._path}: it was deleted while the run wrote it")
+
+    def abort(self) -> None:
+        """See Output. Whole lines that are out stay; a file that got none goes."""
+        with suppress(OSError):
+            self._close()
+        if self._made and self._size == 0:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _empty(self) -> None:
+        if self._regular and not self._emptied:
+            with writing(str(self._path)):
+                os.ftruncate(self._fd, 0)
+        self._emptied = True
+
+    def _cut(self, written: bytes) -> None:
+        """Take back the torn line at the end of what was ``written`` of a batch."""
+        self._size += written.rfind(b"\n") + 1
+        if self._regular:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)

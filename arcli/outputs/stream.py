@@ -1,0 +1,143 @@
+"""A place that text for people goes to, and how wide and colourful it may be."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from arcli.errors import OutputError
+from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+NO_TERMINAL_WIDTH = 100
+"""How wide tables are in a file or a log."""
+_CODES = {"red": "31", "yellow": "33", "dim": "2", "bold": "1"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """``width`` is in columns; None is no terminal: nothing is clipped."""
+
+    target: Target
+    width: int | None = None
+    color: bool = False
+    encoding: str = "utf-8"
+
+    def write(self, text: str) -> None:
+        """Write text that is already harmless. Raises what the target raises."""
+        self.target.write(text.encode(self.encoding, "backslashreplace"))
+
+    def show(self, renderable: RenderableType) -> None:
+        """Write something of rich, without blanks at the ends of lines."""
+        from rich.console import Console
+
+        buffer = io.StringIO()
+        console = Console(
+            file=buffer,
+            width=self.table_width,
+            force_terminal=self.color,
+            color_system="standard" if self.color else None,
+            no_color=not self.color,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+        console.print(renderable)
+        self.write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
+
+    @property
+    def table_width(self) -> int:
+        """Columns that tables have."""
+        return self.width or NO_TERMINAL_WIDTH
+
+    def style(self, text: str, style: str) -> str:
+        """``text`` in a colour, where there are colours."""
+        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.color and text else text
+
+    def clip(self, text: str, used: int) -> str:
+        """``text`` cut to what a line has left after ``used`` columns."""
+        if self.width is None:
+            return text
+        room = max(8, self.width - used)
+        if len(text) <= room and text.isascii():
+            return text
+        from rich.cells import cell_len, set_cell_size
+
+        return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streams:
+    """The two streams of the process; ``shared`` where both are one terminal.
+
+    ``stuck`` tells for how many seconds a write to either has been blocked.
+    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr.
+    """
+
+    stdout: Stream
+    stderr: Stream
+    shared: bool = False
+    stuck: Callable[[], float] = lambda: 0.0
+    piped: bool = False
+
+
+def standard_pages(stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> Streams:
+    """Streams for ``sys.stdout`` and ``sys.stderr``, either of which may be closed (None).
+
+    ``NO_COLOR``, ``FORCE_COLOR``, ``TERM=dumb`` and ``COLUMNS`` mean what they do elsewhere.
+    Raises OutputError where stdout is closed: there is nowhere for results to go.
+    """
+    if stdout is None:
+        raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
+    streams = [StreamTarget(stdout.buffer)]
+    target: Target = NullStream()
+    if stderr is not None:
+        streams.append(StreamTarget(stderr.buffer, "standard error"))
+        target = BestEffort(streams[1])
+    return Streams(
+        stdout=_page(stdout, streams[0], environ),
+        stderr=_page(stderr, target, environ),
+        shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+        stuck=lambda: max(stream.stuck for stream in streams),
+        piped=_is_pipe(stdout),
+    )
+
+
+def _page(stream: TextIO | None, target: Target, environ: Mapping[str, str]) -> Stream:
+    terminal = _terminal(stream) is not None
+    plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return Stream(
+        target=target,
+        width=_width(stream, environ) if terminal else None,
+        color=not plain and (terminal or bool(environ.get("FORCE_COLOR"))),
+        encoding=getattr(stream, "encoding", None) or "utf-8",
+    )
+
+
+def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
+    columns = environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    assert stream is not None
+    return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # a stream of somebody else's making
+        return False
+
+
+def _terminal(stream: TextIO | None) -> int | None:
+    """Which terminal a stream is, None where it is none."""
+    if stream is None or not stream.isatty():
+        return None
+    return os.fstat(stream.fileno()).st_rdev

@@ -1,0 +1,246 @@
+"""Where a output's bytes go: somebody else's stream, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import select
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from arcli.errors import OutputError, ReaderGone
+
+STDOUT = "standard output"
+
+
+class Target(Protocol):
+    """Opened once, written to, then committed or discarded. Every step raises OutputError."""
+
+    def open(self) -> None:
+        """Prove that it can be written."""
+
+    def write(self, data: bytes) -> None:
+        """Take bytes, soon or now."""
+
+    def commit(self) -> None:
+        """It is complete."""
+
+    def discard(self) -> None:
+        """It will not be completed: leave nothing half-written. Raises nothing."""
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Turn an OSError of the block into an OutputError that names the output and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {error.strerror or error}", hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str | None:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return "its directory does not exist (any more): create it, or choose another path"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "choose a path that you may write to"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room there, or choose a path on another disk"
+    return None
+
+
+class StreamTarget:
+    """A stream that was open before arcli and stays open after it; written through at once."""
+
+    def __init__(self, stream: BinaryIO, name: str = STDOUT) -> None:
+        self._stream = stream
+        self._name = name
+        self._since: float | None = None
+
+    @property
+    def stuck(self) -> float:
+        """For how many seconds the write that is under way has been; safe from any thread."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def open(self) -> None:
+        """Nothing to prove: it is open."""
+
+    def write(self, data: bytes) -> None:
+        """Write and flush. Raises ReaderGone where nobody reads any more."""
+        with self._reporting():
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._write_some(rest) :]
+            self._flush()
+
+    def commit(self) -> None:
+        """Flush."""
+        with self._reporting():
+            self._flush()
+
+    def discard(self) -> None:
+        """What is out is out."""
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        self._since = time.monotonic()
+        try:
+            with writing(self._name):
+                yield
+        except OutputError as error:
+            if isinstance(error.__cause__, BrokenPipeError):
+                raise ReaderGone(f"nobody reads {self._name} any more") from error.__cause__
+            raise
+        finally:
+            self._since = None
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return self._stream.write(data) or 0
+        except BlockingIOError as error:  # another holder of the pipe made it non-blocking
+            self._wait()
+            return error.characters_written
+
+    def _flush(self) -> None:
+        while True:
+            try:
+                return self._stream.flush()
+            except BlockingIOError:
+                self._wait()
+
+    def _wait(self) -> None:
+        select.select([], [self._stream], [])
+
+
+class BestEffort:
+    """A stream for what people may do without: where it takes nothing, that is the end of it."""
+
+    def __init__(self, target: Target) -> None:
+        self._target: Target = target
+
+    def open(self) -> None:
+        """Always can."""
+
+    def write(self, data: bytes) -> None:
+        """Write, or never try again."""
+        try:
+            self._target.write(data)
+        except (OutputError, ReaderGone):
+            self._target = NullStream()
+
+    def commit(self) -> None:
+        """What is out is out."""
+
+    def discard(self) -> None:
+        """What is out is out."""
+
+
+class NullStream:
+    """What stands in for a stream that is closed."""
+
+    def open(self) -> None:
+        """Always can."""
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+    def commit(self) -> None:
+        """Nothing to complete."""
+
+    def discard(self) -> None:
+        """Nothing to take back."""
+
+
+class FileTarget:
+    """A file written beside its name and renamed at the end.
+
+    A device or a pipe under that name is written to as it is. A symbolic link stays one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._temporary: Path | None = None
+        self._file: BinaryIO | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory for what belongs beside it; None beside a device."""
+        return self._path.parent if self._temporary else None
+
+    def open(self) -> None:
+        """Make the file beside. Raises OutputError where that cannot be."""
+        with writing(self.name):
+            mode = existing_mode(self._path)
+            if mode is not None and not stat.S_ISREG(mode):
+                self._file = self._path.open("wb")
+                return
+            self._path = Path(os.path.realpath(self._path))
+            if mode is not None and not os.access(self._path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            # A name of its own: not mkstemp, whose files nobody else may read.
+            stem = self._path.name.encode()[:200].decode(errors="ignore")
+            self._temporary = self._path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp")
+            self._file = self._temporary.open("xb")
+            if mode is not None:
+                os.fchmod(self._file.fileno(), stat.S_IMODE(mode))
+
+    def write(self, data: bytes) -> None:
+        """Write, buffered."""
+        with writing(self.name):
+            self._opened.write(data)
+
+    def commit(self) -> None:
+        """Bring it to the disk and under its name; where that fails, nothing is left."""
+        try:
+            with writing(self.name):
+                self._opened.flush()
+                if self._temporary is not None:
+                    os.fsync(self._opened.fileno())
+                self._opened.close()
+                if self._temporary is not None:
+                    self._temporary.replace(self._path)
+                    self._temporary = None
+        except OutputError:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the file beside; what was under the name before is still there."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        if self._temporary is not None:
+            with suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
+
+    @property
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError(f"{self.name} is not open")
+        return self._file
+
+
+def existing_mode(path: Path) -> int | None:
+    """The mode of what is at ``path``, None where nothing is. Raises OSError for a directory."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return mode
+
+
+def is_device(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a directory."""
+    with suppress(OSError):
+        mode = existing_mode(path)
+        return mode is not None and not stat.S_ISREG(mode)
+    return False

@@ -1,0 +1,118 @@
+"""A transport of one engine that is this process: for debuggers, and for places without a cluster."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import threading
+from typing import Any
+
+from arcli.engine.worker import Worker
+from arcli.errors import DeadlineError, Interrupted
+from arcli.session.transport import SHAKE, Events, Reply, Up, Wake
+
+
+class InlineTransport:
+    """See Transport. Requests wait until the main thread runs them."""
+
+    in_process = True
+
+    def __init__(self) -> None:
+        namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        self._worker = Worker(
+            namespace,
+            self._publish,
+            watchdog=False,
+            passing=(Interrupted, DeadlineError),
+            stopping=self._stopping,
+        )
+        self._issued = 0
+        self._running = 0
+        self._stopped = 0  # requests up to this one begin no further item
+        self._forgotten: set[str] = set()
+        self._published: dict[str, list[bytes]] = {}
+        self._pending: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
+        self._events: Events | None = None
+
+    def open(self, events: Events) -> None:
+        """See Transport."""
+        self._events = events
+        me = Up(engine_id=0, slot=0, host=socket.gethostname(), pid=os.getpid(), uuid="inline")
+        events.put(me)
+
+    def prepare(self, engine_id: int) -> str:
+        """See Transport. The code is here already."""
+        return self._later(None)
+
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
+        """See Transport."""
+        return self._later(request)
+
+    def _later(self, request: bytes | None) -> str:
+        self._issued += 1
+        self._pending.put((self._issued, request))
+        return _name(self._issued)
+
+    def run_pending(self) -> None:
+        """See Transport. One request a call, so that its records go out before the next."""
+        assert self._events is not None
+        if self._pending.empty():
+            return
+        number, request = self._pending.get()
+        if _name(number) in self._forgotten:
+            return
+        envelope = None
+        try:
+            self._running = number
+            if request is not None:
+                envelope = self._worker.handle(request)
+            self._running = 0
+        except (Interrupted, DeadlineError):
+            self._running = 0
+            self._events.put(Wake())  # the session knows, and has the last word on its items
+        else:
+            self._events.put(Reply(msg_id=_name(number), envelope=envelope))
+
+    def _publish(self, envelope: bytes) -> None:
+        self._published.setdefault(_name(self._running), []).append(envelope)
+
+    def early(self, msg_id: str) -> list[bytes]:
+        """See Transport."""
+        return self._published.pop(msg_id, [])
+
+    def interrupt(self, *, now: bool) -> None:
+        """See Transport."""
+        self._stopped = self._issued
+        main = threading.main_thread().ident
+        if now and self._running and main is not None:
+            signal.pthread_kill(main, SHAKE)
+
+    def _stopping(self) -> bool:
+        return self._running <= self._stopped
+
+    def forget(self, msg_id: str) -> None:
+        """See Transport."""
+        self._forgotten.add(msg_id)
+
+    def kill(self, engine_id: int) -> None:
+        """See Transport. This process cannot end its own engine and live."""
+
+    def release(self, engine_id: int) -> None:
+        """See Transport. The item ends when it ends."""
+
+    def replace(self, slot: int) -> None:
+        """See Transport."""
+
+    def revive(self) -> bool:
+        """See Transport."""
+        return False
+
+    def diagnose(self) -> str:
+        """See Transport."""
+        return "the items run in this process"
+
+
+def _name(number: int) -> str:
+    return f"inline-{number}"

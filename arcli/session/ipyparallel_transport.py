@@ -1,0 +1,220 @@
+"""ipyparallel's engines as a transport: the place that submits AsyncMapResults and iterates them.
+
+Each request goes to one engine's own view, as a parallel function of a single part: so the client
+knows where every chunk is, and hears of a death at once. A map would send bytecode of its own
+along, on which an engine with another version of Python dies. ``arcli.session.bundle`` brings the
+code that answers.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import ipyparallel
+from ipyparallel.error import EngineError, RemoteError
+from ipyparallel.serialize.canning import can_map
+
+from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
+from arcli.errors import ArcliError
+from arcli.session.bundle import Bundle
+from arcli.session.transport import Broken, Down, Events, Lost, Reply, Up, Wake
+
+# What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
+# https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
+can_map.pop("numpy.ndarray", None)
+
+COLLECT_BYTES = 8_000_000
+"""Replies after which the garbage collector is called."""
+FAREWELL = 2.0
+"""Seconds that engines which stay have to forget a run; a busy one does so when it has the time."""
+LEFT = (IndexError, ipyparallel.error.NoEnginesRegistered, OSError)
+"""What is raised where an engine has gone, or the client is closed."""
+
+
+class IpyparallelTransport:
+    """See Transport: the engines of a started cluster."""
+
+    in_process = False
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned)
+        self._handle = ipyparallel.Reference(self._bundle.handle)
+        self._bootstrap = self._bundle.bootstrap
+        self._views: dict[int, Any] = {}
+        self._running: dict[str, tuple[int, Any]] = {}
+        self._events: Events | None = None
+        self._early: list[ClusterEvent] = []
+        self._failure: ArcliError | None = None
+        self._lock = threading.Lock()
+        self._unsent = itertools.count()
+        self._uncollected = 0
+
+    def on_event(self, event: ClusterEvent) -> None:
+        """What the cluster reports, from whichever thread; kept until the transport is open."""
+        with self._lock:
+            if self._events is None:
+                self._early.append(event)
+                return
+        self._events.put(_translated(event))
+
+    def fail(self, error: ArcliError) -> None:
+        """Have the session end with this error. Safe to call from any thread."""
+        with self._lock:
+            if self._events is not None:
+                self._events.put(Broken(error))
+            else:
+                self._failure = self._failure or error
+
+    def open(self, events: Events) -> None:
+        """See Transport."""
+        gc.freeze()  # all that was imported will stay: no collection needs to look at it again
+        with self._lock:
+            self._events = events
+            known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
+            for info in self._cluster.engines():
+                if info.engine_id not in known:
+                    events.put(_translated(EngineUp(info)))
+            for event in self._early:
+                events.put(_translated(event))
+            if self._failure is not None:
+                events.put(Broken(self._failure))
+
+    def prepare(self, engine_id: int) -> str:
+        """See Transport."""
+        return self._submit(engine_id, lambda view: view.apply_async(exec, self._bootstrap, {}), False)
+
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
+        """See Transport."""
+        flags = {"block": False, "return_exceptions": True, "label": label}
+        return self._submit(engine_id, lambda view: view.parallel(**flags)(self._handle)([request]), True)
+
+    def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
+        try:
+            result = submit(self._view(engine_id))
+        except LEFT as error:
+            # It has left since the session last heard of it; its Down is on the way.
+            unsent = f"unsent-{next(self._unsent)}"
+            assert self._events is not None
+            self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
+            return unsent
+        msg_id: str = result.msg_ids[0]
+        self._running[msg_id] = engine_id, result
+        result.add_done_callback(lambda done: self._answered(msg_id, done, answers))
+        return msg_id
+
+    def _view(self, engine_id: int) -> Any:
+        view = self._views.get(engine_id)
+        if view is None:
+            view = self._views[engine_id] = self._cluster.client[engine_id]
+        return view
+
+    def _answered(self, msg_id: str, result: Any, answers: bool) -> None:
+        """On the client's thread: turn a finished result into an event."""
+        self._running.pop(msg_id, None)
+        try:
+            (answer,) = result if answers else [result.get(0, return_exceptions=True)]
+            if isinstance(answer, RemoteError):
+                died = answer.ename == EngineError.__name__
+                reply = Reply(msg_id=msg_id, error=str(answer), died=died)
+            elif isinstance(answer, Exception):
+                reply = Reply(msg_id=msg_id, error=f"{type(answer).__name__}: {answer}")
+            else:
+                reply = Reply(msg_id=msg_id, envelope=answer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
+            reply = Reply(msg_id=msg_id, error=f"{type(error).__name__}: {error}")
+        assert self._events is not None
+        self._events.put(reply)
+        self._let_go(len(reply.envelope or b""))
+
+    def _let_go(self, size: int) -> None:
+        """Forget what ipyparallel remembers of past messages: nobody asks for it.
+
+        A finished AsyncResult refers to itself through its callbacks, so its value stays until the
+        garbage collector comes by, which counts objects and not bytes.
+        """
+        for view in list(self._views.values()):
+            view.client.history.clear()
+            view.history.clear()
+        self._uncollected += size
+        if self._uncollected > COLLECT_BYTES:
+            self._uncollected = 0
+            gc.collect()
+
+    def early(self, msg_id: str) -> list[bytes]:
+        """See Transport."""
+        running = self._running.get(msg_id)
+        if running is None:
+            return []
+        published: dict[str, bytes] = running[1].data[0]
+        found: list[bytes] = [published.pop(number) for number in sorted(published, key=int)]
+        return found
+
+    def forget(self, msg_id: str) -> None:
+        """See Transport."""
+        self._running.pop(msg_id, None)
+
+    def kill(self, engine_id: int) -> None:
+        """See Transport."""
+        self._cluster.kill(engine_id)
+
+    def release(self, engine_id: int) -> None:
+        """See Transport. Engines that are not ours are not ended: they abort what they have of us."""
+        ours = [msg_id for msg_id, (owner, _) in self._running.items() if owner == engine_id]
+        if ours and not self._cluster.owned:  # without ids it would abort everybody's
+            with suppress(*LEFT):
+                self._cluster.client.abort(ours, targets=engine_id, block=False)
+        self._cluster.release(engine_id)
+
+    def replace(self, slot: int) -> None:
+        """See Transport."""
+        self._cluster.replace(slot)
+
+    def revive(self) -> bool:
+        """See Transport."""
+        self._running.clear()
+        return self._cluster.revive()
+
+    def interrupt(self, *, now: bool) -> None:
+        """See Transport."""
+
+    def diagnose(self) -> str:
+        """See Transport."""
+        return self._cluster.diagnose()
+
+    def leave(self) -> None:
+        """Take back what the run has brought to engines that are not ours, and stay."""
+        if self._cluster.owned:
+            return
+        goodbyes = []
+        for view in self._views.values():
+            with suppress(*LEFT):
+                goodbyes.append(view.apply_async(exec, self._bundle.farewell, {}))
+        end = time.monotonic() + FAREWELL
+        for goodbye in goodbyes:
+            goodbye.wait(max(0.0, end - time.monotonic()))
+
+    def run_pending(self) -> None:
+        """See Transport. Engines run what they are sent by themselves."""
+
+
+def _translated(event: ClusterEvent) -> Up | Down | Lost | Wake:
+    if isinstance(event, EngineUp):
+        info = event.info
+        return Up(
+            engine_id=info.engine_id,
+            slot=info.slot,
+            host=info.host,
+            pid=info.pid,
+            uuid=info.uuid,
+        )
+    if isinstance(event, EngineDown):
+        return Down(engine_id=event.engine_id, slot=event.slot, reason=event.reason)
+    assert isinstance(event, ClusterDown)
+    return Lost(reason=event.reason)

@@ -1,0 +1,49 @@
+"""The files of ``setup: files``: what engines are sent, and what is taken away at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from arcli.errors import InputError
+from arcli.specfile.model import Spec
+
+
+def to_engines(spec: Spec) -> dict[str, tuple[bytes, int]]:
+    """What is in each file, and its mode."""
+    return {name: _content(spec.folder / name) for name in spec.setup.files}
+
+
+def _content(path: Path) -> tuple[bytes, int]:
+    return path.read_bytes(), path.stat().st_mode & 0o777
+
+
+@contextmanager
+def setup_files(spec: Spec) -> Iterator[None]:
+    """Around a run: what engines of this host put into the working directory is gone afterwards.
+
+    Raises InputError where something else is there already: it is the user's. What engines of
+    other hosts wrote into folders of their own stays there.
+    """
+    new: list[str] = []
+    for name in spec.setup.files:
+        here, there = Path(name), spec.folder / name
+        if not here.exists():
+            new.append(name)
+        elif not here.is_file() or here.read_bytes() != there.read_bytes():
+            raise InputError(
+                f"setup: files: {name} is another file in the working directory than beside the spec",
+                hint=f"arcli does not replace {here.absolute()}: move it, or run elsewhere",
+            )
+    folders = {part for name in new for part in Path(name).parents if not part.exists()}
+    try:
+        yield
+    finally:
+        for name in new:
+            with suppress(OSError):
+                if Path(name).read_bytes() == (spec.folder / name).read_bytes():
+                    Path(name).unlink()
+        for folder in sorted(folders, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()

@@ -1,0 +1,124 @@
+"""The engines as the session sees them: requests go out, events come in, nothing blocks."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from arcli.errors import ArcliError
+
+SHAKE = signal.SIGUSR1
+"""Its handler makes the main thread leave whatever it is in (``arcli.execution.interrupts``)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Up:
+    """An engine can take requests. Its slot is inherited from the engine that it replaces."""
+
+    engine_id: int
+    slot: int
+    host: str
+    pid: int | None
+    uuid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Down:
+    """An engine is gone, or one for this slot could not be started (``engine_id`` is None)."""
+
+    engine_id: int | None
+    slot: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """The cluster as a whole is gone: its controller, its supervisor."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The run cannot go on: what it needs beside engines has failed."""
+
+    error: ArcliError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
+
+    msg_id: str
+    envelope: bytes | None = None
+    error: str | None = None
+    died: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wake:
+    """Something else may have changed: a source has items, somebody wants to stop."""
+
+
+Event = Up | Down | Lost | Broken | Reply | Wake
+
+
+class Events(Protocol):
+    """Where a transport puts what happens; safe to call from any thread."""
+
+    def put(self, event: Event) -> None:
+        """Hand over an event."""
+
+
+class Transport(Protocol):
+    """Engines behind one face, whether they are ipyparallel's or this very process."""
+
+    def open(self, events: Events) -> None:
+        """Start to report events; an ``Up`` for each engine that is there already."""
+
+    def prepare(self, engine_id: int) -> str:
+        """Bring arcli's code to an engine; answered by a Reply without an envelope."""
+
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
+        """Send a request, answered by a Reply; returns the message's id.
+
+        ``label`` is what ipyparallel's own tools show beside it.
+        """
+
+    def early(self, msg_id: str) -> list[bytes]:
+        """Envelopes that the engine has published for a request that is still running."""
+
+    def forget(self, msg_id: str) -> None:
+        """Nobody waits for this request any more."""
+
+    def kill(self, engine_id: int) -> None:
+        """End an engine at once; a ``Down`` follows."""
+
+    def release(self, engine_id: int) -> None:
+        """Have no more of what an engine runs, and no more than that; a ``Down`` follows."""
+
+    def replace(self, slot: int) -> None:
+        """Start a new engine for a slot; an ``Up`` or a ``Down`` follows."""
+
+    def revive(self) -> bool:
+        """After a ``Lost``: start all engines anew; False where that cannot be done.
+
+        An ``Up`` for each slot follows, or another ``Lost``.
+        """
+
+    def interrupt(self, *, now: bool) -> None:
+        """In-process fleets: begin no further item of what was sent, and ``now``: leave this one.
+
+        Fleets of processes do nothing: engines are ended instead.
+        """
+
+    def diagnose(self) -> str:
+        """What is known about the cluster's state, in words."""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether items run in this process, on its main thread."""
+
+    def run_pending(self) -> Any:
+        """In-process fleets: run what was sent. Called on the main thread."""

@@ -1,0 +1,51 @@
+"""What is checked: the parts of a spec that have the right shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from arcli.specfile import functions
+from arcli.specfile.model import Cluster, Job, Output, Setup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """The parts of a spec that have the right shape, by their place.
+
+    ``names`` are those of all jobs, empty where there is none. ``broken`` has the keys of each part
+    that are missing in it because they are wrong, or that nobody knows.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    jobs: Mapping[int, Job]
+    cluster: Cluster
+    setup: Setup | None
+    outputs: Mapping[int, Output]
+    broken: Mapping[str | int, Set[str]]
+
+    def sure(self, at: str | int, *keys: str) -> bool:
+        """Whether it is known what a part says under these keys, or that it does not have them."""
+        broken, part = self.broken[at], Setup if at == "setup" else Job
+        return broken <= part.model_fields.keys() and not broken & {*keys}
+
+    def sure_jobs(self) -> list[Job]:
+        """The jobs, without inputs that are not whole."""
+        return [
+            job if self.sure(at, "over") else job.model_copy(update={"over": None})
+            for at, job in self.jobs.items()
+        ]
+
+    def engine_names(self) -> set[str] | None:
+        """Names in the engines' namespace; None where they cannot be known."""
+        joined = self.cluster.profile or self.cluster.cluster_id or self.cluster.connection_file
+        if self.setup is None or joined or len(self.jobs) < len(self.names):
+            return None
+        if not self.sure("setup", "imports", "push", "scatter", "run"):
+            return None
+        if not all(self.sure(at, "push_as") for at in self.jobs):
+            return None
+        pushed = [job.push_as for job in self.jobs.values() if job.push_as]
+        return functions.engine_names(self.setup, pushed)

@@ -1,0 +1,116 @@
+"""A command: whether its placeholders name something, and stand where they can be filled in."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from arcli.engine.template import PATH_PARTS, Placeholder, placeholders, words_in_braces
+from arcli.errors import Problem
+from arcli.specfile.checks.texts import in_text
+from arcli.specfile.functions import Fault
+from arcli.specfile.model import COMBINATIONS, CsvSource, Deferred, DeferredText, Job, Over
+from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.places import Places
+
+_PLAIN = {"", "index"}
+
+
+class ItemNames(NamedTuple):
+    """The names that items have; not ``complete``: perhaps others, too."""
+
+    known: set[str]
+    complete: bool
+
+    def has(self, name: str) -> bool:
+        """Whether a placeholder can be filled in, as far as is known."""
+        key, _, part = name.rpartition(".")
+        return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
+
+
+def check(job: Job, at: int, folder: Path, places: Places) -> Iterator[Problem]:
+    """Everything that is wrong with the texts of a command."""
+    if isinstance(job.command, list) and not job.command:
+        yield places.problem("an argv list needs a program", "jobs", at, "command")
+    if isinstance(job.command, str) and not job.command.strip():
+        yield places.problem("the command is empty", "jobs", at, "command")
+    names = item_names(job.over, folder)
+    for text, path in _texts(job):
+        shell = path == ("command",)
+        for found in placeholders(text) if shell else words_in_braces(text):
+            if (fault := _fault(found, text, names)) is not None:
+                yield in_text(fault, places, ("jobs", at, *path))
+    fixed = isinstance(job.cwd, str) and not list(words_in_braces(job.cwd))
+    if fixed and not (folder / str(job.cwd)).is_dir():
+        yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
+
+
+def _texts(job: Job) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """The texts that may have placeholders, with their places in a job; the shell's is first."""
+    if isinstance(job.command, list):
+        for number, part in enumerate(job.command):
+            yield _source(part), ("command", number)
+    else:
+        yield _source(job.command), ("command",)
+    for key in ("command_stdin", "cwd"):
+        if (text := getattr(job, key)) is not None:
+            yield _source(text), (key,)
+    for name, text in job.env.items():
+        yield _source(text), ("env", name)
+
+
+def _source(template: Any) -> str:
+    """A text as it stands in the file, ``${…}`` and all."""
+    if isinstance(template, Deferred):
+        return f"${{{template.kind}.{template.name}}}"
+    if isinstance(template, DeferredText):
+        return "".join(map(_source, template.parts))
+    return str(template)
+
+
+def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+    line = text[: found.start].count("\n")
+    column = found.start - (text.rfind("\n", 0, found.start) + 1)
+    if found.inside is not None:
+        if not names.has(found.name):
+            return None  # the program's own braces
+        message = f"{{{found.name}}} stands inside {found.inside}, where it is not filled in"
+        hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
+        if "quotes" not in found.inside:
+            hint = f"give it a name of the shell's first: x={{{found.name}}}, then $x"
+        return Fault(message, hint, line, column)
+    if not names.complete or names.has(found.name):
+        return None
+    there = ", ".join(f"{{{name}}}" for name in sorted(names.known))
+    hint = did_you_mean(found.name, names.known) or f"there are: {there}"
+    hint += f"; {{{{{found.name}}}}} is {{{found.name}}} itself"
+    return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
+
+
+def item_names(over: Over | None, folder: Path) -> ItemNames:
+    """What the placeholders of a command can name."""
+    parts = set(PATH_PARTS)
+    if over is None:
+        return ItemNames(_PLAIN, complete=False)
+    if over.range_ is not None or over.linspace is not None or over.logspace is not None:
+        return ItemNames(_PLAIN, complete=True)
+    if over.lines is not None or over.glob is not None or over.stdin in {"lines", "nul"}:
+        return ItemNames(_PLAIN | parts, complete=True)
+    keys: Iterable[str] | None = over.keys if over.kind in COMBINATIONS else None
+    if over.csv is not None:
+        keys = over.csv.header or _columns(over.csv, folder)
+    items = over.list_
+    if isinstance(items, list) and not any(isinstance(item, Deferred) for item in items):
+        keys = [str(key) for item in items if isinstance(item, dict) for key in item]
+    return ItemNames(_PLAIN | parts | set(keys or ()), complete=keys is not None)
+
+
+def _columns(source: CsvSource, folder: Path) -> list[str] | None:
+    """The names in the first row of a table, None where it cannot be read."""
+    try:
+        with (folder / source.path).open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file, delimiter=source.delimiter), None)
+    except (OSError, ValueError, csv.Error):
+        return None

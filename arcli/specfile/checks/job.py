@@ -1,0 +1,135 @@
+"""One job: whether it is clear what is called, and what becomes of the results."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+from pathlib import Path
+
+from arcli.errors import Problem
+from arcli.specfile import functions
+from arcli.specfile.checks import command, notebook
+from arcli.specfile.checks.checked import Checked
+from arcli.specfile.checks.order import deferred_values
+from arcli.specfile.checks.texts import in_text
+from arcli.specfile.model import Cluster, Job
+from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.places import Places
+
+_WAYS = ("map", "apply", "command", "notebook")
+_OF_COMMANDS = ("command_stdin", "cwd", "env", "ok_exit", "parse")
+
+
+def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Places) -> Iterator[Problem]:
+    """Every problem within one job; ``names`` are those in the engines' namespace, if known."""
+    yield from _ways(job, at, spec, places)
+    if spec.sure(at, *_WAYS):
+        yield from _strangers(job, at, places)
+    if spec.sure(at, "halt"):
+        yield from _failures(job, at, spec, places)
+    yield from _value(job, at, spec, places)
+    yield from _functions(job, at, spec.folder, names, places)
+    yield from _references(job, at, names, places)
+    yield from _engines(job, at, spec.cluster, places)
+    if job.command is not None:
+        yield from command.check(job, at, spec.folder, places)
+    if job.notebook is not None:
+        yield from notebook.check(job.notebook, at, spec.folder, places)
+
+
+def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    """Whether it is clear what is called, and with what."""
+    given = [way for way in _WAYS if getattr(job, way) is not None]
+    if not given:
+        if spec.sure(at, *_WAYS):
+            message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
+            yield places.problem(message, "jobs", at)
+        return
+    for way in given[1:]:
+        message = f"job {job.name!r} has {given[0]} already, and a job has only one"
+        yield places.key_problem(message, "jobs", at, way)
+    if job.kind == "apply":
+        if job.over is not None:
+            hint = "`map:` takes items; apply calls once an engine"
+            yield places.key_problem("apply has no items", "jobs", at, "over", hint=hint)
+    elif job.over is None and spec.sure(at, "over"):
+        hint = "such as `over: {range: 10}` or `over: [a, b, c]`"
+        message = f"{job.kind} needs items: the key 'over' is missing"
+        yield places.key_problem(message, "jobs", at, given[0], hint=hint)
+
+
+def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
+    """Keys that mean nothing beside the others."""
+    if job.kind != "command":
+        for key in _OF_COMMANDS:
+            if key in job.model_fields_set:
+                yield places.key_problem(f"{key} is for commands", "jobs", at, key)
+    if job.kind in {"command", "notebook"}:
+        wrong = ("args", "kwargs", "unpack") if job.kind == "command" else ("args", "unpack")
+        for key in wrong:
+            if key in job.model_fields_set:
+                yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
+
+
+def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    halts = any(other.halt != "never" for other in spec.jobs.values())
+    if "max_failures" in job.model_fields_set and not halts:
+        hint = "halt: soon or halt: now makes it count"
+        message = "max_failures does nothing while halt is never"
+        yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
+
+
+def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    """Whether what becomes of the results makes sense."""
+    forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
+    for key in forms[1:]:
+        yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)
+    if job.reduce is None and spec.sure(at, "reduce"):
+        for key in ("combine", "finish", "initial", "commutative"):
+            if key in job.model_fields_set:
+                yield places.key_problem(f"{key} needs a reduce", "jobs", at, key)
+    if job.push_as is not None:
+        if not job.push_as.isidentifier():
+            yield places.problem(f"{job.push_as!r} is not a Python name", "jobs", at, "push_as")
+        if job.collect in {"none", "count"}:
+            message = f"there is no value to push with collect: {job.collect}"
+            yield places.key_problem(message, "jobs", at, "push_as")
+    if job.gather is not None and not job.gather.isidentifier():
+        yield places.problem(f"{job.gather!r} is not a Python name", "jobs", at, "gather")
+
+
+def _functions(
+    job: Job, at: int, folder: Path, names: set[str] | None, places: Places
+) -> Iterator[Problem]:
+    for key in ("map", "apply", "reduce", "combine", "finish"):
+        text = getattr(job, key)
+        if text is not None:
+            for fault in functions.faults_of(text, folder, names):
+                yield in_text(fault, places, ("jobs", at, key))
+
+
+def _references(job: Job, at: int, names: set[str] | None, places: Places) -> Iterator[Problem]:
+    """``${ref.…}`` to what nothing puts into the engines' namespace."""
+    if names is None:
+        return
+    for key in ("args", "kwargs"):
+        for late in deferred_values(getattr(job, key)):
+            first = late.name.partition(".")[0]
+            if late.kind == "ref" and first not in names and not hasattr(builtins, first):
+                hint = did_you_mean(first, names) or functions.WHERE_NAMES_COME_FROM
+                yield places.problem(f"there is no {first!r} on the engines", "jobs", at, key, hint=hint)
+
+
+def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Problem]:
+    if not isinstance(job.targets, list):
+        return
+    if not job.targets:
+        yield places.problem("targets names no engine", "jobs", at, "targets")
+    for place, slot in enumerate(job.targets):
+        beyond = isinstance(cluster.engines, int) and slot >= cluster.engines
+        if slot < 0 or (beyond and cluster.launcher != "inline"):
+            message = f"there is no engine {slot}"
+            hint = f"there are {cluster.engines}, from 0 on" if beyond else "they count from 0"
+            yield places.problem(message, "jobs", at, "targets", place, hint=hint)
+        elif slot in job.targets[:place]:
+            yield places.problem(f"engine {slot} is there twice", "jobs", at, "targets", place)

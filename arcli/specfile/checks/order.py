@@ -1,0 +1,88 @@
+"""Jobs that build on each other: whether what they need is there, and comes before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from arcli.errors import Problem
+from arcli.specfile.checks.checked import Checked
+from arcli.specfile.model import JOB_NAME, Deferred, DeferredText, Job, Model, Over
+from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.places import Places
+
+_OF_VALUES = ("apply", "reduce", "gather", "collect")
+
+
+def names(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Names of jobs that are no names, or not the only one."""
+    for at, name in enumerate(spec.names):
+        if at not in spec.jobs or "name" in spec.broken[at]:
+            continue
+        if not JOB_NAME.fullmatch(name):
+            hint = "letters, digits, _ . and - make a job's name"
+            yield places.problem(f"{name!r} is not a name", "jobs", at, "name", hint=hint)
+        elif name in spec.names[:at]:
+            yield places.problem(f"a second job {name!r}", "jobs", at, "name")
+
+
+def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    """Whether the jobs that a job builds on are there, and come before it."""
+    wanted: list[tuple[str, tuple[str | int, ...]]] = [
+        (name, ("jobs", at, "needs", place)) for place, name in enumerate(job.needs)
+    ]
+    wanted += [(name, ("jobs", at, *path)) for name, path in _froms(job.over, ("over",))]
+    wanted += [(name, ("jobs", at, key)) for key, name in _valued(job)]
+    for name, path in wanted:
+        if name == job.name:
+            yield places.problem(f"job {name!r} cannot build on itself", *path)
+        elif name in spec.names[at + 1 :]:
+            message = f"job {name!r} comes later"
+            yield places.problem(message, *path, hint="jobs run in their order: move it up")
+        elif name not in spec.names:
+            hint = did_you_mean(name, spec.names) or f"there are: {', '.join(filter(None, spec.names))}"
+            yield places.problem(f"there is no job {name!r}", *path, hint=hint)
+    for key, name in _valued(job):
+        source = next((other for other in spec.jobs.items() if other[1].name == name), None)
+        if source is not None and spec.sure(source[0], *_OF_VALUES) and not _has_value(source[1]):
+            hint = "give it a reduce, or collect: list"
+            yield places.problem(f"job {name!r} has no value", "jobs", at, key, hint=hint)
+
+
+def _has_value(job: Job) -> bool:
+    if job.reduce is not None or job.gather is not None or job.kind == "apply":
+        return job.collect != "none"
+    return job.collect not in {None, "none"}
+
+
+def _froms(over: Over | None, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if over is None:
+        return
+    if over.from_ is not None:
+        yield over.from_.job, (*path, "from", "job")
+    for kind, factors in (("product", over.product), ("zip", over.zip_)):
+        for name, factor in (factors or {}).items():
+            yield from _froms(factor, (*path, kind, name))
+
+
+def _valued(job: Job) -> Iterator[tuple[str, str]]:
+    """The keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
+    for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
+        for late in deferred_values(getattr(job, key)):
+            if late.kind == "jobs":
+                yield key, late.name.removesuffix(".value")
+
+
+def deferred_values(tree: Any) -> Iterator[Deferred]:
+    """All late values of a tree of data."""
+    if isinstance(tree, Deferred):
+        yield tree
+    elif isinstance(tree, DeferredText):
+        yield from deferred_values(list(tree.parts))
+    elif isinstance(tree, list):
+        for part in tree:
+            yield from deferred_values(part)
+    elif isinstance(tree, Mapping):
+        yield from deferred_values(list(tree.values()))
+    elif isinstance(tree, Model):
+        yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])

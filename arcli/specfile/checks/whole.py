@@ -1,0 +1,154 @@
+"""The cluster, the setup, the outputs: what the jobs share."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from arcli.errors import Problem
+from arcli.specfile import functions
+from arcli.specfile.checks.checked import Checked
+from arcli.specfile.checks.order import deferred_values
+from arcli.specfile.checks.texts import in_text
+from arcli.specfile.model import Cluster, Deferred, Output, Setup, interpreter
+from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.places import Places
+
+_LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
+_OWN = ("embedded", "local", "inline")
+_JOIN = ("profile", "cluster_id", "connection_file")
+_TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
+
+
+def check(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Every problem with what stands beside the jobs."""
+    yield from _cluster(spec.cluster, places)
+    yield from _python(spec.cluster, spec.folder, places)
+    if spec.setup is not None:
+        yield from _names(spec.setup, places)
+        yield from _texts(spec.setup, places)
+        yield from _files(spec.setup, spec.folder, places)
+        yield from _deferred(spec.setup, places)
+    for at, output in spec.outputs.items():
+        yield from _output(output, at, spec, places)
+    yield from _twins(spec, places)
+
+
+def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
+    given = [key for key in _JOIN if getattr(cluster, key) is not None]
+    if given:
+        yield from _joined(cluster, given, places)
+    elif cluster.options and cluster.launcher in _OWN:
+        hint = f"they are for ipyparallel's launchers: {', '.join(_LAUNCHERS)}"
+        message = f"launcher: {cluster.launcher} has no options"
+        yield places.key_problem(message, "cluster", "options", hint=hint)
+    for name in cluster.options:
+        if _TRAIT.fullmatch(name) is None:
+            hint = "write the class and the trait, such as SlurmEngineSetLauncher.queue"
+            yield places.key_problem(f"{name!r} is no trait", "cluster", "options", name, hint=hint)
+    if isinstance(cluster.engines, int) and cluster.min_engines > cluster.engines:
+        message = f"min_engines is {cluster.min_engines}, but there are {cluster.engines} engines"
+        yield places.problem(message, "cluster", "min_engines")
+
+
+def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
+    """An interpreter that is not there; other hosts than this one are not looked at."""
+    named = interpreter(cluster, folder)
+    if named is None or cluster.launcher not in {"embedded", "local"}:
+        return
+    if shutil.which(named) is None:
+        hint = "the path of an interpreter, such as a project's .venv/bin/python"
+        yield places.problem(f"there is no program {named}", "cluster", "python", hint=hint)
+
+
+def _joined(cluster: Cluster, given: list[str], places: Places) -> Iterator[Problem]:
+    """A running cluster is as it is: what says how to start one has no meaning."""
+    if cluster.connection_file is not None and len(given) > 1:
+        message = "connection_file already says which cluster is joined"
+        yield places.key_problem(message, "cluster", given[0], hint=f"leave {given[0]} out")
+    for key in ("launcher", "python", "env", "options", "threads_per_engine", "max_restarts"):
+        if key in cluster.model_fields_set:
+            message = f"{key} has no effect on a cluster that is joined"
+            hint = f"leave it out, or leave {given[-1]} out to start a cluster"
+            yield places.key_problem(message, "cluster", key, hint=hint)
+
+
+def _names(setup: Setup, places: Places) -> Iterator[Problem]:
+    for key in ("push", "scatter"):
+        for name in getattr(setup, key):
+            if not name.isidentifier():
+                yield places.key_problem(f"{name!r} is not a Python name", "setup", key, name)
+
+
+def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
+    """Values that are not known yet when the engines are set up."""
+    for name, part in setup.scatter.items():
+        values = part.values
+        no_list = isinstance(values, Deferred) and values.name != "slots"
+        if no_list or any(late.kind != "engines" for late in deferred_values(values)):
+            message = "what is scattered must be known when the engines start"
+            hint = "a list, or ${engines.slots}"
+            yield places.problem(message, "setup", "scatter", name, hint=hint)
+    imported = {name for line in setup.imports for name in functions.imported(line) or ["*"]}
+    for name, value in setup.push.items():
+        for late in deferred_values(value):
+            first = late.name.partition(".")[0]
+            if late.kind == "jobs":
+                message = f"job {first!r} has no value yet when the engines are set up"
+                hint = f"give that job `push_as: {name}`"
+                yield places.problem(message, "setup", "push", name, hint=hint)
+            elif late.kind == "ref" and not ({first, "*"} & imported or hasattr(builtins, first)):
+                message = f"there is no {first!r} on the engines yet when values are pushed"
+                hint = "only what setup: imports is; `run:` comes after push"
+                yield places.problem(message, "setup", "push", name, hint=hint)
+
+
+def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
+    for at, line in enumerate(setup.imports):
+        if functions.imported(line) is None:
+            hint = "write `math`, `numpy as np` or `from math import pi`"
+            yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
+    if setup.run is not None:
+        for fault in functions.source_faults(setup.run):
+            yield in_text(fault, places, ("setup", "run"))
+
+
+def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
+    for at, name in enumerate(setup.files):
+        if not (folder / name).is_file():
+            yield places.problem(f"there is no file {name}", "setup", "files", at)
+        elif Path(name).is_absolute() or ".." in Path(name).parts:
+            hint = "files keep their relative path on the engines"
+            yield places.problem(f"{name} is not in the spec's folder", "setup", "files", at, hint=hint)
+    for at, name in enumerate(setup.path):
+        if not (folder / name).exists():
+            yield places.problem(f"there is no folder {name}", "setup", "path", at)
+
+
+def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for at, output in spec.outputs.items():
+        path = output.path
+        name = path if path == "-" else os.path.realpath(spec.folder / path)
+        if name in seen:
+            hint = "each needs a file of its own"
+            yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
+        seen.add(name)
+
+
+def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    suffix = Path(output.path).suffix.lower()
+    if output.format is None and output.path != "-" and suffix not in _SUFFIXES:
+        known = f"known are {', '.join(_SUFFIXES)}; {{path: …, format: …}} names one"
+        hint = did_you_mean(suffix, _SUFFIXES) or known
+        said = f"ends in {suffix}" if suffix else "has no suffix"
+        message = f"{output.path} {said}, which says no known format"
+        yield places.problem(message, "output", at, "path", hint=hint)
+    if output.job is not None and output.job not in spec.names:
+        hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(filter(None, spec.names))}"
+        yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)

@@ -1,0 +1,188 @@
+"""What can be known of a function without running it: its syntax, its file, its names."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from arcli.engine.functions import kind_of
+from arcli.specfile.model import Setup
+from arcli.specfile.overrides import did_you_mean
+
+WHERE_NAMES_COME_FROM = "setup: imports, push, scatter and run put names there"
+_ANY_NAME = {"exec", "globals", "__import__", "eval"}
+"""With these, code can reach any name."""
+
+
+class Fault(NamedTuple):
+    """What is wrong in a piece of Python: line and column count from 0 within the text."""
+
+    message: str
+    hint: str = ""
+    line: int = 0
+    column: int = 0
+
+
+def faults_of(text: str, folder: Path, names: set[str] | None) -> Iterator[Fault]:
+    """What is wrong with the text of a function.
+
+    ``names`` are those that the engines' namespace has, None where that cannot be known.
+    """
+    kind = kind_of(text)
+    if kind == "file":
+        path, _, name = text.strip().rpartition(":")
+        yield from _in_file(folder / path, path, name.partition(".")[0])
+    elif kind == "expression":
+        yield from _expression(text, names)
+
+
+def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
+    if not text.strip():
+        yield Fault("a function is missing")
+        return
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError) as error:
+        hint = "a function is module:name, file.py:name or an expression such as lambda x: x * x"
+        yield Fault(f"not a function: {_said(error)}", hint, *_place(error))
+        return
+    if isinstance(tree.body, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
+        hint = "write lambda: … for a call that always gives this" if text.strip() else ""
+        yield Fault(f"{text.strip()} is a value, which cannot be called", hint)
+        return
+    if names is None:
+        return
+    for name in sorted(free_names(tree), key=lambda free: (free.lineno, free.col_offset)):
+        if name.id not in names and not hasattr(builtins, name.id):
+            yield Fault(
+                f"there is no {name.id!r} on the engines",
+                _missing(name.id, tree.body, names),
+                name.lineno - 1,
+                name.col_offset,
+            )
+
+
+def _missing(name: str, body: ast.expr, names: set[str]) -> str:
+    if near := did_you_mean(name, names):
+        return near
+    if isinstance(body, ast.Attribute) and isinstance(body.value, ast.Name):
+        if body.attr == "py":
+            return f"a function in a file is {name}.py:NAME"
+        return f"add {name} to setup: imports, or write {name}:{body.attr}"
+    return WHERE_NAMES_COME_FROM
+
+
+def free_names(tree: ast.AST) -> Iterator[ast.Name]:
+    """The first use of each name that an expression takes from outside."""
+    bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    bound |= {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    seen: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id not in bound | seen:
+            seen.add(node.id)
+            yield node
+
+
+def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
+    if not path.is_file():
+        near = [f"{found.parent.name}/{found.name}" for found in path.parent.glob("*.py")]
+        names = [found.rpartition("/")[2] for found in near]
+        yield Fault(f"there is no file {shown}", did_you_mean(path.name, names))
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None) or 1
+        yield Fault(f"{shown}:{line}: {_said(error)}")
+        return
+    except OSError as error:
+        yield Fault(f"{shown} cannot be read: {error.strerror}")
+        return
+    defined = set(bound_names(tree))
+    if name not in defined and "*" not in defined:
+        near_name = did_you_mean(name, defined)
+        yield Fault(f"{shown} has no {name!r}", near_name or "it must be at the file's top level")
+
+
+def bound_names(tree: ast.AST) -> Iterator[str]:
+    """Names that a module's code may bind at its top level; ``*`` where that cannot be known."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Name) and node.id in _ANY_NAME:
+            yield "*"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name.partition(".")[0]
+
+
+def imported(text: str) -> list[str] | None:
+    """The names that an entry of ``setup: imports`` binds; None where it is no import."""
+    text = text.strip()
+    try:
+        tree = ast.parse(text if text.startswith("from ") else f"import {text}")
+    except (SyntaxError, ValueError):
+        return None
+    one = len(tree.body) == 1 and isinstance(tree.body[0], ast.Import | ast.ImportFrom)
+    return list(bound_names(tree)) if one else None
+
+
+def source_faults(text: str) -> Iterator[Fault]:
+    """What is wrong with ``setup: run``."""
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        yield Fault(f"not Python: {_said(error)}", "", *_place(error))
+
+
+def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
+    """The names that a spec puts into the engines' namespace; None where it cannot be known."""
+    names = {*setup.push, *setup.scatter, *pushed}
+    for line in setup.imports:
+        names |= set(imported(line) or ())
+    if setup.run is not None:
+        try:
+            names |= set(bound_names(ast.parse(setup.run)))
+        except (SyntaxError, ValueError, RecursionError):
+            return None
+    return None if "*" in names else names
+
+
+def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
+    """Names of the engines' namespace that functions use; None where that cannot be known.
+
+    ``run`` is the source in ``setup: run``, whose functions use names, too.
+    """
+    used: set[str] = set()
+    try:
+        for text in texts:
+            if kind_of(text) == "expression":
+                used |= _loaded(ast.parse(text.strip(), mode="eval"))
+        if run is not None and used & set(bound_names(tree := ast.parse(run))):
+            used |= _loaded(tree)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return None if used & _ANY_NAME else used
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "msg", None) or error)
+
+
+def _place(error: Exception) -> tuple[int, int]:
+    line = getattr(error, "lineno", None) or 1
+    column = getattr(error, "offset", None) or 1
+    return max(0, line - 1), max(0, column - 1)

@@ -1,0 +1,213 @@
+"""``${…}`` in a spec: parameters, the environment, and what is only known at run time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from arcli.errors import Problem
+from arcli.specfile import scalars
+from arcli.specfile.model import DOTTED_NAME, Deferred, DeferredText, Unknown
+from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.tree import Node
+
+_PART = re.compile(r"\$\$\{|\$\{(?P<inside>[^{}]*)\}|(?P<open>\$\{)")
+_INSIDE = re.compile(r"\s*(?P<kind>\w+)\.(?P<name>.+?)\s*", re.DOTALL)
+_DEFAULT = re.compile(r"(?P<name>\w+):-(?P<default>.*)", re.DOTALL)
+KINDS = ("params", "env", "ref", "engines", "jobs")
+_ENGINES = ("slots", "count")
+_UNKNOWN = Unknown()
+
+
+class Interpolator:
+    """Turns nodes into data. ``problems`` has what went wrong on the way.
+
+    A text that is one ``${…}`` becomes the value itself, with its type: a parameter's own, a
+    variable's as if it stood there without quotes. Inside a longer text it becomes text. ``$${`` is
+    a literal ``${``. ``written`` has the text behind a value, by the id of its node.
+    """
+
+    def __init__(self, root: Node, environ: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.written: dict[int, str] = {}
+        self._environ = environ
+        self._params = root.get("params")
+        self._values: dict[str, Any] = {}
+        self._asking: list[str] = []
+
+    def data(self, node: Node) -> Any:
+        """A node as Python data, with ``Deferred`` and ``DeferredText`` for what is not known yet.
+
+        ``Unknown`` stands for what went wrong.
+        """
+        if node.kind == "list":
+            return [self.data(part) for part in node.value]
+        if node.kind == "map":
+            return {key: self.data(entry.value) for key, entry in node.value.items()}
+        if isinstance(node.value, str) and "${" in node.value:
+            return self._text(node)
+        return node.value
+
+    def params(self) -> dict[str, Any]:
+        """All parameters, which may refer to each other and to the environment."""
+        if self._params is None:
+            return {}
+        return {name: self._param(name) for name, _ in self._params.entries()}
+
+    def _text(self, node: Node) -> Any:
+        parts: list[Any] = []
+        end = 0
+        for match in _PART.finditer(node.value):
+            parts.append(node.value[end : match.start()])
+            end = match.end()
+            if match[0] == "$${":
+                parts.append("${")
+            else:
+                value = self._value(node, match)
+                if match[0] == node.value:
+                    return value
+                parts.append(self._inside_text(node, match, value))
+        parts.append(node.value[end:])
+        if _UNKNOWN in parts:
+            return _UNKNOWN
+        if any(isinstance(part, Deferred) for part in parts):
+            return DeferredText(tuple(part for part in parts if part != ""))
+        return "".join(parts)
+
+    def _inside_text(self, node: Node, match: re.Match[str], value: Any) -> Any:
+        if isinstance(value, str | Deferred | Unknown):
+            return value
+        if value is None or isinstance(value, bool):
+            return {None: "null", True: "true", False: "false"}[value]
+        if isinstance(value, int | float):
+            return str(value)
+        kind = "a list" if isinstance(value, list) else "a map"
+        self._fail(node, match, f"{match[0]} is {kind}, which cannot be a part of a text")
+        return _UNKNOWN
+
+    def _value(self, node: Node, match: re.Match[str]) -> Any:
+        if match["open"]:
+            self._fail(node, match, "${ is not closed", "write $${ for a literal ${")
+            return _UNKNOWN
+        inside = _INSIDE.fullmatch(match["inside"])
+        kind = inside["kind"] if inside else match["inside"].partition(".")[0].strip()
+        if inside is None or kind not in KINDS:
+            self._fail(node, match, *self._unknown(match[0], kind))
+            return _UNKNOWN
+        name = inside["name"]
+        if kind == "params":
+            return self._of_params(node, match, name)
+        if kind == "env":
+            return self._of_environ(node, match, name)
+        return self._deferred(node, match, kind, name)
+
+    def _unknown(self, whole: str, kind: str) -> tuple[str, str]:
+        near = did_you_mean(kind, KINDS)
+        inside = whole[2:-1]
+        if not near and inside.isidentifier():
+            if self._params is not None and self._params.get(inside) is not None:
+                near = f"did you mean ${{params.{inside}}}?"
+            else:
+                near = f"${{env.{inside}}} reads the environment; $${{{inside}}} is left to a shell"
+        known = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
+        return f"{whole} means nothing", near or f"there are {known}; $${{ is a literal ${{"
+
+    def _of_params(self, node: Node, match: re.Match[str], name: str) -> Any:
+        first, *rest = name.split(".")
+        entries = () if self._params is None else self._params.entries()
+        known = [key for key, _ in entries if isinstance(key, str)]
+        if first not in known:
+            hint = did_you_mean(first, known) or (
+                f"there are: {', '.join(known)}" if known else "parameters stand under `params:`"
+            )
+            self._fail(node, match, f"there is no parameter {first!r}", hint)
+            return _UNKNOWN
+        if first in self._asking:
+            ring = " -> ".join([*self._asking[self._asking.index(first) :], first])
+            self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
+            return _UNKNOWN
+        value = self._param(first)
+        if match[0] == node.value and not rest:
+            self._note_written(node, first)
+        for step in rest if value != _UNKNOWN else ():
+            if isinstance(value, dict) and step in value:
+                value = value[step]
+            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+                value = value[int(step)]
+            else:
+                self._fail(node, match, f"there is no {step!r} in ${{params.{first}}}")
+                return _UNKNOWN
+        return value
+
+    def _note_written(self, node: Node, name: str) -> None:
+        given = None if self._params is None else self._params.get(name)
+        if given is not None and given.kind == "scalar":
+            self.written[id(node)] = self.written.get(id(given), given.raw)
+
+    def _param(self, name: Any) -> Any:
+        if name not in self._values:
+            assert self._params is not None
+            node = self._params.get(name)
+            assert node is not None
+            self._asking.append(name)
+            value = self.data(node)
+            self._asking.pop()
+            if _holds_late(value):
+                message = f"the parameter {name!r} is not known before the run"
+                hint = "a parameter can use ${params.…} and ${env.…}"
+                self.problems.append(node.problem(message, hint))
+                value = _UNKNOWN
+            self._values[name] = value
+        return self._values[name]
+
+    def _of_environ(self, node: Node, match: re.Match[str], name: str) -> Any:
+        default = _DEFAULT.fullmatch(name)
+        variable = default["name"] if default else name
+        value = self._environ.get(variable)
+        if default and not value:
+            value = default["default"]
+        if value is None:
+            hint = did_you_mean(variable, self._environ)
+            hint = hint or f"set it, or give a default: ${{env.{variable}:-…}}"
+            self._fail(node, match, f"the environment has no {variable}", hint)
+            return _UNKNOWN
+        if match[0] != node.value:
+            return value
+        self.written[id(node)] = value
+        try:
+            return scalars.resolve(value)
+        except ValueError as error:
+            self._fail(node, match, str(error))
+            return _UNKNOWN
+
+    def _deferred(self, node: Node, match: re.Match[str], kind: str, name: str) -> Any:
+        if kind == "engines" and name not in _ENGINES:
+            self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
+            return _UNKNOWN
+        if kind == "jobs" and not name.endswith(".value"):
+            self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{name}.value}}")
+            return _UNKNOWN
+        if kind == "ref" and not DOTTED_NAME.fullmatch(name):
+            self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")
+            return _UNKNOWN
+        if kind == "ref":
+            return Deferred("ref", name)
+        return Deferred("engines", name) if kind == "engines" else Deferred("jobs", name)
+
+    def _fail(self, node: Node, match: re.Match[str], message: str, hint: str = "") -> None:
+        """At the ``${`` itself, where the line shows it; blocks and escapes move it."""
+        line, column = node.line, node.column
+        if node.block:
+            line, column = line + 1 + node.value[: match.start()].count("\n"), 0
+        found = node.text.line(line).find(match[0], column)
+        column = found if found >= 0 else column
+        self.problems.append(node.text.problem(message, line, column, hint))
+
+
+def _holds_late(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return any(_holds_late(part) for part in tree.values())
+    if isinstance(tree, list):
+        return any(_holds_late(part) for part in tree)
+    return isinstance(tree, Deferred | DeferredText)

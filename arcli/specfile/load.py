@@ -1,0 +1,172 @@
+"""The line of this floor: text -> nodes -> overrides -> one form -> values -> models -> checks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from arcli.errors import Problem, SpecError
+from arcli.specfile.checks import check
+from arcli.specfile.compose import compose
+from arcli.specfile.interpolate import Interpolator
+from arcli.specfile.model import Job, Policy, Spec
+from arcli.specfile.overrides import did_you_mean, set_params, set_values
+from arcli.specfile.parts import parts_of
+from arcli.specfile.places import Places
+from arcli.specfile.shape import keys_of, problems_of, top_keys
+from arcli.specfile.text import read
+from arcli.specfile.tree import Entry, Node
+
+_WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}
+"""Faults of what should have been text, or the short form of a map."""
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def load(
+    source: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    sets: Iterable[tuple[str, str]] = (),
+    environ: Mapping[str, str] | None = None,
+    inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
+) -> Spec:
+    """A valid spec from a file, or from standard input for ``-``; nothing of the user's is run.
+
+    ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text. ``inputs`` finds what is
+    wrong with jobs' inputs; it is shown what is right of a spec that is not. Raises SpecError with
+    all problems that can be found.
+    """
+    text = read(source)
+    root = compose(text)
+    if root.kind != "map":
+        hint = "it begins with keys such as `map:` and `over:`"
+        raise SpecError([root.problem(f"a spec is a map, and this is a {root.kind}", hint)])
+    _name(root, "stdin" if source == "-" else Path(source).stem)
+    problems = [*set_values(root, sets), *set_params(root, params or {})]
+    problems += _one_form(root)
+    interpolator = Interpolator(root, os.environ if environ is None else environ)
+    data = {key: interpolator.data(entry.value) for key, entry in root.entries() if key != "params"}
+    given = root.get("params")
+    if given is None or given.kind == "map":
+        data["params"] = interpolator.params()
+    else:
+        data["params"] = interpolator.data(given)
+    problems += interpolator.problems
+    folder = Path.cwd() if source == "-" else Path(source).resolve().parent
+    whole = {"jobs": [], **data, "file": source, "folder": folder, "places": Places(root)}
+    problems += _faults(whole, root, interpolator.written)
+    parts = parts_of(whole, folder)
+    problems += _new(problems, check(parts, whole["places"], from_stdin=source == "-"))
+    right = Spec.model_construct(jobs=parts.sure_jobs(), file=source, folder=folder, places=whole["places"])
+    problems += _new(problems, inputs(right))
+    if problems:
+        raise SpecError(sorted(dict.fromkeys(problems), key=_order))
+    return Spec.model_validate(whole, strict=True)
+
+
+def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
+    """Those at places that have no problem yet: what follows from another would only distract."""
+    spotted = {(problem.file, problem.line, problem.column) for problem in known}
+    return [p for p in dict.fromkeys(found) if (p.file, p.line, p.column) not in spotted]
+
+
+def _order(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line or 0, problem.column or 0
+
+
+def _name(root: Node, stem: str) -> None:
+    """A spec without a name is called as its file is."""
+    if root.get("name") is None:
+        name = _UNNAMEABLE.sub("_", stem) or "run"
+        root.put("name", Node("scalar", name, root.text, 0, 0))
+
+
+def _one_form(root: Node) -> list[Problem]:
+    """Bring short forms to the long one: a single job under ``jobs``, defaults into each job."""
+    problems: list[Problem] = []
+    job_keys = {*keys_of(Job)} - {"name"}
+    stray = [key for key, _ in root.entries() if key in job_keys]
+    jobs, name = root.get("jobs"), root.get("name")
+    assert name is not None
+    if "jobs" in root.value:
+        for key in stray:
+            hint = "move it into a job" + (", or under defaults:" * (key in keys_of(Policy)))
+            message = f"{key!r} belongs to a job, and the jobs stand under `jobs:`"
+            problems.append(root.value.pop(key).key.problem(message, hint))
+    elif stray:
+        job = Node("map", {}, root.text, root.line, root.column)
+        for key in stray:
+            job.value[key] = root.value.pop(key)
+        job.put("name", name)
+        root.put("jobs", Node("list", [job], root.text, root.line, root.column))
+    nothing = jobs.value == [] if jobs is not None else not stray
+    if nothing and {key for key, _ in root.entries()} <= top_keys():
+        hint = "give it a `map:`, `apply:` or `command:`, or several jobs under `jobs:`"
+        problems.append((jobs or root).problem("the spec has no job", hint))
+    if (defaults := root.value.pop("defaults", None)) is not None:
+        problems += _merge_defaults(root, defaults)
+    return problems
+
+
+def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
+    policy = set(keys_of(Policy))
+    if defaults.value.kind != "map":
+        return [defaults.value.problem("defaults should be a map")]
+    problems: list[Problem] = []
+    for key, entry in defaults.value.entries():
+        if key not in policy:
+            hint = did_you_mean(str(key), policy) or f"there are: {', '.join(sorted(policy))}"
+            problems.append(entry.key.problem(f"{key!r} cannot be a default", hint))
+    jobs = root.get("jobs")
+    for job in jobs.value if jobs is not None and jobs.kind == "list" else []:
+        if job.kind == "map":
+            for key, entry in defaults.value.entries():
+                if key in policy:
+                    job.value.setdefault(key, entry)
+    return problems
+
+
+def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
+    """What the models say is wrong.
+
+    Where text is wanted and a ``${…}`` is something else, or a number is a word of a command or of
+    an environment, it becomes the text that was ``written``.
+    """
+    try:
+        Spec.model_validate(whole, strict=True)
+    except ValidationError as error:
+        if _put_texts(whole, error, root, written):
+            return _faults(whole, root, written)
+        return list(problems_of(error, root))
+    return []
+
+
+_WORDS = (("command",), ("env",))
+"""Where a number has one obvious text."""
+
+
+def _number(node: Node) -> str | None:
+    number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return node.raw if number else None
+
+
+def _put_texts(
+    whole: dict[str, Any], error: ValidationError, root: Node, written: Mapping[int, str]
+) -> bool:
+    """Whether there was a value that could be replaced by its text."""
+    found = False
+    for fault in error.errors(include_url=False):
+        node, path = root.follow(fault["loc"])
+        text = written.get(id(node), _number(node) if path[-2:-1] in _WORDS else None)
+        if fault["type"] in _WANT_TEXT and text is not None and fault["input"] != text:
+            place: Any = whole
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] = text
+            found = True
+    return found

@@ -1,0 +1,132 @@
+"""``-p KEY=VALUE`` and ``--set PATH=VALUE``: changes to a spec from the command line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from arcli.errors import Problem, SpecError
+from arcli.specfile import scalars
+from arcli.specfile.compose import compose
+from arcli.specfile.text import Text
+from arcli.specfile.tree import Node
+
+WHOLE = re.compile(r"\$\{[^{}]*\}")
+"""A text that is one ``${…}``, and with it whatever that is."""
+
+
+def value_of(text: Text, *, is_text: bool = False) -> Node:
+    """The value of a flag as a node. Raises SpecError.
+
+    What begins with a bracket, a brace or a quote is YAML; anything else is one plain scalar, so
+    that a shell's user need not quote ``*.txt`` or ``a: b`` twice. ``is_text`` keeps it text.
+    """
+    if is_text:
+        return Node("scalar", text.text, text, 0, 0, raw=text.text)
+    if text.text.lstrip()[:1] in {"[", "{", '"', "'"}:
+        return compose(text)
+    node = Node("scalar", text.text, text, 0, 0, raw=text.text, plain=True)
+    try:
+        node.value = scalars.resolve(text.text.strip())
+    except ValueError as error:
+        raise SpecError([node.problem(str(error))]) from None
+    return node
+
+
+def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
+    """Give parameters other values. A name that the spec does not have is a problem."""
+    known = root.get("params")
+    names = [] if known is None else [key for key, _ in known.entries() if isinstance(key, str)]
+    for name, given in params.items():
+        label = f"-p {name}={given}"
+        here = known.get(name) if known is not None else None
+        if known is None or here is None:
+            hint = did_you_mean(name, names) or _all(names, "the spec has no params")
+            yield Text(label, given).problem(f"there is no parameter {name!r}", hint=hint)
+            continue
+        try:
+            value = value_of(Text(label, given), is_text=_is_text(here))
+        except SpecError as error:
+            yield from error.problems
+            continue
+        if isinstance(here.value, bool) and isinstance(value.value, str):
+            yield value.problem(f"{name} is true or false, not the text {value.value!r}")
+        known.put(name, value)
+
+
+def _is_text(default: Node) -> bool:
+    text = default.value
+    return default.kind == "scalar" and isinstance(text, str) and not WHOLE.fullmatch(text)
+
+
+def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    """Replace values at dotted paths; a job is named by its name or its number.
+
+    A single job whose keys stand at the top has the spec's own name. Maps that are not there yet
+    are made: whether their keys are known is found out later.
+    """
+    for path, given in sets:
+        text = Text(f"--set {path}={given}", given)
+        try:
+            steps = path.split(".")
+            if steps[0] == "jobs" and root.get("jobs") is None and len(steps) > 2:
+                steps = _at_the_top(root, steps, text)
+            _set(root, steps, value_of(text), text)
+        except SpecError as error:
+            yield from error.problems
+
+
+def _at_the_top(root: Node, steps: list[str], text: Text) -> list[str]:
+    """A path to the one job's keys, which stand at the top."""
+    if steps[1] not in {"0", _name(root)}:
+        hint = f"there is one: {_name(root)}"
+        raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
+    return steps[2:]
+
+
+def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
+    node = root
+    for place, step in enumerate(steps[:-1]):
+        below, gone = node.follow([_index(node, step)])
+        if gone:
+            node = below
+        elif node.kind == "map":
+            made = Node("map", {}, text, 0, 0)
+            node.put(step, made)
+            node = made
+        else:
+            _nowhere(text, node, ".".join(steps[: place + 1]))
+    last = _index(node, steps[-1])
+    if node.kind == "map":
+        node.put(steps[-1], value)
+    elif node.kind == "list" and isinstance(last, int) and last < len(node.value):
+        node.value[last] = value
+    else:
+        _nowhere(text, node, ".".join(steps))
+
+
+def _index(node: Node, step: str) -> str | int:
+    return int(step) if node.kind == "list" and step.isdecimal() else step
+
+
+def _nowhere(text: Text, node: Node, path: str) -> None:
+    names = [] if node.kind != "list" else [_name(part) for part in node.value]
+    named = [name for name in names if name is not None]
+    hint = _all(named, "a path such as jobs.NAME.retries or cluster.engines")
+    raise SpecError([text.problem(f"there is no {path!r} in the spec", hint=hint)])
+
+
+def _name(node: Node) -> str | None:
+    name = node.get("name")
+    return None if name is None else str(name.value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped word; empty where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _all(names: list[str], otherwise: str) -> str:
+    return f"there are: {', '.join(names)}" if names else otherwise

@@ -1,0 +1,88 @@
+"""What is right in a spec that is not: so that all of its problems can be told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from arcli.specfile.checks import Checked
+from arcli.specfile.model import Cluster, Job, Output, Setup
+
+Kind = TypeVar("Kind", bound=BaseModel)
+_Path = tuple[Any, ...]
+
+
+def parts_of(whole: Mapping[str, Any], folder: Path) -> Checked:
+    """The parts of a spec's data that have the right shape."""
+    broken: dict[str | int, set[str]] = {}
+
+    def part(kind: type[Kind], value: Any, at: str | int) -> Kind | None:
+        valid, broken[at] = _valid(kind, value)
+        return valid
+
+    jobs = whole["jobs"] if isinstance(whole["jobs"], list) else []
+    outputs = whole.get("output")
+    forms = [
+        {"path": output} if isinstance(output, str) else output
+        for output in (outputs if isinstance(outputs, list) else [])
+    ]
+    return Checked(
+        folder=folder,
+        names=[_name(job) for job in jobs],
+        jobs={at: job for at, data in enumerate(jobs) if (job := part(Job, data, at))},
+        cluster=part(Cluster, whole.get("cluster", {}), "cluster") or Cluster(),
+        setup=part(Setup, whole.get("setup", {}), "setup"),
+        outputs={
+            at: output for at, form in enumerate(forms) if (output := part(Output, form, f"output {at}"))
+        },
+        broken=broken,
+    )
+
+
+def _name(job: Any) -> str:
+    name = job.get("name") if isinstance(job, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _valid(kind: type[Kind], value: Any) -> tuple[Kind | None, set[str]]:
+    """What is left of a map without its faults, and the keys that are not as they were."""
+    broken: set[str] = set()
+    while isinstance(value, dict):
+        try:
+            return kind.model_validate(value, strict=True), broken
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                if fault["loc"] == ("name",) and fault["type"] == "missing":
+                    value = {**value, "name": ""}
+                    broken.add("name")
+                    continue
+                path = _path_of(value, fault)
+                if not path:
+                    return None, broken
+                broken.add(str(path[0]))
+                value = _without(value, path)
+    return None, broken
+
+
+def _path_of(tree: Any, fault: Mapping[str, Any]) -> _Path:
+    """How far a fault's path leads, down to a list, which is right as a whole or not at all."""
+    loc = fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
+    if fault["type"] == "invalid_key":
+        loc = (*loc[:-1], fault["input"])
+    path: _Path = ()
+    for step in loc:
+        if not isinstance(tree, dict) or step not in tree:
+            continue
+        tree, path = tree[step], (*path, step)
+    return path
+
+
+def _without(tree: dict[Any, Any], path: Sequence[Any]) -> dict[Any, Any]:
+    """A map without what is at a path, nor what is empty then."""
+    step, *rest = path
+    below = _without(tree[step], rest) if rest and step in tree else None
+    kept = {key: value for key, value in tree.items() if key != step}
+    return {**kept, step: below} if below else kept

@@ -1,0 +1,115 @@
+"""The JSON Schema of specs, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+from arcli.specfile.model import JOB_NAME, SOURCES, Policy, Spec
+from arcli.units import DURATION
+
+_LATER = {"type": "string", "pattern": r"\$\{"}
+"""Any value may be a ``${…}``, whatever its type is once it is known."""
+_DURATION = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": rf"^\s*({DURATION}|[0-9.]+)\s*$"},
+        _LATER,
+    ]
+}
+_WAYS = ("map", "apply", "command", "notebook")
+_DURATIONS = ("retry_delay", "timeout", "deadline", "start_timeout")
+_NOT_IN_FILES = ("file", "folder", "places")
+_SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
+    "Over": [{"type": "array"}],
+    "CsvSource": [{"type": "string"}],
+    "RowsSource": [{"type": "string"}],
+    "GlobSource": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    "PythonSource": [{"type": "string"}],
+    "FromSource": [{"type": "string"}],
+    "Scatter": [{"type": "array"}],
+    "Output": [{"type": "string"}],
+    "MaxFailures": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
+}
+
+
+class _Generator(GenerateJsonSchema):
+    """Classes that only stand for what is not known yet are a ``${…}`` in a file."""
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        """See pydantic."""
+        return dict(_LATER)
+
+
+def json_schema() -> dict[str, Any]:
+    """What an editor needs to complete and check a spec, in either of its forms."""
+    _, schema = models_json_schema(
+        [(Spec, "validation"), (Policy, "validation")], schema_generator=_Generator
+    )
+    models = {name: _tidy(model) for name, model in schema["$defs"].items()}
+    for name, forms in _SHORT_FORMS.items():
+        models[name] = {"anyOf": [*forms, dict(_LATER), models[name]]}
+    spec, job = models.pop("Spec"), models["Job"]
+    keys = {name: part for name, part in spec["properties"].items() if name not in _NOT_IN_FILES}
+    over = next(form for form in models["Over"]["anyOf"] if "properties" in form)
+    over["oneOf"] = [{"required": [source]} for source in SOURCES]
+    job.update(_one_call())
+    keys["jobs"]["minItems"] = 1
+    job["properties"]["name"] = {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A spec of arcli",
+        "description": "Several jobs under `jobs`, or one job's keys at the top.",
+        "type": "object",
+        "properties": {**job["properties"], **keys, "defaults": {"$ref": "#/$defs/Policy"}},
+        "additionalProperties": False,
+        "anyOf": [{"required": ["jobs"]}, _one_call()],
+        "$defs": models,
+    }
+
+
+def _one_call() -> dict[str, Any]:
+    """One thing that is called, with items unless it is an apply."""
+    items = {way: ["over"] for way in _WAYS if way != "apply"}
+    no_items = {"if": {"required": ["apply"]}, "then": {"not": {"required": ["over"]}}}
+    return {
+        "oneOf": [{"required": [way]} for way in _WAYS],
+        "dependentRequired": items,
+        **no_items,
+    }
+
+
+def _tidy(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's schema without Python's names for things, open for ``${…}``."""
+    if "properties" not in model:
+        return model
+    properties = {
+        name: dict(_DURATION) if name in _DURATIONS else _value(part)
+        for name, part in model["properties"].items()
+    }
+    tidy = {key: part for key, part in model.items() if key != "title"}
+    return {**tidy, "properties": properties}
+
+
+def _value(part: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one value."""
+    part = {
+        key: inner
+        for key, inner in part.items()
+        if key != "title" and not (key == "default" and inner is None)
+    }
+    if "anyOf" in part:
+        choices = [_value(choice) for choice in part.pop("anyOf") if choice != {"type": "null"}]
+        flat = [inner for choice in choices for inner in choice.get("anyOf", [choice])]
+        unique = [choice for at, choice in enumerate(flat) if choice not in flat[:at]]
+        return {**part, "anyOf": unique} if len(unique) > 1 else {**part, **unique[0]}
+    for key in ("items", "additionalProperties"):
+        if isinstance(part.get(key), dict) and part[key]:
+            part[key] = _value(part[key])
+    text = part.get("type") == "string" and "enum" not in part and "const" not in part
+    if text or not ({"type", "enum", "const"} & set(part)):
+        return part
+    beside: dict[str, Any] = {key: part.pop(key) for key in ("default", "description") if key in part}
+    return {**beside, "anyOf": [part, dict(_LATER)]}

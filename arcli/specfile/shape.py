@@ -1,0 +1,217 @@
+"""What the models say is wrong, as problems with a place and in words of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from arcli.errors import Problem
+from arcli.specfile import model
+from arcli.specfile.hints import quoted
+from arcli.specfile.model import Deferred, DeferredText, Unknown
+from arcli.specfile.overrides import WHOLE, did_you_mean
+from arcli.specfile.tree import Node, Path
+
+_MODELS: dict[str | int, type[BaseModel]] = {
+    "cluster": model.Cluster,
+    "setup": model.Setup,
+    "over": model.Over,
+    "csv": model.CsvSource,
+    "jsonl": model.RowsSource,
+    "parquet": model.RowsSource,
+    "glob": model.GlobSource,
+    "python": model.PythonSource,
+    "from": model.FromSource,
+    "sample": model.Sample,
+    "defaults": model.Policy,
+}
+_IN_LISTS: dict[str | int, type[BaseModel]] = {
+    "jobs": model.Job,
+    "output": model.Output,
+    "product": model.Over,
+    "zip": model.Over,
+    "scatter": model.Scatter,
+}
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "model_type": "a map",
+    "model_attributes_type": "a map",
+}
+_SHORT_FORMS = {"over": "a list of items or a map with a source, such as {range: 10}"}
+_INTERNAL = {"dataclass_type", "dataclass_exact_type", "is_instance_of"}
+
+
+def top_keys() -> set[str]:
+    """The keys that a spec has beside those of a single job."""
+    return {*keys_of(model.Spec), "defaults"} - {"file", "folder", "places"}
+
+
+def keys_of(kind: type[BaseModel]) -> list[str]:
+    """A model's keys, as they are written in a file."""
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterator[Problem]:
+    """Each thing that is wrong once, however many ways of being right it missed.
+
+    ``under`` is the path of what was validated.
+    """
+    found: dict[Path, list[Mapping[str, Any]]] = {}
+    for fault in error.errors(include_url=False):
+        if fault["type"] in _INTERNAL or isinstance(fault["input"], Unknown):
+            continue
+        loc = [*under, *fault["loc"]]
+        if is_about_key(fault):
+            loc = [*loc[: -2 if loc[-1] == "[key]" else -1], fault["input"]]
+            fault["type"] = "invalid_key"
+        if fault["type"] in {"extra_forbidden", "missing", "invalid_key"}:
+            _, path = root.follow(loc[:-1])
+            path = (*path, loc[-1])
+        else:
+            _, path = root.follow(loc)
+        found.setdefault(path, []).append(fault)
+    for path, faults in found.items():
+        deeper = any(other[: len(path)] == path and other != path for other in found)
+        if not (deeper and all(_is_choice(fault) for fault in faults)):
+            yield _problem(path, faults, root)
+
+
+def is_about_key(fault: Mapping[str, Any]) -> bool:
+    """Whether it is the key at the end of its path that is wrong, and not the value."""
+    return "invalid_key" in fault["type"] or "[key]" in fault["loc"][-1:]
+
+
+def _is_choice(fault: Mapping[str, Any]) -> bool:
+    """Whether a fault is only one of several ways in which a value might have been right."""
+    return fault["type"] in _KINDS or fault["type"] == "literal_error"
+
+
+def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Problem:
+    fault = faults[0]
+    key = path[-1] if path else ""
+    if fault["type"] == "extra_forbidden":
+        parent, _ = root.follow(path[:-1])
+        known = _known(path[:-1])
+        single = [] if path[:-1] else keys_of(model.Job)
+        near = did_you_mean(str(key), [*known, *single])
+        place: Node = parent.value[key].key
+        return place.problem(f"unknown key {key!r}", near or _list(known))
+    if fault["type"] == "invalid_key":
+        parent, _ = root.follow(path[:-1])
+        name: Node = parent.value[key].key
+        message = f"a key of {_called(path[:-1])} should be text, not {_described(name)}"
+        return name.problem(message, f"quote it: {quoted(name.raw)}" if name.raw else "")
+    if fault["type"] == "missing":
+        parent, _ = root.follow(path[:-1])
+        return parent.problem(f"{_called(path[:-1])} needs the key {key!r}")
+    node, _ = root.follow(path)
+    if fault["type"] == "value_error":
+        return node.problem(f"{_called(path)}: {fault['ctx']['error']}")
+    if isinstance(fault["input"], Deferred | DeferredText):
+        message = f"{_called(path)} must be known before the run"
+        return node.problem(message, "${ref.…}, ${engines.…} and ${jobs.…} go in args and kwargs")
+    wanted = " or ".join(dict.fromkeys(_wanted(fault) for fault in faults))
+    wanted = _SHORT_FORMS.get(str(key), wanted)
+    should = f"{_called(path)} should be {wanted}, not"
+    if isinstance(node.value, str) and "${" in node.value:
+        given = max(faults, key=lambda fault: len(fault["loc"]))["input"]
+        found = _of_type(given, str(given))
+        return node.problem(f"{should} {found}, from {node.value}", _origin(node, root))
+    return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _origin(node: Node, root: Node) -> str:
+    """The flag that gave what stands for a ``${params.…}``, if one did."""
+    params = root.get("params")
+    if params is None or not WHOLE.fullmatch(node.value):
+        return ""
+    given = params.get(node.value[2:-1].strip().removeprefix("params."))
+    return f"{given.text.label} says so" if given is not None and given.text != node.text else ""
+
+
+def _called(path: Path) -> str:
+    """What a value is called: its key, or its place in a list."""
+    if not path:
+        return "the spec"
+    if isinstance(path[-1], int):
+        above = path[-2] if len(path) > 1 else ""
+        return {"jobs": "a job", "output": "an output"}.get(str(above), f"a part of {above}")
+    return str(path[-1])
+
+
+def _known(path: Path) -> list[str]:
+    """The keys that a map at a path may have."""
+    if not path:
+        return sorted(top_keys())
+    if path[-1] in _MODELS and not (len(path) > 1 and path[-2] in {"push", "params"}):
+        return keys_of(_MODELS[path[-1]])
+    return keys_of(_IN_LISTS[path[-2]]) if len(path) > 1 and path[-2] in _IN_LISTS else []
+
+
+def _list(known: Sequence[str]) -> str:
+    return f"there are: {', '.join(known)}" if known else ""
+
+
+def _wanted(fault: Mapping[str, Any]) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", "")
+    if kind == "greater_than_equal":
+        return f"at least {context['ge']}"
+    if kind in {"string_too_long", "string_too_short"}:
+        return "one character"
+    if kind == "finite_number":
+        return "a finite number"
+    return str(fault["msg"])
+
+
+def _described(node: Node) -> str:
+    if node.kind != "scalar":
+        return f"a {node.kind}" if node.value else f"an empty {node.kind}"
+    return _of_type(node.value, node.raw)
+
+
+def _of_type(value: Any, raw: str) -> str:
+    """A value in words; ``raw`` is how a number was written."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a map"
+    return f"the text {value!r}" if isinstance(value, str) else f"the number {raw or value}"
+
+
+def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:
+    words = {
+        word.strip(" '")
+        for fault in faults
+        if fault["type"] == "literal_error"
+        for word in str(fault["ctx"]["expected"]).replace(" or ", ",").split(",")
+    }
+    if isinstance(node.value, str) and (near := did_you_mean(node.value, words)):
+        return near
+    takes_text = any(fault["type"] == "string_type" for fault in faults)
+    if (
+        takes_text
+        and node.kind == "map"
+        and all(entry.value.kind == "scalar" and entry.value.raw == "" for _, entry in node.entries())
+    ):
+        names = ", ".join(str(key) for key, _ in node.entries())
+        return f'braces without quotes are a map in YAML: write "{{{names}}}"'
+    if takes_text and node.kind == "scalar" and node.raw:
+        return f"quote it: {quoted(node.raw)}"
+    takes_map = any(_wanted(fault) == "a map" for fault in faults)
+    if takes_map and isinstance(node.value, str) and ":" in node.value:
+        return "YAML wants a space after the colon"
+    return ""

@@ -1,0 +1,177 @@
+"""Expectations on figures: ``p95 > +10%``, ``squares.p95 > 200ms``, ``failed > 0``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from arcli.errors import ExpectationError, UsageError
+from arcli.timing.metrics import JOB, RUN, Figure, Measured, change, show_change
+from arcli.units import parse_duration
+
+GRAMMAR = f"""\
+[JOB.]FIGURE OP LIMIT
+  JOB     the name of a job; without it the figure is the run's, or else that of any job
+  FIGURE  {", ".join(RUN)} (of the run)
+          {", ".join(list(JOB)[:8])},
+          {", ".join(list(JOB)[8:])} (of a job)
+  OP      > >= < <=
+  LIMIT   +10% or -10% (against A), 30s or 250ms, 0.8, 80% (efficiency only)"""
+_FORM = re.compile(r"\s*(?:([A-Za-z0-9_.-]+)\.)?([A-Za-z0-9-]+)\s*(>=|<=|>|<)\s*(\S(?:.*\S)?)\s*", re.ASCII)
+_RELATIVE = re.compile(r"([+-]\d+(?:\.\d+)?)\s*%")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expectation:
+    """What must not hold: ``figure`` (of ``job``, where it is not None) ``op`` ``limit``.
+
+    A ``relative`` limit is a change as a share: 0.1 for ``+10%``.
+    """
+
+    text: str
+    job: str | None
+    figure: str
+    op: str
+    limit: float
+    relative: bool
+
+    @property
+    def of_run(self) -> bool:
+        """Whether it is about the run as a whole, not about jobs."""
+        return self.job is None and self.figure in RUN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """An expectation and the figures that it met; ``job`` is None where they are the run's."""
+
+    expectation: Expectation
+    job: str | None
+    value: float
+    before: float | None
+    holds: bool
+
+    def words(self) -> str:
+        """The expectation with the figures: ``squares: p95 > +10%: 8.05 ms, now 9.40 ms, …``."""
+        figure = _figure(self.expectation)
+        about = f"{self.job}: " if self.job and self.expectation.job is None else ""
+        if self.before is None:
+            return f"{about}{self.expectation.text}: it is {figure.show(self.value)}"
+        grown = show_change(change(self.before, self.value))
+        return (
+            f"{about}{self.expectation.text}: {figure.show(self.before)} became "
+            f"{figure.show(self.value)}, {grown}"
+        )
+
+
+def parse(text: str) -> Expectation:
+    """Read one. Raises UsageError, which shows the grammar, for what is none."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise _malformed(text, "it is not FIGURE OP LIMIT")
+    job, name, op, limit = match.groups()
+    name = name.replace("-", "").lower()
+    if name not in JOB and (name not in RUN or job is not None):
+        raise _malformed(text, f"there is no figure {match[2]!r}")
+    figure = RUN[name] if job is None and name in RUN else JOB[name]
+    value, relative = _limit(text, figure, limit)
+    words = f"{job + '.' if job else ''}{name} {op} {limit}"
+    return Expectation(text=words, job=job, figure=name, op=op, limit=value, relative=relative)
+
+
+def _limit(text: str, figure: Figure, limit: str) -> tuple[float, bool]:
+    if match := _RELATIVE.fullmatch(limit):
+        return float(match[1]) / 100, True
+    if match := _SHARE.fullmatch(limit):
+        if figure.kind == "share":
+            return float(match[1]) / 100, False
+        raise _malformed(text, f"{limit} needs a sign: +{limit} or -{limit}, against A")
+    try:
+        return parse_duration(limit if figure.kind == "seconds" else float(limit)), False
+    except ValueError:
+        kinds = {"seconds": "a duration such as 30s", "share": "a share such as 0.8 or 80%"}
+        wanted = kinds.get(figure.kind, "a number, not negative")
+        raise _malformed(text, f"{limit!r} is neither +10% nor {wanted}") from None
+
+
+def _malformed(text: str, why: str) -> UsageError:
+    return UsageError(f"{text!r} is no expectation: {why}", hint=f"it is {GRAMMAR}")
+
+
+def settle(expectations: Iterable[Expectation], jobs: Sequence[str]) -> None:
+    """Whether all can be decided on a run of these jobs, before it is run. Raises UsageError."""
+    for each in expectations:
+        if each.relative:
+            raise _nothing_to_compare(each)
+        if each.job is not None and each.job not in jobs:
+            raise UsageError(
+                f"{each.text}: there is no job {each.job!r}", hint=f"there are: {', '.join(jobs)}"
+            )
+
+
+def _nothing_to_compare(expectation: Expectation) -> UsageError:
+    limit = expectation.text.rpartition(expectation.op)[2].strip()
+    return UsageError(
+        f"{expectation.text}: there is no other run that {limit} could be of",
+        hint="give an absolute limit, or use `arcli compare A B`",
+    )
+
+
+def check(
+    expectations: Iterable[Expectation], now: Measured, before: Measured | None = None
+) -> list[Finding]:
+    """Whether each holds, for every job that it is about.
+
+    Raises UsageError for one that cannot be decided: it names a job that there is not, or compares
+    with a run that is not there.
+    """
+    return [finding for each in expectations for finding in _findings(each, now, before)]
+
+
+def fail_on(findings: Iterable[Finding]) -> ExpectationError | None:
+    """The error that tells of those that hold, with their figures; None where none does."""
+    held = [finding.words() for finding in findings if finding.holds]
+    if not held:
+        return None
+    if len(held) == 1:
+        return ExpectationError(f"an expectation failed, {held[0]}")
+    return ExpectationError("\n  ".join([f"{len(held)} expectations failed:", *held]))
+
+
+def _findings(expectation: Expectation, now: Measured, before: Measured | None) -> Iterator[Finding]:
+    name, text = expectation.figure, expectation.text
+    if expectation.relative and before is None:
+        raise _nothing_to_compare(expectation)
+    then = before if expectation.relative else None
+    if expectation.of_run:
+        yield _find(expectation, None, now.figures[name], then.figures[name] if then else None)
+        return
+    jobs = [*now.jobs] if expectation.job is None else [expectation.job]
+    known = [job for job in jobs if job in now.jobs and (then is None or job in then.jobs)]
+    if not known:
+        raise UsageError(
+            f"{text}: there is no such job {'to compare' if then else 'in the run'}",
+            hint=f"the run's jobs: {', '.join(now.jobs) or 'none'}",
+        )
+    for job in known:
+        was = then.jobs[job].figures[name] if then else None
+        yield _find(expectation, job, now.jobs[job].figures[name], was)
+
+
+def _find(expectation: Expectation, job: str | None, value: float, before: float | None) -> Finding:
+    measured = value if before is None else change(before, value)
+    return Finding(
+        expectation=expectation,
+        job=job,
+        value=value,
+        before=before,
+        holds=bool(_OPERATORS[expectation.op](measured, expectation.limit)),
+    )
+
+
+def _figure(expectation: Expectation) -> Figure:
+    return RUN[expectation.figure] if expectation.of_run else JOB[expectation.figure]

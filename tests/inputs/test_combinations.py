@@ -1,0 +1,202 @@
+"""Product, zip, cases, exclude, sample and shuffle, beside what itertools makes of them."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sources import source
+
+from arcli.errors import InputError
+from arcli.inputs.shuffle import HELD, Feistel, permutation
+
+small = st.lists(st.integers(0, 3), max_size=4)
+parts = st.fixed_dictionaries({}, optional={name: st.integers(0, 3) for name in "abc"})
+
+
+def rows(a: list[int], b: list[int], c: list[int]) -> list[dict[str, int]]:
+    return [dict(zip("abc", row, strict=True)) for row in itertools.product(a, b, c)]
+
+
+def left(cells: list[Any], patterns: list[Any]) -> list[Any]:
+    """What is not excluded."""
+    return [
+        cell
+        for cell in cells
+        if not any(all(cell[name] == value for name, value in p.items()) for p in patterns)
+    ]
+
+
+@given(small, small, small, st.lists(parts, max_size=3))
+def test_product_is_itertools(
+    a: list[int], b: list[int], c: list[int], patterns: list[dict[str, int]]
+) -> None:
+    cells = source({"product": {"a": a, "b": b, "c": c}, "exclude": patterns})
+    expected = left(rows(a, b, c), patterns)
+    assert list(cells) == expected
+    assert cells.length == len(expected)
+    assert [cells.items[place] for place in range(cells.length)] == expected
+    assert cells.items[-1:] == expected[-1:]
+    assert cells.unpack == "kwargs"
+
+
+@given(small, small, small, st.lists(parts, max_size=3), st.integers(0, 2))
+def test_it_is_the_same_with_factors_that_are_streams(
+    a: list[int], b: list[int], c: list[int], patterns: list[dict[str, int]], streams: int
+) -> None:
+    factors: dict[str, Any] = {"a": a, "b": b, "c": c}
+    factors["abc"[streams]] = {"python": {"call": "m:f", "args": factors["abc"[streams]]}}
+    cells = source({"product": factors, "exclude": patterns}, load_callable=lambda _: lambda *items: items)
+    assert list(cells) == left(rows(a, b, c), patterns)
+
+
+@given(small, small, st.lists(parts, max_size=2))
+def test_a_pair_in_a_product_gives_flat_items(
+    a: list[int], b: list[int], patterns: list[dict[str, int]]
+) -> None:
+    pairs = {"zip": {"b": b, "c": [x + 1 for x in b]}}
+    cells = source({"product": {"a": a, "pair": pairs}, "exclude": patterns})
+    flat = [{"a": x, "b": y, "c": y + 1} for x in a for y in b]
+    assert list(cells) == left(flat, patterns)
+    assert cells.names == ("a", "b", "c")
+
+
+@given(small)
+def test_zip_puts_side_by_side(a: list[int]) -> None:
+    pairs = source({"zip": {"a": a, "b": [-x for x in a]}})
+    expected = [{"a": x, "b": -x} for x in a]
+    assert list(pairs) == expected
+    assert [pairs.items[place] for place in range(pairs.length)] == expected
+
+
+def test_what_nests_merges_or_says_that_it_cannot() -> None:
+    grid = {"product": {"x": [1, 2], "y": [3]}}
+    zipped = source({"zip": {"n": [0, 1], "grid": grid, "case": {"cases": [{"z": 5}, {"w": 6}]}}})
+    assert list(zipped) == [{"n": 0, "x": 1, "y": 3, "z": 5}, {"n": 1, "x": 2, "y": 3, "w": 6}]
+    assert zipped.names == ("n", "x", "y", "z", "w")
+    for kind in ("product", "zip"):
+        with pytest.raises(InputError, match="'x' comes from 'x', and from 'grid' again") as caught:
+            source({kind: {"x": [1, 2], "grid": grid}})
+        assert caught.value.path == (kind, "grid")
+
+
+def test_mappings_of_a_list_stay_whole() -> None:
+    assert list(source({"product": {"a": [{"x": 1}], "b": [0]}})) == [{"a": {"x": 1}, "b": 0}]
+
+
+def test_zip_refuses_unequal_lengths_and_names_both(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'a' has 1 items, 'b' has 2"):
+        source({"zip": {"a": [1], "b": [1, 2]}})
+    (tmp_path / "names").write_text("x\n")
+    late = source({"zip": {"a": [1, 2], "b": {"lines": "names"}}}, tmp_path)
+    assert late.length == 2
+    with pytest.raises(InputError, match="'b' ends after 1 items, 'a' has more"):
+        list(late)
+
+
+@pytest.mark.parametrize("place", ["a", "b", "c"])
+def test_a_stream_is_read_by_the_run_once_wherever_it_stands(place: str) -> None:
+    reads = []
+
+    def load(text: str) -> Callable[[], Any]:
+        reads.append(text)
+        return lambda: iter([1, 2])
+
+    factors: dict[str, Any] = {"a": [1], "b": [1], "c": [1]}
+    cells = source({"product": {**factors, place: {"python": "m:f"}}}, load_callable=load)
+    assert (cells.length, reads) == (None, [])
+    assert [cell[place] for cell in cells] == [1, 2]
+    assert reads == ["m:f"]
+
+
+def test_the_first_factor_is_read_as_the_grid_goes() -> None:
+    cells = source(
+        {"product": {"n": {"python": "m:f"}, "k": [0, 1]}},
+        load_callable=lambda _: itertools.count,
+    )
+    assert [c["n"] for c in itertools.islice(cells, 4)] == [0, 0, 1, 1]
+    nothing = source(
+        {"product": {"n": {"python": "m:f"}, "k": []}}, load_callable=lambda _: itertools.count
+    )
+    assert list(nothing) == []
+
+
+@pytest.mark.parametrize("exclude", [[], [{"a": 3}], [{"a": 3, "b": 5}, {"c": 99}]])
+def test_a_product_of_a_million_cells_is_not_held(exclude: list[Any]) -> None:
+    tracemalloc.start()
+    over = {"product": {n: {"range": 100} for n in "abc"}, "exclude": exclude, "shuffle": 1}
+    cells = source(over)
+    seen = [cells.items[place] for place in (0, cells.length // 2, -1)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    gone = {0: 0, 1: 10_000, 2: 100 + 10_000 - 1}[len(exclude)]
+    assert cells.length == 10**6 - gone
+    assert len({tuple(cell.items()) for cell in seen}) == 3
+    assert peak < 1_000_000
+
+
+@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9), max_size=3))
+def test_items_are_excluded_wherever_they_come_from(items: list[int], gone: list[int]) -> None:
+    kept = [item for item in items if item not in gone]
+    whole = source({"list": items, "exclude": gone})
+    assert (list(whole), whole.length) == (kept, len(kept))
+    streamed = source({"python": "m:f", "exclude": gone}, load_callable=lambda _: lambda: iter(items))
+    assert (list(streamed), streamed.length) == (kept, None)
+    counted = source({"range": len(items), "exclude": gone})
+    assert list(counted) == [n for n in range(len(items)) if n not in gone]
+
+
+def test_an_exclusion_that_no_item_can_match_is_an_error() -> None:
+    with pytest.raises(InputError, match="items have no 'bb'; they have a, b") as caught:
+        source({"product": {"a": [1], "b": [2]}, "exclude": [{"a": 1}, {"bb": 1}]})
+    assert caught.value.path == ("exclude", 1, "bb")
+    with pytest.raises(InputError, match="3 is no item"):
+        source({"cases": [{"a": 1}], "exclude": [3]})
+    assert list(source({"list": [{"a": 1}, 3], "exclude": [{"b": 1}, 3]})) == [{"a": 1}]
+
+
+@given(st.integers(0, 300), st.integers())
+def test_a_shuffle_is_a_permutation_that_its_seed_decides(n: int, seed: int) -> None:
+    for make in (permutation, Feistel):
+        assert sorted(make(n, seed)) == list(range(n))
+        assert list(make(n, seed)) == list(make(n, seed))
+
+
+@pytest.mark.parametrize("n", [4, 5])
+def test_every_order_is_as_likely(n: int) -> None:
+    orders = Counter(tuple(permutation(n, seed)) for seed in range(6000))
+    expected = 6000 / len(list(itertools.permutations(range(n))))
+    deviation = sum((count - expected) ** 2 / expected for count in orders.values())
+    # Chi-squared: its mean is the number of orders, less one, its variance twice that.
+    freedom = 6000 / expected - 1
+    assert deviation < freedom + 6 * (2 * freedom) ** 0.5
+
+
+def test_every_place_is_as_likely_in_a_long_shuffle() -> None:
+    n = HELD + 1
+    firsts = [Feistel(n, seed)[7] * 10 // n for seed in range(2000)]
+    assert all(130 < count < 270 for count in Counter(firsts).values())
+    order = permutation(n, 3)
+    moved = sum(abs(place - item) for place, item in enumerate(order)) / n**2
+    assert 0.32 < moved < 0.35
+    assert order[:9] != permutation(n, 4)[:9]
+
+
+@given(st.integers(0, 50), st.integers(0, 60))
+def test_a_sample_is_an_ordered_part(n: int, count: int) -> None:
+    for over in ({"range": n}, {"python": "any:thing"}):
+        picked = list(
+            source(
+                {**over, "sample": {"n": count, "seed": 1}},
+                load_callable=lambda text: lambda: iter(range(n)),
+            )
+        )
+        assert len(picked) == min(n, count)
+        assert picked == sorted(set(picked))

@@ -1,0 +1,69 @@
+"""Files by their names: what matches, and what is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sources import source
+
+TREE = (
+    "a.txt", "b.txt", "b.md", "draft0.txt", ".hidden.txt", "deep/c.txt", "deep/draft1.txt",
+    "deep/er/d.txt", "x[1].txt", "x1.txt", ".git/e.txt",
+)  # fmt: skip
+
+
+@pytest.fixture(params=["plain", "sp[x]"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files, which is the working directory; its name may look like a pattern."""
+    folder = tmp_path / str(request.param)
+    for name in TREE:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "deep/loop").symlink_to("..")
+    (folder / "broken.txt").symlink_to("nowhere")
+    (folder / "link.txt").symlink_to("a.txt")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("patterns", "exclude", "found"),
+    [
+        ("*.txt", [], "a.txt b.txt draft0.txt link.txt x1.txt x[1].txt"),
+        ("**/*.md", [], "b.md"),
+        ("deep/**/*.txt", [], "deep/c.txt deep/draft1.txt deep/er/d.txt"),
+        ("deep/**", [], "deep/c.txt deep/draft1.txt deep/er/d.txt"),
+        ("**/d*.txt", [], "deep/draft1.txt deep/er/d.txt draft0.txt"),
+        ("**/d*.txt", "**/draft*", "deep/er/d.txt"),
+        ("**/d*.txt", "draft*", "deep/er/d.txt"),
+        ("**/d*.txt", "deep/*", "draft0.txt"),
+        ("deep/**/*.txt", "deep/*.txt", "deep/er/d.txt"),
+        ("deep/**/*.txt", "er", "deep/c.txt deep/draft1.txt"),
+        ("deep/**/*.txt", "deep/", ""),
+        ("x[[]1].txt", [], "x[1].txt"),
+        ("x*", "x[[]1].txt", "x1.txt"),
+        ("x*", "x[1].txt", "x[1].txt"),
+        (".*.txt", [], ".hidden.txt"),
+        (".git/*", [], ".git/e.txt"),
+        ("deep/loop/*.md", [], "deep/loop/b.md"),
+        (["a.txt", "./a.txt", "deep/../a.txt"], [], "a.txt"),
+        ("*/", [], "deep"),
+        ("**/", "er", ". deep"),
+        ("nothing/**/*.txt", [], ""),
+        ("a?txt", [], "a.txt"),
+    ],
+)
+def test_what_matches_and_what_is_left_out(tree: Path, patterns: Any, exclude: Any, found: str) -> None:
+    paths = source({"glob": {"patterns": patterns, "exclude": exclude}}, tree)
+    assert list(paths) == found.split()
+    assert paths.length == len(found.split())
+
+
+def test_paths_work_from_the_working_directory(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree / "deep")
+    assert list(source({"glob": "*.md"}, tree)) == [str(tree / "b.md")]
+    assert list(source({"glob": "deep/*.txt"}, tree)) == ["c.txt", "draft1.txt"]
+    literal = str(tree).replace("[", "[[]")
+    assert list(source({"glob": f"{literal}/deep/c.*"}, Path("/"))) == ["c.txt"]

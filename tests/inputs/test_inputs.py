@@ -1,0 +1,145 @@
+"""Where items come from: right, lazy, and with the place of what is wrong."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import os
+import tempfile
+import threading
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sources import source
+
+from arcli.errors import InputError
+from arcli.inputs import files
+from arcli.inputs.numbers import Linspace
+from arcli.plan.numbering import Occurrences
+from arcli.plan.readahead import ReadAhead
+
+
+def test_range_is_pythons() -> None:
+    assert list(source({"range": 4})) == [0, 1, 2, 3]
+    assert list(source({"range": [5, 1, -2]})) == [5, 3]
+    with pytest.raises(InputError, match="range"):
+        source({"range": [1, 2, 0]})
+
+
+def test_linspace_is_numpys_to_the_last_bit() -> None:
+    values = list(source({"linspace": [0, 100, 50]}))
+    # Not sum(), which compensates for rounding from Python 3.12 on.
+    total = reduce(add, (v * v for v in values))
+    assert math.sqrt(total / 50) == 58.028845747399714
+    # numpy.linspace(0.1, 0.7, 7) and numpy.linspace(3, -1, 4), as float.hex.
+    assert [v.hex() for v in Linspace(0.1, 0.7, 7)] == [
+        "0x1.999999999999ap-4", "0x1.999999999999ap-3", "0x1.3333333333333p-2",
+        "0x1.999999999999ap-2", "0x1.0000000000000p-1", "0x1.3333333333333p-1",
+        "0x1.6666666666666p-1",
+    ]  # fmt: skip
+    assert list(Linspace(3, -1, 4)) == [3.0, 1.6666666666666667, 0.3333333333333335, -1.0]
+    assert (list(Linspace(1, 2, 0)), list(Linspace(1, 2, 1))) == ([], [1.0])
+
+
+def test_lines_keep_what_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"\xef\xbb\xbfone\r\n\ntwo\xff\nlast")
+    assert list(source({"lines": "f"}, tmp_path)) == ["one", "", "two\udcff", "last"]
+
+
+def test_jsonl_names_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text('{"a": 1}\n\n[1,]\n')
+    with pytest.raises(InputError, match=r"f:3:4: not JSON|f:3:3: not JSON"):
+        list(source({"jsonl": "f"}, tmp_path))
+
+
+def test_stdin_in_three_forms(tmp_path: Path) -> None:
+    def stdin(raw: bytes) -> Any:
+        (tmp_path / "in").write_bytes(raw)
+        return (tmp_path / "in").open("rb")
+
+    with stdin(b"a\nb\n") as stream:
+        assert list(source({"stdin": "lines"}, stdin=stream)) == ["a", "b"]
+    with stdin(b"a\nb\0c\0") as stream:
+        assert list(source({"stdin": "nul"}, stdin=stream)) == ["a\nb", "c"]
+    with stdin(b"1\n{") as stream, pytest.raises(InputError, match=r"stdin:2:2"):
+        list(source({"stdin": "jsonl"}, stdin=stream))
+    with pytest.raises(InputError, match="closed"):
+        source({"stdin": "lines"})
+
+
+@given(st.lists(st.binary(max_size=5).map(lambda raw: raw.replace(b"\0", b""))), st.integers(1, 4))
+def test_nul_is_found_wherever_blocks_end(parts: list[bytes], size: int) -> None:
+    with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        file.write(b"".join(part + b"\0" for part in parts))
+        file.seek(0)
+        patch.setattr(files, "BLOCK", size)
+        assert list(source({"stdin": "nul"}, stdin=file)) == [os.fsdecode(part) for part in parts]
+
+
+def test_missing_files_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        list(source({"lines": "none"}, tmp_path))
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c", b""])))
+def test_equal_items_get_different_numbers(prints: list[bytes]) -> None:
+    counted, again = Occurrences(), Occurrences()
+    numbers = [counted.number(p) for p in prints]
+    assert numbers == [again.number(p) for p in prints]
+    for p in set(prints):
+        own = [n for n, q in zip(numbers, prints, strict=True) if q == p]
+        assert own == sorted(set(own))
+        assert own[0] == 0 or len(set(prints)) > 1
+
+
+def test_reading_ahead_gives_all_and_then_the_error() -> None:
+    def items() -> Any:
+        yield from range(10_000)
+        raise InputError("line 10,001")
+
+    woken = threading.Event()
+    reader = ReadAhead(items(), notify=woken.set)
+    got: list[int] = []
+    while not reader.exhausted:
+        got += reader.take(700)
+    assert got == list(range(10_000))
+    assert str(reader.error) == "line 10,001"
+
+
+def test_reading_ahead_is_bounded_and_never_blocks() -> None:
+    pulled = itertools.count()
+    reader = ReadAhead(pulled)
+    assert reader.take(1) in ([], [0])
+    first = next(pulled)
+    while (now := next(pulled)) > first + 2:
+        first = now
+    assert now < 20_000
+    reader.close()
+
+
+def test_a_line_on_a_slow_pipe_is_there_at_once() -> None:
+    read, write = os.pipe()
+    came = threading.Event()
+    with os.fdopen(read, "rb", buffering=0) as raw:
+        stream = io.BufferedReader(raw)
+        reader = ReadAhead(source({"stdin": "lines"}, stdin=stream), notify=came.set)
+        assert reader.take(5) == []
+        os.write(write, b"first\n")
+        assert came.wait(30)
+        assert reader.take(5) == ["first"]
+        assert not reader.exhausted
+        os.close(write)
+
+
+def test_a_limit_ends_it() -> None:
+    reader = ReadAhead(itertools.count(), limit=3)
+    got: list[int] = []
+    while not reader.exhausted:
+        got += reader.take(2)
+    assert got == [0, 1, 2]

@@ -1,0 +1,81 @@
+"""What a spec can get wrong about the texts of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arcli.errors import Problem, SpecError
+from arcli.specfile.load import load
+
+
+def problems_of(folder: Path, text: str) -> list[Problem]:
+    (folder / "t.csv").write_text("zz,file\n1,2\n")
+    (folder / "semi.csv").write_text("\ufeffa;b\n1;2\n")
+    (folder / "r.jsonl").write_text('{"a": 1}\n')
+    (folder / "out").mkdir(exist_ok=True)
+    (folder / "spec.yaml").write_text(text)
+    try:
+        load(str(folder / "spec.yaml"))
+    except SpecError as error:
+        return error.problems
+    return []
+
+
+WRONG = [
+    ('command: "echo {nmae}"\nover: {zip: {name: [1]}}', 1, 16, "{nmae}", "did you mean 'name'"),
+    ('command: "echo {x}"\nover: {range: 3}', 1, 16, "{x}", "{{x}} is {x} itself"),
+    ('command: "echo {stem}"\nover: {linspace: [0, 1, 3]}', 1, 16, "{stem}", "{index}"),
+    ('command: [echo, "{first} x"]\nover: [1, a]', 1, 18, "{first}", "{{first}}"),
+    ('command: [echo, "{}", "{b}"]\nover: [{a: 1}]', 1, 24, "{b}", "did you mean 'a'|there are"),
+    ("command: \"echo '{zz}'\"\nover: {csv: t.csv}", 1, 17, "inside single quotes", "quotes out"),
+    ('command: "echo {fiel}"\nover: {csv: t.csv}', 1, 16, "{fiel}", "did you mean 'file'"),
+    ("command: cat {c}\nover: {csv: {path: semi.csv, delimiter: ';'}}", 1, 14, "{c}", "{a}, {b}"),
+    ('command: cat\ncommand_stdin: "{c}"\nover: {zip: {a: [1]}}', 2, 17, "{c}", "{a}"),
+    ("command: cat\nenv: {X: '{c}'}\nover: {cases: [{a: 1}]}", 2, 11, "{c}", "{a}"),
+    ('command: "cat $((1+{}))"\nover: [1]', 1, 20, "inside an arithmetic", "x={}"),
+    ("command: ls\ncwd: nowhere\nover: [1]", 2, 6, "there is no folder nowhere", ""),
+    ("command: ls\nenv: {X: true}\nover: [1]", 2, 10, "text", "quote it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message", "hint"), WRONG)
+def test_what_is_wrong_is_named_with_its_place(
+    tmp_path: Path, text: str, line: int, column: int, message: str, hint: str
+) -> None:
+    (problem,) = problems_of(tmp_path, text + "\n")
+    assert (problem.line, problem.column) == (line, column), problem
+    assert message in problem.message
+    assert any(part in (problem.hint or "") for part in hint.split("|"))
+
+
+RIGHT = [
+    'command: "echo {a.stem} {stem} {index} {}"\nover: {product: {a: {glob: "*"}, q: [1]}}',
+    'command: "find . -exec echo {{}} + -o \\\\{} ; echo {{x}} {}"\nover: {range: 2}',
+    "command: \"awk '{print}' {} | sed s/{print $1}//\"\nover: {lines: r.jsonl}",
+    'command: "echo {whatever}"\nover: {jsonl: r.jsonl}',
+    'command: [head, -c, 10, 1.5, "{}"]\nenv: {N: 5, M: "{}"}\nover: [a]',
+    'command: "ls"\ncwd: out\nover: [1]',
+    'command: "ls"\ncwd: "{parent}"\nover: {glob: "*.csv"}',
+    'command: "echo $((1<<3)) {}"\nover: [1]',
+    "command: |\n  cat <<EOF > {}\n  text\n  EOF\n  echo {}\nover: [1]",
+    'params: {p: 3}\ncommand: [echo, "${params.p}", "x${params.p}"]\nover: [1]',
+]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_what_is_right(tmp_path: Path, text: str) -> None:
+    assert problems_of(tmp_path, text + "\n") == []
+
+
+def test_late_values_in_texts_do_not_move_the_places_of_others(tmp_path: Path) -> None:
+    text = """\
+jobs:
+- {name: a, map: math:sqrt, over: [1], collect: list}
+- {name: b, command: "echo ${jobs.a.value} {x}", over: [1]}
+- {name: c, command: "echo ${jobs.b.value}", over: [1]}
+"""
+    first, second = problems_of(tmp_path, text)
+    assert (first.line, first.column) == (3, 44)
+    assert (second.line, second.message) == (4, "job 'b' has no value")

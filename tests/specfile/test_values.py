@@ -1,0 +1,327 @@
+"""What a valid spec says: scalars, parameters, the environment, overrides, short forms."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arcli.errors import SpecError
+from arcli.specfile.compose import FAST, compose
+from arcli.specfile.load import load
+from arcli.specfile.model import Deferred, DeferredText, Spec
+from arcli.specfile.schema import json_schema
+from arcli.specfile.text import Text
+
+JOBS = Path(__file__).parents[2] / "jobs"
+ENVIRON = {"HOME": "/home/me", "EMPTY": ""}
+
+
+def spec_of(tmp_path: Path, text: str, **options: Any) -> Spec:
+    path = tmp_path / "my job.yaml"
+    path.write_text(text)
+    return load(str(path), environ=ENVIRON, **options)
+
+
+def items_of(tmp_path: Path, text: str, **options: Any) -> Any:
+    over = spec_of(tmp_path, "map: f:f\n" + text, **options).jobs[0].over
+    assert over is not None
+    return over.list_
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("NO", "NO"), ("on", "on"), ("yes", "yes"), ("true", True), ("False", False),
+        ("010", 10), ("0o10", 8), ("0x1F", 31), ("1e3", 1000.0), ("1_000", "1_000"),
+        ("12:30:00", "12:30:00"), ("2026-01-31", "2026-01-31"), ("2026-13-45", "2026-13-45"),
+        ("~", None), ("null", None), ("", None), (".5", 0.5), ("5.", 5.0), ("-.inf", -math.inf),
+        ("+3", 3), ("'3'", "3"), ('"3"', "3"), ("!!str 3", "3"), ("!!float 3", 3.0), ("=", "="),
+        ("1.2.3", "1.2.3"), ("-", "-"), ("+", "+"), (".", "."), ("0b1", "0b1"), ("1e", "1e"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("loader", [FAST, yaml.SafeLoader], ids=["libyaml", "pure"])
+def test_scalars_mean_what_they_look_like(text: str, value: Any, loader: type) -> None:
+    if text == "-":
+        text = "'-'"  # a plain dash is no scalar
+    found = compose(Text("x", f"a: {text}\n"), loader).get("a")
+    assert found is not None
+    assert (found.value, type(found.value)) == (value, type(value))
+
+
+def test_not_a_number_is_one() -> None:
+    assert math.isnan(compose(Text("x", "a: .nan")).plain_data()["a"])
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc_", min_size=1), inner),
+    max_leaves=12,
+)
+
+
+@given(plain)
+def test_json_is_read_as_json(tree: Any) -> None:
+    text = json.dumps(tree, ensure_ascii=False)
+    if any(odd in text for odd in ("\ufffe", "\uffff", "\ufeff")) or "Infinity" in text:
+        return
+    assert compose(Text("x", f"a: {text}")).plain_data() == {"a": tree}
+
+
+def test_parameters_keep_their_type_unless_they_are_inside_of_a_text(tmp_path: Path) -> None:
+    text = """\
+params: {n: 3, xs: [1, {y: 2}], t: true, name: "v${params.n}", home: "${env.HOME}"}
+over:
+- ${params.n}
+- "${params.xs}"
+- n=${params.n} t=${params.t}
+- ${params.name}
+- ${params.home}/x
+- ${params.xs.1.y}
+- ${env.NOWHERE:-none} ${env.EMPTY:-e}
+- $${HOME} costs $5 or $${params.n}
+"""
+    assert items_of(tmp_path, text) == [
+        3, [1, {"y": 2}], "n=3 t=true", "v3", "/home/me/x", 2, "none e",
+        "${HOME} costs $5 or ${params.n}",
+    ]  # fmt: skip
+
+
+def test_what_only_a_run_knows_stays_late(tmp_path: Path) -> None:
+    text = (
+        "setup: {push: {a: 1}}\n"
+        'apply: f:f\nargs: ["${ref.a.b}", "x${engines.count}y"]\nkwargs: {k: "${engines.slots}"}\n'
+    )
+    job = spec_of(tmp_path, text).jobs[0]
+    assert job.args == [
+        Deferred("ref", "a.b"),
+        DeferredText(("x", Deferred("engines", "count"), "y")),
+    ]
+    assert job.kwargs == {"k": Deferred("engines", "slots")}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("7", 7), ("1e3", 1000.0), ("true", True), ("*.txt", "*.txt"), ("a: b # c", "a: b # c"),
+        ("[1, x]", [1, "x"]), ("{a: 1}", {"a": 1}), ('"7"', "7"), ("", None), ("null", None),
+    ],
+)  # fmt: skip
+def test_a_parameter_from_the_command_line(tmp_path: Path, given: str, value: Any) -> None:
+    text = 'params: {n: 1}\nover: ["${params.n}"]\n'
+    assert items_of(tmp_path, text, params={"n": given}) == [value]
+
+
+def test_a_parameter_that_is_text_stays_text(tmp_path: Path) -> None:
+    text = 'params: {version: "1.10"}\nover: ["${params.version}"]\n'
+    assert items_of(tmp_path, text, params={"version": "1.20"}) == ["1.20"]
+    assert items_of(tmp_path, text, params={"version": "[1]"}) == ["[1]"]
+    assert items_of(tmp_path, text, params={"version": '"q"'}) == ['"q"']
+    assert items_of(tmp_path, text, sets=[("params.version", "[1]")]) == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("5", 5), ("010", 10), ("1e3", 1000.0), ("NO", "NO"), ("true", True), ("5 a", "5 a"),
+        ("[1]", "[1]"), ("", None),
+    ],
+)  # fmt: skip
+def test_a_variable_is_read_as_if_it_stood_there(tmp_path: Path, given: str, value: Any) -> None:
+    text = (
+        'params: {n: "${env.N}"}\nmap: f:f\n'
+        'over: ["${env.N}", "${params.n}", "n=${env.N}", "${env.NONE:-7}"]\n'
+    )
+    path = tmp_path / "spec.yaml"
+    path.write_text(text)
+    over = load(str(path), environ={"N": given}).jobs[0].over
+    assert over is not None
+    assert over.list_ == [value, value, f"n={given}", 7]
+
+
+def test_a_variable_can_be_a_number_of_items_or_engines(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text('map: f:f\nover: {range: "${env.N}"}\ncluster: {engines: "${env.N}"}\n')
+    spec = load(str(path), environ={"N": "5"})
+    assert spec.jobs[0].over is not None
+    assert (spec.jobs[0].over.range_, spec.cluster.engines) == (5, 5)
+    (tmp_path / "spec.yaml").write_text('params: {n: "${env.N}"}\nmap: f:f\nover: ["${params.n}"]\n')
+    given = load(str(path), environ={"N": "5"}, params={"n": "6"}).jobs[0].over
+    assert given is not None
+    assert given.list_ == [6]
+
+
+def test_where_text_is_wanted_a_value_is_the_text_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        """\
+params: {n: 1_0, m: 0x10, k: "${env.ID}", debug: true}
+command: [echo, "${env.ID}", "${params.m}"]
+over: {csv: "${env.ID}"}
+env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "${params.debug}"}
+"""
+    )
+    (tmp_path / "010").write_text("a\n1\n")
+    job = load(str(path), environ={"ID": "010"}).jobs[0]
+    assert job.env == {"A": "010", "B": "1_0", "C": "0x10", "D": "010", "E": "true"}
+    assert job.command == ["echo", "010", "0x10"]
+    assert job.over is not None
+    assert job.over.csv is not None
+    assert job.over.csv.path == "010"
+
+
+def test_an_interpreter_is_found_beside_the_spec_or_by_its_name(tmp_path: Path) -> None:
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    text = "map: f:f\nover: [1]\ncluster: {python: %s}\n"
+    assert spec_of(tmp_path, text % "env/bin/python").python == str(python)
+    assert spec_of(tmp_path, text % sys.executable).python == sys.executable
+    assert spec_of(tmp_path, text % "sh").python == "sh"
+
+
+def test_what_is_pushed_may_use_what_is_imported(tmp_path: Path) -> None:
+    text = (
+        "map: f:f\nover: [1]\nsetup: {imports: [math as m],"
+        ' push: {a: "${ref.m.pi}", b: "${ref.len}", c: "${engines.count}"}}\n'
+    )
+    assert spec_of(tmp_path, text).setup.push["a"] == Deferred("ref", "m.pi")
+
+
+def test_set_replaces_and_adds_values(tmp_path: Path) -> None:
+    text = "jobs:\n- {name: a, map: f:f, over: [1]}\n- {name: b, map: f:f, over: [1]}\n"
+    sets = [("jobs.a.retries", "2"), ("jobs.1.over", "{range: 3}"), ("cluster.env.X", '"1"')]
+    spec = spec_of(tmp_path, text, sets=sets)
+    assert [job.retries for job in spec.jobs] == [2, 0]
+    assert spec.jobs[1].over is not None
+    assert spec.jobs[1].over.range_ == 3
+    assert spec.cluster.env == {"X": "1"}
+
+
+@pytest.mark.parametrize("path", ["retries", "jobs.my_job.retries", "jobs.0.retries"])
+def test_set_reaches_a_single_job_either_way(tmp_path: Path, path: str) -> None:
+    spec = spec_of(tmp_path, "map: f:f\nover: [1]\n", sets=[(path, "2")])
+    assert spec.jobs[0].retries == 2
+
+
+def test_short_forms_are_the_long_ones(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, "map: f:f\nover: {glob: a*}\nmax_failures: 3%\nhalt: now\noutput: [a.csv]")
+    assert (spec.name, spec.jobs[0].name) == ("my_job", "my_job")
+    assert spec.jobs[0].max_failures.percent == 3
+    assert spec.output[0].path == "a.csv"
+
+
+def test_a_pattern_may_stand_alone_and_a_file_have_conditions(tmp_path: Path) -> None:
+    (tmp_path / "rows").touch()
+    glob = {"patterns": "a*", "exclude": "b*"}
+    rows = {"path": "rows", "where": {"a": [1, None]}}
+    schema = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    for over in ({"glob": glob}, {"jsonl": rows}, {"csv": {**rows, "header": ["a"]}}):
+        text = json.dumps({"map": "f:f", "over": over})
+        assert spec_of(tmp_path, text).jobs[0].over is not None
+        assert [error.message for error in schema.iter_errors(json.loads(text))] == []
+    job = spec_of(tmp_path, json.dumps({"map": "f:f", "over": {"glob": glob}})).jobs[0]
+    assert job.over is not None
+    assert job.over.glob is not None
+    assert (job.over.glob.patterns, job.over.glob.exclude) == (["a*"], ["b*"])
+
+
+def test_pipes_are_files_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    job = spec_of(tmp_path, "map: f:f\nover: {csv: pipe}\n").jobs[0]
+    assert job.over is not None
+
+
+def test_defaults_hold_for_jobs_that_say_nothing_else(tmp_path: Path) -> None:
+    text = """\
+defaults: {retries: 2, timeout: 1m}
+jobs:
+- {name: a, apply: f:f}
+- {name: b, apply: f:f, retries: 0}
+"""
+    spec = spec_of(tmp_path, text)
+    assert [(job.retries, job.timeout) for job in spec.jobs] == [(2, 60), (0, 60)]
+
+
+def test_names_that_the_setup_makes_are_known(tmp_path: Path) -> None:
+    text = """\
+setup:
+  imports: [math, numpy as np, os.path, from json import dumps as show]
+  push: {scale: 2}
+  scatter: {id: [1]}
+  run: |
+    from json import loads as parse
+    def f(x): return x
+    class C: pass
+    for i in []: pass
+map: "lambda x, *a, k=id: [np, os, math, show, scale, parse, f, C, i, print, x, [y for y in a]]"
+over: [1]
+"""
+    assert spec_of(tmp_path, text).jobs[0].map is not None
+
+
+def test_names_are_not_judged_where_they_cannot_be_known(tmp_path: Path) -> None:
+    text = "setup: {run: from math import *}\nmap: sqrt\nover: [1]\n"
+    assert spec_of(tmp_path, text).jobs[0].map == "sqrt"
+
+
+def test_a_spec_from_standard_input_is_relative_to_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import io
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"map: f:f\nover: [1]\n")))
+    spec = load("-")
+    assert (spec.name, spec.folder) == ("stdin", tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"map: f:f\nover: {stdin: lines}\n")))
+    with pytest.raises(SpecError) as caught:
+        load("-")
+    assert "standard input is the spec" in caught.value.problems[0].message
+
+
+def test_the_schema_knows_every_key_and_form() -> None:
+    schema = json_schema()
+    keys = schema["properties"]
+    assert {"map", "over", "jobs", "defaults", "cluster", "setup", "params", "output"} <= set(keys)
+    assert not {"file", "folder", "places"} & set(keys)
+    assert {"type": "array"} in schema["$defs"]["Over"]["anyOf"]
+    assert "Deferred" in schema["$defs"]
+
+
+REFUSED = [
+    "{}", "jobs: []", "map: f:f", "map: f:f\ncommand: ls\nover: [1]", "apply: f:f\nover: [1]",
+    "map: f:f\nover: {range: 1, list: [1]}", "map: f:f\nover: {}", "name: x",
+    "map: f:f\nover: [1]\ntimeout: 3 parsecs", "jobs: [{name: a, map: f:f}]",
+]  # fmt: skip
+ACCEPTED = [
+    "map: f:f\nover: [1]\ntimeout: 1h 30m", "apply: f:f",
+    "command: ls\nover: {range: 2, shuffle: 1}",
+    'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED + ACCEPTED)
+def test_the_schema_agrees_with_the_check(text: str) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    tree = compose(Text("spec", text)).plain_data()
+    assert validator.is_valid(tree) == (text in ACCEPTED)
+
+
+@pytest.mark.parametrize("spec", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_accepts_what_ships(spec: Path) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    tree = compose(Text(str(spec), spec.read_text())).plain_data()
+    assert [error.message for error in validator.iter_errors(tree)] == []
