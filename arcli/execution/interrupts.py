@@ -12,7 +12,7 @@ from typing import Any, Self
 from arcli.errors import ArcliError, DeadlineError, Interrupted
 from arcli.session.actor import Stop
 from arcli.session.session import Session
-from arcli.session.transport import SHAKE
+from arcli.session.transport.base import SHAKE
 
 GRACE = 5.0
 """Seconds that running items have after the first signal."""

@@ -194,13 +194,13 @@ def _session(
     spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None
 ) -> Iterator[Session]:
     if cluster is None:
-        from arcli.session.inline_transport import InlineTransport
+        from arcli.session.transport.inline import InlineTransport
 
         terms = _terms(spec, options, storage, cluster)
         with Session(InlineTransport(), terms, storage, storage.run_id) as session:
             yield session
         return
-    from arcli.session.ipyparallel_transport import IpyparallelTransport
+    from arcli.session.transport.ipyparallel import IpyparallelTransport
 
     transport = IpyparallelTransport(cluster)
 

@@ -21,7 +21,7 @@ from arcli.errors import ArcliError, ClusterError, OutputError, SetupError
 from arcli.session.chunk import Chunk
 from arcli.session.jobrun import JobRun
 from arcli.session.pool import Broadcast, Call, PendingRequest, Pool, PooledEngine, setup_error
-from arcli.session.transport import Broken, Down, Event, Lost, Reply, Transport, Up, Wake
+from arcli.session.transport.base import Broken, Down, Event, Lost, Reply, Transport, Up, Wake
 from arcli.timing.ledger import Ledger
 
 TICK = 0.1

@@ -10,7 +10,7 @@ from typing import Any
 
 from arcli.errors import DeadlineError, SetupError
 from arcli.session.chunk import Chunk
-from arcli.session.transport import Up
+from arcli.session.transport.base import Up
 
 
 class Failed(Exception):

@@ -21,7 +21,7 @@ from arcli.session.actor import Actor, State, Stop, Terms
 from arcli.session.jobrun import JobRun, Storage, Supply
 from arcli.session.pool import Broadcast, Call, Failed, request, setup_error
 from arcli.session.reorder import RecordSpan
-from arcli.session.transport import Transport
+from arcli.session.transport.base import Transport
 from arcli.timing.ledger import Ledger
 
 HELD_BYTES = 16_000_000

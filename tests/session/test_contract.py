@@ -22,9 +22,9 @@ from arcli.execution import Context, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
 from arcli.record import Record, RecordBatch
 from arcli.session.actor import Terms
-from arcli.session.inline_transport import InlineTransport
-from arcli.session.ipyparallel_transport import IpyparallelTransport
 from arcli.session.session import Session
+from arcli.session.transport.inline import InlineTransport
+from arcli.session.transport.ipyparallel import IpyparallelTransport
 from arcli.specfile.compose import compose
 from arcli.specfile.model import Spec
 from arcli.specfile.places import Places

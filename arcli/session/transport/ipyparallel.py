@@ -2,7 +2,7 @@
 
 Each request goes to one engine's own view, as a parallel function of a single part: so the client
 knows where every chunk is, and hears of a death at once. A map would send bytecode of its own
-along, on which an engine with another version of Python dies. ``arcli.session.bundle`` brings the
+along, on which an engine with another version of Python dies. ``arcli.session.transport.bundle`` brings the
 code that answers.
 """
 
@@ -22,8 +22,8 @@ from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.errors import ArcliError
-from arcli.session.bundle import Bundle
-from arcli.session.transport import Broken, Down, Events, Lost, Reply, Up, Wake
+from arcli.session.transport.base import Broken, Down, Events, Lost, Reply, Up, Wake
+from arcli.session.transport.bundle import Bundle
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
 # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")

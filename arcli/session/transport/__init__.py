@@ -1,0 +1,1 @@
+"""The engines as the session sees them, behind one protocol: ipyparallel's, or this process."""
