@@ -17,12 +17,13 @@ from arcli.cli.options import is_inline, slots_of
 from arcli.engine.functions import kind_of
 from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
 from arcli.escape import one_line
+from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed
 from arcli.plan.choose import sources, valued
 from arcli.plan.preview import Preview, preview
 from arcli.plan.texts import Texts
-from arcli.specfile.model import Deferred, DeferredText, Job, Over, Spec
+from arcli.specfile.model import Job, Over, Spec
 
 SHOWN = 3
 """Calls that are shown from each end of a job."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from arcli.errors import InputError
-from arcli.specfile.functions import free_names
-from arcli.specfile.overrides import did_you_mean
+from arcli.suggest import did_you_mean
+from arcli.syntax import free_names
 
 Where: TypeAlias = str | Mapping[str, Any] | None
 Condition: TypeAlias = Callable[[Any, str], bool]

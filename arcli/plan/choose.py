@@ -8,8 +8,8 @@ from typing import Any
 
 from arcli.errors import UsageError
 from arcli.specfile.checks.order import deferred_values
-from arcli.specfile.functions import used_names
 from arcli.specfile.model import Job, Over, Spec
+from arcli.syntax import used_names
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:

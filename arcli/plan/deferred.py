@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.specfile.model import Deferred, DeferredText
+from arcli.fields import Deferred, DeferredText
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 from arcli.engine.template import GIVEN, placeholders
 from arcli.errors import InputError
+from arcli.fields import Deferred, DeferredText
 from arcli.inputs.base import Source, Stream
-from arcli.specfile.model import Deferred, DeferredText, Job
+from arcli.specfile.model import Job
 
 
 class Texts:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from arcli.errors import Problem
 from arcli.specfile.text import Text
+from arcli.suggest import quoted
 
 _VALUE = re.compile(r"""^\s*+(?:-\s+)?+(?P<key>[\w.-]+:\s+)?+(?P<value>[^\s"'|>#].*?)\s*$""")
 _TOKEN = re.compile(r"[^\s,\[\]{}]+")
@@ -156,10 +157,3 @@ def _quote(source: str) -> str:
     if not trap or (value.startswith("{") and value.endswith("}") and value.count("{") == 1):
         return ""
     return f"quote it: {quoted(value)}"
-
-
-def quoted(value: str) -> str:
-    """A text as YAML reads it back: in the quotes that need the fewest escapes."""
-    if '"' not in value and "\\" not in value:
-        return f'"{value}"'
-    return "'" + value.replace("'", "''") + "'"

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcli.errors import Problem
+from arcli.fields import Deferred, DeferredText, Unknown
 from arcli.specfile import scalars
-from arcli.specfile.model import DOTTED_NAME, Deferred, DeferredText, Unknown
-from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.model import DOTTED_NAME
 from arcli.specfile.tree import Node
+from arcli.suggest import did_you_mean
 
 _PART = re.compile(r"\$\$\{|\$\{(?P<inside>[^{}]*)\}|(?P<open>\$\{)")
 _INSIDE = re.compile(r"\s*(?P<kind>\w+)\.(?P<name>.+?)\s*", re.DOTALL)

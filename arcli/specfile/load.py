@@ -15,12 +15,13 @@ from arcli.specfile.checks import check
 from arcli.specfile.compose import compose
 from arcli.specfile.interpolate import Interpolator
 from arcli.specfile.model import Job, Policy, Spec
-from arcli.specfile.overrides import did_you_mean, set_params, set_values
+from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.parts import parts_of
 from arcli.specfile.places import Places
 from arcli.specfile.shape import keys_of, problems_of, top_keys
 from arcli.specfile.text import read
 from arcli.specfile.tree import Entry, Node
+from arcli.suggest import did_you_mean
 
 _WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}
 """Faults of what should have been text, or the short form of a map."""

@@ -8,86 +8,16 @@ only be known once a cluster runs stay as ``Deferred``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
 from arcli.specfile.places import Places
-from arcli.units import parse_duration
 
 JOB_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """A ``${…}`` whose value is known only at run time.
-
-    ``kind`` is ``ref`` (a name in each engine's namespace), ``engines`` (``slots`` or ``count``) or
-    ``jobs`` (``NAME.value`` of an earlier job); ``name`` is what follows the first dot. Inside a
-    longer string it is a part of a ``DeferredText``.
-    """
-
-    kind: Literal["ref", "engines", "jobs"]
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeferredText:
-    """A string with late values inside: literal text and ``Deferred`` in turn."""
-
-    parts: tuple[str | Deferred, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """What stands for a value with a ``${…}`` that means nothing; that has been told already."""
-
-
-Word = Annotated[str, WithJsonSchema({"type": ["string", "number"]})]
-"""Text where a number may stand in a file: it is the text that was written."""
-Template = Word | Deferred | DeferredText
-"""A text of a command: with ``{placeholders}`` for an item's values, and with late values."""
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
-    return parse_duration(value)
-
-
-def _not_zero(value: float) -> float:
-    if value == 0:
-        raise ValueError("must be more than 0; null is no limit")
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_duration)]
-Limit = Annotated[Seconds, AfterValidator(_not_zero)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Model(BaseModel):
-    """Frozen, strict, and without room for keys that nobody reads."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        arbitrary_types_allowed=True,
-        populate_by_name=True,
-    )
 
 
 class MaxFailures(Model):

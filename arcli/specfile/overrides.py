@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -11,6 +10,7 @@ from arcli.specfile import scalars
 from arcli.specfile.compose import compose
 from arcli.specfile.text import Text
 from arcli.specfile.tree import Node
+from arcli.suggest import did_you_mean
 
 WHOLE = re.compile(r"\$\{[^{}]*\}")
 """A text that is one ``${…}``, and with it whatever that is."""
@@ -120,12 +120,6 @@ def _nowhere(text: Text, node: Node, path: str) -> None:
 def _name(node: Node) -> str | None:
     name = node.get("name")
     return None if name is None else str(name.value)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A suggestion for a mistyped word; empty where nothing is near."""
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _all(names: list[str], otherwise: str) -> str:

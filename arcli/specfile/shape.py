@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from arcli.errors import Problem
+from arcli.fields import Deferred, DeferredText, Unknown
 from arcli.specfile import model
-from arcli.specfile.hints import quoted
-from arcli.specfile.model import Deferred, DeferredText, Unknown
-from arcli.specfile.overrides import WHOLE, did_you_mean
+from arcli.specfile.overrides import WHOLE
 from arcli.specfile.tree import Node, Path
+from arcli.suggest import did_you_mean, quoted
 
 _MODELS: dict[str | int, type[BaseModel]] = {
     "cluster": model.Cluster,

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 
 import arcli
-from arcli.specfile.model import Deferred, DeferredText, Spec
+from arcli.fields import Deferred, DeferredText
+from arcli.specfile.model import Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
 

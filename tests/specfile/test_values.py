@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.errors import SpecError
+from arcli.fields import Deferred, DeferredText
 from arcli.specfile.compose import FAST, compose
 from arcli.specfile.load import load
-from arcli.specfile.model import Deferred, DeferredText, Spec
+from arcli.specfile.model import Spec
 from arcli.specfile.schema import json_schema
 from arcli.specfile.text import Text
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from arcli.specfile.model import Deferred, DeferredText, Spec
+from arcli.fields import Deferred, DeferredText
+from arcli.specfile.model import Spec
 from arcli.store.describe import describe, git_state, plain
 from arcli.store.manifest import Manifest
 

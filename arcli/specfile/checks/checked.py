@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import ast
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from arcli.specfile import functions
 from arcli.specfile.model import Cluster, Job, Output, Setup
+from arcli.syntax import bound_names, imported
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,4 +49,17 @@ class Checked:
         if not all(self.sure(at, "push_as") for at in self.jobs):
             return None
         pushed = [job.push_as for job in self.jobs.values() if job.push_as]
-        return functions.engine_names(self.setup, pushed)
+        return engine_names(self.setup, pushed)
+
+
+def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
+    """The names that a spec puts into the engines' namespace; None where it cannot be known."""
+    names = {*setup.push, *setup.scatter, *pushed}
+    for line in setup.imports:
+        names |= set(imported(line) or ())
+    if setup.run is not None:
+        try:
+            names |= set(bound_names(ast.parse(setup.run)))
+        except (SyntaxError, ValueError, RecursionError):
+            return None
+    return None if "*" in names else names

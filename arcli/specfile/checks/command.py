@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from arcli.engine.template import PATH_PARTS, Placeholder, placeholders, words_in_braces
 from arcli.errors import Problem
+from arcli.fields import Deferred, DeferredText
 from arcli.specfile.checks.texts import in_text
-from arcli.specfile.functions import Fault
-from arcli.specfile.model import COMBINATIONS, CsvSource, Deferred, DeferredText, Job, Over
-from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.model import COMBINATIONS, CsvSource, Job, Over
 from arcli.specfile.places import Places
+from arcli.suggest import did_you_mean
+from arcli.syntax import Fault
 
 _PLAIN = {"", "index"}
 

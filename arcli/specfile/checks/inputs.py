@@ -6,14 +6,13 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from arcli import syntax
 from arcli.engine.functions import kind_of
 from arcli.errors import Problem
-from arcli.specfile import functions
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.hints import quoted
 from arcli.specfile.model import Over, RowsSource
-from arcli.specfile.overrides import did_you_mean
 from arcli.specfile.places import Places
+from arcli.suggest import did_you_mean, quoted
 
 
 def check(over: Over, path: tuple[str | int, ...], folder: Path, places: Places) -> Iterator[Problem]:
@@ -50,7 +49,7 @@ def _generator(call: str, path: tuple[str | int, ...], folder: Path, places: Pla
         hint = "module:generator, or file.py:generator"
         yield places.problem("not a generator's name", *path, hint=hint)
         return
-    for fault in functions.faults_of(call, folder, None):
+    for fault in syntax.faults_of(call, folder, None):
         yield places.problem(fault.message, *path, hint=fault.hint)
 
 

@@ -6,15 +6,15 @@ import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
+from arcli import syntax
 from arcli.errors import Problem
-from arcli.specfile import functions
 from arcli.specfile.checks import command, notebook
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.checks.texts import in_text
 from arcli.specfile.model import Cluster, Job
-from arcli.specfile.overrides import did_you_mean
 from arcli.specfile.places import Places
+from arcli.suggest import did_you_mean
 
 _WAYS = ("map", "apply", "command", "notebook")
 _OF_COMMANDS = ("command_stdin", "cwd", "env", "ok_exit", "parse")
@@ -104,7 +104,7 @@ def _functions(
     for key in ("map", "apply", "reduce", "combine", "finish"):
         text = getattr(job, key)
         if text is not None:
-            for fault in functions.faults_of(text, folder, names):
+            for fault in syntax.faults_of(text, folder, names):
                 yield in_text(fault, places, ("jobs", at, key))
 
 
@@ -116,7 +116,7 @@ def _references(job: Job, at: int, names: set[str] | None, places: Places) -> It
         for late in deferred_values(getattr(job, key)):
             first = late.name.partition(".")[0]
             if late.kind == "ref" and first not in names and not hasattr(builtins, first):
-                hint = did_you_mean(first, names) or functions.WHERE_NAMES_COME_FROM
+                hint = did_you_mean(first, names) or syntax.WHERE_NAMES_COME_FROM
                 yield places.problem(f"there is no {first!r} on the engines", "jobs", at, key, hint=hint)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arcli.errors import Problem
+from arcli.fields import Deferred, DeferredText, Model
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.model import JOB_NAME, Deferred, DeferredText, Job, Model, Over
-from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.model import JOB_NAME, Job, Over
 from arcli.specfile.places import Places
+from arcli.suggest import did_you_mean
 
 _OF_VALUES = ("apply", "reduce", "gather", "collect")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from arcli.errors import Problem
-from arcli.specfile.functions import Fault
 from arcli.specfile.places import Places
+from arcli.syntax import Fault
 
 
 def in_text(fault: Fault, places: Places, path: tuple[str | int, ...]) -> Problem:

@@ -9,14 +9,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from arcli import syntax
 from arcli.errors import Problem
-from arcli.specfile import functions
+from arcli.fields import Deferred
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.checks.texts import in_text
-from arcli.specfile.model import Cluster, Deferred, Output, Setup, interpreter
-from arcli.specfile.overrides import did_you_mean
+from arcli.specfile.model import Cluster, Output, Setup, interpreter
 from arcli.specfile.places import Places
+from arcli.suggest import did_you_mean
 
 _LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
 _OWN = ("embedded", "local", "inline")
@@ -94,7 +95,7 @@ def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
-    imported = {name for line in setup.imports for name in functions.imported(line) or ["*"]}
+    imported = {name for line in setup.imports for name in syntax.imported(line) or ["*"]}
     for name, value in setup.push.items():
         for late in deferred_values(value):
             first = late.name.partition(".")[0]
@@ -110,11 +111,11 @@ def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
 
 def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
     for at, line in enumerate(setup.imports):
-        if functions.imported(line) is None:
+        if syntax.imported(line) is None:
             hint = "write `math`, `numpy as np` or `from math import pi`"
             yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
     if setup.run is not None:
-        for fault in functions.source_faults(setup.run):
+        for fault in syntax.source_faults(setup.run):
             yield in_text(fault, places, ("setup", "run"))
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arcli.engine.functions import kind_of
-from arcli.specfile.model import Setup
-from arcli.specfile.overrides import did_you_mean
+from arcli.suggest import did_you_mean
 
 WHERE_NAMES_COME_FROM = "setup: imports, push, scatter and run put names there"
 _ANY_NAME = {"exec", "globals", "__import__", "eval"}
@@ -140,19 +139,6 @@ def source_faults(text: str) -> Iterator[Fault]:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
         yield Fault(f"not Python: {_said(error)}", "", *_place(error))
-
-
-def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
-    """The names that a spec puts into the engines' namespace; None where it cannot be known."""
-    names = {*setup.push, *setup.scatter, *pushed}
-    for line in setup.imports:
-        names |= set(imported(line) or ())
-    if setup.run is not None:
-        try:
-            names |= set(bound_names(ast.parse(setup.run)))
-        except (SyntaxError, ValueError, RecursionError):
-            return None
-    return None if "*" in names else names
 
 
 def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
