@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeAlias
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.files import opened
+from arcli.installation import how_to_add
 from arcli.specfile.model import CsvSource, RowsSource
 
 LOOK = 1000
@@ -246,9 +247,7 @@ def _parquet(path: Path) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise InputError(
-            "parquet: needs the package pyarrow", hint="pip install 'arcli[parquet]'"
-        ) from None
+        raise InputError("parquet: needs the package pyarrow", hint=how_to_add("pyarrow")) from None
     try:
         with pq.ParquetFile(path) as table:
             yield table

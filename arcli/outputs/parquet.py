@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from arcli.errors import UsageError
+from arcli.installation import how_to_add
 from arcli.outputs.flat import Columns
 from arcli.outputs.jsondoc import spool_folder
 from arcli.outputs.spool import Spool
@@ -108,7 +109,7 @@ def _pyarrow(name: str) -> tuple[Any, Any]:
     except ImportError:
         raise UsageError(
             f"{name}: Parquet needs pyarrow, which is not installed",
-            hint="pip install 'arcli[parquet]', or write .csv or .jsonl",
+            hint=f"{how_to_add('pyarrow')}, or write .csv or .jsonl",
         ) from None
     return pa, pq
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from arcli import syntax
 from arcli.engine.functions import kind_of
 from arcli.errors import Problem
+from arcli.installation import how_to_add
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.model import Over, RowsSource
 from arcli.specfile.places import Places
@@ -27,7 +28,7 @@ def check(over: Over, path: tuple[str | int, ...], folder: Path, places: Places)
             hint = did_you_mean(Path(name).name, _beside(folder / name))
             yield places.problem(f"{name} does not exist", *path, key, "path", hint=hint)
     if over.parquet is not None and importlib.util.find_spec("pyarrow") is None:
-        hint = "install arcli[parquet]"
+        hint = how_to_add("pyarrow")
         yield places.key_problem("parquet needs pyarrow", *path, "parquet", hint=hint)
     for kind, factors in (("product", over.product), ("zip", over.zip_)):
         if factors is not None and not factors:
