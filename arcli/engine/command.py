@@ -19,6 +19,7 @@ from typing import IO, Any
 from .capture import CAP, NOTHING, PATROL
 from .limits import TimeLimit
 from .program import ProgramFailed
+from .protocol import JobDefinition
 from .template import Names, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
@@ -44,13 +45,13 @@ class Command:
     its peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
     """
 
-    def __init__(self, job: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        self._text: str | list[str] = job["command"]
-        self._stdin: str | None = job.get("command_stdin")
-        self._cwd: str | None = job.get("cwd")
-        self._env: dict[str, str] = job.get("env") or {}
-        self._ok: set[int] = set(job.get("ok_exit") or [0])
-        self._parse: str | None = job.get("parse")
+    def __init__(self, job: JobDefinition, given: Mapping[str, Any]) -> None:
+        self._text = job.command or ""
+        self._stdin = job.command_stdin
+        self._cwd = job.cwd
+        self._env = job.env
+        self._ok = set(job.ok_exit)
+        self._parse = job.parse
         self._given = given
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING

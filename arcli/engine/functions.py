@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .encode import decode
+from .protocol import ValueParts
 
 _ENTRY_POINT = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL)
@@ -160,12 +161,7 @@ def run_coroutine(coroutine: Any) -> Any:
         events._set_running_loop(outer)  # noqa: SLF001
 
 
-JobValue = list[tuple[Any, str | None, bytes | None]]
-"""The parts of a value of an earlier job: a key, and JSON text or, where that is not the same, a
-pickle."""
-
-
-def assembled(form: str, parts: JobValue) -> Any:
+def assembled(form: str, parts: ValueParts) -> Any:
     """A value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
     lists ``joined`` (parts that are elements have no key). Raises what unpickling raises.
     """

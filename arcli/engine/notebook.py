@@ -16,6 +16,7 @@ from typing import Any
 
 from .capture import CAP, NOTHING, NoCapture
 from .program import ProgramFailed
+from .protocol import JobDefinition
 
 _MIME = "application/vnd.arcli.value+json"
 _TAG = "arcli-value"
@@ -88,9 +89,9 @@ class Notebook:
     The executed copy of each item is kept as ``INDEX.ipynb`` in the job's folder.
     """
 
-    def __init__(self, job: Mapping[str, Any], constants: dict[str, Any], capture: NoCapture) -> None:
-        self._path: str = job["notebook"]
-        self._copies: str = job["copies"]
+    def __init__(self, job: JobDefinition, constants: dict[str, Any], capture: NoCapture) -> None:
+        self._path = job.notebook or ""
+        self._copies = job.copies
         self._constants = constants
         self._capture = capture
         self.usage: dict[str, float | None] | None = None

@@ -10,16 +10,14 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from .capture import NoCapture, make_capture
 from .command import Command
 from .encode import Unfit, decode, encode
-from .envelope import pack
 from .functions import (
-    JobValue,
     Unresolved,
     assembled,
     caller,
@@ -36,6 +34,32 @@ from .limits import Timer
 from .notebook import NoKernel, Notebook, preflight
 from .position_file import Breadcrumb
 from .program import Program
+from .protocol import (
+    Again,
+    Assign,
+    ChunkReply,
+    Define,
+    Done,
+    Failure,
+    Finish,
+    Fold,
+    FoldReply,
+    Hello,
+    HelloReply,
+    Initial,
+    InitialReply,
+    JobDefinition,
+    Look,
+    PickledValue,
+    Preflight,
+    Reply,
+    Request,
+    RunChunk,
+    Setup,
+    ValueReply,
+    decode_request,
+    encode_reply,
+)
 from .tally import Tally
 from .visit import Abort, Visit
 
@@ -46,15 +70,15 @@ PUBLISH_EVERY = 0.25
 class _Job:
     """A job as this engine knows it: everything that its items share."""
 
-    def __init__(self, job: dict[str, Any], namespace: dict[str, Any], capture: NoCapture) -> None:
-        self.plan = {**job, "args": opened(job["args"]), "kwargs": opened(job["kwargs"])}
+    def __init__(self, job: JobDefinition, namespace: dict[str, Any], capture: NoCapture) -> None:
+        self.plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
         self.capture = capture
-        self.salt = salted(job["salt"])
+        self.salt = salted(job.salt)
         self.function: Callable[..., Any] | None = None
-        if job["kind"] in {"map", "apply"}:
-            self.function = resolve(job["function"], namespace, job["folder"])
-        elif job["kind"] == "notebook":
-            preflight(job["notebook"])
+        if job.kind in {"map", "apply"}:
+            self.function = resolve(job.function, namespace, job.folder)
+        elif job.notebook is not None:
+            preflight(job.notebook)
 
     def runner(
         self,
@@ -67,23 +91,23 @@ class _Job:
         call: Callable[[Any], Any] | None = None
         program: Program | None = None
         # A command ends its own process group in time; the engine needs no watchdog for it.
-        timer = Timer(plan["timeout"], watchdog=watchdog and plan["kind"] != "command")
-        args = with_references(plan["args"], namespace)
-        kwargs = with_references(plan["kwargs"], namespace)
+        timer = Timer(plan.timeout, watchdog=watchdog and plan.kind != "command")
+        args = with_references(plan.args, namespace)
+        kwargs = with_references(plan.kwargs, namespace)
         if self.function is not None:
-            call = caller(self.function, plan["unpack"], args, kwargs)
-        elif plan["kind"] == "notebook":
+            call = caller(self.function, plan.unpack, args, kwargs)
+        elif plan.kind == "notebook":
             program = Notebook(plan, kwargs, self.capture)
         else:
             program = Command(plan, kwargs)
         runner = Runner(
-            job=plan["name"],
+            job=plan.name,
             call=call,
             program=program,
             capture=self.capture,
             timer=timer,
             salt=self.salt,
-            keep_opaque=plan["keep_opaque"],
+            keep_opaque=plan.keep_opaque,
             passing=passing,
         )
         return runner, timer
@@ -123,129 +147,129 @@ class Worker:
         self._visit = Visit()
 
     def handle(self, request: bytes) -> bytes:
-        """Do what a request asks: ``(operation, arguments)``, pickled. The reply is an envelope."""
-        operation, arguments = pickle.loads(request)  # noqa: S301 - it comes from the client
-        reply: bytes = getattr(self, f"do_{operation}")(**arguments)
-        return reply
+        """Do what an encoded request asks, and encode the reply (see ``protocol``)."""
+        reply = self._reply(decode_request(request))
+        return encode_reply(reply)
+
+    def _reply(self, request: Request) -> Reply:
+        match request:
+            case RunChunk():
+                return self._run_chunk(request)
+            case Hello():
+                return self._hello(request)
+            case Setup():
+                return self._setup(request)
+            case Preflight():
+                return self._preflight(request)
+            case Define():
+                return self._define(request.job)
+            case Fold():
+                return self._fold(request)
+            case Finish():
+                return self._finish(request)
+            case Initial():
+                return self._initial(request)
+            case Assign():
+                return self._assign(request)
+            case Look():
+                return self._look(request)
 
     def handle_part(self, requests: list[bytes]) -> list[bytes]:
         """The replies to a part of a sequence of requests, as a parallel function gets it."""
         return [self.handle(request) for request in requests]
 
-    def do_hello(self, slot: int, position_file: str | None) -> bytes:
+    def _hello(self, request: Hello) -> HelloReply:
         """Say who and where this engine is."""
         random.seed()
-        if position_file is not None:
+        if request.position_file is not None:
             try:
-                self._crumb = Breadcrumb(position_file)
+                self._crumb = Breadcrumb(request.position_file)
             except OSError:  # another host: the client does without
                 self._crumb = None
-        return pack(
-            {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "python": platform.python_version(),
-                "executable": sys.executable,
-                "slot": slot,
-            }
+        return HelloReply(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            python=platform.python_version(),
+            executable=sys.executable,
+            slot=request.slot,
+            position_file=self._crumb is not None,
         )
 
-    def do_setup(
-        self,
-        path: list[str],
-        imports: list[str],
-        push: dict[str, Any],
-        run: str | None,
-        files: dict[str, tuple[bytes, int]],
-    ) -> bytes:
-        """The spec's setup. The reply has ``failed`` where a step raised."""
+    def _setup(self, request: Setup) -> Done | Failure:
+        """Do the spec's setup, step by step."""
         stage = "files"
         try:
-            for name, (content, mode) in files.items():
+            for name, (content, mode) in request.files.items():
                 _write_beside(name, content, mode)
-            self._visit.add_path(path)
-            for statement in imports:
+            self._visit.add_path(request.path)
+            for statement in request.imports:
                 stage = f"import {statement}"
                 import_into(self._namespace, statement)
             stage = "push"
-            self._namespace.update(with_references(push, self._namespace))
-            if run is not None:
+            self._namespace.update(with_references(request.push, self._namespace))
+            if request.run is not None:
                 stage = "run"
-                exec(compile(run, "<setup.run>", "exec"), self._namespace)  # noqa: S102 - a spec is code
+                exec(compile(request.run, "<setup.run>", "exec"), self._namespace)  # noqa: S102 - a spec is code
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(stage, error)
-        return pack({})
+        return Done()
 
-    def do_preflight(
-        self, functions: list[tuple[str, str]], notebooks: list[tuple[str, str]], folder: str
-    ) -> bytes:
-        """Look for what jobs run that are defined later, by their names. May reply ``failed``."""
+    def _preflight(self, request: Preflight) -> Done | Failure:
+        """Look for what jobs run that are defined later, by their names."""
         stage = ""
         try:
-            for job, text in functions:
+            for job, text in request.functions:
                 stage = f"function {text!r} of job {job!r}"
-                require(text, self._namespace, folder)
-            for job, path in notebooks:
+                require(text, self._namespace, request.folder)
+            for job, path in request.notebooks:
                 stage = f"notebook of job {job!r}"
                 preflight(path)
         except BaseException as error:  # noqa: BLE001 - importing runs the user's code
             return _failed(stage, error)
-        return pack({})
+        return Done()
 
-    def do_define(self, job: dict[str, Any]) -> bytes:
-        """Learn a job: resolve its function once, check its reducers. May reply ``failed``."""
-        stage = f"function of job {job['name']!r}"
-        mode = "none" if job["kind"] == "command" else job["capture"]
+    def _define(self, job: JobDefinition) -> Done | Failure:
+        """Learn a job: resolve its function once, check its reducers."""
+        stage = f"function of job {job.name!r}"
+        mode = "none" if job.kind == "command" else job.capture
         capture = self._captures.setdefault(mode, make_capture(mode))
         try:
-            self._jobs[job["name"]] = _Job(job, self._namespace, capture)
-            for text in job["reducers"]:
-                stage = f"reducer {text!r} of job {job['name']!r}"
-                self._function(text, job["folder"])
+            self._jobs[job.name] = _Job(job, self._namespace, capture)
+            for text in job.reducers:
+                stage = f"reducer {text!r} of job {job.name!r}"
+                self._function(text, job.folder)
         except BaseException as error:  # noqa: BLE001 - importing runs the user's code
             return _failed(stage, error)
-        return pack({})
+        return Done()
 
-    def do_chunk(
-        self,
-        job: str,
-        chunk: int,
-        attempt: int,
-        indices: Sequence[int],
-        inputs: bytes,
-        occurrences: Sequence[int] | None,
-        opaque: dict[int, bytes],
-    ) -> bytes:
-        """Run the items of a chunk; the reply has their records.
-
-        ``inputs`` is a pickled list, ``opaque`` has pickles of single inputs by their position.
-        """
-        known = self._jobs[job]
+    def _run_chunk(self, request: RunChunk) -> ChunkReply | Failure:
+        """Run the items of a chunk, one after another."""
+        known = self._jobs[request.job]
         began, begin = time.time(), time.perf_counter()
         marks: Any = [0, 0, 0]
         if self._crumb is not None:
             marks = self._crumb.marks
-            self._crumb.begin(chunk, int(began * 1e9))
-        results = _Results(chunk, attempt, known.plan["retries"])
+            self._crumb.begin(request.chunk, int(began * 1e9))
+        results = _Results(request.chunk, request.attempt, known.plan.retries)
         try:
-            items = pickle.loads(inputs)  # noqa: S301 - it comes from the client
-            for position, pickled in opaque.items():
+            items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
+            for position, pickled in request.opaque.items():
                 items[position] = pickle.loads(pickled)  # noqa: S301
             runner, timer = known.runner(self._namespace, self._watchdog, self._passing)
         except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
-            return _failed(f"a chunk of job {job!r}", error)
+            return _failed(f"a chunk of job {request.job!r}", error)
         published = time.perf_counter_ns()
         with ExitStack() as around:
             abort = None
             if self._unwanted is not None:
                 abort = around.enter_context(Abort(self._unwanted()))
             around.enter_context(known.capture)
-            for position, index in enumerate(indices):
+            for position, index in enumerate(request.indices):
                 if self._stopping is not None and self._stopping():
                     break
                 marks[1] = position
-                occurrence = occurrences[position] if occurrences is not None else 0
-                outcome = runner.run(index, items[position], attempt, occurrence, marks)
+                occurrence = request.occurrences[position] if request.occurrences is not None else 0
+                outcome = runner.run(index, items[position], request.attempt, occurrence, marks)
                 results.add(position, outcome)
                 if self._home is not None:
                     os.fchdir(self._home)
@@ -253,81 +277,66 @@ class Worker:
                     break
                 if outcome.end - published > PUBLISH_EVERY * 1e9 and self._publish is not None:
                     published = outcome.end
-                    self._publish(results.since_last(began, time.perf_counter() - begin))
+                    early = results.since_last(began, time.perf_counter() - begin)
+                    self._publish(encode_reply(early))
         if self._crumb is not None:
             self._crumb.idle()
         timer.rest()
-        return results.envelope((0, 0, 0), began, time.perf_counter() - begin)
+        return results.reply((0, 0, 0), began, time.perf_counter() - begin)
 
-    def do_fold(
-        self,
-        function: str,
-        folder: str,
-        accumulated: bytes | None,
-        values: JobValue,
-        stage: str = "reduce",
-    ) -> bytes:
-        """Fold values, in their order, into ``accumulated`` (a pickle; None: there is none yet).
-
-        The values' keys are their items' indices. The reply's part is the new pickle.
-        """
+    def _fold(self, request: Fold) -> FoldReply | Failure:
+        """Fold values into what is accumulated."""
         index = -1
         try:
-            reduce = self._function(function, folder)
-            pending = [] if accumulated is None else [pickle.loads(accumulated)]  # noqa: S301
-            for item in values:
+            reduce = self._function(request.function, request.folder)
+            pending = [] if request.accumulated is None else [pickle.loads(request.accumulated)]  # noqa: S301
+            for item in request.values:
                 index, text, pickled = item
                 value = decode(text) if text is not None else pickle.loads(pickled or b"")  # noqa: S301
                 pending = [reduce(pending[0], value) if pending else value]
-            return pack({"empty": not pending}, pickle.dumps(pending[0]) if pending else b"")
+            return FoldReply(not pending, pickle.dumps(pending[0]) if pending else b"")
         except BaseException as error:  # noqa: BLE001 - the user's reducer may raise anything
-            return _failed(stage, error, index=index)
+            return _failed(request.stage, error, item=index)
 
-    def do_finish(self, function: str | None, folder: str, accumulated: bytes, count: int) -> bytes:
-        """The value of a job: ``finish(accumulated, count)``, or what was accumulated.
-
-        The reply has its JSON ``text`` (null and a ``repr`` where it has none) and its pickle.
-        """
+    def _finish(self, request: Finish) -> ValueReply | Failure:
+        """Have the value of a job; where JSON has none, its text is null with a ``repr``."""
         try:
-            value = pickle.loads(accumulated)  # noqa: S301
-            if function is not None:
-                value = self._function(function, folder)(value, count)
+            value = pickle.loads(request.accumulated)  # noqa: S301
+            if request.function is not None:
+                value = self._function(request.function, request.folder)(value, request.items)
             text, exact = _shown(value)
-            return pack({"exact": exact}, text.encode(), pickle.dumps(value))
+            return ValueReply(exact, False, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
             return _failed("finish", error)
 
-    def do_initial(self, text: str, combine: str | None, folder: str) -> bytes:
-        """The pickle of a value that is given as JSON, to start a fold with.
-
-        ``neutral``: every part may start with it, because ``combine`` of two of it is it again.
-        """
+    def _initial(self, request: Initial) -> InitialReply:
+        """Pickle the start of a fold, and see whether every part of it may start with that."""
         neutral = False
-        if combine is not None:
+        if request.combine is not None:
             try:
-                join = self._function(combine, folder)
-                neutral = bool(join(decode(text), decode(text)) == decode(text))
+                join = self._function(request.combine, request.folder)
+                neutral = bool(join(decode(request.text), decode(request.text)) == decode(request.text))
             except Exception:  # noqa: BLE001 - then it is none
                 neutral = False
-        return pack({"neutral": neutral}, pickle.dumps(decode(text)))
+        return InitialReply(neutral, pickle.dumps(decode(request.text)))
 
-    def do_assign(self, name: str, form: str, parts: JobValue) -> bytes:
-        """Bind a job's value to ``name``; see ``assembled``."""
+    def _assign(self, request: Assign) -> Done | Failure:
+        """Bind a job's value to a name; see ``assembled``."""
         try:
-            self._namespace[name] = assembled(form, parts)
+            self._namespace[request.name] = assembled(request.form, request.parts)
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-            return _failed(f"push_as: {name}", error)
-        return pack({})
+            return _failed(f"push_as: {request.name}", error)
+        return Done()
 
-    def do_look(self, name: str) -> bytes:
-        """The value of a name (an expression) in the user's namespace, as JSON and as a pickle."""
+    def _look(self, request: Look) -> ValueReply | Failure:
+        """Evaluate a name or an expression in the user's namespace."""
         try:
-            value = eval(name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
+            value = eval(request.name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
             text, exact = _shown(value)
             many = isinstance(value, list | tuple) or type(value).__name__ == "ndarray"
-            return pack({"exact": exact, "many": many}, text.encode(), pickle.dumps(value))
+            return ValueReply(exact, many, text.encode(), pickle.dumps(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
-            return _failed(f"gather: {name}", error)
+            return _failed(f"gather: {request.name}", error)
 
     def leave(self) -> None:
         """The run is over, and the engine goes on without it."""
@@ -352,7 +361,7 @@ class _Results:
         self._lines: list[str] = []
         self._seconds: list[float] = []
         self._statuses: list[str] = []
-        self._again: list[tuple[int, str]] = []
+        self._again: list[Again] = []
         self._opaque: list[tuple[int, bool, bytes]] = []
         self._handed = (0, 0, 0)
         self._done = 0
@@ -362,7 +371,7 @@ class _Results:
         line, seconds, _, status, reason, opaque, saved = outcome
         self._done = position + 1
         if status != "ok" and not self._final:
-            self._again.append((position, reason))
+            self._again.append(Again(position, reason))
             return
         self._positions.append(position)
         self._lines.append(line)
@@ -371,32 +380,33 @@ class _Results:
         if opaque is not None:
             self._opaque.append((position, saved, opaque))
 
-    def since_last(self, began: float, busy: float) -> bytes:
-        """An envelope with what has come in since the last call."""
-        envelope = self.envelope(self._handed, began, busy)
+    def since_last(self, began: float, busy: float) -> ChunkReply:
+        """A reply with what has come in since the last call."""
+        reply = self.reply(self._handed, began, busy)
         self._handed = (len(self._lines), len(self._again), len(self._opaque))
-        return envelope
+        return reply
 
-    def envelope(self, since: tuple[int, int, int], began: float, busy: float) -> bytes:
+    def reply(self, since: tuple[int, int, int], began: float, busy: float) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
         first, again, opaque = since
         tally = Tally()
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[opaque:]
-        header = {
-            "chunk": self._chunk,
-            "attempt": self._attempt,
-            "done": self._done,
-            "positions": _runs(self._positions[first:]),
-            "again": self._again[again:],
-            "opaque": [(position, saved, len(raw)) for position, saved, raw in pickles],
-            "tally": tally.to_list(),
-            "began": began,
-            "busy": busy,
-        }
         lines = self._lines[first:]
         text = "\n".join(lines) + "\n" if lines else ""
-        return pack(header, text.encode(), b"".join(raw for *_, raw in pickles))
+        return ChunkReply(
+            chunk=self._chunk,
+            attempt=self._attempt,
+            done=self._done,
+            positions=_runs(self._positions[first:]),
+            again=self._again[again:],
+            values=[PickledValue(position, saved, len(raw)) for position, saved, raw in pickles],
+            tally=tally,
+            began=began,
+            busy=busy,
+            lines=text.encode(),
+            pickles=b"".join(raw for *_, raw in pickles),
+        )
 
 
 def _runs(positions: list[int]) -> list[tuple[int, int]]:
@@ -412,14 +422,13 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
     return [(first, count) for first, count in runs]
 
 
-def _failed(stage: str, error: BaseException, **more: Any) -> bytes:
+def _failed(stage: str, error: BaseException, *, item: int = -1) -> Failure:
+    """Describe what the user's code raised, or what it needs and has not."""
     details, reason = describe(error)
     if isinstance(error, Unresolved | NoKernel | FileExistsError):
         reason = str(error)  # a whole sentence, and arcli's own
-    failed = {"stage": stage, "reason": reason, "error": decode(details), **more}
-    if isinstance(error, ModuleNotFoundError):
-        failed["missing"] = error.name
-    return pack({"failed": failed})
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return Failure(stage, reason, **decode(details), missing=missing, item=item)
 
 
 def _shown(value: Any) -> tuple[str, bool]:

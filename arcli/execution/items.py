@@ -50,7 +50,7 @@ def supply_of(
     kept = context.kept
     lookup = None
     if kept is not None:
-        exact = plan.definition["keep_opaque"]
+        exact = plan.definition.keep_opaque
 
         def lookup(key: str, index: int) -> bytes | None:
             return kept.take(plan.name, key, index=index, exact=exact)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from arcli.engine.protocol import Preflight
 from arcli.engine.tally import Tally
 from arcli.errors import (
     ArcliError,
@@ -67,13 +68,8 @@ def _preflight(context: Context) -> None:
     ]
     folder = context.spec.folder
     notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
-    context.session.prepare(
-        "preflight",
-        "the functions of all jobs",
-        functions=functions,
-        notebooks=notebooks,
-        folder=str(folder),
-    )
+    request = Preflight(functions, notebooks, str(folder))
+    context.session.prepare(request, "the functions of all jobs")
 
 
 _ENDED: dict[type[ArcliError], str] = {

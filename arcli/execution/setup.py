@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from arcli.engine.protocol import Hello, Request
+from arcli.engine.protocol import Setup as SetupRequest
 from arcli.plan.deferred import Resolver, to_engine
 from arcli.session.setup_files import to_engines as files_to_engines
 from arcli.specfile.model import Spec
 
 
-def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[[int], list[bytes]]:
+def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[[int], list[Request]]:
     """The requests that prepare the engine in a slot: who it is, and the spec's setup."""
-    from arcli.session.pool import request
-
     resolve = Resolver(slots, lambda name: None)
     setup = spec.setup
     path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
@@ -28,13 +28,12 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
     }
     files = files_to_engines(spec)
 
-    def steps(slot: int) -> list[bytes]:
+    def steps(slot: int) -> list[Request]:
         dealt = {name: part[slot] for name, part in parts.items()}
         position_file = None if position_files is None else f"{position_files}/{slot}"
         return [
-            request("hello", slot=slot, position_file=position_file),
-            request(
-                "setup",
+            Hello(slot, position_file),
+            SetupRequest(
                 path=path,
                 imports=setup.imports,
                 push={**push, **dealt},

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arcli.engine.encode import from_tree
+from arcli.engine.protocol import Assign, Done, Failure, Look, ValueReply
 from arcli.errors import (
     ArcliError,
     ClusterError,
@@ -84,9 +85,8 @@ def conclude(
         whole = ledger.tally.counts.get("ok", 0) == ledger.planned
         if job.push_as is not None and whole:  # nobody works with a part as if it were all
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
-            context.session.call_each(
-                "assign", what, keep=True, name=job.push_as, form=value.form, parts=value.parts
-            )
+            request = Assign(job.push_as, value.form, value.parts)
+            context.session.ask_each(request, Done, what, keep=True)
     except Failed as failed:
         ledger.value_error = words(failed)
         if context.session.due is not None and time.monotonic() > context.session.due:
@@ -115,7 +115,7 @@ def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]
         first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
         if first != value.index:
             reason = f"item {first} has the key {text!r}, too; collect: list keeps all values"
-            raise Failed({"stage": "collect: dict", "index": value.index, "reason": reason})
+            raise Failed(Failure("collect: dict", reason, "", "", "", item=value.index))
         yield text, key, value
 
 
@@ -177,10 +177,10 @@ def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
         alone = {slot for slot, size in enumerate(sizes) if size == 1}
     parts: list[tuple[Any, str | None, bytes | None]] = []
     whole: list[Any] = []
-    looked = context.session.call_each("look", f"gather: {name}", name=name)
-    for slot, (header, (text, pickled)) in looked.items():
-        part = json.loads(text)
-        many = slot not in alone and header["many"]
-        parts.append((many, text.decode() if header["exact"] else None, pickled))
+    looked = context.session.ask_each(Look(name), ValueReply, f"gather: {name}")
+    for slot, reply in looked.items():
+        part = json.loads(reply.text)
+        many = slot not in alone and reply.many
+        parts.append((many, reply.text.decode() if reply.exact else None, reply.pickled))
         whole += part if many and isinstance(part, list) else [part]
     return JobValue("joined", parts), whole

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
+from arcli.engine.protocol import JobDefinition
 from arcli.engine.template import escaped
 from arcli.plan.deferred import to_engine
 from arcli.plan.texts import Texts
@@ -31,7 +32,7 @@ class JobPlan:
     """
 
     job: Job
-    definition: dict[str, Any]
+    definition: JobDefinition
     salt: str
 
     @property
@@ -61,30 +62,30 @@ def plan_job(
     """
     folder = str(spec.folder)
     texts = Texts(job)
-    definition: dict[str, Any] = {
-        "name": job.name,
-        "kind": job.kind,
-        "function": job.map or job.apply or "",
-        "folder": folder,
-        "args": to_engine(resolve(job.args)),
-        "kwargs": to_engine(resolve({**job.kwargs, **texts.given})),
-        "unpack": unpack,
-        "command": texts.command,
-        "command_stdin": texts.stdin,
-        "cwd": _working_folder(texts.cwd, folder),
-        "env": texts.env,
-        "ok_exit": list(job.ok_exit),
-        "parse": job.parse,
-        "notebook": str(spec.folder / job.notebook) if job.notebook else None,
-        "copies": copies,
-        "timeout": job.timeout,
-        "retries": job.retries,
-        "capture": job.capture,
-        "keep_opaque": keep_opaque,
-        "reducers": [text for text in (job.reduce, job.combine, job.finish) if text],
-    }
+    definition = JobDefinition(
+        name=job.name,
+        kind=job.kind,
+        folder=folder,
+        function=job.map or job.apply or "",
+        args=to_engine(resolve(job.args)),
+        kwargs=to_engine(resolve({**job.kwargs, **texts.given})),
+        unpack=unpack,
+        command=texts.command,
+        command_stdin=texts.stdin,
+        cwd=_working_folder(texts.cwd, folder),
+        env=texts.env,
+        ok_exit=list(job.ok_exit),
+        parse=job.parse,
+        notebook=str(spec.folder / job.notebook) if job.notebook else None,
+        copies=copies,
+        timeout=job.timeout,
+        retries=job.retries,
+        capture=job.capture,
+        keep_opaque=keep_opaque,
+        reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
+    )
     salt = _salt(spec.setup, definition, resolve, folder if rerun_changed else None)
-    return JobPlan(job=job, definition={**definition, "salt": salt}, salt=salt)
+    return JobPlan(job=job, definition=definition._replace(salt=salt), salt=salt)
 
 
 def _working_folder(cwd: str | None, folder: str) -> str | None:
@@ -95,10 +96,10 @@ def _working_folder(cwd: str | None, folder: str) -> str | None:
 
 
 def _salt(
-    setup: Setup, definition: dict[str, Any], resolve: Callable[[Any], Any], folder: str | None
+    setup: Setup, definition: JobDefinition, resolve: Callable[[Any], Any], folder: str | None
 ) -> str:
     described: dict[str, Any] = {
-        "job": {name: definition[name] for name in KEY_FIELDS},
+        "job": {name: getattr(definition, name) for name in KEY_FIELDS},
         "setup": {
             "imports": setup.imports,
             "push": to_engine(resolve(setup.push)),
@@ -111,10 +112,10 @@ def _salt(
     return canonical(described)[0]
 
 
-def _source_of(definition: dict[str, Any], folder: Path) -> str:
-    if definition["notebook"] is not None:
-        return Path(definition["notebook"]).read_text("utf-8", "replace")
-    return source_of(definition["function"], folder)
+def _source_of(definition: JobDefinition, folder: Path) -> str:
+    if definition.notebook is not None:
+        return Path(definition.notebook).read_text("utf-8", "replace")
+    return source_of(definition.function, folder)
 
 
 def source_of(function: str, folder: Path) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arcli.engine import position_file
-from arcli.engine.envelope import unpack
 from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Crumb
+from arcli.engine.protocol import ChunkReply, Failure, decode_reply, encode_request
+from arcli.engine.protocol import Request as EngineRequest
 from arcli.errors import ArcliError, ClusterError, OutputError, SetupError
 from arcli.session.chunk import Chunk
 from arcli.session.jobrun import JobRun
@@ -49,7 +50,7 @@ class Terms:
 
     max_restarts: int
     start_timeout: float
-    steps: Callable[[int], list[bytes]]
+    steps: Callable[[int], list[EngineRequest]]
     position_files: Path | None
     notice: Callable[[str], None]
 
@@ -251,7 +252,7 @@ class Actor:
         msg_id = self._fleet.prepare(up.engine_id)
         ticket = PendingRequest(msg_id=msg_id, sent=now, submitted=time.time(), first=True)
         self._crew.hand(member, ticket)
-        steps = [*self._terms.steps(up.slot), *self._steps]
+        steps = [*map(encode_request, self._terms.steps(up.slot)), *self._steps]
         member.steps = 1 + len(steps)
         for step in steps:
             self._send(member, step)
@@ -316,17 +317,18 @@ class Actor:
     def _chunk_back(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes) -> None:
         if self._job is None:
             return
-        header, _ = unpack(envelope)
-        if "failed" in header:
-            raise setup_error(member.words, header["failed"])
-        self._job.take_reply(member, ticket, envelope, time.monotonic())
+        answer = decode_reply(envelope)
+        if isinstance(answer, Failure):
+            raise setup_error(member.words, answer)
+        assert isinstance(answer, ChunkReply)
+        self._job.take_reply(member, ticket, answer, len(envelope), time.monotonic())
 
     def _prepared(self, member: PooledEngine, envelope: bytes | None) -> None:
         """A step of an engine's preparation is answered: the next one, or it is ready."""
         if envelope is not None:
-            failed = unpack(envelope)[0].get("failed")
-            if failed is not None:
-                raise setup_error(member.words, failed)
+            answer = decode_reply(envelope)
+            if isinstance(answer, Failure):
+                raise setup_error(member.words, answer)
         member.steps -= 1
         member.ready = member.steps == 0
 
@@ -563,7 +565,9 @@ class Actor:
             return
         for ticket in member.chunks:
             for envelope in self._fleet.early(ticket.msg_id):
-                self._job.take_early(member, ticket, envelope, now)
+                early = decode_reply(envelope)
+                assert isinstance(early, ChunkReply)
+                self._job.take_early(member, ticket, early, now)
 
     def _check_overstay(self, member: PooledEngine, now: float) -> None:
         """The last resort for an item whose engine neither stops it nor ends itself."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from arcli.engine.encode import Unfit, encode
-from arcli.engine.envelope import unpack
+from arcli.engine.protocol import ChunkReply, PickledValue, RunChunk, encode_request
 from arcli.engine.tally import Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
@@ -22,7 +22,7 @@ from arcli.session.chunk import Chunk, ClientRecord, PickledInput, verdicts
 from arcli.session.dispatch import Dispatcher
 from arcli.session.dispatch import Supply as DispatchSupply
 from arcli.session.policy import ChunkPolicy
-from arcli.session.pool import PendingRequest, PooledEngine, request
+from arcli.session.pool import PendingRequest, PooledEngine
 from arcli.session.reorder import RecordSpan, Reorder
 from arcli.session.supply import key_of
 from arcli.timing.ledger import EngineUse, Ledger
@@ -107,8 +107,7 @@ class JobRun:
             for position, item in enumerate(work.inputs)
             if isinstance(item, PickledInput)
         }
-        return request(
-            "chunk",
+        chunk = RunChunk(
             job=self.plan.name,
             chunk=work.chunk,
             attempt=work.attempt,
@@ -117,51 +116,51 @@ class JobRun:
             occurrences=work.occurrences,
             opaque=opaque,
         )
+        return encode_request(chunk)
 
-    def take_early(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes, now: float) -> None:
-        """Records that a chunk has published while it goes on."""
-        header, parts = unpack(envelope)
+    def take_early(
+        self, member: PooledEngine, ticket: PendingRequest, reply: ChunkReply, now: float
+    ) -> None:
+        """Take records that a chunk has published while it goes on."""
         assert ticket.work is not None
-        if not self.items.late(ticket.work) and header["attempt"] == ticket.work.attempt:
-            self._take(member, ticket, header, parts, now)
+        if not self.items.late(ticket.work) and reply.attempt == ticket.work.attempt:
+            self._take(member, ticket, reply, now)
 
-    def take_reply(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes, now: float) -> None:
-        """A chunk's own reply, with all of its records."""
-        header, parts = unpack(envelope)
+    def take_reply(
+        self, member: PooledEngine, ticket: PendingRequest, reply: ChunkReply, size: int, now: float
+    ) -> None:
+        """Take a chunk's own reply of ``size`` bytes, with all of its records."""
         work = ticket.work
         assert work is not None
         if self.items.late(work):
             return
-        self._take(member, ticket, header, parts, now)
-        left = range(header["done"], len(work))
+        self._take(member, ticket, reply, now)
+        left = range(reply.done, len(work))
         self.conclude(verdicts(work, left, "cancelled", self.stop_reason))
         use = self._use(member)
         use.chunks += 1
-        use.busy += header["busy"]
-        use.returning += max(0.0, time.time() - header["began"] - header["busy"])
+        use.busy += reply.busy
+        use.returning += max(0.0, time.time() - reply.began - reply.busy)
         self.sizes[len(work)] += 1
-        self.items.returned(work, header["busy"], len(envelope))
+        self.items.returned(work, reply.busy, size)
 
     def _take(
         self,
         member: PooledEngine,
         ticket: PendingRequest,
-        header: dict[str, Any],
-        parts: list[bytes],
+        reply: ChunkReply,
         now: float,
     ) -> None:
         work = ticket.work
         assert work is not None
-        if header["done"] <= work.done:
+        if reply.done <= work.done:
             return
-        lines, pickles = parts
-        runs = [(first, count) for first, count in header["positions"]]
-        tally = Tally.from_list(header["tally"])
+        lines, runs, tally = reply.lines, reply.positions, reply.tally
         if work.done:  # some of it is in already: count only what is new
             lines, runs = _after(work.done, lines, runs)
             tally = tally_of(lines)
-        again = [(position, reason) for position, reason in header["again"] if position >= work.done]
-        kept = self._keep_pickles(work, header["opaque"], pickles)
+        again = [entry for entry in reply.again if entry.position >= work.done]
+        kept = self._keep_pickles(work, reply.values, reply.pickles)
         if runs:
             stamp = self._stamp(member, ticket)
             self._record(work, runs, self._completed(lines, stamp), tally, kept)
@@ -169,7 +168,7 @@ class JobRun:
         use.items += tally.total
         use.compute += tally.seconds
         failed = tally.total - tally.counts.get("ok", 0)
-        self.conclude(self.items.progressed(work, header["done"], again, failed, now))
+        self.conclude(self.items.progressed(work, reply.done, again, failed, now))
 
     def _stamp(self, member: PooledEngine, ticket: PendingRequest) -> bytes:
         """What all records of a chunk share, as the end of each line."""
@@ -235,7 +234,7 @@ class JobRun:
             self.emit(piece)
 
     def _keep_pickles(
-        self, work: Chunk, listed: list[Any], raw: bytes
+        self, work: Chunk, listed: list[PickledValue], raw: bytes
     ) -> dict[int, tuple[int, int]] | None:
         """Values that JSON does not hold: into files of their own where a record names them."""
         at = 0
@@ -246,7 +245,7 @@ class JobRun:
             if position >= work.done:
                 if saved:
                     self.storage.save_value(self.plan.name, index, raw[at : at + length])
-                if self.plan.definition["keep_opaque"]:
+                if self.plan.definition.keep_opaque:
                     spooled = self.storage.spool(raw) if spooled is None else spooled
                     kept[index] = (spooled + at, length)
             at += length

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
+from arcli.engine.protocol import Failure
 from arcli.errors import DeadlineError, SetupError
 from arcli.session.chunk import Chunk
 from arcli.session.transport.base import Up
 
 
 class Failed(Exception):
-    """The user's code failed in a call; ``details`` has ``stage``, ``reason`` and ``error``."""
+    """The user's code failed in a request; ``where``: on which engine, in words.
 
-    def __init__(self, details: dict[str, Any]) -> None:
-        super().__init__(f"{details['stage']}: {details['reason']}")
-        self.details = details
+    ``items`` are the first and the last of those that were folded together, where they were.
+    """
+
+    def __init__(self, failure: Failure, where: str = "", items: tuple[int, int] | None = None) -> None:
+        super().__init__(f"{failure.stage}: {failure.reason}")
+        self.failure = failure
+        self.where = where
+        self.items = items
 
 
-def setup_error(where: str, failed: dict[str, Any]) -> SetupError:
-    """What an engine could not prepare: ``where`` in words, ``failed`` as the worker has it."""
-    stage, found = failed["stage"], failed["error"]
-    reason, trace = failed["reason"], found["traceback"].rstrip()
-    if found["type"].endswith("functions.Unresolved"):  # arcli's own, whose message says it all
-        reason, trace = found["message"], ""
+def setup_error(where: str, failure: Failure) -> SetupError:
+    """Say what an engine could not prepare; ``where`` is the engine, in words."""
+    reason, trace = failure.reason, failure.traceback.rstrip()
+    if failure.type.endswith("functions.Unresolved"):  # arcli's own, whose message says it all
+        reason, trace = failure.message, ""
     details = trace if "File " in trace else None  # one that says more than the message
-    if missing := failed.get("missing"):
+    if failure.missing:
         hint = "install it for the engines' Python, or name its folder under setup: path"
-        message = f"{where} cannot import {missing} ({stage})"
+        message = f"{where} cannot import {failure.missing} ({failure.stage})"
         error = SetupError(message, hint=hint, details=details)
     else:
-        error = SetupError(f"{where}: {stage}: {reason}", details=details)
-    error.stage = stage
+        error = SetupError(f"{where}: {failure.stage}: {reason}", details=details)
+    error.stage = failure.stage
     return error
-
-
-def request(operation: str, **arguments: Any) -> bytes:
-    """A request to an engine's worker, as it travels."""
-    return pickle.dumps((operation, arguments), protocol=4)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -59,7 +57,7 @@ class Call:
     def fail(self, reason: str) -> None:
         """It will not be answered."""
         if not self.future.done():
-            self.future.set_exception(Failed({"stage": self.what, "reason": reason}))
+            self.future.set_exception(Failed(Failure(self.what, reason, "", "", "")))
 
 
 @dataclass(kw_only=True, slots=True)

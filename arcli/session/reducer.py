@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from arcli.engine.protocol import Finish, Fold, FoldReply, Initial, InitialReply, ValueParts, ValueReply
 from arcli.record import RecordBatch
 from arcli.session.jobrun import Storage
 from arcli.session.pool import Failed
@@ -54,7 +55,7 @@ class Reducer:
         self._folder = folder
         self._storage = storage
         self._accumulated: bytes | None = None
-        self._pending: list[tuple[int, str | None, bytes | None]] = []
+        self._pending: ValueParts = []
         self._size = 0
         self._parts: deque[_Part] = deque()
         self._start: tuple[bytes | None, bool] | None = None
@@ -83,24 +84,14 @@ class Reducer:
         if self._job.combine is None:
             if self._accumulated is None:
                 self._accumulated, _ = self._initial()
-            header, (accumulated,) = self._session.call(
-                "fold",
-                function=self._job.reduce,
-                folder=self._folder,
-                accumulated=self._accumulated,
-                values=values,
-            )
-            self._accumulated = None if header["empty"] else accumulated
+            request = Fold(self._job.reduce, self._folder, self._accumulated, values)
+            reply = self._session.ask(request, FoldReply)
+            self._accumulated = None if reply.empty else reply.accumulated
             return
         initial, neutral = self._initial()
         is_first = self._last < 0
-        future = self._session.submit(
-            "fold",
-            function=self._job.reduce,
-            folder=self._folder,
-            accumulated=initial if is_first or neutral else None,
-            values=values,
-        )
+        start = initial if is_first or neutral else None
+        future = self._session.submit(Fold(self._job.reduce, self._folder, start, values))
         self._last = values[-1][0]
         self._parts.append(_Part(future, values[0][0], self._last))
         while len(self._parts) > max(1, self._session.state.engines):
@@ -114,35 +105,26 @@ class Reducer:
         if self._start is None and self._job.initial is None:
             self._start = None, True
         elif self._start is None:
-            header, (pickled,) = self._session.call(
-                "initial",
-                text=json.dumps(self._job.initial),
-                combine=self._job.combine,
-                folder=self._folder,
-            )
-            self._start = pickled, header["neutral"]
+            request = Initial(json.dumps(self._job.initial), self._job.combine, self._folder)
+            reply = self._session.ask(request, InitialReply)
+            self._start = reply.pickled, reply.neutral
         return self._start
 
     def _combine(self) -> None:
         part = self._parts.popleft()
-        header, (pickled,) = self._session.collect(part.future)
-        if header["empty"]:
+        folded = self._session.collect(part.future, FoldReply)
+        if folded.empty:
             return
         if self._accumulated is None:
-            self._accumulated = pickled
+            self._accumulated = folded.accumulated
             return
         assert self._job.combine is not None
         try:
-            _, (self._accumulated,) = self._session.call(
-                "fold",
-                function=self._job.combine,
-                folder=self._folder,
-                accumulated=self._accumulated,
-                values=[(-1, None, pickled)],
-                stage="combine",
-            )
+            values: ValueParts = [(-1, None, folded.accumulated)]
+            request = Fold(self._job.combine, self._folder, self._accumulated, values, "combine")
+            self._accumulated = self._session.ask(request, FoldReply).accumulated
         except Failed as failed:
-            raise Failed({**failed.details, "items": (part.first, part.last)}) from None
+            raise Failed(failed.failure, items=(part.first, part.last)) from None
 
     def finish(self) -> Folded:
         """The value: what was accumulated, through ``finish``. Raises Failed."""
@@ -154,14 +136,10 @@ class Reducer:
             self._accumulated, _ = self._initial()
         if self._accumulated is None:
             return Folded(None, "null", None)
-        header, (text, pickled) = self._session.call(
-            "finish",
-            function=self._job.finish,
-            folder=self._folder,
-            accumulated=self._accumulated,
-            count=self.count,
-        )
-        return Folded(json.loads(text), text.decode() if header["exact"] else None, pickled)
+        request = Finish(self._job.finish, self._folder, self._accumulated, self.count)
+        reply = self._session.ask(request, ValueReply)
+        text = reply.text.decode() if reply.exact else None
+        return Folded(json.loads(reply.text), text, reply.pickled)
 
 
 def fold_all(folder: Reducer, values: Iterable[Value]) -> Folded:
@@ -173,8 +151,8 @@ def fold_all(folder: Reducer, values: Iterable[Value]) -> Folded:
 
 def words(failed: Failed) -> str:
     """Why a reduce failed, naming the item that it failed at."""
-    index = failed.details.get("index", -1)
-    at = f" at item {index}" if index >= 0 else ""
-    if "items" in failed.details:
-        at = " at the part of items {} to {}".format(*failed.details["items"])
-    return f"{failed.details['stage']} failed{at}: {failed.details['reason']}"
+    failure = failed.failure
+    at = f" at item {failure.item}" if failure.item >= 0 else ""
+    if failed.items is not None:
+        at = " at the part of items {} to {}".format(*failed.items)
+    return f"{failure.stage} failed{at}: {failure.reason}"

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from arcli.engine.envelope import unpack
+from arcli.engine.protocol import Define, Done, Failure, Fold, Reply, Request, decode_reply, encode_request
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.actor import Actor, State, Stop, Terms
 from arcli.session.jobrun import JobRun, Storage, Supply
-from arcli.session.pool import Broadcast, Call, Failed, request, setup_error
+from arcli.session.pool import Broadcast, Call, Failed, setup_error
 from arcli.session.reorder import RecordSpan
 from arcli.session.transport.base import Transport
 from arcli.timing.ledger import Ledger
@@ -27,7 +27,7 @@ from arcli.timing.ledger import Ledger
 HELD_BYTES = 16_000_000
 """Records that wait in memory for a slow consumer; beyond it they wait in the journal."""
 
-Answer = tuple[dict[str, Any], list[bytes]]
+R = TypeVar("R", bound=Reply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,57 +77,47 @@ class Session:
     def _wake(self) -> None:
         self._inbox.put(None)
 
-    def call(self, operation: str, **arguments: Any) -> Answer:
-        """Have an engine do something: its answer. Raises as ``collect`` does."""
-        return self.collect(self.submit(operation, **arguments))
+    def ask(self, request: Request, kind: type[R]) -> R:
+        """Have an engine answer a request, by a reply of this kind. Raises as ``collect`` does."""
+        return self.collect(self.submit(request), kind)
 
-    def submit(self, operation: str, **arguments: Any) -> Future[bytes]:
-        """Have an engine do something, and go on: ``collect`` has the answer."""
+    def submit(self, request: Request) -> Future[bytes]:
+        """Have an engine answer a request, and go on: ``collect`` has the answer."""
         future: Future[bytes] = Future()
-        what = "reduce" if operation == "fold" else operation
-        call = Call(request=request(operation, **arguments), future=future, what=what, due=self.due)
+        what = "reduce" if isinstance(request, Fold) else type(request).__name__.lower()
+        call = Call(request=encode_request(request), future=future, what=what, due=self.due)
         self._actor.post(lambda: self._actor.call(call))
         return future
 
-    def collect(self, future: Future[bytes]) -> Answer:
-        """The answer to what was submitted.
+    def collect(self, future: Future[bytes], kind: type[R]) -> R:
+        """Wait for the answer to what was submitted.
 
         Raises Failed where the user's code did, took too long or cost its engines; ClusterError,
         SetupError; Interrupted and DeadlineError where the run is stopped.
         """
-        answer = unpack(self._wait(future))
-        if "failed" in answer[0]:
-            raise Failed(answer[0]["failed"])
-        return answer
+        return _expected(self._wait(future), kind, "")
 
-    def call_each(
-        self, operation: str, what: str, *, keep: bool = False, **arguments: Any
-    ) -> dict[int, Answer]:
-        """Have every engine do something: their answers, by slot. Raises as ``collect`` does.
+    def ask_each(self, request: Request, kind: type[R], what: str, *, keep: bool = False) -> dict[int, R]:
+        """Have every engine answer a request: their replies, by slot. Raises as ``collect`` does.
 
         ``what`` it is, in words. With ``keep`` engines that replace others later do it, too.
         """
         future: Future[dict[int, bytes]] = Future()
-        asked = request(operation, **arguments)
-        roll = Broadcast(request=asked, future=future, keep=keep, what=what, due=self.due)
+        roll = Broadcast(request=encode_request(request), future=future, keep=keep, what=what, due=self.due)
         self._actor.post(lambda: self._actor.call_roll(roll))
-        answers = {slot: unpack(reply) for slot, reply in self._wait(future).items()}
-        for slot, (header, _) in answers.items():
-            if "failed" in header:
-                raise Failed({"where": roll.where[slot], **header["failed"]})
-        return answers
+        replies = self._wait(future)
+        return {slot: _expected(reply, kind, roll.where[slot]) for slot, reply in replies.items()}
 
     def define(self, plan: JobPlan) -> None:
         """Teach every engine a job, before any item is spent. Raises SetupError."""
-        what = f"the function of job {plan.name!r}"
-        self.prepare("define", what, keep=True, job=plan.definition)
+        self.prepare(Define(plan.definition), f"the function of job {plan.name!r}", keep=True)
 
-    def prepare(self, operation: str, what: str, *, keep: bool = False, **arguments: Any) -> None:
-        """``call_each`` for what no item can do without. Raises SetupError."""
+    def prepare(self, request: Request, what: str, *, keep: bool = False) -> None:
+        """Have every engine do what no item can do without. Raises SetupError."""
         try:
-            self.call_each(operation, what, keep=keep, **arguments)
+            self.ask_each(request, Done, what, keep=keep)
         except Failed as failed:
-            raise setup_error(failed.details["where"], failed.details) from None
+            raise setup_error(failed.where, failed.failure) from None
 
     def _wait(self, future: Future[Any]) -> Any:
         """Wait on the main thread, which is where an in-process transport runs its items."""
@@ -194,3 +184,13 @@ class Session:
             offset=piece.offset,
             pickles=piece.pickles,
         )
+
+
+def _expected(raw: bytes, kind: type[R], where: str) -> R:
+    """Decode a reply of the kind that was asked for. Raises Failed."""
+    reply = decode_reply(raw)
+    if isinstance(reply, Failure):
+        raise Failed(reply, where)
+    if not isinstance(reply, kind):
+        raise ValueError(f"a {type(reply).__name__} where a {kind.__name__} was expected")
+    return reply

@@ -23,6 +23,7 @@ from arcli.engine.command import Command
 from arcli.engine.item import Outcome, Runner, describe, safe_repr
 from arcli.engine.keys import item_key, salted
 from arcli.engine.limits import TimeLimit, Timer
+from arcli.engine.protocol import JobDefinition
 
 KEYS = [
     "index", "key", "input", "status", "reason", "value", "exact", "error", "stdout", "stderr",
@@ -299,7 +300,7 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
 
 def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
     timeout = more.pop("timeout", None)
-    command = Command({"command": text, **more}, {})
+    command = Command(JobDefinition("commands", "command", command=text, **more), {})
     runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
     line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")

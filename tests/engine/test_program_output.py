@@ -13,10 +13,11 @@ from arcli.engine import command
 from arcli.engine.command import Command, CommandFailed, Unparsable
 from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.program import ProgramFailed
+from arcli.engine.protocol import JobDefinition
 
 
-def make(text: str, **more: Any) -> Command:
-    return Command({"command": text, **more}, more.pop("given", {}))
+def make(text: str, given: dict[str, Any] | None = None, **more: Any) -> Command:
+    return Command(JobDefinition("commands", "command", command=text, **more), given or {})
 
 
 def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name() -> None:
@@ -101,7 +102,7 @@ def test_what_took_too_long_has_its_usage_too() -> None:
 def test_braces_in_the_environment_the_folder_and_the_input(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "x.txt").touch()
-    texts = {
+    texts: dict[str, Any] = {
         "command_stdin": "<{stem}{{}}>",
         "cwd": "{parent}",
         "env": {"FILE": "{name}", "N": "{{n}}"},
@@ -112,8 +113,8 @@ def test_braces_in_the_environment_the_folder_and_the_input(tmp_path: Path) -> N
 
 def test_what_is_given_for_all_items_is_a_value_like_theirs() -> None:
     given = {"arcli.0": "$(touch pwned) 'x'", "arcli.1": [1, "a"]}
-    job = {"command": "printf '%s|' {arcli.0} {arcli.1} {}"}
-    assert Command(job, given).run("y", 0)["stdout"] == "$(touch pwned) 'x'|[1, \"a\"]|y|"
+    command = make("printf '%s|' {arcli.0} {arcli.1} {}", given)
+    assert command.run("y", 0)["stdout"] == "$(touch pwned) 'x'|[1, \"a\"]|y|"
 
 
 def test_a_failing_command_is_failed_before_it_is_parsed() -> None:

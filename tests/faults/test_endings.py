@@ -229,11 +229,11 @@ setup:
     def spoil(x):
         if x == 3:
             worker = sys.modules["_arcli_engine"].worker
-            pack = worker.pack
+            encode = worker.encode_reply
             def fail(*parts):
-                worker.pack = pack
+                worker.encode_reply = encode
                 raise MemoryError("no room")
-            worker.pack = fail
+            worker.encode_reply = fail
         return x * x
 map: spoil
 over: {range: 8}

@@ -10,11 +10,11 @@ from arcli.cluster.forks import ENGINE_PACKAGE
 
 MODULES = (
     "tally",
+    "protocol",
     "encode",
     "keys",
     "limits",
     "capture",
-    "envelope",
     "position_file",
     "functions",
     "program",

@@ -1,0 +1,309 @@
+"""Every request from the client to an engine's worker, and every reply: the wire between the two.
+
+A request travels as a pickle of its name and its fields, so that an engine which knows this module
+by another name (see ``arcli.session.transport.bundle``) can read it. A reply travels as one line of
+JSON and the binary parts that it announces: the client never unpickles what an engine sent.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .tally import Tally
+
+ValueParts = list[tuple[Any, str | None, bytes | None]]
+"""Values in parts: a key, and JSON text where that is the value exactly, else its pickle."""
+
+
+# -- requests ---------------------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """Get to know an engine: its slot, and the path of its position file. Answered by HelloReply."""
+
+    slot: int
+    position_file: str | None
+
+
+class Setup(NamedTuple):
+    """Do the spec's ``setup``: ``files`` by name with content and mode. Answered by Done."""
+
+    path: list[str]
+    imports: list[str]
+    push: dict[str, Any]
+    run: str | None
+    files: dict[str, tuple[bytes, int]]
+
+
+class Preflight(NamedTuple):
+    """Look for what jobs run later: ``(job, function)`` and ``(job, path)``. Answered by Done."""
+
+    functions: list[tuple[str, str]]
+    notebooks: list[tuple[str, str]]
+    folder: str
+
+
+class JobDefinition(NamedTuple):
+    """All that the items of a job share; ``kind`` is ``map``, ``apply``, ``command`` or ``notebook``.
+
+    ``salt`` is the JSON text that every item's key begins with. ``copies`` is the folder for
+    executed notebooks, ``timeout`` is in seconds. ``keep_opaque`` asks for a pickle of each value
+    that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
+    """
+
+    name: str
+    kind: str
+    folder: str = "."
+    function: str = ""
+    args: Sequence[Any] = ()
+    kwargs: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+    unpack: str = "none"
+    command: str | list[str] | None = None
+    command_stdin: str | None = None
+    cwd: str | None = None
+    env: dict[str, str] = {}  # noqa: RUF012 - nobody writes to it
+    ok_exit: Sequence[int] = (0,)
+    parse: str | None = None
+    notebook: str | None = None
+    copies: str = ""
+    timeout: float | None = None
+    retries: int = 0
+    capture: str = "fd"
+    keep_opaque: bool = False
+    reducers: Sequence[str] = ()
+    salt: str = ""
+
+
+class Define(NamedTuple):
+    """Learn a job: resolve its function once, check its reducers. Answered by Done."""
+
+    job: JobDefinition
+
+
+class RunChunk(NamedTuple):
+    """Run the items of a chunk. Answered by ChunkReply.
+
+    ``inputs`` is a pickled list; ``opaque`` has pickles of single inputs by their position.
+    ``occurrences`` counts equal inputs before each, None where all are different.
+    """
+
+    job: str
+    chunk: int
+    attempt: int
+    indices: Sequence[int]
+    inputs: bytes
+    occurrences: Sequence[int] | None
+    opaque: dict[int, bytes]
+
+
+class Fold(NamedTuple):
+    """Fold values, in their order, into ``accumulated`` (a pickle; None: there is none yet).
+
+    The values' keys are their items' indices; ``stage`` names it in a Failure. Answered by FoldReply.
+    """
+
+    function: str
+    folder: str
+    accumulated: bytes | None
+    values: ValueParts
+    stage: str = "reduce"
+
+
+class Finish(NamedTuple):
+    """Have the value of a job: ``finish(accumulated, items)``. Answered by ValueReply."""
+
+    function: str | None
+    folder: str
+    accumulated: bytes
+    items: int
+
+
+class Initial(NamedTuple):
+    """Pickle a value that is given as JSON ``text``, to start a fold. Answered by InitialReply."""
+
+    text: str
+    combine: str | None
+    folder: str
+
+
+class Assign(NamedTuple):
+    """Bind a job's value to ``name``; ``form`` as in ``functions.assembled``. Answered by Done."""
+
+    name: str
+    form: str
+    parts: ValueParts
+
+
+class Look(NamedTuple):
+    """Evaluate a name or an expression in the user's namespace. Answered by ValueReply."""
+
+    name: str
+
+
+Request = Hello | Setup | Preflight | Define | RunChunk | Fold | Finish | Initial | Assign | Look
+_REQUESTS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (Hello, Setup, Preflight, Define, RunChunk, Fold, Finish, Initial, Assign, Look)
+}
+
+
+def encode_request(request: Request) -> bytes:
+    """Encode a request as it travels."""
+    fields: tuple[Any, ...] = tuple(request)
+    if isinstance(request, Define):
+        fields = (tuple(request.job),)
+    return pickle.dumps((type(request).__name__, fields), protocol=4)
+
+
+def decode_request(raw: bytes) -> Request:
+    """Decode a request, on the engine. It comes from the client, which is trusted."""
+    name, fields = pickle.loads(raw)  # noqa: S301
+    if name == Define.__name__:
+        return Define(JobDefinition(*fields[0]))
+    request: Request = _REQUESTS[name](*fields)
+    return request
+
+
+# -- replies ----------------------------------------------------------------------------------
+
+
+class Failure(NamedTuple):
+    """Whatever was asked, the user's code, or what it needs, failed at ``stage``.
+
+    ``reason`` is one line; ``type``, ``message`` and ``traceback`` are the exception's. ``missing``
+    is the module that could not be imported, ``item`` the one that a reducer was at.
+    """
+
+    stage: str
+    reason: str
+    type: str
+    message: str
+    traceback: str
+    missing: str | None = None
+    item: int = -1
+
+
+class Done(NamedTuple):
+    """What was asked is done, and there is nothing to tell."""
+
+
+class HelloReply(NamedTuple):
+    """Who and where an engine is; ``position_file``: whether it could open the file."""
+
+    pid: int
+    host: str
+    python: str
+    executable: str
+    slot: int
+    position_file: bool
+
+
+class Again(NamedTuple):
+    """An item, by its position in the chunk, that is to be tried again, and why."""
+
+    position: int
+    reason: str
+
+
+class PickledValue(NamedTuple):
+    """A value that JSON does not hold exactly; ``saved``: its record names a file for it.
+
+    Its pickle is ``length`` bytes of ``ChunkReply.pickles``, in the order of the positions.
+    """
+
+    position: int
+    saved: bool
+    length: int
+
+
+class ChunkReply(NamedTuple):
+    """Records of a chunk's items, all of them or those since the last early reply.
+
+    ``done`` is the number of items at its beginning that are accounted for. ``positions`` are runs
+    ``(first, count)`` of the positions that ``lines`` has records of, ``again`` has the others.
+    ``began`` is the engine's wall clock, ``busy`` are seconds of a monotonic one.
+    """
+
+    chunk: int
+    attempt: int
+    done: int
+    positions: list[tuple[int, int]]
+    again: list[Again]
+    values: list[PickledValue]
+    tally: Tally
+    began: float
+    busy: float
+    lines: bytes
+    pickles: bytes
+
+
+class FoldReply(NamedTuple):
+    """The new accumulator as a pickle; ``empty``: there is still none."""
+
+    empty: bool
+    accumulated: bytes
+
+
+class ValueReply(NamedTuple):
+    """A value as JSON text (``exact``: it is all there) and as a pickle; ``many``: a sequence."""
+
+    exact: bool
+    many: bool
+    text: bytes
+    pickled: bytes
+
+
+class InitialReply(NamedTuple):
+    """A value's pickle; ``neutral``: ``combine`` of two of it is it again."""
+
+    neutral: bool
+    pickled: bytes
+
+
+Reply = Failure | Done | HelloReply | ChunkReply | FoldReply | ValueReply | InitialReply
+_REPLIES: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (Failure, Done, HelloReply, ChunkReply, FoldReply, ValueReply, InitialReply)
+}
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode a reply: a line of JSON, ``[name, fields, sizes]``, then its fields of bytes."""
+    parts = [field for field in reply if isinstance(field, bytes)]
+    fields = [field.to_list() if isinstance(field, Tally) else field for field in reply]
+    shown = [None if isinstance(field, bytes) else field for field in fields]
+    header = [type(reply).__name__, shown, [len(part) for part in parts]]
+    return b"".join((json.dumps(header, separators=(",", ":")).encode(), b"\n", *parts))
+
+
+def decode_reply(raw: bytes) -> Reply:
+    """Decode a reply, on the client. Raises ValueError for what is not a whole reply.
+
+    Bytes come last among a reply's fields, in its class and here alike.
+    """
+    end = raw.find(b"\n")
+    try:
+        name, fields, sizes = json.loads(raw[:end])
+        kind = _REPLIES[name]
+        offset = end + 1
+        for place, size in enumerate(sizes, len(fields) - len(sizes)):
+            fields[place] = raw[offset : offset + size]
+            offset += size
+        if offset != len(raw):
+            raise ValueError(f"it announces {offset} bytes")
+        if kind is ChunkReply:
+            tally = ChunkReply._fields.index("tally")
+            fields[tally] = Tally.from_list(fields[tally])
+        reply: Reply = kind(*fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{len(raw)} bytes are not a reply of arcli's: {error}") from error
+    if isinstance(reply, ChunkReply):
+        return reply._replace(
+            positions=[(first, count) for first, count in reply.positions],
+            again=[Again(*entry) for entry in reply.again],
+            values=[PickledValue(*entry) for entry in reply.values],
+        )
+    return reply
