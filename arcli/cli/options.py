@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.errors import UsageError
+from arcli.outputs import registry
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
@@ -60,6 +62,29 @@ class ExpectationType(click.ParamType["Expectation"]):
 
 
 EXPECTATION = ExpectationType()
+
+
+class FormatName(click.ParamType[str]):
+    """The name of a format that may be on stdout; those of other packages are known, too."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show the formats of arcli itself, as click does for a choice."""
+        return f"[{'|'.join(each.name for each in registry.BUILT_IN if each.on_stdout)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        try:
+            form = registry.named(value)
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+        if not form.on_stdout:
+            self.fail(f"{form.name} cannot be written to stdout; name a file: -o FILE", param, ctx)
+        return form.name
+
+
+FORMAT = FormatName()
 
 
 def is_inline(spec: Spec, flags: dict[str, Any]) -> bool:

@@ -37,11 +37,11 @@ def pick_run(word: str) -> RunFolder:
 @contextmanager
 def output_page(output: str | None) -> Iterator[Stream]:
     """A page on stdout, or on a file that appears when all is written. Raises OutputError."""
-    from arcli.outputs.stream import Stream, standard_pages
+    from arcli.outputs.stream import Stream, standard_streams
     from arcli.outputs.target import FileTarget
 
     if output in {None, "-"}:
-        yield standard_pages(sys.stdout, sys.stderr, os.environ).stdout
+        yield standard_streams(sys.stdout, sys.stderr, os.environ).stdout
         return
     assert output is not None
     page = Stream(target=FileTarget(Path(output)))

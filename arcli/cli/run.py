@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
-from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, is_inline, slots_of
+from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, FORMAT, is_inline, slots_of
+from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
     from arcli.cli.notices import Notices
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from arcli.cluster.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
     from arcli.outputs.all_outputs import Outputs
-    from arcli.outputs.progress import Mode, Progress
+    from arcli.outputs.progress import Progress
+    from arcli.outputs.progress_display import Mode
+    from arcli.outputs.stream import Streams
     from arcli.specfile.model import Spec
     from arcli.store.folder import RunFolder
     from arcli.store.resume import Kept
@@ -52,12 +55,12 @@ MOST_PEEKED = 1_000_000
     "outputs",
     multiple=True,
     metavar="FILE",
-    help="Also write results there; the suffix says how (.jsonl .json .csv .parquet .txt).",
+    help=f"Also write results there; the suffix says how ({' '.join(suffixes())}).",
 )
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "jsonl", "json"]),
+    type=FORMAT,
     default="text",
     show_default=True,
     help="What stdout gets.",
@@ -168,18 +171,18 @@ def _early(flags: dict[str, Any]) -> Iterator[SupervisorProcess | None]:
 def _run(spec: Spec, flags: dict[str, Any], helper: SupervisorProcess | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
     from arcli.execution.run import Options, execute
-    from arcli.outputs.progress import make_progress
-    from arcli.outputs.stream import standard_pages
+    from arcli.outputs.progress_display import make_progress
+    from arcli.outputs.stream import standard_streams
     from arcli.plan.aside import logged
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
-    pages = standard_pages(sys.stdout, sys.stderr, os.environ)
+    streams = standard_streams(sys.stdout, sys.stderr, os.environ)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
-    progress = make_progress(mode, pages, sys.stderr, os.environ)
-    outputs = _sinks(spec, flags, pages, progress)
+    progress = make_progress(mode, streams, sys.stderr, os.environ)
+    outputs = _outputs(spec, flags, streams, progress)
     if spec.cluster.python is not None and not (inline or flags["cluster_name"]):
         from arcli.plan.interpreter import require_ipyparallel
 
@@ -193,7 +196,7 @@ def _run(spec: Spec, flags: dict[str, Any], helper: SupervisorProcess | None, be
         options = Options(
             began=began,
             notice=notices.say,
-            stuck=pages.stuck,
+            stuck=streams.stuck,
             limit=flags["limit"],
             deadline=flags["deadline"],
             stdin=_stdin(),
@@ -233,14 +236,14 @@ def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: SupervisorPro
     )
 
 
-def _sinks(spec: Spec, flags: dict[str, Any], pages: Any, progress: Progress | None) -> Outputs:
-    from arcli.outputs.open import Destination, open_sinks
+def _outputs(spec: Spec, flags: dict[str, Any], streams: Streams, progress: Progress | None) -> Outputs:
+    from arcli.outputs.open import Destination, open_outputs
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
     destinations += [Destination(path=path) for path in flags["outputs"]]
-    return open_sinks(
+    return open_outputs(
         destinations,
-        pages=pages,
+        streams=streams,
         format=flags["form"],
         jobs=len(spec.jobs),
         quiet=flags["quiet"],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
@@ -11,7 +15,7 @@ from arcli.timing.summary import RunSummary
 class Output(Protocol):
     """Consumes one run: ``start`` once, ``record`` for each batch, then ``finish`` or ``abort``.
 
-    A output for one job is never shown another's batches. A output never asks back.
+    An output for one job is never shown another's batches. An output never asks back.
     """
 
     def start(self) -> None:
@@ -21,10 +25,29 @@ class Output(Protocol):
         """Take a batch; it is the output's to let go. Raises OutputError."""
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """The run is over, however it ended; ``values`` has each job's collected value, encoded.
+        """Complete the output: the run is over, however it ended.
 
-        Raises OutputError.
+        ``values`` has each job's collected value, encoded. Raises OutputError.
         """
 
     def abort(self) -> None:
         """The output itself failed or the run cannot be summed up: leave nothing half-written."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputContext:
+    """What an output is made with: where it writes, and what it is to show.
+
+    ``name`` is what messages call it. ``job`` is the one job that it is shown, None for all.
+    ``options`` are those of the spec that its format allows. Text for people goes to ``results``
+    while items come, and to ``report`` at the end; both are ``target`` where that is a file.
+    """
+
+    target: Target
+    name: str
+    job: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    results: Stream
+    report: Stream
+    several_jobs: bool = False
+    verbose: bool = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from arcli.outputs.base import OutputContext
 from arcli.outputs.flat import Columns
-from arcli.outputs.jsondoc import spool_folder
-from arcli.outputs.spool import Spool
-from arcli.outputs.target import Target, writing
+from arcli.outputs.spool import Spool, spool_folder
+from arcli.outputs.target import writing
 from arcli.record import RecordBatch, decode
 from arcli.timing.summary import RunSummary
 
@@ -21,10 +21,10 @@ class CsvFile:
     None is an empty cell, an empty string a quoted one.
     """
 
-    def __init__(self, target: Target, *, name: str) -> None:
-        self._target = target
-        self._name = name
-        self._spool = Spool(name)
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+        self._name = context.name
+        self._spool = Spool(context.name)
         self._columns = Columns()
 
     def start(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from arcli.outputs.spool import Spool
-from arcli.outputs.target import FileTarget, Target, writing
+from arcli.outputs.base import OutputContext
+from arcli.outputs.spool import Spool, spool_folder
+from arcli.outputs.target import writing
 from arcli.record import RecordBatch, dump
 from arcli.timing.summary import JobSummary, RunSummary
 
@@ -15,14 +15,14 @@ from arcli.timing.summary import JobSummary, RunSummary
 class JsonDocument:
     """Items wait in a spool, so the document's size is no matter of memory.
 
-    ``job`` restricts the document to one job. Jobs that the summary lacks are not in it.
+    A context's ``job`` restricts the document to it. Jobs that the summary lacks are not in it.
     """
 
-    def __init__(self, target: Target, *, name: str, job: str | None = None) -> None:
-        self._target = target
-        self._name = name
-        self._job = job
-        self._spool = Spool(name)
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+        self._name = context.name
+        self._job = context.job
+        self._spool = Spool(context.name)
 
     def start(self) -> None:
         """See Output."""
@@ -70,8 +70,3 @@ class JsonDocument:
             newline = b"\n" if whole.endswith(b"\n") else b""
             yield (whole[:-1] if newline else whole).replace(b"\n", b",\n")
         yield newline
-
-
-def spool_folder(target: Target) -> Path | None:
-    """LauncherProcess the file that it becomes: the same disk, found full or unwritable at once."""
-    return target.folder if isinstance(target, FileTarget) else None

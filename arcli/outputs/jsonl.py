@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from arcli.errors import OutputError
-from arcli.outputs.target import Target, existing_mode, writing
+from arcli.outputs.base import Output, OutputContext
+from arcli.outputs.target import FileTarget, Target, existing_mode, writing
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
+
+
+def jsonl_output(context: OutputContext) -> Output:
+    """Choose the output: a plain file is written line by line, anything else as its target does."""
+    target = context.target
+    return JsonlFile(target.path) if isinstance(target, FileTarget) else JsonlStream(target)
 
 
 class JsonlStream:

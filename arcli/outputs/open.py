@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 from arcli.errors import UsageError
+from arcli.outputs import registry
 from arcli.outputs.all_outputs import OutputMember, Outputs
-from arcli.outputs.base import Output
+from arcli.outputs.base import OutputContext
 from arcli.outputs.progress import Progress
+from arcli.outputs.quiet import QuietOutput
+from arcli.outputs.registry import PACKED, Format
 from arcli.outputs.stream import Stream, Streams
-from arcli.outputs.target import STDOUT, FileTarget, Target, is_device
-
-Format = Literal["text", "jsonl", "json", "csv", "parquet"]
-SUFFIXES: dict[str, Format] = {
-    ".jsonl": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
+from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, Target, is_device
 
 
 class OutputLike(Protocol):
@@ -33,12 +27,16 @@ class OutputLike(Protocol):
         """A file's path, or ``-``."""
 
     @property
-    def format(self) -> Format | None:
+    def format(self) -> str | None:
         """None: by the path's suffix."""
 
     @property
     def job(self) -> str | None:
         """The one job whose records are wanted, None for all."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What its format allows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,132 +44,120 @@ class Destination:
     """An output: ``-`` is stdout; ``folder`` is what a relative path is relative to."""
 
     path: str
-    format: Format | None = None
+    format: str | None = None
     job: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
     @classmethod
     def of(cls, output: OutputLike, folder: Path) -> Destination:
         """A spec's output, relative to the spec's folder."""
-        return cls(path=output.path, format=output.format, job=output.job, folder=folder)
+        return cls(
+            path=output.path, format=output.format, job=output.job, options=output.options, folder=folder
+        )
 
 
-def open_sinks(
+def open_outputs(
     destinations: Iterable[Destination],
     *,
-    pages: Streams,
-    format: Format = "text",  # noqa: A002 - as the flag is called
+    streams: Streams,
+    format: str = "text",  # noqa: A002 - as the flag is called
     jobs: int = 1,
     quiet: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> Outputs:
-    """The outputs of a run: stdout in ``format`` unless one is ``-``, and every destination.
+    """Make the outputs of a run: stdout in ``format`` unless one is ``-``, and every destination.
 
     ``jobs`` is how many there are, ``quiet`` prints for people only where the run failed. Nothing
     is opened before ``Outputs.start``. Raises UsageError for an unknown format or a file named twice.
     """
     destinations = list(destinations)
     _refuse_twins(destinations)
-    if progress is not None and pages.shared:
-        stdout = replace(pages.stdout, target=progress.above(pages.stdout.target))
-        pages = replace(pages, stdout=stdout)
-    make = _Maker(pages=pages, format=format, several=jobs > 1, quiet=quiet, verbose=verbose)
-    members = [] if progress is None else [OutputMember(progress)]
+    if progress is not None and streams.shared:
+        stdout = replace(streams.stdout, target=progress.above(streams.stdout.target))
+        streams = replace(streams, stdout=stdout)
     if all(destination.path != "-" for destination in destinations):
-        members += make.on_stdout(format, None)
+        destinations.insert(0, Destination(path="-"))
+    maker = _Maker(streams=streams, format=format, several_jobs=jobs > 1, quiet=quiet, verbose=verbose)
+    members = [] if progress is None else [OutputMember(progress)]
     for destination in destinations:
-        members += make.members(destination)
+        members += maker.members(destination)
     return Outputs(members)
 
 
-def format_of(destination: Destination, on_stdout: Format) -> Format:
-    """Its format: as given, by suffix, or that of stdout, also for a device or a pipe.
+def format_of(destination: Destination, on_stdout: str) -> Format:
+    """Choose a destination's format: as given, by suffix, or that of stdout, also for a device.
 
     Raises UsageError.
     """
+    path = destination.path
     if destination.format is not None:
-        return destination.format
-    if destination.path == "-":
-        return on_stdout
-    if not destination.path:
+        return registry.named(destination.format)
+    if path == "-":
+        return registry.named(on_stdout)
+    if not path:
         raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
-    suffix = Path(destination.path).suffix.lower()
-    if suffix not in SUFFIXES and is_device(destination.folder / destination.path):
-        return on_stdout
-    if suffix not in SUFFIXES:
+    form = registry.by_suffix(path)
+    if form is None and is_device(destination.folder / path):
+        return registry.named(on_stdout)
+    if form is None:
+        suffix = Path(path).suffix
         ends = f"ends in {suffix}" if suffix else "has no suffix"
         raise UsageError(
-            f"{destination.path}: the name {ends}, which says no known format",
-            hint=f"known are {', '.join(SUFFIXES)}; in a spec, {{path: …, format: …}} names one",
+            f"{path}: the name {ends}, which says no known format",
+            hint=f"known are {', '.join(registry.suffixes(registry.every()))}; "
+            "in a spec, {path: …, format: …} names one",
         )
-    return SUFFIXES[suffix]
+    return form
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Maker:
-    pages: Streams
-    format: Format
-    several: bool
+    streams: Streams
+    format: str
+    several_jobs: bool
     quiet: bool
     verbose: bool
 
     def members(self, destination: Destination) -> list[OutputMember]:
         form, job = format_of(destination, self.format), destination.job
         if destination.path == "-":
-            return self.on_stdout(form, job)
-        output = self._in_file(form, destination.folder / destination.path, job)
+            return self._on_stdout(form, destination)
+        path = destination.folder / destination.path
+        file: Target = FileTarget(path)
+        if path.suffix.lower() == PACKED and form.packable:
+            file = GzipTarget(file)
+        page = Stream(target=file)
+        output = form(self._context(destination, file, str(path), results=page, report=page))
         return [OutputMember(output, job, file=True)]
 
-    def on_stdout(self, form: Format, job: str | None) -> list[OutputMember]:
+    def _on_stdout(self, form: Format, destination: Destination) -> list[OutputMember]:
         """What is on stdout, and for people on stderr where that is not for people."""
-        stdout, stderr = self.pages.stdout, self.pages.stderr
-        if form == "text" and not self.quiet:
-            report = stdout if stdout.width is not None else stderr
-            return [OutputMember(self._text(stdout, report), job)]
-        from arcli.outputs.quiet import QuietOutput
+        stdout, stderr = self.streams.stdout, self.streams.stderr
+        if not form.on_stdout:
+            raise UsageError(f"{form.name} cannot be written to {STDOUT}", hint="name a file: -o FILE")
+        # On a terminal the tables at the end are a result, too.
+        report = stdout if form.name == "text" and stdout.width is not None else stderr
+        context = self._context(destination, stdout.target, STDOUT, results=stdout, report=report)
+        ending = OutputMember(QuietOutput(stderr, always=stderr.width is not None and not self.quiet))
+        if form.name == "text":
+            return [ending if self.quiet else OutputMember(form(context), destination.job)]
+        return [OutputMember(form(context), destination.job, document=form.name == "json"), ending]
 
-        members = [OutputMember(QuietOutput(stderr, always=stderr.width is not None and not self.quiet))]
-        if form == "jsonl":
-            from arcli.outputs.jsonl import JsonlStream
-
-            members.insert(0, OutputMember(JsonlStream(stdout.target), job))
-        elif form != "text":
-            document = _at_the_end(form, stdout.target, STDOUT, job)
-            members.insert(0, OutputMember(document, job, document=True))
-        return members
-
-    def _in_file(self, form: Format, path: Path, job: str | None) -> Output:
-        if form == "jsonl":
-            from arcli.outputs.jsonl import JsonlFile
-
-            return JsonlFile(path)
-        if form == "text":
-            page = Stream(target=FileTarget(path))
-            return self._text(page, page)
-        return _at_the_end(form, FileTarget(path), str(path), job)
-
-    def _text(self, results: Stream, report: Stream) -> Output:
-        from arcli.outputs.text import TextOutput
-
-        return TextOutput(results, report, headings=self.several, verbose=self.verbose)
-
-
-def _at_the_end(form: Format, target: Target, name: str, job: str | None) -> Output:
-    """A output of one of the formats that need the whole run."""
-    if form == "json":
-        from arcli.outputs.jsondoc import JsonDocument
-
-        return JsonDocument(target, name=name, job=job)
-    if form == "csv":
-        from arcli.outputs.csvfile import CsvFile
-
-        return CsvFile(target, name=name)
-    if name == STDOUT:
-        raise UsageError(f"{form} cannot be written to {STDOUT}", hint="name a file: -o FILE")
-    from arcli.outputs.parquet import ParquetFile
-
-    return ParquetFile(target, name=name)
+    def _context(
+        self, destination: Destination, target: Target, name: str, *, results: Stream, report: Stream
+    ) -> OutputContext:
+        return OutputContext(
+            target=target,
+            name=name,
+            job=destination.job,
+            options=destination.options,
+            results=results,
+            report=report,
+            several_jobs=self.several_jobs,
+            verbose=self.verbose,
+        )
 
 
 def _refuse_twins(destinations: list[Destination]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from arcli.errors import UsageError
 from arcli.installation import how_to_add
+from arcli.outputs.base import OutputContext
 from arcli.outputs.flat import Columns
-from arcli.outputs.jsondoc import spool_folder
-from arcli.outputs.spool import Spool
+from arcli.outputs.spool import Spool, spool_folder
 from arcli.outputs.target import Target, writing
 from arcli.record import RecordBatch, decode, dump
 from arcli.timing.summary import RunSummary
@@ -26,10 +26,10 @@ class ParquetFile:
     A column whose values are of several kinds holds doubles where all are numbers, else text.
     """
 
-    def __init__(self, target: Target, *, name: str) -> None:
-        self._target = target
-        self._name = name
-        self._spool = Spool(name)
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+        self._name = context.name
+        self._spool = Spool(context.name)
         self._columns = Columns()
         self._kinds: dict[str, set[str]] = {}
 

@@ -8,10 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from arcli.outputs.target import writing
+from arcli.outputs.target import FileTarget, GzipTarget, Target, writing
 from arcli.record import RecordBatch
 
 BLOCK = 1 << 20
+
+
+def spool_folder(target: Target) -> Path | None:
+    """Choose the folder of the file that it becomes: the same disk, found full or unwritable at once."""
+    return target.folder if isinstance(target, FileTarget | GzipTarget) else None
 
 
 class Spool:

@@ -88,7 +88,7 @@ class Streams:
     piped: bool = False
 
 
-def standard_pages(stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> Streams:
+def standard_streams(stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> Streams:
     """Streams for ``sys.stdout`` and ``sys.stderr``, either of which may be closed (None).
 
     ``NO_COLOR``, ``FORCE_COLOR``, ``TERM=dumb`` and ``COLUMNS`` mean what they do elsewhere.
@@ -102,15 +102,15 @@ def standard_pages(stdout: TextIO | None, stderr: TextIO | None, environ: Mappin
         streams.append(StreamTarget(stderr.buffer, "standard error"))
         target = BestEffort(streams[1])
     return Streams(
-        stdout=_page(stdout, streams[0], environ),
-        stderr=_page(stderr, target, environ),
+        stdout=_stream(stdout, streams[0], environ),
+        stderr=_stream(stderr, target, environ),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
         stuck=lambda: max(stream.stuck for stream in streams),
         piped=_is_pipe(stdout),
     )
 
 
-def _page(stream: TextIO | None, target: Target, environ: Mapping[str, str]) -> Stream:
+def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str]) -> Stream:
     terminal = _terminal(stream) is not None
     plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
     return Stream(

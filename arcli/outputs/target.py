@@ -1,4 +1,4 @@
-"""Where a output's bytes go: somebody else's stream, or a file that appears whole or not at all."""
+"""Where an output's bytes go: somebody else's stream, or a file that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 import select
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,6 +118,38 @@ class StreamTarget:
         select.select([], [self._stream], [])
 
 
+class GzipTarget:
+    """What is written, packed: another target gets it as a gzip file (RFC 1952)."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        # 16 and more asks zlib for the header and the trailer of gzip.
+        self._packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+
+    @property
+    def folder(self) -> Path | None:
+        """See FileTarget."""
+        return self._target.folder if isinstance(self._target, FileTarget) else None
+
+    def open(self) -> None:
+        """See Target."""
+        self._target.open()
+
+    def write(self, data: bytes) -> None:
+        """See Target."""
+        if packed := self._packer.compress(data):
+            self._target.write(packed)
+
+    def commit(self) -> None:
+        """See Target."""
+        self._target.write(self._packer.flush())
+        self._target.commit()
+
+    def discard(self) -> None:
+        """See Target."""
+        self._target.discard()
+
+
 class BestEffort:
     """A stream for what people may do without: where it takes nothing, that is the end of it."""
 
@@ -164,6 +197,7 @@ class FileTarget:
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
+        self.path = path
         self._path = path
         self._temporary: Path | None = None
         self._file: BinaryIO | None = None

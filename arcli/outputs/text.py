@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from arcli.escape import plain
+from arcli.outputs.base import OutputContext
 from arcli.outputs.failures import Failures, describe
 from arcli.outputs.stream import Stream
 from arcli.record import RecordBatch, decode, dump
@@ -24,6 +25,13 @@ def _part(counts: Counts | None) -> str:
     if counts is None or counts.ok == counts.planned:
         return ""
     return f" (from {counts.ok:,} of {counts.planned:,} items)"
+
+
+def text_output(context: OutputContext) -> TextOutput:
+    """Make the output for people that a context asks for."""
+    return TextOutput(
+        context.results, context.report, headings=context.several_jobs, verbose=context.verbose
+    )
 
 
 class TextOutput:

@@ -11,9 +11,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from arcli.errors import UsageError
 from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
+from arcli.outputs import registry
 from arcli.specfile.places import Places
 
 JOB_NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -279,12 +288,28 @@ class Job(Policy):
         return "command" if self.command is not None else "notebook"
 
 
+def _format(value: str) -> str:
+    try:
+        return registry.named(value).name
+    except UsageError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+FormatName = Annotated[
+    str,
+    AfterValidator(_format),
+    WithJsonSchema({"type": "string", "examples": [each.name for each in registry.BUILT_IN]}),
+]
+"""The name of an output's format; those of other packages are known, too."""
+
+
 class Output(Model):
     """A file that results are written to, beside what goes to the terminal."""
 
     path: str
-    format: Literal["jsonl", "json", "csv", "parquet", "text"] | None = None
+    format: FormatName | None = None
     job: str | None = None
+    options: dict[str, Any] = {}
 
 
 def _output(value: Any) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from arcli.engine.tally import Tally
-from arcli.outputs.base import Output
+from arcli.outputs.base import Output, OutputContext
 from arcli.outputs.stream import Stream
-from arcli.outputs.target import StreamTarget
+from arcli.outputs.target import FileTarget, StreamTarget, Target
 from arcli.record import ItemError, Record, RecordBatch
 from arcli.timing.ledger import EngineUse, Ledger
 from arcli.timing.summary import RunSummary, summarize_job
@@ -65,7 +66,7 @@ def summary(*batches: RecordBatch, exit_code: int = 0, error: str | None = None)
 
 
 def play(output: Output, *batches: RecordBatch, values: dict[str, Any] | None = None) -> None:
-    """A whole run of a output."""
+    """A whole run of an output."""
     output.start()
     for part in batches:
         output.record(part)
@@ -82,3 +83,13 @@ class Paper:
     @property
     def text(self) -> str:
         return self._stream.getvalue().decode()
+
+
+def context(target: Target, name: str = "out", **more: Any) -> OutputContext:
+    """What an output is made with that writes to ``target``."""
+    page = Stream(target=target)
+    return OutputContext(target=target, name=name, results=page, report=page, **more)
+
+
+def on_file(path: Path, **more: Any) -> OutputContext:
+    return context(FileTarget(path), str(path), **more)

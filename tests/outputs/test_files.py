@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from make_records import batch, play, record, summary
+from make_records import batch, on_file, play, record, summary
 
 from arcli.errors import OutputError, ReaderGone
 from arcli.outputs.base import Output
@@ -32,8 +32,8 @@ def _text(path: Path) -> Output:
 
 
 WHOLE: dict[str, Make] = {
-    "json": lambda path: JsonDocument(FileTarget(path), name=str(path)),
-    "csv": lambda path: CsvFile(FileTarget(path), name=str(path)),
+    "json": lambda path: JsonDocument(on_file(path)),
+    "csv": lambda path: CsvFile(on_file(path)),
     "text": _text,
 }
 ALL: dict[str, Make] = {**WHOLE, "jsonl": JsonlFile}
@@ -241,7 +241,7 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
 def test_parquet_is_whole_or_not_at_all(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = tmp_path / "out.parquet"
-    output = ParquetFile(FileTarget(path), name=str(path))
+    output = ParquetFile(on_file(path))
     output.start()
     output.record(batch(record(0)))
     output.abort()

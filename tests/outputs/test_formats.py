@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from make_records import batch, play, record, summary
+from make_records import batch, context, on_file, play, record, summary
 
 from arcli.outputs.base import Output
 from arcli.outputs.csvfile import CsvFile, cell
@@ -23,7 +23,7 @@ from arcli.outputs.jsondoc import JsonDocument
 from arcli.outputs.jsonl import JsonlStream
 from arcli.outputs.parquet import ParquetFile
 from arcli.outputs.spool import BLOCK
-from arcli.outputs.target import FileTarget, StreamTarget
+from arcli.outputs.target import StreamTarget
 from arcli.record import RecordBatch, decode, dump
 
 VALUES = st.recursive(
@@ -36,13 +36,13 @@ VALUES = st.recursive(
 
 def document(*batches: RecordBatch, values: dict[str, Any] | None = None) -> Any:
     out = io.BytesIO()
-    play(JsonDocument(StreamTarget(out), name="out"), *batches, values=values)
+    play(JsonDocument(context(StreamTarget(out))), *batches, values=values)
     return json.loads(out.getvalue())
 
 
 def rows(*batches: RecordBatch) -> list[dict[str, str]]:
     out = io.BytesIO()
-    play(CsvFile(StreamTarget(out), name="out"), *batches)
+    play(CsvFile(context(StreamTarget(out))), *batches)
     return list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline="")))
 
 
@@ -76,7 +76,7 @@ def test_jobs_that_come_in_turn_are_put_together() -> None:
 def test_a_run_without_jobs_or_items_is_a_document_too() -> None:
     assert document()["jobs"] == []
     out = io.BytesIO()
-    output = JsonDocument(StreamTarget(out), name="out")
+    output = JsonDocument(context(StreamTarget(out)))
     output.start()
     output.finish(summary(exit_code=3, error="no engine"), {})
     assert json.loads(out.getvalue())["run"]["error"] == "no engine"
@@ -84,9 +84,9 @@ def test_a_run_without_jobs_or_items_is_a_document_too() -> None:
 
 def test_a_document_of_one_job() -> None:
     out = io.BytesIO()
-    output = JsonDocument(StreamTarget(out), name="out", job="a")
+    output = JsonDocument(context(StreamTarget(out), job="a"))
     play(output, batch(record(0, job="a")), values={"a": 1})
-    output = JsonDocument(StreamTarget(io.BytesIO()), name="out", job="a")
+    output = JsonDocument(context(StreamTarget(io.BytesIO()), job="a"))
     assert [job["name"] for job in json.loads(out.getvalue())["jobs"]] == ["a"]
 
 
@@ -188,7 +188,7 @@ def test_parquet_has_types(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "out.parquet"
     play(
-        ParquetFile(FileTarget(path), name=str(path)),
+        ParquetFile(on_file(path)),
         batch(record(0, value=1, input={"x": 1, "big": 2**70})),
         batch(record(1, value=0.5, input={"x": "a"}), record(2, "error", input={"x": None})),
         batch(record(3, value={"$float": "NaN"}, input={"x": [1]})),
@@ -204,8 +204,8 @@ def test_parquet_has_types(tmp_path: Path) -> None:
 
 
 _SINKS: dict[str, Callable[[Path], Output]] = {
-    "json": lambda path: JsonDocument(FileTarget(path), name=str(path)),
-    "csv": lambda path: CsvFile(FileTarget(path), name=str(path)),
+    "json": lambda path: JsonDocument(on_file(path)),
+    "csv": lambda path: CsvFile(on_file(path)),
 }
 
 

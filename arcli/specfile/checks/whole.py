@@ -12,6 +12,7 @@ from pathlib import Path
 from arcli import syntax
 from arcli.errors import Problem
 from arcli.fields import Deferred
+from arcli.outputs import registry
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.checks.texts import in_text
@@ -23,7 +24,6 @@ _LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
 _OWN = ("embedded", "local", "inline")
 _JOIN = ("profile", "cluster_id", "connection_file")
 _TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 
 
 def check(spec: Checked, places: Places) -> Iterator[Problem]:
@@ -143,13 +143,34 @@ def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
 
 
 def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    suffix = Path(output.path).suffix.lower()
-    if output.format is None and output.path != "-" and suffix not in _SUFFIXES:
-        known = f"known are {', '.join(_SUFFIXES)}; {{path: …, format: …}} names one"
-        hint = did_you_mean(suffix, _SUFFIXES) or known
-        said = f"ends in {suffix}" if suffix else "has no suffix"
-        message = f"{output.path} {said}, which says no known format"
+    form = None
+    if output.format is not None:
+        form = registry.named(output.format)
+    elif output.path != "-" and (form := registry.by_suffix(output.path)) is None:
+        suffix, suffixes = Path(output.path).suffix.lower(), registry.suffixes(registry.every())
+        hint = did_you_mean(suffix, suffixes)
+        hint = hint or f"known are {', '.join(suffixes)}; {{path: …, format: …}} names one"
+        ending = f"ends in {suffix}" if suffix else "has no suffix"
+        message = f"{output.path} {ending}, which says no known format"
         yield places.problem(message, "output", at, "path", hint=hint)
+    if form is not None:
+        yield from _format_options(output, form, at, places)
     if output.job is not None and output.job not in spec.names:
         hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(filter(None, spec.names))}"
         yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
+
+
+def _format_options(output: Output, form: registry.Format, at: int, places: Places) -> Iterator[Problem]:
+    """Options that the format does not have, or not with such a value."""
+    if output.path == "-" and not form.on_stdout:
+        hint = "give it a file's name"
+        yield places.problem(f"{form.name} cannot be on stdout", "output", at, "path", hint=hint)
+    for name, value in output.options.items():
+        kind = form.options.get(name)
+        if kind is None:
+            hint = did_you_mean(name, form.options) or f"it has: {', '.join(form.options) or 'none'}"
+            message = f"the format {form.name} has no option {name!r}"
+            yield places.key_problem(message, "output", at, "options", name, hint=hint)
+        elif type(value) is not kind:
+            message = f"{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}"
+            yield places.problem(message, "output", at, "options", name)
