@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from arcli.cli.error_boundary import Call
@@ -33,7 +31,15 @@ from arcli.cli.options import ASSIGNMENT
     help="json: one object with all problems.",
 )
 @click.pass_obj
-def command(call: Call, /, specs: tuple[str, ...], quiet: bool, form: str, **flags: Any) -> None:
+def command(
+    call: Call,
+    /,
+    specs: tuple[str, ...],
+    params: tuple[tuple[str, str], ...],
+    sets: tuple[tuple[str, str], ...],
+    quiet: bool,
+    form: str,
+) -> None:
     """Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
 
     Files that specs name are looked at, and all problems are shown at once.
@@ -45,7 +51,7 @@ def command(call: Call, /, specs: tuple[str, ...], quiet: bool, form: str, **fla
     problems: list[Problem] = []
     for source in specs:
         try:
-            spec = load(source, params=dict(flags["params"]), sets=flags["sets"], inputs=of_inputs)
+            spec = load(source, params=dict(params), sets=sets, inputs=of_inputs)
         except SpecError as error:
             problems += error.problems
             continue

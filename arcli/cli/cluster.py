@@ -57,25 +57,34 @@ def command() -> None:
 )
 @click.option("--timeout", type=DURATION, default=60.0, metavar="DURATION", help="How long to wait: 60s.")
 @FORMAT
-def start(form: str, **flags: Any) -> None:
+def start(
+    form: str,
+    engines: int | None,
+    launcher: str,
+    profile: str,
+    cluster_id: str,
+    python: str | None,
+    options: tuple[tuple[str, str], ...],
+    timeout: float,
+) -> None:
     """Start a cluster that goes on until `arcli cluster stop`."""
     from arcli.cluster.cpus import usable_cpus
     from arcli.cluster.ipyparallel_config import IpyparallelConfig
     from arcli.cluster.named.find import Known, profile_folder
     from arcli.cluster.named.manage import start as start_cluster
 
-    folder = profile_folder(flags["profile"])
-    one = Known(profile=flags["profile"], cluster_id=flags["cluster_id"], security=folder / "security")
+    folder = profile_folder(profile)
+    one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
     recipe = IpyparallelConfig(
-        launcher=flags["launcher"],
-        engines=flags["engines"] or usable_cpus(),
+        launcher=launcher,
+        engines=engines or usable_cpus(),
         profile=str(folder),
         scratch=str(folder / "log"),
-        python=flags["python"] or sys.executable,
-        cluster_id=flags["cluster_id"],
-        options={name: _value(text) for name, text in flags["options"]},
+        python=python or sys.executable,
+        cluster_id=cluster_id,
+        options={name: _value(text) for name, text in options},
     )
-    found = start_cluster(one, recipe, flags["timeout"], lambda said: click.echo(said, err=True))
+    found = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
     if form == "json":
         click.echo(json.dumps(_row(one, found)))
         return

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from arcli.cli.options import is_inline, slots_of
+from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
 from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
 from arcli.escape import one_line
@@ -47,15 +47,13 @@ class Plan:
     needs: list[str] = field(default_factory=list)
 
 
-def show(spec: Spec, flags: dict[str, Any]) -> int:
+def show(spec: Spec, flags: RunFlags) -> int:
     """Print the plan of a spec; reads inputs, and runs nothing. Returns the exit code."""
     slots = slots_of(spec, flags)
     inline = is_inline(spec, flags)
     stdin = sys.stdin.buffer if sys.stdin is not None else None
-    plans = [
-        _plan(found, slots, flags["limit"], stdin) for found in preview(spec, slots=slots, stdin=stdin)
-    ]
-    if flags["form"] == "text":
+    plans = [_plan(found, slots, flags.limit, stdin) for found in preview(spec, slots=slots, stdin=stdin)]
+    if flags.form == "text":
         where = f"on {slots} engine{'s' * (slots != 1)}"
         if slots is None:
             where = "on a running cluster"

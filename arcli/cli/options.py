@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from arcli.outputs import registry
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
+    from arcli.outputs.progress import Mode
     from arcli.specfile.model import Spec
     from arcli.timing.thresholds import Expectation
 
@@ -87,20 +89,51 @@ class FormatName(click.ParamType[str]):
 FORMAT = FormatName()
 
 
-def is_inline(spec: Spec, flags: dict[str, Any]) -> bool:
-    """Whether items run in this process."""
-    named = spec.cluster.launcher == "inline" and not flags["cluster_name"]
-    return bool(flags["inline"]) or named
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFlags:
+    """The flags of ``arcli run``, by the names of its options; durations are seconds."""
+
+    spec: str
+    jobs: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    sets: tuple[tuple[str, str], ...] = ()
+    engines: int | None = None
+    outputs: tuple[str, ...] = ()
+    form: str = "text"
+    quiet: bool = False
+    verbose: bool = False
+    progress: Mode = "auto"
+    limit: int | None = None
+    deadline: float | None = None
+    expectations: tuple[Expectation, ...] = ()
+    dry_run: bool = False
+    resume: bool = False
+    run_id: str | None = None
+    failed: bool = False
+    rerun_changed: bool = False
+    cluster_name: str | None = None
+    inline: bool = False
+    no_overlap: bool = False
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier run is gone on with."""
+        return self.resume or self.failed
 
 
-def slots_of(spec: Spec, flags: dict[str, Any]) -> int | None:
-    """How many engines there would be, None where only a running cluster can tell."""
+def is_inline(spec: Spec, flags: RunFlags) -> bool:
+    """Tell whether items run in this process."""
+    return flags.inline or (spec.cluster.launcher == "inline" and flags.cluster_name is None)
+
+
+def slots_of(spec: Spec, flags: RunFlags) -> int | None:
+    """Tell how many engines there would be, None where only a running cluster can."""
     from arcli.cluster.cpus import usable_cpus
     from arcli.cluster.open import joins
 
     if is_inline(spec, flags):
         return 1
-    if flags["cluster_name"] or joins(spec.cluster):
+    if flags.cluster_name or joins(spec.cluster):
         return None
-    engines = flags["engines"] or spec.cluster.engines
+    engines = flags.engines or spec.cluster.engines
     return usable_cpus() if engines == "auto" else int(engines)

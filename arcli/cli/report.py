@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,7 +33,7 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
     help="Group items by a key of their input, or by engine, host, slot, status or job.",
 )
 @click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
-def command(run: str, output: str | None, form: str | None, **flags: Any) -> None:
+def command(run: str, output: str | None, form: str | None, by: str | None, slowest: int | None) -> None:
     """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
 
     Works for runs that still go on or were killed, too: what they did is in their journals. html is
@@ -43,10 +43,10 @@ def command(run: str, output: str | None, form: str | None, **flags: Any) -> Non
     found = pick_run(run)
     suffix = Path(output).suffix.lower() if output else ""
     with output_page(output) as page:
-        _write(page, found, form or SUFFIXES.get(suffix, "text"), flags)
+        _write(page, found, form or SUFFIXES.get(suffix, "text"), by, slowest)
 
 
-def _write(page: Stream, run: RunFolder, form: str, flags: dict[str, Any]) -> None:
+def _write(page: Stream, run: RunFolder, form: str, by: str | None, slowest: int | None) -> None:
     if form == "trace":
         from arcli.reports import trace
 
@@ -55,10 +55,9 @@ def _write(page: Stream, run: RunFolder, form: str, flags: dict[str, Any]) -> No
         return
     from arcli.reports.collect import Wanted, read_report
 
-    slowest = flags["slowest"]
     if slowest is None:
         slowest = 10 if form == "html" else 0
-    wanted = Wanted(by=flags["by"], slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"})
+    wanted = Wanted(by=by, slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"})
     _show(page, form, read_report(run, wanted))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
-from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, FORMAT, is_inline, slots_of
+from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, FORMAT, RunFlags, is_inline, slots_of
 from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ MOST_PEEKED = 1_000_000
 @click.option("--inline", is_flag=True, help="Run the items in this process, for a debugger.")
 @click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
 @click.pass_obj
-def command(call: Call, /, **flags: Any) -> int:
+def command(call: Call, /, **options: Any) -> int:
     """Run the jobs of SPEC, and stream their results to stdout.
 
     SPEC is a file, or - for standard input. Results go to stdout, everything else to stderr; what
@@ -101,30 +101,31 @@ def command(call: Call, /, **flags: Any) -> int:
     began = time.monotonic()
     from arcli.errors import UsageError
 
-    if flags["cluster_name"] and flags["inline"]:
+    flags = RunFlags(**options)
+    if flags.cluster_name and flags.inline:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
-    if flags["run_id"] and not (flags["resume"] or flags["failed"]):
+    if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
     with _early(flags) as helper:
         return _command(call, flags, helper, began)
 
 
-def _command(call: Call, flags: dict[str, Any], helper: SupervisorProcess | None, began: float) -> int:
+def _command(call: Call, flags: RunFlags, helper: SupervisorProcess | None, began: float) -> int:
     from arcli.execution.run import at_once
     from arcli.plan.preview import problems
     from arcli.specfile.load import load
 
-    params = dict(flags["params"])
-    spec = load(flags["spec"], params=params, sets=flags["sets"], inputs=problems)
-    if flags["jobs"]:
+    params = dict(flags.params)
+    spec = load(flags.spec, params=params, sets=flags.sets, inputs=problems)
+    if flags.jobs:
         from arcli.plan.choose import only
 
-        spec = only(spec, flags["jobs"])
-    if flags["expectations"]:
+        spec = only(spec, flags.jobs)
+    if flags.expectations:
         from arcli.timing.thresholds import settle
 
-        settle(flags["expectations"], [job.name for job in spec.jobs])
-    if flags["dry_run"]:
+        settle(flags.expectations, [job.name for job in spec.jobs])
+    if flags.dry_run:
         from arcli.cli.dryrun import show
 
         return show(spec, flags)
@@ -132,7 +133,7 @@ def _command(call: Call, flags: dict[str, Any], helper: SupervisorProcess | None
 
     preview(spec, slots=slots_of(spec, flags), stdin=_stdin())
     finished = _run(spec, flags, helper, began)
-    call.told = finished.told and flags["form"] == "json"
+    call.told = finished.told and flags.form == "json"
     code = int(finished.summary.exit_code)
     if any(map(at_once, finished.errors)):
         call.told = True
@@ -144,15 +145,15 @@ def _command(call: Call, flags: dict[str, Any], helper: SupervisorProcess | None
 
 
 @contextmanager
-def _early(flags: dict[str, Any]) -> Iterator[SupervisorProcess | None]:
+def _early(flags: RunFlags) -> Iterator[SupervisorProcess | None]:
     """A cluster that comes up while the spec is read: most of a cold start.
 
     Only where nothing can ask for another kind: the spec does not speak of clusters.
     """
-    path = Path(flags["spec"])
-    elsewhere = flags["dry_run"] or flags["inline"] or flags["cluster_name"]
-    unread = flags["spec"] == "-" or not path.is_file()
-    if elsewhere or unread or any(name.startswith("cluster") for name, _ in flags["sets"]):
+    path = Path(flags.spec)
+    elsewhere = flags.dry_run or flags.inline or flags.cluster_name
+    unread = flags.spec == "-" or not path.is_file()
+    if elsewhere or unread or any(name.startswith("cluster") for name, _ in flags.sets):
         yield None
         return
     from arcli.cluster.cpus import usable_cpus
@@ -160,7 +161,7 @@ def _early(flags: dict[str, Any]) -> Iterator[SupervisorProcess | None]:
 
     with path.open("rb") as file:
         plain = b"cluster" not in file.read(MOST_PEEKED)
-    helper = SupervisorProcess(Settings(flags["engines"] or usable_cpus())) if plain else None
+    helper = SupervisorProcess(Settings(flags.engines or usable_cpus())) if plain else None
     try:
         yield helper
     finally:
@@ -168,7 +169,7 @@ def _early(flags: dict[str, Any]) -> Iterator[SupervisorProcess | None]:
             helper.close()
 
 
-def _run(spec: Spec, flags: dict[str, Any], helper: SupervisorProcess | None, began: float) -> Finished:
+def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
     from arcli.execution.run import Options, execute
     from arcli.outputs.progress_display import make_progress
@@ -180,30 +181,30 @@ def _run(spec: Spec, flags: dict[str, Any], helper: SupervisorProcess | None, be
     streams = standard_streams(sys.stdout, sys.stderr, os.environ)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
-    mode: Mode = "never" if inline or flags["quiet"] else flags["progress"]
+    mode: Mode = "never" if inline or flags.quiet else flags.progress
     progress = make_progress(mode, streams, sys.stderr, os.environ)
     outputs = _outputs(spec, flags, streams, progress)
-    if spec.cluster.python is not None and not (inline or flags["cluster_name"]):
+    if spec.cluster.python is not None and not (inline or flags.cluster_name):
         from arcli.plan.interpreter import require_ipyparallel
 
         require_ipyparallel(spec)
     root = run_root(os.environ)
     with (
-        closing(Notices(quiet=flags["quiet"])) as notices,
-        _lock(root, spec, wanted=flags["no_overlap"]),
+        closing(Notices(quiet=flags.quiet)) as notices,
+        _lock(root, spec, wanted=flags.no_overlap),
         _folder(root, spec, flags, notices) as (folder, kept),
     ):
         options = Options(
             began=began,
             notice=notices.say,
             stuck=streams.stuck,
-            limit=flags["limit"],
-            deadline=flags["deadline"],
+            limit=flags.limit,
+            deadline=flags.deadline,
             stdin=_stdin(),
             kept=kept,
-            rerun_changed=flags["rerun_changed"],
+            rerun_changed=flags.rerun_changed,
             progress=progress,
-            expectations=flags["expectations"],
+            expectations=flags.expectations,
         )
         cluster = None if inline else _prepare(spec, flags, folder.path, helper)
         storage = RunStorage(folder)
@@ -221,33 +222,33 @@ def _stdin() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
 
 
-def _prepare(spec: Spec, flags: dict[str, Any], run: Path, helper: SupervisorProcess | None) -> Cluster:
+def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess | None) -> Cluster:
     """A cluster that does what it can beforehand while this process goes on."""
     from arcli.cluster.open import open_cluster
 
     wanted = spec.cluster.engines
     return open_cluster(
         spec.cluster.model_copy(update={"python": spec.python}),
-        engines=flags["engines"] or (None if wanted == "auto" else wanted),
+        engines=flags.engines or (None if wanted == "auto" else wanted),
         folder=spec.folder,
         scratch=run / "cluster",
-        join=flags["cluster_name"],
+        join=flags.cluster_name,
         helper=helper,
     )
 
 
-def _outputs(spec: Spec, flags: dict[str, Any], streams: Streams, progress: Progress | None) -> Outputs:
+def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
     from arcli.outputs.open import Destination, open_outputs
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
-    destinations += [Destination(path=path) for path in flags["outputs"]]
+    destinations += [Destination(path=path) for path in flags.outputs]
     return open_outputs(
         destinations,
         streams=streams,
-        format=flags["form"],
+        format=flags.form,
         jobs=len(spec.jobs),
-        quiet=flags["quiet"],
-        verbose=flags["verbose"],
+        quiet=flags.quiet,
+        verbose=flags.verbose,
         progress=progress,
     )
 
@@ -265,7 +266,7 @@ def _lock(root: Path, spec: Spec, *, wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _folder(
-    root: Path, spec: Spec, flags: dict[str, Any], notices: Notices
+    root: Path, spec: Spec, flags: RunFlags, notices: Notices
 ) -> Iterator[tuple[RunFolder, Kept | None]]:
     """The folder of this run, and what it keeps of the one that it goes on with."""
     from arcli.errors import OutputError
@@ -273,8 +274,8 @@ def _folder(
     from arcli.store.folder import RunFolder, find_run, latest_unfinished
 
     earlier = None
-    if flags["resume"] or flags["failed"]:
-        found = flags["run_id"]
+    if flags.resumes:
+        found = flags.run_id
         earlier = find_run(root, found) if found else latest_unfinished(root, spec.file)
         if earlier is None:
             notices.say("there is no unfinished run of this spec: starting anew")
@@ -297,7 +298,7 @@ def _folder(
 
 @contextmanager
 def _kept(
-    earlier: RunFolder | None, folder: RunFolder, flags: dict[str, Any], notices: Notices
+    earlier: RunFolder | None, folder: RunFolder, flags: RunFlags, notices: Notices
 ) -> Iterator[Kept | None]:
     """What an earlier run has that this one need not compute."""
     if earlier is None:
@@ -310,6 +311,6 @@ def _kept(
         said = f"{damage.reason}, {damage.length} bytes from byte {damage.offset} on"
         notices.say(f"{path}: {said}: what it recorded runs again")
 
-    with Kept(lineage(earlier), folder, failed=flags["failed"], on_damage=damaged) as kept:
+    with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged) as kept:
         notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
         yield kept

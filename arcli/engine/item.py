@@ -16,6 +16,7 @@ from .encode import Unfit, encode
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import Program, ProgramFailed
+from .tally import Status
 
 REPR = 200
 TRACEBACK = 1 << 16
@@ -31,7 +32,7 @@ class Outcome(NamedTuple):
     line: str
     seconds: float
     end: int
-    status: str = "ok"
+    status: str = Status.OK
     reason: str = ""
     opaque: bytes | None = None
     saved: bool = False
@@ -132,7 +133,7 @@ class Runner:
             f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
         # What Outcome(…) does, for half of its cost.
-        return _new(Outcome, (line, (end - begin) / 1e9, end, "ok", "", opaque, saved))
+        return _new(Outcome, (line, (end - begin) / 1e9, end, Status.OK, "", opaque, saved))
 
     def _failed(
         self,
@@ -150,10 +151,10 @@ class Runner:
             os._exit(0)
         if printed is None:
             printed = self._capture.take() if self._program is None else self._program.printed
-        status, value, details = "error", "null", "null"
+        status, value, details = Status.ERROR, "null", "null"
         if error is None or isinstance(error, TimeLimit) or self._timer.fired:
             self._timer.fired = False
-            status, reason = "timeout", f"took longer than {self._timer.seconds:g} s"
+            status, reason = Status.TIMEOUT, f"took longer than {self._timer.seconds:g} s"
         else:
             details, reason = describe(error)
             if isinstance(error, ProgramFailed):

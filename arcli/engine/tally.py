@@ -9,11 +9,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from enum import StrEnum
 from math import ceil, log
 from operator import mul
 from typing import Any
 
-STATUSES = ("ok", "error", "timeout", "lost", "cancelled")
+
+class Status(StrEnum):
+    """How an item ended; the values are those of the records."""
+
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+STATUSES = tuple(Status)
 GROWTH = 1.02
 _LOG = math.log(GROWTH)
 _TINY = 1e-9

@@ -60,7 +60,7 @@ from .protocol import (
     decode_request,
     encode_reply,
 )
-from .tally import Tally
+from .tally import Status, Tally
 from .visit import Abort, Visit
 
 PUBLISH_EVERY = 0.25
@@ -370,7 +370,7 @@ class _Results:
         """Take an item's outcome: its record, or the wish to try it again."""
         line, seconds, _, status, reason, opaque, saved = outcome
         self._done = position + 1
-        if status != "ok" and not self._final:
+        if status != Status.OK and not self._final:
             self._again.append(Again(position, reason))
             return
         self._positions.append(position)

@@ -13,6 +13,7 @@ from arcli.errors import ArcliError, DeadlineError, Interrupted
 from arcli.session.actor import Stop
 from arcli.session.session import Session
 from arcli.session.transport.base import SHAKE
+from arcli.timing.ledger import End
 
 GRACE = 5.0
 """Seconds that running items have after the first signal."""
@@ -106,7 +107,7 @@ class Interrupts:
         if self._session is not None:
             name = signal.Signals(self.number).name
             grace = GRACE if self._count == 1 else 0.0
-            self._stop(f"stopped by {name}", "interrupted", grace)
+            self._stop(f"stopped by {name}", End.INTERRUPTED, grace)
             if self._count == 1:
                 self._notice(
                     f"{name}: nothing new is started, what runs has {GRACE:.0f} s; once more to end at once"
@@ -119,11 +120,11 @@ class Interrupts:
         self.deadline_passed = True
         self._watch_streams()
         if self._session is not None:
-            self._stop("the run's deadline passed", "deadline", 0.0)
+            self._stop("the run's deadline passed", End.DEADLINE, 0.0)
         elif not self._finishing:
             self._shake()
 
-    def _stop(self, reason: str, ended: str, grace: float) -> None:
+    def _stop(self, reason: str, ended: End, grace: float) -> None:
         assert self._session is not None
         self._session.stop(Stop(reason=reason, ended=ended, grace=grace, error=self.error()))
 

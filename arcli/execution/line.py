@@ -24,7 +24,7 @@ from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
 from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
-from arcli.timing.ledger import Ledger
+from arcli.timing.ledger import End, Ledger
 from arcli.timing.summary import summarize_job
 
 
@@ -39,7 +39,8 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
         unmet = _unmet(job, outcome, context)
         if unmet is not None:
             unread = _length(context, job, outcome)
-            ledger = Ledger(job=job.name, kind=job.kind, ended=unmet, unread=unread)
+            end, reason = unmet
+            ledger = Ledger(job=job.name, kind=job.kind, ended=end, reason=reason, unread=unread)
             outcome.jobs.append(summarize_job(ledger))
             continue
         try:
@@ -47,7 +48,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
         except ArcliError as error:
             _locate(context.spec, job, error)
             if outcome.summary(job.name) is None:
-                ledger = Ledger(job=job.name, kind=job.kind, ended=_ended(error), unread=None)
+                ledger = Ledger(job=job.name, kind=job.kind, ended=_end_by(error), unread=None)
                 ledger.input_error = error.message if isinstance(error, InputError) else None
                 outcome.jobs.append(summarize_job(ledger))
             if not isinstance(error, InputError):
@@ -72,18 +73,18 @@ def _preflight(context: Context) -> None:
     context.session.prepare(request, "the functions of all jobs")
 
 
-_ENDED: dict[type[ArcliError], str] = {
-    InputError: "input error",
-    SetupError: "setup failed",
-    ClusterError: "cluster lost",
-    OutputError: "output failed",
-    DeadlineError: "deadline",
+_ENDS: dict[type[ArcliError], End] = {
+    InputError: End.INPUT_ERROR,
+    SetupError: End.SETUP_FAILED,
+    ClusterError: End.CLUSTER_LOST,
+    OutputError: End.OUTPUT_FAILED,
+    DeadlineError: End.DEADLINE,
 }
 
 
-def _ended(error: ArcliError) -> str:
-    """What a job ended with, in the ledger's words."""
-    return _ENDED.get(type(error), "interrupted")
+def _end_by(error: ArcliError) -> End:
+    """Tell how a job ended by an error."""
+    return _ENDS.get(type(error), End.INTERRUPTED)
 
 
 def _locate(spec: Spec, job: Job, error: ArcliError) -> None:
@@ -118,18 +119,19 @@ def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
     return min(source.length, context.limit)
 
 
-def _unmet(job: Job, outcome: Outcome, context: Context) -> str | None:
-    """Why a job cannot begin: ``needs NAME``, or what stops the whole run."""
+def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | None] | None:
+    """Tell why a job cannot begin, None where it can: the end that it has, and its reason."""
     if context.interrupts.stopping:
-        return "interrupted" if context.interrupts.number is not None else "deadline"
+        stop = context.interrupts.error()
+        return _end_by(stop), stop.message
     for name in [*job.needs, *valued(job), *pushed(job, context.spec)]:
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
-            return f"needs {name}"
+            return End.NEEDS, name
     for name in sources(job.over):
         summary = outcome.summary(name)
-        if summary is None or summary.ended != "done":
-            return f"needs {name}"
+        if summary is None or summary.ended is not End.DONE:
+            return End.NEEDS, name
     return None
 
 
@@ -174,13 +176,13 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     if ledger is None:  # an output failed, or somebody asked for an end at once
         ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
         ledger.wall = time.monotonic() - began
-    if failure is None and ledger.ended == "done" and not ledger.planned:
+    if failure is None and ledger.ended is End.DONE and not ledger.planned:
         failure = _empty(context, job)
-    if failure is not None and ledger.ended == "done":
-        ledger.ended = _ended(failure)
+    if failure is not None and ledger.ended is End.DONE:
+        ledger.ended = _end_by(failure)
     if isinstance(failure, InputError):
         ledger.input_error, ledger.unread = failure.message, None
-    if ledger.ended == "done":
+    if ledger.ended is End.DONE:
         failure = conclude(context, job, results, folder, ledger, outcome)
     outcome.jobs.append(summarize_job(ledger))
     if failure is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from arcli.engine.encode import from_tree
 from arcli.engine.protocol import Assign, Done, Failure, Look, ValueReply
+from arcli.engine.tally import Status
 from arcli.errors import (
     ArcliError,
     ClusterError,
@@ -24,7 +25,7 @@ from arcli.session.pool import Failed
 from arcli.session.reducer import Folded, Reducer, fold_all, words
 from arcli.session.results import JobResults, Value
 from arcli.specfile.model import Job
-from arcli.timing.ledger import Ledger
+from arcli.timing.ledger import End, Ledger
 
 
 class Folding:
@@ -82,7 +83,7 @@ def conclude(
             outcome.gathered[job.name], outcome.values[job.name] = real, shown
         else:
             outcome.values[job.name] = _collected(job, results)
-        whole = ledger.tally.counts.get("ok", 0) == ledger.planned
+        whole = ledger.tally.counts.get(Status.OK, 0) == ledger.planned
         if job.push_as is not None and whole:  # nobody works with a part as if it were all
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)
@@ -90,7 +91,7 @@ def conclude(
     except Failed as failed:
         ledger.value_error = words(failed)
         if context.session.due is not None and time.monotonic() > context.session.due:
-            ledger.ended = "deadline"
+            ledger.ended = End.DEADLINE
     except (Interrupted, DeadlineError, ClusterError) as error:
         ledger.value_error = error.message
         return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
 
 KINDS = 100
@@ -54,12 +55,12 @@ def describe(record: dict[str, Any]) -> str:
     """What happened to an item that is not ok, in one harmless line."""
     status, reason, error = record["status"], record.get("reason"), record.get("error")
     words = str(reason or "")
-    if error and (status == "error" or not words):
+    if error and (status == Status.ERROR or not words):
         words = f"{error['type']}: {error['message'][:MESSAGE]}".strip().removesuffix(":")
     words = one_line(words[: 2 * MESSAGE])
     if not words:
         return str(status)
-    return words if status == "error" else f"{status}: {words}"
+    return words if status == Status.ERROR else f"{status}: {words}"
 
 
 def _traceback(record: dict[str, Any]) -> str:

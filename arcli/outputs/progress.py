@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from arcli.engine.tally import Status
 from arcli.outputs.base import Output
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
@@ -50,7 +51,7 @@ class Count:
     def add(self, batch: RecordBatch) -> None:
         """Count a batch's items."""
         self.done += batch.count
-        self.failed += batch.count - batch.tally.counts.get("ok", 0)
+        self.failed += batch.count - batch.tally.counts.get(Status.OK, 0)
 
     def rate(self, now: float) -> float:
         """Items a second so far, 0 where that cannot be said."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from arcli.engine.tally import Status
 from arcli.outputs.failures import Failures
 from arcli.outputs.stream import Stream
 from arcli.record import RecordBatch, decode
@@ -23,11 +24,11 @@ class QuietOutput:
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        if batch.tally.counts.get("ok", 0) == batch.count:
+        if batch.tally.counts.get(Status.OK, 0) == batch.count:
             return
         for line in batch.lines.splitlines():
             record = decode(line)
-            if record["status"] != "ok":
+            if record["status"] != Status.OK:
                 self._failures.add(record)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from arcli.engine.tally import Status
 from arcli.escape import plain
 from arcli.outputs.base import OutputContext
 from arcli.outputs.failures import Failures, describe
@@ -16,7 +17,7 @@ from arcli.units import format_seconds
 
 HEADER = " item  engine       at      took  result"
 _PREFIX = len(HEADER) - len("result")
-_COLORS = {"cancelled": "yellow"}
+_COLORS = {Status.CANCELLED: "yellow"}
 _SPECIAL = ("$float", "$pickle")
 
 
@@ -118,10 +119,10 @@ class TextOutput:
         head = f"(attempt {attempt}) " if attempt > 1 else ""
         used = _PREFIX + len(head)
         status = record["status"]
-        if status == "ok":
+        if status == Status.OK:
             return head + self._shown(record.get("value"), used)
         self._failures.add(record)
-        mark = "error: " if status == "error" else ""
+        mark = "error: " if status == Status.ERROR else ""
         words = self._results.clip(mark + describe(record), used)
         return head + self._results.style(words, _COLORS.get(status, "red"))
 

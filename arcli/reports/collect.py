@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.errors import UsageError
 from arcli.outputs.failures import Failures
 from arcli.store import past
@@ -18,6 +18,7 @@ from arcli.store.manifest import Manifest
 from arcli.store.past import State
 from arcli.timing.account import Account
 from arcli.timing.groups import OWN, Groups, Slow, Slowest
+from arcli.timing.ledger import End
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
 
@@ -86,7 +87,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
         for record in past.records(run, lambda damage: damaged.update([damage.reason])):
             found.add(record)
     found.check_key()
-    ended = "done" if state == "ended" else state
+    ended = {"running": End.RUNNING, "killed": End.KILLED}.get(state, End.DONE)
     ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
     return Report(
         manifest=replace(run.manifest, id=run.id),
@@ -117,7 +118,7 @@ class _Collected:
         self._empty = False
         self.account.add(record)
         self.slowest.add(record)
-        if record["status"] != "ok":
+        if record["status"] != Status.OK:
             self.failures.add(record)
         if self.groups is not None:
             self.groups.add(record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from arcli.engine.tally import GROWTH, Tally
+from arcli.engine.tally import GROWTH, Status, Tally
 from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.collect import Wanted, read_report
@@ -50,5 +50,5 @@ def _buckets(job: Mapping[str, Any]) -> dict[int, int]:
         return {round(math.log(bound) / math.log(GROWTH)): count for bound, count in pairs}
     tally = Tally()
     for item in job.get("items", ()):
-        tally.add("ok", None if item.get("replayed") else item.get("seconds"))
+        tally.add(Status.OK, None if item.get("replayed") else item.get("seconds"))
     return tally.buckets

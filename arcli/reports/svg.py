@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.escape import plain
 from arcli.reports.markup import text
 from arcli.timing.histogram import bars, ticks
@@ -57,7 +57,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
 def _span(span: Span, top: int, row: int, scale: float, color: int) -> str:
     took = format_seconds(span.end - span.begin)
     words = f"{span.job} {span.index}: {took}, {span.status}"
-    kind = f"j{color}" if span.status == "ok" else "bad"
+    kind = f"j{color}" if span.status == Status.OK else "bad"
     return (
         f'<rect class="{kind}" x="{LABELS + span.begin * scale:.2f}" y="{top + 2}" '
         f'width="{max(0.4, (span.end - span.begin) * scale):.2f}" height="{row - 4}">'

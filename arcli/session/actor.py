@@ -18,12 +18,13 @@ from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Crumb
 from arcli.engine.protocol import ChunkReply, Failure, decode_reply, encode_request
 from arcli.engine.protocol import Request as EngineRequest
+from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, OutputError, SetupError
 from arcli.session.chunk import Chunk
 from arcli.session.jobrun import JobRun
 from arcli.session.pool import Broadcast, Call, PendingRequest, Pool, PooledEngine, setup_error
 from arcli.session.transport.base import Broken, Down, Event, Lost, Reply, Transport, Up, Wake
-from arcli.timing.ledger import Ledger
+from arcli.timing.ledger import End, Ledger
 
 TICK = 0.1
 """Seconds between two looks at what nobody reports: early records, items that overstay."""
@@ -72,7 +73,7 @@ class Stop:
     """
 
     reason: str
-    ended: str
+    ended: End
     grace: float | None
     error: ArcliError | None = None
 
@@ -183,7 +184,7 @@ class Actor:
             self._fleet.interrupt(now=False)
         if (job := self._job) is None:
             return
-        if job.ended == "done" or stop.error is not None:
+        if job.ended is End.DONE or stop.error is not None:
             job.ended = stop.ended
         job.conclude(job.items.stop(stop.reason))
         job.stop_reason = stop.reason
@@ -469,9 +470,9 @@ class Actor:
             for member in self._crew:
                 self._take_early(member, now)
                 job.leaves(member, now)
-            job.ended = "cluster lost"
-            job.conclude(job.items.cancel_outstanding(reason, "lost"))
-            job.conclude(job.items.stop(reason, "lost"))
+            job.ended = End.CLUSTER_LOST
+            job.conclude(job.items.cancel_outstanding(reason, Status.LOST))
+            job.conclude(job.items.stop(reason, Status.LOST))
         for member in self._crew:
             self._crew.dismiss(member.up.engine_id)
         self._crew.coming.clear()
@@ -489,7 +490,7 @@ class Actor:
         if job is not None and end is not None:
             try:
                 if isinstance(error, SetupError | ClusterError):
-                    job.ended = "setup failed" if isinstance(error, SetupError) else "cluster lost"
+                    job.ended = End.SETUP_FAILED if isinstance(error, SetupError) else End.CLUSTER_LOST
                     job.conclude(job.items.cancel_outstanding(str(error)))
                     job.conclude(job.items.stop(str(error)))
             except OutputError as refused:
@@ -549,11 +550,11 @@ class Actor:
     def _watch_job(self, job: JobRun, now: float) -> None:
         if job.due is not None and now > job.due:
             job.due = None
-            self.stop_job(Stop(reason="the job's deadline passed", ended="deadline", grace=0.0))
-        if job.ended == "done" and job.items.should_halt:
+            self.stop_job(Stop(reason="the job's deadline passed", ended=End.DEADLINE, grace=0.0))
+        if job.ended is End.DONE and job.items.should_halt:
             grace = 0.0 if job.plan.job.halt == "now" else None
             said = f"halted after {job.items.failures} failed"
-            self.stop_job(Stop(reason=said, ended="halt", grace=grace))
+            self.stop_job(Stop(reason=said, ended=End.HALT, grace=grace))
         for member in self._crew.ready():
             if any(now - ticket.sent > 2 * TICK for ticket in member.chunks):
                 self._take_early(member, now)

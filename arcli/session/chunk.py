@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arcli.engine.tally import Status
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PickledInput:
@@ -65,11 +67,11 @@ class ClientRecord:
     input: Any
     occurrence: int
     attempt: int
-    status: str
+    status: Status
     reason: str
 
 
-def verdicts(work: Chunk, positions: Sequence[int], status: str, reason: str) -> list[ClientRecord]:
+def verdicts(work: Chunk, positions: Sequence[int], status: Status, reason: str) -> list[ClientRecord]:
     """The same verdict for the items at these positions."""
     return [
         ClientRecord(

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from arcli.engine.tally import Status
 from arcli.session.chunk import Chunk, ClientRecord, verdicts
 from arcli.session.policy import ChunkPolicy
 from arcli.specfile.model import Policy
@@ -133,7 +134,7 @@ class Dispatcher:
             return [
                 verdict
                 for position, reason in again
-                for verdict in verdicts(work, [position], "cancelled", f"not tried again: {reason}")
+                for verdict in verdicts(work, [position], Status.CANCELLED, f"not tried again: {reason}")
             ]
         positions = [position for position, _ in again]
         size = self.chunks.size(self._left(), 1)
@@ -191,7 +192,7 @@ class Dispatcher:
             return []
         del self._kills[index]
         self._count_failure()
-        return verdicts(work, [culprit], "lost", reason.replace("{times}", f"{kills} times", 1))
+        return verdicts(work, [culprit], Status.LOST, reason.replace("{times}", f"{kills} times", 1))
 
     def timed_out(self, work: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
         """The engine was ended because an item did not heed its time limit."""
@@ -203,7 +204,7 @@ class Dispatcher:
             self._delay(work.part([culprit], attempt=work.attempt + 1, alone=False), now)
             return self._left_over(reason)
         self._count_failure()
-        return verdicts(work, [culprit], "timeout", reason) + self._left_over(reason)
+        return verdicts(work, [culprit], Status.TIMEOUT, reason) + self._left_over(reason)
 
     def _left_over(self, reason: str) -> list[ClientRecord]:
         """What would be sent again, were it not for a stop."""
@@ -239,7 +240,7 @@ class Dispatcher:
             return judged and self.failures * 100 >= limit.percent * self.completed
         return self.failures >= max(1, limit.count or 0)
 
-    def stop(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
+    def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Send nothing any more: the verdicts on all that was read and is not with an engine."""
         self._stopped = True
         return self._cancel(reason, status)
@@ -257,9 +258,9 @@ class Dispatcher:
         for work in stranded:
             self.completed += len(work)
             self.failures += len(work)
-        return [v for work in stranded for v in verdicts(work, range(len(work)), "lost", reason)]
+        return [v for work in stranded for v in verdicts(work, range(len(work)), Status.LOST, reason)]
 
-    def cancel_outstanding(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
+    def cancel_outstanding(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Give up what is with engines, too: its verdicts. Deferred replies will find no work."""
         ended: list[ClientRecord] = []
         for work in self.outstanding.values():
@@ -267,7 +268,7 @@ class Dispatcher:
         self.outstanding.clear()
         return ended
 
-    def _cancel(self, reason: str, status: str = "cancelled") -> list[ClientRecord]:
+    def _cancel(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         works = [*self._again, *(work for *_, work in self._delayed)]
         self._again.clear()
         self._delayed.clear()

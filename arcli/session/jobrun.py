@@ -14,7 +14,7 @@ import orjson
 
 from arcli.engine.encode import Unfit, encode
 from arcli.engine.protocol import ChunkReply, PickledValue, RunChunk, encode_request
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
 from arcli.record import Record
@@ -25,7 +25,7 @@ from arcli.session.policy import ChunkPolicy
 from arcli.session.pool import PendingRequest, PooledEngine
 from arcli.session.reorder import RecordSpan, Reorder
 from arcli.session.supply import key_of
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import isoformat
 
 
@@ -80,7 +80,7 @@ class JobRun:
     emit: Callable[[RecordSpan], None]
     replay: list[tuple[int, bytes]] = field(default_factory=list)
     due: float | None = None
-    ended: str = "done"
+    ended: End = End.DONE
     stop_reason: str = ""
     restarts: int = 0
 
@@ -136,7 +136,7 @@ class JobRun:
             return
         self._take(member, ticket, reply, now)
         left = range(reply.done, len(work))
-        self.conclude(verdicts(work, left, "cancelled", self.stop_reason))
+        self.conclude(verdicts(work, left, Status.CANCELLED, self.stop_reason))
         use = self._use(member)
         use.chunks += 1
         use.busy += reply.busy
@@ -167,7 +167,7 @@ class JobRun:
         use = self._use(member)
         use.items += tally.total
         use.compute += tally.seconds
-        failed = tally.total - tally.counts.get("ok", 0)
+        failed = tally.total - tally.counts.get(Status.OK, 0)
         self.conclude(self.items.progressed(work, reply.done, again, failed, now))
 
     def _stamp(self, member: PooledEngine, ticket: PendingRequest) -> bytes:
@@ -329,6 +329,7 @@ class JobRun:
             unread=self.supply.unread,
             replayed=self.replayed,
             ended=self.ended,
+            reason=self.stop_reason or None,
             tally=self.tally,
             engines=self.uses,
             restarts=self.restarts,

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from arcli.engine.protocol import Finish, Fold, FoldReply, Initial, InitialReply, ValueParts, ValueReply
+from arcli.engine.tally import Status
 from arcli.record import RecordBatch
 from arcli.session.jobrun import Storage
 from arcli.session.pool import Failed
@@ -66,7 +67,7 @@ class Reducer:
         """Take a batch of records. Raises Failed where the reducer does."""
         for line in batch.lines.splitlines():
             record = json.loads(line)
-            if record["status"] == "ok":
+            if record["status"] == Status.OK:
                 self.add_value(value_of(record, batch.pickles, self._storage))
 
     def add_value(self, value: Value) -> None:

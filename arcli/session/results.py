@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from arcli.engine.encode import from_tree
+from arcli.engine.tally import Status
 from arcli.record import RecordBatch, decode
 from arcli.session.chunk import PickledInput
 from arcli.session.jobrun import Storage
@@ -111,7 +112,7 @@ class JobResults:
     def values(self, where: Literal["ok", "all"] = "ok") -> Iterator[Value]:
         """The items' values, in the items' order; those that are not ok are null."""
         for record, pickles in self.records():
-            if record["status"] == "ok" or where == "all":
+            if record["status"] == Status.OK or where == "all":
                 yield value_of(record, pickles, self.storage)
 
     def inputs(self, where: Literal["ok", "all"]) -> Iterator[Any]:

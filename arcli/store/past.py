@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from arcli.engine.tally import STATUSES
+from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
 from arcli.store.folder import RunFolder, list_runs, spec_path
 from arcli.store.journal import Damage, entries
@@ -135,8 +135,8 @@ def brief(run: RunFolder) -> Brief:
         counts = Counter[str]()
         with suppress(OutputError):  # a list of runs is no place to tell of one unreadable journal
             counts.update(record["status"] for record in records(run, lambda damage: None))
-        ok = counts["ok"]
-        failed = counts.total() - ok - counts["cancelled"]
+        ok = counts[Status.OK]
+        failed = counts.total() - ok - counts[Status.CANCELLED]
     return Brief(
         id=run.id,
         name=run.manifest.name,

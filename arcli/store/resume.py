@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from arcli.engine.tally import Status
 from arcli.errors import OutputError, UsageError
 from arcli.store.files import make_private, refusing
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
 
-AGAIN = frozenset({"cancelled", "lost"})
+AGAIN = frozenset({Status.CANCELLED, Status.LOST})
 """What ``--resume`` runs again, beside what is missing."""
-AGAIN_FAILED = AGAIN | {"error", "timeout"}
+AGAIN_FAILED = AGAIN | {Status.ERROR, Status.TIMEOUT}
 """What ``--failed`` runs again."""
 LINE = 4096
 _KEY = re.compile(r"([0-9a-f]{24})(-\d+)?")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arcli.engine.tally import Tally
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import parse_time
 
 UNDER_WAY = 4
@@ -94,7 +94,7 @@ class _JobAccount:
             use.busy += chunk.last - chunk.first
             use.returning += max(0.0, chunk.received - chunk.last)
 
-    def ledger(self, presences: Mapping[int, Presence], *, kind: str, ended: str) -> Ledger:
+    def ledger(self, presences: Mapping[int, Presence], *, kind: str, ended: End) -> Ledger:
         for number, chunks in self.open.items():
             for chunk in chunks.values():
                 self._close(self.uses[number], chunk)
@@ -107,7 +107,7 @@ class _JobAccount:
             kind=kind,
             wall=max(0.0, self.ended - self.began) if self.began < math.inf else 0.0,
             planned=self.planned,
-            unread=0 if ended == "done" else None,
+            unread=0 if ended is End.DONE else None,
             replayed=self.replayed,
             ended=ended,
             tally=self.tally,
@@ -153,7 +153,7 @@ class Account:
         return max((job.ended for job in self._jobs.values()), default=-math.inf)
 
     def ledgers(
-        self, presences: Iterable[Presence], *, kinds: Mapping[str, str], ended: str
+        self, presences: Iterable[Presence], *, kinds: Mapping[str, str], ended: End
     ) -> list[Ledger]:
         """The jobs in the order of their first records; ``ended`` is what is said of the last one.
 
@@ -162,7 +162,7 @@ class Account:
         known = {presence.engine_id: presence for presence in presences}
         last = next(reversed(self._jobs), None)
         return [
-            job.ledger(known, kind=kinds.get(name, "map"), ended=ended if name == last else "done")
+            job.ledger(known, kind=kinds.get(name, "map"), ended=ended if name == last else End.DONE)
             for name, job in self._jobs.items()
         ]
 

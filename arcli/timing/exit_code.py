@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from arcli.errors import ArcliError, ExitCode
+from arcli.timing.ledger import End
 from arcli.timing.summary import JobSummary
 
 PRIORITY = (
@@ -26,9 +27,9 @@ PRIORITY = (
 """Where several hold, the first one is said."""
 
 _ENDED = {
-    "deadline": ExitCode.DEADLINE,
-    "cluster lost": ExitCode.NO_CLUSTER,
-    "input error": ExitCode.USAGE,
+    End.DEADLINE: ExitCode.DEADLINE,
+    End.CLUSTER_LOST: ExitCode.NO_CLUSTER,
+    End.INPUT_ERROR: ExitCode.USAGE,
 }
 
 

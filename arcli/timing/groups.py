@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.record import dump
 
 OWN = ("engine", "host", "slot", "status", "job")
@@ -30,12 +30,12 @@ class Group:
     @property
     def ok(self) -> int:
         """Items that are ok."""
-        return self.tally.counts.get("ok", 0)
+        return self.tally.counts.get(Status.OK, 0)
 
     @property
     def failed(self) -> int:
         """Items that have no value; cancelled ones are neither."""
-        return self.tally.total - self.ok - self.tally.counts.get("cancelled", 0)
+        return self.tally.total - self.ok - self.tally.counts.get(Status.CANCELLED, 0)
 
 
 class Groups:

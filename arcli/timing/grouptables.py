@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line
 from arcli.timing.groups import Group, Slow
 from arcli.timing.tables import NARROW, figures_table
@@ -69,7 +69,7 @@ def slowest_table(slowest: Sequence[Slow], *, several: bool) -> Table:
     table.add_column("input", no_wrap=True, overflow="ellipsis")
     for slow in slowest:
         cells = slow_cells(slow)
-        style = "" if slow.status == "ok" else "red"
+        style = "" if slow.status == Status.OK else "red"
         table.add_row(
             Text(slow_name(slow, several=several)),
             cells["seconds"],

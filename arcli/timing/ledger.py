@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from arcli.engine.tally import Tally
+
+
+class End(StrEnum):
+    """How a job ended, or why it did not begin; the values are those of summaries."""
+
+    DONE = "done"
+    HALT = "halt"
+    DEADLINE = "deadline"
+    INTERRUPTED = "interrupted"
+    CLUSTER_LOST = "cluster lost"
+    SETUP_FAILED = "setup failed"
+    INPUT_ERROR = "input error"
+    OUTPUT_FAILED = "output failed"
+    NEEDS = "needs"
+    """A job that it needs failed: ``reason`` is that job's name."""
+    RUNNING = "running"
+    KILLED = "killed"
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the job failed by this end, whatever its items came to."""
+        return self in {End.SETUP_FAILED, End.INPUT_ERROR, End.OUTPUT_FAILED}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,9 +56,8 @@ class Ledger:
     """One job's account. ``wall`` is seconds from its first submission to its last record.
 
     ``planned`` counts the items that were read from the source, ``unread`` those that a stopped run
-    never read (None: unknown). ``ended`` says why the job ended: ``done``, ``halt``, ``deadline``,
-    ``interrupted``, ``cluster lost``, ``setup failed``, ``input error``, ``output failed``, ``needs
-    NAME`` (a job that it needs failed).
+    never read (None: unknown). ``ended`` says how the job ended, ``reason`` why, in words, where it
+    was not by its last item.
     """
 
     job: str
@@ -44,7 +66,8 @@ class Ledger:
     planned: int = 0
     unread: int | None = 0
     replayed: int = 0
-    ended: str = "done"
+    ended: End = End.DONE
+    reason: str | None = None
     tally: Tally = field(default_factory=Tally)
     engines: dict[int, EngineUse] = field(default_factory=dict)
     restarts: int = 0

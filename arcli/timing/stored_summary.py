@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, get_args
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from arcli.escape import plain
+from arcli.timing.ledger import End
 from arcli.timing.summary import (
     Chunks,
     Counts,
     EngineSummary,
+    JobStatus,
     JobSummary,
     Overhead,
     RunSummary,
-    Status,
     Timing,
 )
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 
 def run_from_dict(run: Any, jobs: Any) -> RunSummary:
@@ -39,13 +42,16 @@ def _job(data: Any) -> JobSummary:
         _flat(EngineSummary, _map(engine), text={"host"}, maybe={"slot", "pid"})
         for engine in _list(timing["engines"])
     )
-    if data["status"] not in get_args(Status):
-        raise ValueError(f"not a summary: {data['status']!r} is no status")
+    how, _, name = str(data["ended"]).partition(" ")
+    needed = how == End.NEEDS
+    reason = name if needed else data.get("reason")
     return _flat(
         JobSummary,
-        {"input_error": None, **data, "restarts": timing["restarts"]},
-        text={"name", "kind", "status", "ended"},
-        maybe_text={"value_error", "input_error"},
+        {"input_error": None, **data, "reason": reason, "restarts": timing["restarts"]},
+        text={"name", "kind"},
+        maybe_text={"value_error", "input_error", "reason"},
+        status=_member(JobStatus, data["status"]),
+        ended=End.NEEDS if needed else _member(End, data["ended"]),
         counts=_flat(Counts, _map(data["counts"]), maybe={"unread"}),
         timing=_flat(Timing, timing),
         overhead=_flat(Overhead, _map(timing["overhead"])),
@@ -75,6 +81,13 @@ def _flat(
             raise ValueError(f"not a summary: {name} is {value!r}")
         values[name] = plain(value) if isinstance(value, str) else value
     return kind(**values)
+
+
+def _member(kind: type[E], value: Any) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"not a summary: {value!r} is no {kind.__name__}") from None
 
 
 def _map(data: Any) -> Mapping[str, Any]:

@@ -7,12 +7,27 @@ The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from arcli.engine.tally import STATUSES
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 
-Status = Literal["ok", "failed", "cancelled", "empty"]
+
+class JobStatus(StrEnum):
+    """What a job came to."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EMPTY = "empty"
+
+
+class RunStatus(StrEnum):
+    """What a run came to."""
+
+    OK = "ok"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,13 +140,13 @@ class Timing:
 class JobSummary:
     """One job, added up.
 
-    ``ended``, ``value_error`` and ``input_error`` are the ledger's own words.
+    ``ended``, ``reason``, ``value_error`` and ``input_error`` are the ledger's own.
     """
 
     name: str
     kind: str
-    status: Status
-    ended: str
+    status: JobStatus
+    ended: End
     counts: Counts
     timing: Timing
     overhead: Overhead
@@ -142,11 +157,17 @@ class JobSummary:
     restarts: int
     value_error: str | None
     input_error: str | None = None
+    reason: str | None = None
 
     @property
     def ok(self) -> bool:
         """Whether nothing is missing: every item ok, and the value too."""
-        return self.status in {"ok", "empty"}
+        return self.status in {JobStatus.OK, JobStatus.EMPTY}
+
+    @property
+    def ended_words(self) -> str:
+        """How it ended, as summaries put it: ``needs NAME`` names the job that failed."""
+        return f"{self.ended} {self.reason}" if self.ended is End.NEEDS else str(self.ended)
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of this job in ``--format json``, without ``value`` and ``items``."""
@@ -161,7 +182,8 @@ class JobSummary:
             "name": self.name,
             "kind": self.kind,
             "status": self.status,
-            "ended": self.ended,
+            "ended": self.ended_words,
+            "reason": self.reason,
             "value_error": self.value_error,
             "input_error": self.input_error,
             "counts": asdict(self.counts),
@@ -192,12 +214,12 @@ class RunSummary:
     @property
     def began(self) -> bool:
         """Whether there is a result of any job: an item's record, or an end without items."""
-        return any(job.counts.planned or job.ended == "done" for job in self.jobs)
+        return any(job.counts.planned or job.ended is End.DONE for job in self.jobs)
 
     @property
-    def status(self) -> Literal["ok", "failed"]:
+    def status(self) -> RunStatus:
         """``ok`` exactly where the exit code is 0."""
-        return "ok" if self.exit_code == 0 else "failed"
+        return RunStatus.OK if self.exit_code == 0 else RunStatus.FAILED
 
     def to_dict(self) -> dict[str, Any]:
         """The ``run`` object of ``--format json``; the jobs stand beside it."""
@@ -225,6 +247,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         kind=ledger.kind,
         status=_status(ledger, counts),
         ended=ledger.ended,
+        reason=ledger.reason,
         counts=counts,
         timing=_timing(ledger, counts, width),
         overhead=_overhead(engines),
@@ -254,15 +277,12 @@ def _counts(ledger: Ledger) -> Counts:
     )
 
 
-_FAULTS = {"setup failed", "input error", "output failed"}
-
-
-def _status(ledger: Ledger, counts: Counts) -> Status:
-    if counts.failed or ledger.value_error is not None or ledger.ended in _FAULTS:
-        return "failed"
-    if ledger.ended != "done" or counts.cancelled or counts.unread != 0:
-        return "cancelled"
-    return "ok" if counts.planned else "empty"
+def _status(ledger: Ledger, counts: Counts) -> JobStatus:
+    if counts.failed or ledger.value_error is not None or ledger.ended.is_fault:
+        return JobStatus.FAILED
+    if ledger.ended is not End.DONE or counts.cancelled or counts.unread != 0:
+        return JobStatus.CANCELLED
+    return JobStatus.OK if counts.planned else JobStatus.EMPTY
 
 
 def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from arcli.timing.summary import EngineSummary, JobSummary, RunSummary
+from arcli.timing.ledger import End
+from arcli.timing.summary import EngineSummary, JobStatus, JobSummary, RunSummary
 from arcli.units import format_seconds
 
 NARROW = 78
@@ -117,8 +118,8 @@ def chunk_words(job: JobSummary) -> str:
 def remarks(job: JobSummary) -> str:
     """What else is worth knowing about a job, empty when nothing is."""
     counts = job.counts
-    if job.ended.startswith("needs ") and not counts.planned:
-        return f"cancelled, {job.ended}"
+    if job.ended is End.NEEDS and not counts.planned:
+        return f"cancelled, {job.ended_words}"
     parts = [
         f"{number:,} {what}"
         for number, what in (
@@ -135,13 +136,13 @@ def remarks(job: JobSummary) -> str:
         parts.append("an unknown number never read")
     if job.restarts:
         parts.append(f"{plural(job.restarts, 'engine')} restarted")
-    if job.ended == "running":
+    if job.ended is End.RUNNING:
         parts.append("still running")
     elif job.input_error is not None:
         parts.append(f"input error: {job.input_error}")
-    elif job.ended != "done":
-        parts.append(f"ended: {job.ended}")
-    elif job.status == "empty":
+    elif job.ended is not End.DONE:
+        parts.append(f"ended: {job.ended_words}")
+    elif job.status is JobStatus.EMPTY:
         parts.append("no items")
     return ", ".join(parts)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arcli.engine.tally import Status
 from arcli.units import parse_time
 
 CELLS = 512
@@ -64,7 +65,7 @@ class Timeline:
         self.end = max(self.end, end)
         while self.end >= CELLS * self._cell:
             self._widen()
-        self._fill(engine, begin, end, failed=record["status"] != "ok")
+        self._fill(engine, begin, end, failed=record["status"] != Status.OK)
         if self._spans is not None:
             self._spans.append(
                 Span(

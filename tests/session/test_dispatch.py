@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arcli.engine.tally import Status
 from arcli.session.chunk import Chunk, ClientRecord
 from arcli.session.dispatch import JUDGED_FROM, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.session.policy import ChunkPolicy
@@ -403,7 +404,7 @@ def test_a_late_reply_finds_no_work() -> None:
     world = make_world(2, chunksize=2)
     world.feed(0)
     (work,) = world.queues[0]
-    world.conclude(world.dispatcher.cancel_outstanding("gone", "lost"))
+    world.conclude(world.dispatcher.cancel_outstanding("gone", Status.LOST))
     assert world.dispatcher.late(work)
     assert world.statuses == {0: "lost", 1: "lost"}
     world.answer(0, set())

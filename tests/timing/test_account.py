@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from arcli.engine.tally import STATUSES, Tally
 from arcli.timing.account import Account, Presence
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary, summarize_job
 from arcli.units import isoformat, parse_time
@@ -32,7 +32,7 @@ def record(index: int = 0, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ledger(*records: dict[str, Any], ended: str = "done", went: float = 60.0) -> Ledger:
+def ledger(*records: dict[str, Any], ended: End = End.DONE, went: float = 60.0) -> Ledger:
     account = Account()
     for each in records:
         account.add(each)
@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_chunks() -> None:
         account.add(record(index, chunk=index, at=index / 1000, seconds=0.0005))
     (job,) = account._jobs.values()
     assert len(job.open[0]) <= 4
-    (found,) = account.ledgers([], kinds={}, ended="done")
+    (found,) = account.ledgers([], kinds={}, ended=End.DONE)
     assert found.chunks == 5000
 
 
@@ -121,7 +121,7 @@ def test_only_the_last_job_of_a_killed_run_did_not_end() -> None:
     account = Account()
     account.add(record(0, job="first"))
     account.add(record(0, job="second"))
-    ledgers = account.ledgers([], kinds={}, ended="killed")
+    ledgers = account.ledgers([], kinds={}, ended=End.KILLED)
     assert [(each.job, each.ended, each.unread) for each in ledgers] == [
         ("first", "done", 0),
         ("second", "killed", None),
@@ -152,7 +152,8 @@ ledgers = st.builds(
     unread=st.none() | st.integers(0, 5),
     engines=st.dictionaries(st.integers(0, 3), uses),
     chunksize=st.none() | st.integers(1, 5),
-    ended=st.sampled_from(["done", "halt", "needs x"]),
+    ended=st.sampled_from(End),
+    reason=words,
     value_error=st.none() | words,
 )
 

@@ -12,11 +12,11 @@ from arcli import errors
 from arcli.engine.tally import Tally
 from arcli.errors import ArcliError, ExitCode
 from arcli.timing.exit_code import PRIORITY, decide
-from arcli.timing.ledger import Ledger
+from arcli.timing.ledger import End, Ledger
 from arcli.timing.summary import JobSummary, summarize_job
 
 
-def job(status: str = "ok", ended: str = "done") -> JobSummary:
+def job(status: str = "ok", ended: End = End.DONE) -> JobSummary:
     tally = Tally()
     tally.add(status, 1.0)
     return summarize_job(Ledger(job="j", planned=1, tally=tally, ended=ended))
@@ -28,20 +28,20 @@ def job(status: str = "ok", ended: str = "done") -> JobSummary:
         (0, {}),
         (0, {"jobs": [job(), job()]}),
         (1, {"jobs": [job(), job("error")]}),
-        (1, {"jobs": [job("cancelled", "halt")]}),
-        (1, {"jobs": [job("ok", "needs first")]}),
+        (1, {"jobs": [job("cancelled", End.HALT)]}),
+        (1, {"jobs": [job("ok", End.NEEDS)]}),
         (2, {"errors": [errors.UsageError("x")]}),
         (2, {"errors": [errors.InputError("x")]}),
         (2, {"errors": [errors.SpecError([])]}),
         (3, {"errors": [errors.ClusterError("x")]}),
-        (3, {"jobs": [job("lost", "cluster lost")]}),
+        (3, {"jobs": [job("lost", End.CLUSTER_LOST)]}),
         (4, {"errors": [errors.OutputError("x")], "jobs": [job("error")]}),
         (5, {"jobs": [job()], "expectation_failed": True}),
         (6, {"errors": [errors.SetupError("x")], "deadline": True}),
         (70, {"errors": [KeyError("x")], "signal": signal.SIGTERM}),
         (70, {"errors": [ArcliError("x")]}),
         (75, {"errors": [errors.LockedError("x")]}),
-        (124, {"jobs": [job("cancelled", "deadline")]}),
+        (124, {"jobs": [job("cancelled", End.DEADLINE)]}),
         (124, {"jobs": [job("error")], "deadline": True}),
         (129, {"signal": signal.SIGHUP}),
         (130, {"signal": signal.SIGINT, "errors": [errors.OutputError("x")]}),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import STATUSES, Tally
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.summary import RunSummary, summarize_job
 
 
@@ -100,8 +100,8 @@ def test_replayed_seconds_are_no_speedup() -> None:
         ({"tally": tally(), "planned": 0}, "empty"),
         ({"tally": tally(), "planned": 0, "value_error": "no items to reduce"}, "failed"),
         ({"tally": tally(("ok", 1.0)), "value_error": "boom"}, "failed"),
-        ({"tally": tally(("ok", 1.0), ("cancelled", None)), "ended": "interrupted"}, "cancelled"),
-        ({"tally": tally(), "planned": 0, "ended": "needs first"}, "cancelled"),
+        ({"tally": tally(("ok", 1.0), ("cancelled", None)), "ended": End.INTERRUPTED}, "cancelled"),
+        ({"tally": tally(), "planned": 0, "ended": End.NEEDS, "reason": "first"}, "cancelled"),
         ({"tally": tally(("ok", 1.0)), "unread": None}, "cancelled"),
         ({"tally": tally(("lost", None))}, "failed"),
         ({"tally": tally(("timeout", 1.0))}, "failed"),
@@ -140,6 +140,7 @@ def test_the_public_keys() -> None:
         "kind",
         "status",
         "ended",
+        "reason",
         "value_error",
         "input_error",
         "counts",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from arcli.engine.tally import Tally
-from arcli.timing.ledger import EngineUse, Ledger
+from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.tables import MANY_ENGINES, chunk_words, percent, remarks, run_report
 
@@ -24,7 +24,7 @@ def ledger(name: str = "squares", engines: int = 2) -> Ledger:
         wall=12.3,
         planned=1000,
         tally=tally,
-        ended="halt",
+        ended=End.HALT,
         engines={
             i: EngineUse(
                 engine_id=i, slot=i, items=500, chunks=3, present=12.3, busy=12 - i / 10,
@@ -125,7 +125,7 @@ def test_of_many_engines_the_extremes_are_shown() -> None:
 
 def test_markup_in_names_is_text() -> None:
     item = ledger()
-    item.ended = "needs [red]x[/red]"
+    item.ended, item.reason = End.NEEDS, "[red]x[/red]"
     assert "needs [red]x[/red]" in shown(run(summarize_job(item)), 80)
 
 
