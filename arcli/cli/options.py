@@ -12,7 +12,7 @@ from arcli.outputs import registry
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
-    from arcli.outputs.progress import Mode
+    from arcli.outputs.progress_display import Mode
     from arcli.specfile.model import Spec
     from arcli.timing.thresholds import Expectation
 
