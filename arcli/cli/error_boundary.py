@@ -195,12 +195,21 @@ def _flushed() -> bool:
     return True
 
 
+INLINE = "arcli.session.transport.inline"
+"""The module that is imported where items run in this process."""
+
+
 def leave(code: Any) -> NoReturn:
     """End the process without taking down what was imported: that takes longer than it may.
 
-    What users' code registered with ``atexit`` runs, and their threads are waited for. A source
-    that blocks in a daemon thread would otherwise be a fatal error of the interpreter's.
+    What users' code registered with ``atexit`` runs, and their threads are waited for. Where items
+    ran in this process the interpreter ends as after a script, so that their files are written out;
+    but not while a source blocks in a thread of its own, which would be a fatal error then
+    (https://docs.python.org/3/c-api/init.html#c.Py_FinalizeEx).
     """
+    reading = any(thread.name == "arcli-input" for thread in threading.enumerate())
+    if INLINE in sys.modules and not reading:
+        raise SystemExit(code)
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter does
     atexit._run_exitfuncs()  # noqa: SLF001 - likewise
     for stream in (sys.stdout, sys.stderr):

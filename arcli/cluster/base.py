@@ -12,12 +12,12 @@ class ClusterOptions:
     """What a cluster is to be: ``engines`` many, of this interpreter, with these limits.
 
     ``start_timeout`` is in seconds; ``threads`` caps the thread pools of numerical libraries on
-    each engine, where ``env`` does not say otherwise.
+    each engine, where ``env`` does not say otherwise (see ``thread_limits``).
     """
 
     engines: int
     min_engines: int = 1
-    threads: int = 1
+    threads: int | None = None
     python: str | None = None
     spawn: bool = False
     start_timeout: float = 60.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import ctypes
 import gc
 import json
 import os
@@ -37,16 +37,16 @@ def become(work: Callable[[], None]) -> None:
     except BaseException:  # noqa: BLE001 - the log is the only place that can still be told
         traceback.print_exc()
     finally:
-        atexit._run_exitfuncs()  # noqa: SLF001 - users rely on it; os._exit skips it
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        # As an interpreter ends, with ``atexit``, threads and open files of the user's, and without
+        # a return to the frames of the supervisor below, whose ``finally`` would end its children.
+        ctypes.pythonapi.Py_Exit(status)  # https://docs.python.org/3/c-api/sys.html#c.Py_Exit
 
 
 def detach(log: Path) -> None:
-    """Default signals, nothing to read, and a log for whatever is printed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+    """Signals as Python begins with them, nothing to read, and a log for whatever is printed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -119,7 +119,7 @@ def _fall_apart(number: int, frame: Any) -> None:
 def _controller_config(folder: Path) -> dict[str, Any]:
     return {
         "ProfileDir": {"location": str(folder / "profile")},
-        "BaseParallelApplication": {"log_level": 40},
+        "BaseParallelApplication": {"log_level": 40, "ipython_dir": str(folder)},
         "IPController": {
             "ip": "127.0.0.1",
             "location": "127.0.0.1",
@@ -154,7 +154,7 @@ def engine_environment(slot: int, uuid: str, info: str) -> dict[str, str]:
 def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:
     return {
         "ProfileDir": {"location": str(folder / "profile")},
-        "BaseParallelApplication": {"log_level": 30},
+        "BaseParallelApplication": {"log_level": 30, "ipython_dir": str(folder)},
         "HistoryManager": {"enabled": False, "hist_file": ":memory:"},
         "IPEngine": {
             "id": engine_id,

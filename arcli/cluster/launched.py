@@ -16,7 +16,7 @@ from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent
 from arcli.cluster.connection import Connection
 from arcli.cluster.ipyparallel_config import IpyparallelConfig
 from arcli.cluster.launcher_process import END, LauncherProcess
-from arcli.cluster.supervisor_process import THREAD_LIMITS
+from arcli.cluster.supervisor_process import thread_limits
 from arcli.cluster.watched_cluster import WatchedCluster
 from arcli.errors import ClusterError, UsageError
 
@@ -86,7 +86,7 @@ class LaunchedCluster(WatchedCluster):
 
     def _recipe(self) -> IpyparallelConfig:
         options = self._options
-        limits = dict.fromkeys(THREAD_LIMITS, str(options.threads))
+        limits = thread_limits(options.threads)
         folder = self._folder.resolve()
         return IpyparallelConfig(
             launcher=self._launcher,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.cluster.processes import kill_tree
-from arcli.cluster.supervisor_process import THREAD_LIMITS
+from arcli.cluster.supervisor_process import MARK, thread_limits
 
 LAST_WORDS = 60.0
 """Seconds in which batch jobs are cancelled and processes elsewhere ended."""
@@ -26,14 +26,13 @@ END = "end"
 class LauncherProcess:
     """``arcli.cluster.launcher``, with its log in ``folder``; all that it starts has ``env``."""
 
-    def __init__(self, folder: Path, threads: int, env: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, threads: int | None, env: Mapping[str, str]) -> None:
         self.log = folder / "launching.log"
         self._buffer = b""
         self._said: deque[dict[str, Any]] = deque()
         self._asked = False
         self._connection, theirs = socket.socketpair()
-        limits = dict.fromkeys(THREAD_LIMITS, str(threads))
-        private = {"IPYTHONDIR": str(folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        limits = thread_limits(threads)
         said = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         command = [sys.executable, "-P", "-m", "arcli.cluster.launcher"]
         with theirs, os.fdopen(said, "wb") as log:
@@ -43,7 +42,7 @@ class LauncherProcess:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **limits, **env, **private},
+                env={**os.environ, **limits, **env, MARK: str(folder)},
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
             )
 

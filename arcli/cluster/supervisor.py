@@ -41,8 +41,9 @@ from arcli.cluster.processes import (
 
 STOPPED = 5.0
 """Seconds after which a process that was stopped, and answers nobody, is ended."""
-LEAVE = 1.0
-"""Seconds that engines have to end by themselves when the cluster is stopped."""
+LEAVE = 2.0
+"""Seconds that engines have to end by themselves when the cluster is stopped: a user's files are
+written out and ``atexit`` functions run meanwhile."""
 WARM = (
     "ipyparallel.controller.app",
     "ipyparallel.engine.app",

@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+MARK = "ARCLI_CLUSTER"
+"""The environment variable by which a cluster's processes, and what they start, are known."""
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
 THREAD_LIMITS = (
@@ -33,6 +35,14 @@ THREAD_LIMITS = (
 )
 
 
+def thread_limits(threads: int | None) -> dict[str, str]:
+    """How many threads numerical libraries may have on an engine, as environment variables.
+
+    None: what is set where arcli was called, and one where nothing is.
+    """
+    return {name: str(threads or os.environ.get(name, 1)) for name in THREAD_LIMITS}
+
+
 class Settings(NamedTuple):
     """What is settled when a supervisor starts: it brings up a controller and engines by itself.
 
@@ -42,7 +52,7 @@ class Settings(NamedTuple):
     """
 
     engines: int
-    threads: int = 1
+    threads: int | None = None
     env: Mapping[str, str] = {}
     python: str | None = None
     first_id: int = 0
@@ -87,9 +97,8 @@ class SupervisorProcess:
             )
 
     def _environment(self) -> dict[str, str]:
-        limits = dict.fromkeys(THREAD_LIMITS, str(self.settings.threads))
-        private = {"IPYTHONDIR": str(self.folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        return {**os.environ, **limits, **self.settings.env, **private}
+        limits = thread_limits(self.settings.threads)
+        return {**os.environ, **limits, **self.settings.env, MARK: str(self.folder)}
 
     def send(self, line: bytes) -> None:
         """Give a command. Its death is noticed where events are read."""
@@ -120,7 +129,7 @@ class SupervisorProcess:
         if self.used and self.process.returncode != 0:
             from arcli.cluster.processes import kill_marked
 
-            kill_marked(f"IPYTHONDIR={self.folder}".encode())
+            kill_marked(f"{MARK}={self.folder}".encode())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kill(self) -> None:

@@ -41,15 +41,22 @@ class Command:
     """A command of a job: call it with an item and its index.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``given`` has what
-    placeholders stand for in all items. ``usage`` has the last child's user and system seconds and
+    placeholders stand for in all items, ``environment`` the variables (None: this process's).
+    ``usage`` has the last child's user and system seconds and
     its peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
     """
 
-    def __init__(self, job: JobDefinition, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        job: JobDefinition,
+        given: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._text = job.command or ""
         self._stdin = job.command_stdin
         self._cwd = job.cwd
         self._env = job.env
+        self._environment = environment
         self._ok = set(job.ok_exit)
         self._parse = job.parse
         self._given = given
@@ -89,7 +96,7 @@ class Command:
                 stdout=output.out,
                 stderr=output.err,
                 cwd=filled(self._cwd, names) if self._cwd else None,
-                env={**os.environ, **env} if env else None,
+                env={**(self._environment or os.environ), **env},
                 start_new_session=True,
             )
         try:

@@ -11,7 +11,6 @@ import pickle
 import re
 import sys
 import types
-from asyncio import events
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,27 +137,12 @@ def _settled(value: Any) -> Any:
     if isinstance(value, types.GeneratorType):
         return list(value)
     if isinstance(value, types.CoroutineType):
-        return run_coroutine(value)
-    return run_coroutine(_collect(value))
+        return asyncio.run(value)
+    return asyncio.run(_collect(value))
 
 
 async def _collect(generator: Any) -> list[Any]:
     return [part async for part in generator]
-
-
-def run_coroutine(coroutine: Any) -> Any:
-    """Run a coroutine to its end, although an engine handles messages inside a running loop.
-
-    asyncio refuses a second loop in a thread; hiding the outer one for the time of the call is what
-    ``_set_running_loop`` is exported for
-    (https://docs.python.org/3/library/asyncio-extending.html).
-    """
-    outer = events._get_running_loop()  # noqa: SLF001 - see above
-    events._set_running_loop(None)  # noqa: SLF001
-    try:
-        return asyncio.run(coroutine)
-    finally:
-        events._set_running_loop(outer)  # noqa: SLF001
 
 
 def assembled(form: str, parts: ValueParts) -> Any:

@@ -58,7 +58,8 @@ class Timer:
         now = time.monotonic()
         if self._watchdog and self.seconds is not None and now - self._wound > REARM:
             self._wound = now
-            faulthandler.dump_traceback_later(self.seconds + GRACE + REARM, exit=True)
+            # A descriptor: what stands for sys.stderr may have none.
+            faulthandler.dump_traceback_later(self.seconds + GRACE + REARM, exit=True, file=2)
 
     def rest(self) -> None:
         """No item runs: the watchdog must not end an idle engine."""

@@ -60,6 +60,7 @@ from .protocol import (
     decode_request,
     encode_reply,
 )
+from .script import Script, environment
 from .tally import Status, Tally
 from .visit import Abort, Visit
 
@@ -85,6 +86,7 @@ class _Job:
         namespace: dict[str, Any],
         watchdog: bool,
         passing: tuple[type[BaseException], ...],
+        shared: bool,
     ) -> tuple[Runner, Timer]:
         """A runner for one chunk, its references looked up now."""
         plan = self.plan
@@ -99,7 +101,7 @@ class _Job:
         elif plan.kind == "notebook":
             program = Notebook(plan, kwargs, self.capture)
         else:
-            program = Command(plan, kwargs)
+            program = Command(plan, kwargs, environment(os.environ) if shared else None)
         runner = Runner(
             job=plan.name,
             call=call,
@@ -144,11 +146,14 @@ class Worker:
         self._crumb: Breadcrumb | None = None
         self._home = working_directory()
         self._unwanted = unwanted
+        self._shared = unwanted is not None
         self._visit = Visit()
+        self._script = Script()
 
     def handle(self, request: bytes) -> bytes:
         """Do what an encoded request asks, and encode the reply (see ``protocol``)."""
-        reply = self._reply(decode_request(request))
+        with self._script:
+            reply = self._reply(decode_request(request))
         return encode_reply(reply)
 
     def _reply(self, request: Request) -> Reply:
@@ -181,6 +186,10 @@ class Worker:
     def _hello(self, request: Hello) -> HelloReply:
         """Say who and where this engine is."""
         random.seed()
+        if not self._shared and not self._passing:  # neither somebody else's nor arcli itself
+            clean = environment(os.environ)
+            os.environ.clear()
+            os.environ.update(clean)
         if request.position_file is not None:
             try:
                 self._crumb = Breadcrumb(request.position_file)
@@ -255,7 +264,7 @@ class Worker:
             items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
             for position, pickled in request.opaque.items():
                 items[position] = pickle.loads(pickled)  # noqa: S301
-            runner, timer = known.runner(self._namespace, self._watchdog, self._passing)
+            runner, timer = known.runner(self._namespace, self._watchdog, self._passing, self._shared)
         except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
             return _failed(f"a chunk of job {request.job!r}", error)
         published = time.perf_counter_ns()

@@ -62,7 +62,7 @@ class Cluster(Model):
     min_engines: Count = 1
     start_timeout: Seconds = 60.0
     max_restarts: Annotated[int, Field(ge=0)] = 10
-    threads_per_engine: Count = 1
+    threads_per_engine: Count | None = None
     env: dict[str, Word] = {}
     options: dict[str, Any] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import sys
@@ -20,7 +19,6 @@ from arcli.engine.functions import (
     kind_of,
     opened,
     resolve,
-    run_coroutine,
     with_references,
 )
 
@@ -145,31 +143,6 @@ def test_what_leads_nowhere_says_so(folder: Path, text: str, error: type[Excepti
 def test_generators_and_coroutines_become_values(folder: Path) -> None:
     for text, value in [("numbers", [0, 1, 2]), ("later", 4), ("stream", [0, 1, 2])]:
         assert resolve(f"arcli_test_functions.py:{text}", {}, str(folder))(3) == value
-
-
-def test_a_coroutine_runs_inside_a_loop_that_runs_already(folder: Path) -> None:
-    function = resolve("arcli_test_functions.py:later", {}, str(folder))
-
-    async def engine() -> Any:
-        outer = asyncio.get_running_loop()
-        value = function(1)
-        assert asyncio.get_running_loop() is outer
-        return value
-
-    assert asyncio.run(engine()) == 2
-
-
-def test_the_outer_loop_is_back_when_a_coroutine_raises() -> None:
-    async def broken() -> None:
-        raise ValueError("broken")
-
-    async def engine() -> None:
-        outer = asyncio.get_running_loop()
-        with pytest.raises(ValueError, match="broken"):
-            run_coroutine(broken())
-        assert asyncio.get_running_loop() is outer
-
-    asyncio.run(engine())
 
 
 def test_references_are_looked_up_wherever_they_stand() -> None:

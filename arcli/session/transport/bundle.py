@@ -14,6 +14,7 @@ MODULES = (
     "encode",
     "keys",
     "limits",
+    "script",
     "capture",
     "position_file",
     "functions",
@@ -58,7 +59,7 @@ if {shared!r}:
         return lambda: chunk in kernel.aborted
 package.__dict__.setdefault("workers", {{}})[{run!r}] = package.worker.Worker(
     namespace,
-    lambda envelope: publish_data({{str(next(numbers)): envelope}}),
+    lambda envelope: publish_data({{f"{channel}{{next(numbers)}}": envelope}}),
     unwanted=unwanted,
 )
 """
@@ -97,6 +98,14 @@ class Bundle:
             self._package += "_" + hashlib.sha256(code.encode()).hexdigest()[:12]
 
     @property
+    def channel(self) -> str:
+        """How the names begin under which early records are published; nobody else's do.
+
+        The user's code may publish data of its own beside them.
+        """
+        return f"arcli.{self._run}."
+
+    @property
     def handle(self) -> str:
         """What a ``Reference`` to the worker evaluates, without a name in the user's space."""
         return f"__import__({self._package!r}).workers[{self._run!r}].handle_part"
@@ -110,6 +119,7 @@ class Bundle:
             run=self._run,
             shared=self._shared,
             module=self._module,
+            channel=self.channel,
         )
 
     @property

@@ -152,9 +152,11 @@ class IpyparallelTransport:
         running = self._running.get(msg_id)
         if running is None:
             return []
-        published: dict[str, bytes] = running[1].data[0]
-        found: list[bytes] = [published.pop(number) for number in sorted(published, key=int)]
-        return found
+        published: dict[Any, bytes] = running[1].data[0]
+        channel = self._bundle.channel
+        names = [name for name in [*published] if isinstance(name, str) and name.startswith(channel)]
+        names.sort(key=lambda name: int(name.removeprefix(channel)))
+        return [published.pop(name) for name in names]
 
     def forget(self, msg_id: str) -> None:
         """See Transport."""

@@ -1,0 +1,115 @@
+"""What a script of Python's finds when it begins, for items that run inside an engine.
+
+An ipyparallel engine is a kernel: it handles messages inside a running event loop, has arguments of
+its own, sets variables for terminals, and handles signals. Code of the user's is to meet none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from asyncio import events
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+ARGV = ["arcli"]
+"""``sys.argv`` of an item."""
+KERNEL_NAMES = (
+    "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "IPYTHONDIR", "MPLBACKEND", "PAGER",
+    "PYDEVD_DISABLE_FILE_VALIDATION", "PYDEVD_USE_FRAME_EVAL", "TERM",
+)  # fmt: skip
+"""Variables that a kernel and what starts it set for themselves:
+https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/zmqshell.py (``init_environment``)."""
+CLUSTER_NAMES = (
+    "IPP_CLUSTER_ID", "IPP_CONNECTION_INFO", "IPP_CURVE_PUBLICKEY", "IPP_CURVE_SECRETKEY",
+    "IPP_CURVE_SERVERKEY", "IPP_PROFILE_DIR",
+)  # fmt: skip
+"""Variables that tell an engine where its cluster is; some of them are keys."""
+_HIDDEN = frozenset(KERNEL_NAMES + CLUSTER_NAMES)
+_FRAMEWORKS = frozenset(["_arcli_engine", "arcli", "asyncio", "ipykernel", "ipyparallel", "tornado"])
+
+
+class Script:
+    """The conditions of a script, while this is open: arguments, and no event loop that runs.
+
+    asyncio refuses a second loop in a thread; hiding the outer one is what ``_set_running_loop`` is
+    exported for (https://docs.python.org/3/library/asyncio-extending.html). The policy, which has
+    the loop that is current, is the items' own from one request to the next.
+    """
+
+    def __init__(self) -> None:
+        self._policy: Any = asyncio.DefaultEventLoopPolicy()
+
+    def __enter__(self) -> Script:
+        self._argv, sys.argv = sys.argv, list(ARGV)
+        self._loop = events._get_running_loop()  # noqa: SLF001 - see above
+        if self._loop is not None:
+            self._kernels = asyncio.get_event_loop_policy()
+            events._set_running_loop(None)  # noqa: SLF001
+            asyncio.set_event_loop_policy(self._policy)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.argv = self._argv
+        if self._loop is not None:
+            self._policy = asyncio.get_event_loop_policy()
+            asyncio.set_event_loop_policy(self._kernels)
+            events._set_running_loop(self._loop)  # noqa: SLF001
+
+
+def environment(now: Mapping[str, str]) -> dict[str, str]:
+    """The variables ``now``, without the cluster's, and the kernel's as they were at the start."""
+    return {name: now[name] for name in now if name not in _HIDDEN} | _before_the_kernel()
+
+
+@cache
+def _before_the_kernel() -> dict[str, str]:
+    """What the kernel's names were when this process, or the one that it is a fork of, was started.
+
+    Where there is no /proc, only what nobody can do without is taken as it is now.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - nothing heavier on an engine
+            entries = dict(
+                entry.split("=", 1) for entry in os.fsdecode(file.read()).split("\0") if "=" in entry
+            )
+    except OSError:
+        entries = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
+    if entries.get("IPYTHONDIR") == entries.get("ARCLI_CLUSTER"):  # the cluster's, not the user's
+        entries.pop("IPYTHONDIR", None)
+    return {name: entries[name] for name in KERNEL_NAMES if name in entries}
+
+
+_ASKED = frozenset([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+_masks = threading.local()
+
+
+def hold_signals() -> None:
+    """Before a fork: what asks the child to end must not reach it while it has these handlers."""
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASKED)
+
+
+def release_signals() -> None:
+    """After a fork, in the parent."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def restore_signals() -> None:
+    """After a fork, in the child: undo the engine's handlers, for which ``terminate`` does nothing.
+
+    Handlers of the user's stay, as they do in a script's forks.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        module = getattr(signal.getsignal(number), "__module__", None) or ""
+        if module.partition(".")[0] in _FRAMEWORKS:
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
+    release_signals()
+
+
+os.register_at_fork(before=hold_signals, after_in_parent=release_signals, after_in_child=restore_signals)
