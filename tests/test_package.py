@@ -8,6 +8,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
+    build: list[Any] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        folder,
+        ROOT,
+    ]
     subprocess.run(build, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
@@ -30,7 +41,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile", wheel]
+    install: list[Any] = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        wheel,
+    ]
     subprocess.run(install, check=True, capture_output=True)
     return folder
 
@@ -53,7 +72,7 @@ def test_the_wheel_runs_from_an_empty_environment(environment: Path, tmp_path: P
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL"))}
     for arguments in (["--version"], ["init", "first.yaml"], ["check", "first.yaml"]):
         subprocess.run([arcli, *arguments], cwd=tmp_path, env=env, check=True, capture_output=True)
-    run = [arcli, "run", "first.yaml", "-n", "1", "--format", "jsonl"]
+    run: list[Any] = [arcli, "run", "first.yaml", "-n", "1", "--format", "jsonl"]
     done = subprocess.run(run, cwd=tmp_path, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert '"status":"ok"' in done.stdout
