@@ -26,6 +26,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("arcli.cli.run", "Run a spec and stream what comes back."),
+    "map": Verb("arcli.cli.map.command", "Run a command or a function over items, without a spec."),
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
     "runs": Verb("arcli.cli.runs", "List past runs, newest first."),
     "report": Verb("arcli.cli.report", "Show where the time of a past run went."),

@@ -91,7 +91,10 @@ FORMAT = FormatName()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFlags:
-    """The flags of ``arcli run``, by the names of its options; durations are seconds."""
+    """The flags of ``arcli run``, by the names of its options; durations are seconds.
+
+    ``spec`` is empty where there is no file, as in ``arcli map``.
+    """
 
     spec: str
     jobs: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ class RunFlags:
     engines: int | None = None
     outputs: tuple[str, ...] = ()
     form: str = "text"
+    tag: bool = False
     quiet: bool = False
     verbose: bool = False
     progress: Mode = "auto"

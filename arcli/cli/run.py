@@ -15,6 +15,7 @@ import click
 
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, FORMAT, RunFlags, is_inline, slots_of
+from arcli.errors import UsageError
 from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ MOST_PEEKED = 1_000_000
     type=FORMAT,
     default="text",
     show_default=True,
-    help="What stdout gets.",
+    help="What stdout gets; raw: what the items print, as it is.",
 )
+@click.option("--tag", is_flag=True, help="With --format raw: each line begins with its item and a tab.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only when something failed.")
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 @click.option(
@@ -99,28 +101,38 @@ def command(call: Call, /, **options: Any) -> int:
     the run did is kept in .arcli/runs.
     """
     began = time.monotonic()
-    from arcli.errors import UsageError
-
     flags = RunFlags(**options)
     if flags.cluster_name and flags.inline:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
     if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
     with _early(flags) as helper:
-        return _command(call, flags, helper, began)
+        from arcli.plan.preview import problems
+        from arcli.specfile.load import load
+
+        spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, inputs=problems)
+        if flags.jobs:
+            from arcli.plan.choose import only
+
+            spec = only(spec, flags.jobs)
+        return run_spec(call, spec, flags, helper, began)
 
 
-def _command(call: Call, flags: RunFlags, helper: SupervisorProcess | None, began: float) -> int:
+def run_spec(
+    call: Call, spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: float
+) -> int:
+    """Run a spec as the flags say, or show what would be done. Returns the exit code.
+
+    ``helper`` is a cluster that is coming up already, ``began`` when the process did (monotonic).
+    Raises UsageError, SpecError and what a run can raise.
+    """
     from arcli.execution.run import at_once
-    from arcli.plan.preview import problems
-    from arcli.specfile.load import load
 
-    params = dict(flags.params)
-    spec = load(flags.spec, params=params, sets=flags.sets, inputs=problems)
-    if flags.jobs:
-        from arcli.plan.choose import only
-
-        spec = only(spec, flags.jobs)
+    if flags.form == "raw" and len(spec.jobs) > 1:
+        hint = f"--job NAME runs one; there are {', '.join(job.name for job in spec.jobs)}"
+        raise UsageError("--format raw is for one job, and this spec has several", hint=hint)
+    if flags.tag and flags.form != "raw":
+        raise UsageError("--tag is for --format raw")
     if flags.expectations:
         from arcli.timing.thresholds import settle
 
@@ -146,22 +158,29 @@ def _command(call: Call, flags: RunFlags, helper: SupervisorProcess | None, bega
 
 @contextmanager
 def _early(flags: RunFlags) -> Iterator[SupervisorProcess | None]:
-    """A cluster that comes up while the spec is read: most of a cold start.
-
-    Only where nothing can ask for another kind: the spec does not speak of clusters.
-    """
+    """A cluster that comes up while the spec is read, where the spec does not speak of clusters."""
     path = Path(flags.spec)
-    elsewhere = flags.dry_run or flags.inline or flags.cluster_name
-    unread = flags.spec == "-" or not path.is_file()
-    if elsewhere or unread or any(name.startswith("cluster") for name, _ in flags.sets):
-        yield None
-        return
-    from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.supervisor_process import Settings, SupervisorProcess
+    plain = False
+    if flags.spec != "-" and path.is_file():
+        with path.open("rb") as file:
+            plain = b"cluster" not in file.read(MOST_PEEKED)
+    with early_cluster(flags, flags.engines) if plain else nullcontext() as helper:
+        yield helper
 
-    with path.open("rb") as file:
-        plain = b"cluster" not in file.read(MOST_PEEKED)
-    helper = SupervisorProcess(Settings(flags.engines or usable_cpus())) if plain else None
+
+@contextmanager
+def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorProcess | None]:
+    """An embedded cluster that comes up while the spec is read: most of a cold start.
+
+    None where the flags ask for another kind, or for none.
+    """
+    helper = None
+    elsewhere = flags.dry_run or flags.inline or flags.cluster_name
+    if not (elsewhere or any(name.startswith("cluster") for name, _ in flags.sets)):
+        from arcli.cluster.cpus import usable_cpus
+        from arcli.cluster.supervisor_process import Settings, SupervisorProcess
+
+        helper = SupervisorProcess(Settings(engines or usable_cpus()))
     try:
         yield helper
     finally:
@@ -242,6 +261,10 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
     destinations += [Destination(path=path) for path in flags.outputs]
+    if flags.form == "raw" and all(destination.path != "-" for destination in destinations):
+        # What a function returns is its output; a command has said it all.
+        options = {"tag": flags.tag, "values": spec.jobs[0].kind != "command"}
+        destinations.append(Destination(path="-", format="raw", options=options))
     return open_outputs(
         destinations,
         streams=streams,

@@ -11,7 +11,7 @@ import pickle
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -206,12 +206,15 @@ def caller(
 ) -> Callable[[Any], Any]:
     """A function of one item: ``f(item, …)``, ``f(*item, …)`` or ``f(**item, …)``.
 
-    ``unpack`` is ``none``, ``args``, ``kwargs``, or ``nothing`` for an apply, which has no item.
+    ``unpack`` is ``none``, ``args`` (a mapping gives its values), ``kwargs``, or ``nothing`` for an
+    apply, which has no item.
     """
     if unpack == "kwargs":
         return lambda item: function(*args, **{**kwargs, **item})
     if unpack == "args":
-        return lambda item: function(*item, *args, **kwargs)
+        return lambda item: function(
+            *(item.values() if isinstance(item, Mapping) else item), *args, **kwargs
+        )
     if unpack == "nothing":
         return lambda item: function(*args, **kwargs)
     if args or kwargs:

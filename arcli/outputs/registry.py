@@ -60,6 +60,12 @@ BUILT_IN = (
         on_stdout=False,
         packable=False,
     ),
+    Format(
+        name="raw",
+        suffixes=(),
+        make="arcli.outputs.raw:RawOutput",
+        options={"tag": bool, "values": bool},
+    ),
 )
 
 

@@ -36,18 +36,38 @@ def load(
     environ: Mapping[str, str] | None = None,
     inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
 ) -> Spec:
-    """A valid spec from a file, or from standard input for ``-``; nothing of the user's is run.
+    """Read a valid spec from a file, or from standard input for ``-``; nothing of the user's is run.
 
-    ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text. ``inputs`` finds what is
-    wrong with jobs' inputs; it is shown what is right of a spec that is not. Raises SpecError with
-    all problems that can be found.
+    The rest is as in ``from_tree``. Raises SpecError with all problems that can be found.
     """
-    text = read(source)
-    root = compose(text)
+    root = compose(read(source))
     if root.kind != "map":
         hint = "it begins with keys such as `map:` and `over:`"
         raise SpecError([root.problem(f"a spec is a map, and this is a {root.kind}", hint)])
     _name(root, "stdin" if source == "-" else Path(source).stem)
+    folder = Path.cwd() if source == "-" else Path(source).resolve().parent
+    return from_tree(
+        root, file=source, folder=folder, params=params, sets=sets, environ=environ, inputs=inputs
+    )
+
+
+def from_tree(
+    root: Node,
+    *,
+    file: str,
+    folder: Path,
+    params: Mapping[str, str] | None = None,
+    sets: Iterable[tuple[str, str]] = (),
+    environ: Mapping[str, str] | None = None,
+    inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
+) -> Spec:
+    """Make a valid spec of a tree of nodes, which is a map and has a name.
+
+    ``file`` is what the spec is called, ``-`` where it was read from standard input; relative paths
+    are relative to ``folder``. ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text.
+    ``inputs`` finds what is wrong with jobs' inputs; it is shown what is right of a spec that is
+    not. Raises SpecError with all problems that can be found.
+    """
     problems = [*set_values(root, sets), *set_params(root, params or {})]
     problems += _one_form(root)
     interpolator = Interpolator(root, os.environ if environ is None else environ)
@@ -58,12 +78,11 @@ def load(
     else:
         data["params"] = interpolator.data(given)
     problems += interpolator.problems
-    folder = Path.cwd() if source == "-" else Path(source).resolve().parent
-    whole = {"jobs": [], **data, "file": source, "folder": folder, "places": Places(root)}
+    whole = {"jobs": [], **data, "file": file, "folder": folder, "places": Places(root)}
     problems += _faults(whole, root, interpolator.written)
     parts = parts_of(whole, folder)
-    problems += _new(problems, check(parts, whole["places"], from_stdin=source == "-"))
-    right = Spec.model_construct(jobs=parts.sure_jobs(), file=source, folder=folder, places=whole["places"])
+    problems += _new(problems, check(parts, whole["places"], from_stdin=file == "-"))
+    right = Spec.model_construct(jobs=parts.sure_jobs(), file=file, folder=folder, places=whole["places"])
     problems += _new(problems, inputs(right))
     if problems:
         raise SpecError(sorted(dict.fromkeys(problems), key=_order))

@@ -1,0 +1,194 @@
+"""``arcli map``: flags and words in, a spec out, and then what ``arcli run`` does with it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arcli.cli.error_boundary import Call
+from arcli.cli.map.arguments import inputs, split
+from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
+from arcli.cli.options import DURATION, Assignment, RunFlags
+from arcli.cli.run import command as run_command
+from arcli.cli.run import early_cluster, run_spec
+from arcli.errors import OutputError, UsageError
+
+NOT_HERE = {"spec", "jobs", "params"}
+"""What of ``arcli run`` is about the file of a spec."""
+DEFAULT_FORMAT = "raw"
+
+
+class _Halt(click.ParamType[dict[str, Any]]):
+    """``now,fail=1``, ``soon,fail=3%``, ``never``: the keys of a job."""
+
+    name = "HOW[,fail=N]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, Any]:
+        """See click."""
+        if isinstance(value, dict):
+            return value
+        how, *limits = str(value).split(",")
+        keys: dict[str, Any] = {"halt": how}
+        for limit in limits:
+            what, _, number = limit.partition("=")
+            if what != "fail" or not number:
+                self.fail(f"{limit!r} is not fail=N or fail=N%", param, ctx)
+            keys["max_failures"] = int(number) if number.isdecimal() else number
+        if how not in {"never", "soon", "now"}:
+            self.fail(f"{how!r} is none of never, soon, now", param, ctx)
+        return keys
+
+
+class MapCommand(click.Command):
+    """Takes what follows the first ``:::`` out of click's hands: items may look like anything."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        flags, words = split(args)
+        ctx.meta["arcli.map.inputs"] = words
+        try:
+            return super().parse_args(ctx, flags)
+        except click.NoSuchOption as error:
+            hint = "flags of the command itself: quote it all ('ping -c1 {}'), or put -- before it"
+            raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from None
+
+
+def _shared() -> list[click.Parameter]:
+    """The options of ``arcli run`` that make sense without a file."""
+    shared = [copy.copy(option) for option in run_command.params if option.name not in NOT_HERE]
+    for option in shared:
+        if option.name == "form":
+            option.default = DEFAULT_FORMAT
+    return shared
+
+
+@click.command("map", cls=MapCommand, short_help="Run a command or a function over items.")
+@click.argument("call", nargs=-1)
+@click.option(
+    "-f", "--function", metavar="FUNCTION", help="Call this (file.py:name, module:name, an expression)."
+)
+@click.option(
+    "--over", multiple=True, type=Assignment(), metavar="NAME=VALUES",
+    help="A named input: a=1,2,3 or b=range:5 or f=glob:*.txt; several give every combination.",
+)  # fmt: skip
+@click.option(
+    "-a", "--lines", multiple=True, metavar="FILE", help="A file whose lines are the items, as ::::."
+)
+@click.option("--csv", metavar="FILE", help="A table whose rows are the items: {column} in the command.")
+@click.option("--jsonl", metavar="FILE", help="JSON Lines whose values are the items.")
+@click.option(
+    "-0", "--null", is_flag=True, help="Items on standard input end with NUL, as of find -print0."
+)
+@click.option("-j", "--max-procs", type=click.IntRange(min=1), metavar="N", help="How many at once.")
+@click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
+@click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
+@click.option("--timeout", type=DURATION, help="End an item that takes longer.")
+@click.option("--halt", type=_Halt(), help="When to stop for failures: now,fail=1 or soon,fail=3%.")
+@click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> int:
+    """Run CALL once for each item, several at a time, and print what it prints.
+
+    \b
+    arcli map 'gzip -9 {}' ::: *.log
+    find . -name '*.wav' -print0 | arcli map -0 'flac {}'
+    arcli map 'sim {a} {b}' --over a=1,2,3 --over b=range:5
+    arcli map -f model.py:score ::: 1 2 3
+
+    Items follow :::, lines of files ::::, both several times for every combination, :::+ and
+    ::::+ to go side by side; without any they are lines of standard input. {} is the item, and is
+    appended where no place is named. Values never become shell text. One word is a shell's
+    command; several are a program and its arguments.
+    """  # noqa: D301 - click's own mark for lines that stay as they are
+    began = time.monotonic()
+    call: Call = ctx.obj
+    names = {field.name for field in fields(RunFlags)}
+    flags = RunFlags(spec="", **{name: value for name, value in options.items() if name in names})
+    long = [name for option in ctx.command.params for name in option.opts if name.startswith("--")]
+    batch = _batch(options, ctx.meta["arcli.map.inputs"], long)
+    if options["save"]:
+        _save(batch, options["save"])
+        return 0
+    with early_cluster(flags, flags.engines or options["max_procs"]) as helper:
+        from arcli.plan.preview import problems
+        from arcli.specfile.load import from_tree
+
+        spec = from_tree(
+            spec_tree(batch, relative_to(Path.cwd())),
+            file=" ".join(["arcli map", *(batch.call or [f"-f {batch.function}"])]),
+            folder=Path.cwd(),
+            sets=flags.sets,
+            inputs=problems,
+        )
+        return run_spec(call, spec, flags, helper, began)
+
+
+def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str]) -> Batch:
+    """What the flags and words add up to. Raises UsageError where they contradict each other."""
+    if bool(flags["call"]) == bool(flags["function"]):
+        what = (
+            "a command and -f FUNCTION exclude each other" if flags["call"] else "there is nothing to call"
+        )
+        raise UsageError(
+            what, hint="arcli map 'gzip {}' ::: FILE…, or arcli map -f file.py:function ::: ITEM…"
+        )
+    marked = list(inputs([*words, *(part for file in flags["lines"] for part in ("::::", file))], options))
+    tables = [(key, flags[key]) for key in ("csv", "jsonl") if flags[key]]
+    if flags["null"]:
+        tables.append(("stdin", "nul"))
+    if len(tables) + bool(marked or flags["over"]) > 1:
+        raise UsageError("--csv, --jsonl and -0 are all of the input: they go with no other")
+    names = [name for name, _ in flags["over"]]
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise UsageError(f"--over {twice}=… is there twice", hint=f"{twice}=1,2,3 has several values")
+    if not (tables or marked or names):
+        tables.append(("stdin", "lines"))
+    job: dict[str, Any] = {} if flags["keep_order"] else {"ordered": False}
+    job.update(flags["halt"] or {})
+    for key in ("retries", "timeout"):
+        if flags[key] is not None:
+            job[key] = flags[key]
+    top: dict[str, Any] = {}
+    if flags["max_procs"] is not None:
+        top["cluster"] = {"engines": flags["max_procs"]}
+    return Batch(
+        call=flags["call"],
+        function=flags["function"],
+        inputs=marked,
+        over=flags["over"],
+        source=_from_stdin(*tables[0]) if tables else None,
+        job=job,
+        top=top,
+    )
+
+
+def _from_stdin(key: str, value: str) -> tuple[str, str]:
+    return ("stdin", key) if value == "-" else (key, value)
+
+
+def _save(batch: Batch, path: str) -> None:
+    """Write the spec to a file, or to standard output for ``-``. Raises OutputError."""
+    folder = Path.cwd() if path == "-" else Path(path).resolve().parent
+    try:
+        text = yaml_text(spec_tree(batch, relative_to(folder)))
+        if path == "-":
+            click.echo(text, nl=False)
+        else:
+            Path(path).write_text(text, "utf-8")
+    except UnicodeError:
+        hint = "such items can be read from a file: :::: FILE"
+        raise UsageError("an item is not UTF-8 text, which a spec cannot hold", hint=hint) from None
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+command.params += _shared()

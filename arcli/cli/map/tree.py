@@ -1,0 +1,217 @@
+"""The spec that a command line stands for, as the tree that a YAML file would have given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arcli.cli.map.arguments import Input
+from arcli.cli.map.call import argv, literal, shell_string
+from arcli.engine.functions import kind_of
+from arcli.specfile import scalars
+from arcli.specfile.compose import compose
+from arcli.specfile.model import SOURCES
+from arcli.specfile.text import Text
+from arcli.specfile.tree import Entry, Node
+
+_OF_NUMBERS = {"range", "linspace", "logspace"}
+_OF_PATHS = {"lines", "csv", "jsonl", "parquet", "glob"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What ``arcli map`` was asked for.
+
+    ``call`` are the words of the command, one a shell string and several an argv; ``function``
+    stands in its place. ``inputs`` come from marks, ``over`` from ``--over NAME=…``; ``source`` is
+    the key and the value of a source that is all of ``over:``, such as a CSV file. ``job`` and
+    ``top`` have further keys of the job and of the spec.
+    """
+
+    call: Sequence[str] = ()
+    function: str | None = None
+    inputs: Sequence[Input] = ()
+    over: Sequence[tuple[str, str]] = ()
+    source: tuple[str, str] | None = None
+    job: Mapping[str, Any] = field(default_factory=dict)
+    top: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the spec and its job are called: as the program, or the function."""
+        if self.function is not None:
+            name = self.function.rpartition(":")[2]
+        else:
+            words = self.call[0].split() if self.call else []
+            name = Path(words[0]).name if words else ""
+        return name if name.replace("_", "").replace("-", "").replace(".", "").isalnum() else "map"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the inputs, empty for one that has none: its items are ``{}``."""
+        if not self.over and len(self.inputs) < 2:
+            return []
+        return [
+            *(f"arg{number}" for number, _ in enumerate(self.inputs, 1)),
+            *(name for name, _ in self.over),
+        ]
+
+
+def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
+    """The tree of the spec; ``relative`` makes a path one that is relative to the spec's folder.
+
+    Raises SpecError for an ``--over`` that is none.
+    """
+    called = "arcli map"
+    job: dict[str, Node] = {}
+    if batch.function is not None:
+        function = batch.function
+        if kind_of(function) == "file":
+            path, _, name = function.rpartition(":")
+            function = f"{relative(path)}:{name}"
+        job["map"] = _text(function, f"-f {batch.function}")
+        if batch.names and not batch.over:
+            job["unpack"] = _text("args", called)
+    elif len(batch.call) == 1:
+        job["command"] = _text(shell_string(batch.call[0], batch.names), "the command")
+    else:
+        job["command"] = _list([_text(word, "the command") for word in argv(batch.call, batch.names)])
+    job["over"] = _over(batch, relative)
+    job.update((key, _node(value, called)) for key, value in batch.job.items())
+    tree = {"name": _text(batch.name, called)}
+    tree.update((key, _node(value, called)) for key, value in batch.top.items())
+    return _map({**tree, **job}, called)
+
+
+def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
+    """Where the items come from: one source, or every combination of several."""
+    if batch.source is not None:
+        key, value = batch.source
+        path = value if key == "stdin" else relative(value)
+        return _map({key: _text(path, f"--{key} {value}")}, f"--{key} {value}")
+    nodes = [_source(part, relative) for part in batch.inputs]
+    if not batch.names:
+        return nodes[0]
+    groups: list[dict[str, Node]] = []
+    for name, part, node in zip(batch.names, batch.inputs, nodes, strict=False):
+        if not part.linked:
+            groups.append({})
+        groups[-1][name] = node
+    groups += [{name: _named(name, value, relative)} for name, value in batch.over]
+    # What goes side by side is one factor of the combination, or all there is.
+    if len(groups) == 1 and len(groups[0]) > 1:
+        return _map({"zip": _map(groups[0], "the inputs")}, "the inputs")
+    factors: dict[str, Node] = {}
+    for group in groups:
+        if len(group) == 1:
+            factors.update(group)
+        else:
+            factors["_".join(group)] = _map({"zip": _map(group, "the inputs")}, "the inputs")
+    return _map({"product": _map(factors, "the inputs")}, "the inputs")
+
+
+def _source(part: Input, relative: Callable[[str], str]) -> Node:
+    if part.file is None:
+        return _items(part.items, part.label)
+    if part.file == "-":
+        return _map({"stdin": _text("lines", part.label)}, part.label)
+    return _map({"lines": _text(relative(part.file), part.label)}, part.label)
+
+
+def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
+    """The source that ``--over NAME=VALUE`` means: ``KIND:…``, YAML in brackets, or items."""
+    label = f"--over {name}={value}"
+    kind, colon, rest = value.partition(":")
+    if colon and kind in _OF_NUMBERS:
+        numbers = [_number(word, label) for word in rest.split(",")]
+        single = len(numbers) == 1 and kind == "range"
+        return _map({kind: numbers[0] if single else _list(numbers, label)}, label)
+    if colon and kind in SOURCES:
+        return _map({kind: _text(relative(rest) if kind in _OF_PATHS else rest, label)}, label)
+    if value[:1] in {"[", "{"}:
+        return compose(Text(label, value))
+    return _items(value.split(","), label)
+
+
+def _items(words: Sequence[str], label: str) -> Node:
+    """Words as items: numbers where the text of every one survives it, else text."""
+    values = [_value(word) for word in words]
+    if not all(
+        isinstance(value, int | float) and str(value) == word
+        for value, word in zip(values, words, strict=True)
+    ):
+        values = list(words)
+    return _list([_node(value, label) for value in values], label)
+
+
+def _value(word: str) -> Any:
+    try:
+        value = scalars.resolve(word)
+    except ValueError:
+        return word
+    return word if isinstance(value, bool) else value
+
+
+def _number(word: str, label: str) -> Node:
+    return Node("scalar", _value(word.strip()), Text(label, label), 0, 0, raw=word, plain=True)
+
+
+def _node(value: Any, label: str) -> Node:
+    """Plain data as nodes, all of one label."""
+    if isinstance(value, list | tuple):
+        return _list([_node(part, label) for part in value], label)
+    if isinstance(value, dict):
+        return _map({key: _node(part, label) for key, part in value.items()}, label)
+    if isinstance(value, str):
+        return _text(value, label)
+    return Node("scalar", value, Text(label, label), 0, 0, raw=str(value), plain=True)
+
+
+def _text(value: str, label: str) -> Node:
+    return Node("scalar", literal(value), Text(label, value), 0, 0, raw=value)
+
+
+def _list(nodes: list[Node], label: str = "the command") -> Node:
+    return Node("list", nodes, Text(label, label), 0, 0)
+
+
+def _map(nodes: Mapping[str, Node], label: str) -> Node:
+    text = Text(label, label)
+    entries = {key: Entry(Node("scalar", key, text, 0, 0, raw=key), node) for key, node in nodes.items()}
+    return Node("map", entries, text, 0, 0)
+
+
+def relative_to(folder: Path) -> Callable[[str], str]:
+    """Paths of the command line, which are relative to the working directory, as relative to ``folder``."""
+    if folder.resolve() == Path.cwd():
+        return lambda path: path
+    return lambda path: path if os.path.isabs(path) else os.path.relpath(path, folder)  # noqa: PTH117
+
+
+def yaml_text(tree: Node) -> str:
+    """A tree as YAML that arcli reads back as the same. Raises UnicodeError for text that is not UTF-8."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Text that YAML 1.2 would take for something else stands in quotes."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        value.encode()
+        style = '"' if _means_something(value) else "|" if "\n" in value.strip() else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(tree.plain_data(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _means_something(text: str) -> bool:
+    try:
+        return not isinstance(scalars.resolve(text), str)
+    except ValueError:
+        return True

@@ -1,0 +1,223 @@
+"""``arcli map`` as a shell sees it: what goes in as items, and what comes out of a pipe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import MARK, PATIENCE, Run, finish
+
+from arcli.cli import main
+from arcli.cli.map.arguments import Input
+from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
+from arcli.errors import UsageError
+from arcli.specfile.compose import compose
+from arcli.specfile.text import Text
+
+
+def mapped(folder: Path, *words: str, stdin: bytes = b"", engines: bool = False) -> tuple[int, bytes, str]:
+    """The exit code, stdout and stderr of ``arcli map``, without engines where they do not matter."""
+    done = subprocess.run(
+        [sys.executable, "-m", "arcli", "map", *([] if engines else ["--inline"]), *words],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace")
+
+
+def lines(out: bytes) -> list[str]:
+    return sorted(out.decode().splitlines())
+
+
+def test_items_are_appended_where_no_place_is_named(tmp_path: Path) -> None:
+    code, out, err = mapped(tmp_path, "-k", "echo hello", ":::", "a b", "$HOME; ls", "'q'")
+    assert (code, out, err) == (0, b"hello a b\nhello $HOME; ls\nhello 'q'\n", "")
+
+
+def test_several_inputs_give_every_combination(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "-k", "echo", ":::", "a", "b", ":::", "1", "2")
+    assert (code, out) == (0, b"a 1\na 2\nb 1\nb 2\n")
+    code, out, _ = mapped(
+        tmp_path, "-k", "echo {2}-{1}", ":::", "a", "b", ":::+", "1", "2", ":::", "x", "y"
+    )
+    assert (code, out) == (0, b"1-a\n1-a\n2-b\n2-b\n")
+
+
+def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "hosts.txt").write_text("one\ntwo\n")
+    code, out, _ = mapped(tmp_path, "-k", "--tag", "echo up {}", "::::", "hosts.txt")
+    assert (code, out) == (0, b"one\tup one\ntwo\tup two\n")
+    assert mapped(tmp_path, "-k", "echo", stdin=b"x y\nz\n")[:2] == (0, b"x y\nz\n")
+    assert mapped(tmp_path, "-k", "echo", "::::", "-", stdin=b"x\n")[:2] == (0, b"x\n")
+    assert mapped(tmp_path, "-k", "-0", "echo", stdin=b"a\nb\0c\0")[:2] == (0, b"a\nb\nc\n")
+    assert mapped(tmp_path, "-k", "--lines", "hosts.txt", "echo")[:2] == (0, b"one\ntwo\n")
+
+
+def test_named_inputs_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("size,seed\n10,1\n20,2\n")
+    (tmp_path / "runs.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+    code, out, _ = mapped(tmp_path, "-k", "echo {a}{b}", "--over", "a=x,y", "--over", "b=range:2")
+    assert (code, out) == (0, b"x0\nx1\ny0\ny1\n")
+    assert mapped(tmp_path, "-k", "--csv", "runs.csv", "echo {size}/{seed}")[1] == b"10/1\n20/2\n"
+    assert mapped(tmp_path, "-k", "--jsonl", "runs.jsonl", "echo {n}")[1] == b"1\n2\n"
+    assert mapped(tmp_path, "-k", "--csv", "-", "echo {n}", stdin=b"n\n7\n")[1] == b"7\n"
+
+
+def test_functions_print_what_they_return(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("def score(x, y=1):\n    print('at', x)\n    return x * 2 + y\n")
+    code, out, _ = mapped(tmp_path, "-k", "-f", "model.py:score", ":::", "1", "2.5")
+    assert (code, out) == (0, b"at 1\n3\nat 2.5\n6.0\n")
+    assert mapped(tmp_path, "-k", "-f", "lambda a, b: f'{a}{b}'", ":::", "x", ":::", "1")[1] == b"x1\n"
+
+
+def test_a_program_and_its_arguments_need_no_shell(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "-k", "--", "printf", "[%s]", "-n", ":::", "$x", "*")
+    assert (code, out) == (0, b"[-n][$x][-n][*]")
+
+
+def test_without_order_what_is_done_first_comes_first(tmp_path: Path) -> None:
+    script = (
+        "test {} = slow && until test -e done; do sleep 0.05; done; echo {}; test {} = slow || touch done"
+    )
+    code, out, _ = mapped(tmp_path, "-j", "2", script, ":::", "slow", "quick", engines=True)
+    assert (code, out) == (0, b"quick\nslow\n")
+    (tmp_path / "done").unlink()
+    code, out, _ = mapped(tmp_path, "-j", "2", "-k", script, ":::", "slow", "quick", engines=True)
+    assert (code, out) == (0, b"slow\nquick\n")
+
+
+def test_stderr_goes_to_stderr_and_failures_to_the_exit_code(tmp_path: Path) -> None:
+    code, out, err = mapped(
+        tmp_path, "-k", "echo out {}; echo err {} >&2; test {} != b", ":::", "a", "b", "c"
+    )
+    assert (code, out) == (1, b"out a\nout b\nout c\n")
+    assert "err a\n" in err
+    assert "exit status 1" in err
+
+
+def test_a_run_of_it_is_in_the_list_of_runs(tmp_path: Path) -> None:
+    assert mapped(tmp_path, "-q", "test {} = b", ":::", "a", "b")[0] == 1
+    run = Run(tmp_path, ["runs", "--format", "json"])
+    assert run.wait() == 0
+    assert '"test"' in run.out.read_text()
+    code, _, err = mapped(tmp_path, "--failed", "test {} = c", ":::", "c")
+    assert code == 0
+    assert "there is no unfinished run" in err
+
+
+def test_resume_goes_by_content(tmp_path: Path) -> None:
+    script = "echo {} >> log; test -e fixed || test {} != b"
+    assert mapped(tmp_path, "-k", script, ":::", "a", "b")[0] == 1
+    (tmp_path / "fixed").touch()
+    (tmp_path / "log").unlink()
+    assert mapped(tmp_path, "-k", "--failed", script, ":::", "a", "b", "c")[0] == 0
+    assert lines((tmp_path / "log").read_bytes()) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is nothing to call"),
+        (["-f", "f", "echo", ":::", "1"], "exclude each other"),
+        (["echo", ":::", "a", "--save", "x.yaml"], "--save stands after :::"),
+        (["echo", ":::+", "a"], "there is none"),
+        (["echo", "::::"], "needs a file"),
+        (["ping", "-c1", ":::", "a"], "put -- before it"),
+        (["echo", "--csv", "a.csv", ":::", "1"], "they go with no other"),
+        (["echo", "--over", "a=1", "--over", "a=2"], "there twice"),
+        (["--halt", "maybe", "echo", ":::", "1"], "none of never, soon, now"),
+        (["echo {x}", ":::", "1"], "the command:1:6: there is no {x}"),
+        (['echo "{}"', ":::", "1"], "leave the quotes out"),
+        (["echo", ":::", "1", ":::+", "2", "3"], "zip"),
+    ],
+)
+def test_what_makes_no_sense_is_exit_2(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["map", "--inline", *words])
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_spec_does_the_same(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "names.txt").write_text("x\ny\n")
+    (tmp_path / "model.py").write_text("def twice(x): return x * 2\n")
+    words = ["-k", "echo ${HOME:+home} {1} {2}", "::::", "in/names.txt", ":::", "007", "1e3", "no"]
+    direct = mapped(tmp_path, *words)
+    assert direct[:2] == (
+        0,
+        b"".join(b"home %b %b\n" % (x, y) for x in (b"x", b"y") for y in (b"007", b"1e3", b"no")),
+    )
+    (tmp_path / "specs").mkdir()
+    assert mapped(tmp_path, "--save", "specs/job.yaml", *words)[:2] == (0, b"")
+    code, records = finish(tmp_path, (tmp_path / "specs" / "job.yaml").read_text().replace("../", ""))
+    assert code == 0
+    assert "".join(record["stdout"] for record in records).encode() == direct[1]
+    saved = subprocess.run(
+        [sys.executable, "-m", "arcli", "run", "specs/job.yaml", "--format", "raw"],
+        cwd=tmp_path, env={**os.environ, MARK: "1"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (saved.returncode, saved.stdout) == (0, direct[1])
+    assert mapped(tmp_path, "--save", "specs/f.yaml", "-k", "-f", "model.py:twice", ":::", "1")[0] == 0
+    assert yaml.safe_load((tmp_path / "specs" / "f.yaml").read_text())["map"] == "../model.py:twice"
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS, min_size=1), st.lists(TEXTS))
+def test_a_spec_that_is_saved_is_read_back_as_it_was(call: list[str], items: list[str]) -> None:
+    batch = Batch(call=call, inputs=[Input(label=":::", items=tuple(items))], job={"retries": 2})
+    tree = spec_tree(batch, relative_to(Path.cwd()))
+    assert compose(Text("saved", yaml_text(tree))).plain_data() == tree.plain_data()
+
+
+@settings(deadline=None)
+@given(st.lists(TEXTS, min_size=1))
+def test_items_keep_the_text_that_was_written(items: list[str]) -> None:
+    batch = Batch(call=["echo"], inputs=[Input(label=":::", items=tuple(items))])
+    over = spec_tree(batch, relative_to(Path.cwd())).get("over")
+    assert over is not None
+    assert [str(value).replace("$${", "${") for value in over.plain_data()] == items
+
+
+def test_raw_output_is_for_one_job(tmp_path: Path) -> None:
+    spec = "jobs: [{name: a, command: 'echo {}', over: [1, 2]}, {name: b, command: 'echo {}', over: [3]}]"
+    code, _ = finish(tmp_path, spec, "--format", "raw")
+    assert code == 2
+    run_one = Run(tmp_path, ["run", "spec.yaml", "--job", "a", "--format", "raw"])
+    assert run_one.wait() == 0
+    assert run_one.out.read_text() == "1\n2\n"
+
+
+def test_saving_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    code, _, err = mapped(tmp_path, "--save", "x.yaml", "echo", ":::", os.fsdecode(b"\xff"))
+    assert code == 2
+    assert "not UTF-8" in err
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_usage_errors_are_raised_for_late_options() -> None:
+    from arcli.cli.map.arguments import inputs
+
+    with pytest.raises(UsageError, match="stands after"):
+        list(inputs([":::", "a", "--save=x"], ["--save"]))
