@@ -85,13 +85,17 @@ def test_a_program_and_its_arguments_need_no_shell(tmp_path: Path) -> None:
 
 
 def test_without_order_what_is_done_first_comes_first(tmp_path: Path) -> None:
-    script = (
-        "test {} = slow && until test -e done; do sleep 0.05; done; echo {}; test {} = slow || touch done"
+    waits = "test {} = quick || until grep -qs quick stdout-*; do sleep 0.05; done; echo {}"
+    run = Run(tmp_path, ["map", "-j", "2", waits, ":::", "slow", "quick"])
+    assert run.wait() == 0
+    assert run.out.read_text() == "quick\nslow\n"
+
+
+def test_in_order_what_is_done_first_waits(tmp_path: Path) -> None:
+    waits = (
+        "test {} = quick || until test -e done; do sleep 0.05; done; echo {}; test {} = slow || touch done"
     )
-    code, out, _ = mapped(tmp_path, "-j", "2", script, ":::", "slow", "quick", engines=True)
-    assert (code, out) == (0, b"quick\nslow\n")
-    (tmp_path / "done").unlink()
-    code, out, _ = mapped(tmp_path, "-j", "2", "-k", script, ":::", "slow", "quick", engines=True)
+    code, out, _ = mapped(tmp_path, "-j", "2", "-k", waits, ":::", "slow", "quick", engines=True)
     assert (code, out) == (0, b"slow\nquick\n")
 
 

@@ -203,7 +203,11 @@ def yaml_text(tree: Node) -> str:
 
     def text(dumper: Any, value: str) -> Any:
         value.encode()
-        style = '"' if _means_something(value) else "|" if "\n" in value.strip() else None
+        style = None
+        if _means_something(value) or not value.replace("\n", "").isprintable():
+            style = '"'
+        elif "\n" in value:
+            style = "|" if value == value.strip() else '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
