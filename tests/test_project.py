@@ -14,8 +14,9 @@ import pytest
 import arcli
 from arcli.cli import VERBS
 from arcli.errors import ExitCode
+from arcli.inputs import Over
 from arcli.record import FIELDS
-from arcli.specfile.model import Cluster, Job, Over, Policy, Setup, Spec
+from arcli.specfile.model import Cluster, Job, Policy, Setup, SpecFile
 from arcli.specfile.shape import keys_of
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def test_every_key_of_the_record_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in table
 
 
-@pytest.mark.parametrize("model", [Spec, Cluster, Setup, Policy, Job, Over])
+@pytest.mark.parametrize("model", [SpecFile, Cluster, Setup, Policy, Job, Over])
 def test_every_key_of_a_spec_is_in_the_readme(model: type) -> None:
     spec = README.partition("## The spec")[2].partition("## ")[0]
     missing = [key for key in keys_of(model) if not re.search(rf"\b{key}\b", spec)]

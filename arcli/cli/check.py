@@ -45,13 +45,12 @@ def command(
     Files that specs name are looked at, and all problems are shown at once.
     """
     from arcli.errors import Problem, SpecError
-    from arcli.plan.preview import problems as of_inputs
     from arcli.specfile.load import load
 
     problems: list[Problem] = []
     for source in specs:
         try:
-            spec = load(source, params=dict(params), sets=sets, inputs=of_inputs)
+            spec = load(source, params=dict(params), sets=sets)
         except SpecError as error:
             problems += error.problems
             continue

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -23,7 +22,7 @@ from arcli.inputs.base import Fixed
 from arcli.plan.choose import sources, valued
 from arcli.plan.preview import Preview, preview
 from arcli.plan.texts import Texts
-from arcli.specfile.model import Job, Over, Spec
+from arcli.specfile.model import Job, Spec
 
 SHOWN = 3
 """Calls that are shown from each end of a job."""
@@ -51,8 +50,7 @@ def show(spec: Spec, flags: RunFlags) -> int:
     """Print the plan of a spec; reads inputs, and runs nothing. Returns the exit code."""
     slots = slots_of(spec, flags)
     inline = is_inline(spec, flags)
-    stdin = sys.stdin.buffer if sys.stdin is not None else None
-    plans = [_plan(found, slots, flags.limit, stdin) for found in preview(spec, slots=slots, stdin=stdin)]
+    plans = [_plan(found, slots, flags.limit) for found in preview(spec, slots=slots)]
     if flags.form == "text":
         where = f"on {slots} engine{'s' * (slots != 1)}"
         if slots is None:
@@ -68,7 +66,7 @@ def show(spec: Spec, flags: RunFlags) -> int:
     return 0
 
 
-def _plan(found: Preview, slots: int | None, limit: int | None, stdin: BinaryIO | None) -> Plan:
+def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
     job, source = found.job, found.source
     calls: dict[int, str] = {}
     items: int | None = None
@@ -76,7 +74,7 @@ def _plan(found: Preview, slots: int | None, limit: int | None, stdin: BinaryIO 
         items = len(job.targets) if isinstance(job.targets, list) else slots
         items = 1 if job.targets == "any" else items
         calls = {0: _call(job, (), {})}
-    elif source is None or _only_in_a_run(job.over):
+    elif source is None or (job.over is not None and job.over.only_in_runs):
         items = _length(source, limit)
     else:
         items, ends = _ends(source, limit)
@@ -94,14 +92,6 @@ def _plan(found: Preview, slots: int | None, limit: int | None, stdin: BinaryIO 
         then=list(_then(job)),
         needs=list(dict.fromkeys([*job.needs, *sources(job.over), *valued(job)])),
     )
-
-
-def _only_in_a_run(over: Over | None) -> bool:
-    """Whether reading the items would run something of the user's, or needs earlier results."""
-    if over is None:
-        return False
-    factors = [*(over.product or {}).values(), *(over.zip_ or {}).values()]
-    return over.kind in {"python", "from"} or any(map(_only_in_a_run, factors))
 
 
 def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]]:

@@ -107,10 +107,9 @@ def command(call: Call, /, **options: Any) -> int:
     if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
     with _early(flags) as helper:
-        from arcli.plan.preview import problems
         from arcli.specfile.load import load
 
-        spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, inputs=problems)
+        spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())
         if flags.jobs:
             from arcli.plan.choose import only
 
@@ -143,7 +142,7 @@ def run_spec(
         return show(spec, flags)
     from arcli.plan.preview import preview
 
-    preview(spec, slots=slots_of(spec, flags), stdin=_stdin())
+    preview(spec, slots=slots_of(spec, flags))
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags.form == "json"
     code = int(finished.summary.exit_code)
@@ -219,7 +218,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
             stuck=streams.stuck,
             limit=flags.limit,
             deadline=flags.deadline,
-            stdin=_stdin(),
+            stdin=standard_input(),
             kept=kept,
             rerun_changed=flags.rerun_changed,
             progress=progress,
@@ -237,7 +236,8 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
             storage.close()
 
 
-def _stdin() -> BinaryIO | None:
+def standard_input() -> BinaryIO | None:
+    """Return the process's binary standard input, None where it is closed."""
     return sys.stdin.buffer if sys.stdin is not None else None
 
 

@@ -10,10 +10,10 @@ from arcli.errors import (
 )
 from arcli.execution.context import Context, Outcome
 from arcli.execution.values import as_input
-from arcli.inputs import Source, SourceContext, build_source
+from arcli.inputs import Source, SourceContext
+from arcli.inputs.loading import loader
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import JobPlan
-from arcli.plan.loading import loader
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.texts import without_quoted
 from arcli.session.jobrun import Supply
@@ -22,22 +22,26 @@ from arcli.specfile.model import Job
 
 
 def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
-    """Where a job's items come from, None for an apply. Raises InputError."""
+    """Return where a job's items come from, None for an apply. Raises InputError.
+
+    The first job's is the one that was opened when the spec was checked. A later job's is opened
+    now, since an earlier one may have written the files that it reads.
+    """
     if job.over is None:
         return None
-    resolve = Resolver(context.slots, lambda name: as_input(context, name, outcome))
-    jobs = {name: results.inputs for name, results in outcome.results.items()}
-    source = build_source(
-        job.over,
-        SourceContext(
-            folder=context.spec.folder,
-            stdin=context.stdin,
-            jobs=jobs,
-            resolve=resolve,
-            load_callable=loader(context.spec),
-            python=context.spec.cluster.python,
-        ),
-    )
+    spec = context.spec
+    source = spec.sources.get(job.name) if job.name == spec.jobs[0].name else None
+    if source is None:
+        source = job.over.open(
+            SourceContext(
+                folder=spec.folder,
+                stdin=context.stdin,
+                jobs={name: results.inputs for name, results in outcome.results.items()},
+                resolve=Resolver(context.slots, lambda name: as_input(context, name, outcome)),
+                load_callable=loader(spec.folder, spec.setup.path),
+                python=spec.cluster.python,
+            )
+        )
     return without_quoted(source, job) if job.command is not None else source
 
 

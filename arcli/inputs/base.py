@@ -1,4 +1,4 @@
-"""What every source of items looks like."""
+"""What every source of items looks like, and every kind of input that a spec can name."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, TypeAlias
 
 from arcli.errors import InputError
+from arcli.fields import Model
+
+if TYPE_CHECKING:
+    from arcli.inputs.over import Over
 
 Unpack = Literal["none", "kwargs"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceContext:
-    """What a source may need beside its own words.
+    """What a source may need beside its own settings.
 
-    Relative paths are relative to ``folder``; ``stdin`` is binary. ``jobs`` has earlier jobs'
-    values, called with ``where``. ``resolve`` fills in late values, ``load_callable`` finds a
-    generator of the user's; it is called only when items are read. ``python`` is the interpreter
-    of the engines, where that is another one.
+    Relative paths are relative to ``folder``; ``stdin`` is binary, None where it is closed.
+    ``jobs`` has earlier jobs' values, called with ``where``. ``resolve`` fills in late values,
+    ``load_callable`` finds a generator of the user's; it is called only when items are read.
+    ``python`` is the interpreter of the engines, where that is another one.
     """
 
     folder: Path
@@ -82,9 +86,67 @@ class Stream:
 Source: TypeAlias = Fixed | Stream
 
 
+class Input(Model):
+    """A kind of input: the settings that stand under its key in ``over``, and all that it does.
+
+    A subclass is one input. Its fields are the settings, its docstring describes it in the schema.
+    It becomes usable in specs by standing in ``arcli.inputs.registry``, or by an entry point of the
+    group ``arcli.inputs`` in any installed package.
+    """
+
+    key: ClassVar[str]
+    """The word in ``over`` that asks for it."""
+    short: ClassVar[str] = ""
+    """The field that a value which is no map stands for; empty where there is no short form."""
+    merges: ClassVar[bool] = False
+    """Whether its items are maps whose keys stand beside the others' in a combination."""
+    paths: ClassVar[bool] = True
+    """Whether its items may be paths of files, whose parts a command can name."""
+    reads_stdin: ClassVar[bool] = False
+    """Whether it reads standard input, which only one reader can."""
+    only_in_runs: ClassVar[bool] = False
+    """Whether reading it runs the user's code or needs results, so that a dry run cannot."""
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """Yield what is wrong with the settings, and with the files that they name in ``folder``."""
+        yield from ()
+
+    def check_excluded(self, patterns: Sequence[Any]) -> Iterator[InputError]:
+        """Yield what is wrong with items that ``exclude`` beside this input leaves out."""
+        yield from ()
+
+    def open(self, context: SourceContext) -> Source:
+        """Open the source. Reads at most what a file says of itself, and nothing of a pipe.
+
+        Raises InputError for what can be seen to be wrong.
+        """
+        raise NotImplementedError
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """Return the keys that items of the opened source may have, None where nobody knows."""
+        return source.names
+
+    def written(self) -> Any:
+        """Return the settings as they are written in a spec, in the short form if that says it all."""
+        given = {
+            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
+        }
+        if set(given) == {self.short}:
+            return given[self.short]
+        return {**given, **self.parts()}
+
+    def parts(self) -> Mapping[str, Over]:
+        """Return the inputs that this one combines, by their names."""
+        return {}
+
+    def jobs(self) -> Iterator[str]:
+        """Yield the names of the earlier jobs whose values it reads."""
+        yield from ()
+
+
 @contextmanager
 def within(*path: str | int) -> Iterator[None]:
-    """Errors from inside know that they are from this part of ``over``."""
+    """Put ``path``, a part of ``over``, before the path of errors that are raised inside."""
     try:
         yield
     except InputError as error:

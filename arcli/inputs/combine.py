@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arcli.errors import InputError
-from arcli.inputs.base import Fixed, Source, Stream
+from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
 from arcli.inputs.grid import Grid, Left, Picked, Rows, Side, matches, places
 from arcli.inputs.shuffle import permutation
-from arcli.specfile.model import Sample
+
+if TYPE_CHECKING:
+    from arcli.inputs.over import Over
 
 _END = object()
 
@@ -39,6 +41,15 @@ class Factor:
     def row(self, item: Any) -> Mapping[str, Any]:
         """An item as a part of a cell."""
         return item if self.merged else {self.name: item}
+
+
+def factors(parts: Mapping[str, Over], context: SourceContext) -> list[Factor]:
+    """Open the inputs that a combination is made of. Raises InputError with its path."""
+    opened = []
+    for name, part in parts.items():
+        with within(name):
+            opened.append(Factor(name, part.open(context), merged=part.input.merges))
+    return opened
 
 
 def product(factors: Sequence[Factor]) -> Source:
@@ -149,27 +160,28 @@ def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
             )
 
 
-def sampled(source: Source, sample: Sample | None) -> Source:
-    """``n`` of the items, picked at random, in their order; all where there are fewer."""
+def sampled(source: Source, sample: tuple[int, int] | None) -> Source:
+    """Pick a number of the items at random, by a seed, in their order; all where there are fewer."""
     if sample is None:
         return source
-    chance = random.Random(sample.seed)  # noqa: S311 - reproducible is the point
+    count, seed = sample
+    chance = random.Random(seed)  # noqa: S311 - reproducible is the point
     if isinstance(source, Fixed):
         total = len(source.items)
-        picked = sorted(chance.sample(range(total), min(sample.n, total)))
+        picked = sorted(chance.sample(range(total), min(count, total)))
         return replace(source, items=Picked(source.items, picked))
 
     def reservoir() -> list[Any]:
         """Algorithm R (Vitter, 1985, https://doi.org/10.1145/3147.3165)."""
         numbered = enumerate(source)
-        kept = list(islice(numbered, sample.n))
+        kept = list(islice(numbered, count))
         for number, item in numbered:
             place = chance.randrange(number + 1)
-            if place < sample.n:
+            if place < count:
                 kept[place] = (number, item)
         return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
-    length = None if source.length is None else min(sample.n, source.length)
+    length = None if source.length is None else min(count, source.length)
     return replace(source, read=reservoir, length=length)
 
 

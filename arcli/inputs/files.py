@@ -1,18 +1,26 @@
-"""Items from files and streams that are text, with the line of what is wrong in them."""
+"""Files that inputs read: whether they are there, how they are opened, and their lines."""
 
 from __future__ import annotations
 
 import codecs
-import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from arcli.errors import InputError
-from arcli.inputs.where import Condition
+from arcli.suggest import did_you_mean, quoted
 
-BLOCK = 1 << 16
+
+def missing(name: str, folder: Path) -> Iterator[InputError]:
+    """Yield an error where ``name``, the ``path`` of an input, is no file in ``folder``."""
+    path = folder / name
+    if path.is_dir():
+        hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
+        yield InputError(f"{name} is a folder", hint=hint, path=("path",))
+    elif not path.exists():
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(Path(name).name, beside)
+        yield InputError(f"{name} does not exist", hint=hint, path=("path",))
 
 
 def opened(path: Path) -> BinaryIO:
@@ -37,34 +45,3 @@ def read_lines(path: Path) -> Iterator[str]:
     """A file's lines."""
     with opened(path) as stream:
         yield from lines_of(stream, str(path))
-
-
-def read_nul(stream: BinaryIO) -> Iterator[str]:
-    """What is between NUL bytes, as ``find -print0`` writes it."""
-    begun: list[bytes] = []
-    # One read at a time: what has arrived must not wait for a full block.
-    while block := os.read(stream.fileno(), BLOCK):
-        end, *more = block.split(b"\0")
-        begun.append(end)
-        for part in more:
-            yield os.fsdecode(b"".join(begun))
-            begun = [part]
-    if rest := b"".join(begun):
-        yield os.fsdecode(rest)
-
-
-def read_jsonl(lines: Iterable[str], name: str, wanted: Condition) -> Iterator[Any]:
-    """A value a line; empty lines are passed over. Raises InputError with the place."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except ValueError as error:
-            column = getattr(error, "colno", 1)
-            said = getattr(error, "msg", str(error))
-            raise InputError(f"{name}:{number}:{column}: not JSON: {said}") from None
-        except RecursionError:
-            raise InputError(f"{name}:{number}: nested too deeply") from None
-        if wanted(item, f"{name}:{number}"):
-            yield item

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arcli.errors import UsageError
+from arcli.inputs import Over
 from arcli.specfile.checks.order import deferred_values
-from arcli.specfile.model import Job, Over, Spec
+from arcli.specfile.model import Job, Spec
 from arcli.syntax import used_names
 
 
@@ -36,14 +37,9 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
 
 
 def sources(over: Over | None) -> Iterator[str]:
-    """The jobs that an input takes values from."""
-    if over is None:
-        return
-    if over.from_ is not None:
-        yield over.from_.job
-    for factors in (over.product, over.zip_):
-        for factor in (factors or {}).values():
-            yield from sources(factor)
+    """Yield the jobs that an input takes values from."""
+    for _, part in over.walk() if over is not None else ():
+        yield from part.input.jobs()
 
 
 def pushed(job: Job, spec: Spec) -> Iterator[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from arcli.errors import InputError, Problem, SpecError
-from arcli.inputs import Source, SourceContext, build_source
+from arcli.inputs import Source, SourceContext
+from arcli.inputs.loading import loader
 from arcli.plan.choose import values_in
 from arcli.plan.deferred import Resolver
 from arcli.specfile.model import Job, Spec
-
-_SOME_INPUT = io.BytesIO()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,52 +22,37 @@ class Preview:
     source: Source | None
 
 
-def preview(spec: Spec, *, slots: int | None = None, stdin: BinaryIO | None = _SOME_INPUT) -> list[Preview]:
-    """Every job's source, built and not read. ``slots`` is the number of engines, if it is known.
+def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
+    """Return every job with its source, opened and not read.
 
-    ``stdin`` is None where standard input is closed. Raises SpecError with the place of each input
-    that can already be seen to be wrong: a range that is none, factors of unequal lengths, a table
-    without the columns that are asked for; and of missing engines.
+    ``slots`` is the number of engines, if it is known: then sources that depend on it are opened,
+    too. Raises SpecError with the place of each of these that is wrong, and of missing engines.
     """
     previews: list[Preview] = []
-    found: list[Problem] = []
-    context = SourceContext(
-        folder=spec.folder,
-        stdin=stdin,
-        jobs={job.name: _not_yet for job in spec.jobs},
-        resolve=Resolver(slots or 1, _no_value),
-        load_callable=_nothing_is_run,
-    )
+    problems: list[Problem] = []
     for job in spec.jobs:
-        source = None
-        if job.over is not None and not list(values_in(job.over)):
+        source = spec.sources.get(job.name)
+        if source is None and job.over is not None and slots is not None and not list(values_in(job.over)):
             try:
-                source = build_source(job.over, context)
+                source = job.over.open(_context(spec, slots))
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
-                found.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
-        if source is not None and source.length == 0 and not job.allow_empty:
-            hint = "allow_empty: true makes that a warning"
-            message = f"job {job.name!r} has no items"
-            found.append(spec.places.problem(message, "jobs", job.name, "over", hint=hint))
-        if source is not None and source.length is None and pinned(job):
-            place = ("jobs", job.name, "view" if job.view == "direct" else "targets")
-            found.append(spec.places.problem(UNCOUNTED, *place, hint=COUNTED))
+                problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
         if slots is not None:
-            found += _missing_targets(spec, job, slots)
+            problems += _missing_targets(spec, job, slots)
         previews.append(Preview(job=job, source=source))
-    if found:
-        raise SpecError(found)
+    if problems:
+        raise SpecError(problems)
     return previews
 
 
-def pinned(job: Job) -> bool:
-    """Whether a map's items are dealt out to the engines before it starts."""
-    return job.targets != "any" and (job.view == "direct" or isinstance(job.targets, list))
-
-
-UNCOUNTED = "the items are dealt out before the job starts, and how many there are is not known until then"
-COUNTED = "use view: load_balanced without targets, or a source whose length is known"
+def _context(spec: Spec, slots: int) -> SourceContext:
+    return SourceContext(
+        folder=spec.folder,
+        jobs={job.name: _not_yet for job in spec.jobs},
+        resolve=Resolver(slots, _no_value),
+        load_callable=loader(spec.folder, spec.setup.path),
+    )
 
 
 def _missing_targets(spec: Spec, job: Job, slots: int) -> Iterator[Problem]:
@@ -80,15 +63,6 @@ def _missing_targets(spec: Spec, job: Job, slots: int) -> Iterator[Problem]:
             yield spec.places.problem(f"there is no engine {slot}", *where, hint=hint)
 
 
-def problems(spec: Spec) -> list[Problem]:
-    """What ``preview`` finds to be wrong."""
-    try:
-        preview(spec)
-    except SpecError as error:
-        return error.problems
-    return []
-
-
 def _not_yet(where: str) -> Iterator[Any]:
     yield from ()
     raise AssertionError("no source is read before the run")
@@ -96,7 +70,3 @@ def _not_yet(where: str) -> Iterator[Any]:
 
 def _no_value(name: str) -> Any:
     raise AssertionError("jobs that use values are left out")
-
-
-def _nothing_is_run(text: str) -> Callable[..., Any]:
-    raise AssertionError("nothing of the user's is run before the run")

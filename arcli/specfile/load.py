@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
 from arcli.errors import Problem, SpecError
 from arcli.specfile.checks import check
+from arcli.specfile.checks.inputs import SOME_INPUT, open_sources
 from arcli.specfile.compose import compose
 from arcli.specfile.interpolate import Interpolator
-from arcli.specfile.model import Job, Policy, Spec
+from arcli.specfile.model import Job, Policy, Spec, SpecFile
 from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.parts import parts_of
 from arcli.specfile.places import Places
@@ -34,7 +35,7 @@ def load(
     params: Mapping[str, str] | None = None,
     sets: Iterable[tuple[str, str]] = (),
     environ: Mapping[str, str] | None = None,
-    inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
+    stdin: BinaryIO | None = SOME_INPUT,
 ) -> Spec:
     """Read a valid spec from a file, or from standard input for ``-``; nothing of the user's is run.
 
@@ -47,7 +48,7 @@ def load(
     _name(root, "stdin" if source == "-" else Path(source).stem)
     folder = Path.cwd() if source == "-" else Path(source).resolve().parent
     return from_tree(
-        root, file=source, folder=folder, params=params, sets=sets, environ=environ, inputs=inputs
+        root, file=source, folder=folder, params=params, sets=sets, environ=environ, stdin=stdin
     )
 
 
@@ -59,14 +60,14 @@ def from_tree(
     params: Mapping[str, str] | None = None,
     sets: Iterable[tuple[str, str]] = (),
     environ: Mapping[str, str] | None = None,
-    inputs: Callable[[Spec], Iterable[Problem]] = lambda spec: (),
+    stdin: BinaryIO | None = SOME_INPUT,
 ) -> Spec:
     """Make a valid spec of a tree of nodes, which is a map and has a name.
 
     ``file`` is what the spec is called, ``-`` where it was read from standard input; relative paths
     are relative to ``folder``. ``params`` and ``sets`` are what ``-p`` and ``--set`` say, as text.
-    ``inputs`` finds what is wrong with jobs' inputs; it is shown what is right of a spec that is
-    not. Raises SpecError with all problems that can be found.
+    ``stdin`` is what inputs may read in the run, None where it is closed. Raises SpecError with all
+    problems that can be found.
     """
     problems = [*set_values(root, sets), *set_params(root, params or {})]
     problems += _one_form(root)
@@ -78,15 +79,20 @@ def from_tree(
     else:
         data["params"] = interpolator.data(given)
     problems += interpolator.problems
-    whole = {"jobs": [], **data, "file": file, "folder": folder, "places": Places(root)}
+    whole = {"jobs": [], **data}
     problems += _faults(whole, root, interpolator.written)
+    places = Places(root)
     parts = parts_of(whole, folder)
-    problems += _new(problems, check(parts, whole["places"], from_stdin=file == "-"))
-    right = Spec.model_construct(jobs=parts.sure_jobs(), file=file, folder=folder, places=whole["places"])
-    problems += _new(problems, inputs(right))
+    of_inputs: list[Problem] = []
+    sources = open_sources(parts, stdin, of_inputs, places)
+    problems += _new(problems, check(parts, sources, places, from_stdin=file == "-"))
+    problems += _new(problems, of_inputs)
     if problems:
         raise SpecError(sorted(dict.fromkeys(problems), key=_order))
-    return Spec.model_validate(whole, strict=True)
+    opened = {parts.names[at]: source for at, source in sources.items()}
+    return Spec.model_validate(
+        {**whole, "file": file, "folder": folder, "places": places, "sources": opened}, strict=True
+    )
 
 
 def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
@@ -158,7 +164,7 @@ def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> li
     an environment, it becomes the text that was ``written``.
     """
     try:
-        Spec.model_validate(whole, strict=True)
+        SpecFile.model_validate(whole, strict=True)
     except ValidationError as error:
         if _put_texts(whole, error, root, written):
             return _faults(whole, root, written)

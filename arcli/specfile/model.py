@@ -8,20 +8,15 @@ only be known once a cluster runs stay as ``Deferred``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from arcli.errors import UsageError
 from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
+from arcli.inputs.over import Items
 from arcli.outputs import registry
 from arcli.specfile.places import Places
 
@@ -89,150 +84,6 @@ class Setup(Model):
     files: list[str] = []
 
 
-class RowsSource(Model):
-    """``jsonl: data.jsonl`` or ``jsonl: {path: …, where: …}``; Parquet likewise."""
-
-    path: str
-    where: str | dict[str, Any] | None = None
-
-
-class CsvSource(RowsSource):
-    """``csv: data.csv`` or ``csv: {path: …}``; ``header`` names the columns of one without."""
-
-    header: Annotated[list[str], Field(min_length=1)] | None = None
-    types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-
-
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-Patterns = Annotated[list[str], BeforeValidator(_several), WithJsonSchema(_ONE_OR_MORE)]
-
-
-class GlobSource(Model):
-    """``glob: "*.txt"`` or ``glob: {patterns: […], exclude: […]}``."""
-
-    patterns: Patterns
-    exclude: Patterns = []
-
-
-class PythonSource(Model):
-    """``python: module:generator`` or ``python: {call: …, args: …}``."""
-
-    call: str
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-
-
-class FromSource(Model):
-    """``from: job`` or ``from: {job: …, where: ok}``."""
-
-    job: str
-    where: Literal["ok", "all"] = "ok"
-
-
-class Sample(Model):
-    """A random choice of ``n`` items, the same for the same seed."""
-
-    n: Annotated[int, Field(ge=0)]
-    seed: int = 0
-
-
-def _short(key: str) -> BeforeValidator:
-    """The short form of a source is the value of its one key that must be given."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str | Deferred | DeferredText) else v)
-
-
-def _patterns(value: Any) -> Any:
-    return {"patterns": value} if isinstance(value, str | list) else value
-
-
-def _whole(value: Any) -> Any:
-    """``1e3`` is a whole number, though YAML has no integer that is written like this."""
-    if isinstance(value, list):
-        return [_whole(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-SOURCES = (
-    "list", "range", "linspace", "logspace", "lines", "csv", "jsonl", "parquet", "glob", "stdin",
-    "python", "from", "product", "zip", "cases",
-)  # fmt: skip
-COMBINATIONS = frozenset({"product", "zip", "cases"})
-"""Sources whose items are mappings, and merge into those of a combination that they are part of."""
-Number = Annotated[int | float, Field(allow_inf_nan=False)] | Deferred
-
-
-class Over(Model):
-    """Where items come from: exactly one source, and what is done to its items.
-
-    A plain list in the file is ``{list: […]}``.
-    """
-
-    list_: list[Any] | Deferred | None = Field(default=None, alias="list")
-    range_: Annotated[int | list[int | Deferred] | Deferred | None, BeforeValidator(_whole)] = Field(
-        default=None, alias="range"
-    )
-    linspace: list[Number] | None = None
-    logspace: list[Number] | None = None
-    lines: str | None = None
-    csv: Annotated[CsvSource, _short("path")] | None = None
-    jsonl: Annotated[RowsSource, _short("path")] | None = None
-    parquet: Annotated[RowsSource, _short("path")] | None = None
-    glob: Annotated[GlobSource, BeforeValidator(_patterns)] | None = None
-    stdin: Literal["lines", "nul", "jsonl", "csv"] | None = None
-    python: Annotated[PythonSource, _short("call")] | None = None
-    from_: Annotated[FromSource, _short("job")] | None = Field(default=None, alias="from")
-    product: dict[str, Source] | None = None
-    zip_: dict[str, Source] | None = Field(default=None, alias="zip")
-    cases: list[dict[str, Any]] | None = None
-    exclude: list[Any] = []
-    sample: Sample | None = None
-    shuffle: int | None = None
-
-    @property
-    def kind(self) -> str:
-        """The key of the one source that is given."""
-        return next(kind for kind in SOURCES if getattr(self, _field(kind)) is not None)
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys of its items, as far as the spec itself tells."""
-        keys = [key for case in self.cases or () for key in case]
-        for name, factor in {**(self.product or {}), **(self.zip_ or {})}.items():
-            keys += factor.keys if factor.kind in COMBINATIONS else [name]
-        return keys
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [kind for kind in SOURCES if getattr(self, _field(kind)) is not None]
-        if len(given) != 1:
-            found = f"{', '.join(given)} are given" if given else "none is given"
-            raise ValueError(f"exactly one source is needed, {found}; one of: {', '.join(SOURCES)}")
-        return self
-
-    @field_validator("linspace", "logspace")
-    @classmethod
-    def _start_stop_num(cls, value: list[Any] | None) -> list[Any] | None:
-        if value is not None and len(value) != 3:
-            raise ValueError("needs [start, stop, number of points]")
-        return value
-
-
-def _field(kind: str) -> str:
-    return f"{kind}_" if kind in {"list", "range", "from", "zip"} else kind
-
-
-def _over(value: Any) -> Any:
-    return {"list": value} if isinstance(value, list | Deferred) else value
-
-
-Source = Annotated[Over, BeforeValidator(_over)]
-
-
 class Policy(Model):
     """How a job's items are sent out, watched and given up; also what ``defaults:`` may hold."""
 
@@ -259,7 +110,7 @@ class Job(Policy):
     apply: str | None = None
     command: str | Deferred | DeferredText | list[Template] | None = None
     notebook: str | None = None
-    over: Source | None = None
+    over: Items | None = None
     unpack: Literal["none", "args", "kwargs"] | None = None
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
@@ -316,11 +167,8 @@ def _output(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
-class Spec(Model):
-    """A whole spec, interpolated and valid; its relative paths are relative to ``folder``.
-
-    ``places`` knows where the parts stand in the file, for problems that show up later.
-    """
+class SpecFile(Model):
+    """What a spec's file says: several jobs, and what they share."""
 
     version: Literal[1] = 1
     name: str
@@ -329,9 +177,19 @@ class Spec(Model):
     setup: Setup = Setup()
     jobs: list[Job]
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
+
+
+class Spec(SpecFile):
+    """A whole spec, interpolated and valid; its relative paths are relative to ``folder``.
+
+    ``places`` knows where the parts stand in the file, for problems that show up later. ``sources``
+    has the opened source of each job, as far as it could be opened before the run.
+    """
+
     file: str
     folder: Path
     places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)
+    sources: Mapping[str, Any] = Field(default={}, exclude=True, repr=False)
 
     @property
     def python(self) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from arcli.specfile.model import JOB_NAME, SOURCES, Policy, Spec
+from arcli.inputs.registry import inputs
+from arcli.specfile.model import JOB_NAME, Policy, SpecFile
 from arcli.units import DURATION
 
 _LATER = {"type": "string", "pattern": r"\$\{"}
@@ -21,14 +22,8 @@ _DURATION = {
 }
 _WAYS = ("map", "apply", "command", "notebook")
 _DURATIONS = ("retry_delay", "timeout", "deadline", "start_timeout")
-_NOT_IN_FILES = ("file", "folder", "places")
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
-    "CsvSource": [{"type": "string"}],
-    "RowsSource": [{"type": "string"}],
-    "GlobSource": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-    "PythonSource": [{"type": "string"}],
-    "FromSource": [{"type": "string"}],
     "Scatter": [{"type": "array"}],
     "Output": [{"type": "string"}],
     "MaxFailures": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
@@ -46,15 +41,20 @@ class _Generator(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """What an editor needs to complete and check a spec, in either of its forms."""
     _, schema = models_json_schema(
-        [(Spec, "validation"), (Policy, "validation")], schema_generator=_Generator
+        [(SpecFile, "validation"), (Policy, "validation")], schema_generator=_Generator
     )
     models = {name: _tidy(model) for name, model in schema["$defs"].items()}
-    for name, forms in _SHORT_FORMS.items():
+    short = {
+        kind.__name__: [models[kind.__name__]["properties"][kind.short]]
+        for kind in inputs().values()
+        if kind.short
+    }
+    for name, forms in {**_SHORT_FORMS, **short}.items():
         models[name] = {"anyOf": [*forms, dict(_LATER), models[name]]}
-    spec, job = models.pop("Spec"), models["Job"]
-    keys = {name: part for name, part in spec["properties"].items() if name not in _NOT_IN_FILES}
+    spec, job = models.pop("SpecFile"), models["Job"]
+    keys = spec["properties"]
     over = next(form for form in models["Over"]["anyOf"] if "properties" in form)
-    over["oneOf"] = [{"required": [source]} for source in SOURCES]
+    over["oneOf"] = [{"required": [source]} for source in inputs()]
     job.update(_one_call())
     keys["jobs"]["minItems"] = 1
     job["properties"]["name"] = {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"}

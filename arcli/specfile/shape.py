@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText, Unknown
+from arcli.inputs.over import Over, Sample
+from arcli.inputs.registry import inputs
 from arcli.specfile import model
 from arcli.specfile.overrides import WHOLE
 from arcli.specfile.tree import Node, Path
@@ -17,21 +19,16 @@ from arcli.suggest import did_you_mean, quoted
 _MODELS: dict[str | int, type[BaseModel]] = {
     "cluster": model.Cluster,
     "setup": model.Setup,
-    "over": model.Over,
-    "csv": model.CsvSource,
-    "jsonl": model.RowsSource,
-    "parquet": model.RowsSource,
-    "glob": model.GlobSource,
-    "python": model.PythonSource,
-    "from": model.FromSource,
-    "sample": model.Sample,
+    "over": Over,
+    **dict(inputs().items()),
+    "sample": Sample,
     "defaults": model.Policy,
 }
 _IN_LISTS: dict[str | int, type[BaseModel]] = {
     "jobs": model.Job,
     "output": model.Output,
-    "product": model.Over,
-    "zip": model.Over,
+    "product": Over,
+    "zip": Over,
     "scatter": model.Scatter,
 }
 _KINDS = {
@@ -51,7 +48,7 @@ _INTERNAL = {"dataclass_type", "dataclass_exact_type", "is_instance_of"}
 
 def top_keys() -> set[str]:
     """The keys that a spec has beside those of a single job."""
-    return {*keys_of(model.Spec), "defaults"} - {"file", "folder", "places"}
+    return {*keys_of(model.SpecFile), "defaults"}
 
 
 def keys_of(kind: type[BaseModel]) -> list[str]:

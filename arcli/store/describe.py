@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 import arcli
 from arcli.fields import Deferred, DeferredText
+from arcli.inputs import Input
 from arcli.specfile.model import Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
@@ -76,6 +77,8 @@ def _user() -> str:
 
 def plain(tree: Any) -> Any:
     """A tree that JSON can hold; late values look as they do in the spec's own text."""
+    if isinstance(tree, Input):
+        return plain(tree.written())
     if isinstance(tree, BaseModel):
         named = type(tree).model_fields.items()
         kept = ((field.alias or name, name) for name, field in named if not field.exclude)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
-from arcli.inputs import files
-from arcli.inputs.numbers import Linspace
+from arcli.inputs import stdin as standard_input
+from arcli.inputs.spaced import Even
 from arcli.plan.numbering import Occurrences
 from arcli.plan.readahead import ReadAhead
 
@@ -38,13 +38,13 @@ def test_linspace_is_numpys_to_the_last_bit() -> None:
     total = reduce(add, (v * v for v in values))
     assert math.sqrt(total / 50) == 58.028845747399714
     # numpy.linspace(0.1, 0.7, 7) and numpy.linspace(3, -1, 4), as float.hex.
-    assert [v.hex() for v in Linspace(0.1, 0.7, 7)] == [
+    assert [v.hex() for v in Even(0.1, 0.7, 7)] == [
         "0x1.999999999999ap-4", "0x1.999999999999ap-3", "0x1.3333333333333p-2",
         "0x1.999999999999ap-2", "0x1.0000000000000p-1", "0x1.3333333333333p-1",
         "0x1.6666666666666p-1",
     ]  # fmt: skip
-    assert list(Linspace(3, -1, 4)) == [3.0, 1.6666666666666667, 0.3333333333333335, -1.0]
-    assert (list(Linspace(1, 2, 0)), list(Linspace(1, 2, 1))) == ([], [1.0])
+    assert list(Even(3, -1, 4)) == [3.0, 1.6666666666666667, 0.3333333333333335, -1.0]
+    assert (list(Even(1, 2, 0)), list(Even(1, 2, 1))) == ([], [1.0])
 
 
 def test_lines_keep_what_is_not_utf8(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_nul_is_found_wherever_blocks_end(parts: list[bytes], size: int) -> None
     with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
         file.write(b"".join(part + b"\0" for part in parts))
         file.seek(0)
-        patch.setattr(files, "BLOCK", size)
+        patch.setattr(standard_input, "BLOCK", size)
         assert list(source({"stdin": "nul"}, stdin=file)) == [os.fsdecode(part) for part in parts]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from arcli.errors import SpecError
 from arcli.plan.preview import preview
+from arcli.specfile.checks.inputs import SOME_INPUT
 from arcli.specfile.load import load
 
 MAP = "map: math:sqrt\n"
@@ -30,11 +31,11 @@ WRONG = [
 ]
 
 
-def spec_of(tmp_path: Path, text: str) -> Any:
+def spec_of(tmp_path: Path, text: str, stdin: BinaryIO | None = SOME_INPUT) -> Any:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "spec.yaml").write_text(MAP + text)
-    return load(str(tmp_path / "spec.yaml"))
+    return load(str(tmp_path / "spec.yaml"), stdin=stdin)
 
 
 @pytest.mark.parametrize(("text", "line", "column", "message"), WRONG)
@@ -42,7 +43,7 @@ def test_inputs_that_cannot_be_right(
     tmp_path: Path, text: str, line: int, column: int, message: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        preview(spec_of(tmp_path, text), slots=2, stdin=None)
+        preview(spec_of(tmp_path, text, stdin=None), slots=2)
     (problem,) = caught.value.problems
     assert message in problem.message
     assert (problem.line, problem.column) == (line, column)

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from arcli.errors import ExitCode, Problem, SpecError
-from arcli.plan.preview import problems
 from arcli.specfile.compose import FAST, compose
 from arcli.specfile.load import load
 from arcli.specfile.text import LARGEST, Text
@@ -104,7 +103,7 @@ def test_an_alias_bomb_goes_off_nowhere(tmp_path: Path) -> None:
 def test_a_few_aliases_are_welcome(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(MAP + "over: [&a {x: 1}, *a]\nunpack: kwargs\n")
-    assert load(str(path)).jobs[0].over.list_ == [{"x": 1}, {"x": 1}]  # type: ignore[union-attr]
+    assert load(str(path)).jobs[0].over.input.items == [{"x": 1}, {"x": 1}]  # type: ignore[union-attr]
 
 
 def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
@@ -329,7 +328,7 @@ output: [a.csvv, {pth: x}, {path: b.csv, job: d}]
 
 @pytest.mark.parametrize("text", TOGETHER)
 def test_one_problem_hides_no_other_and_makes_none_up(tmp_path: Path, text: str) -> None:
-    found = problems_of(tmp_path, text, inputs=problems)
+    found = problems_of(tmp_path, text)
     for message in TOGETHER[text]:
         assert any(message in problem.message for problem in found), message
     assert len(found) == len(TOGETHER[text]), found
@@ -344,7 +343,7 @@ HUGE = [
 
 @pytest.mark.parametrize(("source", "line", "column"), HUGE)
 def test_more_items_than_a_number_holds(tmp_path: Path, source: str, line: int, column: int) -> None:
-    (problem,) = problems_of(tmp_path, f"over: {{{source}}}\nmap: f:f\n", inputs=problems)
+    (problem,) = problems_of(tmp_path, f"over: {{{source}}}\nmap: f:f\n")
     assert "more items than can be numbered" in problem.message
     assert (problem.line, problem.column) == (line, column)
 

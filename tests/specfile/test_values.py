@@ -33,9 +33,14 @@ def spec_of(tmp_path: Path, text: str, **options: Any) -> Spec:
 
 
 def items_of(tmp_path: Path, text: str, **options: Any) -> Any:
-    over = spec_of(tmp_path, "map: f:f\n" + text, **options).jobs[0].over
+    return settings(spec_of(tmp_path, "map: f:f\n" + text, **options)).items
+
+
+def settings(spec: Spec, job: int = 0) -> Any:
+    """What stands under the key of a job's input."""
+    over = spec.jobs[job].over
     assert over is not None
-    return over.list_
+    return over.input
 
 
 @pytest.mark.parametrize(
@@ -147,21 +152,17 @@ def test_a_variable_is_read_as_if_it_stood_there(tmp_path: Path, given: str, val
     )
     path = tmp_path / "spec.yaml"
     path.write_text(text)
-    over = load(str(path), environ={"N": given}).jobs[0].over
-    assert over is not None
-    assert over.list_ == [value, value, f"n={given}", 7]
+    spec = load(str(path), environ={"N": given})
+    assert settings(spec).items == [value, value, f"n={given}", 7]
 
 
 def test_a_variable_can_be_a_number_of_items_or_engines(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text('map: f:f\nover: {range: "${env.N}"}\ncluster: {engines: "${env.N}"}\n')
     spec = load(str(path), environ={"N": "5"})
-    assert spec.jobs[0].over is not None
-    assert (spec.jobs[0].over.range_, spec.cluster.engines) == (5, 5)
+    assert (settings(spec).numbers, spec.cluster.engines) == (5, 5)
     (tmp_path / "spec.yaml").write_text('params: {n: "${env.N}"}\nmap: f:f\nover: ["${params.n}"]\n')
-    given = load(str(path), environ={"N": "5"}, params={"n": "6"}).jobs[0].over
-    assert given is not None
-    assert given.list_ == [6]
+    assert settings(load(str(path), environ={"N": "5"}, params={"n": "6"})).items == [6]
 
 
 def test_where_text_is_wanted_a_value_is_the_text_that_was_written(tmp_path: Path) -> None:
@@ -175,12 +176,11 @@ env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "
 """
     )
     (tmp_path / "010").write_text("a\n1\n")
-    job = load(str(path), environ={"ID": "010"}).jobs[0]
+    spec = load(str(path), environ={"ID": "010"})
+    job = spec.jobs[0]
     assert job.env == {"A": "010", "B": "1_0", "C": "0x10", "D": "010", "E": "true"}
     assert job.command == ["echo", "010", "0x10"]
-    assert job.over is not None
-    assert job.over.csv is not None
-    assert job.over.csv.path == "010"
+    assert settings(spec).path == "010"
 
 
 def test_an_interpreter_is_found_beside_the_spec_or_by_its_name(tmp_path: Path) -> None:
@@ -206,8 +206,7 @@ def test_set_replaces_and_adds_values(tmp_path: Path) -> None:
     sets = [("jobs.a.retries", "2"), ("jobs.1.over", "{range: 3}"), ("cluster.env.X", '"1"')]
     spec = spec_of(tmp_path, text, sets=sets)
     assert [job.retries for job in spec.jobs] == [2, 0]
-    assert spec.jobs[1].over is not None
-    assert spec.jobs[1].over.range_ == 3
+    assert settings(spec, 1).numbers == 3
     assert spec.cluster.env == {"X": "1"}
 
 
@@ -233,10 +232,8 @@ def test_a_pattern_may_stand_alone_and_a_file_have_conditions(tmp_path: Path) ->
         text = json.dumps({"map": "f:f", "over": over})
         assert spec_of(tmp_path, text).jobs[0].over is not None
         assert [error.message for error in schema.iter_errors(json.loads(text))] == []
-    job = spec_of(tmp_path, json.dumps({"map": "f:f", "over": {"glob": glob}})).jobs[0]
-    assert job.over is not None
-    assert job.over.glob is not None
-    assert (job.over.glob.patterns, job.over.glob.exclude) == (["a*"], ["b*"])
+    found = settings(spec_of(tmp_path, json.dumps({"map": "f:f", "over": {"glob": glob}})))
+    assert (found.patterns, found.exclude) == (["a*"], ["b*"])
 
 
 def test_pipes_are_files_too(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from arcli.cli.map.arguments import inputs, split
 from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
 from arcli.cli.options import DURATION, Assignment, RunFlags
 from arcli.cli.run import command as run_command
-from arcli.cli.run import early_cluster, run_spec
+from arcli.cli.run import early_cluster, run_spec, standard_input
 from arcli.errors import OutputError, UsageError
 
 NOT_HERE = {"spec", "jobs", "params"}
@@ -118,7 +118,6 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         _save(batch, options["save"])
         return 0
     with early_cluster(flags, flags.engines or options["max_procs"]) as helper:
-        from arcli.plan.preview import problems
         from arcli.specfile.load import from_tree
 
         spec = from_tree(
@@ -126,7 +125,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
             file=" ".join(["arcli map", *(batch.call or [f"-f {batch.function}"])]),
             folder=Path.cwd(),
             sets=flags.sets,
-            inputs=problems,
+            stdin=standard_input(),
         )
         return run_spec(call, spec, flags, helper, began)
 

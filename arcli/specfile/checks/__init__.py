@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from arcli.errors import Problem
-from arcli.specfile.checks import inputs, job, order, whole
+from arcli.inputs import Source
+from arcli.specfile.checks import command, inputs, job, order, whole
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.places import Places
 
 __all__ = ["Checked", "check"]
 
 
-def check(spec: Checked, places: Places, *, from_stdin: bool) -> Iterator[Problem]:
-    """Every problem that spans several keys, or that only a look at the user's files shows."""
+def check(
+    spec: Checked, sources: Mapping[int, Source], places: Places, *, from_stdin: bool
+) -> Iterator[Problem]:
+    """Yield every problem that spans several keys, or that only a look at the user's files shows.
+
+    ``sources`` are the jobs' opened inputs, by the jobs' places.
+    """
     yield from whole.check(spec, places)
     yield from order.names(spec, places)
     names = spec.engine_names()
     for at, part in spec.jobs.items():
+        source = sources.get(at)
         yield from job.check(part, at, spec, names, places)
         yield from order.check(part, at, spec, places)
-        if part.over is not None:
-            yield from inputs.check(part.over, ("jobs", at, "over"), spec.folder, places)
-    yield from inputs.stdin(spec, places, from_stdin=from_stdin)
+        if part.command is not None:
+            yield from command.check(part, at, source, spec.folder, places)
+        if source is not None:
+            yield from inputs.check(part, at, source, places)
+    yield from inputs.stdin_readers(spec, places, from_stdin=from_stdin)

@@ -32,13 +32,6 @@ class Checked:
         broken, part = self.broken[at], Setup if at == "setup" else Job
         return broken <= part.model_fields.keys() and not broken & {*keys}
 
-    def sure_jobs(self) -> list[Job]:
-        """The jobs, without inputs that are not whole."""
-        return [
-            job if self.sure(at, "over") else job.model_copy(update={"over": None})
-            for at, job in self.jobs.items()
-        ]
-
     def engine_names(self) -> set[str] | None:
         """Names in the engines' namespace; None where they cannot be known."""
         joined = self.cluster.profile or self.cluster.cluster_id or self.cluster.connection_file

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from arcli.engine.template import PATH_PARTS, Placeholder, placeholders, words_in_braces
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
+from arcli.inputs import Over, Source
 from arcli.specfile.checks.texts import in_text
-from arcli.specfile.model import COMBINATIONS, CsvSource, Job, Over
+from arcli.specfile.model import Job
 from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 from arcli.syntax import Fault
@@ -31,13 +31,13 @@ class ItemNames(NamedTuple):
         return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
 
 
-def check(job: Job, at: int, folder: Path, places: Places) -> Iterator[Problem]:
-    """Everything that is wrong with the texts of a command."""
+def check(job: Job, at: int, source: Source | None, folder: Path, places: Places) -> Iterator[Problem]:
+    """Yield everything that is wrong with the texts of a command; ``source`` as far as it is open."""
     if isinstance(job.command, list) and not job.command:
         yield places.problem("an argv list needs a program", "jobs", at, "command")
     if isinstance(job.command, str) and not job.command.strip():
         yield places.problem("the command is empty", "jobs", at, "command")
-    names = item_names(job.over, folder)
+    names = item_names(job.over, source)
     for text, path in _texts(job):
         shell = path == ("command",)
         for found in placeholders(text) if shell else words_in_braces(text):
@@ -90,28 +90,10 @@ def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 
 
-def item_names(over: Over | None, folder: Path) -> ItemNames:
-    """What the placeholders of a command can name."""
-    parts = set(PATH_PARTS)
-    if over is None:
+def item_names(over: Over | None, source: Source | None) -> ItemNames:
+    """Return what the placeholders of a command can name."""
+    if over is None or source is None:
         return ItemNames(_PLAIN, complete=False)
-    if over.range_ is not None or over.linspace is not None or over.logspace is not None:
-        return ItemNames(_PLAIN, complete=True)
-    if over.lines is not None or over.glob is not None or over.stdin in {"lines", "nul"}:
-        return ItemNames(_PLAIN | parts, complete=True)
-    keys: Iterable[str] | None = over.keys if over.kind in COMBINATIONS else None
-    if over.csv is not None:
-        keys = over.csv.header or _columns(over.csv, folder)
-    items = over.list_
-    if isinstance(items, list) and not any(isinstance(item, Deferred) for item in items):
-        keys = [str(key) for item in items if isinstance(item, dict) for key in item]
-    return ItemNames(_PLAIN | parts | set(keys or ()), complete=keys is not None)
-
-
-def _columns(source: CsvSource, folder: Path) -> list[str] | None:
-    """The names in the first row of a table, None where it cannot be read."""
-    try:
-        with (folder / source.path).open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, delimiter=source.delimiter), None)
-    except (OSError, ValueError, csv.Error):
-        return None
+    keys = over.input.keys(source)
+    parts = PATH_PARTS if over.input.paths else ()
+    return ItemNames(_PLAIN | {*parts, *(keys or ())}, complete=keys is not None)

@@ -1,76 +1,84 @@
-"""Where items come from: whether the files are there, and standard input is read once."""
+"""Where items come from: whether inputs can be opened, and standard input is read once."""
 
 from __future__ import annotations
 
-import importlib.util
+import io
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any, BinaryIO
 
-from arcli import syntax
-from arcli.engine.functions import kind_of
-from arcli.errors import Problem
-from arcli.installation import how_to_add
+from arcli.errors import InputError, Problem
+from arcli.inputs import Source, SourceContext
+from arcli.inputs.loading import loader
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.model import Over, RowsSource
+from arcli.specfile.checks.order import deferred_values
+from arcli.specfile.model import Job
 from arcli.specfile.places import Places
-from arcli.suggest import did_you_mean, quoted
+
+SOME_INPUT = io.BytesIO()
+"""Stands for a standard input that is there, and not read."""
+UNCOUNTED = "the items are dealt out before the job starts, and how many there are is not known until then"
+COUNTED = "use view: load_balanced without targets, or a source whose length is known"
 
 
-def check(over: Over, path: tuple[str | int, ...], folder: Path, places: Places) -> Iterator[Problem]:
-    """Files that are not there, and combinations of nothing."""
-    for key in ("lines", "jsonl", "parquet", "csv"):
-        source = getattr(over, key)
-        name = source.path if isinstance(source, RowsSource) else source
-        if name is not None and (folder / name).is_dir():
-            hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
-            yield places.problem(f"{name} is a folder", *path, key, "path", hint=hint)
-        elif name is not None and not (folder / name).exists():
-            hint = did_you_mean(Path(name).name, _beside(folder / name))
-            yield places.problem(f"{name} does not exist", *path, key, "path", hint=hint)
-    if over.parquet is not None and importlib.util.find_spec("pyarrow") is None:
-        hint = how_to_add("pyarrow")
-        yield places.key_problem("parquet needs pyarrow", *path, "parquet", hint=hint)
-    for kind, factors in (("product", over.product), ("zip", over.zip_)):
-        if factors is not None and not factors:
-            yield places.problem(f"{kind} needs at least one factor", *path, kind)
-        for name, factor in (factors or {}).items():
-            yield from check(factor, (*path, kind, name), folder, places)
-    if over.python is not None:
-        yield from _generator(over.python.call, (*path, "python", "call"), folder, places)
-    if over.glob is not None:
-        for at, pattern in enumerate(over.exclude):
-            if isinstance(pattern, str) and set(pattern) & set("*?["):
-                hint = "glob: {patterns: […], exclude: […]} leaves out what matches"
-                message = f"{pattern!r} is no file's path"
-                yield places.problem(message, *path, "exclude", at, hint=hint)
+def open_sources(
+    spec: Checked, stdin: BinaryIO | None, problems: list[Problem], places: Places
+) -> dict[int, Source]:
+    """Open the source of every job, as far as that can be done before the run, by the job's place.
+
+    Adds what is wrong with inputs to ``problems``. A source with late values is opened by the run.
+    """
+    context = SourceContext(
+        folder=spec.folder,
+        stdin=stdin,
+        jobs=dict.fromkeys(spec.names, _not_yet),
+        load_callable=loader(spec.folder, spec.setup.path if spec.setup is not None else ()),
+        python=spec.cluster.python,
+    )
+    sources: dict[int, Source] = {}
+    for at, job in spec.jobs.items():
+        if job.over is None:
+            continue
+        errors = list(job.over.check(spec.folder))
+        if not errors and spec.sure(at, "over") and not list(deferred_values(job.over)):
+            try:
+                sources[at] = job.over.open(context)
+            except InputError as failure:
+                errors.append(failure)
+        for error in errors:
+            where = ("jobs", at, "over", *error.path)
+            problems.append(places.problem(error.message, *where, hint=error.hint or ""))
+    return sources
 
 
-def _generator(call: str, path: tuple[str | int, ...], folder: Path, places: Places) -> Iterator[Problem]:
-    if kind_of(call) == "expression":
-        hint = "module:generator, or file.py:generator"
-        yield places.problem("not a generator's name", *path, hint=hint)
-        return
-    for fault in syntax.faults_of(call, folder, None):
-        yield places.problem(fault.message, *path, hint=fault.hint)
+def check(job: Job, at: int, source: Source, places: Places) -> Iterator[Problem]:
+    """Yield what is wrong with the number of items of an opened source."""
+    if source.length == 0 and not job.allow_empty:
+        hint = "allow_empty: true makes that a warning"
+        yield places.problem(f"job {job.name!r} has no items", "jobs", at, "over", hint=hint)
+    if source.length is None and pinned(job):
+        key = "view" if job.view == "direct" else "targets"
+        yield places.problem(UNCOUNTED, "jobs", at, key, hint=COUNTED)
 
 
-def _beside(path: Path) -> list[str]:
-    return [found.name for found in path.parent.iterdir()] if path.parent.is_dir() else []
+def pinned(job: Job) -> bool:
+    """Tell whether a map's items are dealt out to the engines before it starts."""
+    return job.targets != "any" and (job.view == "direct" or isinstance(job.targets, list))
 
 
-def stdin(spec: Checked, places: Places, *, from_stdin: bool) -> Iterator[Problem]:
-    """A second reader of standard input; ``from_stdin``: the spec is the first one."""
-    readers = [(path, at) for at, job in spec.jobs.items() for path in _stdins(job.over, ("over",))]
-    for path, at in readers[0 if from_stdin else 1 :]:
-        message = "standard input is the spec" if from_stdin else "standard input is read once only"
-        yield places.key_problem(message, "jobs", at, *path)
+def stdin_readers(spec: Checked, places: Places, *, from_stdin: bool) -> Iterator[Problem]:
+    """Yield a second reader of standard input; ``from_stdin``: the spec is the first one."""
+    readers = [
+        ("jobs", at, "over", *path, part.kind)
+        for at, job in spec.jobs.items()
+        if job.over is not None
+        for path, part in job.over.walk()
+        if part.input.reads_stdin
+    ]
+    message = "standard input is the spec" if from_stdin else "standard input is read once only"
+    for path in readers[0 if from_stdin else 1 :]:
+        yield places.key_problem(message, *path)
 
 
-def _stdins(over: Over | None, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if over is None:
-        return
-    if over.stdin is not None:
-        yield (*path, "stdin")
-    for kind, factors in (("product", over.product), ("zip", over.zip_)):
-        for name, factor in (factors or {}).items():
-            yield from _stdins(factor, (*path, kind, name))
+def _not_yet(where: Any) -> Iterator[Any]:
+    yield from ()
+    raise AssertionError("no source is read before the run")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arcli import syntax
 from arcli.errors import Problem
-from arcli.specfile.checks import command, notebook
+from arcli.specfile.checks import notebook
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.checks.texts import in_text
@@ -31,8 +31,6 @@ def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Plac
     yield from _functions(job, at, spec.folder, names, places)
     yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
-    if job.command is not None:
-        yield from command.check(job, at, spec.folder, places)
     if job.notebook is not None:
         yield from notebook.check(job.notebook, at, spec.folder, places)
 

@@ -8,7 +8,7 @@ from typing import Any
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText, Model
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.model import JOB_NAME, Job, Over
+from arcli.specfile.model import JOB_NAME, Job
 from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 
@@ -32,7 +32,8 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
     wanted: list[tuple[str, tuple[str | int, ...]]] = [
         (name, ("jobs", at, "needs", place)) for place, name in enumerate(job.needs)
     ]
-    wanted += [(name, ("jobs", at, *path)) for name, path in _froms(job.over, ("over",))]
+    for path, part in job.over.walk() if job.over is not None else ():
+        wanted += [(name, ("jobs", at, "over", *path, part.kind)) for name in part.input.jobs()]
     wanted += [(name, ("jobs", at, key)) for key, name in _valued(job)]
     for name, path in wanted:
         if name == job.name:
@@ -56,16 +57,6 @@ def _has_value(job: Job) -> bool:
     return job.collect not in {None, "none"}
 
 
-def _froms(over: Over | None, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    if over is None:
-        return
-    if over.from_ is not None:
-        yield over.from_.job, (*path, "from", "job")
-    for kind, factors in (("product", over.product), ("zip", over.zip_)):
-        for name, factor in (factors or {}).items():
-            yield from _froms(factor, (*path, kind, name))
-
-
 def _valued(job: Job) -> Iterator[tuple[str, str]]:
     """The keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
     for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
@@ -87,3 +78,4 @@ def deferred_values(tree: Any) -> Iterator[Deferred]:
         yield from deferred_values(list(tree.values()))
     elif isinstance(tree, Model):
         yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])
+        yield from deferred_values(tree.model_extra or {})

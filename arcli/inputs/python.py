@@ -8,18 +8,43 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import arcli
-from arcli.engine.functions import Unresolved
+from arcli import syntax
+from arcli.engine.functions import Unresolved, kind_of
 from arcli.errors import ArcliError, InputError
-from arcli.inputs.base import SourceContext
-from arcli.specfile.model import PythonSource
+from arcli.inputs.base import Input, Source, SourceContext, Stream
 
 _OURS = (os.path.dirname(arcli.__file__) + os.sep, "<frozen importlib")  # noqa: PTH120
 
 
-def generated(source: PythonSource, context: SourceContext) -> Iterator[Any]:
+class Python(Input):
+    """What a generator of the user's yields: ``module:name`` or ``file.py:name``."""
+
+    key: ClassVar[str] = "python"
+    short: ClassVar[str] = "call"
+    only_in_runs: ClassVar[bool] = True
+    call: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        if kind_of(self.call) == "expression":
+            hint = "module:generator, or file.py:generator"
+            yield InputError("not a generator's name", hint=hint, path=("call",))
+            return
+        for fault in syntax.faults_of(self.call, folder, None):
+            yield InputError(fault.message, hint=fault.hint, path=("call",))
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        return Stream(lambda: generated(self, context))
+
+
+def generated(source: Python, context: SourceContext) -> Iterator[Any]:
     """What a generator yields, one by one, as it yields it; whatever it raises is the input's."""
     try:
         call = context.load_callable(source.call)

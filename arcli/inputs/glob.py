@@ -9,18 +9,51 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import translate
 from pathlib import Path, PurePath
-from typing import TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from arcli.specfile.model import GlobSource
+from pydantic import BeforeValidator, WithJsonSchema
+
+from arcli.errors import InputError
+from arcli.inputs.base import Fixed, Input, Source, SourceContext
 
 _MAGIC = re.compile(r"[*?[]")
 _Matches: TypeAlias = Callable[[str], object]
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_Patterns = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(_ONE_OR_MORE),
+]
 
 
-def paths_of(source: GlobSource, folder: Path) -> list[str]:
+class Glob(Input):
+    """Files whose paths match one of the patterns, sorted."""
+
+    key: ClassVar[str] = "glob"
+    short: ClassVar[str] = "patterns"
+    patterns: _Patterns
+    exclude: _Patterns = []
+
+    def check_excluded(self, patterns: Sequence[Any]) -> Iterator[InputError]:
+        """See Input."""
+        for at, pattern in enumerate(patterns):
+            if isinstance(pattern, str) and set(pattern) & set("*?["):
+                hint = "glob: {patterns: […], exclude: […]} leaves out what matches"
+                yield InputError(f"{pattern!r} is no file's path", hint=hint, path=(at,))
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        return Fixed(paths_of(self, context.folder), distinct=True)
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """See Input."""
+        return ()
+
+
+def paths_of(source: Glob, folder: Path) -> list[str]:
     """The files that match, sorted, each once; folders, for a pattern that ends in ``/``.
 
     Patterns are relative to the spec; the paths work from the working directory: relative to it

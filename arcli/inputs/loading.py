@@ -5,19 +5,22 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from arcli.engine.functions import find
-from arcli.specfile.model import Spec
 
 
-def loader(spec: Spec) -> Callable[[str], Any]:
-    """Finds what ``module:name`` and ``file.py:name`` mean, with the spec's own path."""
-    folders = [str(spec.folder), *(str(spec.folder / part) for part in spec.setup.path)]
+def loader(folder: Path, path: Iterable[str] = ()) -> Callable[[str], Any]:
+    """Return what finds the callable that ``module:name`` or ``file.py:name`` means.
+
+    ``folder`` is the spec's, ``path`` its ``setup: path``.
+    """
+    folders = [str(folder), *(str(folder / part) for part in path)]
 
     def load(text: str) -> Any:
         _put_on_path(folders)
-        return find(text, {}, str(spec.folder))
+        return find(text, {}, str(folder))
 
     return load
 

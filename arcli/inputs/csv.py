@@ -1,4 +1,4 @@
-"""Rows of tables: CSV, which has the types that its cells show, and Parquet."""
+"""Rows of a CSV file, with the types that its cells show."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
 
 from arcli.errors import InputError
 from arcli.inputs import where
-from arcli.inputs.files import opened
-from arcli.installation import how_to_add
-from arcli.specfile.model import CsvSource, RowsSource
+from arcli.inputs.base import Input, Source, SourceContext, Stream
+from arcli.inputs.files import missing, opened
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
@@ -49,7 +49,33 @@ _CONVERT: Mapping[str, Callable[[str], Any]] = {
 _WRONG = (ValueError, KeyError, RecursionError)
 
 
-def csv_names(source: CsvSource, path: Path) -> tuple[str, ...] | None:
+class Csv(Input):
+    """Rows of a CSV file, as maps with the names in its first line; ``where`` picks rows."""
+
+    key: ClassVar[str] = "csv"
+    short: ClassVar[str] = "path"
+    path: str
+    where: str | dict[str, Any] | None = None
+    header: Annotated[list[str], Field(min_length=1)] | None = None
+    types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        yield from missing(self.path, folder)
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        path = context.folder / self.path
+
+        def rows() -> Iterator[Any]:
+            with opened(path) as raw:
+                yield from read_csv(self, raw, str(path))
+
+        return Stream(rows, unpack="kwargs", names=csv_names(self, path))
+
+
+def csv_names(source: Csv, path: Path) -> tuple[str, ...] | None:
     """The columns of a CSV file; None for a pipe, which can be read only once.
 
     Raises InputError for a header that is none, and for ``types`` and ``where`` that do not fit it.
@@ -66,7 +92,7 @@ def csv_names(source: CsvSource, path: Path) -> tuple[str, ...] | None:
             raise InputError(f"{path}:{rows.line_num}: {error}") from None
 
 
-def read_csv(source: CsvSource, raw: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+def read_csv(source: Csv, raw: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
     """Rows as mappings. Columns have the types that are given, or that the first rows show.
 
     Raises InputError for a missing header, a row of another length, a cell of another type.
@@ -113,7 +139,7 @@ def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
     return [row for _, row in first], chain(first, rest())
 
 
-def _header(source: CsvSource, rows: Iterator[list[str]], name: str) -> list[str]:
+def _header(source: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
     """The names of the columns: those that are given, or the first line."""
     header = source.header
     if header is None:
@@ -130,7 +156,7 @@ def _header(source: CsvSource, rows: Iterator[list[str]], name: str) -> list[str
     return header
 
 
-def _check(source: CsvSource, header: Sequence[str] | None) -> None:
+def _check(source: Csv, header: Sequence[str] | None) -> None:
     if header is not None:
         where.require(source.types, header, "types")
     where.check(source.where, header)
@@ -213,43 +239,3 @@ def _as_cells(wanted: where.Where, types: Mapping[str, str], name: str) -> where
         column: [cell(column, part) for part in (value if isinstance(value, list) else [value])]
         for column, value in wanted.items()
     }
-
-
-def parquet_shape(source: RowsSource, path: Path) -> tuple[tuple[str, ...] | None, int | None]:
-    """A Parquet file's columns and the number of its rows, None where it is not there yet.
-
-    Raises InputError for a file that is none, and for a ``where`` that does not fit it.
-    """
-    if not path.is_file():
-        where.check(source.where, None)
-        return None, None
-    with _parquet(path) as table:
-        names = tuple(table.schema_arrow.names)
-        where.check(source.where, names)
-        return names, table.metadata.num_rows
-
-
-def read_parquet(source: RowsSource, path: Path) -> Iterator[dict[str, Any]]:
-    """Rows as mappings, a batch at a time."""
-    wanted = where.condition(source.where)
-    number = 0
-    with _parquet(path) as table:
-        for batch in table.iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                if wanted(row, f"{path}: row {number}"):
-                    yield row
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise InputError("parquet: needs the package pyarrow", hint=how_to_add("pyarrow")) from None
-    try:
-        with pq.ParquetFile(path) as table:
-            yield table
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from None

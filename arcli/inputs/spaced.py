@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, overload
+
+from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
+from arcli.fields import Deferred
+
+Number = Annotated[int | float, Field(allow_inf_nan=False)] | Deferred
 
 
-class Linspace(Sequence[float]):
+class Even(Sequence[float]):
     """``num`` evenly spaced numbers from ``start`` to ``stop``, both included.
 
     ``start + i * step``, the last one exactly ``stop``, as ``numpy.linspace`` computes it
@@ -42,14 +47,15 @@ class Linspace(Sequence[float]):
         return (self[position] for position in range(self._num))
 
 
-class Logspace(Sequence[float]):
-    """``num`` numbers from ``10 ** start`` to ``10 ** stop``, evenly spaced in their logarithm.
+class Powers(Sequence[float]):
+    """``num`` numbers from ``base ** start`` to ``base ** stop``, evenly spaced in their logarithm.
 
     NumPy's own power function may differ in the last bit on some machines.
     """
 
-    def __init__(self, start: float, stop: float, num: int) -> None:
-        self._exponents = Linspace(start, stop, num)
+    def __init__(self, start: float, stop: float, num: int, base: float = 10.0) -> None:
+        self._exponents = Even(start, stop, num)
+        self._base = float(base)
 
     def __len__(self) -> int:
         return len(self._exponents)
@@ -60,22 +66,33 @@ class Logspace(Sequence[float]):
     def __getitem__(self, index: slice) -> list[float]: ...
     def __getitem__(self, index: int | slice) -> float | list[float]:
         if isinstance(index, slice):
-            return [10.0**exponent for exponent in self._exponents[index]]
-        return float(10.0 ** self._exponents[index])
+            return [self._base**exponent for exponent in self._exponents[index]]
+        return float(self._base ** self._exponents[index])
 
 
-def range_of(value: Any) -> range:
-    """``range: 100`` or ``range: [start, stop, step]``. Raises InputError."""
-    parts = value if isinstance(value, list) else [value]
-    try:
-        return range(*map(_whole, parts))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"range: {value!r} is not a range: {error}") from None
+def whole(value: Any) -> Any:
+    """Return a whole number that is written as ``1e3`` or ``2.0`` as an integer, all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def spaced(kind: type[Linspace] | type[Logspace], value: list[Any], name: str) -> Any:
-    """``[start, stop, number of points]`` as numbers. Raises InputError."""
-    start, stop, num = *value[:2], _whole(value[2])
+def _three(value: list[Any]) -> list[Any]:
+    if len(value) != 3:
+        raise ValueError("needs [start, stop, number of points]")
+    return value
+
+
+Points = Annotated[list[Number], AfterValidator(_three)]
+"""``[start, stop, number of points]``."""
+
+
+def spaced(
+    kind: Callable[[float, float, int], Sequence[float]], points: list[Any], name: str, power: str = ""
+) -> Sequence[float]:
+    """Return the numbers of ``points`` that ``kind`` makes.
+
+    Raises InputError, which begins with ``name`` and calls an end an exponent in words of ``power``.
+    """
+    start, stop, num = *points[:2], whole(points[2])
     if not isinstance(num, int) or isinstance(num, bool) or num < 0:
         raise InputError(f"{name}: the number of points is {num!r}, which is not a count")
     for end in (start, stop):
@@ -83,12 +100,6 @@ def spaced(kind: type[Linspace] | type[Logspace], value: list[Any], name: str) -
             raise InputError(f"{name}: {end!r} is not a number")
         try:
             kind(end, end, 1)[0]
-        except OverflowError:
-            power = "10 to the power of " if kind is Logspace else ""
+        except (OverflowError, ZeroDivisionError):
             raise InputError(f"{name}: {power}{end} is too large a number") from None
     return kind(start, stop, num)
-
-
-def _whole(value: Any) -> Any:
-    """A whole number that is written as ``1e3`` or ``2.0`` as what it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

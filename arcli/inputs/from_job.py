@@ -1,0 +1,30 @@
+"""Values of an earlier job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from arcli.errors import InputError
+from arcli.inputs.base import Input, Source, SourceContext, Stream
+
+
+class FromJob(Input):
+    """Values of an earlier job, in the order of its items."""
+
+    key: ClassVar[str] = "from"
+    short: ClassVar[str] = "job"
+    only_in_runs: ClassVar[bool] = True
+    job: str
+    where: Literal["ok", "all"] = "ok"
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        values = context.jobs.get(self.job)
+        if values is None:
+            raise InputError(f"from: the job {self.job!r} has not run")
+        return Stream(lambda: values(self.where))
+
+    def jobs(self) -> Iterator[str]:
+        """See Input."""
+        yield self.job

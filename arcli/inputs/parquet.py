@@ -1,0 +1,77 @@
+"""Rows of a Parquet file."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from arcli.errors import InputError
+from arcli.inputs import where
+from arcli.inputs.base import Input, Source, SourceContext, Stream
+from arcli.inputs.files import missing
+from arcli.installation import how_to_add
+
+
+class Parquet(Input):
+    """Rows of a Parquet file, as maps; ``where`` picks rows."""
+
+    key: ClassVar[str] = "parquet"
+    short: ClassVar[str] = "path"
+    path: str
+    where: str | dict[str, Any] | None = None
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        yield from missing(self.path, folder)
+        if importlib.util.find_spec("pyarrow") is None:
+            yield InputError("parquet needs pyarrow", hint=how_to_add("pyarrow"))
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        path = context.folder / self.path
+        names, rows = parquet_shape(self, path)
+        length = rows if self.where is None else None
+        return Stream(lambda: read_parquet(self, path), length, unpack="kwargs", names=names)
+
+
+def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, int | None]:
+    """A Parquet file's columns and the number of its rows, None where it is not there yet.
+
+    Raises InputError for a file that is none, and for a ``where`` that does not fit it.
+    """
+    if not path.is_file():
+        where.check(source.where, None)
+        return None, None
+    with _parquet(path) as table:
+        names = tuple(table.schema_arrow.names)
+        where.check(source.where, names)
+        return names, table.metadata.num_rows
+
+
+def read_parquet(source: Parquet, path: Path) -> Iterator[dict[str, Any]]:
+    """Rows as mappings, a batch at a time."""
+    condition = where.condition(source.where)
+    number = 0
+    with _parquet(path) as table:
+        for batch in table.iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                if condition(row, f"{path}: row {number}"):
+                    yield row
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputError("parquet: needs the package pyarrow", hint=how_to_add("pyarrow")) from None
+    try:
+        with pq.ParquetFile(path) as table:
+            yield table
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {error}") from None

@@ -1,0 +1,38 @@
+"""Items of several inputs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import ConfigDict
+
+from arcli.errors import InputError
+from arcli.inputs.base import Input, Source, SourceContext
+from arcli.inputs.combine import factors, zipped
+
+if TYPE_CHECKING:
+    from arcli.inputs.over import Items, Over
+
+
+class Zip(Input):
+    """Items of several inputs side by side."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Items]
+    key: ClassVar[str] = "zip"
+    merges: ClassVar[bool] = True
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        if not self.parts():
+            yield InputError("zip needs at least one factor")
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        return zipped(factors(self.parts(), context))
+
+    def parts(self) -> Mapping[str, Over]:
+        """See Input."""
+        return self.__pydantic_extra__
