@@ -11,9 +11,9 @@ from typing import Any
 from arcli.cli.map.arguments import Input
 from arcli.cli.map.call import argv, literal, shell_string
 from arcli.engine.functions import kind_of
+from arcli.inputs.registry import inputs
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
-from arcli.specfile.model import SOURCES
 from arcli.specfile.text import Text
 from arcli.specfile.tree import Entry, Node
 
@@ -129,7 +129,7 @@ def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
         numbers = [_number(word, label) for word in rest.split(",")]
         single = len(numbers) == 1 and kind == "range"
         return _map({kind: numbers[0] if single else _list(numbers, label)}, label)
-    if colon and kind in SOURCES:
+    if colon and kind in inputs():
         return _map({kind: _text(relative(rest) if kind in _OF_PATHS else rest, label)}, label)
     if value[:1] in {"[", "{"}:
         return compose(Text(label, value))
