@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editab
 ARGS ?=
 WORKERS ?= 3
 
-.PHONY: help install run test lint soak bench clean
+.PHONY: help install run test lint docs soak bench clean
 
 help:
 	@echo "make run      the first job: jobs/rms.yaml on an embedded cluster"
 	@echo "make test     the tests (ARGS='-k name' passes options on to pytest)"
 	@echo "make lint     ruff, mypy, import-linter"
+	@echo "make docs     the documentation as a site, in build/site; links are checked"
 	@echo "make soak     random kills over many rounds"
 	@echo "make bench    arcli beside its peers"
 	@echo "make install  only make .venv"
@@ -43,6 +44,12 @@ lint: $(TOOLS)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy arcli tests
 	@$(BIN)/lint-imports --no-cache | tail -n 1
+
+docs: $(TOOLS)
+	@$(PIP) '.[docs]'
+	@$(BIN)/python docs/refresh.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 soak: $(TOOLS)
 	@$(BIN)/python tests/faults/soak.py $(ARGS)
