@@ -1,4 +1,4 @@
-"""Floor 4: the command line, one file a verb; errors become messages and exit codes here, once.
+"""Read the command line, one file a verb; turn errors into messages and exit codes, once.
 
 A verb's module is imported when it is invoked, so that ``arcli --help`` answers at once. Each has a
 ``command: click.Command``, which returns its exit code, or None for 0.

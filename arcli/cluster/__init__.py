@@ -1,1 +1,1 @@
-"""Floor 2: start or join a cluster, supervise it, and stop what we started."""
+"""Start or join a cluster, watch its processes, and end what was started."""

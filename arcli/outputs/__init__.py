@@ -1,1 +1,1 @@
-"""Floor 2: consumers of records, one file a format."""
+"""Write records: one file a format, a registry of them, the terminal and the progress."""

@@ -1,1 +1,1 @@
-"""Floor 1: from a spec to lazily numbered items: sources, combinations, calls, keys."""
+"""Make a spec's job ready to be sent: its function or command, its constants, its numbered items."""

@@ -1,1 +1,1 @@
-"""Floor 3: reports of past runs and comparisons of them, one file per format."""
+"""Report past runs and compare them: one file a format."""

@@ -1,1 +1,1 @@
-"""Floor 2: the only place that submits AsyncMapResults and iterates them."""
+"""Decide what is sent to which engine, and what is done when one dies: each item has one record."""

@@ -1,1 +1,1 @@
-"""Floor 1: from YAML text to a valid Spec, with a place for every error."""
+"""Read the YAML file: text to nodes with places, to values, to a valid ``Spec``."""

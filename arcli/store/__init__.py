@@ -1,1 +1,1 @@
-"""Floor 2: the folder of a run: manifest, journal, resume, lock."""
+"""Keep a run on disk: its folder with manifest and journal, its lock, and what can be resumed."""

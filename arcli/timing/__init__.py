@@ -1,1 +1,1 @@
-"""Floor 1: what records add up to: summaries, statistics, tables. Pure."""
+"""Add up records: summaries, statistics, tables, the exit code. Nothing is read or written here."""
