@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
+import enum
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Set
 from typing import Any
 
 _quote = json.encoder.encode_basestring
+_MAX_BITS = sys.float_info.max_exp
 _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _sorted = json.JSONEncoder(
@@ -78,6 +81,8 @@ def from_tree(tree: Any) -> Any:
             return base64.b64decode(value)
         if key == "$float":
             return float(value)
+        if key == "$int":
+            return int(value)
     return {(key[1:] if key.startswith("$$") else key): from_tree(value) for key, value in tree.items()}
 
 
@@ -98,8 +103,10 @@ class _Builder:
 
     def plain(self, value: Any) -> Any:
         kind = type(value)
-        if value is None or kind is bool or kind is int:
+        if value is None or kind is bool:
             return value
+        if kind is int:
+            return self._int(value)
         if kind is float:
             return self._float(value)
         if kind is str:
@@ -112,6 +119,15 @@ class _Builder:
             return {"$bytes": base64.b64encode(value).decode("ascii")}
         self.exact = False
         return self._inexact(value)
+
+    def _int(self, value: int) -> Any:
+        """A number, or text where it is one that readers who know only floats take for infinite."""
+        if value.bit_length() < _MAX_BITS:
+            return value
+        try:
+            return {"$int": str(value)}
+        except ValueError as error:  # more than 4,300 digits
+            raise Unfit(str(error)) from None
 
     def _float(self, value: float) -> Any:
         if math.isfinite(value):
@@ -148,8 +164,10 @@ class _Builder:
         if isinstance(key, str | int | float | bool | None):
             return str(key)
         numpy = _numpy()
-        if isinstance(key, dt.date) or (numpy and isinstance(key, numpy.generic)):
+        if isinstance(key, dt.date) or (numpy and isinstance(key, numpy.generic)) or _is_text(key):
             return str(key)
+        if isinstance(key, enum.Enum):
+            return self._key(key.value)
         if isinstance(key, tuple):
             return ",".join(self._key(part) for part in key)
         raise Unfit(f"a key of type {type(key).__name__}")
@@ -163,7 +181,7 @@ class _Builder:
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
-            return int(value)
+            return self._int(int(value))
         if isinstance(value, float):
             return self._float(float(value))
         if isinstance(value, bytearray | memoryview):
@@ -174,13 +192,41 @@ class _Builder:
             return [self.plain(part) for part in value]
         if isinstance(value, Set):
             return [self.plain(part) for part in _in_order(value)]
+        return self._object(value)
+
+    def _object(self, value: Any) -> Any:
+        """What is no number, text or container: as people know it. Raises Unfit."""
         if isinstance(value, dt.date | dt.time):  # datetime is a date
             return value.isoformat()
+        if _is_text(value):
+            return self._text(str(value))
+        if isinstance(value, enum.Enum):
+            return self.plain(value.value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self._mapping(
                 {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             )
         raise Unfit(f"an object of type {type(value).__name__}")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether people know a value by its text: a path, a UUID, a decimal, a span of time, …
+
+    By the names of its classes, so that nobody has to import them.
+    """
+    return isinstance(value, os.PathLike | dt.timedelta) or any(
+        (kind.__module__, kind.__qualname__) in _TEXTS for kind in type(value).__mro__
+    )
+
+
+_TEXTS = frozenset(
+    [
+        ("decimal", "Decimal"),
+        ("fractions", "Fraction"),
+        ("uuid", "UUID"),
+        ("ipaddress", "_IPAddressBase"),
+    ]
+)
 
 
 def _numpy() -> Any:

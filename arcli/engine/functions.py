@@ -222,6 +222,15 @@ def caller(
     return function
 
 
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    """A function of one item, in the place of one whose constants are broken."""
+
+    def call(item: Any) -> Any:
+        raise error
+
+    return call
+
+
 def import_into(namespace: dict[str, Any], statement: str) -> None:
     """Do one entry of ``setup.imports``: ``math``, ``numpy as np`` or ``from a import b``."""
     text = statement.strip()

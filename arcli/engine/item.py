@@ -15,7 +15,7 @@ from .capture import NOTHING, NoCapture
 from .encode import Unfit, encode
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
-from .program import Program, ProgramFailed
+from .program import Program, ProgramFailed, Shown
 from .tally import Status
 
 REPR = 200
@@ -134,6 +134,12 @@ class Runner:
         )
         # What Outcome(…) does, for half of its cost.
         return _new(Outcome, (line, (end - begin) / 1e9, end, Status.OK, "", opaque, saved))
+
+    def refuse(
+        self, index: int, shown: Shown, error: ProgramFailed, attempt: int, occurrence: int
+    ) -> Outcome:
+        """The outcome of an item that cannot be run, because of its input."""
+        return self._failed(index, shown, attempt, occurrence, perf_counter_ns(), error, NOTHING)
 
     def _failed(
         self,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .capture import CAP, NOTHING, NoCapture
-from .program import ProgramFailed
+from .program import ProgramFailed, Shown
 from .protocol import JobDefinition
 
 _MIME = "application/vnd.arcli.value+json"
@@ -43,19 +43,6 @@ def _arcli_value():
     publish_display_data({{"{_MIME}": {{"pickle": pickled, "repr": text}}}})
 _arcli_value()
 """
-
-
-class Shown:
-    """What can be said of a value that only the notebook's kernel has."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (self._text,)
 
 
 class CellFailed(ProgramFailed):

@@ -19,6 +19,19 @@ class Program(Protocol):
         """The value of one item. Raises ProgramFailed, and whatever starting it raises."""
 
 
+class Shown:
+    """What can be said of a value that is not here."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (self._text,)
+
+
 class ProgramFailed(Exception):
     """A program ended in a way that is not ok. ``value`` is what the record keeps all the same.
 
@@ -30,3 +43,7 @@ class ProgramFailed(Exception):
     def __init__(self, message: str, value: Any = None) -> None:
         super().__init__(message)
         self.value = value
+
+
+class BadInput(ProgramFailed):
+    """An item whose input is not there: it could not be sent, or does not load."""

@@ -87,7 +87,9 @@ class RunChunk(NamedTuple):
     """Run the items of a chunk. Answered by ChunkReply.
 
     ``inputs`` is a pickled list; ``opaque`` has pickles of single inputs by their position.
-    ``occurrences`` counts equal inputs before each, None where all are different.
+    ``occurrences`` counts equal inputs before each, None where all are different. ``unsent`` has
+    inputs that could not be pickled by their position: how they look, and why. A Failure says that
+    the inputs do not load together; each of them has to be sent alone.
     """
 
     job: str
@@ -97,6 +99,7 @@ class RunChunk(NamedTuple):
     inputs: bytes
     occurrences: Sequence[int] | None
     opaque: dict[int, bytes]
+    unsent: dict[int, tuple[str, str]] = {}  # noqa: RUF012 - nobody writes to it
 
 
 class Fold(NamedTuple):

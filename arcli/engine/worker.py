@@ -23,17 +23,18 @@ from .functions import (
     caller,
     import_into,
     opened,
+    raising,
     require,
     resolve,
     with_references,
     working_directory,
 )
-from .item import Outcome, Process, Runner, describe, safe_repr
+from .item import Outcome, Process, Runner, describe, safe_repr, user_traceback
 from .keys import salted
 from .limits import Timer
 from .notebook import NoKernel, Notebook, preflight
 from .position_file import Breadcrumb
-from .program import Program
+from .program import BadInput, Program, Shown
 from .protocol import (
     Again,
     Assign,
@@ -72,7 +73,12 @@ class _Job:
     """A job as this engine knows it: everything that its items share."""
 
     def __init__(self, job: JobDefinition, namespace: dict[str, Any], capture: NoCapture) -> None:
-        self.plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
+        # What a constant has of an earlier job's values may not load: that is each item's error.
+        self.broken: BaseException | None = None
+        try:
+            self.plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            self.plan, self.broken = job._replace(args=(), kwargs={}), error
         self.capture = capture
         self.salt = salted(job.salt)
         self.function: Callable[..., Any] | None = None
@@ -94,9 +100,17 @@ class _Job:
         program: Program | None = None
         # A command ends its own process group in time; the engine needs no watchdog for it.
         timer = Timer(plan.timeout, watchdog=watchdog and plan.kind != "command")
-        args = with_references(plan.args, namespace)
-        kwargs = with_references(plan.kwargs, namespace)
-        if self.function is not None:
+        broken: BaseException | None = self.broken
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        try:
+            args = with_references(plan.args, namespace)
+            kwargs = with_references(plan.kwargs, namespace)
+        except BaseException as error:  # noqa: BLE001 - a reference is the user's expression
+            broken = broken or error
+        if broken is not None:
+            call = raising(broken)
+        elif self.function is not None:
             call = caller(self.function, plan.unpack, args, kwargs)
         elif plan.kind == "notebook":
             program = Notebook(plan, kwargs, self.capture)
@@ -261,12 +275,10 @@ class Worker:
             self._crumb.begin(request.chunk, int(began * 1e9))
         results = _Results(request.chunk, request.attempt, known.plan.retries)
         try:
-            items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
-            for position, pickled in request.opaque.items():
-                items[position] = pickle.loads(pickled)  # noqa: S301
-            runner, timer = known.runner(self._namespace, self._watchdog, self._passing, self._shared)
-        except BaseException as error:  # noqa: BLE001 - a class that is not there, a reference
+            items, broken = _loaded(request, self._passing)
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return _failed(f"a chunk of job {request.job!r}", error)
+        runner, timer = known.runner(self._namespace, self._watchdog, self._passing, self._shared)
         published = time.perf_counter_ns()
         with ExitStack() as around:
             abort = None
@@ -278,7 +290,10 @@ class Worker:
                     break
                 marks[1] = position
                 occurrence = request.occurrences[position] if request.occurrences is not None else 0
-                outcome = runner.run(index, items[position], request.attempt, occurrence, marks)
+                if broken and position in broken:
+                    outcome = runner.refuse(index, *broken[position], request.attempt, occurrence)
+                else:
+                    outcome = runner.run(index, items[position], request.attempt, occurrence, marks)
                 results.add(position, outcome)
                 if self._home is not None:
                     os.fchdir(self._home)
@@ -357,6 +372,36 @@ class Worker:
             found = resolve(text, self._namespace, folder)
             self._functions[text, folder] = found
         return found
+
+
+def _loaded(
+    request: RunChunk, passing: tuple[type[BaseException], ...]
+) -> tuple[list[Any], dict[int, tuple[Shown, BadInput]]]:
+    """The inputs of a chunk, and by their positions those that are broken: how they look, and why.
+
+    Raises what unpickling raises where that is of one that nobody can tell from the others.
+    """
+    broken = {
+        position: (Shown(text), BadInput(f"the input cannot be sent: {reason}"))
+        for position, (text, reason) in request.unsent.items()
+    }
+    items: list[Any] = [None]
+    if len(request.indices) > 1:
+        items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
+        alone = request.opaque
+    else:
+        alone = request.opaque or ({} if broken else {0: request.inputs})
+    for position, pickled in alone.items():
+        try:
+            value = pickle.loads(pickled)  # noqa: S301
+            items[position] = value[0] if pickled is request.inputs else value
+        except passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it runs the user's code
+            failure = BadInput(f"the input does not load: {describe(error)[1]}")
+            failure.trace = user_traceback(error)
+            broken[position] = Shown("<an input that does not load>"), failure
+    return items, broken
 
 
 class _Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import pickle
 import sys
 import traceback
 from collections.abc import Iterator
@@ -48,13 +49,39 @@ def generated(source: Python, context: SourceContext) -> Iterator[Any]:
     """What a generator yields, one by one, as it yields it; whatever it raises is the input's."""
     try:
         call = context.load_callable(source.call)
-        yield from _each(call(*context.resolve(source.args), **context.resolve(source.kwargs)))
+        yield from map(
+            _Rows(), _each(call(*context.resolve(source.args), **context.resolve(source.kwargs)))
+        )
     except (ArcliError, GeneratorExit):
         raise
     except Unresolved as error:
         raise InputError(f"python: {error}") from None
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a generator ends it, not arcli
         raise _failed(source.call, error, context.python) from None
+
+
+class _Rows:
+    """Turns rows that only know their database, such as ``sqlite3.Row``, into mappings.
+
+    They have keys and no way to another process. A type is judged by its first row.
+    """
+
+    def __init__(self) -> None:
+        self._are_rows: dict[type, bool] = {dict: False}
+
+    def __call__(self, item: Any) -> Any:
+        kind = type(item)
+        if kind not in self._are_rows:
+            self._are_rows[kind] = hasattr(item, "keys") and not self._can_be_sent(item)
+        return dict(item) if self._are_rows[kind] else item
+
+    @staticmethod
+    def _can_be_sent(item: Any) -> bool:
+        try:
+            pickle.dumps(item)
+        except Exception:  # noqa: BLE001 - whatever the user's class does there
+            return False
+        return True
 
 
 def _each(found: Any) -> Iterator[Any]:

@@ -71,6 +71,8 @@ def scalar(value: Any) -> Any:
         return value
     if isinstance(value, dict) and len(value) == 1 and "$float" in value:
         return float(value["$float"])
+    if isinstance(value, dict) and len(value) == 1 and "$int" in value:
+        return value["$int"]
     return dump(value).decode()
 
 

@@ -18,7 +18,7 @@ from arcli.units import format_seconds
 HEADER = " item  engine       at      took  result"
 _PREFIX = len(HEADER) - len("result")
 _COLORS = {Status.CANCELLED: "yellow"}
-_SPECIAL = ("$float", "$pickle")
+_SPECIAL = ("$float", "$int", "$pickle")
 
 
 def _part(counts: Counts | None) -> str:

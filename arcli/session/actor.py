@@ -318,9 +318,12 @@ class Actor:
     def _chunk_back(self, member: PooledEngine, ticket: PendingRequest, envelope: bytes) -> None:
         if self._job is None:
             return
-        answer = decode_reply(envelope)
-        if isinstance(answer, Failure):
-            raise setup_error(member.words, answer)
+        answer, work = decode_reply(envelope), ticket.work
+        assert work is not None
+        if isinstance(answer, Failure):  # inputs do not load together: each is sent alone
+            if not self._job.items.late(work):
+                self._job.items.divide(work)
+            return
         assert isinstance(answer, ChunkReply)
         self._job.take_reply(member, ticket, answer, len(envelope), time.monotonic())
 

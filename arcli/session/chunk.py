@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arcli.engine.item import safe_repr
 from arcli.engine.tally import Status
 
 
@@ -57,6 +58,45 @@ class Chunk:
             pinned=self.pinned,
             alone=alone,
         )
+
+
+def packed(
+    items: list[Any],
+) -> tuple[bytes, dict[int, bytes], dict[int, tuple[str, str]]]:
+    """Pickle inputs for their journey: a list, single ones by their positions, and what cannot go.
+
+    All of a chunk travel in one pickle, so that what they share does. Only where that fails, each
+    is looked at: one that cannot be pickled must not cost the others.
+    """
+    opaque = {
+        position: item.pickled for position, item in enumerate(items) if isinstance(item, PickledInput)
+    }
+    inputs = (
+        [None if position in opaque else item for position, item in enumerate(items)] if opaque else items
+    )
+    try:
+        return pickled(inputs), opaque, {}
+    except Exception:  # noqa: BLE001 - __reduce__ and the like are the user's
+        inputs, unsent = list(inputs), {}
+    for position, item in enumerate(inputs):
+        try:
+            pickled([item])
+        except Exception as error:  # noqa: BLE001 - as above
+            inputs[position] = None
+            reason = f"{type(item).__module__}.{type(item).__qualname__}: {error}"
+            unsent[position] = safe_repr(item), reason.partition("\n")[0]
+    return pickled(inputs), opaque, unsent
+
+
+def pickled(inputs: list[Any]) -> bytes:
+    """Pickle inputs; by value where their classes cannot be imported elsewhere."""
+    try:
+        return pickle.dumps(inputs, protocol=4)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        import cloudpickle
+
+        travelling: bytes = cloudpickle.dumps(inputs, protocol=4)
+        return travelling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

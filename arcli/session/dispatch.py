@@ -148,6 +148,11 @@ class Dispatcher:
         del self.outstanding[work.chunk]
         self.chunks.learn(len(work), seconds, size)
 
+    def divide(self, work: Chunk) -> None:
+        """Send a chunk's items again, each alone: only then can be told which one is at fault."""
+        del self.outstanding[work.chunk]
+        self._requeue(work, [[position] for position in range(work.done, len(work))], alone=False)
+
     def lost(
         self,
         work: Chunk,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
 from arcli.record import Record
-from arcli.session.chunk import Chunk, ClientRecord, PickledInput, verdicts
+from arcli.session.chunk import Chunk, ClientRecord, PickledInput, packed, verdicts
 from arcli.session.dispatch import Dispatcher
 from arcli.session.dispatch import Supply as DispatchSupply
 from arcli.session.policy import ChunkPolicy
@@ -101,20 +100,16 @@ class JobRun:
 
     def chunk_request(self, work: Chunk) -> bytes:
         """A chunk as it travels to an engine."""
-        inputs = [None if isinstance(item, PickledInput) else item for item in work.inputs]
-        opaque = {
-            position: item.pickled
-            for position, item in enumerate(work.inputs)
-            if isinstance(item, PickledInput)
-        }
+        inputs, opaque, unsent = packed(work.inputs)
         chunk = RunChunk(
             job=self.plan.name,
             chunk=work.chunk,
             attempt=work.attempt,
             indices=work.indices,
-            inputs=pickled(inputs),
+            inputs=inputs,
             occurrences=work.occurrences,
             opaque=opaque,
+            unsent=unsent,
         )
         return encode_request(chunk)
 
@@ -379,17 +374,6 @@ def _counts_only(tally: Tally) -> Tally:
     counted = Tally()
     counted.counts = tally.counts
     return counted
-
-
-def pickled(inputs: list[Any]) -> bytes:
-    """Inputs as they travel; by value where their classes cannot be imported elsewhere."""
-    try:
-        return pickle.dumps(inputs, protocol=4)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        import cloudpickle
-
-        travelling: bytes = cloudpickle.dumps(inputs, protocol=4)
-        return travelling
 
 
 def shown(item: Any) -> Any:
