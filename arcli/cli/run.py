@@ -221,6 +221,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
             stdin=standard_input(),
             kept=kept,
             rerun_changed=flags.rerun_changed,
+            whole_output=flags.form == "raw",
             progress=progress,
             expectations=flags.expectations,
         )
@@ -258,6 +259,7 @@ def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess |
 
 def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
     from arcli.outputs.open import Destination, open_outputs
+    from arcli.store.folder import run_root
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
     destinations += [Destination(path=path) for path in flags.outputs]
@@ -273,6 +275,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         quiet=flags.quiet,
         verbose=flags.verbose,
         progress=progress,
+        runs=run_root(os.environ) / "runs",
     )
 
 

@@ -28,6 +28,11 @@ NOTHING = ("", "", False)
 _seek, _END = os.lseek, os.SEEK_END
 
 
+def printed_path(run_folder: str, job: str, index: int, attempt: int, stream: str) -> str:
+    """The file for what an item printed and its record does not hold; ``out`` or ``err``."""
+    return os.path.join(run_folder, "printed", job, f"{index}-{attempt}.{stream}")  # noqa: PTH118
+
+
 class NoCapture:
     """Leaves the streams alone."""
 

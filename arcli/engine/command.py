@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from .capture import CAP, NOTHING, PATROL
+from .capture import CAP, NOTHING, PATROL, printed_path
 from .limits import TimeLimit
 from .program import ProgramFailed
 from .protocol import JobDefinition
@@ -24,6 +25,8 @@ from .template import Names, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
+WHOLE = 1 << 30
+"""Bytes of each stream that are kept where all of them are wanted."""
 PARSED = 64 << 20
 """Bytes of output that ``parse`` takes; it never works on a part."""
 _POLL = 0.005
@@ -60,10 +63,11 @@ class Command:
         self._ok = set(job.ok_exit)
         self._parse = job.parse
         self._given = given
+        self._job = job
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
 
-    def run(self, item: Any, index: int) -> Any:
+    def run(self, item: Any, index: int, attempt: int = 1) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
         names = Names(item, index, self._given)
         self.usage, self.printed = None, NOTHING
@@ -71,11 +75,14 @@ class Command:
             argv = shell_call(self._text, names)
         else:
             argv = argv_call(self._text, names)
-        with _Output(PARSED if self._parse else CAP) as output:
+        cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
+        with _Output(cap) as output:
             try:
                 status = self._run(argv, names, output)
             finally:
                 self.printed = output.printed()
+                if self._job.whole_output:
+                    output.keep(self._job, index, attempt)
             value = {"exit": status, "stdout": self.printed[0], "stderr": self.printed[1]}
             if status not in self._ok:
                 raise CommandFailed(_cause(status), value)
@@ -177,9 +184,26 @@ class _Output:
         out, err = (os.pread(file, CAP, 0) for file in files)
         return _decoded(out), _decoded(err), max(sizes) > CAP
 
+    def keep(self, job: JobDefinition, index: int, attempt: int) -> None:
+        """Copy what a record does not hold as it is to a file: too much, or no text.
+
+        An engine that does not see the run's folder, on another host, keeps what the record holds.
+        """
+        if not os.path.isdir(job.run_folder):  # noqa: PTH112 - nothing heavier on an engine
+            return
+        for stream, file in (("out", self.out), ("err", self.err)):
+            file.seek(0)
+            if len(head := file.read(CAP + 1)) <= CAP and _is_text(head):
+                continue
+            path = printed_path(job.run_folder, job.name, index, attempt, stream)
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+            with open(path, "wb") as copy:  # noqa: PTH123 - nothing heavier on an engine
+                copy.write(head)
+                shutil.copyfileobj(file, copy)
+
     def whole(self) -> bytes | None:
-        """All of stdout, None where it is too much."""
-        if os.fstat(self.out.fileno()).st_size > self.cap:
+        """All of stdout, None where it is too much to be parsed."""
+        if os.fstat(self.out.fileno()).st_size > PARSED:
             return None
         self.out.seek(0)
         return self.out.read()
@@ -196,6 +220,14 @@ def _file() -> IO[bytes]:
     file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     return file
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(raw: bytes) -> str:

@@ -103,7 +103,7 @@ class Runner:
         begin = perf_counter_ns()
         marks[2] = begin + self._clock.offset
         try:
-            value = plain(item) if plain is not None else self._invoke(item, index)
+            value = plain(item) if plain is not None else self._invoke(item, index, attempt)
         except self._passing:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
@@ -176,17 +176,17 @@ class Runner:
             reason,
         )
 
-    def _invoke(self, item: Any, index: int) -> Any:
+    def _invoke(self, item: Any, index: int, attempt: int) -> Any:
         if self._timer.seconds is None:
-            return self._called(item, index)
+            return self._called(item, index, attempt)
         with self._timer.limit():
-            return self._called(item, index)
+            return self._called(item, index, attempt)
 
-    def _called(self, item: Any, index: int) -> Any:
+    def _called(self, item: Any, index: int, attempt: int) -> Any:
         if self._call is not None:
             return self._call(item)
         assert self._program is not None
-        return self._program.run(item, index)
+        return self._program.run(item, index, attempt)
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, bytes | None, bool]:
         """The value as JSON, whether that is exact, its pickle if wanted, whether it is saved.

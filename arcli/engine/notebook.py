@@ -78,14 +78,14 @@ class Notebook:
 
     def __init__(self, job: JobDefinition, constants: dict[str, Any], capture: NoCapture) -> None:
         self._path = job.notebook or ""
-        self._copies = job.copies
+        self._copies = os.path.join(job.run_folder, "notebooks", job.name)  # noqa: PTH118
         self._constants = constants
         self._capture = capture
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
         os.makedirs(self._copies, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
 
-    def run(self, item: Any, index: int) -> Any:
+    def run(self, item: Any, index: int, attempt: int = 1) -> Any:
         """Run the notebook for one item. Raises CellFailed, TypeError, OSError."""
         if not isinstance(item, Mapping):
             raise TypeError(f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none")

@@ -49,8 +49,9 @@ class Preflight(NamedTuple):
 class JobDefinition(NamedTuple):
     """All that the items of a job share; ``kind`` is ``map``, ``apply``, ``command`` or ``notebook``.
 
-    ``salt`` is the JSON text that every item's key begins with. ``copies`` is the folder for
-    executed notebooks, ``timeout`` is in seconds. ``keep_opaque`` asks for a pickle of each value
+    ``salt`` is the JSON text that every item's key begins with. ``run_folder`` is where the
+    run keeps its files, ``timeout`` is in seconds. ``whole_output``: what a command prints and its
+    record does not hold is kept in a file there. ``keep_opaque`` asks for a pickle of each value
     that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
     """
 
@@ -68,7 +69,8 @@ class JobDefinition(NamedTuple):
     ok_exit: Sequence[int] = (0,)
     parse: str | None = None
     notebook: str | None = None
-    copies: str = ""
+    run_folder: str = ""
+    whole_output: bool = False
     timeout: float | None = None
     retries: int = 0
     capture: str = "fd"

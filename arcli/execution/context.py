@@ -38,7 +38,7 @@ class Consumer(Protocol):
 class Context:
     """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
 
-    ``warn`` takes sentences for people.
+    ``warn`` takes sentences for people; ``whole_output`` keeps all that commands print.
     """
 
     spec: Spec
@@ -51,6 +51,7 @@ class Context:
     kept: Kept | None = None
     limit: int | None = None
     rerun_changed: bool = False
+    whole_output: bool = False
     expect: Callable[[str, int | None], None] = lambda job, total: None
     warn: Callable[[str], None] = lambda sentence: None
 

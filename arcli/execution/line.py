@@ -154,7 +154,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         unpack=_unpack(job, source),
         rerun_changed=context.rerun_changed,
         keep_opaque=_needs_values(job, context.spec),
-        copies=context.storage.copies(job.name),
+        run_folder=context.storage.path,
+        whole_output=context.whole_output,
     )
     session.define(plan)
     in_order = job.ordered or not _reads_results(job, context.spec)

@@ -36,7 +36,7 @@ class Options:
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
     ``notice`` takes sentences for people, and never blocks; ``stuck`` tells for how many seconds
-    a write to stdout or stderr has been blocked.
+    a write to stdout or stderr has been blocked. ``whole_output`` keeps all that commands print.
     """
 
     began: float
@@ -47,6 +47,7 @@ class Options:
     stdin: BinaryIO | None = None
     kept: Kept | None = None
     rerun_changed: bool = False
+    whole_output: bool = False
     progress: Progress | None = None
     expectations: Sequence[Expectation] = ()
 
@@ -134,6 +135,7 @@ class _Run:
             kept=options.kept,
             limit=options.limit,
             rerun_changed=options.rerun_changed,
+            whole_output=options.whole_output,
             warn=options.notice,
             expect=options.progress.expect if options.progress else lambda job, total: None,
         )

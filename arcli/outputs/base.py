@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from arcli.outputs.stream import Stream
@@ -38,14 +39,16 @@ class Output(Protocol):
 class OutputContext:
     """What an output is made with: where it writes, and what it is to show.
 
-    ``name`` is what messages call it. ``job`` is the one job that it is shown, None for all.
-    ``options`` are those of the spec that its format allows. Text for people goes to ``results``
-    while items come, and to ``report`` at the end; both are ``target`` where that is a file.
+    ``name`` is what messages call it. ``job`` is the one job that it is shown, None for all;
+    ``runs`` is the folder that has those of all runs. ``options`` are those of the spec that its
+    format allows. Text for people goes to ``results`` while items come, and to ``report`` at the
+    end; both are ``target`` where that is a file.
     """
 
     target: Target
     name: str
     job: str | None = None
+    runs: Path = Path()
     options: Mapping[str, Any] = field(default_factory=dict)
     results: Stream
     report: Stream

@@ -66,10 +66,12 @@ def open_outputs(
     quiet: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
+    runs: Path = Path(),
 ) -> Outputs:
     """Make the outputs of a run: stdout in ``format`` unless one is ``-``, and every destination.
 
-    ``jobs`` is how many there are, ``quiet`` prints for people only where the run failed. Nothing
+    ``jobs`` is how many there are, ``quiet`` prints for people only where the run failed,
+    ``runs`` has the folders of runs. Nothing
     is opened before ``Outputs.start``. Raises UsageError for an unknown format or a file named twice.
     """
     destinations = list(destinations)
@@ -79,7 +81,9 @@ def open_outputs(
         streams = replace(streams, stdout=stdout)
     if all(destination.path != "-" for destination in destinations):
         destinations.insert(0, Destination(path="-"))
-    maker = _Maker(streams=streams, format=format, several_jobs=jobs > 1, quiet=quiet, verbose=verbose)
+    maker = _Maker(
+        streams=streams, format=format, several_jobs=jobs > 1, quiet=quiet, verbose=verbose, runs=runs
+    )
     members = [] if progress is None else [OutputMember(progress)]
     for destination in destinations:
         members += maker.members(destination)
@@ -119,6 +123,7 @@ class _Maker:
     several_jobs: bool
     quiet: bool
     verbose: bool
+    runs: Path
 
     def members(self, destination: Destination) -> list[OutputMember]:
         form, job = format_of(destination, self.format), destination.job
@@ -157,6 +162,7 @@ class _Maker:
             report=report,
             several_jobs=self.several_jobs,
             verbose=self.verbose,
+            runs=self.runs,
         )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from arcli.engine.capture import printed_path
 from arcli.engine.template import text_of
 from arcli.outputs.base import OutputContext
 from arcli.outputs.target import NullStream, Target
 from arcli.record import RecordBatch, decode, dump
 from arcli.timing.summary import RunSummary
+
+BLOCK = 1 << 20
+"""Bytes of a long output that are written at a time."""
 
 
 class RawOutput:
@@ -23,6 +28,7 @@ class RawOutput:
         self._stderr: Target = context.report.target
         if self._stderr is self._stdout:  # a file holds what the items print to stdout alone
             self._stderr = NullStream()
+        self._runs = context.runs
         self._tag = context.options.get("tag", False)
         self._values = context.options.get("values", False)
 
@@ -35,13 +41,26 @@ class RawOutput:
         for line in batch.lines.splitlines():
             record = decode(line)
             tag = _label(record.get("input")) + b"\t" if self._tag else b""
-            if err := record.get("stderr"):
-                self._stderr.write(_tagged(_bytes(err), tag))
-            out = _bytes(record.get("stdout") or "")
+            for stream, target in (("err", self._stderr), ("out", self._stdout)):
+                for part in self._printed(record, stream):
+                    target.write(_tagged(part, tag))
             if self._values and record["status"] == "ok" and record.get("value") is not None:
-                out += _shown(record["value"]) + b"\n"
-            if out:
-                self._stdout.write(_tagged(out, tag))
+                self._stdout.write(_tagged(_shown(record["value"]) + b"\n", tag))
+
+    def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
+        """What an item printed, in pieces that end with a line where that is possible."""
+        name = printed_path(record["run"], record["job"], record["index"], record["attempt"], stream)
+        try:
+            with (self._runs / name).open("rb") as file:
+                while block := file.read(BLOCK):
+                    yield block + file.readline(BLOCK)
+            return
+        except FileNotFoundError:  # the record holds all of it
+            pass
+        if text := record.get("std" + stream):
+            yield text.encode("utf-8", "surrogateescape")
+        if stream == "out" and record.get("truncated"):
+            self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
@@ -50,10 +69,6 @@ class RawOutput:
     def abort(self) -> None:
         """See Output."""
         self._stdout.discard()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _shown(value: Any) -> bytes:
@@ -68,5 +83,8 @@ def _label(item: Any) -> bytes:
 
 
 def _tagged(text: bytes, tag: bytes) -> bytes:
-    """Each line behind the tag; a last line without an end keeps none."""
-    return b"".join(tag + line for line in text.splitlines(keepends=True)) if tag else text
+    """Each line behind the tag, and ended: whatever comes next begins a line of its own."""
+    if not tag:
+        return text
+    lines = text.removesuffix(b"\n").split(b"\n")
+    return b"".join(tag + line + b"\n" for line in lines)

@@ -53,12 +53,14 @@ def plan_job(
     unpack: Literal["none", "args", "kwargs", "nothing"],
     rerun_changed: bool = False,
     keep_opaque: bool = False,
-    copies: str = "",
+    run_folder: str = "",
+    whole_output: bool = False,
 ) -> JobPlan:
     """What engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
-    reducer or a later job needs the real ones. ``copies`` is where executed notebooks are kept.
+    reducer or a later job needs the real ones. ``run_folder`` is where the run keeps its
+    files; ``whole_output`` asks for what a command prints beyond what its record holds.
     """
     folder = str(spec.folder)
     texts = Texts(job)
@@ -77,7 +79,8 @@ def plan_job(
         ok_exit=list(job.ok_exit),
         parse=job.parse,
         notebook=str(spec.folder / job.notebook) if job.notebook else None,
-        copies=copies,
+        run_folder=run_folder,
+        whole_output=whole_output,
         timeout=job.timeout,
         retries=job.retries,
         capture=job.capture,

@@ -56,8 +56,9 @@ class Storage(Protocol):
     def save_value(self, job: str, index: int, pickled: bytes) -> None:
         """Keep a value that JSON cannot hold."""
 
-    def copies(self, job: str) -> str:
-        """The folder for executed notebooks."""
+    @property
+    def path(self) -> str:
+        """The folder that the run keeps its files in."""
 
     def spool(self, raw: bytes) -> int:
         """Keep bytes for the time of the run; returns their offset."""

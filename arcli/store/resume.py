@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from arcli.engine.capture import printed_path
 from arcli.engine.tally import Status
 from arcli.errors import OutputError, UsageError
+from arcli.record import decode
 from arcli.store.files import make_private, refusing
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
@@ -105,31 +107,17 @@ class Kept:
         body = line[head.end() :]
         told = b'"value":{"$pickle":"values/%b/%%d.pkl"' % head[1]
         if told % was in body:
-            if not self._adopt_value(self._used[number], job, was, now):
+            if not _adopt(self._used[number].value_path(job, was), self._into.value_path(job, now)):
                 return None
             body = body.replace(told % was, told % now, 1)
+        if (self._used[number].path / "printed").is_dir():
+            attempt = decode(line)["attempt"]
+            for stream in ("out", "err"):
+                old, new = (printed_path("", job, at, attempt, stream) for at in (was, now))
+                _adopt(self._used[number].path / old, self._into.path / new)
         if not body.endswith(_REPLAYED):
             body = body.removesuffix(b"}\n") + _REPLAYED
         return new_head + body
-
-    def _adopt_value(self, run: RunFolder, job: str, was: int, now: int) -> bool:
-        """Take over a value that stands in a file of its own; False where that is gone or empty."""
-        source = run.value_path(job, was)
-        target = self._into.value_path(job, now)
-        try:
-            if source.stat().st_size == 0:
-                return False
-        except OSError:
-            return False
-        with refusing(target):
-            make_private(target.parent)
-            try:
-                os.link(source, target)
-            except FileExistsError:
-                pass  # taken before
-            except OSError:  # a file system without links
-                shutil.copyfile(source, target)
-        return True
 
     def close(self) -> None:
         """Let go of the journals."""
@@ -142,6 +130,24 @@ class Kept:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _adopt(source: Path, target: Path) -> bool:
+    """Take over a file of an earlier run; False where it is gone or empty. Raises OutputError."""
+    try:
+        if source.stat().st_size == 0:
+            return False
+    except OSError:
+        return False
+    with refusing(target):
+        make_private(target.parent)
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            pass  # taken before
+        except OSError:  # a file system without links
+            shutil.copyfile(source, target)
+    return True
 
 
 def _digest(key: Any) -> bytes | None:

@@ -37,9 +37,10 @@ class RunStorage:
         """Keep a value that JSON cannot hold, as ``values/JOB/INDEX.pkl``."""
         self.folder.save_value(job, index, pickled)
 
-    def copies(self, job: str) -> str:
-        """The folder for executed notebooks, ``notebooks/JOB``."""
-        return str(self.folder.path.resolve() / "notebooks" / job)
+    @property
+    def path(self) -> str:
+        """The run's folder; engines keep executed notebooks and long outputs there."""
+        return str(self.folder.path.resolve())
 
     def spool(self, raw: bytes) -> int:
         """Keep bytes for the time of the run; returns their offset."""

@@ -108,6 +108,32 @@ def test_stderr_goes_to_stderr_and_failures_to_the_exit_code(tmp_path: Path) -> 
     assert "exit status 1" in err
 
 
+@pytest.mark.parametrize("engines", [True, False], ids=["engines", "inline"])
+def test_what_is_printed_arrives_byte_for_byte(tmp_path: Path, engines: bool) -> None:
+    contents = {
+        "a": os.urandom(5000),
+        "b": b"x" * (3 << 20) + b"\r\n\0",
+        "c": "no end, ü".encode(),
+        "d": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    code, out, err = mapped(
+        tmp_path, "-k", "cat {}; cat {} >&2; test {} != b", ":::", *contents, engines=engines
+    )
+    assert (code, out) == (1, b"".join(contents.values()))
+    assert "x" * 1000 in err
+    # What is kept of an earlier run is as whole.
+    os.truncate(tmp_path / "a", 0)
+    again = ["-k", "--failed", "cat {}; cat {} >&2; test {} != b", ":::", "new", *contents]
+    assert mapped(tmp_path, *again, engines=engines)[1] == b"".join(contents.values())
+
+
+def test_tagged_lines_are_whole_lines(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "-k", "--tag", "printf 'one\\n\\n{{}}' {}", ":::", "a", "b c")
+    assert (code, out) == (0, b"a\tone\na\t\na\t{}\nb c\tone\nb c\t\nb c\t{}\n")
+
+
 def test_a_run_of_it_is_in_the_list_of_runs(tmp_path: Path) -> None:
     assert mapped(tmp_path, "-q", "test {} = b", ":::", "a", "b")[0] == 1
     run = Run(tmp_path, ["runs", "--format", "json"])
