@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 
 # C0 and C1 controls but newline; line and paragraph separators; what turns the direction of text
-# (https://trojansource.codes); lone surrogates, which no encoding can write.
-_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# (https://trojansource.codes); what is not seen at all, fillers and tags among it
+# (https://www.unicode.org/reports/tr36/); lone surrogates, which no encoding can write.
+_UNSAFE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def plain(text: str) -> str:
     r"""``text`` with newlines as they are, tabs as blanks, and other controls as ``\x1b``."""
-    return text if text.isprintable() else _UNSAFE.sub(_escape, text)
+    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
@@ -29,4 +33,6 @@ def _escape(match: re.Match[str]) -> str:
     if char == "\r":
         return "\\r"
     code = ord(char)
+    if code >= 0x10000:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,16 +18,26 @@ import orjson
 
 from arcli.engine.tally import Tally
 
+JOB_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]+")
+"""What jobs can be called: their names are parts of paths, where ``..`` would lead out."""
 # orjson reads an integer beyond 64 bits as a float, and refuses lone surrogates.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
-def decode(line: bytes) -> dict[str, Any]:
-    """One line of JSON as a dict, its numbers exact; raises ValueError for anything else."""
+def read(text: bytes) -> Any:
+    """Read JSON that arcli wrote, its numbers exact. Raises ValueError."""
+    if not _LONG_NUMBER.search(text):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
     try:
-        tree = json.loads(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
-    except orjson.JSONDecodeError:
-        tree = json.loads(line)
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Read one line of JSON as a dict, its numbers exact; raises ValueError for anything else."""
+    tree = read(line)
     if not isinstance(tree, dict):
         raise ValueError("not a record")
     return tree

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from arcli import __version__
 from arcli.cli import error_boundary
+from arcli.errors import UsageError
 
 
 class Verb(NamedTuple):
@@ -99,3 +101,9 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="arcli")
 def main() -> None:
     """Run batches of Python functions and commands in parallel, from a YAML spec."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the working directory does not exist any more", hint="change to one that does, then try again"
+        ) from None

@@ -45,6 +45,7 @@ def command(
     Files that specs name are looked at, and all problems are shown at once.
     """
     from arcli.errors import Problem, SpecError
+    from arcli.escape import plain
     from arcli.specfile.load import load
 
     problems: list[Problem] = []
@@ -56,7 +57,7 @@ def command(
             continue
         if form == "text" and not quiet:
             jobs = ", ".join(job.name for job in spec.jobs)
-            click.echo(f"{source}: valid, {len(spec.jobs)} job{'s' * (len(spec.jobs) > 1)}: {jobs}")
+            click.echo(f"{plain(source)}: valid, {len(spec.jobs)} job{'s' * (len(spec.jobs) > 1)}: {jobs}")
     if problems:
         raise SpecError(problems)
     if form == "json":

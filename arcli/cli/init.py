@@ -56,6 +56,7 @@ reduce: operator:add
 def command(file: str, force: bool) -> None:
     """Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout."""
     from arcli.errors import UsageError
+    from arcli.escape import plain
     from arcli.outputs.target import writing
 
     if file == "-":
@@ -71,7 +72,7 @@ def command(file: str, force: bool) -> None:
             raise UsageError(
                 f"{file} is there already", hint="--force replaces it; or name another file"
             ) from None
-    click.echo(f"{file} is written; try: arcli run {typed}")
+    click.echo(f"{plain(file)} is written; try: arcli run {plain(typed)}")
 
 
 def _name(stem: str) -> str:

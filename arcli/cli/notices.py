@@ -22,8 +22,11 @@ class Notices:
 
     def say(self, sentence: str) -> None:
         """Tell people, unless it is to be quiet: then only failures count, in the report."""
-        if self._quiet:
-            return
+        if not self._quiet:
+            self.warn(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Tell people what they must know, quiet or not: something is not as they asked for it."""
         self._sentences.put(sentence)
         if self._thread is None:
             self._thread = threading.Thread(target=self._tell, name="arcli-notices", daemon=True)

@@ -86,8 +86,8 @@ MOST_PEEKED = 1_000_000
     help="Exit 5 if this holds, such as 'p95 > 200ms'; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--resume", is_flag=True, help="Keep what the last unfinished run has computed.")
-@click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run.")
+@click.option("--resume", is_flag=True, help="Keep what the last run computed, and run what is missing.")
+@click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run, or latest.")
 @click.option("--failed", is_flag=True, help="Like --resume, and run what failed again.")
 @click.option("--rerun-changed", is_flag=True, help="A changed function makes its items new ones.")
 @click.option("--cluster", "cluster_name", metavar="NAME", help="Join a running cluster.")
@@ -209,7 +209,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
     root = run_root(os.environ)
     with (
         closing(Notices(quiet=flags.quiet)) as notices,
-        _lock(root, spec, wanted=flags.no_overlap),
+        _lock(root, spec, notices, wanted=flags.no_overlap),
         _folder(root, spec, flags, notices) as (folder, kept),
     ):
         options = Options(
@@ -280,13 +280,15 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
 
 
 @contextmanager
-def _lock(root: Path, spec: Spec, *, wanted: bool) -> Iterator[None]:
+def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
     from arcli.store.lock import Lock, lock_for
 
-    with Lock.hold(lock_for(root, spec.file), f"spec {spec.file}"):
+    with Lock.hold(lock_for(root, spec.file), f"spec {spec.file}") as lock:
+        if not lock.works:
+            notices.warn("the file system has no locks: --no-overlap cannot see another run of this spec")
         yield
 
 
@@ -297,14 +299,14 @@ def _folder(
     """The folder of this run, and what it keeps of the one that it goes on with."""
     from arcli.errors import OutputError
     from arcli.store.describe import describe, git_state
-    from arcli.store.folder import RunFolder, find_run, latest_unfinished
+    from arcli.store.folder import RunFolder, find_run, latest_to_resume
 
     earlier = None
     if flags.resumes:
-        found = flags.run_id
-        earlier = find_run(root, found) if found else latest_unfinished(root, spec.file)
+        named = flags.run_id if flags.run_id != "latest" else None
+        earlier = find_run(root, named) if named else latest_to_resume(root, spec.file)
         if earlier is None:
-            notices.say("there is no unfinished run of this spec: starting anew")
+            notices.warn(f"there is no run of {spec.file} in {root}: starting anew")
     resumes = earlier.id if earlier is not None else None
     folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
 
@@ -315,6 +317,8 @@ def _folder(
     # It may take seconds in a large repository, and nothing waits for what it says.
     asked = threading.Thread(target=ask_git, name="arcli-git", daemon=True)
     asked.start()
+    if not folder.has_lock:
+        notices.warn(f"{root} is on a file system without locks: runs are told by their signs of life")
     try:
         with _kept(earlier, folder, flags, notices) as kept:
             yield folder, kept

@@ -16,7 +16,7 @@ from arcli.engine.protocol import ChunkReply, PickledValue, RunChunk, encode_req
 from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
-from arcli.record import Record
+from arcli.record import Record, decode, read
 from arcli.session.chunk import Chunk, ClientRecord, PickledInput, packed, verdicts
 from arcli.session.dispatch import Dispatcher
 from arcli.session.dispatch import Supply as DispatchSupply
@@ -365,7 +365,7 @@ def tally_of(lines: bytes) -> Tally:
     """What records add up to, from their text."""
     tally = Tally()
     for line in lines.splitlines():
-        data = orjson.loads(line if line.startswith(b"{") else b"{" + line + b"}")
+        data = decode(line if line.startswith(b"{") else b"{" + line + b"}")
         tally.add(data["status"], data["seconds"], data["attempt"])
     return tally
 
@@ -382,5 +382,5 @@ def shown(item: Any) -> Any:
     try:
         text = item.text if isinstance(item, PickledInput) else encode(item)[0]
     except Unfit:
-        text = orjson.dumps({"$pickle": None, "repr": repr(item)[:200]}).decode()
-    return orjson.loads(text)
+        return {"$pickle": None, "repr": repr(item)[:200]}
+    return read(text.encode("utf-8", "surrogatepass"))

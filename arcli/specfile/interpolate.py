@@ -26,12 +26,14 @@ class Interpolator:
 
     A text that is one ``${…}`` becomes the value itself, with its type: a parameter's own, a
     variable's as if it stood there without quotes. Inside a longer text it becomes text. ``$${`` is
-    a literal ``${``. ``written`` has the text behind a value, by the id of its node.
+    a literal ``${``. ``written`` has the text behind a value, by the id of its node, ``variables`` the
+    values of the environment that were used, by name.
     """
 
     def __init__(self, root: Node, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.written: dict[int, str] = {}
+        self.variables: dict[str, str] = {}
         self._environ = environ
         self._params = root.get("params")
         self._values: dict[str, Any] = {}
@@ -166,6 +168,8 @@ class Interpolator:
         default = _DEFAULT.fullmatch(name)
         variable = default["name"] if default else name
         value = self._environ.get(variable)
+        if value:
+            self.variables[variable] = value
         if default and not value:
             value = default["default"]
         if value is None:

@@ -91,7 +91,15 @@ def from_tree(
         raise SpecError(sorted(dict.fromkeys(problems), key=_order))
     opened = {parts.names[at]: source for at, source in sources.items()}
     return Spec.model_validate(
-        {**whole, "file": file, "folder": folder, "places": places, "sources": opened}, strict=True
+        {
+            **whole,
+            "file": file,
+            "folder": folder,
+            "places": places,
+            "sources": opened,
+            "variables": interpolator.variables,
+        },
+        strict=True,
     )
 
 

@@ -20,7 +20,6 @@ from arcli.inputs.over import Items
 from arcli.outputs import registry
 from arcli.specfile.places import Places
 
-JOB_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -183,13 +182,15 @@ class Spec(SpecFile):
     """A whole spec, interpolated and valid; its relative paths are relative to ``folder``.
 
     ``places`` knows where the parts stand in the file, for problems that show up later. ``sources``
-    has the opened source of each job, as far as it could be opened before the run.
+    has the opened source of each job, as far as it could be opened before the run, ``variables`` the
+    values of the environment that went into it, by name.
     """
 
     file: str
     folder: Path
     places: Places = Field(default_factory=Places.nowhere, exclude=True, repr=False)
     sources: Mapping[str, Any] = Field(default={}, exclude=True, repr=False)
+    variables: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
 
     @property
     def python(self) -> str | None:

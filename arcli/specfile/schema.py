@@ -8,7 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from arcli.inputs.registry import inputs
-from arcli.specfile.model import JOB_NAME, Policy, SpecFile
+from arcli.record import JOB_NAME
+from arcli.specfile.model import Policy, SpecFile
 from arcli.units import DURATION
 
 _LATER = {"type": "string", "pattern": r"\$\{"}

@@ -21,6 +21,7 @@ from arcli.inputs import Input
 from arcli.specfile.model import Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
+from arcli.store.redact import NOTHING_SECRET, Redaction, redaction_of
 
 GIT_SECONDS = 2.0
 """How long git may take to say which commit a spec is from."""
@@ -29,14 +30,15 @@ GIT_SECONDS = 2.0
 def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> Manifest:
     """What can be said of a run of ``spec`` before it starts."""
     file = Path(spec.file)
+    redaction = redaction_of(spec)
     from_file = file.is_file()
     return Manifest(
         name=spec.name,
         spec_file=spec_path(spec.file),
         spec_sha256=hashlib.sha256(file.read_bytes()).hexdigest() if from_file else None,
-        spec=plain(spec),
-        params=plain(spec.params),
-        argv=tuple(plain(list(argv))),
+        spec=plain(spec, redaction),
+        params=plain(spec.params, redaction),
+        argv=tuple(plain(redaction.arguments(argv))),
         cwd=plain(str(Path.cwd())),
         host=socket.gethostname(),
         user=_user(),
@@ -75,24 +77,37 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def plain(tree: Any) -> Any:
-    """A tree that JSON can hold; late values look as they do in the spec's own text."""
+def plain(tree: Any, redaction: Redaction = NOTHING_SECRET) -> Any:
+    """Make a tree one that JSON can hold, without what is not to be kept.
+
+    Late values look as they do in the spec's own text.
+    """
     if isinstance(tree, Input):
-        return plain(tree.written())
+        return plain(tree.written(), redaction)
     if isinstance(tree, BaseModel):
         named = type(tree).model_fields.items()
         kept = ((field.alias or name, name) for name, field in named if not field.exclude)
-        return {key: plain(getattr(tree, name)) for key, name in kept}
+        return {key: _field(name, getattr(tree, name), redaction) for key, name in kept}
     if isinstance(tree, Mapping):
-        return {str(key): plain(value) for key, value in tree.items()}
+        return {str(key): plain(value, redaction) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [plain(part) for part in tree]
+        return [plain(part, redaction) for part in tree]
     if isinstance(tree, Deferred):
         return f"${{{tree.kind}.{tree.name}}}"
     if isinstance(tree, DeferredText):
-        return "".join(part if isinstance(part, str) else plain(part) for part in tree.parts)
-    if isinstance(tree, int) and not isinstance(tree, bool) and not -(2**63) <= tree < 2**64:
-        return str(tree)  # beyond what the JSON library writes
-    if tree is None or isinstance(tree, int | float):
+        return "".join(plain(part, redaction) for part in tree.parts)
+    if tree is None or isinstance(tree, bool):
         return tree
-    return str(tree).encode("utf-8", "backslashreplace").decode()  # arguments can be any bytes
+    shown = redaction.text(str(tree))
+    if isinstance(tree, int | float):
+        # A number that is a secret is text now, as is one beyond what the JSON library writes.
+        fits = not isinstance(tree, int) or -(2**63) <= tree < 2**64
+        return tree if fits and shown == str(tree) else shown
+    return shown.encode("utf-8", "backslashreplace").decode()  # arguments can be any bytes
+
+
+def _field(name: str, value: Any, redaction: Redaction) -> Any:
+    """Show a field of a model: names are never secrets, the values of environments always."""
+    if name == "env" and isinstance(value, Mapping):
+        return {key: redaction.variable(plain(text)) for key, text in value.items()}
+    return plain(value, NOTHING_SECRET if name == "name" else redaction)

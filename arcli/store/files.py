@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from arcli.errors import OutputError
+from arcli.errors import OutputError, UsageError
 
 ELSEWHERE = "choose another place for run folders with ARCLI_DIR"
 _OURS = {"runs", "locks"}
@@ -45,6 +46,29 @@ def make_private(folder: Path) -> None:
         if not folder.is_dir():
             why = os.strerror(errno.ENOTDIR)
             raise NotADirectoryError(errno.ENOTDIR, why, str(folder)) from None
+
+
+def require_own(path: Path) -> None:
+    """Refuse what another user could have forged: root is trusted, too. Raises UsageError, OSError."""
+    owner = path.lstat().st_uid
+    if owner not in {0, os.geteuid()}:
+        raise UsageError(
+            f"{path} belongs to another user (uid {owner}), and what it holds would be believed",
+            hint=ELSEWHERE,
+        )
+
+
+def disk_time(folder: Path) -> float:
+    """Tell what time it is by the clock that stamps the files of a folder, in seconds since the epoch.
+
+    On a shared disk that is the server's; where nothing can be written, this host's.
+    """
+    probe = folder / ".time"
+    try:
+        probe.touch(mode=0o600)
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool) -> None:

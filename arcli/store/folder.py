@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +15,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arcli.errors import OutputError, UsageError
-from arcli.store.files import ELSEWHERE, make_private, make_root, refusing, write_whole
-from arcli.store.lock import Lock, is_held
+from arcli.store.files import (
+    ELSEWHERE,
+    disk_time,
+    make_private,
+    make_root,
+    refusing,
+    require_own,
+    write_whole,
+)
+from arcli.store.lock import Lock, holder_of, is_held
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
 
+SILENT = 20.0
+"""Seconds without a sign of life after which a run that is not seen from here counts as killed."""
+NOTED = 1.0
+"""Seconds between two versions of the manifest while engines come and go."""
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 DONE = {0, 5}
 """Exit codes of runs that left no item undone."""
@@ -56,6 +69,8 @@ class RunFolder:
         self.id = path.name
         self._writing = threading.Lock()
         self._alive: Lock | None = None
+        self._noted: float | None = None
+        self._unwritten = False
 
     @classmethod
     def create(cls, root: Path, about: Manifest) -> RunFolder:
@@ -65,6 +80,7 @@ class RunFolder:
         """
         try:
             folder = cls(_make(root.absolute()))
+            require_own(root)
         except OSError as error:
             raise OutputError(
                 f"no run folder can be made in {root}: {error.strerror}", hint=ELSEWHERE
@@ -81,8 +97,33 @@ class RunFolder:
 
     @property
     def alive(self) -> bool:
-        """Whether its process still runs."""
-        return is_held(self.path / "alive")
+        """Whether its process still runs: it holds its lock.
+
+        From another host, and where the file system has no locks: it has given a sign of life.
+        """
+        path = self.path / "alive"
+        held = is_held(path)
+        if held:
+            return True
+        holder = holder_of(path)
+        if holder is None or (held is False and holder.host == socket.gethostname()):
+            return False
+        with suppress(OSError):
+            return disk_time(self.path) - path.stat().st_mtime < SILENT
+        return False
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether others can see by a lock that this run goes on."""
+        return self._alive is not None and self._alive.works
+
+    def beat(self) -> None:
+        """Give a sign of life, and write what is new in the manifest. Raises OutputError."""
+        with suppress(OSError):  # a full or read-only disk will be told of by the journal
+            os.utime(self.path / "alive")
+        with self._writing:
+            if self._unwritten:
+                self._write(self.manifest, durable=False)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -101,7 +142,7 @@ class RunFolder:
         """Put down which commit the spec is from."""
         with self._writing:
             if state is not None:
-                self._rewrite(replace(self.manifest, git=state))
+                self._note(replace(self.manifest, git=state))
 
     def note_engines(self, engines: Iterable[Engine]) -> None:
         """Put down engines that have come up; those that are known already stay as they are."""
@@ -110,7 +151,7 @@ class RunFolder:
             now = isoformat(time.time())
             fresh = tuple(_engine(e, now) for e in engines if e.uuid not in known)
             if fresh:
-                self._rewrite(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
+                self._note(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
 
     def note_engine_gone(self, engine_id: int, reason: str) -> None:
         """Put down the end of an engine, and why; one that never came up is nothing to note."""
@@ -120,7 +161,7 @@ class RunFolder:
                 for entry in self.manifest.engines
             )
             if engines != self.manifest.engines:
-                self._rewrite(replace(self.manifest, engines=engines))
+                self._note(replace(self.manifest, engines=engines))
 
     def finish(self, exit_code: int, summary: Any) -> None:
         """Put down how the run ended, its summary (JSON-able) included. Raises OutputError."""
@@ -138,8 +179,14 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """The run is no longer alive. May be called more than once."""
-        if self._alive is not None:
+        """The run is no longer alive. May be called more than once. Raises OutputError."""
+        if self._alive is None:
+            return
+        try:
+            with self._writing:
+                if self._unwritten:
+                    self._write(self.manifest, durable=False)
+        finally:
             self._alive.release()
 
     def save_value(self, job: str, index: int, pickled: bytes) -> None:
@@ -153,11 +200,23 @@ class RunFolder:
         """Where ``save_value`` puts a value."""
         return self.path / "values" / job / f"{index}.pkl"
 
+    def _note(self, manifest: Manifest) -> None:
+        """Put down what may be lost by a power failure: at once, or soon after the last time."""
+        now = time.monotonic()
+        if self._noted is not None and now - self._noted < NOTED:
+            self.manifest, self._unwritten = manifest, True
+            return
+        self._noted = now
+        self._write(manifest, durable=False)
+
     def _rewrite(self, manifest: Manifest) -> None:
+        self._write(manifest, durable=True)
+
+    def _write(self, manifest: Manifest, *, durable: bool) -> None:
         path = self.path / "manifest.json"
         with refusing(path):
-            write_whole(path, manifest.to_json(), durable=True)
-        self.manifest = manifest
+            write_whole(path, manifest.to_json(), durable=durable)
+        self.manifest, self._unwritten = manifest, False
 
 
 def run_root(environ: Mapping[str, str]) -> Path:
@@ -184,19 +243,24 @@ def find_run(root: Path, run_id: str) -> RunFolder:
     raise UsageError(f"{what} {run_id!r} in {root}", hint="`arcli runs` lists them")
 
 
-def latest_unfinished(root: Path, spec_file: str) -> RunFolder | None:
-    """The newest run of a spec that left something to do, and that nobody has completed since.
+def latest_to_resume(root: Path, spec_file: str) -> RunFolder | None:
+    """Find the run of a spec to go on with, None where there is none.
 
-    Runs that are still going on, and those without any record, are passed over.
+    It is the newest that left something to do and that nobody has completed since; where there is
+    none, the newest of all: its inputs may have grown. Runs that are still going on, and those
+    without any record, are passed over.
     """
     path = spec_path(spec_file)
     completed: set[str | None] = set()
+    newest: RunFolder | None = None
     for run in list_runs(root):
+        usable = run.manifest.spec_file == path and has_records(run) and not run.alive
         if run.finished or run.id in completed:
             completed.add(run.manifest.resumes)
-        elif run.manifest.spec_file == path and has_records(run) and not run.alive:
+            newest = newest or (run if usable else None)
+        elif usable:
             return run
-    return None
+    return newest
 
 
 def spec_path(spec_file: str) -> str:

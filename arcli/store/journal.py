@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from arcli.errors import OutputError
+from arcli.record import decode
 
 SYNC_SECONDS = 1.0
 """What a power failure can cost, in seconds of a run."""
@@ -197,12 +196,10 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
 def _decoded(line: bytes) -> dict[str, Any] | None:
     """What a line says, or None where it is no record."""
     try:
-        data = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        data = decode(line)
+    except ValueError:
         return None
-    if isinstance(data, dict) and {"job", "index", "key", "status"} <= data.keys():
-        return data
-    return None
+    return data if {"job", "index", "key", "status"} <= data.keys() else None
 
 
 def _last_newline(file: BinaryIO | Any, end: int) -> int:

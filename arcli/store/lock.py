@@ -1,7 +1,12 @@
-"""Locks that die with their holder, however it dies."""
+"""Locks that die with their holder, however it dies.
+
+Some file systems have no locks (NFS without its lock daemon, Lustre without ``-o flock``:
+https://doc.lustre.org/lustre_manual.xhtml, "flock"): there a lock is had by everybody, and says so.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,6 +24,9 @@ from arcli.errors import LockedError, OutputError
 from arcli.store.files import make_private
 from arcli.units import isoformat
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+"""What file systems without locks answer."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holder:
@@ -33,10 +41,12 @@ class Lock:
     """A lock on a file of its own, held from the call of ``hold`` to ``release``.
 
     The file stays behind: removing it would let two holders lock two files of the same name.
+    ``works`` is False where the file system has no locks, so that others may have it, too.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, works: bool = True) -> None:
         self._fd: int | None = fd
+        self.works = works
         _let_go_in_children(weakref.ref(self))
 
     @classmethod
@@ -46,8 +56,14 @@ class Lock:
         ``wait`` is for a file that is nobody else's, but may be looked at (``is_held``).
         """
         fd = _open(path)
+        works = True
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                works = False
             os.ftruncate(fd, 0)
             os.pwrite(fd, orjson.dumps(asdict(_myself())), 0)
         except BlockingIOError:
@@ -56,7 +72,7 @@ class Lock:
         except OSError as error:
             os.close(fd)
             raise OutputError(f"the lock {path} cannot be had: {error.strerror}") from None
-        return cls(fd)
+        return cls(fd, works=works)
 
     def release(self, *, shared: bool = False) -> None:
         """Let it go; where it is ``shared`` with a parent, only this process's copy of it."""
@@ -64,7 +80,9 @@ class Lock:
         if fd is None:
             return
         if not shared:
-            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.ftruncate(fd, 0)  # nobody is the holder any more, also where locks cannot be seen
+            if self.works:
+                fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
     def __enter__(self) -> Self:
@@ -93,8 +111,10 @@ def lock_for(root: Path, spec_file: str) -> Path:
     return root / "locks" / f"{stem}-{digest}.lock"
 
 
-def is_held(path: Path) -> bool:
-    """Whether anyone holds the lock; False where there is no such file."""
+def is_held(path: Path) -> bool | None:
+    """Tell whether anyone holds the lock: False where there is no such file, None where the file
+    system has no locks.
+    """
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
@@ -103,6 +123,8 @@ def is_held(path: Path) -> bool:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return None
     finally:
         os.close(fd)
     return False

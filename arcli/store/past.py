@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
+from arcli.record import JOB_NAME
 from arcli.store.folder import RunFolder, list_runs, spec_path
 from arcli.store.journal import Damage, entries
 from arcli.timing.account import Presence
@@ -23,8 +23,6 @@ from arcli.units import parse_time
 
 State = Literal["ended", "running", "killed"]
 KINDS = ("map", "apply", "command", "notebook")
-JOB = re.compile(r"[A-Za-z0-9_.-]+")
-"""What jobs can be called."""
 LONGEST = 1e10
 """Seconds (three centuries) that no item takes: what claims more is damaged."""
 
@@ -164,7 +162,7 @@ def _sound(record: Mapping[str, Any]) -> bool:
     seconds = record.get("seconds")
     return (
         isinstance(record["job"], str)
-        and JOB.fullmatch(record["job"]) is not None
+        and JOB_NAME.fullmatch(record["job"]) is not None
         and isinstance(record["index"], int)
         and record["status"] in STATUSES
         and (seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < LONGEST))

@@ -12,8 +12,8 @@ from typing import Any, Self
 from arcli.engine.capture import printed_path
 from arcli.engine.tally import Status
 from arcli.errors import OutputError, UsageError
-from arcli.record import decode
-from arcli.store.files import make_private, refusing
+from arcli.record import JOB_NAME, decode
+from arcli.store.files import make_private, refusing, require_own
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
 
@@ -64,6 +64,8 @@ class Kept:
         if not run.journal.exists():
             return
         try:
+            require_own(run.path)
+            require_own(run.journal)
             self._files.append(os.open(run.journal, os.O_RDONLY))
             self._used.append(run)
             number = len(self._files) - 1
@@ -74,7 +76,7 @@ class Kept:
 
     def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
         digest = _digest(data["key"])
-        if digest is None:
+        if digest is None or not _is_job_name(data["job"]):
             return
         job = self._index.setdefault(data["job"], {})
         if data["status"] in self._again:
@@ -148,6 +150,11 @@ def _adopt(source: Path, target: Path) -> bool:
         except OSError:  # a file system without links
             shutil.copyfile(source, target)
     return True
+
+
+def _is_job_name(name: Any) -> bool:
+    """Tell whether a job could have this name, which becomes a part of paths."""
+    return isinstance(name, str) and JOB_NAME.fullmatch(name) is not None
 
 
 def _digest(key: Any) -> bytes | None:

@@ -20,7 +20,7 @@ from arcli.store.clean import (
     remove_run,
     size_of,
 )
-from arcli.store.folder import RunFolder, latest_unfinished, lineage, list_runs, run_id
+from arcli.store.folder import RunFolder, latest_to_resume, lineage, list_runs, run_id
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
 
@@ -85,7 +85,7 @@ def test_what_resume_would_go_on_with_stays_unless_everything_goes(root: Path) -
     first = ran(root, 9, 1)
     second = ran(root, 8, 1, resumes=first.id)
     ok = ran(root, 7, 0, spec="b.yaml")
-    unfinished = latest_unfinished(root, "a.yaml")
+    unfinished = latest_to_resume(root, "a.yaml")
     assert unfinished is not None
     assert [run.id for run in lineage(unfinished)] == [first.id, second.id]
     assert gone(root, Policy(keep=0)) == ids(ok)

@@ -23,7 +23,7 @@ from arcli.store.folder import (
     RUN_ID,
     RunFolder,
     find_run,
-    latest_unfinished,
+    latest_to_resume,
     lineage,
     list_runs,
     run_id,
@@ -157,6 +157,7 @@ def test_a_reader_never_sees_half_a_manifest(root: Path) -> None:
     while not done.is_set():
         counts.append(len(json.loads((run.path / "manifest.json").read_bytes())["engines"]))
     writer.join()
+    run.beat()
     assert counts == sorted(counts)
     assert len(RunFolder(run.path).manifest.engines) == 100
     assert sorted(path.name for path in run.path.iterdir()) == ["alive", "manifest.json"]
@@ -200,12 +201,12 @@ def test_the_newest_unfinished_run_of_a_spec(root: Path, tmp_path: Path) -> None
     mine: dict[str, Any] = {"spec_file": os.path.realpath(spec)}
 
     def found() -> str | None:
-        run = latest_unfinished(root, str(tmp_path / "link.yaml"))
+        run = latest_to_resume(root, str(tmp_path / "link.yaml"))
         return run.id if run is not None else None
 
     assert found() is None
-    ended(root, 0, **mine)
-    assert found() is None
+    complete = ended(root, 0, **mine)
+    assert found() == complete.id, "its inputs may have grown"
     killed = ended(root, None, **mine)
     assert found() == killed.id
     ended(root, None, spec_file="/another.yaml")
@@ -224,7 +225,9 @@ def test_what_a_later_run_completed_is_not_unfinished(root: Path) -> None:
     second = ended(root, 130, spec_file="-", resumes=first.id)
     assert [run.id for run in lineage(second)] == [first.id, second.id]
     third = ended(root, 0, spec_file="-", resumes=second.id)
-    assert latest_unfinished(root, "-") is None
+    newest = latest_to_resume(root, "-")
+    assert newest is not None
+    assert newest.id == third.id
     assert [run.id for run in lineage(third)] == [first.id, second.id, third.id]
     shutil.rmtree(first.path)
     assert [run.id for run in lineage(third)] == [second.id, third.id]

@@ -7,8 +7,9 @@ from typing import Any
 
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText, Model
+from arcli.record import JOB_NAME
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.model import JOB_NAME, Job
+from arcli.specfile.model import Job
 from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 
