@@ -226,8 +226,6 @@ leaves = st.one_of(
 values = st.recursive(
     leaves,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3)
-    ),
     max_leaves=8,
 )
 
