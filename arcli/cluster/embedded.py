@@ -102,7 +102,7 @@ class EmbeddedCluster:
         helper = self._helper
         assert helper is not None
         helper.used = True
-        import ipyparallel  # while the supervisor forks
+        from arcli.cluster.client import RawClient  # while the supervisor forks
 
         self._info, self._rest, self._gone = {}, b"", None
         while not self._info:
@@ -113,7 +113,7 @@ class EmbeddedCluster:
         while True:
             left = max(1.0, end - time.monotonic())
             try:
-                client = ipyparallel.Client(self._info, timeout=left)
+                client = RawClient(self._info, timeout=left)
             except (TimeoutError, OSError) as error:
                 raise self._failure(f"the controller does not answer: {error}") from None
             settled = self._settled(client, helper, min(end, time.monotonic() + patience))

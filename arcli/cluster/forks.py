@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import json
 import os
 import random
@@ -74,7 +75,7 @@ def run_controller(folder: Path, tell: int) -> None:
 
     module.time = Hurried
     heartmonitor.HeartMonitor = calming(heartmonitor.HeartMonitor)
-    app = module.IPController.instance(config=Config(_controller_config(folder)))
+    app = over_unix_sockets(module.IPController).instance(config=Config(_controller_config(folder)))
     app.initialize([])
     security = Path(app.profile_dir.security_dir)
     told = {
@@ -90,6 +91,27 @@ def run_controller(folder: Path, tell: int) -> None:
     os.register_at_fork(after_in_child=lambda: die_with(me))
     signal.signal(signal.SIGCHLD, _fall_apart)
     app.start()
+
+
+def over_unix_sockets(controller: Any) -> Any:
+    """Derive a controller whose sockets have the paths that engines and clients connect to.
+
+    As it comes it binds ``PATH-PORT`` and they connect to ``PATH:PORT``; and what it takes for
+    ports are free ones of TCP (``construct_url``, ``next_port``,
+    https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/controller/app.py).
+    """
+    numbers = itertools.count(1)
+
+    class UnixSockets(controller):  # type: ignore[misc]
+        def construct_url(self, kind: str, channel: str, index: Any = None) -> str:
+            url: str = super().construct_url(kind, channel, index)
+            path, _, number = url.rpartition("-")
+            return f"{path}:{number}"
+
+        def next_port(self, pool_name: str = "common") -> int:
+            return next(numbers)
+
+    return UnixSockets
 
 
 def calming(monitor: Any) -> Any:
@@ -121,8 +143,8 @@ def _controller_config(folder: Path) -> dict[str, Any]:
         "ProfileDir": {"location": str(folder / "profile")},
         "BaseParallelApplication": {"log_level": 40, "ipython_dir": str(folder)},
         "IPController": {
-            "ip": "127.0.0.1",
-            "location": "127.0.0.1",
+            "transport": "ipc",
+            "ip": f"{folder}/z",
             "db_class": "NoDB",
             "broadcast_scheduler_depth": 0,
         },

@@ -13,11 +13,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
+
+from arcli.cluster import private_folder
 
 MARK = "ARCLI_CLUSTER"
 """The environment variable by which a cluster's processes, and what they start, are known."""
@@ -67,7 +67,7 @@ class SupervisorProcess:
     def __init__(self, settings: Settings) -> None:
         self.used = False
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="arcli-"))
+        self.folder = private_folder.create()
         self.connection, theirs = socket.socketpair()
         said = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
         wanted = {

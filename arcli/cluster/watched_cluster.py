@@ -38,7 +38,6 @@ PAUSE = 1.0
 """Seconds of this process's own that went missing: it was suspended, and hears answers late."""
 LINGERS = 5.0
 """Seconds that an engine has to leave after it was killed."""
-WHO = "__import__('os').getpid(), __import__('socket').gethostname()"
 
 
 class WatchedCluster:
@@ -96,7 +95,7 @@ class WatchedCluster:
         self.client, self._scout = self._connect(end), self._connect(end)
 
     def _connect(self, end: float) -> Any:
-        import ipyparallel
+        from arcli.cluster.client import RawClient
 
         connection = self._connection
         assert connection is not None
@@ -104,7 +103,7 @@ class WatchedCluster:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they would go to the terminal
                 left = max(1.0, end - time.monotonic())
-                self._clients.append(ipyparallel.Client(dict(connection.info), timeout=left))
+                self._clients.append(RawClient(dict(connection.info), timeout=left))
                 return self._clients[-1]
         except Exception as error:
             raise self._failure(
@@ -170,12 +169,16 @@ class WatchedCluster:
 
     def _greet(self, engine_id: int) -> None:
         """Ask an engine who it is. A busy one answers when it has the time."""
+        from arcli.cluster.client import ask_identity
+
         with suppress(IndexError):  # it has just left
-            self._greeted[engine_id] = self._scout[engine_id].apply_async(eval, WHO)
+            self._greeted[engine_id] = ask_identity(self._scout[engine_id])
 
     def _welcome(self, engine_id: int, greeting: Any) -> None:
+        from arcli.cluster.client import read_identity
+
         try:
-            pid, host = greeting.get(0)
+            pid, host = read_identity(self._scout, greeting)
         except Exception:  # noqa: BLE001 - an engine that cannot even say who it is is none
             self._given_up.add(engine_id)
             return

@@ -18,7 +18,6 @@ from arcli.cluster.connection import Connection
 from arcli.cluster.hub import Line
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
 from arcli.cluster.named.find import Known, known
-from arcli.cluster.watched_cluster import WHO
 from arcli.errors import ClusterError
 
 ANSWERS = 2.0
@@ -72,17 +71,17 @@ class Engine:
 
 def engines(one: Known) -> list[Engine]:
     """The engines of a cluster that runs."""
-    import ipyparallel
+    from arcli.cluster.client import RawClient, ask_identity, read_identity
 
     connection = Connection.read(one.connection_file)
     with closing(Line(connection.info, connection.address)) as line:
         counts = line.queues(ANSWERS)
-    with ipyparallel.Client(dict(connection.info), timeout=ANSWERS) as client:
-        asked = {engine_id: client[engine_id].apply_async(eval, WHO) for engine_id in client.ids}
+    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
+        asked = {engine_id: ask_identity(client[engine_id]) for engine_id in client.ids}
         end = time.monotonic() + ANSWERS
         for answer in asked.values():
             answer.wait(max(0.0, end - time.monotonic()))
-        places = {key: answer.get(0) for key, answer in asked.items() if answer.ready()}
+        places = {key: read_identity(client, answer) for key, answer in asked.items() if answer.ready()}
     return [_engine(key, places.get(key), counts.get(key, {})) for key in sorted(asked)]
 
 

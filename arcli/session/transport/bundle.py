@@ -44,8 +44,12 @@ if package is None:  # a fork of arcli's own has it already
         setattr(package, name, module)
 from IPython import get_ipython
 from ipyparallel.datapub import publish_data
-import itertools
-numbers = itertools.count()
+from ipyparallel.serialize import PrePickled
+class Raw(PrePickled):  # bytes that ipyparallel sends as they are; published under one name
+    def __init__(self, parts):
+        self.buffers = parts
+    def keys(self):
+        return [{channel!r}]
 kernel, namespace, unwanted = get_ipython().kernel, get_ipython().user_ns, None
 if {shared!r}:
     # A module of the run's own, so that what it defines can be pickled, with all names that are
@@ -57,17 +61,18 @@ if {shared!r}:
     def unwanted():
         chunk = kernel.get_parent()["header"]["msg_id"]
         return lambda: chunk in kernel.aborted
-package.__dict__.setdefault("workers", {{}})[{run!r}] = package.worker.Worker(
-    namespace,
-    lambda envelope: publish_data({{f"{channel}{{next(numbers)}}": envelope}}),
-    unwanted=unwanted,
+worker = package.worker.Worker(
+    namespace, lambda envelope: publish_data(Raw([envelope])), unwanted=unwanted
 )
+package.__dict__.setdefault("workers", {{}})[{run!r}] = worker
+package.__dict__.setdefault("handlers", {{}})[{run!r}] = lambda part: Raw(worker.handle_part(part))
 """
 _FAREWELL = """
 import sys
 package = sys.modules.get({package!r})
 worker = None if package is None else package.workers.pop({run!r}, None)
 if worker is not None:
+    del package.handlers[{run!r}]
     worker.leave()
     sys.modules.pop({module!r}, None)
     if not package.workers:  # nor does another run need the code
@@ -99,16 +104,13 @@ class Bundle:
 
     @property
     def channel(self) -> str:
-        """How the names begin under which early records are published; nobody else's do.
-
-        The user's code may publish data of its own beside them.
-        """
-        return f"arcli.{self._run}."
+        """The name under which early records are published, beside data that the user's code has."""
+        return f"arcli.{self._run}"
 
     @property
     def handle(self) -> str:
         """What a ``Reference`` to the worker evaluates, without a name in the user's space."""
-        return f"__import__({self._package!r}).workers[{self._run!r}].handle_part"
+        return f"__import__({self._package!r}).handlers[{self._run!r}]"
 
     @property
     def bootstrap(self) -> str:

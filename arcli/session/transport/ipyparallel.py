@@ -21,6 +21,7 @@ from ipyparallel.error import EngineError, RemoteError
 from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
+from arcli.cluster.client import RawClient
 from arcli.errors import ArcliError
 from arcli.session.transport.base import Broken, Down, Events, Lost, Reply, Up, Wake
 from arcli.session.transport.bundle import Bundle
@@ -29,8 +30,6 @@ from arcli.session.transport.bundle import Bundle
 # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
 can_map.pop("numpy.ndarray", None)
 
-COLLECT_BYTES = 8_000_000
-"""Replies after which the garbage collector is called."""
 FAREWELL = 2.0
 """Seconds that engines which stay have to forget a run; a busy one does so when it has the time."""
 LEFT = (IndexError, ipyparallel.error.NoEnginesRegistered, OSError)
@@ -48,13 +47,12 @@ class IpyparallelTransport:
         self._handle = ipyparallel.Reference(self._bundle.handle)
         self._bootstrap = self._bundle.bootstrap
         self._views: dict[int, Any] = {}
-        self._running: dict[str, tuple[int, Any]] = {}
+        self._running: dict[str, tuple[int, RawClient]] = {}
         self._events: Events | None = None
         self._early: list[ClusterEvent] = []
         self._failure: ArcliError | None = None
         self._lock = threading.Lock()
         self._unsent = itertools.count()
-        self._uncollected = 0
 
     def on_event(self, event: ClusterEvent) -> None:
         """What the cluster reports, from whichever thread; kept until the transport is open."""
@@ -97,7 +95,8 @@ class IpyparallelTransport:
 
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
         try:
-            result = submit(self._view(engine_id))
+            view = self._view(engine_id)
+            result = submit(view)
         except LEFT as error:
             # It has left since the session last heard of it; its Down is on the way.
             unsent = f"unsent-{next(self._unsent)}"
@@ -105,8 +104,8 @@ class IpyparallelTransport:
             self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
             return unsent
         msg_id: str = result.msg_ids[0]
-        self._running[msg_id] = engine_id, result
-        result.add_done_callback(lambda done: self._answered(msg_id, done, answers))
+        self._running[msg_id] = engine_id, view.client
+        result.add_done_callback(lambda done: self._answered(msg_id, view, done, answers))
         return msg_id
 
     def _view(self, engine_id: int) -> Any:
@@ -115,7 +114,7 @@ class IpyparallelTransport:
             view = self._views[engine_id] = self._cluster.client[engine_id]
         return view
 
-    def _answered(self, msg_id: str, result: Any, answers: bool) -> None:
+    def _answered(self, msg_id: str, view: Any, result: Any, answers: bool) -> None:
         """On the client's thread: turn a finished result into an event."""
         self._running.pop(msg_id, None)
         try:
@@ -126,37 +125,22 @@ class IpyparallelTransport:
             elif isinstance(answer, Exception):
                 reply = Reply(msg_id=msg_id, error=f"{type(answer).__name__}: {answer}")
             else:
-                reply = Reply(msg_id=msg_id, envelope=answer)
+                envelope = view.client.take(msg_id)
+                reply = Reply(msg_id=msg_id, envelope=envelope if answers else None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
             reply = Reply(msg_id=msg_id, error=f"{type(error).__name__}: {error}")
         assert self._events is not None
         self._events.put(reply)
-        self._let_go(len(reply.envelope or b""))
-
-    def _let_go(self, size: int) -> None:
-        """Forget what ipyparallel remembers of past messages: nobody asks for it.
-
-        A finished AsyncResult refers to itself through its callbacks, so its value stays until the
-        garbage collector comes by, which counts objects and not bytes.
-        """
-        for view in list(self._views.values()):
-            view.client.history.clear()
-            view.history.clear()
-        self._uncollected += size
-        if self._uncollected > COLLECT_BYTES:
-            self._uncollected = 0
-            gc.collect()
+        # Nobody asks ipyparallel for what it remembers of past messages.
+        view.client.history.clear()
+        view.history.clear()
 
     def early(self, msg_id: str) -> list[bytes]:
         """See Transport."""
-        running = self._running.get(msg_id)
-        if running is None:
+        if msg_id not in self._running:
             return []
-        published: dict[Any, bytes] = running[1].data[0]
-        channel = self._bundle.channel
-        names = [name for name in [*published] if isinstance(name, str) and name.startswith(channel)]
-        names.sort(key=lambda name: int(name.removeprefix(channel)))
-        return [published.pop(name) for name in names]
+        _, client = self._running[msg_id]
+        return client.take_published(msg_id, self._bundle.channel)
 
     def forget(self, msg_id: str) -> None:
         """See Transport."""

@@ -1,0 +1,146 @@
+"""A client of ipyparallel that unpickles nothing: what engines send stays bytes.
+
+As it comes, ipyparallel's client unpickles each reply and all published data before anybody can look
+at them, so that whoever can send a message to it runs code in its process. This one hands them on
+as they are; arcli's own code reads them (``arcli.engine.envelope``). It overrides the
+private methods that take messages, all of them here; ``tests/cluster/test_raw_client.py`` notices
+where they change.
+https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ipyparallel
+
+_LOG = logging.getLogger("arcli.cluster")
+_IDENTIFY = """
+(lambda raw, text: (setattr(raw, "buffers", [text.encode()]), raw)[1])(
+    __import__("ipyparallel.serialize").serialize.PrePickled(None),
+    __import__("json").dumps([__import__("os").getpid(), __import__("socket").gethostname()]),
+)
+""".strip()
+"""Evaluates to what ipyparallel sends without pickling it: an engine's process id and its host."""
+
+
+class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no types
+    """See ipyparallel.Client. The value of every AsyncResult is ``[msg_id]``, for ``take``.
+
+    Only what belongs to a request that still waits is kept: nobody can make this process grow.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._replies: dict[str, bytes] = {}
+        self._published: dict[str, list[tuple[str, bytes]]] = {}
+        super().__init__(*arguments, **options)
+
+    def take(self, msg_id: str) -> bytes:
+        """The reply to a request, once. Raises KeyError where there is none."""
+        self._published.pop(msg_id, None)
+        return self._replies.pop(msg_id)
+
+    def take_published(self, msg_id: str, name: str) -> list[bytes]:
+        """What an engine has published under a name for a request that still waits, each once."""
+        published = self._published.pop(msg_id, [])
+        return [data for key, data in published if key == name]
+
+    # -- on the client's own thread ----------------------------------------------------------
+
+    def _dispatch_reply(self, frames: list[Any]) -> None:
+        """Keep a reply's bytes, and have the future of its request answered.
+
+        Whatever is wrong with a reply becomes an error of that request: it never stays unanswered.
+        """
+        message = self._read(frames)
+        msg_id = _field(message, "parent_header", "msg_id")
+        if _field(message, "header", "msg_type") != "apply_reply" or not self._waits_for(msg_id):
+            return
+        content = {"status": _field(message, "content", "status")}
+        if content["status"] == "ok":
+            self._replies[msg_id] = b"".join(message["buffers"])
+        elif content["status"] != "aborted":
+            words = {key: str(_field(message, "content", key)) for key in ("ename", "evalue")}
+            content = {"status": "error", "traceback": [], "engine_info": {}, **words}
+        self._handle_apply_reply(
+            {
+                "header": {},
+                "parent_header": {"msg_id": msg_id},
+                "metadata": {"engine": str(_field(message, "metadata", "engine"))},
+                "content": content,
+                "buffers": [pickle.dumps([msg_id])],
+            }
+        )
+
+    def _dispatch_iopub(self, frames: list[Any]) -> None:
+        """Keep published bytes by the name that they were published under; the rest is dropped.
+
+        What items print is captured on the engines, and is in their records.
+        """
+        message = self._read(frames)
+        msg_id, names = _field(message, "parent_header", "msg_id"), _field(message, "content", "keys")
+        if _field(message, "header", "msg_type") != "data_message" or not self._waits_for(msg_id):
+            return
+        if isinstance(names, list) and len(names) == 1 and isinstance(names[0], str):
+            data = b"".join(message["buffers"])
+            self._published.setdefault(msg_id, []).append((names[0], data))
+
+    def _dispatch_single_reply(self, frames: list[Any]) -> None:
+        """Take an answer to something else than a task."""
+        self._guarded(super()._dispatch_single_reply, frames)
+
+    def _dispatch_notification(self, frames: list[Any]) -> None:
+        """Hear of engines that come and go."""
+        self._guarded(super()._dispatch_notification, frames)
+
+    def _read(self, frames: list[Any]) -> dict[str, Any]:
+        """A message, its frames and signature checked; an empty one where it is none."""
+        message: dict[str, Any] = {}
+
+        def deserialize(frames: list[Any]) -> None:
+            _, parts = self.session.feed_identities(frames, copy=False)
+            message.update(self.session.deserialize(parts, content=True, copy=False))
+
+        self._guarded(deserialize, frames)
+        return message
+
+    def _guarded(self, take: Callable[[list[Any]], None], frames: list[Any]) -> None:
+        """Take a message, whatever it is: an error would leave the ones behind it unread."""
+        try:
+            take(frames)
+        except Exception as error:  # noqa: BLE001 - anybody may have sent anything
+            _LOG.warning("a message of %d frames is dropped: %r", len(frames), error)
+
+    def _waits_for(self, msg_id: Any) -> bool:
+        return isinstance(msg_id, str) and msg_id in self.outstanding
+
+
+def _field(message: dict[str, Any], part: str, name: str) -> Any:
+    """A field of a part of a message, None where it has no such part or field."""
+    fields = message.get(part)
+    return fields.get(name) if isinstance(fields, dict) else None
+
+
+class Identity(NamedTuple):
+    """Who an engine is, in its own words."""
+
+    pid: int
+    host: str
+
+
+def ask_identity(view: Any) -> Any:
+    """Ask one engine who it is: an AsyncResult."""
+    return view.apply_async(eval, _IDENTIFY)
+
+
+def read_identity(client: RawClient, answer: Any) -> Identity:
+    """What the engine said; raises ValueError where it is no identity, and what ipyparallel raises."""
+    (msg_id,) = answer.get(0)
+    pid, host = json.loads(client.take(msg_id))
+    if not isinstance(pid, int) or not isinstance(host, str):
+        raise ValueError(f"{pid!r} on {host!r} is no engine")
+    return Identity(pid, host)

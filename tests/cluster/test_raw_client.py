@@ -1,0 +1,224 @@
+"""Nothing that an engine, or whoever poses as one, sends to arcli's process is ever unpickled."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from jupyter_client.session import Session
+from runs import finish, statuses, wait_until
+
+from arcli.cluster.client import RawClient
+
+CHANNELS = ["registration", "control", "mux", "task", "broadcast", "notification", "iopub"]
+UUID = "f3b1f7a2-engine"
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+class FakeController:
+    """A controller with one engine that does not exist; ``answer`` is what it would say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.session = Session(key=b"key")
+        self.context = zmq.Context()
+        self.sockets = {
+            name: self.context.socket(zmq.PUB if name in {"notification", "iopub"} else zmq.ROUTER)
+            for name in CHANNELS
+        }
+        for number, socket in enumerate(self.sockets.values()):
+            socket.linger, socket.rcvtimeo = 0, 20_000
+            socket.bind(f"ipc://{folder}/s:{number}")
+        self.info = {
+            "interface": f"ipc://{folder}/s",
+            "location": "here",
+            "ssh": "",
+            "key": "key",
+            "signature_scheme": "hmac-sha256",
+            "pack": "json",
+            "unpack": "json",
+            "task_scheme": "none",
+            **{name: number for number, name in enumerate(CHANNELS)},
+        }
+
+    def welcome(self) -> None:
+        """Answer a client's connection request."""
+        identities, message = self.receive("registration")
+        content = {"status": "ok", "engines": {"0": UUID}}
+        self.session.send(
+            self.sockets["registration"], "connection_reply", content, message, ident=identities
+        )
+
+    def receive(self, name: str) -> tuple[Any, Any]:
+        """The next message on a channel."""
+        identities, frames = self.session.feed_identities(self.sockets[name].recv_multipart())
+        return identities, self.session.deserialize(frames)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.context.destroy(linger=0)
+
+
+@contextmanager
+def connected() -> Iterator[tuple[FakeController, RawClient]]:
+    """A controller and its client, on paths that are short enough for sockets."""
+    from arcli.cluster import private_folder
+
+    folder = private_folder.create()
+    try:
+        with closing(FakeController(folder)) as controller:
+            thread = threading.Thread(target=controller.welcome)
+            thread.start()
+            client = RawClient(controller.info, timeout=10)
+            thread.join()
+            try:
+                yield controller, client
+            finally:
+                client.close(linger=0)
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def reply_to(controller: FakeController, kind: str, content: dict[str, Any], **more: Any) -> str:
+    """Answer the client's next request; returns its id."""
+    identities, request = controller.receive("mux")
+    controller.session.send(controller.sockets["mux"], kind, content, request, ident=identities, **more)
+    return str(request["header"]["msg_id"])
+
+
+def test_a_reply_is_bytes(tmp_path: Path) -> None:
+    hostile = pickle.dumps(Bomb(tmp_path / "exploded"))
+    with connected() as (controller, client):
+        result = client[0].apply_async(eval, "1")
+        msg_id = reply_to(controller, "apply_reply", {"status": "ok"}, buffers=[hostile, b"rest"])
+        assert result.get(10) == [msg_id]
+        assert client.take(msg_id) == hostile + b"rest"
+        with pytest.raises(KeyError):
+            client.take(msg_id)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"status": "error"},
+        {"status": "error", "ename": 1, "evalue": None, "traceback": 5},
+        {"status": "error", "ename": "E", "evalue": "v", "traceback": [1], "engine_info": 7},
+        {"status": ["ok"]},
+        {"status": "resubmitted"},
+    ],
+)
+def test_a_malformed_reply_is_an_error_of_its_request(content: dict[str, Any]) -> None:
+    with connected() as (controller, client):
+        result = client[0].apply_async(eval, "1")
+        reply_to(controller, "apply_reply", content, metadata={"engine": ["odd"]})
+        assert isinstance(result.get(10, return_exceptions=True), Exception)
+
+
+def test_published_data_is_bytes_and_kept_for_requests_that_wait(tmp_path: Path) -> None:
+    hostile = pickle.dumps(Bomb(tmp_path / "exploded"))
+    with connected() as (controller, client):
+        result = client[0].apply_async(eval, "1")
+        identities, request = controller.receive("mux")
+        msg_id = request["header"]["msg_id"]
+        publisher = controller.sockets["iopub"]
+
+        def publish(kind: str, content: dict[str, Any], parent: Any, buffers: list[Any]) -> None:
+            controller.session.send(publisher, kind, content, parent, ident=b"t", buffers=buffers)
+
+        other = {**request["header"], "msg_id": "unheard-of"}
+        published: list[bytes] = []
+
+        def arrived() -> bool:
+            # A subscription takes a moment; what was published before it is nobody's.
+            publish("data_message", {"keys": ["mine"]}, request, [b"early"])
+            published.extend(client.take_published(msg_id, "mine"))
+            return bool(published)
+
+        wait_until(arrived)
+        assert set(published) == {b"early"}
+        for kind in ("data_message", "stream", "display_data", "execute_result", "error", "comm_open", "x"):
+            for content in ({}, {"keys": ["other"]}, {"keys": "mine"}, {"keys": [1]}, {"name": "stdout"}):
+                publish(kind, content, request, [hostile])
+                publish(kind, content, {"header": other}, [hostile])
+        published.clear()
+        wait_until(arrived)  # all others came before
+        assert client.take_published(msg_id, "other") == []
+        assert "unheard-of" not in client._published
+        assert "unheard-of" not in client.metadata
+        controller.session.send(
+            controller.sockets["mux"], "apply_reply", {"status": "ok"}, request, ident=identities
+        )
+        result.get(10)
+        client.take(msg_id)
+        assert client._published == {}
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_replies_that_nobody_waits_for_are_dropped(tmp_path: Path) -> None:
+    hostile = pickle.dumps(Bomb(tmp_path / "exploded"))
+    with connected() as (controller, client):
+        result = client[0].apply_async(eval, "1")
+        identities, request = controller.receive("mux")
+        for parent in ({"msg_id": "unheard-of"}, {"msg_id": ["odd"]}, {"msg_id": 7}, {}):
+            for kind in ("apply_reply", "execute_reply", "nonsense"):
+                controller.session.send(
+                    controller.sockets["mux"],
+                    kind,
+                    {"status": "ok"},
+                    {"header": parent},
+                    ident=identities,
+                    buffers=[hostile],
+                )
+        for garbage in ([], [b""], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"", b"{", b"[]", b"1", b"{}"]):
+            controller.sockets["mux"].send_multipart([*identities, *garbage, b"garbage"])
+        controller.session.send(
+            controller.sockets["mux"], "apply_reply", {"status": "ok"}, request, ident=identities
+        )
+        assert result.get(10) == [request["header"]["msg_id"]]
+        assert set(client._replies) == {request["header"]["msg_id"]}
+    assert not (tmp_path / "exploded").exists()
+
+
+HOSTILE = """
+import os
+from ipyparallel.datapub import publish_data
+
+class Bomb:
+    def __init__(self, name):
+        self.name = name
+    def __reduce__(self):
+        return os.mkdir, (self.name,)
+
+def answer(x):
+    "What a compromised engine would send: a pickle for everything."
+    publish_data({"0": Bomb(f"published-{x}"), "x": Bomb(f"published-too-{x}")})
+    return x
+"""
+
+
+@pytest.mark.cluster
+def test_what_items_publish_is_not_taken_for_records(tmp_path: Path) -> None:
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    spec = "{map: 'hostile:answer', over: {range: 4}, chunksize: 1}"
+    code, records = finish(tmp_path, spec)
+    assert (code, statuses(records)) == (0, {"ok": 4})
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("published")] == []
