@@ -59,12 +59,12 @@ def test_the_folder_is_nobody_elses(own: Own) -> None:
     assert {path.name for path, mode in files.items() if mode != 0o600} <= {"README"}
 
 
-def test_only_this_machine_can_reach_it(own: Own) -> None:
-    connections = [
-        connection for process in own.processes() for connection in process.net_connections(kind="inet")
-    ]
-    assert any(connection.status == "LISTEN" for connection in connections)
-    assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
+def test_it_has_no_port_and_nobody_else_can_enter_the_folder_of_its_sockets(own: Own) -> None:
+    processes = own.processes()
+    assert [c for process in processes for c in process.net_connections(kind="inet")] == []
+    sockets = [path for path in own.folder().iterdir() if path.is_socket()]
+    assert len(sockets) >= 10
+    assert stat.S_IMODE(own.folder().stat().st_mode) == 0o700
 
 
 def test_every_process_is_a_descendant_in_a_session_of_its_own(own: Own) -> None:

@@ -221,7 +221,7 @@ def test_an_engine_whose_registration_was_not_heard_of_is_found(tmp_path: Path) 
         theirs.start_engines(1)
         wait_until(lambda: len(joined.of(EngineUp)) == 2)
         (new,) = joined.cluster.engines()
-        assert joined.cluster.client[new.engine_id].apply_sync(os.getpid) == new.pid
+        assert theirs.client[new.engine_id].apply_sync(os.getpid) == new.pid
 
 
 def test_a_run_goes_on_when_an_engine_dies_and_ends_when_all_have(tmp_path: Path) -> None:
