@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import stat
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arcli.cluster.private_folder import trusted_owners
 from arcli.errors import ClusterError
 
-NEEDED = ("interface", "registration", "key", "signature_scheme", "pack", "unpack", "mux", "task")
+MOST_BYTES = 100_000
+"""A connection file has about one thousand."""
+PORTS = ("registration", "control", "mux", "task", "iopub", "notification", "broadcast")
+
+
+def _is_port(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+
+
+def _matches(pattern: str, *, missing: bool = False) -> Callable[[Any], bool]:
+    compiled = re.compile(pattern)
+
+    def holds(value: Any) -> bool:
+        if not value and missing:
+            return value is None or value == ""
+        return isinstance(value, str) and compiled.fullmatch(value) is not None
+
+    return holds
+
+
+_HOST = r"[A-Za-z0-9_.*:\[\]-]*[A-Za-z0-9_.*\]]"
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "interface": _matches(rf"tcp://{_HOST}|ipc:///.+"),
+    **dict.fromkeys(PORTS, _is_port),
+    "key": lambda value: isinstance(value, str),
+    "signature_scheme": _matches(r"hmac-[a-z0-9_]+"),
+    # Whatever else jupyter_client imports and calls: a pickle, or any function there is.
+    "pack": _matches("json|orjson|msgpack"),
+    "unpack": _matches("json|orjson|msgpack"),
+    "task_scheme": lambda value: isinstance(value, str),
+    # It becomes a word of a command, where a dash would begin an option.
+    "ssh": _matches(r"(?!-)[A-Za-z0-9_.@:\[\]-]+", missing=True),
+    "location": _matches(r"(?!-)[A-Za-z0-9_.:-]+", missing=True),
+    "curve_serverkey": _matches(r"[!-~]{40}", missing=True),
+}
+"""What a client needs of a connection file, and what it may be, so that it can run nothing.
+
+https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/session.py (``packer``)
+"""
+_MAY_BE_MISSING = ("ssh", "location", "curve_serverkey")
 LISTENS = 5.0
 """Seconds that a host has to say whether anything listens; a firewall may never say."""
 
@@ -25,23 +69,34 @@ class Connection:
 
     @classmethod
     def read(cls, path: Path) -> Connection:
-        """The connection in a file. Raises ClusterError where it is none."""
+        """The connection in a file. Raises ClusterError where it is none, or nobody's to trust."""
         try:
-            info = json.loads(path.read_bytes())
+            with path.open("rb") as file:
+                problem = forgeable(os.fstat(file.fileno()))
+                text = file.read(MOST_BYTES)
         except OSError as error:
             raise ClusterError(
                 f"cannot read the connection file {path}: {error.strerror}",
                 hint="is the cluster running? `arcli cluster list` shows those that are known",
             ) from None
-        except ValueError:
-            raise ClusterError(f"{path} is not a connection file: it is not JSON") from None
-        missing = [key for key in NEEDED if key not in info] if isinstance(info, dict) else NEEDED
-        if missing:
+        if problem is not None:
             raise ClusterError(
-                f"{path} is not a connection file for clients: it has no {missing[0]!r}",
-                hint="the controller writes ipcontroller-client.json, or with its id in the name",
+                f"the connection file {path} {problem}: what runs there could be anybody's",
+                hint="if you trust who wrote it, use a copy of your own, with mode 600",
             )
-        return cls(info, str(path))
+        try:
+            info = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ClusterError(f"{path} is not a connection file: it is not JSON") from None
+        return cls(_checked(info, path), str(path))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody without this file can use the cluster, or read what goes there.
+
+        That is CurveZMQ, or sockets that other users of the machine cannot reach.
+        """
+        return bool(self.info.get("curve_serverkey")) or self.info["interface"].startswith("ipc://")
 
     @property
     def address(self) -> str:
@@ -68,3 +123,29 @@ class Connection:
             ) from None
         except OSError:
             return  # slow, or not even there: whoever asks the hub will wait and say
+
+
+def _checked(info: Any, path: Path) -> dict[str, Any]:
+    """What a client needs of a file's contents, and no more. Raises ClusterError."""
+    fields: dict[str, Any] = info if isinstance(info, dict) else {}
+    for name, holds in FIELDS.items():
+        if name not in fields and name not in _MAY_BE_MISSING:
+            raise ClusterError(
+                f"{path} is not a connection file for clients: it has no {name!r}",
+                hint="the controller writes ipcontroller-client.json, or with its id in the name",
+            )
+        if not holds(fields.get(name)):
+            raise ClusterError(
+                f"{path} is not a connection file that arcli uses: {name!r} is {fields.get(name)!r}",
+                hint="what ipyparallel's controller writes is accepted, and nothing that could run code",
+            )
+    return {"ssh": "", **{name: fields[name] for name in FIELDS if name in fields}}
+
+
+def forgeable(about: os.stat_result) -> str | None:
+    """Say how another user could have written a file; None where only its reader or root could."""
+    if about.st_uid not in trusted_owners():
+        return f"belongs to another user (uid {about.st_uid})"
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "can be written by other users"
+    return None
