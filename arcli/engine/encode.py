@@ -18,6 +18,8 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 _quote = json.encoder.encode_basestring
+LARGE = 1 << 14
+"""Bytes from which on an array or bytes of a value rest in a file of their own."""
 _MAX_BITS = sys.float_info.max_exp
 _NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -48,12 +50,21 @@ def encode(value: Any) -> tuple[str, bool]:
     return _dump(_compact, tree), exact
 
 
+def encode_apart(value: Any, path: str | None) -> tuple[str, bool, bool]:
+    """Like ``encode``, but for what is large: an array is a tag of its type, shape and ``path``.
+
+    Also returns whether there is anything large, which is in the text only by its tag. Raises Unfit.
+    """
+    builder = _Builder(apart=True, path=path)
+    return _dump(_compact, builder.tree(value)), builder.exact, builder.large
+
+
 def canonical(value: Any) -> tuple[str, bool]:
-    """Like ``encode``, with the keys of objects sorted: equal values give equal text."""
+    """Like ``encode_apart``, with the keys of objects sorted: equal values give equal text."""
     if type(value) in {int, float, str, bool, type(None)}:
         return encode(value)
-    tree, exact = to_tree(value)
-    return _dump(_sorted, tree), exact
+    builder = _Builder(apart=True)
+    return _dump(_sorted, builder.tree(value)), builder.exact
 
 
 def _dump(encoder: Any, tree: Any) -> str:
@@ -89,17 +100,27 @@ def from_tree(tree: Any) -> Any:
 def to_tree(value: Any) -> tuple[Any, bool]:
     """``value`` as what the json module can write, and whether it can be had back exactly."""
     builder = _Builder()
-    try:
-        return builder.plain(value), builder.exact
-    except RecursionError:
-        raise Unfit("nested too deeply, or containing itself") from None
+    return builder.tree(value), builder.exact
 
 
 class _Builder:
-    """One conversion; ``exact`` turns False with the first loss of type or value."""
+    """One conversion; ``exact`` turns False with the first loss of type or value.
 
-    def __init__(self) -> None:
+    ``apart``: what is large is left out, and stands in the file ``path``, if anywhere.
+    """
+
+    def __init__(self, *, apart: bool = False, path: str | None = None) -> None:
         self.exact = True
+        self.large = False
+        self._apart = apart
+        self._path = path
+
+    def tree(self, value: Any) -> Any:
+        """The whole value. Raises Unfit."""
+        try:
+            return self.plain(value)
+        except RecursionError:
+            raise Unfit("nested too deeply, or containing itself") from None
 
     def plain(self, value: Any) -> Any:
         kind = type(value)
@@ -116,7 +137,7 @@ class _Builder:
         if kind is dict:
             return self._mapping(value)
         if kind is bytes:
-            return {"$bytes": base64.b64encode(value).decode("ascii")}
+            return self._bytes(value)
         self.exact = False
         return self._inexact(value)
 
@@ -133,6 +154,23 @@ class _Builder:
         if math.isfinite(value):
             return value
         return {"$float": _NAMES.get(value, "NaN")}
+
+    def _bytes(self, value: bytes) -> Any:
+        if self._apart and len(value) > LARGE:
+            self.exact, self.large = False, True
+            return {"$pickle": self._path, "repr": f"{len(value):,} bytes"}
+        return {"$bytes": base64.b64encode(value).decode("ascii")}
+
+    def _array(self, value: Any) -> Any:
+        """An array or a scalar of NumPy's."""
+        no_json = value.dtype.kind in "VcmM"
+        if self._apart and value.ndim and (no_json or value.nbytes > LARGE) and not value.dtype.hasobject:
+            self.large = True
+            about = {"dtype": str(value.dtype), "shape": list(value.shape)}
+            return {"$array": {**about, "path": self._path} if self._path else about}
+        if no_json:
+            raise Unfit(f"an array of {value.dtype}")
+        return self.plain(value.tolist())
 
     def _text(self, value: str) -> Any:
         try:
@@ -175,9 +213,7 @@ class _Builder:
     def _inexact(self, value: Any) -> Any:
         numpy = _numpy()
         if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
-            if value.dtype.kind in "OVcmM" and value.dtype.kind != "O":
-                raise Unfit(f"an array of {value.dtype}")
-            return self.plain(value.tolist())
+            return self._array(value)
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):

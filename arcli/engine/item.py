@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import time
 import traceback
 from collections.abc import Callable, MutableSequence
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
+from .arrays import ArrayFile, array_file, pickled
 from .capture import NOTHING, NoCapture
-from .encode import Unfit, encode
+from .encode import Unfit, encode, encode_apart
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import Program, ProgramFailed, Shown
@@ -22,11 +22,18 @@ REPR = 200
 TRACEBACK = 1 << 16
 
 
+class Opaque(NamedTuple):
+    """A value as a pickle; ``saved``: the record names a file of it, which may be an array's."""
+
+    raw: bytes
+    saved: bool = False
+    file: ArrayFile | None = None
+
+
 class Outcome(NamedTuple):
     """How an item ended: what the chunk needs to know of it beside its ``line``.
 
-    ``end`` is a reading of ``time.perf_counter_ns``. ``opaque`` is its pickle, where one is wanted,
-    ``saved`` whether the record names it.
+    ``end`` is a reading of ``time.perf_counter_ns``. ``opaque`` is its pickle, where one is wanted.
     """
 
     line: str
@@ -34,8 +41,7 @@ class Outcome(NamedTuple):
     end: int
     status: str = Status.OK
     reason: str = ""
-    opaque: bytes | None = None
-    saved: bool = False
+    opaque: Opaque | None = None
 
 
 _new = tuple.__new__
@@ -114,7 +120,7 @@ class Runner:
         if self._timer.fired:
             return self._failed(index, item, attempt, occurrence, begin, None)
         printed = self._capture.take() if self._program is None else self._program.printed
-        opaque, saved = None, False
+        opaque = None
         kind = type(value)
         if kind is float or kind is str or value is None or kind is bool:
             text, exact = encode(value)
@@ -122,7 +128,7 @@ class Runner:
             text, exact = str(value), True
         else:
             try:
-                text, exact, opaque, saved = self._encoded(value, index)
+                text, exact, opaque = self._encoded(value, index)
             except self._passing:
                 raise
             except BaseException as error:  # noqa: BLE001 - __reduce__ and the like of the user's
@@ -133,7 +139,7 @@ class Runner:
             f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
         # What Outcome(…) does, for half of its cost.
-        return _new(Outcome, (line, (end - begin) / 1e9, end, Status.OK, "", opaque, saved))
+        return _new(Outcome, (line, (end - begin) / 1e9, end, Status.OK, "", opaque))
 
     def refuse(
         self, index: int, shown: Shown, error: ProgramFailed, attempt: int, occurrence: int
@@ -188,32 +194,39 @@ class Runner:
         assert self._program is not None
         return self._program.run(item, index, attempt)
 
-    def _encoded(self, value: Any, index: int) -> tuple[str, bool, bytes | None, bool]:
-        """The value as JSON, whether that is exact, its pickle if wanted, whether it is saved.
+    def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
+        """The value as JSON, whether that is exact, and its pickle, if one is wanted.
 
         Raises what the user's classes raise on the way.
         """
+        path = f"values/{self._job}/{index}.pkl"
         try:
-            text, exact = encode(value)
+            text, exact, large = encode_apart(value, path)
         except Unfit:
-            text, exact = "", False
-        if exact or (text and not self._keep_opaque):
-            return text, exact, None, False
+            text, exact, large = "", False, False
+        if exact or (text and not large and not self._keep_opaque):
+            return text, exact, None
         try:
-            opaque = pickle.dumps(value)
+            raw = pickled(value)
         except Exception:
-            if not text:
+            if not text or large:
                 raise
-            return text, False, None, False
-        if text:
-            return text, False, opaque, False
-        path = encode(f"values/{self._job}/{index}.pkl")[0]
-        return f'{{"$pickle":{path},"repr":{encode(safe_repr(value))[0]}}}', False, opaque, True
+            return text, False, None
+        if not text:
+            text = f'{{"$pickle":{encode(path)[0]},"repr":{encode(safe_repr(value))[0]}}}'
+            return text, False, Opaque(raw, saved=True)
+        file = array_file(value, raw) if large else None
+        if file is not None:
+            text = text.replace(encode(path)[0], encode(path.removesuffix("pkl") + "npy")[0])
+        return text, False, Opaque(raw, large, file)
 
     def _head(self, index: int, item: Any, occurrence: int) -> str:
         """How an item's part of its record begins: which item it is."""
         try:
-            text, exact = encode(item)
+            if type(item) in _SCALARS:
+                text, exact = encode(item)
+            else:
+                text, exact, _ = encode_apart(item, None)
         except BaseException:  # noqa: BLE001 - an input of the user's class
             text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
             exact = False

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .arrays import ArrayFile
 from .tally import Tally
 
 ValueParts = list[tuple[Any, str | None, bytes | None]]
@@ -216,12 +217,14 @@ class Again(NamedTuple):
 class PickledValue(NamedTuple):
     """A value that JSON does not hold exactly; ``saved``: its record names a file for it.
 
-    Its pickle is ``length`` bytes of ``ChunkReply.pickles``, in the order of the positions.
+    Its pickle is ``length`` bytes of ``ChunkReply.pickles``, in the order of the positions. ``file``
+    says how the file is made of it, where that is not the pickle itself.
     """
 
     position: int
     saved: bool
     length: int
+    file: ArrayFile | None = None
 
 
 class ChunkReply(NamedTuple):
@@ -309,6 +312,6 @@ def decode_reply(raw: bytes) -> Reply:
         return reply._replace(
             positions=[(first, count) for first, count in reply.positions],
             again=[Again(*entry) for entry in reply.again],
-            values=[PickledValue(*entry) for entry in reply.values],
+            values=[PickledValue(*entry[:3], entry[3] and ArrayFile(*entry[3])) for entry in reply.values],
         )
     return reply

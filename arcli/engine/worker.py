@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from .arrays import pickled
 from .capture import NoCapture, make_capture
 from .command import Command
 from .encode import Unfit, decode, encode
@@ -29,7 +30,7 @@ from .functions import (
     with_references,
     working_directory,
 )
-from .item import Outcome, Process, Runner, describe, safe_repr, user_traceback
+from .item import Opaque, Outcome, Process, Runner, describe, safe_repr, user_traceback
 from .keys import salted
 from .limits import Timer
 from .notebook import NoKernel, Notebook, preflight
@@ -315,10 +316,10 @@ class Worker:
             reduce = self._function(request.function, request.folder)
             pending = [] if request.accumulated is None else [pickle.loads(request.accumulated)]  # noqa: S301
             for item in request.values:
-                index, text, pickled = item
-                value = decode(text) if text is not None else pickle.loads(pickled or b"")  # noqa: S301
+                index, text, raw = item
+                value = decode(text) if text is not None else pickle.loads(raw or b"")  # noqa: S301
                 pending = [reduce(pending[0], value) if pending else value]
-            return FoldReply(not pending, pickle.dumps(pending[0]) if pending else b"")
+            return FoldReply(not pending, pickled(pending[0]) if pending else b"")
         except BaseException as error:  # noqa: BLE001 - the user's reducer may raise anything
             return _failed(request.stage, error, item=index)
 
@@ -329,7 +330,7 @@ class Worker:
             if request.function is not None:
                 value = self._function(request.function, request.folder)(value, request.items)
             text, exact = _shown(value)
-            return ValueReply(exact, False, text.encode(), pickle.dumps(value))
+            return ValueReply(exact, False, text.encode(), pickled(value))
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
             return _failed("finish", error)
 
@@ -342,7 +343,7 @@ class Worker:
                 neutral = bool(join(decode(request.text), decode(request.text)) == decode(request.text))
             except Exception:  # noqa: BLE001 - then it is none
                 neutral = False
-        return InitialReply(neutral, pickle.dumps(decode(request.text)))
+        return InitialReply(neutral, pickled(decode(request.text)))
 
     def _assign(self, request: Assign) -> Done | Failure:
         """Bind a job's value to a name; see ``assembled``."""
@@ -358,7 +359,7 @@ class Worker:
             value = eval(request.name, self._namespace)  # noqa: S307 - as ipyparallel.Reference does
             text, exact = _shown(value)
             many = isinstance(value, list | tuple) or type(value).__name__ == "ndarray"
-            return ValueReply(exact, many, text.encode(), pickle.dumps(value))
+            return ValueReply(exact, many, text.encode(), pickled(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {request.name}", error)
 
@@ -391,10 +392,10 @@ def _loaded(
         alone = request.opaque
     else:
         alone = request.opaque or ({} if broken else {0: request.inputs})
-    for position, pickled in alone.items():
+    for position, raw in alone.items():
         try:
-            value = pickle.loads(pickled)  # noqa: S301
-            items[position] = value[0] if pickled is request.inputs else value
+            value = pickle.loads(raw)  # noqa: S301
+            items[position] = value[0] if raw is request.inputs else value
         except passing:
             raise
         except BaseException as error:  # noqa: BLE001 - it runs the user's code
@@ -416,13 +417,13 @@ class _Results:
         self._seconds: list[float] = []
         self._statuses: list[str] = []
         self._again: list[Again] = []
-        self._opaque: list[tuple[int, bool, bytes]] = []
+        self._opaque: list[tuple[int, Opaque]] = []
         self._handed = (0, 0, 0)
         self._done = 0
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again."""
-        line, seconds, _, status, reason, opaque, saved = outcome
+        line, seconds, _, status, reason, opaque = outcome
         self._done = position + 1
         if status != Status.OK and not self._final:
             self._again.append(Again(position, reason))
@@ -432,7 +433,7 @@ class _Results:
         self._seconds.append(seconds)
         self._statuses.append(status)
         if opaque is not None:
-            self._opaque.append((position, saved, opaque))
+            self._opaque.append((position, opaque))
 
     def since_last(self, began: float, busy: float) -> ChunkReply:
         """A reply with what has come in since the last call."""
@@ -442,10 +443,10 @@ class _Results:
 
     def reply(self, since: tuple[int, int, int], began: float, busy: float) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
-        first, again, opaque = since
+        first, again, handed = since
         tally = Tally()
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
-        pickles = self._opaque[opaque:]
+        pickles = self._opaque[handed:]
         lines = self._lines[first:]
         text = "\n".join(lines) + "\n" if lines else ""
         return ChunkReply(
@@ -454,12 +455,15 @@ class _Results:
             done=self._done,
             positions=_runs(self._positions[first:]),
             again=self._again[again:],
-            values=[PickledValue(position, saved, len(raw)) for position, saved, raw in pickles],
+            values=[
+                PickledValue(position, opaque.saved, len(opaque.raw), opaque.file)
+                for position, opaque in pickles
+            ],
             tally=tally,
             began=began,
             busy=busy,
             lines=text.encode(),
-            pickles=b"".join(raw for *_, raw in pickles),
+            pickles=b"".join([opaque.raw for _, opaque in pickles]),
         )
 
 

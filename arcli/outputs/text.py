@@ -127,6 +127,11 @@ class TextOutput:
         return head + self._results.style(words, _COLORS.get(status, "red"))
 
     def _shown(self, value: Any, used: int) -> str:
+        if isinstance(value, dict) and "$array" in value:
+            about = value["$array"]
+            shape = " x ".join(map(str, about["shape"]))
+            value = f"array of {shape} {about['dtype']}: {about.get('path', '')}".removesuffix(": ")
+            return self._results.clip(plain(value), used)
         if isinstance(value, dict) and len(value) <= 2:
             for tag in _SPECIAL:
                 if tag in value:

@@ -105,10 +105,18 @@ class ReadAhead:
             if self._hungry:
                 self._hungry = False
                 self._notify()
-            if isinstance(item, str | bytes) and sys.getsizeof(item) > HEAVY:
+            if type(item) not in _LIGHT and _size(item) > HEAVY:
                 self._wanted = min(self._wanted, 16)
                 return True
         return True
 
 
 _END = object()
+_LIGHT = frozenset([int, float, bool, dict, list, tuple, type(None)])
+"""Types of items whose own size says nothing, or little."""
+
+
+def _size(item: Any) -> int:
+    """The bytes of a text, an array, or an earlier job's value that only engines can open."""
+    raw = getattr(item, "pickled", item)
+    return sys.getsizeof(raw) if isinstance(raw, str | bytes) else int(getattr(raw, "nbytes", 0))

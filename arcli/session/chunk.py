@@ -32,7 +32,7 @@ class Chunk:
     ``attempt`` counts from 1 and is the same for all of them. ``pinned`` is the slot that must run
     them. ``alone`` says that they may have killed an engine, so nothing else waits beside them.
     ``chunk`` is the number of the chunk once it is sent, ``done`` how many of its first items are
-    accounted for by early records.
+    accounted for by early records, ``size`` the bytes of its request.
     """
 
     indices: Sequence[int]
@@ -43,6 +43,7 @@ class Chunk:
     alone: bool = False
     chunk: int = 0
     done: int = 0
+    size: int = 0
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from arcli.engine.encode import Unfit, encode
+from arcli.engine.arrays import ArrayFile
+from arcli.engine.encode import Unfit, encode_apart
 from arcli.engine.protocol import ChunkReply, PickledValue, RunChunk, encode_request
 from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError
@@ -53,7 +54,7 @@ class Storage(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """What stands there."""
 
-    def save_value(self, job: str, index: int, pickled: bytes) -> None:
+    def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
         """Keep a value that JSON cannot hold."""
 
     @property
@@ -112,7 +113,9 @@ class JobRun:
             opaque=opaque,
             unsent=unsent,
         )
-        return encode_request(chunk)
+        raw = encode_request(chunk)
+        work.size = len(raw)
+        return raw
 
     def take_early(
         self, member: PooledEngine, ticket: PendingRequest, reply: ChunkReply, now: float
@@ -138,7 +141,7 @@ class JobRun:
         use.busy += reply.busy
         use.returning += max(0.0, time.time() - reply.began - reply.busy)
         self.sizes[len(work)] += 1
-        self.items.returned(work, reply.busy, size)
+        self.items.returned(work, reply.busy, size + work.size)
 
     def _take(
         self,
@@ -236,16 +239,24 @@ class JobRun:
         at = 0
         kept: dict[int, tuple[int, int]] = {}
         spooled = None
-        for position, saved, length in listed:
+        for position, saved, length, file in listed:
             index = work.indices[position]
             if position >= work.done:
                 if saved:
-                    self.storage.save_value(self.plan.name, index, raw[at : at + length])
+                    self._save(index, raw[at : at + length], file)
                 if self.plan.definition.keep_opaque:
                     spooled = self.storage.spool(raw) if spooled is None else spooled
                     kept[index] = (spooled + at, length)
             at += length
         return kept or None
+
+    def _save(self, index: int, pickled: bytes, file: ArrayFile | None) -> None:
+        """Keep a value in a file of its own: a pickle, or an array as NumPy writes it."""
+        if file is None:
+            self.storage.save_value(self.plan.name, index, pickled, "pkl")
+            return
+        array = memoryview(pickled)[file.start : file.start + file.length]
+        self.storage.save_value(self.plan.name, index, file.header.encode("latin-1") + array, "npy")
 
     def conclude(self, ended: list[ClientRecord]) -> None:
         """Records for items that no engine could write one for."""
@@ -380,7 +391,7 @@ def _counts_only(tally: Tally) -> Tally:
 def shown(item: Any) -> Any:
     """An input as a record shows it."""
     try:
-        text = item.text if isinstance(item, PickledInput) else encode(item)[0]
+        text = item.text if isinstance(item, PickledInput) else encode_apart(item, None)[0]
     except Unfit:
         return {"$pickle": None, "repr": repr(item)[:200]}
     return read(text.encode("utf-8", "surrogatepass"))

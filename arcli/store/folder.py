@@ -189,16 +189,16 @@ class RunFolder:
         finally:
             self._alive.release()
 
-    def save_value(self, job: str, index: int, pickled: bytes) -> None:
-        """Keep a value that JSON cannot hold. Raises OutputError."""
-        path = self.value_path(job, index)
+    def save_value(self, job: str, index: int, content: bytes, suffix: str = "pkl") -> None:
+        """Keep a value that a record does not hold. Raises OutputError."""
+        path = self.value_path(job, index, suffix)
         with refusing(path):
             make_private(path.parent)
-            write_whole(path, pickled, durable=False)
+            write_whole(path, content, durable=False)
 
-    def value_path(self, job: str, index: int) -> Path:
-        """Where ``save_value`` puts a value."""
-        return self.path / "values" / job / f"{index}.pkl"
+    def value_path(self, job: str, index: int, suffix: str = "pkl") -> Path:
+        """Where ``save_value`` puts a value: a pickle (``pkl``), or an array (``npy``)."""
+        return self.path / "values" / job / f"{index}.{suffix}"
 
     def _note(self, manifest: Manifest) -> None:
         """Put down what may be lost by a power failure: at once, or soon after the last time."""

@@ -24,6 +24,11 @@ AGAIN_FAILED = AGAIN | {Status.ERROR, Status.TIMEOUT}
 LINE = 4096
 _KEY = re.compile(r"([0-9a-f]{24})(-\d+)?")
 _HEAD = re.compile(rb'\{"run":"[^"\\]*","job":"([^"\\]*)","index":(\d+),')
+_FILE = (
+    rb'("\$(?:pickle":|array":\{"dtype":"(?:[^"\\]|\\.)*","shape":\[[0-9,]*\],"path":)"values/%b/)'
+    rb"\d+\.(pkl|npy)"
+)
+"""Where a record of a job (its name, escaped) says in which file its value is."""
 _REPLAYED = b',"replayed":true}\n'
 
 
@@ -107,11 +112,13 @@ class Kept:
         now = was if index is None else index
         new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
         body = line[head.end() :]
-        told = b'"value":{"$pickle":"values/%b/%%d.pkl"' % head[1]
-        if told % was in body:
-            if not _adopt(self._used[number].value_path(job, was), self._into.value_path(job, now)):
+        in_files = re.compile(_FILE % re.escape(head[1]))
+        if b'"exact":false' in body and (file := in_files.search(body)):
+            suffix = file[2].decode()
+            source = self._used[number].value_path(job, was, suffix)
+            if not _adopt(source, self._into.value_path(job, now, suffix)):
                 return None
-            body = body.replace(told % was, told % now, 1)
+            body = in_files.sub(rb"\g<1>%d.\g<2>" % now, body)
         if (self._used[number].path / "printed").is_dir():
             attempt = decode(line)["attempt"]
             for stream in ("out", "err"):

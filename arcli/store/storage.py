@@ -33,9 +33,9 @@ class RunStorage:
         found: bytes = self._journal.read(offset, length)
         return found
 
-    def save_value(self, job: str, index: int, pickled: bytes) -> None:
-        """Keep a value that JSON cannot hold, as ``values/JOB/INDEX.pkl``."""
-        self.folder.save_value(job, index, pickled)
+    def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
+        """Keep a value that a record does not hold, as ``values/JOB/INDEX.SUFFIX``."""
+        self.folder.save_value(job, index, content, suffix)
 
     @property
     def path(self) -> str:

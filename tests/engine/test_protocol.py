@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arcli.engine.arrays import ArrayFile
 from arcli.engine.protocol import (
     Again,
     ChunkReply,
@@ -51,7 +52,10 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
         done=3,
         positions=[(0, 2)],
         again=[Again(2, "ValueError: no\n\ud800")],
-        values=[PickledValue(1, True, len(pickles))],
+        values=[
+            PickledValue(1, True, len(pickles), ArrayFile("\x93NUMPY", 2, 3)),
+            PickledValue(2, False, 0),
+        ],
         tally=tally,
         began=1.5,
         busy=0.75,

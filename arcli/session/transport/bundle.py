@@ -10,6 +10,7 @@ from arcli.cluster.forks import ENGINE_PACKAGE
 
 MODULES = (
     "tally",
+    "arrays",
     "protocol",
     "encode",
     "keys",
