@@ -11,13 +11,13 @@ import io
 import os
 import sys
 import tempfile
-import threading
+from contextlib import ExitStack
 from typing import Any
+
+from .live import GrowingFile, Live, Patrol, PrintedText
 
 CAP = 1 << 20
 """Bytes of each stream that an item's record keeps."""
-PATROL = 0.1
-"""Seconds between two looks at the size of the files."""
 MARK = 1
 """Bytes that a file begins with: one that is empty is not ours, but what an item put in its place,
 such as /dev/null."""
@@ -50,16 +50,28 @@ class NoCapture:
 class SysCapture(NoCapture):
     """Catches what is written to ``sys.stdout`` and ``sys.stderr``."""
 
+    def __init__(self, live: Live, patrol: Patrol) -> None:
+        self._live = live
+        self._patrol = patrol
+
     def __enter__(self) -> SysCapture:
         self._before = sys.stdout, sys.stderr
         self._renew()
+        self._watching = ExitStack()
+        self._watching.enter_context(self._patrol.over(self))
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._watching.close()
         sys.stdout, sys.stderr = self._before
 
+    def look(self, live: Live) -> None:
+        """See Watched."""
+        for text in self._ours:
+            text.lines.look(live, *live.running())
+
     def _renew(self) -> None:
-        self._ours = (_CappedText(), _CappedText())
+        self._ours = (_CappedText(self._live, "out"), _CappedText(self._live, "err"))
         sys.stdout, sys.stderr = self._ours
 
     def take(self) -> tuple[str, str, bool]:
@@ -72,9 +84,12 @@ class SysCapture(NoCapture):
 
 
 class _CappedText(io.TextIOBase):
-    """A text stream that keeps the first CAP characters."""
+    """A text stream that keeps the first CAP characters, and tells of whole lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live, stream: str) -> None:
+        self.lines = PrintedText(stream)
+        self._live = live
+        self._stream = stream
         self._parts: list[str] = []
         self.written = 0
 
@@ -85,6 +100,8 @@ class _CappedText(io.TextIOBase):
         if self.written < CAP:
             self._parts.append(text[: CAP - self.written])
         self.written += len(text)
+        if self._live.wants(self._stream):
+            self.lines.write(text)
         return len(text)
 
     def close(self) -> None:
@@ -97,24 +114,21 @@ class _CappedText(io.TextIOBase):
 class FdCapture(NoCapture):
     """Catches what is written to the file descriptors 1 and 2, by whomever."""
 
-    def __init__(self) -> None:
-        self._files = [_CaptureFile(1), _CaptureFile(2)]
-        self._active = threading.Event()
-        self._patrol: threading.Thread | None = None
+    def __init__(self, patrol: Patrol) -> None:
+        self._files = [_CaptureFile(1, "out"), _CaptureFile(2, "err")]
+        self._patrol = patrol
 
     def __enter__(self) -> FdCapture:
         self._before = sys.stdout, sys.stderr
         for file in self._files:
             file.attach()
         sys.stdout, sys.stderr = (file.stream() for file in self._files)
-        if self._patrol is None:
-            self._patrol = threading.Thread(target=self._keep_small, daemon=True, name="capture")
-            self._patrol.start()
-        self._active.set()
+        self._watching = ExitStack()
+        self._watching.enter_context(self._patrol.over(self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._active.clear()
+        self._watching.close()
         sys.stdout, sys.stderr = self._before
         for file in self._files:
             file.detach()
@@ -135,23 +149,20 @@ class FdCapture(NoCapture):
         texts = out.drain(), err.drain()
         return texts[0], texts[1], out.was_cut() | err.was_cut()
 
-    def _keep_small(self) -> None:
-        idle = threading.Event()
-        while self._active.wait():
-            for file in self._files:
-                file.cut()
-            idle.wait(PATROL)
+    def look(self, live: Live) -> None:
+        """See Watched."""
+        for file in self._files:
+            file.growing.look(live, *live.running())
 
 
 class _CaptureFile:
     """An unlinked file in the place of one file descriptor."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, stream: str) -> None:
         self._fd = fd
         self._file = _unlinked()
         self._inode = os.fstat(self._file).st_ino
-        self._lock = threading.Lock()
-        self._cut = False
+        self.growing = GrowingFile(lambda: self._file, stream, start=MARK, cap=CAP)
         self._saved: int | None = None
         self.opened: Any = None
 
@@ -205,23 +216,17 @@ class _CaptureFile:
 
     def drain(self) -> str:
         """The text in the file, as far as the cap goes; the file is empty afterwards."""
-        with self._lock:
+        with self.growing.lock:
             size = os.fstat(self._file).st_size - MARK
             raw = os.pread(self._file, min(size, CAP), MARK)
-            self._cut |= size > CAP
+            self.growing.cut |= size > CAP
             os.ftruncate(self._file, MARK)
+            self.growing.renew()
         return raw.decode("utf-8", "backslashreplace")
-
-    def cut(self) -> None:
-        """Forget what is beyond the cap; the file is open for appending, so writers go on."""
-        with self._lock:
-            if os.fstat(self._file).st_size > MARK + CAP:
-                os.ftruncate(self._file, MARK + CAP)
-                self._cut = True
 
     def was_cut(self) -> bool:
         """Whether output was dropped since the last call."""
-        cut, self._cut = self._cut, False
+        cut, self.growing.cut = self.growing.cut, False
         return cut
 
 
@@ -236,6 +241,8 @@ def _unlinked() -> int:
         os.unlink(path)  # noqa: PTH108 - no pathlib on the way to an engine's first item
 
 
-def make_capture(mode: str) -> NoCapture:
+def make_capture(mode: str, live: Live, patrol: Patrol) -> NoCapture:
     """The capture for ``fd``, ``sys`` or ``none``."""
-    return {"fd": FdCapture, "sys": SysCapture, "none": NoCapture}[mode]()
+    if mode == "fd":
+        return FdCapture(patrol)
+    return SysCapture(live, patrol) if mode == "sys" else NoCapture()

@@ -12,13 +12,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
-from .capture import CAP, NOTHING, PATROL, printed_path
+from .capture import CAP, NOTHING, printed_path
 from .limits import TimeLimit
+from .live import GrowingFile, Live, Patrol
 from .program import ProgramFailed
 from .protocol import JobDefinition
 from .template import Names, argv_call, filled, shell_call
@@ -53,8 +53,10 @@ class Command:
         self,
         job: JobDefinition,
         given: Mapping[str, Any],
+        patrol: Patrol,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        self._patrol = patrol
         self._text = job.command or ""
         self._stdin = job.command_stdin
         self._cwd = job.cwd
@@ -76,7 +78,7 @@ class Command:
         else:
             argv = argv_call(self._text, names)
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
-        with _Output(cap) as output:
+        with _Output(cap, index, attempt) as output:
             try:
                 status = self._run(argv, names, output)
             finally:
@@ -107,7 +109,7 @@ class Command:
                 start_new_session=True,
             )
         try:
-            with _patrol.keeping_small(output):
+            with self._patrol.over(output):
                 self._reap(child, 0)
         finally:
             self._end_group(child)
@@ -164,12 +166,23 @@ class _Output:
     What outlives a command, in a session of its own, therefore never speaks in another's name.
     """
 
-    def __init__(self, cap: int) -> None:
-        self.cap = cap
+    def __init__(self, cap: int, index: int, attempt: int) -> None:
+        self._cap = cap
+        self._item = index, attempt
 
     def __enter__(self) -> _Output:
         self.out, self.err = _file(), _file()
+        # One byte more than the cap is left, to tell.
+        self._growing = [
+            GrowingFile(file.fileno, stream, start=0, cap=self._cap + 1)
+            for file, stream in ((self.out, "out"), (self.err, "err"))
+        ]
         return self
+
+    def look(self, live: Live) -> None:
+        """See Watched."""
+        for file in self._growing:
+            file.look(live, *self._item)
 
     def __exit__(self, *exc: object) -> None:
         self.out.close()
@@ -208,12 +221,6 @@ class _Output:
         self.out.seek(0)
         return self.out.read()
 
-    def cut(self) -> None:
-        """Forget what is far beyond the cap; one byte more is left, to tell."""
-        for file in (self.out.fileno(), self.err.fileno()):
-            if os.fstat(file).st_size > self.cap + 1:
-                os.ftruncate(file, self.cap + 1)
-
 
 def _file() -> IO[bytes]:
     """A file without a name, which writers append to."""
@@ -232,41 +239,6 @@ def _is_text(raw: bytes) -> bool:
 
 def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
-
-
-class _Patrol:
-    """Keeps the output of the command that runs from filling the disk: one thread for all."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy = threading.Event()
-        self._output: _Output | None = None
-        self._thread: threading.Thread | None = None
-
-    @contextlib.contextmanager
-    def keeping_small(self, output: _Output) -> Iterator[None]:
-        """Cut the output while this is open."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._go, daemon=True, name="output")
-            self._thread.start()
-        self._output = output
-        self._busy.set()
-        try:
-            yield
-        finally:
-            self._busy.clear()
-            with self._lock:
-                self._output = None
-
-    def _go(self) -> None:
-        while self._busy.wait():
-            with self._lock:
-                if self._output is not None:
-                    self._output.cut()
-            time.sleep(PATROL)
-
-
-_patrol = _Patrol()
 
 
 def _peak(kilobytes: int) -> int | None:

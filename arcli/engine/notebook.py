@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .capture import CAP, NOTHING, NoCapture
+from .live import Live, Patrol, PrintedText
 from .program import ProgramFailed, Shown
 from .protocol import JobDefinition
 
@@ -43,6 +44,19 @@ def _arcli_value():
     publish_display_data({{"{_MIME}": {{"pickle": pickled, "repr": text}}}})
 _arcli_value()
 """
+
+
+class _Cells:
+    """What the cells of a notebook print while it runs (see Watched)."""
+
+    def __init__(self, index: int, attempt: int) -> None:
+        self._item = index, attempt
+        self.out, self.err = PrintedText("out"), PrintedText("err")
+
+    def look(self, live: Live) -> None:
+        """See Watched."""
+        for text in (self.out, self.err):
+            text.look(live, *self._item)
 
 
 class CellFailed(ProgramFailed):
@@ -76,11 +90,14 @@ class Notebook:
     The executed copy of each item is kept as ``INDEX.ipynb`` in the job's folder.
     """
 
-    def __init__(self, job: JobDefinition, constants: dict[str, Any], capture: NoCapture) -> None:
+    def __init__(
+        self, job: JobDefinition, constants: dict[str, Any], capture: NoCapture, patrol: Patrol
+    ) -> None:
         self._path = job.notebook or ""
         self._copies = os.path.join(job.run_folder, "notebooks", job.name)  # noqa: PTH118
         self._constants = constants
         self._capture = capture
+        self._patrol = patrol
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
         os.makedirs(self._copies, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
@@ -94,21 +111,29 @@ class Notebook:
         self.printed = NOTHING
         try:
             _check_names(parameters, self._path)
-            return self._run(parameters, copy)
+            return self._run(parameters, copy, _Cells(index, attempt))
         finally:
             said = self._capture.take()
             with contextlib.suppress(FileNotFoundError):
                 said = _added(said, _finished(copy))
             self.printed = said
 
-    def _run(self, parameters: dict[str, Any], copy: str) -> Any:
+    def _run(self, parameters: dict[str, Any], copy: str, cells: _Cells) -> Any:
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
         prepared = copy.removesuffix(".ipynb") + ".tmp.ipynb"
         _with_last_cell(self._path, prepared)
         try:
-            done = papermill.execute_notebook(prepared, copy, parameters=parameters, progress_bar=False)
+            with self._patrol.over(cells):
+                done = papermill.execute_notebook(
+                    prepared,
+                    copy,
+                    parameters=parameters,
+                    progress_bar=False,
+                    stdout_file=cells.out,
+                    stderr_file=cells.err,
+                )
         except PapermillExecutionError as error:
             raise _failure(error, copy) from None
         finally:

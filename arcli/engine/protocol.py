@@ -91,7 +91,8 @@ class RunChunk(NamedTuple):
 
     ``inputs`` is a pickled list; ``opaque`` has pickles of single inputs by their position.
     ``occurrences`` counts equal inputs before each, None where all are different. ``unsent`` has
-    inputs that could not be pickled by their position: how they look, and why. A Failure says that
+    inputs that could not be pickled by their position: how they look, and why. ``tail`` says which
+    streams are listened to (``out``, ``err``, ``both`` or none; see Printed). A Failure says that
     the inputs do not load together; each of them has to be sent alone.
     """
 
@@ -103,6 +104,7 @@ class RunChunk(NamedTuple):
     occurrences: Sequence[int] | None
     opaque: dict[int, bytes]
     unsent: dict[int, tuple[str, str]] = {}  # noqa: RUF012 - nobody writes to it
+    tail: str = ""
 
 
 class Fold(NamedTuple):
@@ -248,6 +250,22 @@ class ChunkReply(NamedTuple):
     pickles: bytes
 
 
+class Printed(NamedTuple):
+    """Whole lines that a running item has printed: ``total`` of them, from number ``first`` on.
+
+    ``lines`` has the first of them, the rest were too many. ``stream`` is ``out`` or ``err``.
+    Published while a chunk runs, and only where somebody listens.
+    """
+
+    job: str
+    item: int
+    attempt: int
+    stream: str
+    first: int
+    total: int
+    lines: list[str]
+
+
 class FoldReply(NamedTuple):
     """The new accumulator as a pickle; ``empty``: there is still none."""
 
@@ -271,10 +289,10 @@ class InitialReply(NamedTuple):
     pickled: bytes
 
 
-Reply = Failure | Done | HelloReply | ChunkReply | FoldReply | ValueReply | InitialReply
+Reply = Failure | Done | HelloReply | ChunkReply | Printed | FoldReply | ValueReply | InitialReply
 _REPLIES: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Failure, Done, HelloReply, ChunkReply, FoldReply, ValueReply, InitialReply)
+    for kind in (Failure, Done, HelloReply, ChunkReply, Printed, FoldReply, ValueReply, InitialReply)
 }
 
 

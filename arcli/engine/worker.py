@@ -33,6 +33,7 @@ from .functions import (
 from .item import Opaque, Outcome, Process, Runner, describe, safe_repr, user_traceback
 from .keys import salted
 from .limits import Timer
+from .live import Live, Patrol
 from .notebook import NoKernel, Notebook, preflight
 from .position_file import Breadcrumb
 from .program import BadInput, Program, Shown
@@ -94,6 +95,7 @@ class _Job:
         watchdog: bool,
         passing: tuple[type[BaseException], ...],
         shared: bool,
+        patrol: Patrol,
     ) -> tuple[Runner, Timer]:
         """A runner for one chunk, its references looked up now."""
         plan = self.plan
@@ -114,9 +116,9 @@ class _Job:
         elif self.function is not None:
             call = caller(self.function, plan.unpack, args, kwargs)
         elif plan.kind == "notebook":
-            program = Notebook(plan, kwargs, self.capture)
+            program = Notebook(plan, kwargs, self.capture, patrol)
         else:
-            program = Command(plan, kwargs, environment(os.environ) if shared else None)
+            program = Command(plan, kwargs, patrol, environment(os.environ) if shared else None)
         runner = Runner(
             job=plan.name,
             call=call,
@@ -164,6 +166,8 @@ class Worker:
         self._shared = unwanted is not None
         self._visit = Visit()
         self._script = Script()
+        self._live = Live(publish)
+        self._patrol = Patrol(self._live)
 
     def handle(self, request: bytes) -> bytes:
         """Do what an encoded request asks, and encode the reply (see ``protocol``)."""
@@ -256,7 +260,7 @@ class Worker:
         """Learn a job: resolve its function once, check its reducers."""
         stage = f"function of job {job.name!r}"
         mode = "none" if job.kind == "command" else job.capture
-        capture = self._captures.setdefault(mode, make_capture(mode))
+        capture = self._captures.setdefault(mode, make_capture(mode, self._live, self._patrol))
         try:
             self._jobs[job.name] = _Job(job, self._namespace, capture)
             for text in job.reducers:
@@ -274,12 +278,15 @@ class Worker:
         if self._crumb is not None:
             marks = self._crumb.marks
             self._crumb.begin(request.chunk, int(began * 1e9))
+        self._live.begin(request, marks)
         results = _Results(request.chunk, request.attempt, known.plan.retries)
         try:
             items, broken = _loaded(request, self._passing)
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return _failed(f"a chunk of job {request.job!r}", error)
-        runner, timer = known.runner(self._namespace, self._watchdog, self._passing, self._shared)
+        runner, timer = known.runner(
+            self._namespace, self._watchdog, self._passing, self._shared, self._patrol
+        )
         published = time.perf_counter_ns()
         with ExitStack() as around:
             abort = None

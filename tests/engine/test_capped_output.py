@@ -12,15 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcli.engine.capture import CAP, MARK, FdCapture, NoCapture, SysCapture, make_capture
+from arcli.engine.live import Live, Patrol
+
+LIVE = Live(None)
+PATROL = Patrol(LIVE)
 
 
 def test_nothing_printed_is_nothing() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         assert caught.take() == ("", "", False)
 
 
 def test_python_c_code_and_children_are_caught() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         print("python", end=" ")
         sys.stdout.flush()
         os.write(1, b"descriptor ")
@@ -30,7 +34,7 @@ def test_python_c_code_and_children_are_caught() -> None:
 
 
 def test_what_is_not_flushed_is_caught_too() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         print("no newline", end="")
         assert caught.take()[0] == "no newline"
 
@@ -38,7 +42,7 @@ def test_what_is_not_flushed_is_caught_too() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_any_bytes_make_text(parts: list[bytes]) -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         for part in parts:
             os.write(1, part)
             text = caught.take()[0]
@@ -47,14 +51,14 @@ def test_any_bytes_make_text(parts: list[bytes]) -> None:
 
 
 def test_surrogates_are_printed_as_escapes() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         print("\udcff")
         assert caught.take()[0] == "\\udcff\n"
 
 
 @pytest.mark.parametrize("size", [CAP - 1, CAP, CAP + 1, 3 * CAP])
 def test_output_is_capped(size: int) -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         sys.stdout.write("x" * size)
         print("short", file=sys.stderr)
         out, err, cut = caught.take()
@@ -66,7 +70,7 @@ def test_output_is_capped(size: int) -> None:
 
 
 def test_the_disk_does_not_fill_with_what_an_item_prints_without_end() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         end = time.monotonic() + 60
         for _ in range(50):
             os.write(1, b"y" * CAP)
@@ -79,7 +83,7 @@ def test_the_disk_does_not_fill_with_what_an_item_prints_without_end() -> None:
 
 
 def test_a_stream_or_descriptor_that_an_item_closed_is_mended() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         sys.stdout.close()
         assert caught.take()[0] == ""
         print("after close")
@@ -91,7 +95,7 @@ def test_a_stream_or_descriptor_that_an_item_closed_is_mended() -> None:
 
 
 def test_a_stream_that_an_item_replaced_is_put_back() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         ours = sys.stdout
         with open(os.devnull, "w") as elsewhere:  # noqa: PTH123 - what items do
             sys.stdout = elsewhere
@@ -103,7 +107,7 @@ def test_a_stream_that_an_item_replaced_is_put_back() -> None:
 
 
 def test_a_descriptor_that_an_item_pointed_elsewhere_is_put_back() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
@@ -114,7 +118,7 @@ def test_a_descriptor_that_an_item_pointed_elsewhere_is_put_back() -> None:
 
 
 def test_an_item_may_cut_off_its_own_output() -> None:
-    with FdCapture() as caught:
+    with FdCapture(PATROL) as caught:
         print("unsaid")
         os.ftruncate(1, 0)
         assert caught.take() == ("", "", False)
@@ -124,7 +128,7 @@ def test_an_item_may_cut_off_its_own_output() -> None:
 
 def test_afterwards_everything_is_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout, sys.stderr, os.fstat(1).st_ino, os.fstat(2).st_ino
-    with FdCapture():
+    with FdCapture(PATROL):
         assert os.fstat(1).st_ino != before[2]
     assert (sys.stdout, sys.stderr, os.fstat(1).st_ino, os.fstat(2).st_ino) == before
     print("mine again")
@@ -132,7 +136,7 @@ def test_afterwards_everything_is_as_it_was(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_a_capture_can_be_entered_again() -> None:
-    capture = FdCapture()
+    capture = FdCapture(PATROL)
     for round_ in range(3):
         with capture:
             print(round_)
@@ -141,7 +145,7 @@ def test_a_capture_can_be_entered_again() -> None:
 
 def test_pythons_streams_alone() -> None:
     before = sys.stdout
-    with SysCapture() as capture:
+    with SysCapture(LIVE, PATROL) as capture:
         assert isinstance(capture, SysCapture)
         print("a")
         print("b", file=sys.stderr)
@@ -160,12 +164,12 @@ def test_pythons_streams_alone() -> None:
 
 
 def test_no_capture(capsys: pytest.CaptureFixture[str]) -> None:
-    with make_capture("none") as capture:
+    with make_capture("none", LIVE, PATROL) as capture:
         print("seen")
         assert capture.take() == ("", "", False)
     assert capsys.readouterr().out == "seen\n"
 
 
 def test_modes() -> None:
-    kinds = {mode: type(make_capture(mode)) for mode in ("fd", "sys", "none")}
+    kinds = {mode: type(make_capture(mode, LIVE, PATROL)) for mode in ("fd", "sys", "none")}
     assert kinds == {"fd": FdCapture, "sys": SysCapture, "none": NoCapture}

@@ -18,13 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.capture import FdCapture, NoCapture, SysCapture
+from arcli.engine.capture import NoCapture, make_capture
 from arcli.engine.command import Command
 from arcli.engine.item import Outcome, Runner, describe, safe_repr
 from arcli.engine.keys import item_key, salted
 from arcli.engine.limits import TimeLimit, Timer
+from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
 
+LIVE = Live(None)
+PATROL = Patrol(LIVE)
 KEYS = [
     "index", "key", "input", "status", "reason", "value", "exact", "error", "stdout", "stderr",
     "truncated", "attempt", "started", "completed", "seconds",
@@ -267,9 +270,9 @@ def test_time_limits_leave_no_alarm_behind() -> None:
     assert signal.getsignal(signal.SIGALRM) == before
 
 
-@pytest.mark.parametrize("capture", [FdCapture, SysCapture])
-def test_what_each_item_prints_is_its_own(capture: type[NoCapture]) -> None:
-    caught = capture()
+@pytest.mark.parametrize("capture", ["fd", "sys"])
+def test_what_each_item_prints_is_its_own(capture: str) -> None:
+    caught = make_capture(capture, LIVE, PATROL)
 
     def speak(item: Any) -> None:
         print(f"out {item}")
@@ -302,7 +305,7 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
 
 def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
     timeout = more.pop("timeout", None)
-    command = Command(JobDefinition("commands", "command", command=text, **more), {})
+    command = Command(JobDefinition("commands", "command", command=text, **more), {}, PATROL)
     runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
     line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")

@@ -16,6 +16,7 @@ MODULES = (
     "keys",
     "limits",
     "script",
+    "live",
     "capture",
     "position_file",
     "functions",

@@ -1,0 +1,116 @@
+"""What running items print is told line by line, where somebody listens, and not without end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import wait_until
+
+from arcli.engine.capture import make_capture
+from arcli.engine.command import Command
+from arcli.engine.live import MOST_BYTES, MOST_LINES, MOST_OF_A_LINE, Live, Patrol, PrintedText
+from arcli.engine.protocol import JobDefinition, Printed, RunChunk, decode_reply
+
+
+class Heard:
+    """A listener, and what was published to it."""
+
+    def __init__(self, tail: str) -> None:
+        self.messages: list[Printed] = []
+        self.live = Live(self._take)
+        self.marks = [0, 0, 0]
+        chunk = RunChunk("job", 1, 2, [5, 6], b"", None, {}, tail=tail)
+        self.live.begin(chunk, self.marks)
+        self.patrol = Patrol(self.live)
+
+    def _take(self, raw: bytes) -> None:
+        message = decode_reply(raw)
+        assert isinstance(message, Printed)
+        self.messages.append(message)
+
+    def lines(self, item: int, stream: str = "out") -> list[str]:
+        """The lines of an item, once they are numbered without a gap."""
+        mine = [m for m in self.messages if (m.item, m.stream) == (item, stream)]
+        at = 0
+        for message in mine:
+            assert message.first == at
+            at += message.total
+        return [line for message in mine for line in message.lines]
+
+
+PRINTERS: dict[str, Callable[[str], Any]] = {
+    "print": lambda text: print(text, flush=True),
+    "descriptor": lambda text: os.write(1, f"{text}\n".encode()),
+    "child": lambda text: subprocess.run(["echo", text], check=True),
+}
+
+
+@pytest.mark.parametrize("how", PRINTERS)
+def test_a_line_is_told_while_its_item_runs(how: str) -> None:
+    heard = Heard("both")
+    with make_capture("fd", heard.live, heard.patrol) as caught:
+        PRINTERS[how]("one")
+        os.write(1, b"not whole")
+        wait_until(lambda: heard.lines(5) == ["one"])
+        assert caught.take()[0] == "one\nnot whole"
+        heard.marks[1] = 1
+        PRINTERS[how]("of the next")
+        print("of another stream", file=sys.stderr)
+        wait_until(lambda: heard.lines(6) == ["of the next"])
+        wait_until(lambda: heard.lines(6, "err") == ["of another stream"])
+        assert caught.take()[0] == "of the next\n"
+    assert [message.attempt for message in heard.messages] == [2, 2, 2]
+
+
+def test_lines_of_streams_that_python_captures_are_told() -> None:
+    heard = Heard("out")
+    with make_capture("sys", heard.live, heard.patrol) as caught:
+        print("one\nand", end=" ")
+        wait_until(lambda: heard.lines(5) == ["one"])
+        print("two")
+        wait_until(lambda: heard.lines(5) == ["one", "and two"])
+        assert caught.take()[0] == "one\nand two\n"
+
+
+def test_lines_of_commands_are_told(tmp_path: Path) -> None:
+    heard = Heard("err")
+    # It ends when its first line has been told, for then the test makes the file.
+    text = "echo quiet; echo one >&2; until [ -e told ]; do sleep 0.01; done; echo two >&2"
+    job = JobDefinition("job", "command", command=text, cwd=str(tmp_path))
+    command = Command(job, {}, heard.patrol)
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(command.run, 1, 6, 2)
+        wait_until(lambda: heard.lines(6, "err") == ["one"])
+        (tmp_path / "told").touch()
+        assert ended.result()["stderr"] == "one\ntwo\n"
+    assert heard.lines(6, "out") == []
+
+
+def test_nobody_listens_and_nothing_is_told() -> None:
+    heard = Heard("")
+    with make_capture("fd", heard.live, heard.patrol) as caught:
+        print("one")
+        caught.look(heard.live)  # type: ignore[attr-defined]
+        assert caught.take()[0] == "one\n"
+    assert heard.messages == []
+
+
+@pytest.mark.parametrize(
+    ("line", "count"), [("x", MOST_LINES), ("y" * 2 * MOST_OF_A_LINE, MOST_BYTES // MOST_OF_A_LINE)]
+)
+def test_more_than_is_good_is_counted_and_left_out(line: str, count: int) -> None:
+    heard = Heard("out")
+    printed = PrintedText("out")
+    printed.write(f"{line}\n" * 1000)
+    printed.look(heard.live, 5, 1)
+    (message,) = heard.messages
+    assert message.total == 1000
+    assert count - 1 <= len(message.lines) <= count
+    assert max(map(len, message.lines)) <= MOST_OF_A_LINE + 2
