@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
-from arcli.inputs.grid import Grid, Left, Picked, Rows, Side, matches, places
+from arcli.inputs.grid import MOST_LOOKED_AT, Grid, Picked, Rows, Side, Without, matches, places
 from arcli.inputs.shuffle import permutation
 
 if TYPE_CHECKING:
@@ -126,22 +126,28 @@ def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
 
 
 def excluding(source: Source, patterns: Sequence[Any]) -> Source:
-    """Without the items that match. Raises InputError for a pattern that none can match."""
+    """Leave out the items that match. Raises InputError for a pattern that none can match.
+
+    What can be had by number stays so, unless there is too much to be looked at beforehand.
+    """
     for at, pattern in enumerate(patterns):
         _possible(pattern, at, source.names)
     if not patterns:
         return source
-    if isinstance(source, Stream):
-        items = source.read
+    if isinstance(source, Fixed):
+        grid = source.items if isinstance(source.items, Grid) else None
+        most = MOST_LOOKED_AT // len(patterns)
+        excluded = [
+            grid.places(each, most) if grid else places(source.items, each, most) for each in patterns
+        ]
+        known = [numbers for numbers in excluded if numbers is not None]
+        if len(known) == len(excluded):
+            return replace(source, items=Without(source.items, chain.from_iterable(known)))
 
-        def kept(item: Any) -> bool:
-            return not any(matches(item, pattern) for pattern in patterns)
+    def kept() -> Iterator[Any]:
+        return (item for item in source if not any(matches(item, each) for each in patterns))
 
-        return replace(source, read=lambda: filter(kept, items()), length=None)
-    if isinstance(source.items, Grid):
-        return replace(source, items=source.items.without(patterns))
-    gone = chain.from_iterable(places(source.items, pattern) for pattern in patterns)
-    return replace(source, items=Left(source.items, gone))
+    return Stream(kept, None, source.distinct, source.unpack, source.names)
 
 
 def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
@@ -160,11 +166,8 @@ def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
             )
 
 
-def sampled(source: Source, sample: tuple[int, int] | None) -> Source:
+def sampled(source: Source, count: int, seed: int) -> Source:
     """Pick a number of the items at random, by a seed, in their order; all where there are fewer."""
-    if sample is None:
-        return source
-    count, seed = sample
     chance = random.Random(seed)  # noqa: S311 - reproducible is the point
     if isinstance(source, Fixed):
         total = len(source.items)

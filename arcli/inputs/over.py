@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, create_model, model_vali
 from arcli.errors import InputError
 from arcli.fields import Deferred, Model
 from arcli.inputs import combine
-from arcli.inputs.base import Input, Source, SourceContext, within
+from arcli.inputs.base import Fixed, Input, Source, SourceContext, within
 from arcli.inputs.registry import inputs
 
 _Path = tuple[str | int, ...]
@@ -73,9 +73,15 @@ class _Arranged(Model):
         """Open the source; nothing of the user's is run before it is iterated. Raises InputError."""
         with within(self.kind):
             source = self.input.open(context)
-        source = combine.excluding(source, context.resolve(self.exclude))
-        sample = None if self.sample is None else (self.sample.n, self.sample.seed)
-        return combine.shuffled(combine.sampled(source, sample), self.shuffle)
+        exclude, sample = context.resolve(self.exclude), self.sample
+        kept = combine.excluding(source, exclude)
+        shuffle = self.shuffle
+        if isinstance(source, Fixed) and not isinstance(kept, Fixed):
+            # Too many to be held: what is shuffled by number stays so when some are left out.
+            kept, shuffle = combine.excluding(combine.shuffled(source, shuffle), exclude), None
+        if sample is not None:
+            kept = combine.sampled(kept, sample.n, sample.seed)
+        return combine.shuffled(kept, shuffle)
 
     @property
     def only_in_runs(self) -> bool:
