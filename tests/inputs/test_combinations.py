@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
+from arcli.inputs import combine
 from arcli.inputs.shuffle import HELD, Feistel, permutation
 
 small = st.lists(st.integers(0, 3), max_size=4)
@@ -151,6 +152,35 @@ def test_items_are_excluded_wherever_they_come_from(items: list[int], gone: list
     assert (list(streamed), streamed.length) == (kept, None)
     counted = source({"range": len(items), "exclude": gone})
     assert list(counted) == [n for n in range(len(items)) if n not in gone]
+
+
+@pytest.mark.parametrize(
+    ("over", "first", "length"),
+    [
+        ({"range": 10**12, "exclude": [0.5, "x", 0, 3.0]}, 1, 10**12 - 2),
+        ({"linspace": [0, 1, 10**9], "exclude": [0]}, 1 / (10**9 - 1), None),
+        ({"product": {"a": {"range": 10**9}, "b": [1]}, "exclude": [{"b": 2}]}, {"a": 0, "b": 1}, 10**9),
+        ({"product": {"a": {"range": 10**9}, "b": [1, 2]}, "exclude": [{"b": 1}]}, {"a": 0, "b": 2}, None),
+        ({"range": 10**9, "exclude": [*range(100_000)], "sample": {"n": 0}}, None, 0),
+    ],
+)
+def test_nothing_is_walked_that_is_large_before_it_is_read(over: Any, first: Any, length: Any) -> None:
+    cells = source(over)
+    assert (next(iter(cells), None), cells.length) == (first, length)
+
+
+@given(small, small, st.lists(parts, max_size=3), st.integers(0, 5))
+def test_what_is_left_out_is_the_same_by_number_and_as_it_is_read(
+    a: list[int], b: list[int], patterns: list[dict[str, int]], seed: int
+) -> None:
+    patterns = [{name: value for name, value in each.items() if name != "c"} for each in patterns]
+    over = {"product": {"a": a, "b": b}, "exclude": patterns}
+    by_number = list(source(over))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(combine, "MOST_LOOKED_AT", 0)
+        assert list(source(over)) == by_number
+        mixed = list(source({**over, "shuffle": seed}))
+    assert sorted(mixed, key=repr) == sorted(by_number, key=repr)
 
 
 def test_an_exclusion_that_no_item_can_match_is_an_error() -> None:
