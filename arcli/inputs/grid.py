@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -63,10 +63,10 @@ def matches(item: Any, pattern: Any) -> bool:
 
 def places(items: Sequence[Any], pattern: Any, most: int) -> Sequence[int] | None:
     """Return the numbers of the items that match; None where more than ``most`` must be looked at."""
-    if isinstance(items, range) and isinstance(pattern, int | float):
-        # A range finds integers by arithmetic, and other numbers by a walk.
-        whole = int(pattern) if pattern == pattern // 1 else None
-        return [items.index(whole)] if whole is not None and whole in items else []
+    if isinstance(items, range):
+        # A range finds integers by arithmetic, and anything else by a walk.
+        whole = isinstance(pattern, int | float) and pattern == pattern // 1
+        return [items.index(int(pattern))] if whole and int(pattern) in items else []
     if len(items) > most:
         return None
     return [place for place, item in enumerate(items) if matches(item, pattern)]
@@ -91,19 +91,27 @@ class Grid(Lazy[dict[str, Any]]):
             cell.update(factor.row(factor.items[place]))
         return cell
 
-    def __iter__(self) -> Any:
-        for parts in product(*(factor.items for factor in self._factors)):
-            cell: dict[str, Any] = {}
-            for factor, item in zip(self._factors, parts, strict=True):
-                cell.update(factor.row(item))
-            yield cell
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._cells({}, *self._factors) if self._length else iter(())
+
+    def _cells(self, before: dict[str, Any], factor: Rows, *others: Rows) -> Iterator[dict[str, Any]]:
+        """Yield the cells that begin with ``before``; itertools.product would hold every factor."""
+        for item in factor.items:
+            cell = {**before, **factor.row(item)}
+            if others:
+                yield from self._cells(cell, *others)
+            else:
+                yield cell
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
         """Return the numbers of the cells that match, None where they are more than ``most``."""
         parts = [factor.places(pattern, most) for factor in self._factors]
         known = [part for part in parts if part is not None]
-        if len(known) < len(parts) or prod(map(len, known)) > most:
+        matched = prod(map(len, known))
+        if len(known) < len(parts) or matched > most:
             return None
+        if not matched:
+            return []
         offsets = [
             [place * stride for place in part] for part, stride in zip(known, self._strides, strict=True)
         ]
