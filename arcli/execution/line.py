@@ -24,6 +24,7 @@ from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
 from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
+from arcli.timing.failures import Failures
 from arcli.timing.ledger import End, Ledger
 from arcli.timing.summary import summarize_job
 
@@ -162,12 +163,14 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)
     failure: ArcliError | None = None
-    taken, began = Tally(), time.monotonic()
+    taken, failures, began = Tally(), Failures(), time.monotonic()
     with supply_of(context, plan, source) as (supply, replay):
         context.expect(job.name, supply.left)
         try:
             for batch in session.records(plan, supply, replay):
                 taken.merge(batch.tally)
+                if batch.tally.counts.get("ok", 0) < batch.count:
+                    failures.add_lines(batch.lines)
                 context.outputs.record(batch)
                 results.add(batch)
                 folder.take(batch)
@@ -177,6 +180,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     if ledger is None:  # an output failed, or somebody asked for an end at once
         ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
         ledger.wall = time.monotonic() - began
+    ledger.failures = failures.groups()
     if failure is None and ledger.ended is End.DONE and not ledger.planned:
         failure = _empty(context, job)
     if failure is not None and ledger.ended is End.DONE:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from arcli.engine.tally import Status, Tally
+from arcli.engine.tally import Tally
 from arcli.errors import UsageError
-from arcli.outputs.failures import Failures
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
@@ -27,7 +26,7 @@ from arcli.timing.timeline import Timeline
 class Wanted:
     """What is asked for beside the tables: groups by a key, the slowest items, a timeline, tallies.
 
-    Where none of it is, a run that ended well tells all that is needed in its manifest.
+    Where none of it is, a run that ended tells all that is needed in its manifest.
     """
 
     by: str | None = None
@@ -36,10 +35,8 @@ class Wanted:
     tallies: bool = False
 
     def needs_journal(self, summary: RunSummary | None) -> bool:
-        """Whether the records have to be read, for this or for what failed."""
-        if summary is None or not all(job.ok for job in summary.jobs):
-            return True
-        return bool(self.by is not None or self.slowest or self.drawn or self.tallies)
+        """Whether the records have to be read."""
+        return bool(summary is None or self.by is not None or self.slowest or self.drawn or self.tallies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +51,6 @@ class Report:
     state: State
     began: float
     summary: RunSummary
-    failures: Failures
     tallies: dict[str, Tally] = field(default_factory=dict)
     groups: Groups | None = None
     slowest: Sequence[Slow] = ()
@@ -94,7 +90,6 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
         state=state,
         began=past.began(run),
         summary=summary or _summary(run, state, found.account, map(summarize_job, ledgers)),
-        failures=found.failures,
         tallies={ledger.job: ledger.tally for ledger in ledgers},
         groups=found.groups,
         slowest=found.slowest.items,
@@ -108,7 +103,6 @@ class _Collected:
 
     def __init__(self, wanted: Wanted, began: float, hosts: Mapping[int, str]) -> None:
         self.account = Account()
-        self.failures = Failures()
         self.slowest = Slowest(wanted.slowest)
         self.groups = Groups(wanted.by, hosts=hosts) if wanted.by is not None else None
         self.timeline = Timeline(began) if wanted.drawn else None
@@ -118,8 +112,6 @@ class _Collected:
         self._empty = False
         self.account.add(record)
         self.slowest.add(record)
-        if record["status"] != Status.OK:
-            self.failures.add(record)
         if self.groups is not None:
             self.groups.add(record)
         if self.timeline is not None:

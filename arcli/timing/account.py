@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arcli.engine.tally import Tally
+from arcli.timing.failures import Failures
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import parse_time
 
@@ -50,12 +51,15 @@ class _JobAccount:
     planned: int = 0
     replayed: int = 0
     tally: Tally = field(default_factory=Tally)
+    failures: Failures = field(default_factory=Failures)
     uses: dict[int, EngineUse] = field(default_factory=dict)
     open: dict[int, dict[int, _Chunk]] = field(default_factory=dict)
     sizes: Counter[int] = field(default_factory=Counter)
 
     def add(self, record: Mapping[str, Any]) -> None:
         self.planned += 1
+        if record["status"] != "ok":
+            self.failures.add(record)
         if record.get("replayed"):  # its seconds were spent in an earlier run
             self.replayed += 1
             self.tally.add(record["status"], None)
@@ -116,6 +120,7 @@ class _JobAccount:
             smallest_chunk=min(sizes, default=0),
             largest_chunk=max(sizes, default=0),
             typical_chunk=_median(sizes),
+            failures=self.failures.groups(),
         )
 
     def _attend(self, use: EngineUse, presence: Presence | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from arcli.engine.tally import Tally
+from arcli.timing.failures import FailureGroup
 
 
 class End(StrEnum):
@@ -82,3 +83,5 @@ class Ledger:
     """Why the reduce, the finish or the collecting failed, where it did."""
     input_error: str | None = None
     """Why the job's items could not all be read, where they could not."""
+    failures: tuple[FailureGroup, ...] = ()
+    """The items that are not ok, by what went wrong."""

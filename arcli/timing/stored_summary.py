@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from arcli.escape import plain
+from arcli.timing.failures import FailedItem, FailureGroup
 from arcli.timing.ledger import End
 from arcli.timing.summary import (
     Chunks,
@@ -58,7 +59,18 @@ def _job(data: Any) -> JobSummary:
         chunks=_flat(Chunks, _map(timing["chunks"]), maybe={"given"}),
         engines=engines,
         width=len({engine.place for engine in engines}),
+        failures=tuple(map(_failure_group, _list(data.get("failures", [])))),
     )
+
+
+def _failure_group(data: Any) -> FailureGroup:
+    texts = {"status", "type", "message", "traceback", "stderr"}
+    items = tuple(
+        _flat(FailedItem, _map(item), text={"label", "detail"}) for item in _list(_map(data)["items"])
+    )
+    if not items:
+        raise ValueError("not a summary: a group of failures without items")
+    return _flat(FailureGroup, data, text=texts, maybe_text={"place"}, items=items)
 
 
 def _flat(

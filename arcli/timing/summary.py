@@ -140,7 +140,7 @@ class Timing:
 class JobSummary:
     """One job, added up.
 
-    ``ended``, ``reason``, ``value_error`` and ``input_error`` are the ledger's own.
+    ``ended``, ``reason``, ``value_error``, ``input_error`` and ``failures`` are the ledger's.
     """
 
     name: str
@@ -188,6 +188,7 @@ class JobSummary:
             "input_error": self.input_error,
             "counts": asdict(self.counts),
             "timing": timing,
+            "failures": [asdict(group) for group in self.failures],
         }
 
 
@@ -263,6 +264,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         restarts=ledger.restarts,
         value_error=ledger.value_error,
         input_error=ledger.input_error,
+        failures=ledger.failures,
     )
 
 

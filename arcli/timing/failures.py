@@ -1,0 +1,197 @@
+"""Items that are not ok, grouped by what went wrong, in a fixed amount of memory.
+
+Items of one job are one group where status, type, place in the user's code and message agree, the
+message without its particulars: 500 times ``loss is nan at seed 17`` with other seeds is one group.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from arcli.escape import one_line, plain
+from arcli.record import decode
+from arcli.timing.labels import input_label
+
+MOST_GROUPS = 100
+"""Groups of a job that are told apart; the items of any others are one group a status."""
+EXAMPLES = 5
+"""Items of a group that are kept with their inputs: those with the lowest indices."""
+MESSAGE = 300
+"""Characters of a message or of a line of output."""
+DETAILS = 2000
+"""Characters of a traceback or of a command's stderr: its end, where the error is."""
+COMMAND_FAILED = "CommandFailed"
+"""The type of error of a command whose exit status is not ok; see ``arcli.engine.command``."""
+
+_QUOTED = re.compile(r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`\n]*`""")
+_PATH = re.compile(r"(?<![\w.])[\w.~-]*/[\w./@+~-]+")
+_NUMBER = re.compile(r"[+-]?\w*\d[\w.]*(?:[+-]\d+)?")
+_FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
+_NOT_THE_USERS = re.compile(r"/(?:site|dist)-packages/|/lib/python3\.\d+/|^<")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedItem:
+    """An item of a group: its ``label`` is its input, ``detail`` its own message, or what the
+    command said last.
+    """
+
+    index: int
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureGroup:
+    """Items of a job that failed in the same way.
+
+    ``type`` is the error's, empty where there was none; ``message`` has ``…`` for what differs
+    between the items. ``place`` is ``file:line`` in the user's own code, where it is known.
+    ``traceback`` and ``stderr`` are the first item's, cut to their ends.
+    """
+
+    status: str
+    type: str
+    message: str
+    place: str | None
+    count: int
+    items: tuple[FailedItem, ...]
+    traceback: str
+    stderr: str
+
+    @property
+    def title(self) -> str:
+        """``ValueError: loss is nan at seed …``, in one line."""
+        what = f"{self.type}: {self.message}" if self.type and self.message else self.type or self.message
+        if self.status == "error" and what:
+            return what
+        return f"{self.status}: {what}" if what else self.status
+
+
+@dataclass(kw_only=True, slots=True)
+class _Group:
+    """A group while it grows."""
+
+    status: str
+    type: str
+    template: str
+    place: str | None
+    count: int = 0
+    message: str | None = None
+    alike: bool = True
+    items: list[tuple[int, FailedItem]] = field(default_factory=list)
+    traceback: str = ""
+    stderr: str = ""
+
+    def add(self, record: Mapping[str, Any], message: str) -> None:
+        self.count += 1
+        if self.message is None:
+            self.message = message
+        self.alike = self.alike and self.message == message
+        index = record["index"]
+        if len(self.items) == EXAMPLES and index > self.items[-1][0]:
+            return
+        if not self.items or index < self.items[0][0]:
+            self.traceback = plain(_traceback(record)[-DETAILS:]).strip("\n")
+            self.stderr = plain(str(record.get("stderr") or "")[-DETAILS:]).strip("\n")
+        detail = _last_line(record) if self.type == COMMAND_FAILED else message
+        item = FailedItem(index=index, label=input_label(record.get("input"), index), detail=detail)
+        insort(self.items, (index, item), key=lambda pair: pair[0])
+        del self.items[EXAMPLES:]
+
+    def finished(self) -> FailureGroup:
+        return FailureGroup(
+            status=self.status,
+            type=self.type,
+            message=self.message or "" if self.alike else self.template,
+            place=self.place,
+            count=self.count,
+            items=tuple(item for _, item in self.items),
+            traceback=self.traceback,
+            stderr=self.stderr,
+        )
+
+
+class Failures:
+    """The groups of one job so far."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, str | None, str], _Group] = {}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Count a record that is not ok where it belongs."""
+        status = record["status"]
+        kind, message = _type_and_message(record)
+        template = message if kind == COMMAND_FAILED else without_particulars(message)
+        key = (status, kind, place_of(_traceback(record)), template)
+        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
+            key = (status, "", None, "of other kinds")
+        group = self._groups.get(key)
+        if group is None:
+            group = _Group(status=status, type=key[1], template=key[3], place=key[2])
+            self._groups[key] = group
+        group.add(record, message)
+
+    def add_lines(self, lines: bytes) -> None:
+        """Count those of a batch's records that are not ok."""
+        for line in lines.splitlines():
+            record = decode(line)
+            if record["status"] != "ok":
+                self.add(record)
+
+    def groups(self) -> tuple[FailureGroup, ...]:
+        """The groups, the largest first; of equals the one whose first item comes first.
+
+        Items that were cancelled come last: they are not what went wrong.
+        """
+        groups = [group.finished() for group in self._groups.values()]
+        groups.sort(key=lambda g: (g.status == "cancelled", -g.count, g.items[0].index))
+        return tuple(groups)
+
+
+def without_particulars(message: str) -> str:
+    """Put ``…`` for quoted text, paths and numbers: what differs between items of one kind."""
+    return _NUMBER.sub("…", _PATH.sub("…", _QUOTED.sub("…", message)))
+
+
+def place_of(traceback: str) -> str | None:
+    """Find the place in the user's own code, ``file:line``: the innermost frame that is theirs."""
+    frames: Sequence[tuple[str, str]] = _FRAME.findall(traceback)
+    own = [frame for frame in frames if not _NOT_THE_USERS.search(frame[0])]
+    return plain(":".join(own[-1])) if own else None
+
+
+def describe(record: Mapping[str, Any]) -> str:
+    """Say what happened to an item that is not ok, in one harmless line."""
+    kind, message = _type_and_message(record)
+    what = f"{kind}: {message}" if kind and message else kind or message
+    status = record["status"]
+    if not what:
+        return str(status)
+    return what if status == "error" else f"{status}: {what}"
+
+
+def _type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:
+    """An item's error, or else the reason that arcli gives."""
+    error, reason = record.get("error"), record.get("reason")
+    if error and (record["status"] == "error" or not reason):
+        return one_line(str(error["type"])), one_line(error["message"][: 2 * MESSAGE])[:MESSAGE]
+    return "", one_line(str(reason or "")[: 2 * MESSAGE])[:MESSAGE]
+
+
+def _traceback(record: Mapping[str, Any]) -> str:
+    error = record.get("error")
+    return str(error.get("traceback") or "") if error else ""
+
+
+def _last_line(record: Mapping[str, Any]) -> str:
+    """The last line that a command wrote to stderr, or else to stdout; its state is after a ``\\r``."""
+    for name in ("stderr", "stdout"):
+        for line in reversed(str(record.get(name) or "")[-DETAILS:].splitlines()):
+            if line.strip():
+                return plain(line.strip())[:MESSAGE]
+    return ""
