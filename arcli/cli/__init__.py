@@ -87,7 +87,7 @@ class Verbs(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
         words = sys.argv[1:] if args is None else list(args)
-        call = error_boundary.Call(format=error_boundary.wanted_format(words))
+        call = error_boundary.Call.of(words)
 
         def invoke() -> Any:
             extra.setdefault("obj", call)

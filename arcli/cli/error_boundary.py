@@ -1,7 +1,8 @@
 """Where whatever went wrong becomes a message and an exit code, once.
 
-Messages go to stderr. With ``--format json`` or ``jsonl`` a fatal error is also one JSON object on
-stdout: ``{"error": {"type", "message", "hint", "details", "exit_code", "problems"}}``.
+Messages go to stderr, with ``--errors json`` as one JSON object a line: ``{"error": {"type",
+"message", "hint", "details", "exit_code", "problems"}}``. With ``--format json``, whose reader waits
+for one document, the object is on stdout, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from arcli import __version__
 from arcli.cli.problems import render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
 from arcli.escape import plain
+from arcli.outputs.stream import has_color
 
 LAST_WORDS = 3.0
 """Seconds that messages have once the run was stopped."""
@@ -34,22 +36,34 @@ class Call:
     """One command line; verbs have it as ``ctx.obj``.
 
     ``format`` is what ``--format`` asks for, None where it is not given. A verb sets ``told`` when
-    its own document on stdout tells of the error.
+    its own document on stdout tells of the error. ``as_json``: stderr is for a program.
     """
 
     format: str | None = None
     told: bool = False
+    as_json: bool = False
+    color: bool = False
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Call:
+        """Read what matters for errors off a command line, which may well be wrong elsewhere."""
+        mode: Any = option_value(words, "--color")
+        return cls(
+            format=option_value(words, "--format"),
+            as_json=option_value(words, "--errors") == "json",
+            color=has_color(sys.stderr, os.environ, mode if mode in {"always", "never"} else "auto"),
+        )
 
 
-def wanted_format(words: Sequence[str]) -> str | None:
-    """The last ``--format`` on a command line, which may well be wrong in other places."""
-    found = None
+def option_value(words: Sequence[str], option: str) -> str | None:
+    """Find the last value of an option on a command line; None where it is not given."""
+    value = None
     for place, word in enumerate(words):
-        if word.startswith("--format="):
-            found = word.partition("=")[2]
-        elif word == "--format" and place + 1 < len(words):
-            found = words[place + 1]
-    return found
+        if word.startswith(f"{option}="):
+            value = word.partition("=")[2]
+        elif word == option and place + 1 < len(words):
+            value = words[place + 1]
+    return value
 
 
 def guard(action: Callable[[], Any], call: Call) -> int:
@@ -79,13 +93,15 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
     if isinstance(error, ReaderGone):
         return error.exit_code
     problems = error.problems if isinstance(error, SpecError) else []
-    if problems:
-        _say("\n".join(render(problem) for problem in problems) + "\n")
-    _say(f"arcli: {plain(error.message)}")
-    if error.details:
-        _say("".join(f"    {line}\n" for line in plain(error.details).splitlines()).rstrip("\n"))
-    if error.hint:
-        _say(f"hint: {plain(error.hint)}")
+    if not call.as_json:
+        if problems:
+            _say("\n".join(render(problem, color=call.color) for problem in problems) + "\n", call)
+        _say(f"{_mark(call)} {plain(error.message)}", call)
+        if error.details:
+            lines = plain(error.details).splitlines()
+            _say("".join(f"    {line}\n" for line in lines).rstrip("\n"), call)
+        if error.hint:
+            _say(f"hint: {plain(error.hint)}", call)
     _json(
         type(error).__name__,
         error.message,
@@ -99,7 +115,8 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
 
 
 def _usage(error: click.ClickException, call: Call) -> ExitCode:
-    error.show()
+    if not call.as_json:
+        error.show()
     message = error.format_message()
     _json("UsageError", message, None, ExitCode.USAGE, [], call)
     return ExitCode.USAGE
@@ -119,16 +136,23 @@ def _bug(error: Exception, call: Call) -> ExitCode:
     import traceback
 
     words = "".join(traceback.format_exception_only(error)).strip()
-    _say(plain("".join(traceback.format_exception(error))).rstrip())
-    _say(f"arcli: a bug in arcli {__version__}: {plain(words)}")
-    _say("hint: please report it with the traceback above")
-    _json(type(error).__name__, f"a bug in arcli: {words}", None, ExitCode.BUG, [], call)
+    trace = plain("".join(traceback.format_exception(error))).rstrip()
+    if not call.as_json:
+        _say(trace, call)
+        _say(f"{_mark(call)} a bug in arcli {__version__}: {plain(words)}", call)
+        _say("hint: please report it with the traceback above", call)
+    _json(type(error).__name__, f"a bug in arcli: {words}", None, ExitCode.BUG, [], call, details=trace)
     return ExitCode.BUG
 
 
-def _say(text: str) -> None:
+def _say(text: str, call: Call) -> None:
     with suppress(OSError):  # nobody is there to be told that nobody can be told
-        click.echo(text, err=True)
+        click.echo(text, err=True, color=call.color)
+
+
+def _mark(call: Call) -> str:
+    """What every message begins with."""
+    return click.style("arcli:", fg="red", bold=True) if call.color else "arcli:"
 
 
 def _json(
@@ -140,7 +164,7 @@ def _json(
     call: Call,
     details: str | None = None,
 ) -> None:
-    if call.told or call.format not in {"json", "jsonl"}:
+    if not call.as_json and (call.told or call.format != "json"):
         return
     import json
     from dataclasses import asdict
@@ -153,16 +177,20 @@ def _json(
         "exit_code": int(code),
         "problems": [asdict(problem) for problem in problems],
     }
-    with suppress(OSError):  # the exit code tells what happened first
-        click.echo(json.dumps({"error": error}))
-    call.told = True
+    line = json.dumps({"error": error})
+    if call.as_json:
+        _say(line, call)
+    if call.format == "json" and not call.told:
+        with suppress(OSError):  # the exit code tells what happened first
+            click.echo(line)
+        call.told = True
 
 
 def _code(result: Any) -> int:
     """What a verb returned, or what ``sys.exit`` was given."""
     if result is None or isinstance(result, int):
         return int(result or 0)
-    _say(str(result))
+    _say(str(result), Call())
     return 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from contextlib import suppress
@@ -15,8 +16,9 @@ LAST_WORDS = 1.0
 class Notices:
     """``say`` never blocks, and may be called from any thread and from a signal handler."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet = quiet
+        self._as_json = as_json
         self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -41,4 +43,5 @@ class Notices:
     def _tell(self) -> None:
         while (sentence := self._sentences.get()) is not None:
             with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
-                click.echo(f"arcli: {sentence}", err=True)
+                line = json.dumps({"notice": sentence}) if self._as_json else f"arcli: {sentence}"
+                click.echo(line, err=True)

@@ -13,6 +13,7 @@ from arcli.units import parse_duration
 
 if TYPE_CHECKING:
     from arcli.outputs.progress_display import Mode
+    from arcli.outputs.stream import ColorMode
     from arcli.specfile.model import Spec
     from arcli.timing.thresholds import Expectation
 
@@ -87,6 +88,20 @@ class FormatName(click.ParamType[str]):
 
 
 FORMAT = FormatName()
+COLOR = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colours; auto asks the terminal, NO_COLOR and FORCE_COLOR.",
+)
+ERRORS = click.option(
+    "--errors",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How stderr tells of errors: for people, or one JSON object a line.",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +120,9 @@ class RunFlags:
     form: str = "text"
     tag: bool = False
     quiet: bool = False
+    summary: str = "short"
+    color: ColorMode = "auto"
+    errors: str = "text"
     verbose: bool = False
     progress: Mode = "auto"
     limit: int | None = None

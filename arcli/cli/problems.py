@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from arcli.errors import Problem
 from arcli.escape import plain
 
@@ -11,15 +13,18 @@ TAB = "→"
 """A tab as one column, that can be seen."""
 
 
-def render(problem: Problem) -> str:
-    """A few lines that say what is wrong and where; safe to print whatever is in the file."""
-    lines = [f"{plain(problem.place)}: {plain(problem.message)}"]
+def render(problem: Problem, *, color: bool = False) -> str:
+    """Say in a few lines what is wrong and where; safe to print whatever is in the file."""
+    place, caret = f"{plain(problem.place)}:", "^"
+    if color:
+        place, caret = click.style(place, bold=True), click.style(caret, fg="red", bold=True)
+    lines = [f"{place} {plain(problem.message)}"]
     if problem.source is not None and problem.source.strip() and problem.line is not None:
         source, column = _window(problem.source.replace("\t", TAB), problem.column)
         number = str(problem.line)
         lines.append(f"  {number} | {plain(source).rstrip()}")
         if column is not None:
-            lines.append(f"  {' ' * len(number)} | {' ' * (column - 1)}^")
+            lines.append(f"  {' ' * len(number)} | {' ' * (column - 1)}{caret}")
     if problem.hint:
         lines.append(f"  hint: {plain(problem.hint)}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -14,7 +15,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
-from arcli.cli.options import ASSIGNMENT, DURATION, EXPECTATION, FORMAT, RunFlags, is_inline, slots_of
+from arcli.cli.options import (
+    ASSIGNMENT,
+    COLOR,
+    DURATION,
+    ERRORS,
+    EXPECTATION,
+    FORMAT,
+    RunFlags,
+    is_inline,
+    slots_of,
+)
 from arcli.errors import UsageError
 from arcli.outputs.registry import suffixes
 
@@ -68,6 +79,16 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("--tag", is_flag=True, help="With --format raw: each line begins with its item and a tab.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only when something failed.")
+@click.option(
+    "--summary",
+    type=click.Choice(["short", "full"]),
+    default="short",
+    envvar="ARCLI_SUMMARY",
+    show_default=True,
+    help="How much of the end: full has the tables of timing. Also $ARCLI_SUMMARY.",
+)
+@COLOR
+@ERRORS
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 @click.option(
     "--progress",
@@ -196,7 +217,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
-    streams = standard_streams(sys.stdout, sys.stderr, os.environ)
+    streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags.quiet else flags.progress
@@ -208,7 +229,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
         require_ipyparallel(spec)
     root = run_root(os.environ)
     with (
-        closing(Notices(quiet=flags.quiet)) as notices,
+        closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
         _lock(root, spec, notices, wanted=flags.no_overlap),
         _folder(root, spec, flags, notices) as (folder, kept),
     ):
@@ -259,6 +280,7 @@ def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess |
 
 def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
     from arcli.outputs.open import Destination, open_outputs
+    from arcli.outputs.run_end import RunOrigin
     from arcli.store.folder import run_root
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]
@@ -272,7 +294,10 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         streams=streams,
         format=flags.form,
         jobs=len(spec.jobs),
+        origin=RunOrigin(spec=flags.spec, host=socket.gethostname(), argv=sys.argv),
         quiet=flags.quiet,
+        full=flags.summary == "full",
+        silent=flags.errors == "json",
         verbose=flags.verbose,
         progress=progress,
         runs=run_root(os.environ) / "runs",

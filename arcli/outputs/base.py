@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from arcli.outputs.run_end import RunOrigin
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
@@ -43,6 +44,7 @@ class OutputContext:
     ``runs`` is the folder that has those of all runs. ``options`` are those of the spec that its
     format allows. Text for people goes to ``results`` while items come, and to ``report`` at the
     end; both are ``target`` where that is a file.
+    ``full``: the end has the tables of timing, too.
     """
 
     target: Target
@@ -52,5 +54,7 @@ class OutputContext:
     options: Mapping[str, Any] = field(default_factory=dict)
     results: Stream
     report: Stream
+    origin: RunOrigin = field(default_factory=RunOrigin)
     several_jobs: bool = False
     verbose: bool = False
+    full: bool = False

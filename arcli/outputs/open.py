@@ -15,6 +15,7 @@ from arcli.outputs.base import OutputContext
 from arcli.outputs.progress import Progress
 from arcli.outputs.quiet import QuietOutput
 from arcli.outputs.registry import PACKED, Format
+from arcli.outputs.run_end import RunOrigin
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, Target, is_device
 
@@ -63,15 +64,19 @@ def open_outputs(
     streams: Streams,
     format: str = "text",  # noqa: A002 - as the flag is called
     jobs: int = 1,
+    origin: RunOrigin | None = None,
     quiet: bool = False,
+    full: bool = False,
+    silent: bool = False,
     verbose: bool = False,
     progress: Progress | None = None,
     runs: Path = Path(),
 ) -> Outputs:
     """Make the outputs of a run: stdout in ``format`` unless one is ``-``, and every destination.
 
-    ``jobs`` is how many there are, ``quiet`` prints for people only where the run failed,
-    ``runs`` has the folders of runs. Nothing
+    ``jobs`` is how many there are, ``origin`` what the end of the run speaks of. ``quiet`` prints for
+    people only where the run failed, ``full`` the tables of timing, too; ``silent`` leaves stderr to
+    others. ``runs`` has the folders of runs. Nothing
     is opened before ``Outputs.start``. Raises UsageError for an unknown format or a file named twice.
     """
     destinations = list(destinations)
@@ -82,7 +87,15 @@ def open_outputs(
     if all(destination.path != "-" for destination in destinations):
         destinations.insert(0, Destination(path="-"))
     maker = _Maker(
-        streams=streams, format=format, several_jobs=jobs > 1, quiet=quiet, verbose=verbose, runs=runs
+        streams=streams,
+        format=format,
+        several_jobs=jobs > 1,
+        quiet=quiet,
+        verbose=verbose,
+        full=full,
+        silent=silent,
+        origin=origin or RunOrigin(),
+        runs=runs,
     )
     members = [] if progress is None else [OutputMember(progress)]
     for destination in destinations:
@@ -124,6 +137,9 @@ class _Maker:
     quiet: bool
     verbose: bool
     runs: Path
+    full: bool
+    silent: bool
+    origin: RunOrigin
 
     def members(self, destination: Destination) -> list[OutputMember]:
         form, job = format_of(destination, self.format), destination.job
@@ -145,10 +161,13 @@ class _Maker:
         # On a terminal the tables at the end are a result, too.
         report = stdout if form.name == "text" and stdout.width is not None else stderr
         context = self._context(destination, stdout.target, STDOUT, results=stdout, report=report)
-        ending = OutputMember(QuietOutput(stderr, always=stderr.width is not None and not self.quiet))
-        if form.name == "text":
-            return [ending if self.quiet else OutputMember(form(context), destination.job)]
-        return [OutputMember(form(context), destination.job, document=form.name == "json"), ending]
+        quiet = self.quiet or stderr.width is None
+        end = OutputMember(QuietOutput(stderr, self.origin, quiet=quiet, full=self.full))
+        ends = [] if self.silent else [end]
+        if form.name == "text" and self.quiet:
+            return ends
+        results = OutputMember(form(context), destination.job, document=form.name == "json")
+        return [results] if form.name == "text" else [results, *ends]
 
     def _context(
         self, destination: Destination, target: Target, name: str, *, results: Stream, report: Stream
@@ -163,6 +182,8 @@ class _Maker:
             several_jobs=self.several_jobs,
             verbose=self.verbose,
             runs=self.runs,
+            full=self.full,
+            origin=self.origin,
         )
 
 

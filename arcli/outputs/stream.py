@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from arcli.errors import OutputError
 from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
@@ -15,9 +15,10 @@ from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, T
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+ColorMode = Literal["auto", "always", "never"]
 NO_TERMINAL_WIDTH = 100
 """How wide tables are in a file or a log."""
-_CODES = {"red": "31", "yellow": "33", "dim": "2", "bold": "1"}
+_CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,11 @@ class Stream:
         )
         console.print(renderable)
         self.write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether signs beyond ASCII can be written."""
+        return self.encoding.lower().replace("-", "").startswith("utf")
 
     @property
     def table_width(self) -> int:
@@ -88,10 +94,13 @@ class Streams:
     piped: bool = False
 
 
-def standard_streams(stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> Streams:
+def standard_streams(
+    stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str], color: ColorMode = "auto"
+) -> Streams:
     """Streams for ``sys.stdout`` and ``sys.stderr``, either of which may be closed (None).
 
-    ``NO_COLOR``, ``FORCE_COLOR``, ``TERM=dumb`` and ``COLUMNS`` mean what they do elsewhere.
+    ``NO_COLOR``, ``FORCE_COLOR``, ``TERM=dumb`` and ``COLUMNS`` mean what they do elsewhere; the first
+    three where ``color`` is ``auto``.
     Raises OutputError where stdout is closed: there is nowhere for results to go.
     """
     if stdout is None:
@@ -102,21 +111,32 @@ def standard_streams(stdout: TextIO | None, stderr: TextIO | None, environ: Mapp
         streams.append(StreamTarget(stderr.buffer, "standard error"))
         target = BestEffort(streams[1])
     return Streams(
-        stdout=_stream(stdout, streams[0], environ),
-        stderr=_stream(stderr, target, environ),
+        stdout=_stream(stdout, streams[0], environ, color),
+        stderr=_stream(stderr, target, environ, color),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
         stuck=lambda: max(stream.stuck for stream in streams),
         piped=_is_pipe(stdout),
     )
 
 
-def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str]) -> Stream:
+def has_color(stream: TextIO | None, environ: Mapping[str, str], mode: ColorMode = "auto") -> bool:
+    """Tell whether what is written to a stream is to be in colour.
+
+    https://no-color.org, https://force-color.org
+    """
+    if mode != "auto":
+        return mode == "always"
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+        return False
+    return bool(environ.get("FORCE_COLOR")) or _terminal(stream) is not None
+
+
+def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], color: ColorMode) -> Stream:
     terminal = _terminal(stream) is not None
-    plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
     return Stream(
         target=target,
         width=_width(stream, environ) if terminal else None,
-        color=not plain and (terminal or bool(environ.get("FORCE_COLOR"))),
+        color=has_color(stream, environ, color),
         encoding=getattr(stream, "encoding", None) or "utf-8",
     )
 

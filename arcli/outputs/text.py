@@ -1,55 +1,65 @@
-"""Results for people: a calm line an item as it comes, then failures, values and tables."""
+"""Results for people: a calm line an item as it comes, then values, the verdict and what failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from arcli.engine.tally import Status
-from arcli.escape import plain
+from arcli.escape import one_line, plain
 from arcli.outputs.base import OutputContext
-from arcli.outputs.failures import Failures, describe
-from arcli.outputs.stream import Stream
+from arcli.outputs.run_end import write_end
 from arcli.record import RecordBatch, decode, dump
+from arcli.timing.failures import describe
+from arcli.timing.labels import input_label
 from arcli.timing.summary import Counts, RunSummary
 from arcli.units import format_seconds
 
-HEADER = " item  engine       at      took  result"
-_PREFIX = len(HEADER) - len("result")
 _COLORS = {Status.CANCELLED: "yellow"}
 _SPECIAL = ("$float", "$int", "$pickle")
+_PROGRAM = {"exit", "stdout", "stderr"}
+"""The keys of a command's value, whose texts are shown as they were printed."""
 
 
-def _part(counts: Counts | None) -> str:
-    """The mark of a value that lacks the items that are not ok."""
-    if counts is None or counts.ok == counts.planned:
-        return ""
-    return f" (from {counts.ok:,} of {counts.planned:,} items)"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Columns:
+    """Which columns a line has before the result, and how wide the input is; by the room there is."""
 
+    input: int
+    engine: bool
+    took: bool
 
-def text_output(context: OutputContext) -> TextOutput:
-    """Make the output for people that a context asks for."""
-    return TextOutput(
-        context.results, context.report, headings=context.several_jobs, verbose=context.verbose
-    )
+    @classmethod
+    def of(cls, width: int | None) -> _Columns:
+        if width is None:
+            return cls(input=20, engine=True, took=True)
+        wide = width >= 100
+        return cls(input=min(40 if wide else 24, width // 4), engine=wide, took=width >= 60)
+
+    def line(self, item: str, engine: str, at: str, took: str, given: str) -> tuple[str, str, str]:
+        """The parts before the result: the item, the times, the input."""
+        times = f"  {engine:>6}  {at:>8}" if self.engine else ""
+        times += f"  {took:>8}" if self.took else ""
+        return f"{item:>5}", times, f"  {_fit(given, self.input)}  "
+
+    @property
+    def used(self) -> int:
+        """Terminal columns before the result."""
+        return 5 + 18 * self.engine + 10 * self.took + self.input + 4
 
 
 class TextOutput:
-    """Lines and values to ``results``, tables and failures to ``report``.
+    """Lines and values to the context's ``results``, the end of the run to its ``report``.
 
-    ``headings`` names each job before its items. Nothing that a user's task said reaches a page
-    raw.
+    Nothing that a user's task said reaches a terminal raw.
     """
 
-    def __init__(
-        self, results: Stream, report: Stream, *, headings: bool = False, verbose: bool = False
-    ) -> None:
-        self._results = results
-        self._report = report
-        self._headings = headings
-        self._verbose = verbose
-        self._failures = Failures()
+    def __init__(self, context: OutputContext) -> None:
+        self._context = context
+        self._results = context.results
+        self._columns = _Columns.of(context.results.width)
         self._job: str | None = None
         self._zero: datetime | None = None
 
@@ -69,12 +79,13 @@ class TextOutput:
         counts = {job.name: job.counts for job in summary.jobs}
         for job, value in values.items():
             if value is not None:
-                head, tail = f"{job} = ", _part(counts.get(job))
+                head, tail = f"{job} = ", _missing(counts.get(job))
                 shown = self._shown(value, len(head) + len(tail))
                 self._results.write(f"{head}{shown}{tail}\n")
-        from arcli.outputs.report import write_report
-
-        write_report(self._report, summary, self._failures)
+        context = self._context
+        if context.report is context.results and summary.began:
+            context.report.write("\n")
+        write_end(context.report, summary, context.origin, full=context.full)
         self._results.target.commit()
 
     def abort(self) -> None:
@@ -85,22 +96,30 @@ class TextOutput:
         if job == self._job:
             return
         first, self._job, self._zero = self._job is None, job, None
-        if self._headings:
+        if self._context.several_jobs:
             yield ("" if first else "\n") + self._results.style(job, "bold")
         if first:
-            yield self._results.style(HEADER, "dim")
+            line = "".join(self._columns.line("item", "engine", "at", "took", "input"))
+            yield self._results.style(line + "result", "dim")
 
     def _item(self, record: dict[str, Any]) -> Iterator[str]:
-        page, index = self._results, record["index"]
-        engine = "-" if record.get("engine_id") is None else record["engine_id"]
-        seconds = record.get("seconds")
-        took = "-" if seconds is None else format_seconds(seconds)
-        times = page.style(f"{self._at(record):>8}  {took:>8}", "dim")
-        yield f"{index:>5}  {engine:>6} {times}  {self._result(record)}"
-        for tag, text in self._printed(record):
-            head = f"{index:>5}  {tag:>6} | "
+        stream, engine = self._results, record.get("engine_id")
+        seconds, given = record.get("seconds"), record.get("input")
+        # An apply has no input: what tells its items apart is the engine.
+        label = f"engine {engine}" if given is None and engine is not None else None
+        number, times, label = self._columns.line(
+            str(record["index"]),
+            "-" if engine is None else str(engine),
+            self._at(record),
+            "-" if seconds is None else format_seconds(seconds),
+            label or input_label(given, record["index"]),
+        )
+        result, printed = self._result(record)
+        yield f"{number}{stream.style(times, 'dim')}{label}{result}"
+        for tag, text in self._notes(record, printed=printed):
+            head = f"{number}  {tag:>4} | "
             for line in text.split("\n"):
-                yield page.style(head, "dim") + line
+                yield stream.style(head, "dim") + line
 
     def _at(self, record: dict[str, Any]) -> str:
         """When the item was done, in seconds since its job's first submission."""
@@ -114,17 +133,22 @@ class TextOutput:
         passed = datetime.fromisoformat(completed) - self._zero
         return f"{max(0.0, passed.total_seconds()):.2f} s"
 
-    def _result(self, record: dict[str, Any]) -> str:
+    def _result(self, record: dict[str, Any]) -> tuple[str, bool]:
+        """What an item came to, and whether that already has what it printed."""
         attempt = record.get("attempt") or 1
         head = f"(attempt {attempt}) " if attempt > 1 else ""
-        used = _PREFIX + len(head)
-        status = record["status"]
-        if status == Status.OK:
-            return head + self._shown(record.get("value"), used)
-        self._failures.add(record)
-        mark = "error: " if status == Status.ERROR else ""
-        words = self._results.clip(mark + describe(record), used)
-        return head + self._results.style(words, _COLORS.get(status, "red"))
+        used = self._columns.used + len(head)
+        status, value = record["status"], record.get("value")
+        if status != Status.OK:
+            mark = "error: " if status == Status.ERROR else ""
+            words = self._results.clip(mark + describe(record), used)
+            return head + self._results.style(words, _COLORS.get(status, "red")), False
+        if not isinstance(value, dict) or value.keys() != _PROGRAM:
+            return head + self._shown(value, used), False
+        printed = str(value["stdout"]).rstrip("\n")
+        if value["exit"] == 0 and printed and "\n" not in printed and not value["stderr"]:
+            return head + self._results.clip(plain(_last_state(printed)), used), True
+        return f"{head}exit {value['exit']}", False
 
     def _shown(self, value: Any, used: int) -> str:
         if isinstance(value, dict) and "$array" in value:
@@ -143,11 +167,37 @@ class TextOutput:
             text = text[: 4 * self._results.width]
         return self._results.clip(plain(text.decode(errors="ignore")), used)
 
-    def _printed(self, record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        if self._verbose:
+    def _notes(self, record: dict[str, Any], *, printed: bool) -> Iterator[tuple[str, str]]:
+        """What stands below an item's line: what it printed, and how it travelled."""
+        if self._context.verbose:
             yield "msg", f"{record.get('msg_id')} chunk {record.get('chunk')}"
         for tag, key in (("out", "stdout"), ("err", "stderr")):
-            if text := record.get(key):
-                yield tag, plain(text.rstrip("\n"))
+            text = record.get(key)
+            if text and not (printed and key == "stdout"):
+                yield tag, plain(_last_state(text.rstrip("\n")))
         if record.get("truncated"):
             yield "note", "it printed more than arcli keeps"
+
+
+def _missing(counts: Counts | None) -> str:
+    """The mark of a value that lacks the items that are not ok."""
+    if counts is None or counts.ok == counts.planned:
+        return ""
+    return f" (from {counts.ok:,} of {counts.planned:,} items)"
+
+
+def _last_state(text: str) -> str:
+    """Printed text as a terminal would show it in the end: a carriage return starts a line anew."""
+    if "\r" not in text:
+        return text
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+
+
+def _fit(text: str, width: int) -> str:
+    """Text padded to ``width`` columns; longer text is cut, with an ellipsis."""
+    text = one_line(text)
+    if text.isascii() and len(text) <= width:
+        return text.ljust(width)
+    from rich.cells import cell_len, set_cell_size
+
+    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"

@@ -14,6 +14,7 @@ from arcli.reports.collect import Report
 from arcli.reports.markup import table, text
 from arcli.reports.style import CSS
 from arcli.reports.text import damage_words, ending
+from arcli.timing.failures import item_words
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
@@ -158,17 +159,22 @@ def _histograms(report: Report) -> Iterator[str]:
 
 
 def _failures(report: Report) -> Iterator[str]:
-    kinds = report.failures.kinds()
-    if not kinds:
+    groups = [(job.name, group) for job in report.summary.jobs for group in job.failures]
+    groups.sort(key=lambda pair: -pair[1].count)
+    if not groups:
         return
     yield "<section><h2>What failed</h2>"
-    for kind in kinds[:MOST_FAILURES]:
-        head = f"<b>{text(plural(kind.count, 'item'))}</b> {text(kind.what)}"
-        where = text(f"{kind.job}, first at item {kind.first}")
-        yield f"<details><summary>{head}</summary><p>{where}</p>"
-        yield f"<pre>{text(kind.traceback)}</pre></details>" if kind.traceback else "</details>"
-    rest = sum(kind.count for kind in kinds[MOST_FAILURES:]) + report.failures.others
-    yield f"<p>{rest:,} more, otherwise</p></section>\n" if rest else "</section>\n"
+    for job, group in groups[:MOST_FAILURES]:
+        place = f" <small>{text(group.place)}</small>" if group.place else ""
+        head = f"<b>{text(plural(group.count, 'item'))}</b> {text(group.title)}{place}"
+        yield f"<details><summary>{head}</summary><p>{text(f'{job}: {item_words(group)}')}</p>"
+        for detail in (group.traceback, group.stderr):
+            if detail:
+                yield f"<pre>{text(detail)}</pre>"
+        yield "</details>"
+    rest = sum(group.count for _, group in groups[MOST_FAILURES:])
+    others = plural(len(groups) - MOST_FAILURES, "other group")
+    yield f"<p>{rest:,} more in {others}</p></section>\n" if rest else "</section>\n"
 
 
 def _groups(report: Report) -> Iterator[str]:

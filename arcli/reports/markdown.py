@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from arcli.escape import one_line
 from arcli.reports.collect import Report
 from arcli.reports.text import damage_words, ending
+from arcli.timing.failures import item_words
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
@@ -18,8 +19,8 @@ from arcli.timing.grouptables import (
     slow_cells,
     slow_name,
 )
-from arcli.timing.summary import JobSummary
-from arcli.timing.tables import overhead_words, percent, remarks, time_words
+from arcli.timing.summary import JobSummary, RunSummary
+from arcli.timing.tables import overhead_words, percent, plural, remarks, time_words
 from arcli.units import format_seconds
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$])")
@@ -61,7 +62,7 @@ def _lines(report: Report) -> Iterator[str]:
         words = "; ".join(filter(None, (overhead_words(job), remarks(job))))
         yield f"{escape(job.name)}: {escape(words)}."
     yield ""
-    yield from _failures(report)
+    yield from failures_table(summary)
     yield from _details(report)
     if report.damaged:
         yield escape(damage_words(report)) + "."
@@ -82,15 +83,15 @@ def _figures(job: JobSummary) -> list[str]:
     ]
 
 
-def _failures(report: Report) -> Iterator[str]:
-    kinds = report.failures.kinds()
-    if not kinds:
-        return
-    rows = [(kind.what, kind.job, f"{kind.count:,}", str(kind.first)) for kind in kinds]
-    yield from table(("failure", "job", "items", "first"), rows[:_FAILURES], texts=2)
-    rest = sum(kind.count for kind in kinds[_FAILURES:]) + report.failures.others
-    if rest:
-        yield f"{rest:,} more are not ok, otherwise."
+def failures_table(summary: RunSummary) -> Iterator[str]:
+    """The groups of failures, the largest first; nothing where there is none."""
+    groups = [(job.name, group) for job in summary.jobs for group in job.failures]
+    groups.sort(key=lambda pair: -pair[1].count)
+    rows = [(f"{g.count:,}", g.title, job, g.place or "", item_words(g)) for job, g in groups]
+    if rows:
+        yield from table(("items", "failure", "job", "place", "first"), rows[:_FAILURES], texts=5)
+    if rest := sum(group.count for _, group in groups[_FAILURES:]):
+        yield f"{rest:,} more in {plural(len(groups) - _FAILURES, 'other group')}."
         yield ""
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from arcli.errors import ExitCode
 from arcli.escape import one_line
-from arcli.outputs.report import write_report
+from arcli.outputs.run_end import RunOrigin, write_end
 from arcli.outputs.stream import Stream
 from arcli.reports.collect import Report
 from arcli.reports.when import friendly_time
@@ -22,7 +22,9 @@ _ENDS = {
 def write(page: Stream, report: Report) -> None:
     """Write a report to ``page``. Raises what the page does."""
     page.show(Text(title(report), style="bold"))
-    write_report(page, report.summary, report.failures)
+    about = report.manifest
+    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+    write_end(page, report.summary, origin, full=True)
     several = len(report.summary.jobs) > 1
     if report.groups is not None:
         for job in report.groups.jobs:

@@ -153,6 +153,16 @@ class Failures:
         return tuple(groups)
 
 
+def item_words(group: FailureGroup) -> str:
+    """Name a group's first items by their inputs, with what each said where that differs."""
+    words = [
+        f"{item.label} ({item.detail})" if item.detail not in {"", group.message} else item.label
+        for item in group.items
+    ]
+    more = group.count - len(words)
+    return "; ".join([*words, *([f"and {more:,} more"] if more else [])])
+
+
 def without_particulars(message: str) -> str:
     """Put ``…`` for quoted text, paths and numbers: what differs between items of one kind."""
     return _NUMBER.sub("…", _PATH.sub("…", _QUOTED.sub("…", message)))
@@ -189,7 +199,7 @@ def _traceback(record: Mapping[str, Any]) -> str:
 
 
 def _last_line(record: Mapping[str, Any]) -> str:
-    """The last line that a command wrote to stderr, or else to stdout; its state is after a ``\\r``."""
+    """The last line that a command wrote to stderr, or else to stdout."""
     for name in ("stderr", "stdout"):
         for line in reversed(str(record.get(name) or "")[-DETAILS:].splitlines()):
             if line.strip():

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from arcli.engine.tally import STATUSES
+from arcli.timing.failures import FailureGroup
 from arcli.timing.ledger import End, EngineUse, Ledger
 
 
@@ -157,6 +158,7 @@ class JobSummary:
     restarts: int
     value_error: str | None
     input_error: str | None = None
+    failures: tuple[FailureGroup, ...] = ()
     reason: str | None = None
 
     @property

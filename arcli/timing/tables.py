@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
@@ -14,6 +14,8 @@ from arcli.units import format_seconds
 
 NARROW = 78
 """Below this many columns the table of jobs does without its least telling ones."""
+UPRIGHT = 50
+"""Below this many columns the figures of a job stand one below the other."""
 MANY_ENGINES = 16
 """Above this many engines only the least and the most busy ones are shown."""
 
@@ -25,7 +27,7 @@ def run_report(summary: RunSummary, *, width: int) -> RenderableType:
         parts = [jobs_table(summary.jobs, width=width), Text()]
     engines = engine_totals(summary.jobs)
     if engines:
-        parts += [engines_table(engines), Text()]
+        parts += [engines_table(engines, width=width), Text()]
     parts.append(_sentences(summary))
     return Group(*parts)
 
@@ -36,6 +38,8 @@ def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
     rows = [
         {header: cell for header, cell in _job_cells(job).items() if header not in hidden} for job in jobs
     ]
+    if width < UPRIGHT:
+        return _upright([(job.name, row) for job, row in zip(jobs, rows, strict=True)])
     table = figures_table("job", *rows[0])
     figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
     table.columns[0].max_width = max(8, width - figures)
@@ -57,12 +61,18 @@ def _job_cells(job: JobSummary) -> dict[str, Text]:
     }
 
 
-def engines_table(engines: tuple[EngineSummary, ...]) -> Table:
+def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
     """A row an engine: items, chunks, busy, idle; of very many only the extremes."""
     shown = engines
     if len(engines) > MANY_ENGINES:
         by_share = sorted(engines, key=lambda engine: _busy_share(engine))
         shown = (*by_share[:3], *by_share[-3:])
+    if width < UPRIGHT:
+        table = figures_table("engine", "items", "busy", "idle")
+        for engine in shown:
+            shares = (percent(_busy_share(engine)), percent(1 - _busy_share(engine)))
+            table.add_row(str(engine.engine_id), f"{engine.items:,}", *shares)
+        return table
     table = figures_table("engine", "items", "chunks", "busy", "", "idle", "")
     for place, engine in enumerate(shown):
         if place == 3 and shown is not engines:
@@ -86,6 +96,16 @@ def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
         known = totals.get(engine.engine_id)
         totals[engine.engine_id] = engine if known is None else _sum(known, engine)
     return tuple(totals[number] for number in sorted(totals))
+
+
+def _upright(rows: Sequence[tuple[str, Mapping[str, Text]]]) -> Table:
+    """Each name on a line, its figures below it."""
+    grid = Table.grid(Column(style="dim"), Column(justify="right"), padding=(0, 2))
+    for name, figures in rows:
+        grid.add_row(Text(name, style="bold"), "")
+        for header, figure in figures.items():
+            grid.add_row(Text(f"  {header}"), figure)
+    return grid
 
 
 def percent(share: float) -> str:
@@ -115,8 +135,8 @@ def chunk_words(job: JobSummary) -> str:
     return f"{chunks.count:,}, auto: {span}, typically {plural(chunks.typical, 'item')}"
 
 
-def remarks(job: JobSummary) -> str:
-    """What else is worth knowing about a job, empty when nothing is."""
+def remarks(job: JobSummary, *, brief: bool = False) -> str:
+    """Say what else is worth knowing about a job, empty when nothing is; ``brief``: beside its counts."""
     counts = job.counts
     if job.ended is End.NEEDS and not counts.planned:
         return f"cancelled, {job.ended_words}"
@@ -125,14 +145,14 @@ def remarks(job: JobSummary) -> str:
         for number, what in (
             (counts.timeout, "timed out"),
             (counts.lost, "lost"),
-            (counts.cancelled, "cancelled"),
-            (counts.unread or 0, "never read"),
+            (0 if brief else counts.cancelled, "cancelled"),
+            (0 if brief else counts.unread or 0, "never read"),
             (counts.retried, "retried"),
             (counts.replayed, "kept from the run before"),
         )
         if number
     ]
-    if counts.unread is None:
+    if counts.unread is None and not brief:
         parts.append("an unknown number never read")
     if job.restarts:
         parts.append(f"{plural(job.restarts, 'engine')} restarted")
@@ -142,7 +162,7 @@ def remarks(job: JobSummary) -> str:
         parts.append(f"input error: {job.input_error}")
     elif job.ended is not End.DONE:
         parts.append(f"ended: {job.ended_words}")
-    elif job.status is JobStatus.EMPTY:
+    elif job.status is JobStatus.EMPTY and not brief:
         parts.append("no items")
     return ", ".join(parts)
 

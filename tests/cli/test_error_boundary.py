@@ -15,7 +15,7 @@ import pytest
 
 from arcli import errors
 from arcli.cli import VERBS, main
-from arcli.cli.error_boundary import Call, guard, wanted_format
+from arcli.cli.error_boundary import Call, guard, option_value
 from arcli.errors import ArcliError, ExitCode, Problem
 
 Captured = pytest.CaptureFixture[str]
@@ -102,9 +102,20 @@ def test_every_problem_of_a_spec_is_shown_with_its_place(capfd: Captured) -> Non
     assert lines[-1] == "arcli: 2 problems in the spec"
 
 
-@pytest.mark.parametrize("form", ["json", "jsonl"])
-def test_a_reader_of_json_gets_one_object(capfd: Captured, form: str) -> None:
-    call = Call(format=form)
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("form", ["json", "jsonl", "text"])
+def test_a_program_gets_errors_where_it_reads_them(capfd: Captured, form: str, as_json: bool) -> None:
+    """One object on stdout in place of a document; on stderr where it asks for it; no record's place."""
+    guard(raising(errors.SpecError(PROBLEMS)), Call(format=form, as_json=as_json))
+    out, err = capfd.readouterr()
+    assert bool(out) == (form == "json")
+    for line in (*out.splitlines(), *(err.splitlines() if as_json else ())):
+        assert json.loads(line)["error"]["exit_code"] == 2
+    assert as_json or "2 problems" in err
+
+
+def test_a_reader_of_json_gets_one_object(capfd: Captured) -> None:
+    call = Call(format="json")
     assert guard(raising(errors.SpecError(PROBLEMS)), call) == 2
     out, err = capfd.readouterr()
     (line,) = out.splitlines()
@@ -193,7 +204,7 @@ def test_leaving_with_a_sentence(capfd: Captured) -> None:
     ],
 )
 def test_the_format_is_known_even_where_the_command_line_is_wrong(words: str, wanted: str | None) -> None:
-    assert wanted_format(words.split()) == wanted
+    assert option_value(words.split(), "--format") == wanted
 
 
 def called(words: Sequence[str]) -> int:

@@ -57,15 +57,25 @@ def test_text_has_results_on_stdout_and_tables_beside(tmp_path: Path, where: tup
     code, out, err = ended(tmp_path, SQUARES, "--format", "text", *where)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].split() == ["item", "engine", "at", "took", "result"]
+    assert lines[0].split() == ["item", "engine", "at", "took", "input", "result"]
     assert [line.split()[-1] for line in lines[1::2]] == ["0", "1", "4", "9"]
     assert [line.partition("| ")[2] for line in lines[2::2]] == [f"seen {n}" for n in range(4)]
+    assert re.match(
+        r"✓ squares  4 of 4 items ok in .* s  \(\d engines?\)\n  run    \S+   tables: arcli report", err
+    )
+    assert "\x1b" not in out + err
+    assert "\r" not in err
+
+
+@pytest.mark.parametrize("how", [("--summary", "full"), ()], ids=["flag", "variable"])
+def test_tables_where_they_are_asked_for(tmp_path: Path, how: tuple[str, ...]) -> None:
+    env = {} if how else {"ARCLI_SUMMARY": "full"}
+    code, _, err = ended(tmp_path, SQUARES, "--format", "text", "--inline", *how, env=env)
+    assert code == 0
     table = next(line.split() for line in err.splitlines() if line.startswith("squares "))
     assert table[:4] == ["squares", "4", "4", "0"]
     for word in ("wall", "serial", "speed-up", "efficiency", "engine", "idle"):
         assert word in err
-    assert "\x1b" not in out + err
-    assert "\r" not in err
 
 
 def test_jsonl_is_records_and_nothing_else(tmp_path: Path, where: tuple[str, ...]) -> None:
@@ -336,11 +346,14 @@ def test_an_output_that_cannot_be_written_is_found_before_any_work(tmp_path: Pat
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 def test_a_reader_of_json_is_told_of_an_output_that_cannot_be_written(tmp_path: Path, form: str) -> None:
     (tmp_path / "marks").mkdir()
-    code, out, err = ended(tmp_path, MARKS, "-o", "nowhere/out.csv", "--format", form, "--inline")
+    words = ["-o", "nowhere/out.csv", "--format", form, "--inline", "--errors", "json"]
+    code, out, err = ended(tmp_path, MARKS, *words)
     assert code == 4
-    assert "hint: " in err
-    (line,) = out.splitlines()
-    assert json.loads(line)["error"]["type"] == "OutputError"
+    error = json.loads(err)["error"]
+    assert (error["type"], error["exit_code"]) == ("OutputError", 4)
+    assert "directory does not exist" in error["hint"]
+    # A document is one, so it tells of the error, too; lines are records and nothing else.
+    assert out == (err if form == "json" else "")
     assert list((tmp_path / "marks").iterdir()) == []
 
 
@@ -443,9 +456,9 @@ def test_modules_of_the_spec_are_found_wherever_one_stands(tmp_path: Path) -> No
 def test_a_second_run_at_the_same_time_is_refused_where_that_is_asked_for(tmp_path: Path) -> None:
     with running(tmp_path, SLOW, "--no-overlap") as first:
         wait_until(lambda: first.lines(), first.said)
-        code, out, err = ended(tmp_path, SLOW, "--no-overlap")
-        assert code == 75
-        assert json.loads(out)["error"]["type"] == "LockedError"
+        code, out, err = ended(tmp_path, SLOW, "--no-overlap", "--errors", "json")
+        assert (code, out) == (75, "")
+        assert json.loads(err)["error"]["type"] == "LockedError"
         assert str(first.process.pid) in err
         code, records = finish(tmp_path, SLOW, "--limit", "1", "--inline")  # others may
         assert (code, len(records)) == (0, 1)

@@ -133,7 +133,7 @@ def test_results_and_bar_share_one_terminal(tmp_path: Path) -> None:
     results = [line.split() for line in lines if line.endswith("…") and "yyy" in line]
     assert [int(words[0]) for words in results] == list(range(40))
     assert HIDE_CURSOR in seen
-    assert "speed-up" in seen
+    assert "40 of 40 items ok" in seen
 
 
 @pytest.mark.parametrize("words", [[], ["--progress", "bar"]], ids=["auto", "bar"])
@@ -145,7 +145,7 @@ def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(tmp_path: Path
         assert cat.stdin is not None
         cat.stdin.close()
     assert (HIDE_CURSOR in screen.text) == bool(words)
-    assert "speed-up" in screen.text
+    assert "5 of 5 items ok" in screen.text
 
 
 def test_lines_are_cut_to_the_terminal(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from arcli.outputs.base import Output, OutputContext
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import FileTarget, StreamTarget, Target
 from arcli.record import ItemError, Record, RecordBatch
+from arcli.timing.failures import Failures
 from arcli.timing.ledger import EngineUse, Ledger
 from arcli.timing.summary import RunSummary, summarize_job
 
@@ -53,6 +54,9 @@ def summary(*batches: RecordBatch, exit_code: int = 0, error: str | None = None)
         ledger = ledgers.setdefault(part.job, Ledger(job=part.job, wall=2.0, chunks=1))
         ledger.tally.merge(part.tally)
         ledger.planned += part.count
+        failures = Failures()
+        failures.add_lines(part.lines)
+        ledger.failures = failures.groups()
         ledger.engines = {0: EngineUse(engine_id=0, slot=0, present=2.0, busy=1.0, compute=1.0)}
     return RunSummary(
         run="r1",
@@ -87,7 +91,7 @@ class Paper:
 
 def context(target: Target, name: str = "out", **more: Any) -> OutputContext:
     """What an output is made with that writes to ``target``."""
-    page = Stream(target=target)
+    page = more.pop("results", Stream(target=target))
     return OutputContext(target=target, name=name, results=page, report=page, **more)
 
 

@@ -42,10 +42,12 @@ def shown(root: Path, width: int) -> str:
 
 WIDE = """\
 squares, run ID, WHEN: killed before its end
-
-1 item: ValueError: no (item 5)
-    Traceback:
-    no
+✗ squares  5 ok, 1 failed of 6 items, others never read in 5.00 s  (2 engines)
+  ended: killed
+  1  ValueError: no
+     n=2
+     | Traceback:
+     | no
 
 job      items  ok  failed    wall  serial  speed-up  efficiency
 squares      6   5       1  2.61 s  2.10 s      0.80        40 %
@@ -77,7 +79,7 @@ def test_text_fits_and_says_it_all(tmp_path: Path, width: int) -> None:
     said = shown(tmp_path, width)
     assert all(len(line) <= width for line in said.splitlines())
     words = " ".join(said.split())
-    for part in ("killed before its end", "ValueError: no (item 5)", '{"n":2}', "slowest", "±"):
+    for part in ("killed before its end", "1 ValueError: no n=2", '{"n":2}', "slowest", "±"):
         assert part in words
 
 

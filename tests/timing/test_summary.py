@@ -145,6 +145,7 @@ def test_the_public_keys() -> None:
         "input_error",
         "counts",
         "timing",
+        "failures",
     ]
     assert set(plain["counts"]) == {
         "planned", *STATUSES, "unread", "replayed", "retried"

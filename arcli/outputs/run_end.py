@@ -1,0 +1,259 @@
+"""The end of a run for people: one verdict, what failed and why, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from arcli.engine.tally import Status
+from arcli.escape import one_line, plain
+from arcli.outputs.stream import Stream
+from arcli.timing.failures import COMMAND_FAILED, FailureGroup
+from arcli.timing.ledger import End
+from arcli.timing.summary import JobStatus, JobSummary, RunSummary
+from arcli.timing.tables import plural, remarks
+from arcli.units import format_seconds
+
+GROUPS = 5
+"""Groups of failures that are shown; of the others only how many there are."""
+QUIET_GROUPS = 3
+TRACEBACKS = 2
+"""Groups whose first traceback or stderr is shown."""
+DETAIL_LINES = 12
+SPEEDUP_FROM = 0.5
+"""Seconds of work below which nobody wants to know how much faster it was side by side."""
+INDENT = 5
+_LONGEST_COMMAND = 300
+_UNIT = re.compile(r"(?<=\d) (?=(?:[mµn]?s|min|h)\b)")
+_NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet"}
+"""Flags that say which earlier run is gone on with, or that hide what people ask for now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOrigin:
+    """What a run was started from: the spec's file, the host, and the command line."""
+
+    spec: str = ""
+    host: str = ""
+    argv: Sequence[str] = ()
+
+
+def write_end(
+    stream: Stream,
+    summary: RunSummary,
+    origin: RunOrigin,
+    *,
+    full: bool = False,
+    quiet: bool = False,
+    tables_hint: bool = True,
+) -> None:
+    """Write how a run ended. Raises what the stream does.
+
+    ``full`` adds the tables of timing, ``quiet`` says which run it is and keeps to one screen.
+    Nothing is written of a run in which no job began: what stopped it says all that there is.
+    """
+    if not summary.began and summary.exit_code != 0:
+        return
+    lines = [verdict(stream, summary)]
+    if quiet:
+        where = f" on {origin.host}" if origin.host else ""
+        lines.append(f"  {plain(origin.spec) or summary.name}{where}, run {summary.run}")
+    lines += _jobs(stream, summary)
+    lines += failure_lines(stream, summary, quiet=quiet)
+    lines += _advice(stream, summary, origin, tables_hint=tables_hint and not full and not quiet)
+    stream.write("".join(f"{line}\n" for line in lines))
+    if full:
+        from arcli.timing.tables import run_report
+
+        stream.write("\n")
+        stream.show(run_report(summary, width=stream.table_width))
+
+
+def verdict(stream: Stream, summary: RunSummary) -> str:
+    """Say in one line, wrapped where it is narrow, how a run ended and how long it took."""
+    mark, color = _mark(stream, summary)
+    words = f"{one_line(summary.name)}  {count_words(summary.jobs)} in {format_seconds(summary.wall)}"
+    if summary.engines:
+        words += f"  ({_engines(summary)})"
+    first, *rest = _wrapped(stream, f"{mark} {words}", "    ")
+    return "\n".join([stream.style(mark, color) + first[len(mark) :], *rest])
+
+
+def count_words(jobs: Sequence[JobSummary]) -> str:
+    """``50 of 50 items ok``, or ``1 ok, 2 failed of 3 items``; with what was never read."""
+    counts = [job.counts for job in jobs]
+    planned, ok = sum(each.planned for each in counts), sum(each.ok for each in counts)
+    others = (
+        (sum(each.failed for each in counts), "failed"),
+        (sum(each.cancelled for each in counts), "cancelled"),
+    )
+    parts = [f"{number:,} {word}" for number, word in others if number]
+    words = f"{ok:,} ok, {', '.join(parts)} of {plural(planned, 'item')}"
+    if not parts:
+        words = f"{ok:,} of {plural(planned, 'item')} ok" if planned else "no items"
+    unread = sum(each.unread or 0 for each in counts)
+    if any(each.unread is None for each in counts):
+        return f"{words}, others never read"
+    return f"{words}, {unread:,} never read" if unread else words
+
+
+def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -> Iterator[str]:
+    """Tell of each group of failures: how many, what, where, which inputs, the first traceback."""
+    groups = [(job, group) for job in summary.jobs for group in job.failures]
+    groups = [pair for pair in groups if pair[1].status != Status.CANCELLED]
+    groups.sort(key=lambda pair: -pair[1].count)
+    several = len(summary.jobs) > 1
+    shown = QUIET_GROUPS if quiet else GROUPS
+    for place, (job, group) in enumerate(groups[:shown]):
+        head = f"{job.name}: {group.title}" if several else group.title
+        where = f"  {_short_place(group.place)}" if group.place else ""
+        number = f"{group.count:>{INDENT - 2},}"
+        first, *rest = _wrapped(stream, f"{number}  {head}{where}", " " * INDENT)
+        yield stream.style(number, "red") + first[len(number) :]
+        yield from rest
+        yield from _items(stream, group)
+        if place < (1 if quiet else TRACEBACKS):
+            yield from _details(stream, group)
+    if rest_groups := groups[shown:]:
+        others = sum(group.count for _, group in rest_groups)
+        yield f"{others:>{INDENT - 2},}  in {plural(len(rest_groups), 'other group')}: arcli report"
+    for job in summary.jobs:
+        if job.value_error is not None:
+            words = f"  {job.name} has no value: {plain(job.value_error)}"
+            yield from (stream.style(line, "red") for line in _wrapped(stream, words, " " * INDENT))
+
+
+def again(argv: Sequence[str], flag: str) -> str | None:
+    """Write the command line that goes on with a run; None where it cannot be called again as it is."""
+    if len(argv) < 2:
+        return None
+    words, drop_next = [], False
+    for word in argv[2:]:
+        if (
+            not drop_next
+            and word not in {"--resume", "--failed", "--run", "-q", "--quiet"}
+            and word[:6] != "--run="
+        ):
+            words.append(word)
+        drop_next = word == "--run"
+    if "-" in words:  # a spec or items from standard input, which is gone
+        return None
+    verb = argv[1]
+    line = shlex.join(["arcli", verb, *words, flag] if verb == "run" else ["arcli", verb, flag, *words])
+    return plain(line) if len(line) <= _LONGEST_COMMAND else None
+
+
+def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
+    """The sign of success or failure, in letters where the encoding has no such sign."""
+    ends = {job.ended for job in summary.jobs}
+    if End.RUNNING in ends:
+        return ("▸" if stream.is_unicode else "running:"), "bold"
+    if End.INTERRUPTED in ends:
+        return ("■" if stream.is_unicode else "stopped:"), "yellow"
+    if summary.exit_code == 0 and End.KILLED not in ends:
+        return ("✓" if stream.is_unicode else "ok:"), "green"
+    return ("✗" if stream.is_unicode else "failed:"), "red"
+
+
+def _engines(summary: RunSummary) -> str:
+    """Say how many engines there were, and how much they helped where there was work to share."""
+    words = plural(summary.engines, "engine")
+    wall = sum(job.timing.wall for job in summary.jobs)
+    serial = sum(job.timing.serial for job in summary.jobs)
+    if summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0:
+        words += f", {serial / wall:.1f} × as fast as one after another"  # noqa: RUF001 - a sign
+    return words
+
+
+def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
+    """A line a job where there are several; what else is worth knowing of each."""
+    several = len(summary.jobs) > 1
+    width = min(24, max((len(job.name) for job in summary.jobs), default=0))
+    for job in summary.jobs:
+        note = remarks(job, brief=True)
+        if several:
+            # A job that did not begin has nothing to count.
+            began = job.counts.planned or job.ended is End.DONE
+            took = f" in {format_seconds(job.timing.wall)}" if job.timing.wall else ""
+            words = f"{count_words([job])}{took}" if began else ""
+            text = f"  {job.name:<{width}}  {'; '.join(filter(None, (words, note)))}"
+            style = {JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}.get(job.status)
+            first, *rest = _wrapped(stream, text, " " * (width + 4))
+            yield stream.style(first, style) if style else first
+            yield from rest
+        elif note:
+            yield from _wrapped(stream, f"  {note}", "    ")
+
+
+def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
+    """The inputs of a group's first items: a line each where each has something to say."""
+    more = group.count - len(group.items)
+    rest = f"and {more:,} more" if more else ""
+    labels = [item.label for item in group.items]
+    if all(item.detail in {"", group.message} for item in group.items):
+        yield from _wrapped(
+            stream, " " * INDENT + ", ".join([*labels, *([rest] if rest else [])]), " " * INDENT
+        )
+        return
+    room = 40 if stream.width is None else max(8, stream.width // 3)
+    width = min(room, max(map(len, labels)))
+    for item in group.items:
+        head = f"{' ' * INDENT}{item.label:<{width}}  "
+        if len(item.label) > width:  # its own line, so that nothing is cut
+            yield f"{' ' * INDENT}{item.label}"
+            head = " " * (INDENT + 2)
+        yield from _wrapped(stream, head + item.detail, " " * (INDENT + 2))
+    if rest:
+        yield " " * INDENT + rest
+
+
+def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
+    """The first item's traceback, or what a command said where that is more than a line."""
+    text = group.stderr if group.type == COMMAND_FAILED else group.traceback
+    lines = text.removeprefix("Traceback (most recent call last):\n").splitlines()
+    if group.type == COMMAND_FAILED and len(lines) < 2:
+        return
+    shown = lines[-DETAIL_LINES:]
+    if len(lines) > len(shown):
+        shown.insert(0, "…")
+    for line in shown:
+        yield stream.style(f"{' ' * INDENT}| {line}", "dim")
+
+
+def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hint: bool) -> Iterator[str]:
+    """What to do next: look at the tables, run what failed again, go on with what was stopped."""
+    counts = [job.counts for job in summary.jobs]
+    failed = sum(each.error + each.timeout for each in counts)
+    undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
+    line = again(origin.argv, "--failed" if failed else "--resume") if failed or undone else None
+    if tables_hint:
+        run, tables = stream.style("run", "dim"), stream.style("tables:", "dim")
+        yield f"  {run}    {summary.run}   {tables} arcli report"
+    if line is not None:
+        yield f"  {stream.style('again', 'dim')}  {line}"
+
+
+def _short_place(place: str) -> str:
+    """A place relative to the working folder where it is below it."""
+    path, _, line = place.rpartition(":")
+    try:
+        inside = Path(path).relative_to(os.getcwd())  # noqa: PTH109 - it may be gone, as below
+    except (ValueError, OSError):
+        return place
+    return f"{inside}:{line}"
+
+
+def _wrapped(stream: Stream, text: str, indent: str) -> list[str]:
+    """A line as it is where there is no terminal, else as many as it takes; nothing is cut."""
+    if stream.width is None or len(text) <= stream.width:
+        return [text]
+    # A number and its unit stay together.
+    joined = _UNIT.sub("\N{NO-BREAK SPACE}", text)
+    width = max(len(indent) + 10, stream.width)
+    lines = textwrap.wrap(joined, width, subsequent_indent=indent, replace_whitespace=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

@@ -1,0 +1,131 @@
+"""What people read when a run has ended, in every width."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from make_records import Paper, batch, context, record, summary
+
+from arcli.outputs.run_end import RunOrigin, again, write_end
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import Target
+from arcli.outputs.text import TextOutput
+from arcli.record import ItemError, Record
+from arcli.timing.summary import RunSummary
+
+ORIGIN = RunOrigin(
+    spec="sweep.yaml", host="node7", argv=("/bin/arcli", "run", "sweep.yaml", "-q", "-p", "n=3")
+)
+
+
+def nan(seed: int) -> Record:
+    error = ItemError(
+        type="ValueError", message=f"loss is nan at seed {seed}", traceback='  File "f.py", line 4'
+    )
+    return record(seed, "error", input={"alpha": 0.9, "seed": seed}, error=error)
+
+
+def end(run: RunSummary, width: int | None = None, *, quiet: bool = False, full: bool = False) -> str:
+    paper = Paper(width)
+    write_end(paper.page, run, ORIGIN, quiet=quiet, full=full)
+    return paper.text
+
+
+FAILED = summary(batch(record(0), *(nan(seed) for seed in range(1, 8))), exit_code=1)
+
+
+def test_a_good_run_is_two_lines() -> None:
+    assert end(summary(batch(record(0), record(1)))) == (
+        "✓ rms  2 of 2 items ok in 3.00 s\n  run    r1   tables: arcli report\n"
+    )
+
+
+def test_a_failure_says_what_where_which_and_what_next() -> None:
+    assert end(FAILED) == (
+        "✗ rms  1 ok, 7 failed of 8 items in 3.00 s\n"
+        "  7  ValueError: loss is nan at seed …  f.py:4\n"
+        + "".join(f"     alpha=0.9 seed={seed}  loss is nan at seed {seed}\n" for seed in range(1, 6))
+        + '     and 2 more\n     |   File "f.py", line 4\n'
+        "  run    r1   tables: arcli report\n"
+        "  again  arcli run sweep.yaml -p n=3 --failed\n"
+    )
+
+
+def test_cron_is_told_which_run_it_was_and_how_to_go_on_on_one_screen() -> None:
+    lines = end(FAILED, quiet=True).splitlines()
+    assert lines[1] == "  sweep.yaml on node7, run r1"
+    assert lines[-1] == "  again  arcli run sweep.yaml -p n=3 --failed"
+    assert len(lines) < 24
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("full", [False, True])
+def test_nothing_is_cut_and_nothing_is_too_wide(width: int, full: bool) -> None:
+    text = end(FAILED, width, full=full)
+    # A command stays on its line, so that it can be copied.
+    assert max(len(line) for line in text.splitlines() if "again" not in line) <= width
+    words = re.sub(r"\s+", " ", text)
+    for part in ("1 ok, 7 failed of 8 items", "loss is nan at seed 5", "alpha=0.9 seed=5", "--failed"):
+        assert part in words
+    assert not re.search(r"\w…\s+\w*…", text)  # as in: j…  ite…  fai…
+    if full:
+        assert "speed-up" in text
+
+
+def test_nothing_is_told_of_a_run_that_never_began() -> None:
+    assert end(summary(exit_code=3, error="no cluster")) == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("arcli run a.yaml", "arcli run a.yaml --failed"),
+        ("arcli run --resume --run 2026 a.yaml --run=3 -n 2", "arcli run a.yaml -n 2 --failed"),
+        ("arcli map echo ::: a b", "arcli map --failed echo ::: a b"),
+        ("arcli run -", None),
+        ("arcli", None),
+        ("arcli map echo ::: " + "x " * 400, None),
+    ],
+)
+def test_the_command_that_goes_on(argv: str, line: str | None) -> None:
+    assert again(argv.split(), "--failed") == line
+
+
+def shown(target: Target, *records: Record, width: int | None = None) -> None:
+    output = TextOutput(context(target, results=Stream(target=target, width=width)))
+    output.start()
+    output.record(batch(*records))
+
+
+def lines(*records: Record, width: int | None = None) -> list[str]:
+    paper = Paper()
+    shown(paper.page.target, *records, width=width)
+    return paper.text.splitlines()
+
+
+def test_a_line_says_which_parameters_it_belongs_to() -> None:
+    head, line = lines(record(3, input={"alpha": 0.9, "seed": 3}))
+    assert head.split()[-2:] == ["input", "result"]
+    assert "alpha=0.9 seed=3" in line
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_lines_fit(width: int) -> None:
+    parts = lines(record(3, input="文" * 90, value="文" * 300), record(4, input="x" * 300), width=width)
+    assert max(len(line) + line.count("文") for line in parts) <= width
+
+
+def test_a_commands_output_is_shown_once_as_it_was_printed() -> None:
+    def run(stdout: str, stderr: str = "", status: int = 0) -> list[str]:
+        value = {"exit": status, "stdout": stdout, "stderr": stderr}
+        return lines(record(0, value=value, stdout=stdout, stderr=stderr))[1:]
+
+    (line,) = run("done\n")
+    assert line.endswith("  done")
+    first, *rest = run("a\nb\n", "careful\n")
+    assert first.endswith("exit 0")
+    assert [line.partition("| ")[2] for line in rest] == ["a", "b", "careful"]
+    (line,) = run("10 %\r50 %\r100 %\n")
+    assert line.endswith("  100 %")
+    assert [line.partition("| ")[2] for line in run("x\n10 %\r90 %\r\n", "e")[1:]] == ["x", "90 %", "e"]
