@@ -217,7 +217,7 @@ def called(words: Sequence[str]) -> int:
 
 @pytest.mark.parametrize(
     ("words", "near"),
-    [("rnu", "'run'"), ("chekc", "'check'"), ("schemas", "'schema'"), ("frobnicate", "run, check")],
+    [("rnu", "'run'"), ("chekc", "'check'"), ("schemas", "'schema'"), ("frobnicate", "run, map, check")],
 )
 def test_a_mistyped_verb(capfd: Captured, words: str, near: str) -> None:
     assert called([words]) == 2
