@@ -16,7 +16,7 @@ _LAYOUT = struct.Struct("=qqq")
 _IDLE = (-1, -1, 0)
 
 
-class Breadcrumb:
+class PositionFile:
     """The engine's side. ``marks`` is for the loop over a chunk's items, which has no time to call.
 
     It holds the chunk, the item's position in it (-1 before the first), and since when (nanoseconds
@@ -37,7 +37,7 @@ class Breadcrumb:
         self.marks[0], self.marks[1], self.marks[2] = _IDLE
 
 
-class Crumb(NamedTuple):
+class Position(NamedTuple):
     """Where an engine is: ``position`` is -1 before a chunk's first item, ``since`` in seconds."""
 
     chunk: int
@@ -52,10 +52,10 @@ def create(path: Path) -> None:
         file.write(_LAYOUT.pack(*_IDLE))
 
 
-def read(path: Path) -> Crumb | None:
+def read(path: Path) -> Position | None:
     """The client's side; None where nothing runs or is known."""
     try:
         chunk, position, since = _LAYOUT.unpack(path.read_bytes()[: _LAYOUT.size])
     except (OSError, struct.error):
         return None
-    return None if chunk < 0 else Crumb(chunk, position, since / 1e9)
+    return None if chunk < 0 else Position(chunk, position, since / 1e9)

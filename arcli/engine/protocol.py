@@ -324,7 +324,7 @@ def decode_reply(raw: bytes) -> Reply:
             tally = ChunkReply._fields.index("tally")
             fields[tally] = Tally.from_list(fields[tally])
         reply: Reply = kind(*fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{len(raw)} bytes are not a reply of arcli's: {error}") from error
     if isinstance(reply, ChunkReply):
         return reply._replace(

@@ -35,7 +35,7 @@ from .keys import salted
 from .limits import Timer
 from .live import Live, Patrol
 from .notebook import NoKernel, Notebook, preflight
-from .position_file import Breadcrumb
+from .position_file import PositionFile
 from .program import BadInput, Program, Shown
 from .protocol import (
     Again,
@@ -160,7 +160,7 @@ class Worker:
         self._jobs: dict[str, _Job] = {}
         self._captures: dict[str, NoCapture] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
-        self._crumb: Breadcrumb | None = None
+        self._position_file: PositionFile | None = None
         self._home = working_directory()
         self._unwanted = unwanted
         self._shared = unwanted is not None
@@ -211,16 +211,16 @@ class Worker:
             os.environ.update(clean)
         if request.position_file is not None:
             try:
-                self._crumb = Breadcrumb(request.position_file)
+                self._position_file = PositionFile(request.position_file)
             except OSError:  # another host: the client does without
-                self._crumb = None
+                self._position_file = None
         return HelloReply(
             pid=os.getpid(),
             host=socket.gethostname(),
             python=platform.python_version(),
             executable=sys.executable,
             slot=request.slot,
-            position_file=self._crumb is not None,
+            position_file=self._position_file is not None,
         )
 
     def _setup(self, request: Setup) -> Done | Failure:
@@ -275,9 +275,9 @@ class Worker:
         known = self._jobs[request.job]
         began, begin = time.time(), time.perf_counter()
         marks: Any = [0, 0, 0]
-        if self._crumb is not None:
-            marks = self._crumb.marks
-            self._crumb.begin(request.chunk, int(began * 1e9))
+        if self._position_file is not None:
+            marks = self._position_file.marks
+            self._position_file.begin(request.chunk, int(began * 1e9))
         self._live.begin(request, marks)
         results = _Results(request.chunk, request.attempt, known.plan.retries)
         try:
@@ -311,8 +311,8 @@ class Worker:
                     published = outcome.end
                     early = results.since_last(began, time.perf_counter() - begin)
                     self._publish(encode_reply(early))
-        if self._crumb is not None:
-            self._crumb.idle()
+        if self._position_file is not None:
+            self._position_file.idle()
         timer.rest()
         return results.reply((0, 0, 0), began, time.perf_counter() - begin)
 

@@ -12,7 +12,7 @@ from arcli.errors import (
 from arcli.execution.interrupts import Interrupts
 from arcli.plan.deferred import JobValue
 from arcli.record import RecordBatch
-from arcli.session.jobrun import Storage
+from arcli.session.recorder import Storage
 from arcli.session.reducer import Folded
 from arcli.session.results import JobResults
 from arcli.session.session import Session

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Self
 
 from arcli.errors import ArcliError, DeadlineError, Interrupted
-from arcli.session.actor import Stop
+from arcli.session.core.events import Stop
 from arcli.session.session import Session
 from arcli.session.transport.base import SHAKE
 from arcli.timing.ledger import End

@@ -16,7 +16,7 @@ from arcli.plan.deferred import Resolver
 from arcli.plan.job import JobPlan
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.texts import without_quoted
-from arcli.session.jobrun import Supply
+from arcli.session.core.job import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.specfile.model import Job
 

@@ -14,7 +14,7 @@ from arcli.execution import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
 from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.progress import Progress
-from arcli.session.actor import Terms
+from arcli.session.core.terms import Terms
 from arcli.session.session import Session
 from arcli.session.setup_files import setup_files
 from arcli.specfile.model import Spec

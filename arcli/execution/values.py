@@ -21,7 +21,7 @@ from arcli.execution.context import Context, Outcome
 from arcli.execution.setup import dealt
 from arcli.plan.deferred import JobValue, Resolver
 from arcli.record import RecordBatch, dump
-from arcli.session.pool import Failed
+from arcli.session.core.pending import Failed
 from arcli.session.reducer import Folded, Reducer, fold_all, words
 from arcli.session.results import JobResults, Value
 from arcli.specfile.model import Job

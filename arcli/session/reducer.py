@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from arcli.engine.protocol import Finish, Fold, FoldReply, Initial, InitialReply, ValueParts, ValueReply
 from arcli.engine.tally import Status
 from arcli.record import RecordBatch
-from arcli.session.jobrun import Storage
-from arcli.session.pool import Failed
+from arcli.session.core.pending import Failed
+from arcli.session.recorder import Storage
 from arcli.session.results import Value, value_of
 from arcli.session.session import Session
 from arcli.specfile.model import Job

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status
 from arcli.record import RecordBatch, decode
-from arcli.session.chunk import PickledInput
-from arcli.session.jobrun import Storage
+from arcli.session.core.chunk import PickledInput
+from arcli.session.recorder import Storage
 
 BLOCK = 4_000_000
 """Bytes of records that are looked at together."""

@@ -1,7 +1,7 @@
 """A session: engines that are set up, and jobs that run on them one after another.
 
 This is the main thread's side. It hands out records as they may go out, in order or as they come;
-the deciding happens on a thread of its own (``actor``).
+the deciding happens on a thread of its own (``loop``), by plain objects (``core``).
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from arcli.engine.protocol import Define, Done, Failure, Fold, Reply, Request, decode_reply, encode_request
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
-from arcli.session.actor import Actor, State, Stop, Terms
-from arcli.session.jobrun import JobRun, Storage, Supply
-from arcli.session.pool import Broadcast, Call, Failed, setup_error
-from arcli.session.reorder import RecordSpan
-from arcli.session.transport.base import Transport
+from arcli.session.core.core import State
+from arcli.session.core.effects import EndJob
+from arcli.session.core.events import Ask, AskAll, Begin, Stop
+from arcli.session.core.job import JobRun, Supply
+from arcli.session.core.pending import Broadcast, Call, Failed, setup_error
+from arcli.session.core.reorder import RecordSpan
+from arcli.session.core.terms import Terms
+from arcli.session.loop import SessionLoop
+from arcli.session.recorder import Recorder, Storage
+from arcli.session.transport.base import Transport, Wake
 from arcli.timing.ledger import Ledger
 
 HELD_BYTES = 16_000_000
@@ -30,49 +34,41 @@ HELD_BYTES = 16_000_000
 R = TypeVar("R", bound=Reply)
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """A job is over: its account, and what ended it early, if anything did."""
-
-    ledger: Ledger
-    error: BaseException | None
-
-
 class Session:
     """Engines behind ``transport`` on ``terms``; records go to ``storage`` before anyone sees them."""
 
     def __init__(self, transport: Transport, terms: Terms, storage: Storage, run_id: str) -> None:
-        self._fleet = transport
+        self._transport = transport
         self._storage = storage
         self._run_id = run_id
-        self._inbox: queue.SimpleQueue[RecordSpan | _End | None] = queue.SimpleQueue()
-        self._meanwhile: deque[RecordSpan | _End] = deque()
+        self._inbox: queue.SimpleQueue[RecordSpan | EndJob | None] = queue.SimpleQueue()
+        self._meanwhile: deque[RecordSpan | EndJob] = deque()
         self._emitted = 0
         self._consumed = 0
-        self._actor = Actor(transport, terms, self._wake)
+        self._loop = SessionLoop(transport, terms, self._wake)
         self.ledgers: dict[str, Ledger] = {}
         self.due: float | None = None
         """The monotonic time at which the current job's deadline passes."""
 
     def __enter__(self) -> Self:
-        self._actor.start()
+        self._loop.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._actor.close()
+        self._loop.close()
 
     @property
     def state(self) -> State:
         """How things stand now, for a progress display."""
-        return self._actor.state
+        return self._loop.state
 
     def wake(self) -> None:
         """A source has items, or has ended. Safe to call from any thread."""
-        self._actor.wake()
+        self._loop.put(Wake())
 
     def stop(self, stop: Stop) -> None:
         """Stop the current job. Safe to call from any thread and from a signal handler."""
-        self._actor.post(lambda: self._actor.stop_job(stop))
+        self._loop.put(stop)
 
     def _wake(self) -> None:
         self._inbox.put(None)
@@ -85,8 +81,10 @@ class Session:
         """Have an engine answer a request, and go on: ``collect`` has the answer."""
         future: Future[bytes] = Future()
         what = "reduce" if isinstance(request, Fold) else type(request).__name__.lower()
-        call = Call(request=encode_request(request), future=future, what=what, due=self.due)
-        self._actor.post(lambda: self._actor.call(call))
+        call = Call(
+            request=encode_request(request), future=future, what=what, due=self.due, since=time.monotonic()
+        )
+        self._loop.put(Ask(call))
         return future
 
     def collect(self, future: Future[bytes], kind: type[R]) -> R:
@@ -103,10 +101,17 @@ class Session:
         ``what`` it is, in words. With ``keep`` engines that replace others later do it, too.
         """
         future: Future[dict[int, bytes]] = Future()
-        roll = Broadcast(request=encode_request(request), future=future, keep=keep, what=what, due=self.due)
-        self._actor.post(lambda: self._actor.call_roll(roll))
+        broadcast = Broadcast(
+            request=encode_request(request),
+            future=future,
+            keep=keep,
+            what=what,
+            due=self.due,
+            since=time.monotonic(),
+        )
+        self._loop.put(AskAll(broadcast))
         replies = self._wait(future)
-        return {slot: _expected(reply, kind, roll.where[slot]) for slot, reply in replies.items()}
+        return {slot: _expected(reply, kind, broadcast.where[slot]) for slot, reply in replies.items()}
 
     def define(self, plan: JobPlan) -> None:
         """Teach every engine a job, before any item is spent. Raises SetupError."""
@@ -126,8 +131,8 @@ class Session:
             got = self._inbox.get()
             if got is not None:
                 self._meanwhile.append(got)  # its place is in the records that come next
-            elif self._fleet.in_process:
-                self._fleet.run_pending()
+            elif self._transport.in_process:
+                self._transport.run_pending()
         return future.result()
 
     def records(self, plan: JobPlan, supply: Supply, replay: list[Any]) -> Iterator[RecordBatch]:
@@ -136,30 +141,26 @@ class Session:
         The job's ledger is in ``ledgers`` afterwards. Raises what ended the job early, after the
         records of everything that was read: ClusterError, SetupError, InputError, OutputError.
         """
-        job = JobRun(
-            plan=plan,
-            run_id=self._run_id,
-            storage=self._storage,
-            emit=self._emit,
-            replay=replay,
-            due=self.due,
+        job = JobRun(plan, self._run_id, supply, replay, began=time.monotonic(), due=self.due)
+        recorder = Recorder(
+            self._storage,
+            plan.name,
+            self._emit,
+            ordered=plan.job.ordered,
+            keep_values=plan.definition.keep_opaque,
         )
-        self._actor.post(lambda: self._begin(job, supply))
+        self._loop.begin(Begin(job), recorder, self._inbox.put)
         while True:
             got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
             if isinstance(got, RecordSpan):
                 yield self._batch(plan.name, got)
-            elif isinstance(got, _End):
+            elif isinstance(got, EndJob):
                 self.ledgers[plan.name] = got.ledger
                 if got.error is not None:
                     raise got.error
                 return
-            elif self._fleet.in_process:
-                self._fleet.run_pending()
-
-    def _begin(self, job: JobRun, supply: Supply) -> None:
-        job.begin(supply, time.monotonic())
-        self._actor.run_job(job, lambda ledger, error: self._inbox.put(_End(ledger, error)))
+            elif self._transport.in_process:
+                self._transport.run_pending()
 
     def _emit(self, piece: RecordSpan) -> None:
         if piece.lines is not None:

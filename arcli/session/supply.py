@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from arcli.engine.keys import fingerprint, item_key
 from arcli.errors import ArcliError
 from arcli.plan.numbering import Occurrences
-from arcli.session.chunk import Chunk, PickledInput
+from arcli.session.core.chunk import Chunk, fingerprint_of, key_of
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""
@@ -216,13 +215,3 @@ class PartedSupply:
 
 def _sparse(numbers: list[int]) -> list[int] | None:
     return numbers if any(numbers) else None
-
-
-def fingerprint_of(item: Any) -> bytes:
-    """``fingerprint`` of an item that may be opaque to arcli itself."""
-    return item.pickled if isinstance(item, PickledInput) else fingerprint(item)
-
-
-def key_of(hasher: Any, item: Any, occurrence: int) -> str:
-    """``item_key`` of an item that may be opaque: then no earlier run can have it."""
-    return "opaque" if isinstance(item, PickledInput) else item_key(hasher, item, occurrence)

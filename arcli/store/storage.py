@@ -15,7 +15,7 @@ from arcli.timing.summary import RunSummary
 
 
 class RunStorage:
-    """See ``session.jobrun.Storage``: one run's folder as the session sees it."""
+    """See ``session.recorder.Storage``: one run's folder as the session sees it."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Status
-from arcli.session.chunk import Chunk, ClientRecord
-from arcli.session.dispatch import JUDGED_FROM, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
-from arcli.session.policy import ChunkPolicy
+from arcli.session.core.chunk import Chunk, ClientRecord
+from arcli.session.core.chunking import ChunkPolicy
+from arcli.session.core.dispatch import MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.specfile.model import Policy
 
 DEPTH = 2
@@ -41,6 +42,10 @@ class Items:
             pinned = None
         indices = range(first, self.taken)
         return Chunk(indices=indices, inputs=[f"item {i}" for i in indices], pinned=pinned)
+
+    @property
+    def count(self) -> int:
+        return self.taken
 
     @property
     def left(self) -> int | None:
@@ -129,7 +134,7 @@ class World:
                 where = min(max(culprit, work.done), len(work) - 1)
             if where is not None and where < work.done:
                 where = None
-            self.conclude(self.dispatcher.lost(work, where, place == 0, "killed"))
+            self.conclude(self.dispatcher.lost(work, where, place == 0, "killed").records)
 
     def time_out(self, slot: int, position: int) -> None:
         """An item overstays, and its engine is ended for it."""
@@ -139,10 +144,10 @@ class World:
             culprit = min(max(position, first.done), len(first) - 1)
             self.conclude(self.dispatcher.timed_out(first, culprit, "too long", self.now))
         elif not self.dispatcher.late(first):
-            self.conclude(self.dispatcher.lost(first, None, True, "killed"))
+            self.conclude(self.dispatcher.lost(first, None, True, "killed").records)
         for work in others:
             if not self.dispatcher.late(work):
-                self.conclude(self.dispatcher.lost(work, None, False, "killed"))
+                self.conclude(self.dispatcher.lost(work, None, False, "killed").records)
 
     def drain(self, bad: set[int]) -> None:
         """Nothing goes wrong any more: run to the end."""
@@ -161,9 +166,15 @@ class World:
 
 
 def make_world(
-    count: int, *, engines: int = 2, chunksize: int | None = None, slots: int = 0, **policy: Any
+    count: int,
+    *,
+    engines: int = 2,
+    chunksize: int | None = None,
+    slots: int = 0,
+    known: bool | None = None,
+    **policy: Any,
 ) -> World:
-    items = Items(count, slots=slots, length_known=count % 2 == 0)
+    items = Items(count, slots=slots, length_known=count % 2 == 0 if known is None else known)
     rules = Policy(**policy)
     dispatcher = Dispatcher(rules, ChunkPolicy(chunksize), items, random.Random(0))
     return World(dispatcher, items, rules.retries, {slot: [] for slot in range(engines)})
@@ -430,12 +441,28 @@ def test_halt_counts_failures(limit: int, halt: str) -> None:
         assert world.dispatcher.should_halt == (halt != "never" and failures >= limit)
 
 
-def test_halt_by_percentage_judges_only_when_there_is_something_to_judge() -> None:
-    world = make_world(200, chunksize=1, halt="soon", max_failures="10%")
-    for done in range(1, 200):
+@pytest.mark.parametrize(
+    ("count", "percent", "halts_at"), [(10, 20, 3), (200, 10, 20), (4, 50, 3), (50, 7, 4)]
+)
+def test_halt_by_percentage_is_of_the_items_that_are_known_to_be_there(
+    count: int, percent: int, halts_at: int
+) -> None:
+    world = make_world(count, chunksize=1, halt="soon", max_failures=f"{percent}%", known=True)
+    halted = []
+    for _ in range(count):
         world.feed(0)
-        world.answer(0, set(range(12)))
-        assert world.dispatcher.should_halt == (done >= JUDGED_FROM and 10 * done <= 1200)
+        world.answer(0, set(range(1, count)))
+        halted.append(world.dispatcher.should_halt)
+    assert halted.index(True) == halts_at, "the first item is ok"
+    assert all(halted[halts_at:])
+
+
+def test_halt_by_percentage_of_items_of_which_nobody_knows_how_many_there_are() -> None:
+    world = make_world(1000, chunksize=1, halt="soon", max_failures="50%", known=False)
+    for done in range(1, 8):
+        world.feed(0)
+        world.answer(0, {1, 3, 5})
+        assert world.dispatcher.should_halt == (done == 6), "3 of 6 that were read"
 
 
 def test_no_failure_never_halts_even_where_none_is_allowed() -> None:

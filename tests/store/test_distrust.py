@@ -21,7 +21,7 @@ from runs import Run
 from arcli.engine.encode import encode, from_tree
 from arcli.escape import plain
 from arcli.record import decode
-from arcli.session.jobrun import tally_of
+from arcli.session.core.job import tally_of
 from arcli.store import files
 from arcli.store.folder import Engine, RunFolder
 from arcli.store.journal import Damage, entries

@@ -74,6 +74,10 @@ class Events(Protocol):
 class Transport(Protocol):
     """Engines behind one face, whether they are ipyparallel's or this very process."""
 
+    @property
+    def owned(self) -> bool:
+        """Whether the engines are arcli's own, so that they may be ended."""
+
     def open(self, events: Events) -> None:
         """Start to report events; an ``Up`` for each engine that is there already."""
 

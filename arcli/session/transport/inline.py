@@ -18,6 +18,7 @@ class InlineTransport:
     """See Transport. Requests wait until the main thread runs them."""
 
     in_process = True
+    owned = True
 
     def __init__(self) -> None:
         namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}

@@ -54,6 +54,11 @@ class IpyparallelTransport:
         self._lock = threading.Lock()
         self._unsent = itertools.count()
 
+    @property
+    def owned(self) -> bool:
+        """See Transport."""
+        return self._cluster.owned
+
     def on_event(self, event: ClusterEvent) -> None:
         """What the cluster reports, from whichever thread; kept until the transport is open."""
         with self._lock:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from arcli.engine.item import safe_repr
+from arcli.engine.keys import fingerprint, item_key
 from arcli.engine.tally import Status
+from arcli.record import ItemError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +29,13 @@ class PickledInput:
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Chunk:
-    """Items that travel together in one chunk.
+    """Items that travel together.
 
     ``attempt`` counts from 1 and is the same for all of them. ``pinned`` is the slot that must run
     them. ``alone`` says that they may have killed an engine, so nothing else waits beside them.
-    ``chunk`` is the number of the chunk once it is sent, ``done`` how many of its first items are
-    accounted for by early records, ``size`` the bytes of its request.
+    ``number`` counts chunks that were sent, from 1; ``done`` is how many of its first items are
+    accounted for by early records, ``size`` the bytes of its request; ``deaths`` how many engines
+    have died of it, or of what it was a part of, without a trace of which item did it.
     """
 
     indices: Sequence[int]
@@ -41,23 +44,25 @@ class Chunk:
     attempt: int = 1
     pinned: int | None = None
     alone: bool = False
-    chunk: int = 0
+    number: int = 0
     done: int = 0
+    deaths: int = 0
     size: int = 0
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def part(self, positions: Sequence[int], *, attempt: int, alone: bool) -> Chunk:
-        """The items at these positions, as work of their own that is not yet sent."""
-        kept = self.occurrences
+        """Make a chunk of the items at these positions, which is not yet sent."""
+        occurrences = self.occurrences
         return Chunk(
             indices=[self.indices[position] for position in positions],
             inputs=[self.inputs[position] for position in positions],
-            occurrences=None if kept is None else [kept[position] for position in positions],
+            occurrences=None if occurrences is None else [occurrences[position] for position in positions],
             attempt=attempt,
             pinned=self.pinned,
             alone=alone,
+            deaths=self.deaths,
         )
 
 
@@ -110,18 +115,36 @@ class ClientRecord:
     attempt: int
     status: Status
     reason: str
+    error: ItemError | None = None
 
 
-def verdicts(work: Chunk, positions: Sequence[int], status: Status, reason: str) -> list[ClientRecord]:
-    """The same verdict for the items at these positions."""
+def client_records(
+    chunk: Chunk,
+    positions: Sequence[int],
+    status: Status,
+    reason: str,
+    error: ItemError | None = None,
+) -> list[ClientRecord]:
+    """End the items at these positions in the same way."""
     return [
         ClientRecord(
-            index=work.indices[position],
-            input=work.inputs[position],
-            occurrence=work.occurrences[position] if work.occurrences is not None else 0,
-            attempt=work.attempt,
+            index=chunk.indices[position],
+            input=chunk.inputs[position],
+            occurrence=chunk.occurrences[position] if chunk.occurrences is not None else 0,
+            attempt=chunk.attempt,
             status=status,
             reason=reason,
+            error=error,
         )
         for position in positions
     ]
+
+
+def fingerprint_of(item: Any) -> bytes:
+    """Give the ``fingerprint`` of an item that may be opaque to arcli itself."""
+    return item.pickled if isinstance(item, PickledInput) else fingerprint(item)
+
+
+def key_of(hasher: Any, item: Any, occurrence: int) -> str:
+    """Give the ``item_key`` of an item that may be opaque: then no earlier run can have it."""
+    return "opaque" if isinstance(item, PickledInput) else item_key(hasher, item, occurrence)

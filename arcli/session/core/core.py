@@ -1,0 +1,480 @@
+"""The session's decisions: what happened and when in, what is to be done out.
+
+``handle`` takes an event, ``tick`` looks at the timers and gives engines what they can take; both
+return effects. Nothing here reads a clock, starts a thread or waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arcli.engine.protocol import ChunkReply, Failure, HelloReply, decode_reply
+from arcli.engine.tally import Status
+from arcli.errors import ArcliError, ClusterError, SetupError
+from arcli.record import ItemError
+from arcli.session.core.chunk import Chunk, ClientRecord
+from arcli.session.core.effects import (
+    Effect,
+    EndJob,
+    Interrupt,
+    Notice,
+    Reject,
+    Release,
+    Replace,
+    Revive,
+)
+from arcli.session.core.events import (
+    Answered,
+    Ask,
+    AskAll,
+    Begin,
+    Early,
+    Event,
+    NotRevived,
+    Stop,
+)
+from arcli.session.core.health import Health, Positions, Quiet
+from arcli.session.core.job import JobRun
+from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
+from arcli.session.core.pool import Pool, PooledEngine
+from arcli.session.core.recovery import Burial, Recovery, Restarts
+from arcli.session.core.requests import DEADLINE, Requests
+from arcli.session.core.terms import Observations, Terms
+from arcli.session.transport.base import Broken, Down, Lost, Up
+from arcli.timing.ledger import End
+
+TICK = 0.1
+"""Seconds between two looks at what nobody reports: early records, items that overstay."""
+
+
+@dataclass
+class State:
+    """How things stand, for a progress display."""
+
+    engines: int = 0
+    running: int = 0
+    starting: int = 0
+
+
+class SessionCore:
+    """Engines, requests and one job at a time; see the module."""
+
+    def __init__(self, terms: Terms, observations: Observations) -> None:
+        self._terms = terms
+        self._observations = observations
+        self._pool = Pool()
+        self._requests = Requests(self._pool, terms)
+        positions = Positions(observations.position)
+        self._health = Health(self._pool, positions)
+        self._recovery = Recovery(positions)
+        self._restarts = Restarts(terms.max_restarts)
+        self._job: JobRun | None = None
+        self._final: ArcliError | None = None
+        self._broken: BaseException | None = None
+        self._grace: float | None = None
+        self._quiet = Quiet()
+        self._effects: list[Effect] = []
+        self._moment = Moment(0.0, 0.0)
+
+    # -- in and out -------------------------------------------------------------------------------
+
+    def handle(self, event: Event, moment: Moment) -> list[Effect]:
+        """Take an event; returns what is to be done about it."""
+        self._moment = moment
+        try:
+            self._take(event)
+        except ArcliError as error:
+            self._break(error)
+        return self._taken()
+
+    def tick(self, moment: Moment) -> list[Effect]:
+        """Look at all timers, give engines what they can take, and end what is over."""
+        self._moment = moment
+        try:
+            self._watch()
+            self._feed()
+            self._finish()
+        except ArcliError as error:
+            self._break(error)
+        return self._taken()
+
+    def break_off(self, error: BaseException, moment: Moment) -> list[Effect]:
+        """Go on no more: what was read gets its last word, and who waits gets the error."""
+        self._moment = moment
+        self._break(error)
+        return self._taken()
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self._effects += self._requests.fail_all(error)
+        job, self._job = self._job, None
+        if job is not None:
+            if isinstance(error, SetupError | ClusterError):
+                job.ended = End.SETUP_FAILED if isinstance(error, SetupError) else End.CLUSTER_LOST
+                self._conclude(job, job.items.cancel_outstanding(str(error)))
+                self._conclude(job, job.items.stop(str(error)))
+            self._effects.append(EndJob(job.ledger(self._now), error))
+
+    @property
+    def _now(self) -> float:
+        return self._moment.now
+
+    @property
+    def _wall(self) -> float:
+        return self._moment.wall
+
+    def _taken(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    @property
+    def due(self) -> float | None:
+        """When ``tick`` must be called next, without an event (monotonic); None: not at all."""
+        if self._job is None and not self._pool.busy and not self._requests:
+            return None
+        delayed = self._job.items.due if self._job is not None else None
+        return self._now + TICK if delayed is None else min(self._now + TICK, delayed)
+
+    @property
+    def state(self) -> State:
+        """How things stand."""
+        ready = self._pool.ready()
+        return State(
+            engines=len(ready),
+            running=sum(len(p.chunk or ()) for engine in ready for p in engine.chunks),
+            starting=self._pool.width - len(ready),
+        )
+
+    def pending(self, engine_id: int | None = None) -> list[PendingRequest]:
+        """What an engine, or all of them, have been asked and have not answered."""
+        engines = [e for e in self._pool if engine_id is None or e.up.engine_id == engine_id]
+        return [pending for engine in engines for pending in engine.pending]
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Ask(call):
+                self._ask(call)
+            case AskAll(broadcast):
+                self._ask_all(broadcast)
+            case Begin(job):
+                self._begin(job)
+            case Stop():
+                self._stop(event)
+            case _ if self._broken is None:
+                self._take_news(event)
+
+    def _take_news(self, event: Event) -> None:
+        """Take what the transport reports."""
+        match event:
+            case Up():
+                self._came_up(event)
+            case Down():
+                self._went_down(event)
+            case Answered():
+                self._answered(event)
+            case Early():
+                self._take_early(event)
+            case Lost():
+                self._cluster_is_down(event.reason)
+            case NotRevived():
+                self._lose_cluster(event.reason)
+            case Broken():
+                raise event.error
+
+    # -- what the main thread asks for ------------------------------------------------------------
+
+    def _ask(self, call: Call) -> None:
+        if self._broken is not None:
+            self._effects.append(Reject(call.future, self._broken))
+        else:
+            self._requests.ask(call)
+
+    def _ask_all(self, broadcast: Broadcast) -> None:
+        if self._broken is not None:
+            self._effects.append(Reject(broadcast.future, self._broken))
+        else:
+            self._effects += self._requests.ask_all(broadcast, self._moment)
+
+    def _begin(self, job: JobRun) -> None:
+        self._job = job
+        self._grace = self._grace if self._final else None
+        if self._broken is not None:
+            self._break(self._broken)
+
+    def _stop(self, stop: Stop) -> None:
+        """Send nothing more of the current job, and end what runs when its grace is over."""
+        self._final = self._final or stop.error
+        if stop.grace is not None:
+            end = self._now + stop.grace
+            self._grace = end if self._grace is None else min(self._grace, end)
+            self._effects.append(Interrupt(now=False))
+        if (job := self._job) is None:
+            return
+        if job.ended is End.DONE or stop.error is not None:
+            job.ended = stop.ended
+        self._conclude(job, job.items.stop(stop.reason))
+        job.stop_reason = stop.reason
+
+    # -- engines that come, and what they answer --------------------------------------------------
+
+    def _came_up(self, up: Up) -> None:
+        engine = self._pool.admit(up, self._now)
+        self._effects += self._requests.welcome(engine, self._moment)
+
+    def _answered(self, answer: Answered) -> None:
+        pending = answer.pending
+        if answer.died:
+            self._health.dying(pending.engine_id, self._now)
+            return
+        engine = self._pool.settle(pending)
+        if engine is None:
+            return
+        if answer.error is not None:
+            self._not_answered(engine, pending, answer.error)
+        elif pending.call is not None or pending.broadcast is not None:
+            assert answer.envelope is not None
+            self._effects += self._requests.answered(engine, pending, answer.envelope)
+        elif pending.chunk is not None:
+            assert answer.envelope is not None
+            self._chunk_back(engine, pending, pending.chunk, answer.envelope)
+        else:
+            self._prepared(engine, answer.envelope)
+        engine.answered = self._now
+
+    def _not_answered(self, engine: PooledEngine, pending: PendingRequest, error: str) -> None:
+        """An engine could not put an answer together, for want of memory, say."""
+        if pending.call is not None:
+            self._effects.append(Reject(pending.call.future, pending.call.failure(error)))
+        elif pending.chunk is None:
+            raise ClusterError(f"{engine.words} could not answer a request: {error}")
+        elif self._job is not None and not self._job.items.late(pending.chunk):
+            fate = "its engine could not answer"
+            loss = self._job.items.lost(pending.chunk, None, True, error, fate=fate)
+            self._conclude(self._job, loss.records)
+
+    def _chunk_back(
+        self, engine: PooledEngine, pending: PendingRequest, chunk: Chunk, envelope: bytes
+    ) -> None:
+        job = self._job
+        if job is None or job.items.late(chunk):
+            return
+        try:
+            reply = decode_reply(envelope)
+        except ValueError as garbled:
+            self._not_answered(engine, pending, str(garbled))
+            return
+        if isinstance(reply, Failure):
+            # Some item of it does not load there, and is to cost no other one.
+            error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
+            self._conclude(job, job.items.refused(chunk, reply.reason, error))
+        elif isinstance(reply, ChunkReply):
+            self._restarts.progress()
+            self._effects += job.take_reply(engine, pending, reply, len(envelope), self._now, self._wall)
+        else:
+            self._not_answered(engine, pending, f"it sent a {type(reply).__name__}")
+
+    def _take_early(self, early: Early) -> None:
+        engine = self._pool.engines.get(early.pending.engine_id)
+        if self._job is None or engine is None or early.pending not in engine.pending:
+            return
+        try:
+            reply = decode_reply(early.envelope)
+        except ValueError:
+            return  # the chunk's own reply has all of it
+        if isinstance(reply, ChunkReply):
+            self._restarts.progress()
+            self._effects += self._job.take_early(engine, early.pending, reply, self._now, self._wall)
+
+    def _prepared(self, engine: PooledEngine, envelope: bytes | None) -> None:
+        """A step of an engine's preparation is answered: the next one, or it is ready."""
+        if envelope is not None:
+            reply = decode_reply(envelope)
+            if isinstance(reply, Failure):
+                raise setup_error(engine.words, reply)
+            if isinstance(reply, HelloReply):
+                engine.position_file = reply.position_file and self._terms.position_files is not None
+        engine.steps -= 1
+        engine.ready = engine.steps == 0
+
+    # -- death ------------------------------------------------------------------------------------
+
+    def _went_down(self, down: Down) -> None:
+        engine = None
+        if down.engine_id is not None:
+            self._health.dead(down.engine_id)
+            engine = self._pool.engines.get(down.engine_id)
+        deliberate, blamed = False, False
+        if engine is not None:
+            burial = self._bury(engine, engine.doomed or down.reason)
+            blamed = burial.blamed
+            deliberate = burial.overstayed or engine.doomed is not None
+        self._pool.coming.pop(down.slot, None)
+        self._replace(down.slot, deliberate=deliberate, blamed=blamed)
+        if down.slot not in self._pool.slots:
+            self._pool.abandoned[down.slot] = down.reason
+        if self._pool.hopeless and self._final is not None:
+            self._effects += self._requests.fail_all(self._final)
+        elif self._pool.hopeless:
+            self._lose_cluster(f"no engine is left {self._restarts.words}; the last one: {down.reason}")
+        self._effects += self._requests.complete()
+
+    def _replace(self, slot: int, *, deliberate: bool, blamed: bool) -> None:
+        if self._final is not None or self._broken is not None or self._observations.in_process:
+            return
+        if not deliberate:
+            self._restarts.died(blamed=blamed)
+            if self._restarts.spent:
+                return
+            self._count_restart()
+        self._pool.coming[slot] = self._now + self._terms.start_timeout
+        self._effects.append(Replace(slot))
+
+    def _count_restart(self) -> None:
+        self._restarts.count += 1
+        if self._job is not None:
+            self._job.restarts += 1
+
+    def _bury(self, engine: PooledEngine, reason: str, *, judge: bool = True) -> Burial:
+        """Let go of a dead engine: what it ran is judged, and done again elsewhere."""
+        self._pool.dismiss(engine.up.engine_id)
+        burial = self._recovery.bury(engine, self._job, reason, self._now, self._wall, judge=judge)
+        self._effects += burial.effects
+        self._effects += self._requests.bury(engine, reason, blame=judge)
+        if burial.culprit:
+            self._restarts.culprit(burial.explained)
+        return burial
+
+    def _cluster_is_down(self, reason: str) -> None:
+        """The controller is gone, or what supervises it: another cluster takes its place."""
+        self._restarts.died(blamed=False)
+        if self._final or self._restarts.spent:
+            self._lose_cluster(reason)
+            return
+        self._effects.append(Notice(f"{reason}: a new cluster is started"))
+        self._count_restart()
+        for slot in self._pool.slots:
+            self._pool.coming[slot] = self._now + self._terms.start_timeout
+        for engine in self._pool:
+            self._health.dead(engine.up.engine_id)
+            self._bury(engine, reason, judge=False)
+        self._effects.append(Revive(reason))
+
+    def _lose_cluster(self, reason: str) -> None:
+        """There is no engine any more and none will come: every item gets its last word."""
+        if self._broken is not None:
+            return
+        error = ClusterError(f"the cluster is lost: {reason}", hint=self._observations.diagnose())
+        job = self._job
+        if job is not None:
+            for engine in self._pool:
+                job.leaves(engine, self._now)
+            job.ended = End.CLUSTER_LOST
+            self._conclude(job, job.items.cancel_outstanding(reason, Status.LOST))
+            self._conclude(job, job.items.stop(reason, Status.LOST))
+        for engine in self._pool:
+            self._pool.dismiss(engine.up.engine_id)
+        self._pool.coming.clear()
+        self._effects += self._requests.fail_all(error)
+        self._broken = error
+        self._effects.append(Notice(str(error)))
+        self._finish()
+
+    def _conclude(self, job: JobRun, ended: list[ClientRecord]) -> None:
+        self._effects += job.conclude(ended, self._wall)
+
+    # -- timers -----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look at what nobody reports: deadlines, items that overstay, engines that do not come."""
+        for slot, due in list(self._pool.coming.items()):
+            if self._now > due:
+                self._went_down(Down(engine_id=None, slot=slot, reason="an engine did not come up in time"))
+        effects, at_it = self._requests.overdue(self._now)
+        self._effects += effects
+        for engine in at_it:
+            self._effects += self._pool.doom(engine, DEADLINE)
+        limit = self._job.plan.job.timeout if self._job is not None else None
+        self._effects += self._health.watch(limit, self._now)
+        if self._job is not None:
+            self._watch_job(self._job)
+        if self._grace is not None and self._now >= self._grace:
+            self._end_running()
+        self._effects += self._quiet.look(self._waiting_words(), self._now, self._observations.diagnose)
+
+    def _watch_job(self, job: JobRun) -> None:
+        if job.due is not None and self._now > job.due:
+            job.due = None
+            self._stop(Stop(reason=DEADLINE, ended=End.DEADLINE, grace=0.0))
+        if job.ended is End.DONE and job.items.should_halt:
+            grace = 0.0 if job.plan.job.halt == "now" else None
+            reason = f"halted after {job.items.failures} failed"
+            self._stop(Stop(reason=reason, ended=End.HALT, grace=grace))
+
+    def _end_running(self) -> None:
+        """The grace is over: engines that still run something of this job are ended."""
+        self._effects.append(Interrupt(now=True))
+        if self._final is not None:
+            self._effects += self._requests.fail_all(self._final)
+        reason = self._job.stop_reason if self._job is not None else str(self._final)
+        for engine in self._pool:
+            if engine.pending and engine.doomed is None and not self._observations.in_process:
+                engine.doomed = reason
+                self._effects.append(Release(engine.up.engine_id))
+        if self._job is not None:
+            self._conclude(self._job, self._job.items.cancel_outstanding(reason))
+        else:
+            self._grace = None
+
+    def _waiting_words(self) -> str | None:
+        """What waits for engines, in words; None where nothing does."""
+        if (words := self._requests.words()) is not None:
+            return words
+        job = self._job
+        if job is None or job.items.finished:
+            return None
+        if not self._pool.ready():
+            return f"{job.items.waiting} items wait: no engine has been ready"
+        return f"{job.items.waiting} items wait for engines of their own" if job.items.stalled else None
+
+    # -- what engines are given -------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        """Give every engine what it can take."""
+        ready = self._pool.ready()
+        self._effects += self._requests.feed(ready, self._moment)
+        job = self._job
+        if job is None or not ready:
+            return
+        for slot, reason in self._pool.abandoned.items():
+            message = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
+            self._conclude(job, job.items.strand(slot, message))
+        depth = job.items.depth(self._pool.width)
+        for level in range(depth):
+            for engine in ready:
+                if len(engine.chunks) <= level:
+                    self._feed_one(job, engine)
+        self._effects += job.replayed()
+
+    def _feed_one(self, job: JobRun, engine: PooledEngine) -> None:
+        if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):
+            return
+        idle = not engine.pending
+        chunk = job.items.next(engine.up.slot, idle, self._pool.width, self._now)
+        if chunk is not None:
+            request, label = job.encode(chunk), job.plan.job.label
+            send = self._pool.send(engine, request, self._moment, chunk=chunk, label=label)
+            self._effects.append(send)
+
+    def _finish(self) -> None:
+        job = self._job
+        if job is None:
+            return
+        self._effects += job.replayed()
+        doomed = any(engine.doomed for engine in self._pool)
+        if not job.items.finished or (self._grace is not None and doomed):
+            return
+        if self._broken is None:
+            for engine in self._pool:
+                job.leaves(engine, self._now)
+        self._job = self._grace = None
+        self._effects.append(EndJob(job.ledger(self._now), self._broken or job.supply.error))

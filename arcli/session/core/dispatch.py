@@ -1,0 +1,332 @@
+"""Which items go where next, and what becomes of them: a state machine without threads or clocks.
+
+The session tells it what happened (``returned``, ``lost``) and asks what to send (``next``).
+Retries, the search for an item that kills engines, and the halt policy all live here, so that they
+can be tested by simulation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from arcli.engine.tally import Status
+from arcli.record import ItemError
+from arcli.session.core.chunk import Chunk, ClientRecord, client_records
+from arcli.session.core.chunking import ChunkPolicy
+from arcli.specfile.model import Policy
+
+PIECES = 8
+"""A chunk that was lost without a trace of which item did it falls into this many pieces."""
+MIN_KILLS = 2
+"""An engine may have died for a reason of its own; an item is to blame from the second time on."""
+MIN_FAILED = 3
+"""Below this many failures a percentage says nothing; GNU parallel's ``--halt fail=20%`` has the same.
+
+https://www.gnu.org/software/parallel/man.html (``--halt``)
+"""
+MAX_DELAY = 300.0
+OVERTAKEN = 4
+"""Chunks that may go before one that needs an engine to itself, until engines are let run dry."""
+
+
+class Supply(Protocol):
+    """Where numbered items come from."""
+
+    def take(self, count: int) -> Chunk | None:
+        """Up to ``count`` items that are there now, or None; never blocks."""
+
+    @property
+    def count(self) -> int:
+        """Items that were numbered."""
+
+    @property
+    def left(self) -> int | None:
+        """How many items are still to come, None where nobody knows."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no item will come any more."""
+
+
+class Loss(NamedTuple):
+    """What the loss of a chunk comes to: the items that it ends.
+
+    ``blamed``: an item is to blame; ``found``: it has cost its engine too often. ``explained`` counts
+    the earlier deaths that it has caused while it was looked for.
+    """
+
+    records: list[ClientRecord]
+    blamed: bool = False
+    found: bool = False
+    explained: int = 0
+
+
+class Dispatcher:
+    """The items of one job between their source and their records."""
+
+    def __init__(self, policy: Policy, chunks: ChunkPolicy, supply: Supply, chance: random.Random) -> None:
+        self._policy = policy
+        self._supply = supply
+        self._chance = chance
+        self._numbers = itertools.count(1)
+        self._again: deque[Chunk] = deque()
+        self._delayed: list[tuple[float, int, Chunk]] = []
+        self._kills: dict[int, int] = {}
+        self._stopped = False
+        self._overtaken = 0
+        self.chunks = chunks
+        self.outstanding: dict[int, Chunk] = {}
+        self.completed = 0
+        self.failures = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every item has had its last word."""
+        waiting = self._again or self._delayed or self.outstanding
+        return not waiting and (self._stopped or self._supply.exhausted)
+
+    @property
+    def due(self) -> float | None:
+        """When the next delayed item may go (the session's clock), None where none is delayed."""
+        return self._delayed[0][0] if self._delayed else None
+
+    @property
+    def waiting(self) -> int:
+        """Items that were read and are not with an engine."""
+        return sum(map(len, self._again)) + sum(len(chunk) for *_, chunk in self._delayed)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether items could go out, and none is with any engine."""
+        return bool(self._again) and not self.outstanding
+
+    def depth(self, engines: int) -> int:
+        """Chunks that one of ``engines`` may have outstanding now."""
+        depth = self.chunks.depth(self._left(), engines)
+        # What waits at an engine runs even if the job halts meanwhile.
+        return depth if self._policy.halt == "never" else min(depth, 2)
+
+    def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
+        """The next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._again.append(heapq.heappop(self._delayed)[2])
+        chunk = self._waiting_for(slot, idle)
+        if chunk is None and not idle and self._waiting_for(slot, True, peek=True) is not None:
+            self._overtaken += 1
+            if self._overtaken > OVERTAKEN:
+                return None  # else it waits for ever, where each engine always has something
+        if chunk is None and not self._stopped:
+            chunk = self._supply.take(self.chunks.size(self._left(), engines))
+            if chunk is not None and not _fits(chunk, slot, idle):
+                self._again.append(chunk)
+                chunk = None
+        if chunk is not None:
+            chunk.number = next(self._numbers)
+            chunk.done = 0
+            self.outstanding[chunk.number] = chunk
+        return chunk
+
+    def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Chunk | None:
+        for position, chunk in enumerate(self._again):
+            if _fits(chunk, slot, idle):
+                if not peek:
+                    del self._again[position]
+                    self._overtaken = 0 if chunk.alone else self._overtaken
+                return chunk
+        return None
+
+    def _left(self) -> int | None:
+        left = self._supply.left
+        return None if left is None else left + self.waiting
+
+    def progressed(
+        self, chunk: Chunk, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
+    ) -> list[ClientRecord]:
+        """The first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
+
+        ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
+        where there is no more trying, because the job was stopped.
+        """
+        self.completed += done - chunk.done - len(again)
+        self.failures += failed
+        chunk.done = done
+        if self._stopped:
+            self.completed += len(again)
+            return [
+                verdict
+                for position, reason in again
+                for verdict in client_records(
+                    chunk, [position], Status.CANCELLED, f"not tried again: {reason}"
+                )
+            ]
+        positions = [position for position, _ in again]
+        size = self.chunks.size(self._left(), 1)
+        for at in range(0, len(positions), size):
+            piece = positions[at : at + size]
+            self._delay(chunk.part(piece, attempt=chunk.attempt + 1, alone=False), now)
+        return []
+
+    def returned(self, chunk: Chunk, seconds: float, size: int) -> None:
+        """A chunk is back whole; it took ``seconds`` on its engine and ``size`` bytes."""
+        del self.outstanding[chunk.number]
+        self.chunks.learn(len(chunk), seconds, size)
+
+    def lost(
+        self,
+        chunk: Chunk,
+        culprit: int | None,
+        started: bool,
+        reason: str,
+        *,
+        fate: str = "its engine died",
+    ) -> Loss:
+        """Send what was in a lost chunk again, and look for the item that is to blame.
+
+        ``culprit`` is the position of the item that ran, if known; ``started`` is False where the
+        chunk only waited behind another one, or was not begun; ``fate`` is what became of the
+        engine. An item that has cost its engine too often is ended; after a stop all others are
+        cancelled.
+        """
+        del self.outstanding[chunk.number]
+        rest = range(chunk.done, len(chunk))
+        loss = Loss([])
+        if culprit is None and started and len(rest) == 1:
+            culprit = rest[0]
+        if not started:
+            self._requeue(chunk, [rest], alone=chunk.alone)
+        elif culprit is None or culprit not in rest:
+            # It may have been any of them: smaller and smaller parts, until the culprit is alone.
+            chunk.deaths += 1
+            size = max(1, -(-len(rest) // PIECES))
+            self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=True)
+        else:
+            self._spare_neighbours(chunk, culprit)
+            loss = self._blame(chunk, culprit, f"{fate} {{times}}: {reason}")
+        return loss._replace(records=loss.records + self._left_over(reason))
+
+    def _blame(self, chunk: Chunk, culprit: int, reason: str) -> Loss:
+        index = chunk.indices[culprit]
+        kills = self._kills.get(index, 0) + 1
+        self._kills[index] = kills
+        if kills < max(MIN_KILLS, self._policy.retries + 1):
+            self._requeue(chunk, [[culprit]], alone=True)
+            return Loss([], blamed=True)
+        del self._kills[index]
+        self._count_failure()
+        text = reason.replace("{times}", f"{kills} times", 1)
+        return Loss(client_records(chunk, [culprit], Status.LOST, text), True, True, chunk.deaths)
+
+    def _spare_neighbours(self, chunk: Chunk, culprit: int) -> None:
+        """Send again what was in a chunk beside the item that is to blame."""
+        self._requeue(chunk, [range(chunk.done, culprit)], alone=False)
+        self._requeue(chunk, [range(culprit + 1, len(chunk))], alone=False)
+
+    def refused(self, chunk: Chunk, reason: str, error: ItemError) -> list[ClientRecord]:
+        """Divide a chunk that its engine could not unpack; an item that is alone ends by ``error``."""
+        del self.outstanding[chunk.number]
+        rest = range(chunk.done, len(chunk))
+        if len(rest) == 1:
+            self._count_failure()
+            return client_records(chunk, rest, Status.ERROR, reason, error) + self._left_over(reason)
+        size = max(1, -(-len(rest) // PIECES))
+        self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
+        return self._left_over(reason)
+
+    def timed_out(self, chunk: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
+        """The engine was ended because an item did not heed its time limit."""
+        del self.outstanding[chunk.number]
+        self._spare_neighbours(chunk, culprit)
+        if chunk.attempt <= self._policy.retries:
+            self._delay(chunk.part([culprit], attempt=chunk.attempt + 1, alone=False), now)
+            return self._left_over(reason)
+        self._count_failure()
+        return client_records(chunk, [culprit], Status.TIMEOUT, reason) + self._left_over(reason)
+
+    def _left_over(self, reason: str) -> list[ClientRecord]:
+        """What would be sent again, were it not for a stop."""
+        return self._cancel(f"not sent again: {reason}") if self._stopped else []
+
+    def _count_failure(self) -> None:
+        self.completed += 1
+        self.failures += 1
+
+    def _requeue(self, chunk: Chunk, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
+        for piece in reversed(pieces):
+            if piece:
+                # What was under way goes first: order is waiting for it.
+                self._again.appendleft(chunk.part(piece, attempt=chunk.attempt, alone=alone))
+
+    def _delay(self, chunk: Chunk, now: float) -> None:
+        """Send again later: exponential backoff with jitter, so that retries do not march in step.
+
+        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        delay = min(MAX_DELAY, self._policy.retry_delay * 2 ** (chunk.attempt - 2))
+        delay *= self._chance.uniform(0.5, 1.0)
+        heapq.heappush(self._delayed, (now + delay, chunk.indices[0], chunk))
+
+    @property
+    def should_halt(self) -> bool:
+        """Whether as many items have failed as ``halt`` and ``max_failures`` allow for."""
+        limit = self._policy.max_failures
+        if self._policy.halt == "never" or not self.failures:
+            return False
+        if limit.percent is not None:
+            total = self._supply.count + (self._supply.left or 0)
+            return self.failures >= MIN_FAILED and self.failures * 100 >= limit.percent * total
+        return self.failures >= max(1, limit.count or 0)
+
+    def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
+        """Send nothing any more: the verdicts on all that was read and is not with an engine."""
+        self._stopped = True
+        return self._cancel(reason, status)
+
+    def strand(self, slot: int, reason: str) -> list[ClientRecord]:
+        """The verdicts on what only the engine in ``slot`` could have run: there will be none."""
+        works = [chunk for chunk in self._again if chunk.pinned == slot]
+        late = [entry for entry in self._delayed if entry[2].pinned == slot]
+        if not works and not late:
+            return []
+        self._again = deque(chunk for chunk in self._again if chunk.pinned != slot)
+        self._delayed = [entry for entry in self._delayed if entry not in late]
+        heapq.heapify(self._delayed)
+        stranded = [*works, *(chunk for *_, chunk in late)]
+        for chunk in stranded:
+            self.completed += len(chunk)
+            self.failures += len(chunk)
+        return [
+            v for chunk in stranded for v in client_records(chunk, range(len(chunk)), Status.LOST, reason)
+        ]
+
+    def cancel_outstanding(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
+        """Give up what is with engines, too: its verdicts. Deferred replies will find no chunk."""
+        ended: list[ClientRecord] = []
+        for chunk in self.outstanding.values():
+            ended += client_records(chunk, range(chunk.done, len(chunk)), status, reason)
+        self.outstanding.clear()
+        return ended
+
+    def _cancel(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
+        works = [*self._again, *(chunk for *_, chunk in self._delayed)]
+        self._again.clear()
+        self._delayed.clear()
+        return [v for chunk in works for v in client_records(chunk, range(len(chunk)), status, reason)]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._stopped
+
+    def late(self, chunk: Chunk) -> bool:
+        """Whether a reply is for a chunk that nobody waits for any more."""
+        current: Any = self.outstanding.get(chunk.number)
+        return current is not chunk
+
+
+def _fits(chunk: Chunk, slot: int | None, idle: bool) -> bool:
+    return (chunk.pinned is None or chunk.pinned == slot) and (idle or not chunk.alone)

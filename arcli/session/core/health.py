@@ -1,0 +1,155 @@
+"""What nobody reports: engines that are silent, stuck or overstay, and requests that take long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from arcli.engine.limits import GRACE
+from arcli.engine.position_file import Position
+from arcli.session.core.effects import Effect, Kill, Notice, Release
+from arcli.session.core.pending import PendingRequest
+from arcli.session.core.pool import Pool, PooledEngine
+
+OVERSTAY = 2 * GRACE + 1.0
+"""Seconds beyond its limit after which an engine that does not end itself is ended."""
+QUIET = 10.0
+"""Seconds of waiting before people are told in words what for."""
+DEATH_NOTICE = 5.0
+"""Seconds between a request that fails by its engine's death and the notice of that death."""
+SILENT = 15.0
+"""Seconds in which an engine answers arcli's first words, or never: one that is registered before
+its connection to the scheduler stands does not get what is sent to it, and nobody says so."""
+STUCK = 60.0
+"""Seconds that a chunk may be with an idle engine, which has not even begun to unpack it."""
+UNHURRIED = 5.0
+"""Seconds before anybody looks at a chunk whose items may take as long as they like."""
+LOOK = 0.5
+"""Seconds between two looks at an engine's position: an item's age is known so well."""
+
+
+@dataclass(slots=True)
+class Sighting:
+    """Where an engine was seen to be, and since when: by the client's own monotonic clock.
+
+    The engine's clock may be another host's, or jump, so it only tells one item from the next.
+    """
+
+    position: Position | None
+    since: float
+    looked: float
+
+
+class Positions:
+    """What is known of where engines are, from their position files (``read`` takes a slot)."""
+
+    def __init__(self, read: Callable[[int], Position | None]) -> None:
+        self._read = read
+        self._sightings: dict[int, Sighting] = {}
+
+    def look(self, engine: PooledEngine, now: float, *, fresh: bool = False) -> Sighting | None:
+        """See where an engine is; None where it has no position file that can be read here.
+
+        A ``fresh`` look reads the file in any case, others only every LOOK seconds.
+        """
+        if not engine.position_file:
+            return None
+        engine_id = engine.up.engine_id
+        last = self._sightings.get(engine_id)
+        if last is not None and not fresh and now - last.looked < LOOK:
+            return last
+        position = self._read(engine.up.slot)
+        if last is None or last.position != position:
+            last = self._sightings[engine_id] = Sighting(position, now, now)
+        last.looked = now
+        return last
+
+    def forget(self, engine_id: int) -> None:
+        """An engine is gone."""
+        self._sightings.pop(engine_id, None)
+
+
+class Health:
+    """Watches the engines of a pool; each look returns what is to be done about them."""
+
+    def __init__(self, pool: Pool, positions: Positions) -> None:
+        self._pool = pool
+        self._positions = positions
+        self._dying: dict[int, float] = {}
+
+    def dying(self, engine_id: int, now: float) -> None:
+        """A request has failed by its engine's death, whose notice says why and is on its way."""
+        if engine_id in self._pool.engines:
+            self._dying.setdefault(engine_id, now + DEATH_NOTICE)
+
+    def dead(self, engine_id: int) -> None:
+        """That notice has come."""
+        self._dying.pop(engine_id, None)
+
+    def watch(self, limit: float | None, now: float) -> list[Effect]:
+        """Look at all engines. ``limit`` is the seconds that an item may take, None: for ever."""
+        effects: list[Effect] = []
+        for engine_id, due in list(self._dying.items()):
+            if now > due:
+                effects.append(Kill(engine_id))
+                self._dying[engine_id] = now + DEATH_NOTICE
+        for engine in self._pool:
+            if engine.doomed is None:
+                effects += self._watch_requests(engine, now)
+            running = engine.chunks[0] if engine.usable and engine.chunks else None
+            if running is not None and now - running.sent > (UNHURRIED if limit is None else LOOK / 2):
+                effects += self._watch_chunk(engine, running, limit, now)
+        return effects
+
+    def _watch_requests(self, engine: PooledEngine, now: float) -> list[Effect]:
+        """Look at what an engine was asked beside its chunks; tell people of what takes long."""
+        for pending in engine.pending:
+            age = now - pending.sent
+            if pending.first and age > SILENT:
+                pending.sent = now
+                return [
+                    Notice(f"{engine.words} does not answer: another one is started"),
+                    Release(engine.up.engine_id),
+                ]
+            if pending.chunk is None and not pending.told and age > QUIET:
+                pending.told = True
+                return [Notice(f"{engine.words} is still at {pending.what}, {QUIET:.0f} s on")]
+        return []
+
+    def _watch_chunk(
+        self, engine: PooledEngine, running: PendingRequest, limit: float | None, now: float
+    ) -> list[Effect]:
+        """The last resort for an engine that neither begins its chunk, nor stops an item, nor ends."""
+        sighting = self._positions.look(engine, now)
+        if sighting is None or running.chunk is None:
+            return []
+        position, age = sighting.position, now - sighting.since
+        alone = len(engine.pending) == len(engine.chunks)
+        if position is None and alone and now - max(running.sent, sighting.since) > STUCK:
+            running.sent = now
+            message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
+            return [Notice(f"{message}: it is replaced"), Kill(engine.up.engine_id)]
+        if limit is None or position is None or age <= limit + OVERSTAY:
+            return []
+        if position.chunk != running.chunk.number or position.position < 0:
+            return []
+        return self._pool.doom(engine, "an item did not stop when told to")
+
+
+class Quiet:
+    """Tells people, once, of each wait for engines that takes long."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = False
+
+    def look(self, waiting: str | None, now: float, diagnose: Callable[[], str]) -> list[Effect]:
+        """Take what waits now, in words, or None; returns the notice that is due, if one is."""
+        if waiting is None:
+            self._since, self._told = None, False
+        elif self._since is None:
+            self._since = now
+        elif now - self._since > QUIET and not self._told:
+            self._told = True
+            return [Notice(f"{waiting} for {QUIET:.0f} s: {diagnose()}")]
+        return []

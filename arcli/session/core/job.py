@@ -1,0 +1,331 @@
+"""One job under way: its items' state, the records that come of it, its account."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any, Protocol
+
+import orjson
+
+from arcli.engine.encode import encode_apart
+from arcli.engine.item import safe_repr
+from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
+from arcli.engine.tally import Status, Tally
+from arcli.errors import ArcliError
+from arcli.plan.job import JobPlan
+from arcli.record import Record, decode, read
+from arcli.session.core.chunk import Chunk, ClientRecord, PickledInput, client_records, key_of, packed
+from arcli.session.core.chunking import ChunkPolicy
+from arcli.session.core.dispatch import Dispatcher
+from arcli.session.core.dispatch import Supply as DispatchSupply
+from arcli.session.core.effects import IndexedPickle, Records
+from arcli.session.core.pending import PendingRequest
+from arcli.session.core.pool import PooledEngine
+from arcli.timing.ledger import End, EngineUse, Ledger
+from arcli.units import isoformat
+
+
+class Supply(DispatchSupply, Protocol):
+    """What a job needs of its supply beside what the dispatcher does."""
+
+    @property
+    def unread(self) -> int | None:
+        """Items that were never numbered."""
+
+    @property
+    def error(self) -> ArcliError | None:
+        """What stopped the source."""
+
+
+class JobRun:
+    """A job from its first chunk to its last record. Used by the session's thread alone.
+
+    ``replay`` is where ``supply`` puts the records that an earlier run has, by their items' numbers.
+    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere.
+    """
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        run_id: str,
+        supply: Supply,
+        replay: list[tuple[int, bytes]],
+        *,
+        began: float,
+        due: float | None,
+    ) -> None:
+        job = plan.job
+        self.plan = plan
+        self.supply = supply
+        self.began = began
+        self.due = due
+        self.ended = End.DONE
+        self.stop_reason = ""
+        self.restarts = 0
+        self.fixed = job.chunksize if isinstance(job.chunksize, int) else None
+        jitter = random.Random(run_id)  # noqa: S311 - nobody has to guess it
+        self.items = Dispatcher(job, ChunkPolicy(self.fixed), supply, jitter)
+        self.tally = Tally()
+        self._run_id = run_id
+        self._replay = replay
+        self._replayed = 0
+        self._uses: dict[int, EngineUse] = {}
+        self._sizes: Counter[int] = Counter()
+        self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(run_id), orjson.dumps(job.name))
+
+    # -- chunks out ---------------------------------------------------------------------------
+
+    def encode(self, chunk: Chunk) -> bytes:
+        """Encode a chunk as it travels to an engine."""
+        inputs, opaque, unsent = packed(chunk.inputs)
+        request = RunChunk(
+            job=self.plan.name,
+            chunk=chunk.number,
+            attempt=chunk.attempt,
+            indices=chunk.indices,
+            inputs=inputs,
+            occurrences=chunk.occurrences,
+            opaque=opaque,
+            unsent=unsent,
+        )
+        raw = encode_request(request)
+        chunk.size = len(raw)
+        return raw
+
+    # -- records in ---------------------------------------------------------------------------
+
+    def take_early(
+        self, engine: PooledEngine, pending: PendingRequest, reply: ChunkReply, now: float, wall: float
+    ) -> list[Records]:
+        """Take records that a chunk has published while it goes on."""
+        chunk = pending.chunk
+        assert chunk is not None
+        if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
+            return []
+        return self._take(engine, pending, reply, now, wall)
+
+    def take_reply(
+        self,
+        engine: PooledEngine,
+        pending: PendingRequest,
+        reply: ChunkReply,
+        size: int,
+        now: float,
+        wall: float,
+    ) -> list[Records]:
+        """Take a chunk's own reply of ``size`` bytes, with all of its records."""
+        chunk = pending.chunk
+        assert chunk is not None
+        if self.items.late(chunk):
+            return []
+        records = self._take(engine, pending, reply, now, wall)
+        rest = range(reply.done, len(chunk))
+        records += self.conclude(client_records(chunk, rest, Status.CANCELLED, self.stop_reason), wall)
+        # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
+        elapsed = now - max(pending.sent, engine.answered)
+        use = self._use(engine)
+        use.chunks += 1
+        use.busy += reply.busy
+        use.returning += max(0.0, elapsed - reply.busy)
+        self._sizes[len(chunk)] += 1
+        self.items.returned(chunk, reply.busy, size + chunk.size)
+        return records
+
+    def _take(
+        self, engine: PooledEngine, pending: PendingRequest, reply: ChunkReply, now: float, wall: float
+    ) -> list[Records]:
+        chunk = pending.chunk
+        assert chunk is not None
+        if reply.done <= chunk.done:
+            return []
+        lines, runs, tally = reply.lines, reply.positions, reply.tally
+        if chunk.done:  # some of it is in already: count only what is new
+            lines, runs = _after(chunk.done, lines, runs)
+            tally = tally_of(lines)
+        again = [entry for entry in reply.again if entry.position >= chunk.done]
+        records = []
+        if runs:
+            self.tally.merge(tally)
+            records.append(
+                Records(
+                    spans=consecutive(chunk, runs),
+                    lines=self._completed(lines, self._stamp(engine, pending, wall)),
+                    tally=tally,
+                    values=_indexed(chunk, reply),
+                    pickles=reply.pickles,
+                )
+            )
+        use = self._use(engine)
+        use.items += tally.total
+        use.compute += tally.seconds
+        failed = tally.total - tally.counts.get("ok", 0)
+        cancelled = self.items.progressed(chunk, reply.done, again, failed, now)
+        return records + self.conclude(cancelled, wall)
+
+    def _stamp(self, engine: PooledEngine, pending: PendingRequest, wall: float) -> bytes:
+        """What all records of a chunk share, as the end of each line."""
+        assert pending.chunk is not None
+        return b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n' % (
+            engine.up.engine_id,
+            engine.up.slot,
+            orjson.dumps(pending.msg_id),
+            pending.chunk.number,
+            isoformat(pending.submitted).encode(),
+            isoformat(wall).encode(),
+        )
+
+    def _completed(self, lines: bytes, stamp: bytes) -> bytes:
+        """Records from their items' own parts, all lines of a chunk in one go."""
+        return self._prefix + lines[:-1].replace(b"\n", stamp + self._prefix) + stamp
+
+    def conclude(self, ended: list[ClientRecord], wall: float) -> list[Records]:
+        """Write records for items that no engine could write one for."""
+        records = []
+        for end in ended:
+            tally = Tally()
+            tally.add(end.status, None, end.attempt)
+            self.tally.merge(tally)
+            line = self._client_record(end, wall).to_line()
+            records.append(Records(spans=[(end.index, 1)], lines=line, tally=tally))
+        return records
+
+    def _client_record(self, end: ClientRecord, wall: float) -> Record:
+        return Record(
+            run=self._run_id,
+            job=self.plan.name,
+            index=end.index,
+            key=key_of(self.plan.hasher(), end.input, end.occurrence),
+            input=shown(end.input),
+            status=end.status,
+            reason=end.reason,
+            value=None,
+            exact=True,
+            error=end.error,
+            stdout="",
+            stderr="",
+            truncated=False,
+            engine_id=None,
+            slot=None,
+            msg_id=None,
+            chunk=None,
+            attempt=end.attempt,
+            submitted=None,
+            started=None,
+            completed=None,
+            received=isoformat(wall),
+            seconds=None,
+        )
+
+    def replayed(self) -> list[Records]:
+        """Hand on what the supply found to be kept from an earlier run, in runs of numbers."""
+        entries, self._replay[:] = list(self._replay), []
+        self._replayed += len(entries)
+        records = []
+        at = 0
+        while at < len(entries):
+            end = at + 1
+            while end < len(entries) and entries[end][0] == entries[end - 1][0] + 1:
+                end += 1
+            lines = b"".join(line for _, line in entries[at:end])
+            tally = tally_of(lines)
+            self.tally.merge(_counts_only(tally))
+            records.append(Records(spans=[(entries[at][0], end - at)], lines=lines, tally=tally))
+            at = end
+        return records
+
+    # -- the account --------------------------------------------------------------------------
+
+    def _use(self, engine: PooledEngine) -> EngineUse:
+        up = engine.up
+        if up.engine_id not in self._uses:
+            self._uses[up.engine_id] = EngineUse(
+                engine_id=up.engine_id, slot=up.slot, host=up.host, pid=up.pid
+            )
+        return self._uses[up.engine_id]
+
+    def leaves(self, engine: PooledEngine, now: float) -> None:
+        """Account for how long an engine was there, now that its part in this job is over."""
+        self._use(engine).present += max(0.0, now - max(engine.since, self.began))
+
+    def ledger(self, now: float) -> Ledger:
+        """Give the job's account, now that it is over."""
+        sizes = sorted(self._sizes.elements())
+        return Ledger(
+            job=self.plan.name,
+            kind=self.plan.job.kind,
+            wall=now - self.began,
+            planned=self.supply.count,
+            unread=self.supply.unread,
+            replayed=self._replayed,
+            ended=self.ended,
+            tally=self.tally,
+            engines=self._uses,
+            restarts=self.restarts,
+            chunks=len(sizes),
+            chunksize=self.fixed,
+            smallest_chunk=sizes[0] if sizes else 0,
+            largest_chunk=sizes[-1] if sizes else 0,
+            typical_chunk=sizes[len(sizes) // 2] if sizes else 0,
+        )
+
+
+def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Turn runs of positions into runs of consecutive item numbers: ``(first number, count)``."""
+    indices = chunk.indices
+    if isinstance(indices, range):
+        return [(indices[first], count) for first, count in runs]
+    spans: list[tuple[int, int]] = []
+    for first, count in runs:
+        for index in indices[first : first + count]:
+            if spans and sum(spans[-1]) == index:
+                spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+            else:
+                spans.append((index, 1))
+    return spans
+
+
+def _after(done: int, lines: bytes, runs: list[tuple[int, int]]) -> tuple[bytes, list[tuple[int, int]]]:
+    """Keep the lines and runs at positions from ``done`` on."""
+    positions = [p for first, count in runs for p in range(first, first + count)]
+    each = lines.splitlines(keepends=True)
+    kept = b"".join(line for p, line in zip(positions, each, strict=True) if p >= done)
+    cut = [(max(first, done), first + count) for first, count in runs if first + count > done]
+    return kept, [(first, end - first) for first, end in cut]
+
+
+def _indexed(chunk: Chunk, reply: ChunkReply) -> list[IndexedPickle]:
+    """Find the pickles of a reply by their items' numbers, without those that are in already."""
+    values: list[IndexedPickle] = []
+    offset = 0
+    for value in reply.values:
+        if value.position >= chunk.done:
+            index = chunk.indices[value.position]
+            values.append(IndexedPickle(index, value.saved, offset, value.length, value.file))
+        offset += value.length
+    return values
+
+
+def tally_of(lines: bytes) -> Tally:
+    """Add up records from their text."""
+    tally = Tally()
+    for line in lines.splitlines():
+        data = decode(line if line.startswith(b"{") else b"{" + line + b"}")
+        tally.add(data["status"], data["seconds"], data["attempt"])
+    return tally
+
+
+def _counts_only(tally: Tally) -> Tally:
+    """A tally without its seconds: what was replayed took no time in this run."""
+    counted = Tally()
+    counted.counts = tally.counts
+    return counted
+
+
+def shown(item: Any) -> Any:
+    """Give an input as a record shows it."""
+    try:
+        text = item.text if isinstance(item, PickledInput) else encode_apart(item, None)[0]
+    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
+        return {"$pickle": None, "repr": safe_repr(item)}
+    return read(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,234 @@
+"""The session's own thread: it owns the queue and the clock, and carries out what the core decides.
+
+It never waits for a source or for an output, so that neither can stop a timer.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from arcli.engine import position_file
+from arcli.engine.position_file import Position
+from arcli.errors import ArcliError
+from arcli.session.core.core import SessionCore, State
+from arcli.session.core.effects import (
+    Effect,
+    EndJob,
+    Forget,
+    Interrupt,
+    Kill,
+    Notice,
+    Prepare,
+    Records,
+    Reject,
+    Release,
+    Replace,
+    Resolve,
+    Revive,
+    Send,
+)
+from arcli.session.core.events import Answered, Begin, Early, Event, NotRevived
+from arcli.session.core.pending import Moment, PendingRequest
+from arcli.session.core.terms import Terms
+from arcli.session.recorder import Recorder
+from arcli.session.transport.base import Down, Lost, Reply, Transport, Wake
+from arcli.session.transport.base import Event as TransportEvent
+
+EndOfJob = Callable[[EndJob], None]
+
+
+def read_clock() -> Moment:
+    """Tell the time, by the only clock that the session has."""
+    return Moment(time.monotonic(), time.time())
+
+
+class SessionLoop:
+    """Runs on a thread of its own from ``start`` to ``close``; all else is posted to it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        terms: Terms,
+        wake_main: Callable[[], None],
+        *,
+        clock: Callable[[], Moment] = read_clock,
+        read_position: Callable[[Path], Position | None] = position_file.read,
+    ) -> None:
+        self._transport = transport
+        self._terms = terms
+        self._wake_main = wake_main
+        self._clock = clock
+        self._read_position = read_position
+        self._core = SessionCore(terms, self)
+        self._events: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
+        self._closed = False
+        self._pending: dict[str, PendingRequest] = {}
+        self._recorder: Recorder | None = None
+        self._end: EndOfJob | None = None
+        self.state = State()
+
+    # -- for other threads ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; the transport reports its engines from now on."""
+        self._thread.start()
+        self._transport.open(self)
+
+    def put(self, event: TransportEvent | Event) -> None:
+        """Take an event, of the transport or of the main thread. Never blocks."""
+        self._events.put(event)
+
+    def begin(self, begin: Begin, recorder: Recorder, end: EndOfJob) -> None:
+        """Run a job whose records go to ``recorder``; ``end`` is called once, when it is over."""
+        self._recorder, self._end = recorder, end
+        self.put(begin)
+
+    def close(self) -> None:
+        """End the thread. What is under way is forgotten."""
+        self._closed = True
+        self.put(Wake())
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # -- what the core may look at ----------------------------------------------------------------
+
+    def position(self, slot: int) -> Position | None:
+        """See Observations."""
+        folder = self._terms.position_files
+        return None if folder is None else self._read_position(folder / f"{slot}")
+
+    def diagnose(self) -> str:
+        """See Observations."""
+        return self._transport.diagnose()
+
+    @property
+    def in_process(self) -> bool:
+        """See Observations."""
+        return self._transport.in_process
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                self._step()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must hear
+                self._break_off(error)
+        for msg_id in self._pending:
+            self._transport.forget(msg_id)
+
+    def _step(self) -> None:
+        """Wait for an event or for the next timer, and do a turn."""
+        due = self._core.due
+        try:
+            patience = None if due is None else max(0.0, due - self._clock().now)
+            self.turn(self._events.get(timeout=patience))
+        except queue.Empty:
+            self.turn(None)
+
+    def turn(self, event: Event | Reply | None) -> None:
+        """Take an event and all others that are there; then look at all timers."""
+        if event is not None:
+            self._take(event)
+        while not self._events.empty():
+            self._take(self._events.get_nowait())
+        self._collect(self._core.pending())
+        self._carry_out(self._core.tick(self._clock()))
+        self.state = self._core.state
+        if self._transport.in_process:
+            self._wake_main()
+
+    def _take(self, event: Event | Reply) -> None:
+        if isinstance(event, Reply):
+            request = self._pending.get(event.msg_id)
+            if request is None:
+                return  # nobody waits for it any more
+            if not event.died:
+                del self._pending[event.msg_id]
+            event = Answered(pending=request, envelope=event.envelope, error=event.error, died=event.died)
+        elif isinstance(event, Down | Lost):
+            # What an engine has published before it died counts.
+            self._collect(self._core.pending(event.engine_id if isinstance(event, Down) else None))
+        self._carry_out(self._core.handle(event, self._clock()))
+
+    def _collect(self, requests: list[PendingRequest]) -> None:
+        """Have the core take the records that chunks have published by now."""
+        for request in requests:
+            if request.chunk is not None:
+                for envelope in self._transport.early(request.msg_id):
+                    self._carry_out(self._core.handle(Early(request, envelope), self._clock()))
+
+    def _break_off(self, error: BaseException) -> None:
+        """The session cannot go on."""
+        try:
+            self._carry_out(self._core.break_off(error, self._clock()))
+        except ArcliError as refused:  # a record cannot be written, either
+            self._carry_out(self._core.break_off(refused, self._clock()))
+        self._wake_main()
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        """Do all that is to be done. Raises what went wrong first; a job ends with that, too.
+
+        After it no record is written: they are to have no gaps.
+        """
+        failure: Exception | None = None
+        for effect in effects:
+            if failure is not None and isinstance(effect, Records):
+                continue
+            if failure is not None and isinstance(effect, EndJob):
+                effect = EndJob(effect.ledger, failure)
+            try:
+                self._do(effect)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the rest must be done
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _do(self, effect: Effect) -> None:
+        transport = self._transport
+        match effect:
+            case Send(engine_id, pending, request, label):
+                self._sent(pending, transport.send(engine_id, request, label))
+            case Records():
+                assert self._recorder is not None
+                self._recorder.write(effect)
+            case Prepare(engine_id, pending):
+                self._sent(pending, transport.prepare(engine_id))
+            case Forget(pending):
+                self._pending.pop(pending.msg_id, None)
+                transport.forget(pending.msg_id)
+            case Kill(engine_id) if transport.owned:
+                transport.kill(engine_id)
+            case Kill(engine_id) | Release(engine_id):  # what is not ours is not ended: only let go
+                transport.release(engine_id)
+            case Replace(slot):
+                transport.replace(slot)
+            case Revive(reason):
+                if not transport.revive():
+                    self._carry_out(self._core.handle(NotRevived(reason), self._clock()))
+            case Interrupt(now):
+                transport.interrupt(now=now)
+            case _:
+                self._tell(effect)
+
+    def _tell(self, effect: Effect) -> None:
+        """Tell people, and the main thread, which waits."""
+        match effect:
+            case Notice(sentence):
+                self._terms.notice(sentence)
+            case Resolve(future, value) if not future.done():
+                future.set_result(value)
+            case Reject(future, error) if not future.done():
+                future.set_exception(error)
+            case EndJob():
+                assert self._end is not None
+                self._end(effect)
+
+    def _sent(self, pending: PendingRequest, msg_id: str) -> None:
+        pending.msg_id = msg_id
+        self._pending[msg_id] = pending

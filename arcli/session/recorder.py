@@ -1,0 +1,117 @@
+"""Records on their way out: to the journal first, then, in order where that is asked, onwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from arcli.engine.arrays import ArrayFile
+from arcli.engine.tally import Tally
+from arcli.session.core.effects import Records
+from arcli.session.core.job import tally_of
+from arcli.session.core.reorder import RecordSpan, Reorder
+
+
+class Storage(Protocol):
+    """Where records are made safe before anything depends on them."""
+
+    def append(self, lines: bytes) -> int:
+        """Write whole lines; returns their offset."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give what stands there."""
+
+    def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
+        """Keep a value that JSON cannot hold."""
+
+    @property
+    def path(self) -> str:
+        """The folder that the run keeps its files in."""
+
+    def spool(self, raw: bytes) -> int:
+        """Keep bytes for the time of the run; returns their offset."""
+
+    def unspool(self, offset: int, length: int) -> bytes:
+        """Give bytes that were kept."""
+
+
+class Recorder:
+    """Writes the records of one job. ``emit`` takes spans of records that may go out.
+
+    ``keep_values``: pickles of values that JSON does not hold are kept for the time of the run.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        job: str,
+        emit: Callable[[RecordSpan], None],
+        *,
+        ordered: bool,
+        keep_values: bool,
+    ) -> None:
+        self._storage = storage
+        self._job = job
+        self._emit = emit
+        self._keep_values = keep_values
+        self._reorder = Reorder(ordered=ordered)
+
+    def write(self, records: Records) -> None:
+        """Write records down, and hand on what may go out. Raises OutputError."""
+        pickles = self._keep(records)
+        offset = self._storage.append(records.lines)
+        if len(records.spans) == 1:
+            ((first, count),) = records.spans
+            self._push(first, count, records.lines, offset, records.tally, pickles)
+            return
+        at = 0
+        each = records.lines.splitlines(keepends=True)
+        for first, count in records.spans:
+            text = b"".join(each[at : at + count])
+            self._push(first, count, text, offset, tally_of(text), pickles)
+            at += count
+            offset += len(text)
+
+    def _push(
+        self,
+        first: int,
+        count: int,
+        lines: bytes,
+        offset: int,
+        tally: Tally,
+        pickles: dict[int, tuple[int, int]] | None,
+    ) -> None:
+        span = RecordSpan(
+            first=first,
+            count=count,
+            offset=offset,
+            length=len(lines),
+            tally=tally,
+            lines=lines,
+            pickles=pickles,
+        )
+        ready = self._reorder.push(span)
+        if not ready:
+            span.lines = None  # it waits on disk
+        for span in ready:
+            self._emit(span)
+
+    def _keep(self, records: Records) -> dict[int, tuple[int, int]] | None:
+        """Put values that JSON does not hold into files of their own where a record names them."""
+        kept: dict[int, tuple[int, int]] = {}
+        spooled = self._storage.spool(records.pickles) if self._keep_values and records.values else 0
+        for value in records.values:
+            if value.saved:
+                pickled = records.pickles[value.offset : value.offset + value.length]
+                self._save(value.index, pickled, value.file)
+            if self._keep_values:
+                kept[value.index] = (spooled + value.offset, value.length)
+        return kept or None
+
+    def _save(self, index: int, pickled: bytes, file: ArrayFile | None) -> None:
+        """Keep a value in a file of its own: a pickle, or an array as NumPy writes it."""
+        if file is None:
+            self._storage.save_value(self._job, index, pickled, "pkl")
+            return
+        array = memoryview(pickled)[file.start : file.start + file.length]
+        self._storage.save_value(self._job, index, file.header.encode("latin-1") + array, "npy")

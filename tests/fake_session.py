@@ -1,0 +1,374 @@
+"""A session without a thread, a clock or a cluster: engines do what a test says, when it says so."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from arcli.engine.position_file import Position
+from arcli.engine.protocol import (
+    Again,
+    ChunkReply,
+    Define,
+    Done,
+    Failure,
+    Hello,
+    HelloReply,
+    JobDefinition,
+    Look,
+    Reply,
+    Request,
+    RunChunk,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+from arcli.engine.tally import Tally
+from arcli.plan.job import JobPlan
+from arcli.record import decode
+from arcli.session.core.effects import EndJob, Records
+from arcli.session.core.events import Ask, AskAll, Begin
+from arcli.session.core.job import JobRun
+from arcli.session.core.pending import Broadcast, Call, Moment
+from arcli.session.core.terms import Terms
+from arcli.session.loop import SessionLoop
+from arcli.session.recorder import Recorder
+from arcli.session.supply import SourceSupply
+from arcli.session.transport.base import Down, Events, Lost, Up
+from arcli.session.transport.base import Reply as TransportReply
+from arcli.specfile.model import Job
+
+
+class FakeReader:
+    """A source whose items are all there; ``held`` keeps some of them back."""
+
+    error = None
+
+    def __init__(self, count: int) -> None:
+        self.items: deque[Any] = deque(range(count))
+        self.held = 0
+
+    def take(self, n: int) -> list[Any]:
+        n = min(n, len(self.items) - self.held)
+        return [self.items.popleft() for _ in range(n)]
+
+    @property
+    def exhausted(self) -> bool:
+        return not self.items
+
+
+@dataclass
+class FakeEngine:
+    """What an engine has been asked and has not answered, the oldest first."""
+
+    engine_id: int
+    slot: int
+    queue: deque[tuple[str, Request | None]] = field(default_factory=deque)
+    published: dict[str, list[bytes]] = field(default_factory=dict)
+
+
+class FakeTransport:
+    """Engines by id. ``owned`` and ``in_process`` as a test wants them."""
+
+    in_process = False
+
+    def __init__(self, *, owned: bool = True, revives: bool = True) -> None:
+        self.owned = owned
+        self.revives = revives
+        self.engines: dict[int, FakeEngine] = {}
+        self.killed: list[int] = []
+        self.released: list[int] = []
+        self.coming: list[int] = []
+        self.forgotten: set[str] = set()
+        self.answers: list[TransportReply] = []
+        self._ids = 0
+        self._messages = 0
+
+    def open(self, events: Events) -> None: ...
+
+    def prepare(self, engine_id: int) -> str:
+        return self._queue(engine_id, None)
+
+    def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
+        return self._queue(engine_id, decode_request(request))
+
+    def _queue(self, engine_id: int, request: Request | None) -> str:
+        self._messages += 1
+        msg_id = f"message-{self._messages}"
+        if engine_id in self.engines:  # else it is gone, and nobody has said so yet
+            self.engines[engine_id].queue.append((msg_id, request))
+        return msg_id
+
+    def early(self, msg_id: str) -> list[bytes]:
+        return [
+            envelope for engine in self.engines.values() for envelope in engine.published.pop(msg_id, [])
+        ]
+
+    def forget(self, msg_id: str) -> None:
+        self.forgotten.add(msg_id)
+
+    def kill(self, engine_id: int) -> None:
+        assert self.owned, "an engine that is not ours"
+        self.killed.append(engine_id)
+
+    def release(self, engine_id: int) -> None:
+        self.released.append(engine_id)
+
+    def replace(self, slot: int) -> None:
+        self.coming.append(slot)
+
+    def revive(self) -> bool:
+        return self.revives
+
+    def interrupt(self, *, now: bool) -> None: ...
+
+    def diagnose(self) -> str:
+        return "nobody knows why"
+
+    def run_pending(self) -> None: ...
+
+    def new_engine(self, slot: int) -> FakeEngine:
+        engine = FakeEngine(self._ids, slot)
+        self.engines[self._ids] = engine
+        self._ids += 1
+        return engine
+
+
+class FakeStorage:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def append(self, lines: bytes) -> int:
+        offset = len(self.written)
+        self.written += lines
+        return offset
+
+
+class FakeRecorder:
+    """Counts the records of each item; ``fails`` is raised by the next one."""
+
+    def __init__(self) -> None:
+        self.count: Counter[int] = Counter()
+        self.statuses: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
+        self.fails: Exception | None = None
+
+    def write(self, records: Records) -> None:
+        if self.fails is not None:
+            raise self.fails
+        indices = [index for first, count in records.spans for index in range(first, first + count)]
+        lines = records.lines.splitlines()
+        assert len(lines) == len(indices) == records.tally.total
+        for index, line in zip(indices, lines, strict=True):
+            record = decode(line)
+            assert record["index"] == index
+            self.count[index] += 1
+            self.statuses[index] = record["status"]
+            self.reasons[index] = record["reason"]
+
+
+class FakeSession:
+    """A loop that a test turns by hand, at ``now`` seconds."""
+
+    def __init__(self, engines: int = 2, *, owned: bool = True, revives: bool = True, **terms: Any) -> None:
+        self.now = 1000.0
+        self.transport = FakeTransport(owned=owned, revives=revives)
+        self.notices: list[str] = []
+        self.positions: dict[int, Position | None] = {}
+        self.has_position_files = True
+        described = {"max_restarts": 10, "start_timeout": 60.0, "position_files": Path(), **terms}
+        self.loop = SessionLoop(
+            self.transport,
+            Terms(
+                steps=lambda slot: [Hello(slot, f"{slot}")],
+                notice=self.notices.append,
+                **described,
+            ),
+            wake_main=lambda: None,
+            clock=lambda: Moment(self.now, 0.0),
+            read_position=lambda path: self.positions.get(int(path.name)),
+        )
+        self.ended: list[EndJob] = []
+        self.recorder = FakeRecorder()
+        for slot in range(engines):
+            self.comes(slot)
+
+    # -- what engines do --------------------------------------------------------------------------
+
+    def comes(self, slot: int, *, prepared: bool = True) -> FakeEngine:
+        """An engine comes up, and answers what prepares it."""
+        if slot in self.transport.coming:
+            self.transport.coming.remove(slot)
+        engine = self.transport.new_engine(slot)
+        up = Up(engine_id=engine.engine_id, slot=slot, host="here", pid=None, uuid=f"{slot}")
+        self.loop.put(up)
+        self.turn()
+        while prepared and engine.queue and not isinstance(engine.queue[0][1], RunChunk | Look):
+            self.answer(engine)
+        return engine
+
+    def dies(self, engine: FakeEngine, reason: str = "killed") -> None:
+        """An engine dies, and the cluster says so."""
+        self.transport.engines.pop(engine.engine_id, None)
+        self.loop.put(Down(engine_id=engine.engine_id, slot=engine.slot, reason=reason))
+        self.turn()
+
+    def does_not_come(self, slot: int) -> None:
+        """No engine can be started for a slot."""
+        if slot in self.transport.coming:
+            self.transport.coming.remove(slot)
+        self.loop.put(Down(engine_id=None, slot=slot, reason="it could not be started"))
+        self.turn()
+
+    def cluster_dies(self) -> None:
+        """The controller goes, and all engines with it."""
+        self.transport.engines.clear()
+        self.loop.put(Lost(reason="the controller ended"))
+        self.turn()
+
+    def answer(self, engine: FakeEngine, reply: Reply | None = None, **how: Any) -> TransportReply:
+        """An engine answers the oldest of its requests, as it should, or by this reply."""
+        msg_id, request = engine.queue.popleft()
+        envelope = None
+        if request is not None:
+            envelope = encode_reply(self.reply_to(request, **how) if reply is None else reply)
+        answer = TransportReply(msg_id=msg_id, envelope=envelope)
+        self.deliver(answer)
+        return answer
+
+    def deliver(self, answer: TransportReply) -> None:
+        """An answer comes, for the first time or again."""
+        self.transport.answers.append(answer)
+        self.loop.put(answer)
+        self.turn()
+
+    def publish(self, engine: FakeEngine, done: int) -> None:
+        """An engine hands out records of its running chunk, which goes on."""
+        msg_id, request = engine.queue[0]
+        assert isinstance(request, RunChunk)
+        envelope = encode_reply(chunk_reply(request, done=done))
+        engine.published.setdefault(msg_id, []).append(envelope)
+        self.turn()
+
+    def reply_to(self, request: Request, **how: Any) -> Reply:
+        match request:
+            case Hello(slot):
+                here = self.has_position_files
+                return HelloReply(1, "here", "3", "python", slot, position_file=here)
+            case RunChunk():
+                return chunk_reply(request, **how)
+            case _:
+                return Done()
+
+    def running(self, engine: FakeEngine, position: int = 0, since: float = 0.0) -> None:
+        """An engine's position file says that it is at this item of its running chunk."""
+        _, request = engine.queue[0]
+        assert isinstance(request, RunChunk)
+        self.positions[engine.slot] = Position(request.chunk, position, since)
+
+    # -- what the main thread does ----------------------------------------------------------------
+
+    def begin(self, count: int, *, due: float | None = None, **job: Any) -> JobRun:
+        """Begin a job of so many items."""
+        plan = make_plan(**job)
+        self.reader = FakeReader(count)
+        supply = SourceSupply(
+            self.reader,
+            length=count,
+            distinct=True,
+            hasher=plan.hasher(),
+            kept=None,
+            replay=lambda index, line: None,
+        )
+        run = JobRun(plan, "run", supply, [], began=self.now, due=due)
+        self.recorder = FakeRecorder()
+        self.loop.begin(Begin(run), cast("Recorder", self.recorder), self.ended.append)
+        self.turn()
+        return run
+
+    def ask(self, *, due: float | None = None) -> Future[bytes]:
+        """Ask any engine."""
+        future: Future[bytes] = Future()
+        request = encode_request(Look("x"))
+        self.loop.put(Ask(Call(request=request, future=future, what="look", since=self.now, due=due)))
+        self.turn()
+        return future
+
+    def ask_all(self, *, due: float | None = None, keep: bool = True) -> Future[dict[int, bytes]]:
+        """Ask all engines."""
+        future: Future[dict[int, bytes]] = Future()
+        broadcast = Broadcast(
+            request=encode_request(Define(JobDefinition("j", "map"))),
+            future=future,
+            keep=keep,
+            what="the function of job 'j'",
+            since=self.now,
+            due=due,
+        )
+        self.loop.put(AskAll(broadcast))
+        self.turn()
+        return future
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Handle what has come, and look at all timers."""
+        self.loop.turn(None)
+
+    def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass, a look at the timers every tenth of a second at most."""
+        end = self.now + seconds
+        while self.now < end and not until():
+            self.now = min(end, self.now + 0.1)
+            self.turn()
+
+
+def make_plan(**job: Any) -> JobPlan:
+    described = Job.model_validate({"name": "j", "map": "f", **job})
+    return JobPlan(job=described, definition=JobDefinition("j", "map"), salt="")
+
+
+def chunk_reply(
+    request: RunChunk,
+    *,
+    done: int | None = None,
+    failed: int = 0,
+    again: int = 0,
+    seconds: float = 0.01,
+) -> ChunkReply:
+    """The reply of an engine that ran the first ``done`` items, or all; the first ``failed`` of them
+    are errors, the next ``again`` are to be tried again."""
+    done = len(request.indices) if done is None else min(done, len(request.indices))
+    tally, lines = Tally(), b""
+    retried = range(failed, min(done, failed + again))
+    positions = [position for position in range(done) if position not in retried]
+    for position in positions:
+        status = "error" if position < failed else "ok"
+        tally.add(status, seconds, request.attempt)
+        lines += (
+            f'"index":{request.indices[position]},"status":"{status}","reason":null,'
+            f'"attempt":{request.attempt},"seconds":{seconds}\n'
+        ).encode()
+    return ChunkReply(
+        chunk=request.chunk,
+        attempt=request.attempt,
+        done=done,
+        positions=[(position, 1) for position in positions],
+        again=[Again(position, "it raised") for position in retried],
+        values=[],
+        tally=tally,
+        began=0.0,
+        busy=seconds * done,
+        lines=lines,
+        pickles=b"",
+    )
+
+
+def failure(reason: str = "KeyError: 'x'") -> Failure:
+    return Failure("a chunk", reason, "KeyError", "'x'", "")

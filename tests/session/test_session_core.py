@@ -1,0 +1,499 @@
+"""Every timer and every decision of the session, turned by hand: no clock, no thread, no engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_session import FakeEngine, FakeSession, failure
+
+from arcli.engine.protocol import Done, RunChunk
+from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
+from arcli.session.core.core import TICK
+from arcli.session.core.dispatch import MIN_KILLS
+from arcli.session.core.events import Stop
+from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
+from arcli.session.core.pending import Failed
+from arcli.session.transport.base import Broken
+from arcli.session.transport.base import Reply as TransportReply
+from arcli.timing.ledger import End
+
+
+def engines_of(session: FakeSession) -> list[FakeEngine]:
+    return list(session.transport.engines.values())
+
+
+def chunk_of(engine: FakeEngine) -> RunChunk:
+    """The chunk that an engine is at."""
+    _, request = engine.queue[0]
+    assert isinstance(request, RunChunk)
+    return request
+
+
+def finish(session: FakeSession) -> None:
+    """Let all engines answer until the job has ended."""
+    for _ in range(1000):
+        if session.ended:
+            return
+        for engine in engines_of(session):
+            if engine.queue:
+                session.answer(engine)
+        session.wait(TICK)
+    raise AssertionError("it never ends")
+
+
+# -- timers -----------------------------------------------------------------------------------------
+
+
+def test_a_request_that_fails_by_a_death_that_nobody_reports_ends_its_engine() -> None:
+    session = FakeSession(1)
+    session.begin(3)
+    (engine,) = engines_of(session)
+    msg_id, _ = engine.queue[0]
+    session.deliver(TransportReply(msg_id=msg_id, error="EngineError", died=True))
+    session.wait(DEATH_NOTICE - 0.1)
+    assert session.transport.killed == []
+    session.wait(0.3)
+    assert session.transport.killed == [engine.engine_id]
+    session.dies(engine)
+    session.comes(0)
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(3), 1)
+
+
+def test_an_engine_that_does_not_answer_the_first_words_is_let_go() -> None:
+    session = FakeSession(0)
+    engine = session.comes(0, prepared=False)
+    session.wait(SILENT - 0.1)
+    assert session.transport.released == []
+    session.wait(0.3)
+    assert session.transport.released == [engine.engine_id]
+    assert any("does not answer" in notice for notice in session.notices)
+
+
+def test_an_engine_that_never_begins_its_chunk_is_replaced() -> None:
+    session = FakeSession(1)
+    session.begin(1)
+    (engine,) = engines_of(session)
+    session.wait(STUCK - 0.2)
+    assert session.transport.killed == []
+    session.wait(UNHURRIED + 1.0)
+    assert session.transport.killed == [engine.engine_id]
+    assert any("has not begun it" in notice for notice in session.notices)
+
+
+@pytest.mark.parametrize("seconds", [STUCK * 10])
+@pytest.mark.parametrize("knows", ["it runs", "no position file"])
+def test_an_item_may_take_any_time_where_no_limit_is_given(seconds: float, knows: str) -> None:
+    session = FakeSession(0)
+    session.has_position_files = knows == "it runs"
+    engine = session.comes(0)
+    session.begin(1)
+    session.running(engine)
+    if knows != "it runs":  # whatever stands in a file that the engine does not write
+        session.positions.clear()
+    session.wait(seconds)
+    assert session.transport.killed == session.transport.released == []
+    finish(session)
+    assert session.recorder.statuses == {0: "ok"}
+
+
+@pytest.mark.parametrize("jump", [0.0, -7200.0, 7200.0])
+def test_an_item_that_heeds_no_limit_loses_its_engine_whatever_the_engines_clock_says(jump: float) -> None:
+    session = FakeSession(1)
+    session.begin(2, timeout=5, chunksize=2)
+    (engine,) = engines_of(session)
+    session.running(engine, 0, since=session.now + jump)
+    session.wait(5 + OVERSTAY - 0.1)
+    assert session.transport.killed == []
+    session.wait(2.0)
+    assert session.transport.killed == [engine.engine_id]
+    session.dies(engine)
+    assert session.recorder.statuses == {0: "timeout"}
+    session.comes(0)
+    finish(session)
+    assert session.recorder.statuses == {0: "timeout", 1: "ok"}
+
+
+def test_each_item_has_the_whole_of_its_limit() -> None:
+    session = FakeSession(1)
+    session.begin(10, timeout=5, chunksize=10)
+    (engine,) = engines_of(session)
+    for position in range(10):
+        session.running(engine, position, since=float(position))
+        session.wait(5 + OVERSTAY - 1.0)
+    assert session.transport.killed == []
+
+
+def test_a_wait_for_engines_is_told_once_with_what_is_known() -> None:
+    session = FakeSession(1)
+    session.begin(5)
+    (engine,) = engines_of(session)
+    session.dies(engine)
+    session.wait(QUIET - 0.5)
+    assert not any("wait" in notice for notice in session.notices)
+    session.wait(3 * QUIET)
+    told = [notice for notice in session.notices if "wait" in notice]
+    assert len(told) == 1
+    assert "nobody knows why" in told[0]
+
+
+@pytest.mark.parametrize("what", ["a call", "a broadcast"])
+def test_a_request_that_waits_for_an_engine_is_told_of_and_given_up_at_the_deadline(what: str) -> None:
+    session = FakeSession(1)
+    (engine,) = engines_of(session)
+    session.dies(engine)
+    due = session.now + 25
+    future: Any = session.ask(due=due) if what == "a call" else session.ask_all(due=due)
+    session.wait(QUIET + 1)
+    assert any("waits" in notice for notice in session.notices)
+    session.wait(25 - QUIET - 2)
+    assert not future.done()
+    session.wait(1.5)
+    with pytest.raises(Failed if what == "a call" else DeadlineError, match="deadline passed"):
+        future.result(0)
+
+
+def test_a_broadcast_that_waits_for_an_engine_that_is_coming_is_told_of() -> None:
+    session = FakeSession(2)
+    session.dies(engines_of(session)[0])
+    future = session.ask_all()
+    (engine,) = engines_of(session)
+    session.answer(engine)
+    session.wait(QUIET + 1)
+    assert any("1 engines have not come up" in notice for notice in session.notices)
+    late = session.comes(0)
+    assert not late.queue
+    assert set(future.result(0)) == {0, 1}
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_deadline_ends_an_engine_that_is_at_a_request_only_if_it_is_ours(owned: bool) -> None:
+    session = FakeSession(1, owned=owned, max_restarts=10 if owned else 0)
+    (engine,) = engines_of(session)
+    future = session.ask(due=session.now + 5)
+    session.wait(6)
+    assert isinstance(future.exception(0), Failed)
+    assert session.transport.killed == ([engine.engine_id] if owned else [])
+    assert session.transport.released == ([] if owned else [engine.engine_id])
+
+
+def test_a_jobs_deadline_cancels_what_runs() -> None:
+    session = FakeSession(1)
+    session.begin(5, due=session.now + 3, chunksize=2)
+    (engine,) = engines_of(session)
+    session.wait(3.3)
+    assert session.transport.released == [engine.engine_id]
+    session.dies(engine)
+    assert session.recorder.statuses[0] == "cancelled"
+    assert session.ended[0].ledger.ended is End.DEADLINE
+
+
+@pytest.mark.parametrize("grace", [None, 0.0, 5.0])
+def test_a_stop_lets_what_runs_go_on_for_its_grace(grace: float | None) -> None:
+    session = FakeSession(1)
+    session.begin(5, chunksize=2)
+    (engine,) = engines_of(session)
+    session.loop.put(Stop(reason="enough", ended=End.HALT, grace=grace))
+    session.turn()
+    session.wait((grace or 0.2) - 0.1)
+    if grace == 0.0:
+        assert session.transport.released == [engine.engine_id]
+        session.dies(engine)
+    else:
+        assert session.transport.released == []
+        session.answer(engine)
+    assert session.ended[0].ledger.ended is End.HALT
+    status = "cancelled" if grace == 0.0 else "ok"
+    assert session.recorder.statuses[0] == session.recorder.statuses[1] == status
+
+
+def test_what_has_not_ended_when_the_grace_is_over_is_ended() -> None:
+    session = FakeSession(1)
+    session.begin(5, chunksize=2)
+    (engine,) = engines_of(session)
+    session.loop.put(Stop(reason="enough", ended=End.HALT, grace=5.0))
+    session.wait(4.8)
+    assert session.transport.released == []
+    session.wait(0.4)
+    assert session.transport.released == [engine.engine_id]
+
+
+def test_an_engine_that_does_not_come_up_in_time_has_failed() -> None:
+    session = FakeSession(1, start_timeout=30.0, max_restarts=2)
+    session.begin(5)
+    session.dies(engines_of(session)[0])
+    session.wait(95)
+    assert isinstance(session.ended[0].error, ClusterError)
+    assert "max_restarts: 2" in str(session.ended[0].error)
+    assert set(session.recorder.statuses.values()) == {"lost"}
+
+
+def test_a_retry_waits_for_its_delay() -> None:
+    session = FakeSession(1)
+    session.begin(1, retries=1, retry_delay=10)
+    (engine,) = engines_of(session)
+    session.answer(engine, again=1)
+    session.wait(4.9)
+    assert not engine.queue
+    session.wait(5.2)
+    assert engine.queue
+    session.answer(engine)
+    assert session.recorder.statuses == {0: "ok"}
+
+
+def test_nothing_to_do_needs_no_timer() -> None:
+    session = FakeSession(1)
+    assert session.loop._core.due is None
+    session.begin(1)
+    assert session.loop._core.due == pytest.approx(session.now + TICK)
+    finish(session)
+    assert session.loop._core.due is None
+
+
+# -- deaths and their causes ---------------------------------------------------------------------------
+
+
+def test_items_that_kill_their_engines_do_not_use_up_the_restarts_of_others() -> None:
+    session = FakeSession(2, max_restarts=8)
+    session.begin(40, chunksize=1)
+    for _ in range(400):
+        if session.ended:
+            break
+        for engine in engines_of(session):
+            if not engine.queue:
+                continue
+            index = chunk_of(engine).indices[0]
+            if index < 8:
+                session.running(engine)
+                session.dies(engine)
+                session.comes(engine.slot)
+            else:
+                session.answer(engine)
+    assert session.ended[0].error is None
+    assert session.ended[0].ledger.restarts == 8 * MIN_KILLS
+    assert {i for i, status in session.recorder.statuses.items() if status == "lost"} == set(range(8))
+
+
+def test_where_every_item_kills_its_engine_it_is_no_items_fault() -> None:
+    session = FakeSession(1, max_restarts=4)
+    session.begin(30, chunksize=1)
+    for _ in range(100):
+        if session.ended:
+            break
+        (engine,) = engines_of(session)
+        session.running(engine)
+        session.dies(engine)
+        if session.transport.coming:
+            session.comes(0)
+    assert "5 items in a row" in str(session.ended[0].error)
+    assert "max_restarts: 4" in str(session.ended[0].error)
+    assert set(session.recorder.statuses.values()) == {"lost"}
+
+
+def test_engines_that_die_without_anybody_to_blame_are_replaced_so_often_and_no_more() -> None:
+    session = FakeSession(1, max_restarts=3)
+    session.begin(5)
+    for _ in range(4):
+        session.dies(engines_of(session)[0])
+        if session.transport.coming:
+            session.comes(0)
+    assert isinstance(session.ended[0].error, ClusterError)
+    assert "after 3 restarts (cluster: max_restarts: 3)" in str(session.ended[0].error)
+
+
+def test_deaths_before_the_culprit_was_found_are_explained_by_it() -> None:
+    session = FakeSession(0, max_restarts=4)
+    session.has_position_files = False
+    session.comes(0)
+    session.begin(130, chunksize=65)
+    for _ in range(200):
+        if session.ended:
+            break
+        (engine,) = engines_of(session)
+        indices = chunk_of(engine).indices
+        if {20, 100} & set(indices):
+            session.dies(engine)
+            session.comes(0)
+        else:
+            session.answer(engine)
+    assert session.ended[0].error is None
+    assert {i for i, status in session.recorder.statuses.items() if status == "lost"} == {20, 100}
+
+
+def test_an_item_that_only_waited_on_an_engine_that_others_kill_is_not_to_blame() -> None:
+    session = FakeSession(0, owned=False)
+    session.begin(1)
+    for _ in range(4):  # another run's items kill it, before it begins ours
+        engine = session.comes(0)
+        session.dies(engine)
+    session.comes(0)
+    finish(session)
+    assert session.recorder.statuses == {0: "ok"}
+
+
+def test_a_call_that_kills_its_engine_twice_is_given_up() -> None:
+    session = FakeSession(1)
+    future = session.ask()
+    session.dies(engines_of(session)[0])
+    engine = session.comes(0)
+    assert engine.queue
+    session.dies(engine)
+    with pytest.raises(Failed, match="died each time"):
+        future.result(0)
+
+
+def test_a_new_engine_learns_what_all_have_been_taught() -> None:
+    session = FakeSession(2)
+    future = session.ask_all()
+    first, second = engines_of(session)
+    session.answer(first)
+    session.dies(first)
+    session.answer(second)
+    assert not future.done(), "the new one does not know it"
+    third = session.comes(0, prepared=False)
+    assert len(third.queue) == 3
+    while third.queue:
+        session.answer(third)
+    assert set(future.result(0)) == {0, 1}
+    session.dies(second)
+    assert len(session.comes(1, prepared=False).queue) == 3
+
+
+@pytest.mark.parametrize("revives", [True, False])
+def test_a_cluster_that_is_lost_is_started_anew_where_that_can_be(revives: bool) -> None:
+    session = FakeSession(2, revives=revives)
+    session.begin(10)
+    session.cluster_dies()
+    if not revives:
+        assert isinstance(session.ended[0].error, ClusterError)
+        assert set(session.recorder.statuses.values()) <= {"lost"}
+        return
+    session.comes(0)
+    session.comes(1)
+    finish(session)
+    assert set(session.recorder.statuses.values()) == {"ok"}
+    assert len(session.recorder.count) == 10
+
+
+# -- what items are and do is never the run's end --------------------------------------------------------
+
+
+def test_an_item_that_does_not_load_costs_no_other_one() -> None:
+    session = FakeSession(1)
+    session.begin(40, chunksize=20)
+    for _ in range(100):
+        if session.ended:
+            break
+        (engine,) = engines_of(session)
+        indices = chunk_of(engine).indices
+        session.answer(engine, failure() if 3 in indices else None)
+    assert session.ended[0].error is None
+    assert [i for i, status in session.recorder.statuses.items() if status == "error"] == [3]
+    assert session.recorder.reasons[3] == "KeyError: 'x'"
+    assert len(session.recorder.count) == 40
+
+
+@pytest.mark.parametrize("answer", [b"", b"noise\n", b'["Done",[],[5]]\n'])
+def test_an_answer_that_is_none_costs_its_item_alone(answer: bytes) -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=3)
+    for _ in range(20):
+        if session.ended:
+            break
+        (engine,) = engines_of(session)
+        if 1 in chunk_of(engine).indices:
+            msg_id, _ = engine.queue.popleft()
+            session.deliver(TransportReply(msg_id=msg_id, envelope=answer))
+        else:
+            session.answer(engine)
+    assert session.recorder.statuses == {0: "ok", 1: "lost", 2: "ok"}
+
+
+def test_an_answer_of_another_kind_costs_its_item_alone() -> None:
+    session = FakeSession(1)
+    session.begin(1)
+    (engine,) = engines_of(session)
+    session.answer(engine, Done())
+    session.answer(engine, Done())
+    assert session.recorder.statuses == {0: "lost"}
+
+
+# -- errors that end a run ---------------------------------------------------------------------------------
+
+
+def test_a_setup_that_fails_ends_the_run() -> None:
+    session = FakeSession(1)
+    session.begin(3)
+    engine = session.comes(1, prepared=False)
+    session.answer(engine)
+    session.answer(engine, failure())
+    assert isinstance(session.ended[0].error, SetupError)
+    assert set(session.recorder.statuses.values()) == {"cancelled"}
+    future = session.ask()
+    assert isinstance(future.exception(0), SetupError), "and all that is asked later"
+    session.begin(1)
+    assert isinstance(session.ended[1].error, SetupError)
+
+
+def test_records_that_cannot_be_written_end_the_job_with_that() -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=1)
+    session.recorder.fails = OutputError("the disk is full")
+    (engine,) = engines_of(session)
+    with pytest.raises(OutputError):
+        session.answer(engine)
+    session.loop._break_off(OutputError("the disk is full"))
+    assert isinstance(session.ended[0].error, OutputError)
+    assert len(session.ended) == 1
+
+
+def test_records_that_cannot_be_written_at_the_very_end_end_the_job_with_that() -> None:
+    session = FakeSession(1)
+    session.begin(1)
+    session.recorder.fails = OutputError("the disk is full")
+    session.loop.put(Stop(reason="enough", ended=End.HALT, grace=0.0))
+    with pytest.raises(OutputError) as full:
+        session.answer(engines_of(session)[0])
+    session.loop._break_off(full.value)
+    assert session.ended[0].error is full.value
+    assert len(session.ended) == 1
+
+
+def test_what_fails_beside_the_engines_ends_the_run() -> None:
+    session = FakeSession(1)
+    session.begin(3)
+    session.loop.put(Broken(OutputError("no manifest")))
+    session.turn()
+    assert isinstance(session.ended[0].error, OutputError)
+
+
+def test_who_waits_when_the_run_is_stopped_hears_of_it() -> None:
+    session = FakeSession(1)
+    call, broadcast = session.ask(), session.ask_all()
+    stopped = Interrupted(2)
+    session.loop.put(Stop(reason="stopped", ended=End.INTERRUPTED, grace=0.0, error=stopped))
+    session.wait(0.2)
+    assert call.exception(0) is broadcast.exception(0) is stopped
+
+
+def test_a_job_that_ends_while_its_last_engine_dies_after_a_stop_ends_once() -> None:
+    session = FakeSession(1)
+    session.begin(3)
+    stopped = Interrupted(2)
+    session.loop.put(Stop(reason="stopped", ended=End.INTERRUPTED, grace=0.0, error=stopped))
+    session.turn()
+    (engine,) = engines_of(session)
+    session.dies(engine)
+    assert len(session.ended) == 1
+    assert session.ended[0].ledger.ended is End.INTERRUPTED
+
+
+def test_an_apply_for_an_engine_that_is_gone_for_good_is_lost() -> None:
+    session = FakeSession(2, max_restarts=0)
+    first, _ = engines_of(session)
+    session.dies(first)
+    job = session.begin(0)
+    del job
+    assert session.ended
+    assert session.loop.state.engines == 1
