@@ -148,10 +148,13 @@ class ReaderGone(ArcliError):
 
 
 class Interrupted(ArcliError):
-    """A signal, by its ``number``, asked arcli to end; ``at_once``: it was not the first one."""
+    """A signal, by its ``number``, asked arcli to end; ``at_once``: it was not the first one.
 
-    def __init__(self, number: int, *, at_once: bool = False) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+    ``reason`` is given where somebody elsewhere asked for it.
+    """
+
+    def __init__(self, number: int, *, at_once: bool = False, reason: str | None = None) -> None:
+        super().__init__(reason or f"stopped by {signal.Signals(number).name}")
         self.number = number
         self.at_once = at_once
         self.exit_code = ExitCode(128 + number)

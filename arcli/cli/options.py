@@ -136,6 +136,7 @@ class RunFlags:
     cluster_name: str | None = None
     inline: bool = False
     no_overlap: bool = False
+    detach: bool = False
 
     @property
     def resumes(self) -> bool:

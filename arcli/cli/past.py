@@ -34,6 +34,20 @@ def pick_run(word: str) -> RunFolder:
     return run
 
 
+def pick_current(word: str | None) -> RunFolder:
+    """The run that a word means as in ``pick_run``; None: the newest that goes on, else the newest.
+
+    Raises UsageError.
+    """
+    from arcli.store.folder import list_runs, run_root
+    from arcli.store.past import state_of
+
+    if word is not None:
+        return pick_run(word)
+    alive = (run for run in list_runs(run_root(os.environ)) if state_of(run) == "running")
+    return next(alive, None) or pick_run("latest")
+
+
 @contextmanager
 def output_page(output: str | None) -> Iterator[Stream]:
     """A page on stdout, or on a file that appears when all is written. Raises OutputError."""
@@ -52,3 +66,20 @@ def output_page(output: str | None) -> Iterator[Stream]:
     except BaseException:
         page.target.discard()
         raise
+
+
+def require_end(run: RunFolder) -> None:
+    """Tell of a run that ended without having said so. Raises ClusterError."""
+    from arcli.errors import ClusterError
+    from arcli.store.past import state_of
+
+    if state_of(run) == "killed":
+        raise ClusterError(f"run {run.id} was killed before its end", hint=resume_command(run))
+
+
+def resume_command(run: RunFolder) -> str:
+    """The command that goes on with a run."""
+    import shlex
+
+    spec = run.manifest.spec_file
+    return f"arcli run {shlex.quote(spec) if spec else 'SPEC'} --resume --run {run.id}"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from arcli.cli import detach
+from arcli.cli.detach import PART, Detached
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
     ASSIGNMENT,
@@ -113,6 +115,12 @@ MOST_PEEKED = 1_000_000
 @click.option("--rerun-changed", is_flag=True, help="A changed function makes its items new ones.")
 @click.option("--cluster", "cluster_name", metavar="NAME", help="Join a running cluster.")
 @click.option("--inline", is_flag=True, help="Run the items in this process, for a debugger.")
+@click.option(
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Print the run's id once the cluster is up; it goes on alone.",
+)
 @click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
 @click.pass_obj
 def command(call: Call, /, **options: Any) -> int:
@@ -127,6 +135,10 @@ def command(call: Call, /, **options: Any) -> int:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
     if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
+    if flags.detach and PART not in os.environ:
+        from arcli.store.folder import run_root
+
+        return detach.start(sys.argv[1:], run_root(os.environ), os.environ)
     with _early(flags) as helper:
         from arcli.specfile.load import load
 
@@ -228,14 +240,19 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
 
         require_ipyparallel(spec)
     root = run_root(os.environ)
+    detached = Detached.take(os.environ)
     with (
         closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
         _lock(root, spec, notices, wanted=flags.no_overlap),
         _folder(root, spec, flags, notices) as (folder, kept),
     ):
+        if detached is not None:
+            detached.adopt(folder.path)
         options = Options(
             began=began,
             notice=notices.say,
+            warn=notices.warn,
+            up=lambda: detached.up(folder.id) if detached is not None else None,
             stuck=streams.stuck,
             limit=flags.limit,
             deadline=flags.deadline,

@@ -17,7 +17,8 @@ from arcli.session.reducer import Folded
 from arcli.session.results import JobResults
 from arcli.session.session import Session
 from arcli.specfile.model import Spec
-from arcli.timing.summary import JobSummary
+from arcli.timing.ledger import Ledger
+from arcli.timing.summary import JobSummary, summarize_job
 
 
 class Kept(Protocol):
@@ -34,6 +35,22 @@ class Consumer(Protocol):
         """Take a batch."""
 
 
+class JobWatcher:
+    """Is told how the jobs go; this one takes no notice."""
+
+    def begin(self, job: str, total: int | None) -> None:
+        """A job begins that has ``total`` items, None where nobody knows."""
+
+    def count(self, batch: RecordBatch) -> None:
+        """Records have come."""
+
+    def make_value(self, job: str) -> None:
+        """A job's items are done, and its value is made of them."""
+
+    def end(self, summary: JobSummary) -> None:
+        """A job has ended, or will not begin."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
@@ -46,6 +63,7 @@ class Context:
     storage: Storage
     outputs: Consumer
     interrupts: Interrupts
+    watcher: JobWatcher = field(default_factory=JobWatcher)
     slots: int
     stdin: BinaryIO | None = None
     kept: Kept | None = None
@@ -54,6 +72,12 @@ class Context:
     whole_output: bool = False
     expect: Callable[[str, int | None], None] = lambda job, total: None
     warn: Callable[[str], None] = lambda sentence: None
+
+    def end(self, outcome: Outcome, ledger: Ledger) -> None:
+        """Put down what a job has come to."""
+        summary = summarize_job(ledger)
+        outcome.jobs.append(summary)
+        self.watcher.end(summary)
 
 
 @dataclass

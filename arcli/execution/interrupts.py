@@ -22,6 +22,8 @@ PATIENCE = 3.0
 LOOK = 0.5
 """Seconds between two looks at whether one is."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ASK = signal.SIGUSR1
+"""Has a run say on stderr how it stands."""
 
 
 class Interrupts:
@@ -33,16 +35,19 @@ class Interrupts:
     is the signal that came, and ``deadline_passed`` tells about the deadline.
 
     ``stuck`` tells for how many seconds a write to stdout or stderr has been blocked; ``notice``
-    takes sentences for people, and must not block.
+    takes sentences for people, ``answer`` what ``describe`` says where SIGUSR1 asks for it; neither
+    may block.
     """
 
     def __init__(
         self,
         notice: Callable[[str], None],
+        answer: Callable[[str], None],
         deadline: float | None = None,
         stuck: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._notice = notice
+        self._answer = answer
         self._deadline = deadline
         self._stuck = stuck
         self._session: Session | None = None
@@ -53,6 +58,8 @@ class Interrupts:
         self._shaker: threading.Thread | None = None
         self._main = threading.main_thread().ident
         self._count = 0
+        self._reason: str | None = None
+        self.describe: Callable[[], str] = lambda: "starting"
         self.number: int | None = None
         self.deadline_passed = False
 
@@ -61,6 +68,7 @@ class Interrupts:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._signalled)
         self._before[SHAKE] = signal.signal(SHAKE, self._shaken)
+        self._before[ASK] = signal.signal(ASK, lambda number, frame: self._answer(self.describe()))
         if self._deadline is not None:
             self._timer = threading.Timer(self._deadline, self._too_late)
             self._timer.daemon = True
@@ -98,6 +106,18 @@ class Interrupts:
         finally:
             self._finishing = False
 
+    def cancel(self, reason: str, *, drain: bool) -> None:
+        """Stop the run, on behalf of somebody elsewhere: as SIGTERM does, or, with ``drain``, when what
+        runs has ended. Safe to call from any thread.
+        """
+        self._reason = self._reason or reason
+        if drain and self._session is not None:
+            self.number = self.number or signal.SIGTERM
+            self._notice(f"{reason}: nothing new is started, what runs may end")
+            self._session.stop(Stop(reason=reason, ended=End.INTERRUPTED, grace=None, error=self.error()))
+        elif self._main is not None:
+            signal.pthread_kill(self._main, signal.SIGTERM)
+
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         self.number = self.number or number
@@ -105,9 +125,9 @@ class Interrupts:
             raise self.error()
         self._watch_streams()
         if self._session is not None:
-            name = signal.Signals(self.number).name
+            name = self._reason or signal.Signals(self.number).name
             grace = GRACE if self._count == 1 else 0.0
-            self._stop(f"stopped by {name}", End.INTERRUPTED, grace)
+            self._stop(self._reason or f"stopped by {name}", End.INTERRUPTED, grace)
             if self._count == 1:
                 self._notice(
                     f"{name}: nothing new is started, what runs has {GRACE:.0f} s; once more to end at once"
@@ -145,10 +165,11 @@ class Interrupts:
             signal.pthread_kill(self._main, SHAKE)
 
     def _shaken(self, number: int, frame: FrameType | None) -> None:
-        raise self.error()
+        if self.stopping:  # else it was sent by somebody who meant something else
+            raise self.error()
 
     def error(self) -> ArcliError:
         """What ended the run, as an error."""
         if self.number is not None:
-            return Interrupted(self.number, at_once=self._count > 1)
+            return Interrupted(self.number, at_once=self._count > 1, reason=self._reason)
         return DeadlineError("the run's deadline passed")

@@ -26,7 +26,6 @@ from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
 from arcli.timing.failures import Failures
 from arcli.timing.ledger import End, Ledger
-from arcli.timing.summary import summarize_job
 
 
 def run_jobs(context: Context, outcome: Outcome) -> None:
@@ -42,7 +41,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
             unread = _length(context, job, outcome)
             end, reason = unmet
             ledger = Ledger(job=job.name, kind=job.kind, ended=end, reason=reason, unread=unread)
-            outcome.jobs.append(summarize_job(ledger))
+            context.end(outcome, ledger)
             continue
         try:
             _run_job(context, job, outcome)
@@ -51,7 +50,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
             if outcome.summary(job.name) is None:
                 ledger = Ledger(job=job.name, kind=job.kind, ended=_end_by(error), unread=None)
                 ledger.input_error = error.message if isinstance(error, InputError) else None
-                outcome.jobs.append(summarize_job(ledger))
+                context.end(outcome, ledger)
             if not isinstance(error, InputError):
                 raise
             outcome.errors.append(error)
@@ -166,12 +165,14 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     taken, failures, began = Tally(), Failures(), time.monotonic()
     with supply_of(context, plan, source) as (supply, replay):
         context.expect(job.name, supply.left)
+        context.watcher.begin(job.name, supply.left)
         try:
             for batch in session.records(plan, supply, replay):
                 taken.merge(batch.tally)
                 if batch.tally.counts.get("ok", 0) < batch.count:
                     failures.add_lines(batch.lines)
                 context.outputs.record(batch)
+                context.watcher.count(batch)
                 results.add(batch)
                 folder.take(batch)
         except ArcliError as error:
@@ -188,8 +189,9 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     if isinstance(failure, InputError):
         ledger.input_error, ledger.unread = failure.message, None
     if ledger.ended is End.DONE:
+        context.watcher.make_value(job.name)
         failure = conclude(context, job, results, folder, ledger, outcome)
-    outcome.jobs.append(summarize_job(ledger))
+    context.end(outcome, ledger)
     if failure is not None:
         raise failure
 

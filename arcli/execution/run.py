@@ -12,6 +12,7 @@ from arcli.cluster.base import Cluster, ClusterEvent
 from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.execution import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
+from arcli.execution.steering import Steering
 from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.progress import Progress
 from arcli.session.core.terms import Terms
@@ -35,12 +36,15 @@ def at_once(error: ArcliError) -> bool:
 class Options:
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
-    ``notice`` takes sentences for people, and never blocks; ``stuck`` tells for how many seconds
+    ``notice`` takes sentences for people, and never blocks, ``warn`` those that are told to who
+    wants quiet, too; ``stuck`` tells for how many seconds
     a write to stdout or stderr has been blocked. ``whole_output`` keeps all that commands print.
+    ``up`` is called, on another thread, when the cluster is up.
     """
 
     began: float
     notice: Callable[[str], None]
+    warn: Callable[[str], None] = lambda sentence: None
     stuck: Callable[[], float] = lambda: 0.0
     limit: int | None = None
     deadline: float | None = None
@@ -50,6 +54,7 @@ class Options:
     whole_output: bool = False
     progress: Progress | None = None
     expectations: Sequence[Expectation] = ()
+    up: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -76,8 +81,12 @@ def execute(
 
     ``cluster`` is one that has been prepared. Nothing that it started outlives this call.
     """
-    with Interrupts(options.notice, options.deadline, options.stuck) as interrupts:
-        run = _Run(spec, options, storage, outputs, interrupts, cluster.slots if cluster else 1)
+    with (
+        Interrupts(options.notice, options.warn, options.deadline, options.stuck) as interrupts,
+        Steering(spec, storage.folder, interrupts, options.up) as steering,
+    ):
+        slots = cluster.slots if cluster else 1
+        run = _Run(spec, options, storage, outputs, interrupts, steering, slots)
         try:
             outputs.start()
             with (
@@ -104,6 +113,7 @@ class _Run:
         storage: RunStorage,
         outputs: Outputs,
         interrupts: Interrupts,
+        steering: Steering,
         slots: int,
     ) -> None:
         self._spec = spec
@@ -111,6 +121,7 @@ class _Run:
         self._storage = storage
         self._sinks = outputs
         self._interrupts = interrupts
+        self._steering = steering
         self._slots = slots
         self._started = isoformat(time.time())
         self._ready: float | None = None
@@ -122,6 +133,7 @@ class _Run:
         """Run the jobs on ``slots`` engines. Raises ArcliError for what ends the run early."""
         self._ready, self._slots = time.monotonic(), slots
         options = self._options
+        self._steering.watch(lambda: session.state)
         if options.progress is not None:
             options.progress.watch(lambda: session.state)
         context = Context(
@@ -130,19 +142,21 @@ class _Run:
             storage=self._storage,
             outputs=self._sinks,
             interrupts=self._interrupts,
+            watcher=self._steering,
             slots=slots,
             stdin=options.stdin,
             kept=options.kept,
             limit=options.limit,
             rerun_changed=options.rerun_changed,
             whole_output=options.whole_output,
-            warn=options.notice,
+            warn=options.warn,
             expect=options.progress.expect if options.progress else lambda job, total: None,
         )
         try:
             run_jobs(context, self.outcome)
         finally:
             self._finishing = time.monotonic()
+            self._steering.finishing(has_begun=any(job.counts.planned for job in self.outcome.jobs))
 
     def finish(self) -> Finished:
         """Complete the outputs, and put down how it ended."""

@@ -18,6 +18,9 @@ from arcli.units import format_seconds, isoformat
 WIDE = 100
 """From this many columns on there is room for the run that each one went on with."""
 
+_FLEXIBLE = {"spec", "reason"}
+"""Columns that are cut where there is no room."""
+
 
 def table(runs: Sequence[Brief], *, width: int) -> Table:
     """A row a run: id, name, when, how long, items ok and failed, exit code."""
@@ -27,14 +30,19 @@ def table(runs: Sequence[Brief], *, width: int) -> Table:
         names.remove("when")  # the id tells, too
     if width >= WIDE and any(run.resumes for run in runs):
         names.append("resumes")
+    if width >= WIDE and any(run.reason for run in runs):
+        names.append("reason")
     made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:
         right = name in {"took", "ok", "failed"}
-        overflow: Any = "ellipsis" if name == "spec" else "fold"
+        overflow: Any = "ellipsis" if name in _FLEXIBLE else "fold"
         justify: Any = "right" if right else "left"
         made.add_column(name, justify=justify, no_wrap=True, overflow=overflow)
-    others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n != "spec")
-    made.columns[1].max_width = max(6, width - others)
+    others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n not in _FLEXIBLE)
+    spec = max(len("spec"), *(len(row["spec"]) for row in rows))
+    made.columns[1].max_width = max(6, min(spec, width - others))
+    if names[-1] == "reason":
+        made.columns[-1].max_width = max(6, width - others - spec - 4)
     for row in rows:
         made.add_row(*(row[name] for name in names))
     return made
@@ -52,6 +60,7 @@ def _cells(run: Brief) -> dict[str, Text]:
         "failed": Text(f"{run.failed:,}", style="red" if run.failed else ""),
         "exit": Text(end, style="" if good else "red"),
         "resumes": Text(one_line(run.resumes or "-")),
+        "reason": Text(one_line(run.reason or "")),
     }
 
 
@@ -72,5 +81,6 @@ def _tree(run: Brief) -> dict[str, Any]:
         "ok": run.ok,
         "failed": run.failed,
         "resumes": run.resumes,
+        "reason": run.reason,
         "folder": str(run.path),
     }

@@ -49,6 +49,8 @@ def ending(report: Report) -> str:
     if report.state != "ended":
         return "still running" if report.state == "running" else "killed before its end"
     code = report.exit_code or 0
+    if report.summary.error is not None and code not in _ENDS:
+        return f"exit {code}, {one_line(report.summary.error)}"
     return f"exit {code}" + (f", {_ENDS[ExitCode(code)]}" if code in _ENDS else "")
 
 

@@ -90,6 +90,10 @@ class RunFolder:
         folder._rewrite(replace(about, id=folder.id, started=started))
         return folder
 
+    def fresh(self) -> RunFolder:
+        """The same run, to be read anew: it may have gone on."""
+        return RunFolder(self.path)
+
     @property
     def journal(self) -> Path:
         """Where its records are."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,9 @@ from arcli.record import decode
 SYNC_SECONDS = 1.0
 """What a power failure can cost, in seconds of a run."""
 BLOCK = 1 << 16
+FOLLOW_SECONDS = 0.1
+"""How long a reader that follows a journal pauses between two looks."""
+FOLLOW_BYTES = 1 << 20
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
@@ -191,6 +195,31 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
             offset += len(line)
         if end < size:
             on_damage(Damage(offset=end, length=size - end, reason=_why_torn(file, end, size)))
+
+
+def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
+    """The records of a journal that may still be written, as they come, until its writer has ended.
+
+    What is damaged is passed over. Raises OSError but for a journal that is not there yet.
+    """
+    offset, rest = 0, b""
+    while True:
+        over = ended.is_set()  # before it is read: what was written until then is read now
+        block = b""
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(offset + len(rest))
+            block = file.read(FOLLOW_BYTES)
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            data = _decoded(line)
+            if data is not None:
+                yield Entry(offset=offset, line=line + b"\n", data=data)
+            offset += len(line) + 1
+        if len(block) == FOLLOW_BYTES:
+            continue
+        if over:
+            return
+        ended.wait(FOLLOW_SECONDS)
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:

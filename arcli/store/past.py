@@ -16,6 +16,7 @@ from arcli.errors import OutputError
 from arcli.record import JOB_NAME
 from arcli.store.folder import RunFolder, list_runs, spec_path
 from arcli.store.journal import Damage, entries
+from arcli.store.state import RunState, read_state, without_engines
 from arcli.timing.account import Presence
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary
@@ -33,6 +34,14 @@ def state_of(run: RunFolder) -> State:
     if run.manifest.exit_code is not None:
         return "ended"
     return "running" if alive else "killed"
+
+
+def current_state(run: RunFolder) -> RunState | None:
+    """What a run told last of how it stands; of one that goes on no more, without what ran then."""
+    state = read_state(run.path)
+    if state is None or state_of(run) == "running":
+        return state
+    return without_engines(state)
 
 
 def summary_of(run: RunFolder) -> RunSummary | None:
@@ -106,7 +115,8 @@ def ended(run: RunFolder, state: State) -> float:
 class Brief:
     """A line about a run. ``started`` is in seconds since the epoch, ``took`` in seconds.
 
-    ``ok`` and ``failed`` count items; ``exit_code`` is None where there is none (yet).
+    ``ok`` and ``failed`` count items; ``exit_code`` is None where there is none (yet), ``reason`` what
+    ended it early, in words.
     """
 
     id: str
@@ -119,6 +129,7 @@ class Brief:
     ok: int
     failed: int
     resumes: str | None
+    reason: str | None
     path: Path
 
 
@@ -146,6 +157,7 @@ def brief(run: RunFolder) -> Brief:
         ok=ok,
         failed=failed,
         resumes=run.manifest.resumes,
+        reason=summary.error if summary is not None else None,
         path=run.path,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from arcli.errors import ArcliError, ExitCode
 from arcli.timing.ledger import End
@@ -53,7 +53,12 @@ def decide(
         held.add(ExitCode.DEADLINE)
     if expectation_failed:
         held.add(ExitCode.EXPECTATION)
-    return next((code for code in PRIORITY if code in held), ExitCode.OK)
+    return first(held)
+
+
+def first(codes: Collection[int]) -> ExitCode:
+    """Of several exit codes the one that is said."""
+    return next((code for code in PRIORITY if code in codes), ExitCode.OK)
 
 
 def code_of_job(job: JobSummary) -> ExitCode:

@@ -100,7 +100,7 @@ class House:
             session=self.session,
             storage=self.storage,
             outputs=consumer,
-            interrupts=Interrupts(lambda sentence: None),
+            interrupts=Interrupts(lambda sentence: None, lambda answer: None),
             slots=self.slots,
         )
         outcome = Outcome()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from arcli.errors import ArcliError
 
-SHAKE = signal.SIGUSR1
+SHAKE = signal.SIGUSR2
 """Its handler makes the main thread leave whatever it is in (``arcli.execution.interrupts``)."""
 
 

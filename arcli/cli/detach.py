@@ -1,0 +1,116 @@
+"""``arcli run --detach``: a run in a session of its own, which goes on when its shell has ended.
+
+Two processes have a part in it. The one that was called starts the other, forwards what that says on
+stderr, and leaves when the cluster is up, or with the other's exit code where it ended before. The
+other runs the spec; its stdout and stderr are files, which move into the run's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+PART = "ARCLI_DETACHED"
+"""In the environment of the process that goes on: where it reports, and where its streams are."""
+LOOK = 0.2
+STREAMS = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detached:
+    """The part of the process that goes on: ``report`` is a descriptor, ``folder`` has its streams."""
+
+    report: int
+    folder: Path
+
+    @classmethod
+    def take(cls, environ: dict[str, str] | os._Environ[str]) -> Detached | None:
+        """Take the part that was given to this process, None where there is none."""
+        text = environ.pop(PART, None)
+        if text is None:
+            return None
+        number, _, folder = text.partition(":")
+        os.set_inheritable(int(number), False)
+        return cls(report=int(number), folder=Path(folder))
+
+    def adopt(self, run: Path) -> None:
+        """Move the files that the streams are into the run's folder."""
+        with suppress(OSError):  # what is written goes to the files wherever they are
+            for name in STREAMS:
+                (self.folder / name).rename(run / name)
+            self.folder.rmdir()
+
+    def up(self, run: str) -> None:
+        """Report that the cluster is up."""
+        with suppress(OSError):  # whoever waited for it has gone
+            os.write(self.report, f"{run}\n".encode())
+            os.close(self.report)
+
+
+def start(argv: Sequence[str], root: Path, environ: Mapping[str, str]) -> int:
+    """Start ``arcli`` with these arguments in a session of its own, and wait until it is up.
+
+    Prints the run's id. Returns 0, or the exit code of a run that ended before its cluster was up.
+    Raises OutputError.
+    """
+    from arcli.store.files import make_private, make_root, refusing
+
+    with refusing(root):
+        make_root(root)
+        make_private(root / "runs")
+        folder = Path(tempfile.mkdtemp(prefix=".starting-", dir=root / "runs")).absolute()
+    receive, report = os.pipe()
+    stdin = subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None
+    with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "arcli", *argv],
+            env={**environ, PART: f"{report}:{folder}"},
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            pass_fds=[report],
+            start_new_session=True,
+        )
+        os.close(report)
+        # The files may move while they are read, which open ones do not mind.
+        with (folder / "stdout").open("rb") as said, (folder / "stderr").open("rb") as told:
+            run = _wait(process, receive, told.fileno())
+            if run is not None:
+                click.echo(run)
+                return 0
+            code = process.wait()
+            _forward(told.fileno(), sys.stderr.fileno())
+            _forward(said.fileno(), sys.stdout.fileno())
+    shutil.rmtree(folder, ignore_errors=True)  # it is there where no run folder was made
+    return code if code >= 0 else 128 - code
+
+
+def _wait(process: subprocess.Popen[bytes], receive: int, told: int) -> str | None:
+    """Forward what a process says until it reports its run's id, or ends (None)."""
+    while True:
+        try:
+            ready, _, _ = select.select([receive], [], [], LOOK)
+            _forward(told, sys.stderr.fileno())
+            if ready:
+                return os.read(receive, 100).decode().strip() or None
+            if process.poll() is not None:
+                return None
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+
+
+def _forward(source: int, target: int) -> None:
+    """Copy what a file has from its present place on."""
+    while block := os.read(source, 1 << 16):
+        os.write(target, block)

@@ -1,0 +1,129 @@
+"""``arcli status``: how a run stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.past import output_page, pick_current, require_end
+
+if TYPE_CHECKING:
+    from arcli.store.folder import RunFolder
+    from arcli.store.state import JobState, RunState
+
+
+@click.command("status", short_help="Show how a run stands.")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: one object, with times in ISO 8601 UTC.",
+)
+def command(run: str | None, form: str) -> None:
+    r"""Show how RUN stands: its jobs, how far they are, its engines.
+
+    RUN is an id or its beginning; by default the newest run that goes on, else the newest. A run
+    that was killed before its end is exit 3, with the command that resumes it.
+
+    \b
+    Examples:
+      arcli status
+      arcli status 20261126 --format json
+    """
+    from arcli.record import dump
+
+    folder = pick_current(run)
+    with output_page(None) as page:
+        if form == "json":
+            page.target.write(dump(_tree(folder)) + b"\n")
+        else:
+            page.write("".join(f"{line}\n" for line in _lines(folder)))
+    require_end(folder)
+
+
+def _tree(run: RunFolder) -> dict[str, Any]:
+    """Everything that is known, as one object; ``state`` is running, ended or killed."""
+    from arcli.store import past
+
+    state = past.current_state(run)
+    about = {
+        "run": run.id,
+        "name": run.manifest.name,
+        "state": past.state_of(run),
+        "exit_code": run.manifest.exit_code,
+        "folder": str(run.path),
+    }
+    return about if state is None else {**asdict(state), **about}
+
+
+def _lines(run: RunFolder) -> Iterator[str]:
+    import time
+
+    from arcli.escape import one_line
+    from arcli.store import past
+    from arcli.units import format_seconds
+
+    how, state = past.state_of(run), past.current_state(run)
+    name = one_line(run.manifest.name) or "a run"
+    took = format_seconds(max(0.0, past.ended(run, how) - past.began(run)))
+    if how == "ended":
+        yield f"{name}, run {run.id}: ended after {took}, exit {run.manifest.exit_code}"
+    elif how == "killed":
+        yield f"{name}, run {run.id}: killed after {took}"
+    elif state is None:
+        yield f"{name}, run {run.id}: starting for {took}"
+    else:
+        where = f"process {state.pid} on {one_line(state.host)}"
+        yield f"{name}, run {run.id}, {where}: {state.phase} for {took}"
+        if state.stopping is not None:
+            yield f"  it ends: {one_line(state.stopping)}"
+    if state is None:
+        return
+    width = max((len(job.name) for job in state.jobs), default=0)
+    for job in state.jobs:
+        yield f"  {job.name:<{width}}  {_job(job)}"
+    if how == "running":
+        yield from _engines(state, time.time())
+
+
+def _job(job: JobState) -> str:
+    """``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``."""
+    from arcli.units import format_seconds
+
+    if job.phase == "waiting":
+        return "waiting"
+    items = f"{job.done:,} items"
+    if job.total is not None:
+        items = f"{job.done:,} of {job.total:,} items"
+        items += f" ({job.done * 100 // job.total} %)" if job.total else ""
+    parts = [items]
+    if job.failed:
+        parts.append(f"{job.failed:,} not ok")
+    if job.phase == "running" and job.rate:
+        parts.append(f"{job.rate:,.3g}/s")
+    if job.left:
+        parts.append(f"about {format_seconds(job.left)} left")
+    if job.status is not None:
+        parts.append(job.status)
+    elif job.phase != "running":
+        parts.append(job.phase)
+    return ", ".join(parts)
+
+
+def _engines(state: RunState, now: float) -> Iterator[str]:
+    from arcli.escape import one_line
+    from arcli.units import format_seconds, parse_time
+
+    yield f"  {state.ready} of {len(state.engines)} engines ready, {state.running:,} items under way"
+    for engine in state.engines:
+        if engine.running is not None:
+            since = parse_time(engine.since)
+            took = "" if since is None else f" for {format_seconds(max(0.0, now - since))}"
+            host = one_line(engine.host or "?")
+            yield f"    engine {engine.engine_id} on {host}: {one_line(engine.running)}{took}"

@@ -1,0 +1,90 @@
+"""``arcli tail``: the results of a run as they come, in another shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from arcli.cli.past import pick_current, require_end
+
+if TYPE_CHECKING:
+    from arcli.store.folder import RunFolder
+
+
+@click.command("tail", short_help="Show the results of a run as they come.")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--item", type=click.IntRange(min=0), metavar="N", help="Only this item.")
+@click.option("--failed", is_flag=True, help="Only what is not ok.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="jsonl: the records as they are.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
+def command(run: str | None, item: int | None, failed: bool, form: str, verbose: bool) -> None:
+    r"""Show the results of RUN in the order in which they come, from its first one to its end.
+
+    RUN is an id or its beginning; by default the newest run that goes on, else the newest. Ctrl-C
+    leaves the run alone.
+
+    \b
+    Examples:
+      arcli tail
+      arcli tail 20261126-0915 --failed --format jsonl
+    """
+    from arcli.engine.tally import Status, Tally
+    from arcli.outputs.stream import standard_streams
+    from arcli.outputs.text import TextOutput
+    from arcli.record import RecordBatch
+    from arcli.store.journal import follow
+
+    folder = pick_current(run)
+    stdout = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+    jobs = (folder.manifest.spec or {}).get("jobs") or ()
+    shown = TextOutput(stdout, stdout, headings=len(jobs) > 1, verbose=verbose)
+    shown.start()
+    for entry in follow(folder.journal, _goes_on(folder)):
+        record = entry.data
+        if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):
+            continue
+        if form == "jsonl":
+            stdout.target.write(entry.line)
+        else:
+            shown.record(
+                RecordBatch(
+                    job=record["job"], first=record["index"], count=1, lines=entry.line, tally=Tally()
+                )
+            )
+    require_end(folder.fresh())
+    if form == "text" and item is None:
+        _tell_end(folder.fresh())
+
+
+def _goes_on(run: RunFolder) -> threading.Event:
+    """An event that is set when the run has ended; a thread watches it."""
+    from arcli.cli.wait import wait_for
+
+    ended = threading.Event()
+
+    def watch() -> None:
+        wait_for(run, None)
+        ended.set()
+
+    threading.Thread(target=watch, name="arcli-tail", daemon=True).start()
+    return ended
+
+
+def _tell_end(run: RunFolder) -> None:
+    """Show what a run that has ended came to, on stderr as it did itself."""
+    from arcli.outputs.stream import standard_streams
+    from arcli.reports import text
+    from arcli.reports.collect import Wanted, read_report
+
+    text.write(standard_streams(sys.stdout, sys.stderr, os.environ).stderr, read_report(run, Wanted()))

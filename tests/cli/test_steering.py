@@ -1,0 +1,256 @@
+"""Runs that are seen and steered from other processes, through their folders alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from runs import MARK, Run, wait_until
+
+from arcli.store.folder import RunFolder
+from arcli.store.requests import Cancel, post, take
+
+SLEEPY = """\
+jobs:
+- {name: nap, map: "lambda x: __import__('time').sleep(0.2) or print('slept', x)", over: {range: 400}}
+- {name: after, map: abs, over: [1]}
+defaults: {chunksize: 1}
+"""
+
+
+def arcli(folder: Path, *words: str, code: int = 0, **more: Any) -> Run:
+    run = Run(folder, list(words), **more)
+    assert run.wait() == code, run.said()
+    return run
+
+
+def told(run: Run) -> str:
+    return run.out.read_text()
+
+
+@contextmanager
+def going_on(folder: Path, spec: str, *words: str, begun: bool = True) -> Iterator[Run]:
+    """A run in this process's items, which is killed at the end; ``begun``: it has a record."""
+    (folder / "spec.yaml").write_text(spec)
+    run = Run(folder, ["run", "spec.yaml", "--inline", *words])
+    try:
+        wait_until(lambda: list((folder / ".arcli/runs").glob("2*/state.json")), run.said)
+        if begun:
+            wait_until(lambda: newest(folder).journal.stat().st_size > 0, run.said)
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.wait()
+
+
+def newest(folder: Path) -> RunFolder:
+    return RunFolder(max((folder / ".arcli/runs").glob("2*"), key=lambda path: path.name))
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in newest(folder).journal.read_bytes().splitlines()]
+
+
+def test_a_detached_run_goes_on_when_its_shell_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: \"lambda x: print('hi') or x\"\nover: {range: 3}\n")
+    # The shell is gone with all of its group and its terminal; what it had started is not.
+    script = f"{sys.executable} -m arcli run spec.yaml -n 1 -d > id; kill -9 0"
+    mark = "detached" + os.urandom(4).hex()
+    subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, MARK: mark},
+        start_new_session=True,
+        check=False,
+    )
+    run = (tmp_path / "id").read_text().strip()
+    assert newest(tmp_path).id == run
+    arcli(tmp_path, "wait", run[:13])
+    folder = newest(tmp_path).path
+    assert "hi" in (folder / "stdout").read_text()
+    assert "time" in (folder / "stderr").read_text()
+    assert [path.name for path in folder.parent.iterdir()] == [run]
+    state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
+    assert (state["state"], state["exit_code"], state["phase"]) == ("ended", 0, "ended")
+    assert state["jobs"][0] | {"rate": 0, "left": 0} == {
+        "name": "spec", "kind": "map", "phase": "ended", "status": "ok", "total": 3, "done": 3, "failed": 0,
+        "rate": 0, "left": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [
+        ("map: nowhere\nover: [1]\nwrong: 1\n", 2),
+        ("setup: {run: 1/0}\nmap: abs\nover: [1]\n", 6),
+    ],
+)
+def test_a_detached_run_that_does_not_come_up_says_why(tmp_path: Path, spec: str, code: int) -> None:
+    (tmp_path / "spec.yaml").write_text(spec)
+    run = arcli(tmp_path, "run", "spec.yaml", "-n", "1", "--detach", code=code)
+    assert ("wrong" if code == 2 else "ZeroDivisionError") in run.said()
+    assert told(run) == ""
+    assert list((tmp_path / ".arcli/runs").glob(".starting*")) == []
+
+
+def test_a_run_is_seen_from_another_shell_and_cancelled_with_a_reason(tmp_path: Path) -> None:
+    with going_on(tmp_path, SLEEPY) as run:
+        tails = [Run(tmp_path, ["tail", *words]) for words in ((), ("--item", "2", "--format", "jsonl"))]
+        state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
+        assert (state["state"], state["pid"]) == ("running", run.process.pid)
+        assert [job["phase"] for job in state["jobs"]] == ["running", "waiting"]
+        assert state["jobs"][0]["total"] == 400
+        shown = told(arcli(tmp_path, "status"))
+        assert "of 400 items" in shown
+        assert "after  waiting" in shown
+        arcli(tmp_path, "wait", "--timeout", "100ms", code=124)
+        wait_until(lambda: "slept 2" in told(tails[0]), lambda: tails[0].said())
+        arcli(tmp_path, "cancel", "--reason", "the disk is \x1b[31mneeded")
+        assert run.wait() == 143
+        assert [tail.wait() for tail in tails] == [0, 0]
+    items = [json.loads(line) for line in told(tails[1]).splitlines()]
+    assert [item["index"] for item in items] == [2]
+    assert told(tails[0]).count("slept") == len([r for r in records(tmp_path) if r["status"] == "ok"])
+    assert "the disk is" in tails[0].said()
+    assert newest(tmp_path).manifest.summary["error"] == "cancelled: the disk is \x1b[31mneeded"
+    reasons = {r["reason"] for r in records(tmp_path) if r["status"] == "cancelled"}
+    assert reasons <= {"cancelled: the disk is \x1b[31mneeded"}
+    listed = told(arcli(tmp_path, "runs", env={"COLUMNS": "140"}))
+    assert "143" in listed
+    assert "\x1b[31m" not in listed
+    arcli(tmp_path, "wait", code=143)
+    arcli(tmp_path, "cancel", code=2)
+
+
+def test_draining_lets_what_runs_end(tmp_path: Path) -> None:
+    with going_on(tmp_path, SLEEPY.replace("0.2", "0.5")) as run:
+        arcli(tmp_path, "cancel", "--drain")
+        assert run.wait() == 143
+    assert {record["status"] for record in records(tmp_path)} <= {"ok", "cancelled"}
+    started = [record for record in records(tmp_path) if record["started"] is not None]
+    assert all(record["status"] == "ok" for record in started)
+
+
+def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
+    with going_on(tmp_path, SLEEPY) as run:
+        tail = Run(tmp_path, ["tail"])
+        run.process.kill()
+        run.wait()
+        for words in (["status"], ["wait"], ["cancel"]):
+            ended = arcli(tmp_path, *words, code=3)
+            assert "was killed before its end" in ended.said()
+            assert f"--resume --run {newest(tmp_path).id}" in ended.said()
+        assert tail.wait() == 3
+    assert "running" not in told(arcli(tmp_path, "status", code=3))
+
+
+def test_a_signal_asks_a_run_how_it_stands(tmp_path: Path) -> None:
+    with going_on(tmp_path, SLEEPY, "-q") as run:
+        run.signal(signal.SIGUSR1)
+        wait_until(lambda: "nap: " in run.said() and "of 400 items" in run.said(), run.said)
+        run.signal(signal.SIGUSR2)
+        before = len(records(tmp_path))
+        wait_until(lambda: len(records(tmp_path)) > before, run.said)
+        run.signal(signal.SIGTERM)
+        assert run.wait() == 143
+
+
+SLOW = "__import__('time').sleep(120)"
+STAGES = {
+    "setup": f'setup: {{run: "{SLOW}"}}\nmap: abs\nover: [1]\n',
+    "reducer": f'map: abs\nover: [1, 2, 3]\nreduce: "lambda a, b: {SLOW} or a"\n',
+    "source": 'map: abs\nover: {python: "slow:items"}\n',
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_is_cancelled_whatever_it_is_at(tmp_path: Path, stage: str) -> None:
+    (tmp_path / "slow.py").write_text("import time\ndef items():\n    yield 1\n    time.sleep(120)\n")
+    with going_on(tmp_path, STAGES[stage], begun=stage == "reducer") as run:
+        arcli(tmp_path, "cancel", "--reason", "no need")
+        assert run.wait() == 143
+    assert newest(tmp_path).manifest.exit_code == 143
+
+
+def test_a_run_is_cancelled_while_its_engines_start(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2"])
+    wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/alive")), run.said)
+    post(newest(tmp_path).path, Cancel(reason="not today"))
+    assert run.wait() in {0, 143}, "it may have been quicker"
+
+
+def test_a_run_is_cancelled_while_it_writes_its_outputs(tmp_path: Path) -> None:
+    """The outputs are written, as after a first SIGTERM."""
+    os.mkfifo(tmp_path / "slow.txt")
+    spec = "map: abs\nover: [1]\noutput: [slow.txt]\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    reader = os.open(tmp_path / "slow.txt", os.O_RDONLY | os.O_NONBLOCK)
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline"])
+    wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/state.json")), run.said)
+    post(newest(tmp_path).path, Cancel())
+    assert run.wait() in {0, 143}
+    os.close(reader)
+
+
+def test_a_full_disk_costs_the_state_and_not_the_run(tmp_path: Path) -> None:
+    """What a state cannot be written to is told by the journal, if it is to be told at all."""
+    spec = "map: \"lambda x: __import__('time').sleep(0.1) or x\"\nover: {range: 20}\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--format", "jsonl"])
+    wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/alive")), run.said)
+    (newest(tmp_path).path / "state.json").unlink(missing_ok=True)
+    (newest(tmp_path).path / "state.json").mkdir()  # nothing can be renamed to it
+    assert run.wait() == 0
+    assert len(run.lines()) == 20
+    assert "ended" in told(arcli(tmp_path, "status"))
+
+
+def test_requests_of_others_and_nonsense_are_only_removed(tmp_path: Path) -> None:
+    post(tmp_path, Cancel(reason="a"))
+    folder = tmp_path / "requests"
+    for name, text in (("0.json", "{"), ("1.json", '{"drain": 3}'), ("2.json", "[]")):
+        (folder / name).write_text(text)
+    if os.geteuid() == 0:
+        (folder / "3.json").write_text('{"reason": "forged"}')
+        os.chown(folder / "3.json", 12345, 12345)
+    post(tmp_path, Cancel(drain=True, items=(3, 7)))
+    assert list(take(tmp_path)) == [Cancel(reason="a"), Cancel(drain=True, items=(3, 7))]
+    assert list(folder.iterdir()) == []
+    assert list(take(tmp_path)) == []
+
+
+def test_a_folder_that_takes_no_request_says_so(tmp_path: Path) -> None:
+    with going_on(tmp_path, SLEEPY) as run:
+        (newest(tmp_path).path / "requests").write_text("in the way")
+        assert "requests" in arcli(tmp_path, "cancel", code=4).said()
+        run.signal(signal.SIGTERM)
+        run.wait()
+
+
+def test_no_process_is_left_by_a_detached_run(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SLEEPY)
+    run = arcli_detached(tmp_path)
+    arcli(tmp_path, "cancel", run)
+    arcli(tmp_path, "wait", run, code=143)
+    pid = json.loads(told(arcli(tmp_path, "status", run, "--format", "json")))["pid"]
+    wait_until(lambda: not psutil.pid_exists(pid))
+
+
+def arcli_detached(folder: Path) -> str:
+    """Start a detached run, whose own process outlives this one; returns its id."""
+    process = subprocess.run(
+        [sys.executable, "-m", "arcli", "run", "spec.yaml", "--inline", "-d"],
+        cwd=folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return process.stdout.strip()
