@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import sys
 import threading
 from contextlib import suppress
+from typing import IO
 
 import click
 
@@ -21,6 +24,7 @@ class Notices:
         self._as_json = as_json
         self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stream = _own_stderr()
 
     def say(self, sentence: str) -> None:
         """Tell people, unless it is to be quiet: then only failures count, in the report."""
@@ -39,9 +43,24 @@ class Notices:
         self._sentences.put(None)
         if self._thread is not None:
             self._thread.join(LAST_WORDS)
+        if self._stream is not None and (self._thread is None or not self._thread.is_alive()):
+            self._stream.close()
 
     def _tell(self) -> None:
         while (sentence := self._sentences.get()) is not None:
             with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
                 line = json.dumps({"notice": sentence}) if self._as_json else f"arcli: {sentence}"
-                click.echo(line, err=True)
+                click.echo(line, file=self._stream, err=True)
+
+
+def _own_stderr() -> IO[str] | None:
+    """A stream to stderr that stays where it is while an item of this process has its own captured.
+
+    None where stderr is closed, or no file.
+    """
+    try:
+        return os.fdopen(
+            os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="backslashreplace"
+        )
+    except (AttributeError, OSError, ValueError):
+        return None
