@@ -40,7 +40,9 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
       arcli tail 20261126-0915 --failed --format jsonl
     """
     from arcli.engine.tally import Status, Tally
+    from arcli.outputs.base import OutputContext
     from arcli.outputs.stream import standard_streams
+    from arcli.outputs.target import STDOUT
     from arcli.outputs.text import TextOutput
     from arcli.record import RecordBatch
     from arcli.store.journal import follow
@@ -48,7 +50,16 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     folder = pick_current(run)
     stdout = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
     jobs = (folder.manifest.spec or {}).get("jobs") or ()
-    shown = TextOutput(stdout, stdout, headings=len(jobs) > 1, verbose=verbose)
+    shown = TextOutput(
+        OutputContext(
+            target=stdout.target,
+            name=STDOUT,
+            results=stdout,
+            report=stdout,
+            several_jobs=len(jobs) > 1,
+            verbose=verbose,
+        )
+    )
     shown.start()
     for entry in follow(folder.journal, _goes_on(folder)):
         record = entry.data
@@ -83,8 +94,11 @@ def _goes_on(run: RunFolder) -> threading.Event:
 
 def _tell_end(run: RunFolder) -> None:
     """Show what a run that has ended came to, on stderr as it did itself."""
+    from arcli.outputs.run_end import RunOrigin, write_end
     from arcli.outputs.stream import standard_streams
-    from arcli.reports import text
     from arcli.reports.collect import Wanted, read_report
 
-    text.write(standard_streams(sys.stdout, sys.stderr, os.environ).stderr, read_report(run, Wanted()))
+    about = run.manifest
+    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+    stderr = standard_streams(sys.stdout, sys.stderr, os.environ).stderr
+    write_end(stderr, read_report(run, Wanted()).summary, origin)

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from arcli.escape import one_line
 from arcli.timing.ledger import End
 from arcli.timing.summary import EngineSummary, JobStatus, JobSummary, RunSummary
 from arcli.units import format_seconds
@@ -161,7 +162,8 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
     elif job.input_error is not None:
         parts.append(f"input error: {job.input_error}")
     elif job.ended is not End.DONE:
-        parts.append(f"ended: {job.ended_words}")
+        why = job.reason if job.ended is End.INTERRUPTED else None
+        parts.append(f"ended: {one_line(why) if why else job.ended_words}")
     elif job.status is JobStatus.EMPTY and not brief:
         parts.append("no items")
     return ", ".join(parts)
