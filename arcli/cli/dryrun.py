@@ -50,8 +50,14 @@ def show(spec: Spec, flags: RunFlags) -> int:
     """Print the plan of a spec; reads inputs, and runs nothing. Returns the exit code."""
     slots = slots_of(spec, flags)
     inline = is_inline(spec, flags)
+    over = spec.jobs[0].over
+    if flags.form == "raw" and not (over is not None and over.only_in_runs):
+        for found in preview(spec, slots=slots):
+            for call in _calls(found, flags.limit):
+                click.echo(call)
+        return 0
     plans = [_plan(found, slots, flags.limit) for found in preview(spec, slots=slots)]
-    if flags.form == "text":
+    if flags.form in {"text", "raw"}:
         where = f"on {slots} engine{'s' * (slots != 1)}"
         if slots is None:
             where = "on a running cluster"
@@ -64,6 +70,15 @@ def show(spec: Spec, flags: RunFlags) -> int:
     document = {"name": spec.name, "engines": slots, "jobs": [asdict(plan) for plan in plans]}
     click.echo(json.dumps(document, default=str))
     return 0
+
+
+def _calls(found: Preview, limit: int | None) -> Iterator[str]:
+    """Every call of a job, as it could be typed."""
+    if found.source is None:
+        yield _call(found.job, (), {})
+        return
+    for index, item in enumerate(islice(found.source, limit)):
+        yield _called(found.job, found.source, index, item)
 
 
 def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
@@ -120,7 +135,9 @@ def _called(job: Job, source: Source, index: int, item: Any) -> str:
     unpack = job.unpack or source.unpack
     if unpack == "kwargs" and isinstance(item, dict):
         return _call(job, (), item)
-    return _call(job, item if unpack == "args" else (item,), {})
+    if unpack == "args":
+        return _call(job, item.values() if isinstance(item, dict) else item, {})
+    return _call(job, (item,), {})
 
 
 def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ _NAME = r"([A-Za-z_]\w*(?:\.\w+)*)?"
 GIVEN = "arcli."
 """How the names of what is given for all items begin; no item's do."""
 _BRACES = re.compile(rf"\{{\{{(?!{GIVEN}){_NAME}\}}\}}|(?<!\$)\{{{_NAME}\}}")
-PATH_PARTS = ("stem", "suffix", "parent", "name", "path")
+PATH_PARTS = ("stem", "suffix", "parent", "name", "root", "path")
+"""Parts of a path; the root is all of it but its suffix, as in ``os.path.splitext``."""
 
 
 class BadTemplate(ValueError):
@@ -63,6 +64,8 @@ def _is_path(value: Any) -> bool:
 def _parts(path: PurePath, part: str) -> str:
     if part == "path":
         return os.path.abspath(path)  # noqa: PTH100 - as text
+    if part == "root":
+        return os.path.splitext(path)[0]  # noqa: PTH122 - as text
     return str(getattr(path, part))
 
 

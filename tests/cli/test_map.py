@@ -52,6 +52,22 @@ def test_several_inputs_give_every_combination(tmp_path: Path) -> None:
     assert (code, out) == (0, b"1-a\n1-a\n2-b\n2-b\n")
 
 
+def test_the_short_placeholders_of_gnu_parallel(tmp_path: Path) -> None:
+    command = "echo {.} {/} {//} {/.} {1} '{.}'"
+    code, out, _ = mapped(tmp_path, "-k", command, ":::", "d/a.tar.gz", "b")
+    assert (code, out) == (0, b"d/a.tar a.tar.gz d a.tar d/a.tar.gz {.}\nb b . b b {.}\n")
+    code, out, _ = mapped(tmp_path, "-k", "--", "echo", "{2.}-{1/.}", ":::", "d/a.b", ":::", "c.d")
+    assert (code, out) == (0, b"c-a\n")
+
+
+def test_a_dry_run_shows_every_call(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "--dry-run", "gzip -9 {}", ":::", *"abcdefgh", "i j")
+    assert code == 0
+    assert out.decode().splitlines() == [*(f"gzip -9 {name}" for name in "abcdefgh"), "gzip -9 'i j'"]
+    assert mapped(tmp_path, "--dry-run", "-f", "f.py:g", ":::", "1")[:2] == (2, b"")
+    assert mapped(tmp_path, "--dry-run", "-f", "max", ":::", "1", ":::", "2")[1] == b"max(1, 2)\n"
+
+
 def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "hosts.txt").write_text("one\ntwo\n")
     code, out, _ = mapped(tmp_path, "-k", "--tag", "echo up {}", "::::", "hosts.txt")
@@ -168,6 +184,9 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (["echo {x}", ":::", "1"], "the command:1:6: there is no {x}"),
         (['echo "{}"', ":::", "1"], "leave the quotes out"),
         (["echo", ":::", "1", ":::+", "2", "3"], "zip"),
+        (["echo {2}", ":::", "1"], "there is one input"),
+        (["echo {.}", ":::", "1", ":::", "2"], "say which: {1.}"),
+        (["echo {3#}", ":::", "1"], "means nothing here"),
     ],
 )
 def test_what_makes_no_sense_is_exit_2(

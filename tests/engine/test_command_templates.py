@@ -207,6 +207,7 @@ def test_what_placeholders_stand_for() -> None:
         "suffix": ".gz",
         "parent": "/data",
         "name": "run 1.tar.gz",
+        "root": "/data/run 1.tar",
         "path": "/data/run 1.tar.gz",
     }
     assert dict(Names({"a": 1}, 0)) == {"": "1", "a": "1", "index": "0"}

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 from arcli.engine.shell import places
 from arcli.engine.template import placeholders, words_in_braces
+from arcli.errors import UsageError
 
-_NUMBERED = re.compile(r"\{([1-9]\d*)\}")
+_SHORT = re.compile(r"\{(?=[^}])([1-9]\d*)?(/\.|//|/|\.|#|%)?\}(?!\})")
+"""GNU parallel's placeholders, https://www.gnu.org/software/parallel/man.html, but ``{}`` itself."""
+_PARTS = {None: "", ".": "root", "/": "name", "//": "parent", "/.": "stem"}
+_OF_THE_RUN = {"#": "{number}", "%": "{slot}"}
 
 
 def literal(text: str) -> str:
@@ -17,16 +21,17 @@ def literal(text: str) -> str:
 
 
 def shell_string(text: str, names: Sequence[str]) -> str:
-    """A shell string with the items in it: ``{1}`` by its name, appended where no place is named.
+    """Give the items their places in a shell string; they are appended where no place is named.
 
-    ``names`` are those of the inputs; none: there is one input, whose items are ``{}``.
+    ``names`` are those of the inputs; none: there is one input, whose items are ``{}``. What stands
+    in quotes stays as it is. Raises UsageError for a place that no input has.
     """
-    numbered = {match.start(): match for match in _NUMBERED.finditer(text)}
+    short = {match.start(): match for match in _SHORT.finditer(text)}
     parts, end = [], 0
-    for start, inside in places(text, numbered):
-        match = numbered[start]
+    for start, inside in places(text, short):
+        match = short[start]
         if inside is None:
-            parts += [text[end:start], _named(match, names)]
+            parts += [text[end:start], _spelled(match, names)]
             end = match.end()
     text = "".join([*parts, text[end:]])
     named = any(place.inside is None or place.name in names for place in placeholders(text))
@@ -34,19 +39,30 @@ def shell_string(text: str, names: Sequence[str]) -> str:
 
 
 def argv(words: Sequence[str], names: Sequence[str]) -> list[str]:
-    """A program and its arguments, which no shell reads, with the items in them likewise."""
-    filled = [_NUMBERED.sub(lambda match: _named(match, names), word) for word in words]
-    return (
-        filled if any(True for word in filled for _ in words_in_braces(word)) else [*filled, *_all(names)]
-    )
+    """Give the items their places in a program's arguments likewise, which no shell reads."""
+    spelled = [_SHORT.sub(lambda match: _spelled(match, names), word) for word in words]
+    named = any(True for word in spelled for _ in words_in_braces(word))
+    return spelled if named else [*spelled, *_all(names)]
 
 
-def _named(match: re.Match[str], names: Sequence[str]) -> str:
-    """The name of the input with this number; what has no such input stays, and is told later."""
-    number = int(match[1])
-    if not names and number == 1:
-        return "{}"
-    return f"{{{names[number - 1]}}}" if number <= len(names) else match[0]
+def _spelled(match: re.Match[str], names: Sequence[str]) -> str:
+    """The name that a spec has for a short placeholder. Raises UsageError where there is none."""
+    number, kind = match[1], match[2]
+    if kind in _OF_THE_RUN and number is None:
+        return _OF_THE_RUN[kind]
+    part = _PARTS.get(kind)
+    if part is None or (number is None and names):
+        hint = (
+            f"say which: {{1{kind}}}" if part is not None else "arcli map --help has those that there are"
+        )
+        raise UsageError(f"the place {match[0]} means nothing here", hint=hint)
+    if int(number or 1) > max(1, len(names)):
+        there = f"there are {len(names)} inputs" if names else "there is one input"
+        raise UsageError(
+            f"the place {match[0]} has no input: {there}", hint=f"{{{match[0]}}} is {match[0]} itself"
+        )
+    key = names[int(number or 1) - 1] if names else ""
+    return f"{{{'.'.join(filter(None, (key, part)))}}}"
 
 
 def _all(names: Sequence[str]) -> list[str]:
