@@ -19,7 +19,7 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The first line of ``text`` that says something, made plain; ``…`` where there are more."""
+    """Return the first line of ``text`` that says something, made plain; ``…`` where there are more."""
     lines = [line for line in text.strip().split("\n") if line.strip()]
     if not lines:
         return ""

@@ -101,7 +101,7 @@ class Record:
         return cls(**{name: data[name] for name in FIELDS if name in data})
 
     def to_line(self) -> bytes:
-        """One line of JSON, its newline included."""
+        """Return one line of JSON, its newline included."""
         data = {name: getattr(self, name) for name in FIELDS}
         for optional in ("replayed", "usage"):
             if not data[optional]:

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 def faults_of(text: str, folder: Path, names: set[str] | None) -> Iterator[Fault]:
-    """What is wrong with the text of a function.
+    """Yield what is wrong with the text of a function.
 
     ``names`` are those that the engines' namespace has, None where that cannot be known.
     """
@@ -75,7 +75,7 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
 
 
 def free_names(tree: ast.AST) -> Iterator[ast.Name]:
-    """The first use of each name that an expression takes from outside."""
+    """Yield the first use of each name that an expression takes from outside."""
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     bound |= {
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
@@ -89,8 +89,8 @@ def free_names(tree: ast.AST) -> Iterator[ast.Name]:
 
 def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
     if not path.is_file():
-        near = [f"{found.parent.name}/{found.name}" for found in path.parent.glob("*.py")]
-        names = [found.rpartition("/")[2] for found in near]
+        near = [f"{match.parent.name}/{match.name}" for match in path.parent.glob("*.py")]
+        names = [match.rpartition("/")[2] for match in near]
         yield Fault(f"there is no file {shown}", did_you_mean(path.name, names))
         return
     try:
@@ -109,7 +109,7 @@ def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
 
 
 def bound_names(tree: ast.AST) -> Iterator[str]:
-    """Names that a module's code may bind at its top level; ``*`` where that cannot be known."""
+    """Yield names that a module's code may bind at its top level; ``*`` where that cannot be known."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -123,7 +123,7 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
 
 
 def imported(text: str) -> list[str] | None:
-    """The names that an entry of ``setup: imports`` binds; None where it is no import."""
+    """Return the names that an entry of ``setup: imports`` binds; None where it is no import."""
     text = text.strip()
     try:
         tree = ast.parse(text if text.startswith("from ") else f"import {text}")
@@ -134,7 +134,7 @@ def imported(text: str) -> list[str] | None:
 
 
 def source_faults(text: str) -> Iterator[Fault]:
-    """What is wrong with ``setup: run``."""
+    """Yield what is wrong with ``setup: run``."""
     try:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -142,7 +142,7 @@ def source_faults(text: str) -> Iterator[Fault]:
 
 
 def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
-    """Names of the engines' namespace that functions use; None where that cannot be known.
+    """Return names of the engines' namespace that functions use; None where that cannot be known.
 
     ``run`` is the source in ``setup: run``, whose functions use names, too.
     """

@@ -36,7 +36,7 @@ def parse_duration(value: str | float) -> float:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds for people, three figures: ``850 ns``, ``12.3 ms``, ``4.56 s``, ``2 min 05 s``."""
+    """Return seconds for people, three figures: ``850 ns``, ``12.3 ms``, ``4.56 s``, ``2 min 05 s``."""
     if seconds < 0:
         return "-" + format_seconds(-seconds)
     if seconds == 0:
@@ -55,7 +55,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """Bytes for people, in powers of 1,000: ``17 B``, ``4.2 kB``, ``1.3 MB``."""
+    """Return bytes for people, in powers of 1,000: ``17 B``, ``4.2 kB``, ``1.3 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 99.5 else f"{size:.1f} {unit}"
@@ -64,13 +64,13 @@ def format_bytes(size: float) -> str:
 
 
 def isoformat(timestamp: float) -> str:
-    """Seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
+    """Return seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
     moment = datetime.fromtimestamp(timestamp, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: object) -> float | None:
-    """The inverse of ``isoformat``, from 1970 to 9998; None for anything that is no such time."""
+    """Return the inverse of ``isoformat``, from 1970 to 9998; None for anything that is no such time."""
     if not isinstance(text, str):
         return None
     try:

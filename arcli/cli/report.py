@@ -40,10 +40,10 @@ def command(run: str, output: str | None, form: str | None, by: str | None, slow
     one page without external resources, trace is for https://ui.perfetto.dev, markdown for the job
     summary of a CI.
     """
-    found = pick_run(run)
+    past_run = pick_run(run)
     suffix = Path(output).suffix.lower() if output else ""
     with output_page(output) as page:
-        _write(page, found, form or SUFFIXES.get(suffix, "text"), by, slowest)
+        _write(page, past_run, form or SUFFIXES.get(suffix, "text"), by, slowest)
 
 
 def _write(page: Stream, run: RunFolder, form: str, by: str | None, slowest: int | None) -> None:

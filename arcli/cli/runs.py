@@ -31,12 +31,12 @@ def command(spec: str | None, limit: int | None, form: str) -> None:
     from arcli.store.past import brief, runs_of
 
     root = run_root(os.environ)
-    found = [brief(run) for run in islice(runs_of(root, spec), limit)]
+    runs = [brief(run) for run in islice(runs_of(root, spec), limit)]
     with output_page(None) as page:
         if form == "json":
-            page.target.write(runlist.render_json(found))
-        elif found:
-            page.show(runlist.table(found, width=page.table_width))
+            page.target.write(runlist.render_json(runs))
+        elif runs:
+            page.show(runlist.table(runs, width=page.table_width))
         else:
             of = "" if spec is None else f" of {spec}"
             click.echo(f"arcli: there are no runs{of} in {root}", err=True)

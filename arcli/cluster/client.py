@@ -40,12 +40,12 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         super().__init__(*arguments, **options)
 
     def take(self, msg_id: str) -> bytes:
-        """The reply to a request, once. Raises KeyError where there is none."""
+        """Return the reply to a request, once. Raises KeyError where there is none."""
         self._published.pop(msg_id, None)
         return self._replies.pop(msg_id)
 
     def take_published(self, msg_id: str, name: str) -> list[bytes]:
-        """What an engine has published under a name for a request that still waits, each once."""
+        """Return what an engine has published under a name for a request that still waits, each once."""
         published = self._published.pop(msg_id, [])
         return [data for key, data in published if key == name]
 
@@ -64,8 +64,8 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         if content["status"] == "ok":
             self._replies[msg_id] = b"".join(message["buffers"])
         elif content["status"] != "aborted":
-            words = {key: str(_field(message, "content", key)) for key in ("ename", "evalue")}
-            content = {"status": "error", "traceback": [], "engine_info": {}, **words}
+            fields = {key: str(_field(message, "content", key)) for key in ("ename", "evalue")}
+            content = {"status": "error", "traceback": [], "engine_info": {}, **fields}
         self._handle_apply_reply(
             {
                 "header": {},
@@ -98,7 +98,7 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         self._guarded(super()._dispatch_notification, frames)
 
     def _read(self, frames: list[Any]) -> dict[str, Any]:
-        """A message, its frames and signature checked; an empty one where it is none."""
+        """Return a message, its frames and signature checked; an empty one where it is none."""
         message: dict[str, Any] = {}
 
         def deserialize(frames: list[Any]) -> None:
@@ -120,7 +120,7 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
 
 
 def _field(message: dict[str, Any], part: str, name: str) -> Any:
-    """A field of a part of a message, None where it has no such part or field."""
+    """Return a field of a part of a message, None where it has no such part or field."""
     fields = message.get(part)
     return fields.get(name) if isinstance(fields, dict) else None
 
@@ -138,7 +138,9 @@ def ask_identity(view: Any) -> Any:
 
 
 def read_identity(client: RawClient, answer: Any) -> Identity:
-    """What the engine said; raises ValueError where it is no identity, and what ipyparallel raises."""
+    """Return what the engine said; raises ValueError where it is no identity, and what ipyparallel
+    raises.
+    """
     (msg_id,) = answer.get(0)
     pid, host = json.loads(client.take(msg_id))
     if not isinstance(pid, int) or not isinstance(host, str):

@@ -69,7 +69,7 @@ class Connection:
 
     @classmethod
     def read(cls, path: Path) -> Connection:
-        """The connection in a file. Raises ClusterError where it is none, or nobody's to trust."""
+        """Return the connection in a file. Raises ClusterError where it is none, or nobody's to trust."""
         try:
             with path.open("rb") as file:
                 problem = forgeable(os.fstat(file.fileno()))
@@ -104,8 +104,8 @@ class Connection:
         from ipyparallel.util import disambiguate_url
 
         url = f"{self.info['interface']}:{self.info['registration']}"
-        found: str = disambiguate_url(url, self.info.get("location"))
-        return found
+        reachable: str = disambiguate_url(url, self.info.get("location"))
+        return reachable
 
     def check(self) -> None:
         """Raise ClusterError where nothing listens any more: the file outlived its cluster."""
@@ -126,7 +126,7 @@ class Connection:
 
 
 def _checked(info: Any, path: Path) -> dict[str, Any]:
-    """What a client needs of a file's contents, and no more. Raises ClusterError."""
+    """Return what a client needs of a file's contents, and no more. Raises ClusterError."""
     fields: dict[str, Any] = info if isinstance(info, dict) else {}
     for name, holds in FIELDS.items():
         if name not in fields and name not in _MAY_BE_MISSING:

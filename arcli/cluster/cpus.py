@@ -38,7 +38,7 @@ def _memberships(root: Path) -> list[tuple[str, str]]:
 
 
 def _folders(root: Path, controllers: str, path: str) -> list[Path]:
-    """The cgroup's folder and all above it. In a container the path may not be visible."""
+    """Return the cgroup's folder and all above it. In a container the path may not be visible."""
     if controllers and "cpu" not in controllers.split(","):
         return []
     mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")

@@ -66,7 +66,7 @@ class Line:
         self._session.send(self._hub, "connection_request")
 
     def answer(self, seconds: float = 0.0) -> set[int] | None:
-        """The engines that are registered; None where no answer came in time."""
+        """Return the engines that are registered; None where no answer came in time."""
         content = self._receive(seconds)
         return None if content is None else {int(key) for key in content.get("engines", {})}
 
@@ -77,7 +77,7 @@ class Line:
         """
         self._session.send(self._hub, "queue_request", content={"targets": None, "verbose": False})
         content = self._receive(seconds) or {}
-        return {int(key): found for key, found in content.items() if key.isdecimal()}
+        return {int(key): queue for key, queue in content.items() if key.isdecimal()}
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
         if not self._hub.poll(round(seconds * 1000)):

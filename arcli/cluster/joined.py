@@ -43,23 +43,23 @@ class JoinedCluster(WatchedCluster):
         needed = self._options.min_engines
         while len(self.client.ids) < needed and time.monotonic() < end:
             time.sleep(0.05)  # the client has no wait for engines that another one does not end
-        there = len(self.client.ids)
-        self.slots = max(needed, min(there, self._options.engines or there))
+        present = len(self.client.ids)
+        self.slots = max(needed, min(present, self._options.engines or present))
         self._watch_from_now(on_event)
         self._await(lambda: len(self._engines) >= needed, end)
         if len(self._engines) < needed:
-            raise self._failure(self._too_few(there, connection.address))
+            raise self._failure(self._too_few(present, connection.address))
         self._await(lambda: len(self._engines) >= self.slots, min(end, time.monotonic() + COMPLETE))
 
     def _too_few(self, there: int, address: str) -> str:
         if self._gone is not None:
             return self._gone
         answered = len(self._engines)
-        said = f"{there} engines are registered at {address}"
+        message = f"{there} engines are registered at {address}"
         if there > answered:
-            said += f", and {answered} of them answered"
+            message += f", and {answered} of them answered"
         timeout, needed = self._options.start_timeout, self._options.min_engines
-        return f"{said} within {timeout:g} s, {needed} are needed"
+        return f"{message} within {timeout:g} s, {needed} are needed"
 
     def release(self, engine_id: int) -> None:
         """See Cluster: it may be running something of somebody else's, and stays as it is."""

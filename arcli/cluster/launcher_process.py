@@ -33,9 +33,9 @@ class LauncherProcess:
         self._asked = False
         self._connection, theirs = socket.socketpair()
         limits = thread_limits(threads)
-        said = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log_fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         command = [sys.executable, "-P", "-m", "arcli.cluster.launcher"]
-        with theirs, os.fdopen(said, "wb") as log:
+        with theirs, os.fdopen(log_fd, "wb") as log:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(folder)],
                 stdin=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ class LauncherProcess:
             self._connection.sendall(json.dumps(command).encode() + b"\n")
 
     def event(self, seconds: float = 0.0) -> dict[str, Any] | None:
-        """What it has to say next, if it says it within that time; END where it is gone."""
+        """Return what it has to say next, if it says it within that time; END where it is gone."""
         if not self._said:
             ready, _, _ = select.select([self._connection], [], [], max(0.0, seconds))
             if ready:

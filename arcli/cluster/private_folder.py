@@ -46,7 +46,7 @@ def create() -> Path:
 
 
 def bases() -> Iterator[Path]:
-    """The folders that a private folder may be in, the best one first, without links.
+    """Yield the folders that a private folder may be in, the best one first, without links.
 
     ``$XDG_RUNTIME_DIR`` comes last: it goes when its user logs out, and a run may go on.
     """
@@ -60,7 +60,7 @@ def bases() -> Iterator[Path]:
 
 
 def unfit(base: Path) -> str | None:
-    """Why sockets should not be below ``base``, which has no links in it; None where they may.
+    """Tell why sockets should not be below ``base``, which has no links in it; None where they may.
 
     Whoever may write to a folder above may put another one in its place, unless it is sticky.
     """
@@ -78,7 +78,7 @@ def unfit(base: Path) -> str | None:
 
 
 def trusted_owners() -> set[int]:
-    """The users whose files this one has to trust: itself, root, and root as a container shows it.
+    """Return the users whose files this one has to trust: itself, root, and root as a container shows it.
 
     In a user namespace, owners without a number there appear as the overflow user
     (https://man7.org/linux/man-pages/man7/user_namespaces.7.html).

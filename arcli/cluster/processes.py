@@ -48,18 +48,18 @@ def _prctl(option: int, argument: int) -> None:
 
 
 def table() -> list[Process]:
-    """All processes that can be seen; empty where there is no /proc."""
-    found: list[Process] = []
+    """Return all processes that can be seen; empty where there is no /proc."""
+    processes: list[Process] = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             # The command may contain spaces and brackets: what follows is behind the last one.
             fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            found.append(Process(int(entry.name), int(fields[1]), int(fields[3])))
-    return found
+            processes.append(Process(int(entry.name), int(fields[1]), int(fields[3])))
+    return processes
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process has been stopped (SIGSTOP), and not yet continued."""
+    """Tell whether a process has been stopped (SIGSTOP), and not yet continued."""
     with suppress(OSError):
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
         return text.rpartition(")")[2].split()[0] == "T"
@@ -67,7 +67,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def descendants(of: int) -> Iterator[int]:
-    """The ids of all that ``of`` has started and that still hangs on it, nearest first."""
+    """Yield the ids of all that ``of`` has started and that still hangs on it, nearest first."""
     children: dict[int, list[int]] = defaultdict(list)
     for process in table():
         children[process.parent].append(process.pid)
@@ -93,16 +93,16 @@ def kill_tree(pid: int) -> None:
 
 def strays(of: int, session: int, mark: bytes) -> list[int]:
     """Children of ``of`` that a dead process left: of its session, or with its mark in the env."""
-    found = []
+    processes = []
     for process in table():
         if process.parent != of:
             continue
         if process.session == session:
-            found.append(process.pid)
+            processes.append(process.pid)
             continue
         if _has_mark(process.pid, mark):
-            found.append(process.pid)
-    return found
+            processes.append(process.pid)
+    return processes
 
 
 def kill_marked(mark: bytes) -> None:
@@ -119,7 +119,7 @@ def _has_mark(pid: int, mark: bytes) -> bool:
 
 
 def ending(status: int) -> str:
-    """A wait status in words: ``killed by SIGKILL``, ``exited with status 3``."""
+    """Return a wait status in words: ``killed by SIGKILL``, ``exited with status 3``."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}"

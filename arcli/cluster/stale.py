@@ -23,7 +23,7 @@ QUIET_SECONDS = 60.0
 
 
 def stale_folders(temporary: Path) -> list[Path]:
-    """Those below ``temporary`` that are certainly arcli's, this user's, and in nobody's use.
+    """Return those below ``temporary`` that are certainly arcli's, this user's, and in nobody's use.
 
     Certain it can be only where there is /proc; elsewhere there are none.
     """
@@ -31,15 +31,15 @@ def stale_folders(temporary: Path) -> list[Path]:
         named = [entry for entry in os.scandir(temporary) if NAME.fullmatch(entry.name)]
     except OSError:
         return []
-    left = [Path(entry.path) for entry in named if _is_left(Path(entry.path))]
-    if not left or not Path("/proc/self/environ").exists():
+    folders = [Path(entry.path) for entry in named if _is_left(Path(entry.path))]
+    if not folders or not Path("/proc/self/environ").exists():
         return []
-    used = set(_mentioned(left))
-    return sorted(path for path in left if path not in used)
+    used = set(_mentioned(folders))
+    return sorted(path for path in folders if path not in used)
 
 
 def _is_left(folder: Path) -> bool:
-    """Whether it looks like one, and is neither new nor locked."""
+    """Tell whether it looks like one, and is neither new nor locked."""
     try:
         about, log = folder.lstat(), (folder / LOG).lstat()
     except OSError:
@@ -55,7 +55,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def _is_locked(log: Path) -> bool:
-    """The supervisor holds a lock on its log, whichever container it lives in."""
+    """Return the supervisor holds a lock on its log, whichever container it lives in."""
     try:
         fd = os.open(log, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -70,10 +70,10 @@ def _is_locked(log: Path) -> bool:
 
 
 def _mentioned(folders: list[Path]) -> Iterator[Path]:
-    """Those that a process names in its command or its environment, as all of a cluster's do."""
+    """Yield those that a process names in its command or its environment, as all of a cluster's do."""
     names = {os.fsencode(path.name): path for path in folders}
     for process in Path("/proc").glob("[0-9]*"):
         for file in ("cmdline", "environ"):
             with suppress(OSError):
-                said = (process / file).read_bytes()
-                yield from (path for name, path in names.items() if name in said)
+                content = (process / file).read_bytes()
+                yield from (path for name, path in names.items() if name in content)

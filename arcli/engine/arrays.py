@@ -26,12 +26,12 @@ class ArrayFile(NamedTuple):
 
 
 def pickled(value: Any) -> bytes:
-    """A pickle that any engine can open. Raises what pickling raises."""
+    """Return a pickle that any engine can open. Raises what pickling raises."""
     return pickle.dumps(value, protocol=PROTOCOL)
 
 
 def array_file(value: Any, pickle_of_it: bytes) -> ArrayFile | None:
-    """How the file of an array is made of its pickle; None where ``value`` is not a plain array.
+    """Tell how the file of an array is made of its pickle; None where ``value`` is not a plain array.
 
     https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """

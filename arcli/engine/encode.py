@@ -76,7 +76,7 @@ def _dump(encoder: Any, tree: Any) -> str:
 
 
 def decode(text: str | bytes) -> Any:
-    """The value that ``encode`` wrote, as far as JSON could hold it."""
+    """Return the value that ``encode`` wrote, as far as JSON could hold it."""
     return from_tree(json.loads(text))
 
 
@@ -116,7 +116,7 @@ class _Builder:
         self._path = path
 
     def tree(self, value: Any) -> Any:
-        """The whole value. Raises Unfit."""
+        """Return the whole value. Raises Unfit."""
         try:
             return self.plain(value)
         except RecursionError:
@@ -142,7 +142,7 @@ class _Builder:
         return self._inexact(value)
 
     def _int(self, value: int) -> Any:
-        """A number, or text where it is one that readers who know only floats take for infinite."""
+        """Return a number, or text where it is one that readers who know only floats take for infinite."""
         if value.bit_length() < _MAX_BITS:
             return value
         try:
@@ -162,7 +162,7 @@ class _Builder:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
 
     def _array(self, value: Any) -> Any:
-        """An array or a scalar of NumPy's."""
+        """Return an array or a scalar of NumPy's."""
         no_json = value.dtype.kind in "VcmM"
         if self._apart and value.ndim and (no_json or value.nbytes > LARGE) and not value.dtype.hasobject:
             self.large = True
@@ -231,7 +231,7 @@ class _Builder:
         return self._object(value)
 
     def _object(self, value: Any) -> Any:
-        """What is no number, text or container: as people know it. Raises Unfit."""
+        """Return what is no number, text or container: as people know it. Raises Unfit."""
         if isinstance(value, dt.date | dt.time):  # datetime is a date
             return value.isoformat()
         if _is_text(value):
@@ -246,7 +246,7 @@ class _Builder:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether people know a value by its text: a path, a UUID, a decimal, a span of time, …
+    """Tell whether people know a value by its text: a path, a UUID, a decimal, a span of time, …
 
     By the names of its classes, so that nobody has to import them.
     """
@@ -272,7 +272,7 @@ def _numpy() -> Any:
 
 
 def _in_order(value: Set[Any]) -> list[Any]:
-    """A set's members in an order that does not depend on hash seeds, where they have one."""
+    """Return a set's members in an order that does not depend on hash seeds, where they have one."""
     try:
         return sorted(value)
     except TypeError:
@@ -280,5 +280,5 @@ def _in_order(value: Set[Any]) -> list[Any]:
 
 
 def _wild(value: str) -> bool:
-    """Whether there are surrogates that no undecodable byte has left."""
+    """Tell whether there are surrogates that no undecodable byte has left."""
     return any("\ud800" <= char <= "\udfff" and not "\udc80" <= char <= "\udcff" for char in value)

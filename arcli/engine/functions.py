@@ -34,12 +34,12 @@ def kind_of(text: str) -> str:
 
 
 def resolve(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
-    """What ``find`` finds, with what it gives as a value: generators as lists, coroutines run."""
+    """Return what ``find`` finds, with what it gives as a value: generators as lists, coroutines run."""
     return _settling(find(text, namespace, folder))
 
 
 def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any]:
-    """The callable that ``module:attribute``, ``path/file.py:function`` or an expression means.
+    """Return the callable that ``module:attribute``, ``path/file.py:function`` or an expression means.
 
     Expressions are evaluated once, in ``namespace``; files are relative to ``folder``. Raises
     Unresolved with a sentence, and whatever importing or evaluating raises.
@@ -66,8 +66,8 @@ def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any
 def _near(name: str, known: list[str]) -> str:
     import difflib
 
-    found = difflib.get_close_matches(name, known, 1)
-    return f": did you mean {found[0]!r}?" if found else ""
+    matches = difflib.get_close_matches(name, known, 1)
+    return f": did you mean {matches[0]!r}?" if matches else ""
 
 
 def require(text: str, namespace: dict[str, Any], folder: str) -> None:
@@ -90,7 +90,7 @@ def require(text: str, namespace: dict[str, Any], folder: str) -> None:
 
 
 def _module_from(path: Path) -> Any:
-    """The module in a file, loaded once and importable by its name, so that it can be pickled.
+    """Return the module in a file, loaded once and importable by its name, so that it can be pickled.
 
     The name is the file's stem, unless that is another module's.
     """
@@ -133,7 +133,7 @@ _UNSETTLED = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGen
 
 
 def _settled(value: Any) -> Any:
-    """The list that a generator makes, or what a coroutine comes to."""
+    """Return the list that a generator makes, or what a coroutine comes to."""
     if isinstance(value, types.GeneratorType):
         return list(value)
     if isinstance(value, types.CoroutineType):
@@ -146,7 +146,7 @@ async def _collect(generator: Any) -> list[Any]:
 
 
 def assembled(form: str, parts: ValueParts) -> Any:
-    """A value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
+    """Return a value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
     lists ``joined`` (parts that are elements have no key). Raises what unpickling raises.
     """
     values = [
@@ -204,7 +204,7 @@ def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
 def caller(
     function: Callable[..., Any], unpack: str, args: list[Any], kwargs: dict[str, Any]
 ) -> Callable[[Any], Any]:
-    """A function of one item: ``f(item, …)``, ``f(*item, …)`` or ``f(**item, …)``.
+    """Return a function of one item: ``f(item, …)``, ``f(*item, …)`` or ``f(**item, …)``.
 
     ``unpack`` is ``none``, ``args`` (a mapping gives its values), ``kwargs``, or ``nothing`` for an
     apply, which has no item.
@@ -223,7 +223,7 @@ def caller(
 
 
 def raising(error: BaseException) -> Callable[[Any], Any]:
-    """A function of one item, in the place of one whose constants are broken."""
+    """Return a function of one item, in the place of one whose constants are broken."""
 
     def call(item: Any) -> Any:
         raise error
@@ -238,7 +238,7 @@ def import_into(namespace: dict[str, Any], statement: str) -> None:
 
 
 def working_directory() -> int | None:
-    """A descriptor of the working directory, to return to after each item."""
+    """Return a descriptor of the working directory, to return to after each item."""
     try:
         return os.open(".", os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except OSError:

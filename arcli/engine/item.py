@@ -144,7 +144,7 @@ class Runner:
     def refuse(
         self, index: int, shown: Shown, error: ProgramFailed, attempt: int, occurrence: int
     ) -> Outcome:
-        """The outcome of an item that cannot be run, because of its input."""
+        """Return the outcome of an item that cannot be run, because of its input."""
         return self._failed(index, shown, attempt, occurrence, perf_counter_ns(), error, NOTHING)
 
     def _failed(
@@ -157,7 +157,7 @@ class Runner:
         error: BaseException | None,
         printed: tuple[str, str, bool] | None = None,
     ) -> Outcome:
-        """The outcome of an item that raised, or that took too long (then there is no error)."""
+        """Return the outcome of an item that raised, or that took too long (then there is no error)."""
         end = perf_counter_ns()
         if Process.forked:
             os._exit(0)
@@ -195,7 +195,7 @@ class Runner:
         return self._program.run(item, index, attempt)
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
-        """The value as JSON, whether that is exact, and its pickle, if one is wanted.
+        """Return the value as JSON, whether that is exact, and its pickle, if one is wanted.
 
         Raises what the user's classes raise on the way.
         """
@@ -221,7 +221,7 @@ class Runner:
         return text, False, Opaque(raw, large, file)
 
     def _head(self, index: int, item: Any, occurrence: int) -> str:
-        """How an item's part of its record begins: which item it is."""
+        """Tell how an item's part of its record begins: which item it is."""
         try:
             if type(item) in _SCALARS:
                 text, exact = encode(item)
@@ -237,11 +237,11 @@ class Runner:
         return f'"index":{index},"key":"{key}","input":{text}'
 
     def _tail(self, printed: tuple[str, str, bool], attempt: int, begin: int, end: int) -> str:
-        """How it ends: what was printed, and when."""
-        said = _SAID_NOTHING if printed is NOTHING else _said(printed)
+        """Tell how it ends: what was printed, and when."""
+        printed_json = _SAID_NOTHING if printed is NOTHING else _said(printed)
         started, completed = self._clock.both(begin, end)
         text = (
-            f'{said},"attempt":{attempt},"started":"{started}","completed":"{completed}"'
+            f'{printed_json},"attempt":{attempt},"started":"{started}","completed":"{completed}"'
             f',"seconds":{_decimal(end - begin)}'
         )
         usage = self._program.usage if self._program is not None else None
@@ -249,7 +249,7 @@ class Runner:
 
 
 def _decimal(nanoseconds: int) -> str:
-    """Seconds, exactly: ``0.000002950``."""
+    """Return seconds, exactly: ``0.000002950``."""
     if nanoseconds < 1_000_000_000:
         return f"0.{nanoseconds:09d}"
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
@@ -281,7 +281,7 @@ class _Clock:
         self._prefix = ""
 
     def both(self, begin: int, end: int) -> tuple[str, str]:
-        """Two readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
+        """Return two readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
         milli, nanos = divmod(begin + self.offset, 1_000_000)
         if milli != self._milli:
             self._turn(milli)
@@ -296,12 +296,12 @@ class _Clock:
         """A new millisecond has begun."""
         self._milli = milli
         seconds, thousandths = divmod(milli, 1000)
-        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        self._prefix = f"{whole}.{_THREE[thousandths]}"
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        self._prefix = f"{second}.{_THREE[thousandths]}"
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """An exception as the record's ``error`` (JSON), and as one short line of words."""
+    """Return an exception as the record's ``error`` (JSON), and as one short line of words."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
     try:
@@ -323,7 +323,7 @@ def _qualified(kind: type) -> str:
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback as text, without the frames of arcli's that called the user's code."""
+    """Return the traceback as text, without the frames of arcli's that called the user's code."""
     trace = error.__traceback__
     while trace is not None and _ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
@@ -344,7 +344,7 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() 
 
 
 def _clean(value: Any) -> Any:
-    """Text that JSON can hold, whatever surrogates a message has."""
+    """Return text that JSON can hold, whatever surrogates a message has."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return {key: _clean(part) for key, part in value.items()}

@@ -16,17 +16,17 @@ DIGEST_SIZE = 12
 
 
 def salted(description: str) -> Any:
-    """A hasher that has taken in what all items of a job share (JSON text)."""
+    """Return a hasher that has taken in what all items of a job share (JSON text)."""
     return blake2b(description.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE)
 
 
 def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
-    """The key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
+    """Return the key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
     return key_from(salt, fingerprint(value), occurrence)
 
 
 def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
-    """The same, from the value's ``fingerprint``."""
+    """Return the same, from the value's ``fingerprint``."""
     hasher = salt.copy()
     hasher.update(print_of_value)
     key: str = hasher.hexdigest()
@@ -34,7 +34,7 @@ def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
 
 
 def fingerprint(value: Any) -> bytes:
-    """Bytes that are the same for equal inputs of the same type.
+    """Return bytes that are the same for equal inputs of the same type.
 
     An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
     """

@@ -62,13 +62,13 @@ class Script:
 
 
 def environment(now: Mapping[str, str]) -> dict[str, str]:
-    """The variables ``now``, without the cluster's, and the kernel's as they were at the start."""
+    """Return the variables ``now``, without the cluster's, and the kernel's as they were at the start."""
     return {name: now[name] for name in now if name not in _HIDDEN} | _before_the_kernel()
 
 
 @cache
 def _before_the_kernel() -> dict[str, str]:
-    """What the kernel's names were when this process, or the one that it is a fork of, was started.
+    """Return what the kernel's names were when this process, or the one that it is a fork of, was started.
 
     Where there is no /proc, only what nobody can do without is taken as it is now.
     """

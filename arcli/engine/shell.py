@@ -19,7 +19,7 @@ _DELIMITER = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^\s;&|()<>'\"\
 
 
 def places(text: str, found: Mapping[int, Any]) -> Iterator[tuple[int, str | None]]:
-    """What the places in ``found`` (by their start: a match) stand in; None: in nothing.
+    """Yield what the places in ``found`` (by their start: a match) stand in; None: in nothing.
 
     Those in comments, and those behind a backslash, are left out.
     """
@@ -58,7 +58,7 @@ class _Reader:
         self._document_end = 0
 
     def inside(self) -> str | None:
-        """What stands around the place."""
+        """Return what stands around the place."""
         if self.at < self._document_end:
             return "a here-document"
         around = next(part.kind for part in reversed(self._open) if part.kind != "${")

@@ -119,7 +119,7 @@ class Tally:
         return math.sqrt(max(0.0, (self.squares - self.seconds * self.seconds / n) / (n - 1)))
 
     def quantile(self, q: float) -> float:
-        """The seconds that a share ``q`` (0 … 1) of the items stays within, 0 without items.
+        """Return the seconds that a share ``q`` (0 … 1) of the items stays within, 0 without items.
 
         By rank, and the mean of two items where ``q`` falls just between them (the second of
         Hyndman and Fan's definitions, https://doi.org/10.1080/00031305.1996.10473566). Each item's
@@ -134,7 +134,7 @@ class Tally:
         return (self._ranked(lower) + self._ranked(upper)) / 2
 
     def _ranked(self, rank: int) -> float:
-        """The seconds of the item that comes ``rank``-th, counted from 1."""
+        """Return the seconds of the item that comes ``rank``-th, counted from 1."""
         if rank == 1:
             return self.shortest
         below = self.ran - rank
@@ -146,7 +146,7 @@ class Tally:
         return self.longest
 
     def to_list(self) -> list[Any]:
-        """A plain form of it, for the way back from an engine."""
+        """Return a plain form of it, for the way back from an engine."""
         return [
             self.counts, self.seconds, self.squares, self.shortest, self.longest, self.retried,
             self.buckets,
@@ -154,7 +154,7 @@ class Tally:
 
     @classmethod
     def from_list(cls, plain: list[Any]) -> Tally:
-        """The inverse of ``to_list``, also after a journey through JSON, whose keys are text."""
+        """Return the inverse of ``to_list``, also after a journey through JSON, whose keys are text."""
         tally = cls()
         (
             tally.counts, tally.seconds, tally.squares, tally.shortest, tally.longest,

@@ -14,7 +14,7 @@ from arcli.specfile.model import Spec
 
 
 def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[[int], list[Request]]:
-    """The requests that prepare the engine in a slot: who it is, and the spec's setup."""
+    """Return the requests that prepare the engine in a slot: who it is, and the spec's setup."""
     resolve = Resolver(slots, lambda name: None)
     setup = spec.setup
     path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
@@ -46,7 +46,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
 
 
 def dealt(values: Sequence[Any], slots: int) -> list[Sequence[Any]]:
-    """A sequence dealt out in contiguous parts, the first ones one longer, as ipyparallel does."""
+    """Return a sequence dealt out in contiguous parts, the first ones one longer, as ipyparallel does."""
     size, longer = divmod(len(values), slots)
     starts = [slot * size + min(slot, longer) for slot in range(slots + 1)]
     return [values[start:end] for start, end in pairwise(starts)]

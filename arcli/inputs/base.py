@@ -128,12 +128,12 @@ class Input(Model):
 
     def written(self) -> Any:
         """Return the settings as they are written in a spec, in the short form if that says it all."""
-        given = {
+        settings = {
             name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
         }
-        if set(given) == {self.short}:
-            return given[self.short]
-        return {**given, **self.parts()}
+        if set(settings) == {self.short}:
+            return settings[self.short]
+        return {**settings, **self.parts()}
 
     def parts(self) -> Mapping[str, Over]:
         """Return the inputs that this one combines, by their names."""

@@ -32,7 +32,7 @@ csv.field_size_limit(sys.maxsize)  # a cell may be as long as an item
 
 
 def _float(text: str) -> float:
-    """A number, and not infinity in place of one that is too large."""
+    """Return a number, and not infinity in place of one that is too large."""
     number = float(text)
     if math.isinf(number) and not _NOT_FINITE.fullmatch(text):
         raise ValueError("too large")
@@ -76,7 +76,7 @@ class Csv(Input):
 
 
 def csv_names(source: Csv, path: Path) -> tuple[str, ...] | None:
-    """The columns of a CSV file; None for a pipe, which can be read only once.
+    """Return the columns of a CSV file; None for a pipe, which can be read only once.
 
     Raises InputError for a header that is none, and for ``types`` and ``where`` that do not fit it.
     """
@@ -93,7 +93,7 @@ def csv_names(source: Csv, path: Path) -> tuple[str, ...] | None:
 
 
 def read_csv(source: Csv, raw: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """Rows as mappings. Columns have the types that are given, or that the first rows show.
+    """Yield rows as mappings. Columns have the types that are given, or that the first rows show.
 
     Raises InputError for a missing header, a row of another length, a cell of another type.
     """
@@ -106,11 +106,11 @@ def read_csv(source: Csv, raw: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         if not set(header) <= set(types):
             first, numbered = _look(numbered)
             types = {**_types(header, first), **types}
-        wanted = where.condition(_as_cells(source.where, types, name))
+        condition = where.condition(_as_cells(source.where, types, name))
         for number, row in numbered:
             place = f"{name}:{number}"
             item = _row(row, header, types, place)
-            if wanted(item, place):
+            if condition(item, place):
                 yield item
     except csv.Error as error:
         raise InputError(f"{name}:{rows.line_num}: {error}") from None
@@ -123,7 +123,7 @@ def _text(raw: BinaryIO) -> io.TextIOWrapper:
 
 
 def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
-    """The first rows, as far as they are good, and all rows, up to what is wrong with them."""
+    """Return the first rows, as far as they are good, and all rows, up to what is wrong with them."""
     first: list[tuple[int, list[str]]] = []
     wrong: list[csv.Error] = []
     try:
@@ -140,7 +140,7 @@ def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
 
 
 def _header(source: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
-    """The names of the columns: those that are given, or the first line."""
+    """Return the names of the columns: those that are given, or the first line."""
     header = source.header
     if header is None:
         header = next(rows, [])
@@ -163,12 +163,12 @@ def _check(source: Csv, header: Sequence[str] | None) -> None:
 
 
 def _types(header: list[str], rows: list[list[str]]) -> dict[str, str]:
-    """The narrowest type that all of the first rows' cells have, empty ones aside."""
-    found = {}
+    """Return the narrowest type that all of the first rows' cells have, empty ones aside."""
+    guessed = {}
     for place, name in enumerate(header):
         cells = [row[place] for row in rows if place < len(row) and row[place] != ""]
-        found[name] = next((kind for kind, fits in _KINDS.items() if cells and fits(cells)), "str")
-    return found
+        guessed[name] = next((kind for kind, fits in _KINDS.items() if cells and fits(cells)), "str")
+    return guessed
 
 
 def _ints(cells: list[str]) -> bool:
@@ -218,7 +218,7 @@ def _row(row: list[str], header: list[str], types: Mapping[str, str], place: str
 
 
 def _as_cells(wanted: where.Where, types: Mapping[str, str], name: str) -> where.Where:
-    """What is asked for as the cells of its columns would be read; null is an empty cell."""
+    """Return what is asked for as the cells of its columns would be read; null is an empty cell."""
     if not isinstance(wanted, Mapping):
         return wanted
 

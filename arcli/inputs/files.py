@@ -24,7 +24,7 @@ def missing(name: str, folder: Path) -> Iterator[InputError]:
 
 
 def opened(path: Path) -> BinaryIO:
-    """A file to read bytes from. Raises InputError."""
+    """Return a file to read bytes from. Raises InputError."""
     try:
         return path.open("rb")
     except OSError as error:
@@ -32,7 +32,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Lines without their ends; bytes that are not UTF-8 survive as Python's surrogates."""
+    """Yield lines without their ends; bytes that are not UTF-8 survive as Python's surrogates."""
     try:
         for number, raw in enumerate(stream):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw
@@ -42,6 +42,6 @@ def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """A file's lines."""
+    """Yield a file's lines."""
     with opened(path) as stream:
         yield from lines_of(stream, str(path))

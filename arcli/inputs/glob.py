@@ -54,25 +54,25 @@ class Glob(Input):
 
 
 def paths_of(source: Glob, folder: Path) -> list[str]:
-    """The files that match, sorted, each once; folders, for a pattern that ends in ``/``.
+    """Return the files that match, sorted, each once; folders, for a pattern that ends in ``/``.
 
     Patterns are relative to the spec; the paths work from the working directory: relative to it
     where they are below it, absolute elsewhere. Names that begin with a dot have to be asked for.
     """
-    here = Path.cwd()
+    base = Path.cwd()
     excluded = [_excluder(pattern) for pattern in source.exclude]
-    found: set[str] = set()
+    paths: set[str] = set()
     for pattern in source.patterns:
         root = "/" if pattern.startswith("/") else str(folder)
         for path in _below(root, pattern.lstrip("/").split("/")):
             inside = os.path.relpath(path, folder)
             if not any(excludes(inside) for excludes in excluded):
-                found.add(_from(here, path))
-    return sorted(found)
+                paths.add(_from(base, path))
+    return sorted(paths)
 
 
 def _below(folder: str, parts: list[str]) -> Iterator[str]:
-    """The paths below a folder that match the parts of a pattern."""
+    """Yield the paths below a folder that match the parts of a pattern."""
     part, *rest = parts
     if part == "**" and not rest:
         rest = ["*"]
@@ -95,7 +95,7 @@ def _below(folder: str, parts: list[str]) -> Iterator[str]:
 
 
 def _named(folder: str, part: str) -> Iterator[str]:
-    """What a folder has under a name, or under names like it."""
+    """Yield what a folder has under a name, or under names like it."""
     if not _MAGIC.search(part):
         yield os.path.join(folder, part)  # noqa: PTH118 - keeps ".."
         return
@@ -119,7 +119,7 @@ def _name(part: str) -> _Matches:
 
 
 def _excluder(pattern: str) -> _Matches:
-    """Whether a path is left out: it, or a folder that it is in, matches.
+    """Tell whether a path is left out: it, or a folder that it is in, matches.
 
     A pattern without ``/`` is for names, wherever they are.
     """
@@ -138,6 +138,6 @@ def _leaves_out(parts: list[str], names: tuple[str, ...]) -> bool:
 
 
 def _from(here: Path, path: str) -> str:
-    whole = os.path.abspath(path)  # noqa: PTH100 - a link keeps its name
-    below = os.path.relpath(whole, here)
-    return whole if below.startswith(os.pardir + os.sep) or below == os.pardir else below
+    absolute = os.path.abspath(path)  # noqa: PTH100 - a link keeps its name
+    below = os.path.relpath(absolute, here)
+    return absolute if below.startswith(os.pardir + os.sep) or below == os.pardir else below

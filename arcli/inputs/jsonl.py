@@ -34,7 +34,7 @@ class Jsonl(Input):
 
 
 def read_jsonl(lines: Iterable[str], name: str, condition: where.Condition) -> Iterator[Any]:
-    """A value a line; empty lines are passed over. Raises InputError with the place."""
+    """Yield a value a line; empty lines are passed over. Raises InputError with the place."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -38,7 +38,7 @@ class Parquet(Input):
 
 
 def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, int | None]:
-    """A Parquet file's columns and the number of its rows, None where it is not there yet.
+    """Return a Parquet file's columns and the number of its rows, None where it is not there yet.
 
     Raises InputError for a file that is none, and for a ``where`` that does not fit it.
     """
@@ -52,7 +52,7 @@ def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, 
 
 
 def read_parquet(source: Parquet, path: Path) -> Iterator[dict[str, Any]]:
-    """Rows as mappings, a batch at a time."""
+    """Yield rows as mappings, a batch at a time."""
     condition = where.condition(source.where)
     number = 0
     with _parquet(path) as table:

@@ -46,7 +46,7 @@ class Python(Input):
 
 
 def generated(source: Python, context: SourceContext) -> Iterator[Any]:
-    """What a generator yields, one by one, as it yields it; whatever it raises is the input's."""
+    """Yield what a generator yields, one by one, as it yields it; whatever it raises is the input's."""
     try:
         call = context.load_callable(source.call)
         yield from map(
@@ -85,7 +85,7 @@ class _Rows:
 
 
 def _each(found: Any) -> Iterator[Any]:
-    """The items of whatever a call came to, which may be asynchronous."""
+    """Yield the items of whatever a call came to, which may be asynchronous."""
     if not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
         yield from found
         return
@@ -104,13 +104,13 @@ async def _awaited(found: Any) -> Any:
 
 
 def _failed(call: str, error: BaseException, python: str | None) -> InputError:
-    said = f"python: {call} failed: {type(error).__name__}: {error}".removesuffix(": ")
+    message = f"python: {call} failed: {type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, ImportError) and python is not None:
         return InputError(
-            f"{said}; sources are read by arcli's own Python, {sys.executable}, and not by "
+            f"{message}; sources are read by arcli's own Python, {sys.executable}, and not by "
             f"cluster.python, {python}",
             hint="install the module there, too, or write the items to a file first",
         )
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
-    return InputError(said, details="".join(traceback.format_list(theirs)).rstrip() or None)
+    return InputError(message, details="".join(traceback.format_list(theirs)).rstrip() or None)

@@ -45,7 +45,7 @@ class Stdin(Input):
 
 
 def read_nul(stream: BinaryIO) -> Iterator[str]:
-    """What is between NUL bytes, as ``find -print0`` writes it."""
+    """Yield what is between NUL bytes, as ``find -print0`` writes it."""
     begun: list[bytes] = []
     # One read at a time: what has arrived must not wait for a full block.
     while block := os.read(stream.fileno(), BLOCK):

@@ -17,16 +17,16 @@ Condition: TypeAlias = Callable[[Any, str], bool]
 
 
 def condition(where: Where) -> Condition:
-    """A mapping of columns to values, or lists of values; or an expression of the columns."""
+    """Return a mapping of columns to values, or lists of values; or an expression of the columns."""
     if where is None:
         return lambda item, place: True
     if isinstance(where, str):
         return _expression(where)
-    wanted = {name: value if isinstance(value, list) else [value] for name, value in where.items()}
+    columns = {name: value if isinstance(value, list) else [value] for name, value in where.items()}
 
     def matches(item: Any, place: str) -> bool:
         row = _row(item, place)
-        return all(row.get(name) in values for name, values in wanted.items())
+        return all(row.get(name) in values for name, values in columns.items())
 
     return matches
 
@@ -40,8 +40,8 @@ def _expression(where: str) -> Condition:
             # As globals: these are in scope inside of comprehensions, too.
             return bool(eval(code, dict(row)))  # noqa: S307 - a spec is code
         except Exception as error:  # noqa: BLE001 - an expression of the user's
-            words = f"{type(error).__name__}: {error}"
-            raise InputError(f"{place}: where: {where!r} fails: {words}") from None
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{place}: where: {where!r} fails: {reason}") from None
 
     return holds
 
@@ -58,8 +58,8 @@ def check(where: Where, names: Sequence[str] | None) -> None:
         try:
             tree = ast.parse(where.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError) as error:
-            said = f"{where!r} is no expression: {getattr(error, 'msg', None) or error}"
-            raise InputError(f"where: {said}", path=("where",)) from None
+            message = f"{where!r} is no expression: {getattr(error, 'msg', None) or error}"
+            raise InputError(f"where: {message}", path=("where",)) from None
         used = {name.id for name in free_names(tree) if not hasattr(builtins, name.id)}
     else:
         used = set(where or ())

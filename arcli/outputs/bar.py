@@ -86,7 +86,7 @@ class BarProgress:
         self._live.stop()
 
     def figures(self) -> str:
-        """What stands beside the bar."""
+        """Return what stands beside the bar."""
         parts = []
         if self._count is not None:
             now = self._live.get_time()
@@ -96,8 +96,8 @@ class BarProgress:
                 parts.append(f"{self._count.failed:,} not ok")
             if done:
                 parts.append(f"{self._count.rate(now):,.3g}/s")
-            if left := self._count.left(now):
-                parts.append(f"{format_seconds(left)} left")
+            if remaining := self._count.left(now):
+                parts.append(f"{format_seconds(remaining)} left")
         if self._read is not None:
             state = self._read()
             parts.append(f"{state.engines} engines, {state.running:,} running")

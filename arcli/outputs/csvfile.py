@@ -59,7 +59,7 @@ class CsvFile:
 
 
 def cell(value: Any) -> str:
-    """One value as it stands between two commas."""
+    """Return one value as it stands between two commas."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -37,28 +37,28 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The columns from left to right."""
-        whole = ["input"] if self._whole or not self._inputs else []
+        columns = ["input"] if self._whole or not self._inputs else []
         inputs = [f"input.{_bare(key)}" for key in self._inputs]
         optional = [name for name in _OPTIONAL if name in self._optional]
-        return [*_HEAD, *whole, *inputs, "value", *_TAIL, *optional]
+        return [*_HEAD, *columns, *inputs, "value", *_TAIL, *optional]
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
-        """A record's cells by column: scalars, None, or JSON text of what is nested."""
+        """Return a record's cells by column: scalars, None, or JSON text of what is nested."""
         cells = {name: scalar(value) for name, value in record.items() if name != "input"}
         cells.pop("error", None)
         if error := record.get("error"):
             cells["error.type"], cells["error.message"] = error["type"], error["message"]
-        given: Any = record.get("input")
-        spread = spread_keys(given)
+        input_: Any = record.get("input")
+        spread = spread_keys(input_)
         if spread is None or not spread.keys() <= self._inputs.keys():
-            cells["input"] = scalar(given)
+            cells["input"] = scalar(input_)
         else:
-            cells.update({f"input.{_bare(key)}": scalar(given[key]) for key in spread})
+            cells.update({f"input.{_bare(key)}": scalar(input_[key]) for key in spread})
         return cells
 
 
 def spread_keys(value: Any) -> dict[str, None] | None:
-    """The keys of a mapping that may be spread, None for anything else, tagged values included."""
+    """Return the keys of a mapping that may be spread, None for anything else, tagged values included."""
     if not isinstance(value, dict) or not value:
         return None
     tagged = any(key.startswith("$") and not key.startswith("$$") for key in value)
@@ -66,7 +66,7 @@ def spread_keys(value: Any) -> dict[str, None] | None:
 
 
 def scalar(value: Any) -> Any:
-    """A scalar as it is, NaN and the infinities as floats, anything else as compact JSON text."""
+    """Return a scalar as it is, NaN and the infinities as floats, anything else as compact JSON text."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict) and len(value) == 1 and "$float" in value:

@@ -63,10 +63,10 @@ class JsonDocument:
         yield b"]}"
 
     def _items(self, job: str) -> Iterator[bytes]:
-        """Lines, with a comma after each but the last."""
+        """Yield lines, with a comma after each but the last."""
         newline = b""
         for block in self._spool.blocks(job):
-            whole = newline + block
-            newline = b"\n" if whole.endswith(b"\n") else b""
-            yield (whole[:-1] if newline else whole).replace(b"\n", b",\n")
+            lines = newline + block
+            newline = b"\n" if lines.endswith(b"\n") else b""
+            yield (lines[:-1] if newline else lines).replace(b"\n", b",\n")
         yield newline

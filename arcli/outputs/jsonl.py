@@ -83,10 +83,10 @@ class JsonlFile:
         """See Output."""
         self._empty()
         with writing(str(self._path)):
-            gone = self._regular and os.fstat(self._fd).st_nlink == 0
+            deleted = self._regular and os.fstat(self._fd).st_nlink == 0
             self._close()
         self._made = False
-        if gone:
+        if deleted:
             raise OutputError(f"cannot write {self._path}: it was deleted while the run wrote it")
 
     def abort(self) -> None:

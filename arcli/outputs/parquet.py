@@ -67,7 +67,7 @@ class ParquetFile:
         self._target.discard()
 
     def _groups(self, types: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
-        """Rows in groups that memory can hold."""
+        """Yield rows in groups that memory can hold."""
         rows: list[dict[str, Any]] = []
         size = 0
         for line in self._spool.lines():

@@ -54,11 +54,11 @@ class Count:
         self.failed += batch.count - batch.tally.counts.get(Status.OK, 0)
 
     def rate(self, now: float) -> float:
-        """Items a second so far, 0 where that cannot be said."""
+        """Return items a second so far, 0 where that cannot be said."""
         return self.done / (now - self.began) if now > self.began else 0.0
 
     def left(self, now: float) -> float | None:
-        """Seconds that the rest takes at this rate, None where that cannot be said."""
+        """Return seconds that the rest takes at this rate, None where that cannot be said."""
         rate = self.rate(now)
         return max(0, self.total - self.done) / rate if self.total is not None and rate else None
 
@@ -72,7 +72,7 @@ class Count:
             parts.append(f"{self.failed:,} not ok")
         if self.done:
             parts.append(f"{self.rate(now):,.3g}/s")
-        left = self.left(now)
-        if left:
-            parts.append(f"about {format_seconds(left)} left")
+        remaining = self.left(now)
+        if remaining:
+            parts.append(f"about {format_seconds(remaining)} left")
         return ", ".join(parts)

@@ -13,7 +13,7 @@ Mode = Literal["auto", "bar", "plain", "never"]
 
 
 def choose(mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str]) -> Mode:
-    """What ``auto`` comes to: a bar on a terminal, lines on a dumb one or in CI, else nothing.
+    """Return what ``auto`` comes to: a bar on a terminal, lines on a dumb one or in CI, else nothing.
 
     Nothing either where results go through a pipe: they may come out beside the bar.
     """
@@ -27,7 +27,7 @@ def choose(mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping
 def make_progress(
     mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str]
 ) -> Progress | None:
-    """What ``--progress MODE`` asks for on stderr (``stream``), None for nothing."""
+    """Return what ``--progress MODE`` asks for on stderr (``stream``), None for nothing."""
     chosen = choose(mode, streams, stream, environ)
     if chosen == "plain":
         return PlainProgress(streams.stderr)

@@ -48,7 +48,7 @@ class RawOutput:
                 self._stdout.write(_tagged(_shown(record["value"]) + b"\n", tag))
 
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
-        """What an item printed, in pieces that end with a line where that is possible."""
+        """Yield what an item printed, in pieces that end with a line where that is possible."""
         name = printed_path(record["run"], record["job"], record["index"], record["attempt"], stream)
         try:
             with (self._runs / name).open("rb") as file:
@@ -72,18 +72,18 @@ class RawOutput:
 
 
 def _shown(value: Any) -> bytes:
-    """A value as a line: text as it is, anything else as JSON."""
+    """Return a value as a line: text as it is, anything else as JSON."""
     return value.encode("utf-8", "backslashreplace") if isinstance(value, str) else dump(value)
 
 
 def _label(item: Any) -> bytes:
-    """An item in one line, as its places in a command would have it."""
+    """Return an item in one line, as its places in a command would have it."""
     parts = item.values() if isinstance(item, dict) else [item]
     return " ".join(text_of(part) for part in parts).replace("\n", " ").encode("utf-8", "surrogateescape")
 
 
 def _tagged(text: bytes, tag: bytes) -> bytes:
-    """Each line behind the tag, and ended: whatever comes next begins a line of its own."""
+    """Return each line behind the tag, and ended: whatever comes next begins a line of its own."""
     if not tag:
         return text
     lines = text.removesuffix(b"\n").split(b"\n")

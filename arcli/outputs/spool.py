@@ -43,7 +43,7 @@ class Spool:
         self._stretches.append((batch.job, start, self._size))
 
     def blocks(self, job: str) -> Iterator[bytes]:
-        """A job's lines in blocks of up to ``BLOCK`` bytes, cut anywhere."""
+        """Yield a job's lines in blocks of up to ``BLOCK`` bytes, cut anywhere."""
         for name, position, end in self._stretches:
             while name == job and position < end:
                 self._opened.seek(position)
@@ -54,7 +54,7 @@ class Spool:
                 yield block
 
     def lines(self) -> Iterator[bytes]:
-        """All lines in the order of their arrival."""
+        """Yield all lines in the order of their arrival."""
         self._opened.seek(0)
         yield from self._opened
 

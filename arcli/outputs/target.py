@@ -262,7 +262,7 @@ class FileTarget:
 
 
 def existing_mode(path: Path) -> int | None:
-    """The mode of what is at ``path``, None where nothing is. Raises OSError for a directory."""
+    """Return the mode of what is at ``path``, None where nothing is. Raises OSError for a directory."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -273,7 +273,7 @@ def existing_mode(path: Path) -> int | None:
 
 
 def is_device(path: Path) -> bool:
-    """Whether something is there that is neither a file nor a directory."""
+    """Tell whether something is there that is neither a file nor a directory."""
     with suppress(OSError):
         mode = existing_mode(path)
         return mode is not None and not stat.S_ISREG(mode)

@@ -48,7 +48,7 @@ class _Aside:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """What this thread prints, as far as Python prints it, goes to standard error."""
+    """Provide what this thread prints, as far as Python prints it, goes to standard error."""
     if not isinstance(sys.stdout, _Aside):
         sys.stdout = _Aside(sys.stdout)  # it stays: another thread may read, too
     _here.inside = True
@@ -60,7 +60,7 @@ def aside() -> Iterator[None]:
 
 @contextmanager
 def logged(log: Path) -> Iterator[None]:
-    """What threads other than the main one print goes to a file: ipyparallel's client has some.
+    """Provide what threads other than the main one print goes to a file: ipyparallel's client has some.
 
     It prints of results that it does not know any more (``Client._handle_apply_reply``,
     https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py).

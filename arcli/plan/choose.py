@@ -14,12 +14,12 @@ from arcli.syntax import used_names
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:
-    """The spec with the named jobs and those that they need, in its order. Raises UsageError.
+    """Return the spec with the named jobs and those that they need, in its order. Raises UsageError.
 
     Outputs of other jobs are left out, so that what they hold stays as it is.
     """
     jobs = {job.name: job for job in spec.jobs}
-    wanted: set[str] = set()
+    chosen: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
@@ -27,12 +27,12 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
             near = difflib.get_close_matches(name, jobs, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(jobs)}"
             raise UsageError(f"there is no job {name!r} in {spec.file}", hint=hint)
-        if name not in wanted:
-            wanted.add(name)
+        if name not in chosen:
+            chosen.add(name)
             job = jobs[name]
             waiting += [*job.needs, *sources(job.over), *valued(job), *pushed(job, spec)]
-    kept = [job for job in spec.jobs if job.name in wanted]
-    output = [output for output in spec.output if output.job is None or output.job in wanted]
+    kept = [job for job in spec.jobs if job.name in chosen]
+    output = [output for output in spec.output if output.job is None or output.job in chosen]
     return spec.model_copy(update={"jobs": kept, "output": output})
 
 
@@ -43,7 +43,7 @@ def sources(over: Over | None) -> Iterator[str]:
 
 
 def pushed(job: Job, spec: Spec) -> Iterator[str]:
-    """The jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
+    """Yield the jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
     functions = (job.map, job.apply, job.reduce, job.combine, job.finish)
     used = used_names([text for text in functions if text is not None], spec.setup.run)
     refs = {late.name.partition(".")[0] for late in deferred_values([job.args, job.kwargs])}
@@ -57,12 +57,12 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
 
 
 def valued(job: Job) -> Iterator[str]:
-    """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
+    """Return the jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
     return values_in([job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env])
 
 
 def values_in(tree: Any) -> Iterator[str]:
-    """The jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
+    """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
     for late in deferred_values(tree):
         if late.kind == "jobs":
             yield late.name.removesuffix(".value")

@@ -39,7 +39,7 @@ class Resolver:
         self._value_of = value_of
 
     def __call__(self, tree: Any) -> Any:
-        """The tree with all that is known by now filled in."""
+        """Return the tree with all that is known by now filled in."""
         if isinstance(tree, Deferred):
             return self._deferred(tree)
         if isinstance(tree, DeferredText):

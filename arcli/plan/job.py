@@ -41,7 +41,7 @@ class JobPlan:
         return self.job.name
 
     def hasher(self) -> Any:
-        """A hasher that has taken in the salt, for ``engine.keys.item_key``."""
+        """Return a hasher that has taken in the salt, for ``engine.keys.item_key``."""
         return salted(self.salt)
 
 
@@ -56,7 +56,7 @@ def plan_job(
     run_folder: str = "",
     whole_output: bool = False,
 ) -> JobPlan:
-    """What engines must know of a job. ``resolve`` fills in what is late but not an engine's.
+    """Return what engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
     reducer or a later job needs the real ones. ``run_folder`` is where the run keeps its
@@ -122,7 +122,7 @@ def _source_of(definition: JobDefinition, folder: Path) -> str:
 
 
 def source_of(function: str, folder: Path) -> str:
-    """The text of the file that a function is in, as far as it can be found without importing."""
+    """Return the text of the file that a function is in, as far as it can be found without importing."""
     if kind_of(function) == "expression":
         return function
     where = function.strip().rpartition(":")[0]

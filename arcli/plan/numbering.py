@@ -22,7 +22,7 @@ class Occurrences:
         self._rows = [array("I", bytes(4 * WIDTH)) for _ in range(ROWS)]
 
     def number(self, fingerprint: bytes) -> int:
-        """How many items with this fingerprint came before, at least."""
+        """Return how many items with this fingerprint came before, at least."""
         first, second = zlib.crc32(fingerprint), zlib.adler32(fingerprint, len(fingerprint)) | 1
         a, b, c, d = self._rows
         # Four places from two hashes (Kirsch and Mitzenmacher, 2006).

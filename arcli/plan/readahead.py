@@ -117,6 +117,6 @@ _LIGHT = frozenset([int, float, bool, dict, list, tuple, type(None)])
 
 
 def _size(item: Any) -> int:
-    """The bytes of a text, an array, or an earlier job's value that only engines can open."""
+    """Return the bytes of a text, an array, or an earlier job's value that only engines can open."""
     raw = getattr(item, "pickled", item)
     return sys.getsizeof(raw) if isinstance(raw, str | bytes) else int(getattr(raw, "nbytes", 0))

@@ -40,14 +40,14 @@ class Texts:
 
 
 def without_quoted(source: Source, job: Job) -> Source:
-    """The source of a command, which breaks at an item with a key that stands in quotes.
+    """Return the source of a command, which breaks at an item with a key that stands in quotes.
 
     What items are called is known before the run where it can be; a value in the middle of other
     text of the shell's is a mistake in the spec all the same, and not of that one item.
     """
     command = Texts(job).command
-    found = placeholders(command) if isinstance(command, str) else ()
-    quoted = {place.name: place.inside for place in found if place.inside is not None}
+    names = placeholders(command) if isinstance(command, str) else ()
+    quoted = {place.name: place.inside for place in names if place.inside is not None}
     if not quoted:
         return source
 

@@ -26,20 +26,20 @@ FIGURE = 9
 
 
 def text(comparison: Comparison, *, width: int) -> RenderableType:
-    """The tables, and what they mean, in ``width`` columns."""
+    """Return the tables, and what they mean, in ``width`` columns."""
     parts: list[RenderableType] = [_who(comparison), Text(), _table("run", comparison.rows, width)]
     for job in comparison.jobs:
-        words = Text.assemble(("items: ", "dim"), job.items.words())
-        parts += [Text(), _table(job.name, job.rows, width), words]
+        sentence = Text.assemble(("items: ", "dim"), job.items.words())
+        parts += [Text(), _table(job.name, job.rows, width), sentence]
     if sentences := missing_words(comparison):
-        parts += [Text(), *(Text(one_line(words)) for words in sentences)]
+        parts += [Text(), *(Text(one_line(sentence)) for sentence in sentences)]
     if comparison.findings:
         parts += [Text(), *map(_finding, comparison.findings)]
     return Group(*parts)
 
 
 def render_markdown(comparison: Comparison) -> str:
-    """The same as Markdown, with a newline at its end."""
+    """Return the same as Markdown, with a newline at its end."""
     return "\n".join(_lines(comparison)) + "\n"
 
 
@@ -89,6 +89,6 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from markdown.table(head, [row.cells() for row in job.rows])
         yield f"Items: {markdown.escape(job.items.words())}."
         yield ""
-    for words in missing_words(comparison):
-        yield markdown.escape(words)
+    for sentence in missing_words(comparison):
+        yield markdown.escape(sentence)
         yield ""

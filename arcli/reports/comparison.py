@@ -69,7 +69,7 @@ class Comparison:
     findings: Sequence[Finding]
 
     def to_tree(self) -> dict[str, Any]:
-        """The document of ``--format json``; a change from nothing is null."""
+        """Return the document of ``--format json``; a change from nothing is null."""
         return {
             "a": _who(self.a),
             "b": _who(self.b),

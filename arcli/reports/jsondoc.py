@@ -16,12 +16,12 @@ from arcli.timing.groups import Group
 
 
 def render(report: Report) -> bytes:
-    """The document, with a newline at its end."""
+    """Return the document, with a newline at its end."""
     return dump(to_tree(report)) + b"\n"
 
 
 def to_tree(report: Report) -> dict[str, Any]:
-    """The document as plain data."""
+    """Return the document as plain data."""
     jobs = []
     for job in report.summary.jobs:
         tree = {**job.to_dict(), "histogram": histogram(report.tallies.get(job.name, Tally()))}
@@ -36,7 +36,7 @@ def to_tree(report: Report) -> dict[str, Any]:
 
 
 def histogram(tally: Tally) -> list[list[float]]:
-    """How many items took up to how many seconds, in steps of 2 %."""
+    """Return how many items took up to how many seconds, in steps of 2 %."""
     return [[GROWTH**bucket, count] for bucket, count in sorted(tally.buckets.items())]
 
 

@@ -9,12 +9,12 @@ from arcli.escape import plain
 
 
 def text(words: str) -> str:
-    """Text that is safe between tags and in quoted attributes; control characters are shown."""
+    """Return text that is safe between tags and in quoted attributes; control characters are shown."""
     return html.escape(plain(words))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
-    """A table whose first ``texts`` columns are text and the others figures."""
+    """Yield a table whose first ``texts`` columns are text and the others figures."""
     yield '<div class="scroll"><table><thead>'
     yield _row(head, "th", texts)
     yield "</thead><tbody>"

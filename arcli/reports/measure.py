@@ -17,14 +17,14 @@ from arcli.timing.stored_summary import run_from_dict
 
 
 def measure_run(run: RunFolder) -> Measured:
-    """A run's figures, as its report has them. Raises OutputError."""
+    """Return a run's figures, as its report has them. Raises OutputError."""
     report = read_report(run, Wanted(tallies=True))
     buckets = {name: tally.buckets for name, tally in report.tallies.items()}
     return measured(report.summary, buckets, label=run.id)
 
 
 def measure_document(path: Path) -> Measured:
-    """The figures in a document of ``arcli run`` or ``arcli report``. Raises UsageError."""
+    """Return the figures in a document of ``arcli run`` or ``arcli report``. Raises UsageError."""
     try:
         tree = decode(path.read_bytes())
         run, jobs = tree["run"], tree["jobs"]
@@ -42,7 +42,7 @@ def measure_document(path: Path) -> Measured:
 
 
 def _buckets(job: Mapping[str, Any]) -> dict[int, int]:
-    """The distribution of a job's item seconds: from the histogram, or else from its items."""
+    """Return the distribution of a job's item seconds: from the histogram, or else from its items."""
     if "histogram" in job:
         pairs = [(float(bound), int(count)) for bound, count in job["histogram"]]
         if any(count < 1 for _, count in pairs):

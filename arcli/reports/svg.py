@@ -25,7 +25,7 @@ TOP = 32
 
 
 def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
-    """A row an engine: its items, or how busy it was where there are very many. May be empty."""
+    """Yield a row an engine: its items, or how busy it was where there are very many. May be empty."""
     engines = line.engines[:MOST_ENGINES]
     if not engines or line.end <= 0:
         return
@@ -56,43 +56,43 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
 
 def _span(span: Span, top: int, row: int, scale: float, color: int) -> str:
     took = format_seconds(span.end - span.begin)
-    words = f"{span.job} {span.index}: {took}, {span.status}"
+    title = f"{span.job} {span.index}: {took}, {span.status}"
     kind = f"j{color}" if span.status == Status.OK else "bad"
     return (
         f'<rect class="{kind}" x="{LABELS + span.begin * scale:.2f}" y="{top + 2}" '
         f'width="{max(0.4, (span.end - span.begin) * scale):.2f}" height="{row - 4}">'
-        f"<title>{text(words)}</title></rect>"
+        f"<title>{text(title)}</title></rect>"
     )
 
 
 def _stretches(line: Timeline, engine: int, top: int, row: int, scale: float) -> Iterator[str]:
-    """One path for each share, so that a long run is a small file."""
+    """Yield one path for each share, so that a long run is a small file."""
     paths: dict[str, list[str]] = {}
     for part in line.stretches(engine):
-        left, wide = LABELS + part.begin * scale, (part.end - part.begin) * scale
-        shape = f"M{left:.1f} {top + 2}h{wide:.1f}v{row - 4}h-{wide:.1f}z"
+        x, wide = LABELS + part.begin * scale, (part.end - part.begin) * scale
+        shape = f"M{x:.1f} {top + 2}h{wide:.1f}v{row - 4}h-{wide:.1f}z"
         if part.share:
             paths.setdefault(f"j0 s{round(part.share * 4)}", []).append(shape)
         if part.failed:
-            low = f"M{left:.1f} {top + row - 5}h{max(1.0, wide):.1f}v3h-{max(1.0, wide):.1f}z"
+            low = f"M{x:.1f} {top + row - 5}h{max(1.0, wide):.1f}v3h-{max(1.0, wide):.1f}z"
             paths.setdefault("bad", []).append(low)
     for kind, shapes in paths.items():
         yield f'<path class="{kind}" d="{"".join(shapes)}"/>'
 
 
 def histogram(tally: Tally) -> Iterator[str]:
-    """How many items took how long, on a logarithmic axis, with median and 95th percentile."""
-    found = bars(tally, BARS)
-    if not found:
+    """Yield how many items took how long, on a logarithmic axis, with median and 95th percentile."""
+    bins = bars(tally, BARS)
+    if not bins:
         return
-    most = max(bar.count for bar in found)
-    wide = (WIDTH - LABELS - RIGHT) / len(found)
+    most = max(bar.count for bar in bins)
+    wide = (WIDTH - LABELS - RIGHT) / len(bins)
     yield _open(TOP + TALL + 26, "How many items took how long")
     for count in (most, most // 2):
         y = TOP + TALL * (1 - count / most)
         yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
         yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{count:,}</text>'
-    for place, bar in enumerate(found):
+    for place, bar in enumerate(bins):
         if bar.count:
             high = max(1.0, TALL * bar.count / most)
             span = f"{format_seconds(bar.low)} … {format_seconds(bar.high)}: {bar.count:,}"
@@ -101,16 +101,16 @@ def histogram(tally: Tally) -> Iterator[str]:
                 f'<rect class="j0" x="{x:.1f}" y="{y:.1f}" '
                 f'width="{wide - 1:.1f}" height="{high:.1f}"><title>{text(span)}</title></rect>'
             )
-    step = max(1, len(found) // 8)
-    for place in range(0, len(found), step):
-        x, label = LABELS + place * wide, format_seconds(found[place].low)
+    step = max(1, len(bins) // 8)
+    for place in range(0, len(bins), step):
+        x, label = LABELS + place * wide, format_seconds(bins[place].low)
         yield f'<text class="tick" x="{x:.1f}" y="{TOP + TALL + 18}">{label}</text>'
-    yield from _quantiles(tally, found[0].low, found[-1].high)
+    yield from _quantiles(tally, bins[0].low, bins[-1].high)
     yield "</svg>"
 
 
 def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
-    """Each has a line of its own for its words, which are on the side that has room."""
+    """Yield each has a line of its own for its words, which are on the side that has room."""
     for y, name, q in ((12, "median", 0.5), (27, "p95", 0.95)):
         value = tally.quantile(q)
         share = math.log(max(value, low) / low) / math.log(high / low)

@@ -21,7 +21,7 @@ _ARGS = ("index", "status", "seconds", "attempt", "chunk", "slot", "msg_id")
 
 
 def render(run: RunFolder) -> Iterator[bytes]:
-    """The document, piece by piece; an item that never ran is no event.
+    """Yield the document, piece by piece; an item that never ran is no event.
 
     Times are in microseconds since the run began, by the engines' clocks. Raises OutputError.
     """

@@ -27,5 +27,5 @@ def friendly(moment: datetime, now: datetime) -> str:
 
 
 def friendly_time(seconds: float) -> str:
-    """A moment, in seconds since the epoch, seen from now."""
+    """Return a moment, in seconds since the epoch, seen from now."""
     return friendly(datetime.fromtimestamp(seconds), datetime.now())

@@ -11,7 +11,7 @@ from arcli.specfile.model import Spec
 
 
 def to_engines(spec: Spec) -> dict[str, tuple[bytes, int]]:
-    """What is in each file, and its mode."""
+    """Return what is in each file, and its mode."""
     return {name: _content(spec.folder / name) for name in spec.setup.files}
 
 
@@ -28,13 +28,13 @@ def setup_files(spec: Spec) -> Iterator[None]:
     """
     new: list[str] = []
     for name in spec.setup.files:
-        here, there = Path(name), spec.folder / name
-        if not here.exists():
+        target, origin = Path(name), spec.folder / name
+        if not target.exists():
             new.append(name)
-        elif not here.is_file() or here.read_bytes() != there.read_bytes():
+        elif not target.is_file() or target.read_bytes() != origin.read_bytes():
             raise InputError(
                 f"setup: files: {name} is another file in the working directory than beside the spec",
-                hint=f"arcli does not replace {here.absolute()}: move it, or run elsewhere",
+                hint=f"arcli does not replace {target.absolute()}: move it, or run elsewhere",
             )
     folders = {part for name in new for part in Path(name).parents if not part.exists()}
     try:

@@ -27,7 +27,7 @@ FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def compose(text: Text, loader: Any = FAST) -> Node:
-    """The one document of a text. Raises SpecError with the first problem of its syntax."""
+    """Return the one document of a text. Raises SpecError with the first problem of its syntax."""
     try:
         root = _Composer(text).document(yaml.parse(text.text, Loader=loader))
     except yaml.YAMLError as error:

@@ -17,17 +17,17 @@ _UNQUOTED = re.compile(r"""(?<!["'$\w])\$\{[^}]*\}""")
 
 
 def syntax_problem(error: Any, text: Text) -> Problem:
-    """What PyYAML found wrong, a YAMLError, with a hint where a known trap is near."""
+    """Return what PyYAML found wrong, a YAMLError, with a hint where a known trap is near."""
     mark = getattr(error, "problem_mark", None)
-    said = " ".join(str(getattr(error, "problem", None) or error).split())
+    message = " ".join(str(getattr(error, "problem", None) or error).split())
     if mark is None:
-        return text.problem(f"not YAML: {said}")
-    found = _Found(error, said, text, mark.line, mark.column, getattr(error, "context_mark", None))
+        return text.problem(f"not YAML: {message}")
+    mistake = _Found(error, message, text, mark.line, mark.column, getattr(error, "context_mark", None))
     for trap in (_tab, _too_deep, _unclosed, _escape, _indent, _no_plain_text, _glued):
-        if problem := trap(found):
+        if problem := trap(mistake):
             return problem
     line, column, hint = _hint(error, text, mark.line, mark.column)
-    return text.problem(f"not YAML: {said}", line, column, hint)
+    return text.problem(f"not YAML: {message}", line, column, hint)
 
 
 class _Found(NamedTuple):
@@ -59,7 +59,7 @@ def _tab(found: _Found) -> Problem | None:
 
 
 def _too_deep(found: _Found) -> Problem | None:
-    """The scanner of libyaml has a limit of its own, which it meets first."""
+    """Return the scanner of libyaml has a limit of its own, which it meets first."""
     if "nesting depth" not in found.said:
         return None
     return found.text.problem("nested too deeply", found.line, found.column)
@@ -79,7 +79,7 @@ def _unclosed(found: _Found) -> Problem | None:
 
 
 def _escape(found: _Found) -> Problem | None:
-    """A backslash in double quotes, where it means something."""
+    """Return a backslash in double quotes, where it means something."""
     text = _DOUBLE.search(found.source)
     if "escape" not in found.said or text is None:
         return None
@@ -96,7 +96,7 @@ def _indent(found: _Found) -> Problem | None:
 
 
 def _no_plain_text(found: _Found) -> Problem | None:
-    """What begins with a character that means something else."""
+    """Return a hint for text that begins with a character which means something else in YAML."""
     if "alphabetic or numeric" in found.said or "cannot start any token" in found.said:
         for token in _TOKEN.finditer(found.source):
             if token[0][0] in "*&%@`" and token.start() <= found.column <= token.end():
@@ -123,14 +123,14 @@ def undefined_alias(event: Any, text: Text) -> Problem:
 
 
 def _hint(error: Any, text: Text, line: int, column: int) -> tuple[int, int, str]:
-    """The place and the hint: that of the trap, if one is in the line or in the one before."""
+    """Return the place and the hint: that of the trap, if one is in the line or in the one before."""
     context = getattr(error, "context_mark", None)
     lines = dict.fromkeys([line, *([context.line] if context is not None else []), line - 1])
     for number in (number for number in lines if number >= 0):
         source = text.line(number)
-        if (found := _UNQUOTED.search(source)) and _in_flow(source, found.start()):
-            quoted = f'"{found[0]}"'
-            return number, found.start(), f"quote it: {quoted}"
+        if (unquoted := _UNQUOTED.search(source)) and _in_flow(source, unquoted.start()):
+            quoted = f'"{unquoted[0]}"'
+            return number, unquoted.start(), f"quote it: {quoted}"
         if number != line and number != getattr(context, "line", line):
             continue
         if hint := _quote(source):
@@ -144,7 +144,7 @@ def _in_flow(source: str, place: int) -> bool:
 
 
 def _quote(source: str) -> str:
-    """How the value in a line is written as text, if it looks like text and is not in YAML."""
+    """Tell how the value in a line is written as text, if it looks like text and is not in YAML."""
     match = _VALUE.match(source)
     if match is None:
         return ""

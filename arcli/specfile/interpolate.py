@@ -40,7 +40,7 @@ class Interpolator:
         self._asking: list[str] = []
 
     def data(self, node: Node) -> Any:
-        """A node as Python data, with ``Deferred`` and ``DeferredText`` for what is not known yet.
+        """Return a node as Python data, with ``Deferred`` and ``DeferredText`` for what is not known yet.
 
         ``Unknown`` stands for what went wrong.
         """
@@ -53,7 +53,7 @@ class Interpolator:
         return node.value
 
     def params(self) -> dict[str, Any]:
-        """All parameters, which may refer to each other and to the environment."""
+        """Return all parameters, which may refer to each other and to the environment."""
         if self._params is None:
             return {}
         return {name: self._param(name) for name, _ in self._params.entries()}
@@ -113,16 +113,16 @@ class Interpolator:
                 near = f"did you mean ${{params.{inside}}}?"
             else:
                 near = f"${{env.{inside}}} reads the environment; $${{{inside}}} is left to a shell"
-        known = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
-        return f"{whole} means nothing", near or f"there are {known}; $${{ is a literal ${{"
+        kinds = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
+        return f"{whole} means nothing", near or f"there are {kinds}; $${{ is a literal ${{"
 
     def _of_params(self, node: Node, match: re.Match[str], name: str) -> Any:
         first, *rest = name.split(".")
         entries = () if self._params is None else self._params.entries()
-        known = [key for key, _ in entries if isinstance(key, str)]
-        if first not in known:
-            hint = did_you_mean(first, known) or (
-                f"there are: {', '.join(known)}" if known else "parameters stand under `params:`"
+        names = [key for key, _ in entries if isinstance(key, str)]
+        if first not in names:
+            hint = did_you_mean(first, names) or (
+                f"there are: {', '.join(names)}" if names else "parameters stand under `params:`"
             )
             self._fail(node, match, f"there is no parameter {first!r}", hint)
             return _UNKNOWN
@@ -144,9 +144,9 @@ class Interpolator:
         return value
 
     def _note_written(self, node: Node, name: str) -> None:
-        given = None if self._params is None else self._params.get(name)
-        if given is not None and given.kind == "scalar":
-            self.written[id(node)] = self.written.get(id(given), given.raw)
+        override = None if self._params is None else self._params.get(name)
+        if override is not None and override.kind == "scalar":
+            self.written[id(node)] = self.written.get(id(override), override.raw)
 
     def _param(self, name: Any) -> Any:
         if name not in self._values:
@@ -205,8 +205,8 @@ class Interpolator:
         line, column = node.line, node.column
         if node.block:
             line, column = line + 1 + node.value[: match.start()].count("\n"), 0
-        found = node.text.line(line).find(match[0], column)
-        column = found if found >= 0 else column
+        position = node.text.line(line).find(match[0], column)
+        column = position if position >= 0 else column
         self.problems.append(node.text.problem(message, line, column, hint))
 
 

@@ -73,16 +73,16 @@ def from_tree(
     problems += _one_form(root)
     interpolator = Interpolator(root, os.environ if environ is None else environ)
     data = {key: interpolator.data(entry.value) for key, entry in root.entries() if key != "params"}
-    given = root.get("params")
-    if given is None or given.kind == "map":
+    params_node = root.get("params")
+    if params_node is None or params_node.kind == "map":
         data["params"] = interpolator.params()
     else:
-        data["params"] = interpolator.data(given)
+        data["params"] = interpolator.data(params_node)
     problems += interpolator.problems
-    whole = {"jobs": [], **data}
-    problems += _faults(whole, root, interpolator.written)
+    tree = {"jobs": [], **data}
+    problems += _faults(tree, root, interpolator.written)
     places = Places(root)
-    parts = parts_of(whole, folder)
+    parts = parts_of(tree, folder)
     of_inputs: list[Problem] = []
     sources = open_sources(parts, stdin, of_inputs, places)
     problems += _new(problems, check(parts, sources, places, from_stdin=file == "-"))
@@ -92,7 +92,7 @@ def from_tree(
     opened = {parts.names[at]: source for at, source in sources.items()}
     return Spec.model_validate(
         {
-            **whole,
+            **tree,
             "file": file,
             "folder": folder,
             "places": places,
@@ -104,7 +104,7 @@ def from_tree(
 
 
 def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
-    """Those at places that have no problem yet: what follows from another would only distract."""
+    """Return those at places that have no problem yet: what follows from another would only distract."""
     spotted = {(problem.file, problem.line, problem.column) for problem in known}
     return [p for p in dict.fromkeys(found) if (p.file, p.line, p.column) not in spotted]
 
@@ -166,7 +166,7 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
 
 
 def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
-    """What the models say is wrong.
+    """Return what the models say is wrong.
 
     Where text is wanted and a ``${…}`` is something else, or a number is a word of a command or of
     an environment, it becomes the text that was ``written``.
@@ -192,8 +192,8 @@ def _number(node: Node) -> str | None:
 def _put_texts(
     whole: dict[str, Any], error: ValidationError, root: Node, written: Mapping[int, str]
 ) -> bool:
-    """Whether there was a value that could be replaced by its text."""
-    found = False
+    """Tell whether there was a value that could be replaced by its text."""
+    changed = False
     for fault in error.errors(include_url=False):
         node, path = root.follow(fault["loc"])
         text = written.get(id(node), _number(node) if path[-2:-1] in _WORDS else None)
@@ -202,5 +202,5 @@ def _put_texts(
             for step in path[:-1]:
                 place = place[step]
             place[path[-1]] = text
-            found = True
-    return found
+            changed = True
+    return changed

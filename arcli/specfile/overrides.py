@@ -17,7 +17,7 @@ WHOLE = re.compile(r"\$\{[^{}]*\}")
 
 
 def value_of(text: Text, *, is_text: bool = False) -> Node:
-    """The value of a flag as a node. Raises SpecError.
+    """Return the value of a flag as a node. Raises SpecError.
 
     What begins with a bracket, a brace or a quote is YAML; anything else is one plain scalar, so
     that a shell's user need not quote ``*.txt`` or ``a: b`` twice. ``is_text`` keeps it text.
@@ -36,23 +36,23 @@ def value_of(text: Text, *, is_text: bool = False) -> Node:
 
 def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
     """Give parameters other values. A name that the spec does not have is a problem."""
-    known = root.get("params")
-    names = [] if known is None else [key for key, _ in known.entries() if isinstance(key, str)]
-    for name, given in params.items():
-        label = f"-p {name}={given}"
-        here = known.get(name) if known is not None else None
-        if known is None or here is None:
+    defaults = root.get("params")
+    names = [] if defaults is None else [key for key, _ in defaults.entries() if isinstance(key, str)]
+    for name, text in params.items():
+        label = f"-p {name}={text}"
+        default = defaults.get(name) if defaults is not None else None
+        if defaults is None or default is None:
             hint = did_you_mean(name, names) or _all(names, "the spec has no params")
-            yield Text(label, given).problem(f"there is no parameter {name!r}", hint=hint)
+            yield Text(label, text).problem(f"there is no parameter {name!r}", hint=hint)
             continue
         try:
-            value = value_of(Text(label, given), is_text=_is_text(here))
+            value = value_of(Text(label, text), is_text=_is_text(default))
         except SpecError as error:
             yield from error.problems
             continue
-        if isinstance(here.value, bool) and isinstance(value.value, str):
+        if isinstance(default.value, bool) and isinstance(value.value, str):
             yield value.problem(f"{name} is true or false, not the text {value.value!r}")
-        known.put(name, value)
+        defaults.put(name, value)
 
 
 def _is_text(default: Node) -> bool:
@@ -66,8 +66,8 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
     A single job whose keys stand at the top has the spec's own name. Maps that are not there yet
     are made: whether their keys are known is found out later.
     """
-    for path, given in sets:
-        text = Text(f"--set {path}={given}", given)
+    for path, written in sets:
+        text = Text(f"--set {path}={written}", written)
         try:
             steps = path.split(".")
             if steps[0] == "jobs" and root.get("jobs") is None and len(steps) > 2:
@@ -78,7 +78,7 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
 
 
 def _at_the_top(root: Node, steps: list[str], text: Text) -> list[str]:
-    """A path to the one job's keys, which stand at the top."""
+    """Return a path to the one job's keys, which stand at the top."""
     if steps[1] not in {"0", _name(root)}:
         hint = f"there is one: {_name(root)}"
         raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
@@ -88,8 +88,8 @@ def _at_the_top(root: Node, steps: list[str], text: Text) -> list[str]:
 def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
     node = root
     for place, step in enumerate(steps[:-1]):
-        below, gone = node.follow([_index(node, step)])
-        if gone:
+        below, path = node.follow([_index(node, step)])
+        if path:
             node = below
         elif node.kind == "map":
             made = Node("map", {}, text, 0, 0)

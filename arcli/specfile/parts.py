@@ -16,7 +16,7 @@ _Path = tuple[Any, ...]
 
 
 def parts_of(whole: Mapping[str, Any], folder: Path) -> Checked:
-    """The parts of a spec's data that have the right shape."""
+    """Return the parts of a spec's data that have the right shape."""
     broken: dict[str | int, set[str]] = {}
 
     def part(kind: type[Kind], value: Any, at: str | int) -> Kind | None:
@@ -48,7 +48,7 @@ def _name(job: Any) -> str:
 
 
 def _valid(kind: type[Kind], value: Any) -> tuple[Kind | None, set[str]]:
-    """What is left of a map without its faults, and the keys that are not as they were."""
+    """Return what is left of a map without its faults, and the keys that are not as they were."""
     broken: set[str] = set()
     while isinstance(value, dict):
         try:
@@ -68,7 +68,7 @@ def _valid(kind: type[Kind], value: Any) -> tuple[Kind | None, set[str]]:
 
 
 def _path_of(tree: Any, fault: Mapping[str, Any]) -> _Path:
-    """How far a fault's path leads, down to a list, which is right as a whole or not at all."""
+    """Tell how far a fault's path leads, down to a list, which is right as a whole or not at all."""
     loc = fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
     if fault["type"] == "invalid_key":
         loc = (*loc[:-1], fault["input"])
@@ -81,7 +81,7 @@ def _path_of(tree: Any, fault: Mapping[str, Any]) -> _Path:
 
 
 def _without(tree: dict[Any, Any], path: Sequence[Any]) -> dict[Any, Any]:
-    """A map without what is at a path, nor what is empty then."""
+    """Return a map without what is at a path, nor what is empty then."""
     step, *rest = path
     below = _without(tree[step], rest) if rest and step in tree else None
     kept = {key: value for key, value in tree.items() if key != step}

@@ -17,18 +17,18 @@ class Places:
 
     @classmethod
     def nowhere(cls) -> Places:
-        """Those of a spec that was not read from a text."""
+        """Return those of a spec that was not read from a text."""
         return cls(Node("map", {}, Text("spec", ""), 0, 0))
 
     def problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
-        """A problem with what is at a path, such as ``"jobs", "squares", "over"``."""
+        """Return a problem with what is at a path, such as ``"jobs", "squares", "over"``."""
         return self.root.follow(path)[0].problem(message, hint)
 
     def key_problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
-        """A problem with the key at the end of a path, or with what it would be in."""
-        node, gone = self.root.follow(path[:-1])
+        """Return a problem with the key at the end of a path, or with what it would be in."""
+        node, existing = self.root.follow(path[:-1])
         entry = node.value.get(path[-1]) if node.kind == "map" else None
-        if entry is None or len(gone) < len(path) - 1:
+        if entry is None or len(existing) < len(path) - 1:
             return node.problem(message, hint)
         problem: Problem = entry.key.problem(message, hint)
         return problem

@@ -25,7 +25,7 @@ MOST_DIGITS = 4300
 
 
 def resolve(text: str) -> Any:
-    """The value of a plain scalar. Raises ValueError for a number that is too large."""
+    """Return the value of a plain scalar. Raises ValueError for a number that is too large."""
     if text in _WORDS:
         return _WORDS[text]
     if not (text[0].isdigit() or text[0] in "+-."):
@@ -49,7 +49,7 @@ def resolve(text: str) -> Any:
 
 
 def tagged(tag: str, text: str) -> Any:
-    """The value of a scalar with one of the core schema's tags. Raises ValueError."""
+    """Return the value of a scalar with one of the core schema's tags. Raises ValueError."""
     if tag == "str":
         return text
     value = resolve(text)

@@ -40,7 +40,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """What an editor needs to complete and check a spec, in either of its forms."""
+    """Return what an editor needs to complete and check a spec, in either of its forms."""
     _, schema = models_json_schema(
         [(SpecFile, "validation"), (Policy, "validation")], schema_generator=_Generator
     )
@@ -72,7 +72,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _one_call() -> dict[str, Any]:
-    """One thing that is called, with items unless it is an apply."""
+    """Return one thing that is called, with items unless it is an apply."""
     items = {way: ["over"] for way in _WAYS if way != "apply"}
     no_items = {"if": {"required": ["apply"]}, "then": {"not": {"required": ["over"]}}}
     return {
@@ -83,7 +83,7 @@ def _one_call() -> dict[str, Any]:
 
 
 def _tidy(model: dict[str, Any]) -> dict[str, Any]:
-    """A model's schema without Python's names for things, open for ``${…}``."""
+    """Return a model's schema without Python's names for things, open for ``${…}``."""
     if "properties" not in model:
         return model
     properties = {
@@ -95,7 +95,7 @@ def _tidy(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(part: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one value."""
+    """Return the schema of one value."""
     part = {
         key: inner
         for key, inner in part.items()

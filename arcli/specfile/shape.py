@@ -47,21 +47,21 @@ _INTERNAL = {"dataclass_type", "dataclass_exact_type", "is_instance_of"}
 
 
 def top_keys() -> set[str]:
-    """The keys that a spec has beside those of a single job."""
+    """Return the keys that a spec has beside those of a single job."""
     return {*keys_of(model.SpecFile), "defaults"}
 
 
 def keys_of(kind: type[BaseModel]) -> list[str]:
-    """A model's keys, as they are written in a file."""
+    """Return a model's keys, as they are written in a file."""
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterator[Problem]:
-    """Each thing that is wrong once, however many ways of being right it missed.
+    """Yield each thing that is wrong once, however many ways of being right it missed.
 
     ``under`` is the path of what was validated.
     """
-    found: dict[Path, list[Mapping[str, Any]]] = {}
+    by_path: dict[Path, list[Mapping[str, Any]]] = {}
     for fault in error.errors(include_url=False):
         if fault["type"] in _INTERNAL or isinstance(fault["input"], Unknown):
             continue
@@ -74,20 +74,20 @@ def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterato
             path = (*path, loc[-1])
         else:
             _, path = root.follow(loc)
-        found.setdefault(path, []).append(fault)
-    for path, faults in found.items():
-        deeper = any(other[: len(path)] == path and other != path for other in found)
+        by_path.setdefault(path, []).append(fault)
+    for path, faults in by_path.items():
+        deeper = any(other[: len(path)] == path and other != path for other in by_path)
         if not (deeper and all(_is_choice(fault) for fault in faults)):
             yield _problem(path, faults, root)
 
 
 def is_about_key(fault: Mapping[str, Any]) -> bool:
-    """Whether it is the key at the end of its path that is wrong, and not the value."""
+    """Tell whether it is the key at the end of its path that is wrong, and not the value."""
     return "invalid_key" in fault["type"] or "[key]" in fault["loc"][-1:]
 
 
 def _is_choice(fault: Mapping[str, Any]) -> bool:
-    """Whether a fault is only one of several ways in which a value might have been right."""
+    """Tell whether a fault is only one of several ways in which a value might have been right."""
     return fault["type"] in _KINDS or fault["type"] == "literal_error"
 
 
@@ -96,11 +96,11 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
     key = path[-1] if path else ""
     if fault["type"] == "extra_forbidden":
         parent, _ = root.follow(path[:-1])
-        known = _known(path[:-1])
+        keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
-        near = did_you_mean(str(key), [*known, *single])
+        near = did_you_mean(str(key), [*keys, *single])
         place: Node = parent.value[key].key
-        return place.problem(f"unknown key {key!r}", near or _list(known))
+        return place.problem(f"unknown key {key!r}", near or _list(keys))
     if fault["type"] == "invalid_key":
         parent, _ = root.follow(path[:-1])
         name: Node = parent.value[key].key
@@ -115,27 +115,29 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
     if isinstance(fault["input"], Deferred | DeferredText):
         message = f"{_called(path)} must be known before the run"
         return node.problem(message, "${ref.…}, ${engines.…} and ${jobs.…} go in args and kwargs")
-    wanted = " or ".join(dict.fromkeys(_wanted(fault) for fault in faults))
-    wanted = _SHORT_FORMS.get(str(key), wanted)
-    should = f"{_called(path)} should be {wanted}, not"
+    expected = " or ".join(dict.fromkeys(_wanted(fault) for fault in faults))
+    expected = _SHORT_FORMS.get(str(key), expected)
+    should = f"{_called(path)} should be {expected}, not"
     if isinstance(node.value, str) and "${" in node.value:
-        given = max(faults, key=lambda fault: len(fault["loc"]))["input"]
-        found = _of_type(given, str(given))
-        return node.problem(f"{should} {found}, from {node.value}", _origin(node, root))
+        value = max(faults, key=lambda fault: len(fault["loc"]))["input"]
+        actual = _of_type(value, str(value))
+        return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
     return node.problem(f"{should} {_described(node)}", _hint(faults, node))
 
 
 def _origin(node: Node, root: Node) -> str:
-    """The flag that gave what stands for a ``${params.…}``, if one did."""
+    """Return the flag that gave what stands for a ``${params.…}``, if one did."""
     params = root.get("params")
     if params is None or not WHOLE.fullmatch(node.value):
         return ""
-    given = params.get(node.value[2:-1].strip().removeprefix("params."))
-    return f"{given.text.label} says so" if given is not None and given.text != node.text else ""
+    parameter = params.get(node.value[2:-1].strip().removeprefix("params."))
+    return (
+        f"{parameter.text.label} says so" if parameter is not None and parameter.text != node.text else ""
+    )
 
 
 def _called(path: Path) -> str:
-    """What a value is called: its key, or its place in a list."""
+    """Return what a value is called: its key, or its place in a list."""
     if not path:
         return "the spec"
     if isinstance(path[-1], int):
@@ -145,7 +147,7 @@ def _called(path: Path) -> str:
 
 
 def _known(path: Path) -> list[str]:
-    """The keys that a map at a path may have."""
+    """Return the keys that a map at a path may have."""
     if not path:
         return sorted(top_keys())
     if path[-1] in _MODELS and not (len(path) > 1 and path[-2] in {"push", "params"}):
@@ -179,7 +181,7 @@ def _described(node: Node) -> str:
 
 
 def _of_type(value: Any, raw: str) -> str:
-    """A value in words; ``raw`` is how a number was written."""
+    """Return a value in words; ``raw`` is how a number was written."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -190,13 +192,13 @@ def _of_type(value: Any, raw: str) -> str:
 
 
 def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:
-    words = {
+    hints = {
         word.strip(" '")
         for fault in faults
         if fault["type"] == "literal_error"
         for word in str(fault["ctx"]["expected"]).replace(" or ", ",").split(",")
     }
-    if isinstance(node.value, str) and (near := did_you_mean(node.value, words)):
+    if isinstance(node.value, str) and (near := did_you_mean(node.value, hints)):
         return near
     takes_text = any(fault["type"] == "string_type" for fault in faults)
     if (

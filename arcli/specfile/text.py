@@ -25,7 +25,7 @@ class Text:
     def problem(
         self, message: str, line: int | None = None, column: int | None = None, hint: str = ""
     ) -> Problem:
-        """A problem at a place; ``line`` and ``column`` count from 0, as PyYAML's marks do."""
+        """Return a problem at a place; ``line`` and ``column`` count from 0, as PyYAML's marks do."""
         if line is None:
             return Problem(message=message, file=self.label, hint=hint or None)
         return Problem(
@@ -38,20 +38,20 @@ class Text:
         )
 
     def line(self, number: int) -> str:
-        """One line, counted from 0, without its end; empty where there is none."""
+        """Return one line, counted from 0, without its end; empty where there is none."""
         lines = self.text.split("\n")
         return lines[number].rstrip("\r") if number < len(lines) else ""
 
 
 def read(source: str) -> Text:
-    """The text of a file, or of standard input for ``-``. Raises SpecError."""
+    """Return the text of a file, or of standard input for ``-``. Raises SpecError."""
     if source == "-":
         return _decoded("stdin", sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b"")
     path = Path(source)
     nothing = Text(source, "")
     try:
         if path.is_dir():
-            specs = sorted(found.name for found in path.glob("*.y*ml"))
+            specs = sorted(entry.name for entry in path.glob("*.y*ml"))
             hint = f"there are {', '.join(specs[:5])} in it" if specs else "give the path of a file"
             raise SpecError([nothing.problem("this is a directory, not a spec", hint=hint)])
         with path.open("rb") as file:
@@ -62,12 +62,12 @@ def read(source: str) -> Text:
 
 
 def _near(path: Path) -> str:
-    """A file beside the missing one whose name is like it."""
+    """Return a file beside the missing one whose name is like it."""
     import difflib
 
     if path.exists() or not path.parent.is_dir():
         return ""
-    specs = [found.name for found in path.parent.glob("*.y*ml")]
+    specs = [file.name for file in path.parent.glob("*.y*ml")]
     close = difflib.get_close_matches(path.name, specs, 1)
     return f"did you mean {path.with_name(close[0])}?" if close else ""
 
@@ -84,9 +84,9 @@ def _decoded(label: str, data: bytes) -> Text:
         byte = data[error.start]
         message = f"not UTF-8: byte 0x{byte:02x}"
         raise SpecError([good.problem(message, *_place(before), hint="save the file as UTF-8")]) from None
-    if found := _CONTROL.search(text.text):
-        message = f"a control character, U+{ord(found[0]):04X}, which YAML does not allow"
-        raise SpecError([text.problem(message, *_place(text.text[: found.start()]))])
+    if match := _CONTROL.search(text.text):
+        message = f"a control character, U+{ord(match[0]):04X}, which YAML does not allow"
+        raise SpecError([text.problem(message, *_place(text.text[: match.start()]))])
     return text
 
 

@@ -37,16 +37,16 @@ class Node:
     block: bool = False
 
     def problem(self, message: str, hint: str = "") -> Problem:
-        """A problem with this node."""
+        """Return a problem with this node."""
         return self.text.problem(message, self.line, self.column, hint)
 
     def get(self, key: str) -> Node | None:
-        """A map's value, None where there is none, or this is no map."""
+        """Return a map's value, None where there is none, or this is no map."""
         entry = self.value.get(key) if self.kind == "map" else None
         return entry.value if entry is not None else None
 
     def entries(self) -> Iterator[tuple[Any, Entry]]:
-        """A map's keys and entries."""
+        """Yield a map's keys and entries."""
         yield from self.value.items() if self.kind == "map" else ()
 
     def put(self, key: str, value: Node) -> None:
@@ -61,20 +61,20 @@ class Node:
         In a list of maps, a name leads to the one that has it.
         """
         node = self
-        gone: Path = ()
+        followed: Path = ()
         for step in path:
             below = node._below(step)
             if below is not None:
-                node, gone = below, (*gone, step)
-        return node, gone
+                node, followed = below, (*followed, step)
+        return node, followed
 
     def _below(self, step: str | int) -> Node | None:
         if self.kind == "map":
             entry: Entry | None = self.value.get(step)
             return entry.value if entry is not None else None
         if self.kind == "list" and isinstance(step, int):
-            found: Node | None = self.value[step] if step < len(self.value) else None
-            return found
+            below: Node | None = self.value[step] if step < len(self.value) else None
+            return below
         if self.kind == "list":
             for part in self.value:
                 name = part.get("name")
@@ -84,7 +84,7 @@ class Node:
         return None
 
     def plain_data(self) -> Any:
-        """The tree as Python data."""
+        """Return the tree as Python data."""
         if self.kind == "list":
             return [part.plain_data() for part in self.value]
         if self.kind == "map":

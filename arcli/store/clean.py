@@ -36,7 +36,7 @@ USUAL = Policy(keep=10, older_than=30 * 86400.0)
 
 
 def removable(root: Path, policy: Policy) -> list[RunFolder]:
-    """The runs below ``root`` that may go, newest first.
+    """Return the runs below ``root`` that may go, newest first.
 
     Never one that is alive, nor one that a resumed run takes over records from while it is alive;
     nor, unless ``everything`` goes, what ``--resume`` would go on with.
@@ -48,7 +48,7 @@ def removable(root: Path, policy: Policy) -> list[RunFolder]:
 
 
 def _old(runs: Iterable[RunFolder], policy: Policy) -> Iterator[RunFolder]:
-    """Those that neither their rank nor their age keeps; ``runs`` are newest first."""
+    """Yield those that neither their rank nor their age keeps; ``runs`` are newest first."""
     ranks: Counter[tuple[str | None, str]] = Counter()
     now = time.time()
     for run in runs:
@@ -77,7 +77,7 @@ def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Ite
 
 
 def leftovers(root: Path) -> list[Path]:
-    """What removals that were interrupted left behind."""
+    """Return what removals that were interrupted left behind."""
     try:
         entries = list(os.scandir(root / "runs"))
     except OSError:
@@ -105,7 +105,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes that go with a folder: of a file with other names elsewhere none do."""
+    """Return the bytes that go with a folder: of a file with other names elsewhere none do."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

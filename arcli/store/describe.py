@@ -28,7 +28,7 @@ GIT_SECONDS = 2.0
 
 
 def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> Manifest:
-    """What can be said of a run of ``spec`` before it starts."""
+    """Return what can be said of a run of ``spec`` before it starts."""
     file = Path(spec.file)
     redaction = redaction_of(spec)
     from_file = file.is_file()
@@ -55,7 +55,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     """``commit`` and whether the tree is ``dirty``; None outside a repository, or without git."""
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=64"]
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             [*command, "--exclude=*"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -66,8 +66,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    commit, _, dirty = said.stdout.decode("ascii", "replace").strip().partition("-")
-    return {"commit": commit, "dirty": dirty == "dirty"} if said.returncode == 0 else None
+    commit, _, dirty = answer.stdout.decode("ascii", "replace").strip().partition("-")
+    return {"commit": commit, "dirty": dirty == "dirty"} if answer.returncode == 0 else None
 
 
 def _user() -> str:

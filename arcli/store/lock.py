@@ -104,7 +104,7 @@ def _let_go_in_children(lock: weakref.ref[Lock]) -> None:
 
 
 def lock_for(root: Path, spec_file: str) -> Path:
-    """The lock file of a spec below ``root``, the same for every way to write the spec's path."""
+    """Return the lock file of a spec below ``root``, the same for every way to write the spec's path."""
     real = os.path.realpath(spec_file)
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(real).stem)[:40]
     digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
@@ -131,7 +131,7 @@ def is_held(path: Path) -> bool | None:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Who wrote down last that the lock is theirs; None where that cannot be read."""
+    """Tell who wrote down last that the lock is theirs; None where that cannot be read."""
     try:
         return Holder(**orjson.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -54,20 +54,20 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """The inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""
+        """Return the inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""
         data = orjson.loads(text)
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
         names = [field.name for field in fields(cls)]
-        known = {name: data[name] for name in names if data.get(name) is not None}
+        entries = {name: data[name] for name in names if data.get(name) is not None}
         for name, kind in _KINDS.items():
-            if not isinstance(known.get(name), kind | None):
-                raise ValueError(f"not a manifest: {name} is {known[name]!r}")
+            if not isinstance(entries.get(name), kind | None):
+                raise ValueError(f"not a manifest: {name} is {entries[name]!r}")
         for name in ("argv", "engines"):
-            known[name] = tuple(known.get(name) or ())
-        if not all(map(_is_engine, known["engines"])):
+            entries[name] = tuple(entries.get(name) or ())
+        if not all(map(_is_engine, entries["engines"])):
             raise ValueError("not a manifest: its engines are not what engines are")
-        return cls(**known)
+        return cls(**entries)
 
     def to_json(self) -> bytes:
         """JSON, indented, with a newline at its end."""
@@ -77,7 +77,7 @@ class Manifest:
 
 
 def _is_engine(entry: Any) -> bool:
-    """Whether an object has what an engine has; it may have more."""
+    """Tell whether an object has what an engine has; it may have more."""
     return (
         isinstance(entry, dict)
         and entry.keys() >= _ENGINE.keys()

@@ -76,7 +76,7 @@ def redaction_of(spec: Spec) -> Redaction:
 
 
 def _environments(spec: Spec) -> Iterator[str]:
-    """The values of the variables that a spec sets for its engines and commands."""
+    """Yield the values of the variables that a spec sets for its engines and commands."""
     yield from spec.cluster.env.values()
     for job in spec.jobs:
         for value in job.env.values():

@@ -94,7 +94,7 @@ class Kept:
         return sum(map(len, self._index.values()))
 
     def take(self, job: str, key: str, *, index: int | None = None, exact: bool = False) -> bytes | None:
-        """An item's record as a line for the new run, marked as replayed; None: it has to run.
+        """Return an item's record as a line for the new run, marked as replayed; None: it has to run.
 
         ``index`` is the item's number now (None: as it was). With ``exact`` a value that JSON does
         not hold exactly has to be computed again. Raises OutputError.
@@ -165,13 +165,13 @@ def _is_job_name(name: Any) -> bool:
 
 
 def _digest(key: Any) -> bytes | None:
-    """A key in few bytes; None for one that says nothing about content."""
+    """Return a key in few bytes; None for one that says nothing about content."""
     match = _KEY.fullmatch(key) if isinstance(key, str) else None
     return bytes.fromhex(match[1]) + (match[2] or "").encode() if match else None
 
 
 def _line_at(fd: int, offset: int) -> bytes:
-    """The line that begins at ``offset``, with its newline."""
+    """Return the line that begins at ``offset``, with its newline."""
     length = LINE
     while True:
         block = os.pread(fd, length, offset)

@@ -54,8 +54,8 @@ class Groups:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count a record where it belongs; one whose input lacks the key belongs nowhere."""
-        found, value = self._value(record)
-        if not found:
+        has_key, value = self._value(record)
+        if not has_key:
             return
         groups = self._jobs.setdefault(record["job"], {})
         exact = dump(value)
@@ -71,16 +71,16 @@ class Groups:
     def _value(self, record: Mapping[str, Any]) -> tuple[bool, Any]:
         if self.key in OWN:
             return True, self._own(record)
-        given = record.get("input")
+        input_ = record.get("input")
         if self.key == "input":
-            return True, given
-        if not isinstance(given, dict):
+            return True, input_
+        if not isinstance(input_, dict):
             return False, None
         if len(self.seen_keys) < MOST:
-            self.seen_keys.update(dict.fromkeys(map(_bare, given)))
+            self.seen_keys.update(dict.fromkeys(map(_bare, input_)))
         name = self.key.removeprefix("input.")
         name = f"${name}" if name.startswith("$") else name  # as encoded values escape it
-        return name in given, given.get(name)
+        return name in input_, input_.get(name)
 
     def _own(self, record: Mapping[str, Any]) -> Any:
         engine = record.get("engine_id")
@@ -91,7 +91,7 @@ class Groups:
         return record.get(self.key)
 
     def of(self, job: str) -> list[Group]:
-        """The groups of a job: numbers in their order, anything else as it turned up."""
+        """Return the groups of a job: numbers in their order, anything else as it turned up."""
         groups = list(self._jobs.get(job, {}).values())
         if all(_is_number(g.value) or g.value is None for g in groups):
             groups.sort(key=lambda g: (g.value is None, g.label == OTHERS, g.value or 0))
@@ -149,7 +149,7 @@ class Slowest:
 
 
 def as_label(value: Any) -> str:
-    """A value as people read it: text as it is, anything else as JSON; not longer than a line."""
+    """Return a value as people read it: text as it is, anything else as JSON; not longer than a line."""
     if value is None:
         return NONE
     text = value if isinstance(value, str) else dump(value).decode()

@@ -18,7 +18,7 @@ SLOW_COLUMNS = ("seconds", "engine", "status", "input")
 
 
 def group_cells(group: Group) -> dict[str, str]:
-    """A group's figures by column: counts and item times."""
+    """Return a group's figures by column: counts and item times."""
     counts = (group.tally.total, group.ok, group.failed)
     return dict(zip(GROUP_COLUMNS, (*(f"{n:,}" for n in counts), *time_cells(group.tally)), strict=True))
 
@@ -36,19 +36,19 @@ def time_cells(tally: Tally) -> tuple[str, str, str, str]:
 
 
 def slow_cells(slow: Slow) -> dict[str, str]:
-    """A slow item's cells by column."""
+    """Return a slow item's cells by column."""
     engine = "-" if slow.engine_id is None else str(slow.engine_id)
     cells = (format_seconds(slow.seconds), engine, slow.status, one_line(slow.given))
     return dict(zip(SLOW_COLUMNS, cells, strict=True))
 
 
 def slow_name(slow: Slow, *, several: bool) -> str:
-    """Which item: its number, with its job where there are several."""
+    """Tell which item: its number, with its job where there are several."""
     return f"{slow.job} {slow.index}" if several else str(slow.index)
 
 
 def groups_table(key: str, groups: Sequence[Group], *, width: int) -> Table:
-    """A row a group; what is least telling is left out where it is narrow (``width`` columns)."""
+    """Return a row a group; what is least telling is left out where it is narrow (``width`` columns)."""
     hidden = {"ok", "min … max"} if width < NARROW else {"ok"} if width < 90 else set()
     rows = [group_cells(group) for group in groups]
     shown = [column for column in GROUP_COLUMNS if column not in hidden]
@@ -63,7 +63,7 @@ def groups_table(key: str, groups: Sequence[Group], *, width: int) -> Table:
 
 
 def slowest_table(slowest: Sequence[Slow], *, several: bool) -> Table:
-    """A row an item; the input has what is left of the line."""
+    """Return a row an item; the input has what is left of the line."""
     table = figures_table("slowest", "seconds", "engine")
     table.add_column("status", no_wrap=True)
     table.add_column("input", no_wrap=True, overflow="ellipsis")

@@ -21,7 +21,7 @@ class Figure(NamedTuple):
     more_is_better: bool | None
 
     def show(self, value: float) -> str:
-        """A value of it for people."""
+        """Return a value of it for people."""
         if self.kind == "seconds":
             return format_seconds(value)
         if self.kind == "count":
@@ -91,7 +91,7 @@ class Measured:
 
 
 def measured(summary: RunSummary, buckets: Mapping[str, Mapping[int, int]], *, label: str = "") -> Measured:
-    """A summary's figures; ``buckets`` has the item seconds of each job that they are known of."""
+    """Return a summary's figures; ``buckets`` has the item seconds of each job that they are known of."""
     jobs = {
         job.name: JobFigures(name=job.name, figures=job_figures(job), buckets=buckets.get(job.name, {}))
         for job in summary.jobs
@@ -112,7 +112,7 @@ def measured(summary: RunSummary, buckets: Mapping[str, Mapping[int, int]], *, l
 
 
 def job_figures(job: JobSummary) -> dict[str, float]:
-    """The figures of ``JOB``, by name."""
+    """Return the figures of ``JOB``, by name."""
     counts = {"items": job.counts.planned, "ok": job.counts.ok, "failed": job.counts.failed}
     return {name: counts[name] if name in counts else getattr(job.timing, name) for name in JOB}
 
@@ -125,5 +125,5 @@ def change(before: float, now: float) -> float:
 
 
 def show_change(share: float) -> str:
-    """A change as ``+12.3 %``; ``new`` from nothing."""
+    """Return a change as ``+12.3 %``; ``new`` from nothing."""
     return "new" if math.isinf(share) else f"{share * 100:+.1f} %"

@@ -45,7 +45,7 @@ class Difference:
         return "slower" if self.slower > 0.5 else "faster"
 
     def words(self) -> str:
-        """The verdict with its reasons, for people."""
+        """Return the verdict with its reasons, for people."""
         if self.fewest < FEWEST:
             return f"fewer than {FEWEST} items to compare"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"

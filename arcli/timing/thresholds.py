@@ -56,7 +56,7 @@ class Finding:
     holds: bool
 
     def words(self) -> str:
-        """The expectation with the figures: ``squares: p95 > +10%: 8.05 ms, now 9.40 ms, …``."""
+        """Return the expectation with the figures: ``squares: p95 > +10%: 8.05 ms, now 9.40 ms, …``."""
         figure = _figure(self.expectation)
         about = f"{self.job}: " if self.job and self.expectation.job is None else ""
         if self.before is None:
@@ -79,8 +79,8 @@ def parse(text: str) -> Expectation:
         raise _malformed(text, f"there is no figure {match[2]!r}")
     figure = RUN[name] if job is None and name in RUN else JOB[name]
     value, relative = _limit(text, figure, limit)
-    words = f"{job + '.' if job else ''}{name} {op} {limit}"
-    return Expectation(text=words, job=job, figure=name, op=op, limit=value, relative=relative)
+    expression = f"{job + '.' if job else ''}{name} {op} {limit}"
+    return Expectation(text=expression, job=job, figure=name, op=op, limit=value, relative=relative)
 
 
 def _limit(text: str, figure: Figure, limit: str) -> tuple[float, bool]:
@@ -94,8 +94,8 @@ def _limit(text: str, figure: Figure, limit: str) -> tuple[float, bool]:
         return parse_duration(limit if figure.kind == "seconds" else float(limit)), False
     except ValueError:
         kinds = {"seconds": "a duration such as 30s", "share": "a share such as 0.8 or 80%"}
-        wanted = kinds.get(figure.kind, "a number, not negative")
-        raise _malformed(text, f"{limit!r} is neither +10% nor {wanted}") from None
+        expected = kinds.get(figure.kind, "a number, not negative")
+        raise _malformed(text, f"{limit!r} is neither +10% nor {expected}") from None
 
 
 def _malformed(text: str, why: str) -> UsageError:
@@ -103,7 +103,7 @@ def _malformed(text: str, why: str) -> UsageError:
 
 
 def settle(expectations: Iterable[Expectation], jobs: Sequence[str]) -> None:
-    """Whether all can be decided on a run of these jobs, before it is run. Raises UsageError."""
+    """Tell whether all can be decided on a run of these jobs, before it is run. Raises UsageError."""
     for each in expectations:
         if each.relative:
             raise _nothing_to_compare(each)
@@ -124,7 +124,7 @@ def _nothing_to_compare(expectation: Expectation) -> UsageError:
 def check(
     expectations: Iterable[Expectation], now: Measured, before: Measured | None = None
 ) -> list[Finding]:
-    """Whether each holds, for every job that it is about.
+    """Tell whether each holds, for every job that it is about.
 
     Raises UsageError for one that cannot be decided: it names a job that there is not, or compares
     with a run that is not there.
@@ -133,7 +133,7 @@ def check(
 
 
 def fail_on(findings: Iterable[Finding]) -> ExpectationError | None:
-    """The error that tells of those that hold, with their figures; None where none does."""
+    """Return the error that tells of those that hold, with their figures; None where none does."""
     held = [finding.words() for finding in findings if finding.holds]
     if not held:
         return None
@@ -151,13 +151,13 @@ def _findings(expectation: Expectation, now: Measured, before: Measured | None) 
         yield _find(expectation, None, now.figures[name], then.figures[name] if then else None)
         return
     jobs = [*now.jobs] if expectation.job is None else [expectation.job]
-    known = [job for job in jobs if job in now.jobs and (then is None or job in then.jobs)]
-    if not known:
+    common = [job for job in jobs if job in now.jobs and (then is None or job in then.jobs)]
+    if not common:
         raise UsageError(
             f"{text}: there is no such job {'to compare' if then else 'in the run'}",
             hint=f"the run's jobs: {', '.join(now.jobs) or 'none'}",
         )
-    for job in known:
+    for job in common:
         was = then.jobs[job].figures[name] if then else None
         yield _find(expectation, job, now.jobs[job].figures[name], was)
 

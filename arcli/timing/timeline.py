@@ -110,11 +110,11 @@ class Timeline:
         return self._spans
 
     def busy_seconds(self, engine: int) -> float:
-        """How long an engine was busy with items."""
+        """Tell how long an engine was busy with items."""
         return sum(self._busy[engine])
 
     def stretches(self, engine: int, levels: int = 4) -> Iterator[Stretch]:
-        """When an engine was busy, its shares rounded up to ``levels`` steps."""
+        """Yield when an engine was busy, its shares rounded up to ``levels`` steps."""
         failed = self._failed.get(engine, [0] * CELLS)
         start, level, fails = 0, 0, 0
         for number in range(CELLS + 1):

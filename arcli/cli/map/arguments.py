@@ -32,7 +32,7 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def inputs(words: Sequence[str], options: Sequence[str]) -> Iterator[Input]:
-    """The inputs that marks and words stand for; each word after ``::::`` is a file of its own.
+    """Yield the inputs that marks and words stand for; each word after ``::::`` is a file of its own.
 
     ``options`` are the long options of the command. Raises UsageError for one among the words, where
     it would silently become an item, and for a mark that has nothing before it to go beside.

@@ -52,8 +52,8 @@ class MapCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
-        flags, words = split(args)
-        ctx.meta["arcli.map.inputs"] = words
+        flags, arguments = split(args)
+        ctx.meta["arcli.map.inputs"] = arguments
         try:
             return super().parse_args(ctx, flags)
         except click.NoSuchOption as error:
@@ -62,7 +62,7 @@ class MapCommand(click.Command):
 
 
 def _shared() -> list[click.Parameter]:
-    """The options of ``arcli run`` that make sense without a file."""
+    """Return the options of ``arcli run`` that make sense without a file."""
     shared = [copy.copy(option) for option in run_command.params if option.name not in NOT_HERE]
     for option in shared:
         if option.name == "form":
@@ -131,7 +131,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
 
 def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str]) -> Batch:
-    """What the flags and words add up to. Raises UsageError where they contradict each other."""
+    """Return what the flags and words add up to. Raises UsageError where they contradict each other."""
     if bool(flags["call"]) == bool(flags["function"]):
         what = (
             "a command and -f FUNCTION exclude each other" if flags["call"] else "there is nothing to call"

@@ -45,8 +45,8 @@ class Batch:
         if self.function is not None:
             name = self.function.rpartition(":")[2]
         else:
-            words = self.call[0].split() if self.call else []
-            name = Path(words[0]).name if words else ""
+            parts = self.call[0].split() if self.call else []
+            name = Path(parts[0]).name if parts else ""
         return name if name.replace("_", "").replace("-", "").replace(".", "").isalnum() else "map"
 
     @property
@@ -61,7 +61,7 @@ class Batch:
 
 
 def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
-    """The tree of the spec; ``relative`` makes a path one that is relative to the spec's folder.
+    """Return the tree of the spec; ``relative`` makes a path one that is relative to the spec's folder.
 
     Raises SpecError for an ``--over`` that is none.
     """
@@ -87,7 +87,7 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
 
 
 def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
-    """Where the items come from: one source, or every combination of several."""
+    """Tell where the items come from: one source, or every combination of several."""
     if batch.source is not None:
         key, value = batch.source
         path = value if key == "stdin" else relative(value)
@@ -122,7 +122,7 @@ def _source(part: Input, relative: Callable[[str], str]) -> Node:
 
 
 def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
-    """The source that ``--over NAME=VALUE`` means: ``KIND:…``, YAML in brackets, or items."""
+    """Return the source that ``--over NAME=VALUE`` means: ``KIND:…``, YAML in brackets, or items."""
     label = f"--over {name}={value}"
     kind, colon, rest = value.partition(":")
     if colon and kind in _OF_NUMBERS:
@@ -192,7 +192,9 @@ def relative_to(folder: Path) -> Callable[[str], str]:
 
 
 def yaml_text(tree: Node) -> str:
-    """A tree as YAML that arcli reads back as the same. Raises UnicodeError for text that is not UTF-8."""
+    """Return a tree as YAML that arcli reads back as the same. Raises UnicodeError for text that is not
+    UTF-8.
+    """
     import yaml
 
     class Dumper(yaml.SafeDumper):

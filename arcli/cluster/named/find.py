@@ -51,28 +51,28 @@ class Known:
     def launcher(self) -> str | None:
         """How its engines were started; None where no cluster file tells."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            found: dict[str, Any] = json.loads(self.cluster_file.read_bytes())
-            return str(found["engines"]["class"])
+            cluster: dict[str, Any] = json.loads(self.cluster_file.read_bytes())
+            return str(cluster["engines"]["class"])
         return None
 
 
 def profile_folder(profile: str) -> Path:
-    """Where IPython keeps a profile, whether it is there or not."""
+    """Tell where IPython keeps a profile, whether it is there or not."""
     from IPython.paths import get_ipython_dir
 
     return Path(get_ipython_dir()) / f"profile_{profile}"
 
 
 def known(profile: str | None = None) -> list[Known]:
-    """All clusters of the user, or those of one profile, by name."""
+    """Return all clusters of the user, or those of one profile, by name."""
     folder = profile_folder(PROFILE).parent
     names = [profile] if profile is not None else [PROFILE, *_profiles(folder)]
-    found = {
+    clusters = {
         Known(profile=name, cluster_id=cluster_id, security=profile_folder(name) / "security")
         for name in dict.fromkeys(names)
         for cluster_id in _ids(profile_folder(name) / "security")
     }
-    return sorted(found, key=lambda one: (one.profile != PROFILE, one.name))
+    return sorted(clusters, key=lambda one: (one.profile != PROFILE, one.name))
 
 
 def _profiles(folder: Path) -> list[str]:
@@ -87,7 +87,7 @@ def _ids(security: Path) -> Iterator[str]:
 
 
 def find(name: str) -> Known:
-    """The cluster that ``ID`` (of the default profile) or ``PROFILE:ID`` names.
+    """Return the cluster that ``ID`` (of the default profile) or ``PROFILE:ID`` names.
 
     Raises ClusterError with those that are known where there is none.
     """
@@ -96,7 +96,7 @@ def find(name: str) -> Known:
 
 
 def named(profile: str, cluster_id: str) -> Known:
-    """The same, its parts given."""
+    """Return the same, its parts given."""
     one = Known(profile=profile, cluster_id=cluster_id, security=profile_folder(profile) / "security")
     if one.connection_file.is_file() or one.cluster_file.is_file():
         return one

@@ -49,7 +49,7 @@ class ChunkPolicy:
         self._largest = max(self._largest, items)
 
     def size(self, left: int | None, engines: int) -> int:
-        """Items for the next chunk, at least 1, with ``left`` items to go (None: unknown)."""
+        """Return items for the next chunk, at least 1, with ``left`` items to go (None: unknown)."""
         if self._fixed is not None:
             return self._fixed
         if self._seconds is None:

@@ -28,12 +28,12 @@ class Checked:
     broken: Mapping[str | int, Set[str]]
 
     def sure(self, at: str | int, *keys: str) -> bool:
-        """Whether it is known what a part says under these keys, or that it does not have them."""
+        """Tell whether it is known what a part says under these keys, or that it does not have them."""
         broken, part = self.broken[at], Setup if at == "setup" else Job
         return broken <= part.model_fields.keys() and not broken & {*keys}
 
     def engine_names(self) -> set[str] | None:
-        """Names in the engines' namespace; None where they cannot be known."""
+        """Return names in the engines' namespace; None where they cannot be known."""
         joined = self.cluster.profile or self.cluster.cluster_id or self.cluster.connection_file
         if self.setup is None or joined or len(self.jobs) < len(self.names):
             return None
@@ -46,7 +46,7 @@ class Checked:
 
 
 def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
-    """The names that a spec puts into the engines' namespace; None where it cannot be known."""
+    """Return the names that a spec puts into the engines' namespace; None where it cannot be known."""
     names = {*setup.push, *setup.scatter, *pushed}
     for line in setup.imports:
         names |= set(imported(line) or ())

@@ -26,7 +26,7 @@ class ItemNames(NamedTuple):
     complete: bool
 
     def has(self, name: str) -> bool:
-        """Whether a placeholder can be filled in, as far as is known."""
+        """Tell whether a placeholder can be filled in, as far as is known."""
         key, _, part = name.rpartition(".")
         return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
 
@@ -40,8 +40,8 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
     names = item_names(job.over, source)
     for text, path in _texts(job):
         shell = path == ("command",)
-        for found in placeholders(text) if shell else words_in_braces(text):
-            if (fault := _fault(found, text, names)) is not None:
+        for name in placeholders(text) if shell else words_in_braces(text):
+            if (fault := _fault(name, text, names)) is not None:
                 yield in_text(fault, places, ("jobs", at, *path))
     fixed = isinstance(job.cwd, str) and not list(words_in_braces(job.cwd))
     if fixed and not (folder / str(job.cwd)).is_dir():
@@ -49,7 +49,7 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
 
 
 def _texts(job: Job) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """The texts that may have placeholders, with their places in a job; the shell's is first."""
+    """Yield the texts that may have placeholders, with their places in a job; the shell's is first."""
     if isinstance(job.command, list):
         for number, part in enumerate(job.command):
             yield _source(part), ("command", number)
@@ -63,7 +63,7 @@ def _texts(job: Job) -> Iterator[tuple[str, tuple[str | int, ...]]]:
 
 
 def _source(template: Any) -> str:
-    """A text as it stands in the file, ``${…}`` and all."""
+    """Return a text as it stands in the file, ``${…}`` and all."""
     if isinstance(template, Deferred):
         return f"${{{template.kind}.{template.name}}}"
     if isinstance(template, DeferredText):
@@ -84,8 +84,8 @@ def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
         return Fault(message, hint, line, column)
     if not names.complete or names.has(found.name):
         return None
-    there = ", ".join(f"{{{name}}}" for name in sorted(names.known))
-    hint = did_you_mean(found.name, names.known) or f"there are: {there}"
+    listing = ", ".join(f"{{{name}}}" for name in sorted(names.known))
+    hint = did_you_mean(found.name, names.known) or f"there are: {listing}"
     hint += f"; {{{{{found.name}}}}} is {{{found.name}}} itself"
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 

@@ -21,7 +21,7 @@ _OF_COMMANDS = ("command_stdin", "cwd", "env", "ok_exit", "parse")
 
 
 def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Places) -> Iterator[Problem]:
-    """Every problem within one job; ``names`` are those in the engines' namespace, if known."""
+    """Yield every problem within one job; ``names`` are those in the engines' namespace, if known."""
     yield from _ways(job, at, spec, places)
     if spec.sure(at, *_WAYS):
         yield from _strangers(job, at, places)
@@ -36,15 +36,15 @@ def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Plac
 
 
 def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    """Whether it is clear what is called, and with what."""
-    given = [way for way in _WAYS if getattr(job, way) is not None]
-    if not given:
+    """Tell whether it is clear what is called, and with what."""
+    ways = [way for way in _WAYS if getattr(job, way) is not None]
+    if not ways:
         if spec.sure(at, *_WAYS):
             message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
             yield places.problem(message, "jobs", at)
         return
-    for way in given[1:]:
-        message = f"job {job.name!r} has {given[0]} already, and a job has only one"
+    for way in ways[1:]:
+        message = f"job {job.name!r} has {ways[0]} already, and a job has only one"
         yield places.key_problem(message, "jobs", at, way)
     if job.kind == "apply":
         if job.over is not None:
@@ -53,11 +53,11 @@ def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
     elif job.over is None and spec.sure(at, "over"):
         hint = "such as `over: {range: 10}` or `over: [a, b, c]`"
         message = f"{job.kind} needs items: the key 'over' is missing"
-        yield places.key_problem(message, "jobs", at, given[0], hint=hint)
+        yield places.key_problem(message, "jobs", at, ways[0], hint=hint)
 
 
 def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
-    """Keys that mean nothing beside the others."""
+    """Yield keys that mean nothing beside the others."""
     if job.kind != "command":
         for key in _OF_COMMANDS:
             if key in job.model_fields_set:
@@ -78,7 +78,7 @@ def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Prob
 
 
 def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    """Whether what becomes of the results makes sense."""
+    """Tell whether what becomes of the results makes sense."""
     forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
     for key in forms[1:]:
         yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)

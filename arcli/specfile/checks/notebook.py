@@ -11,7 +11,7 @@ from arcli.specfile.places import Places
 
 
 def check(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]:
-    """What the file itself tells; kernels are looked for on the engines."""
+    """Yield what the file itself tells; kernels are looked for on the engines."""
     try:
         data = json.loads((folder / name).read_bytes())
     except FileNotFoundError:

@@ -17,7 +17,7 @@ _OF_VALUES = ("apply", "reduce", "gather", "collect")
 
 
 def names(spec: Checked, places: Places) -> Iterator[Problem]:
-    """Names of jobs that are no names, or not the only one."""
+    """Yield names of jobs that are no names, or not the only one."""
     for at, name in enumerate(spec.names):
         if at not in spec.jobs or "name" in spec.broken[at]:
             continue
@@ -29,14 +29,14 @@ def names(spec: Checked, places: Places) -> Iterator[Problem]:
 
 
 def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    """Whether the jobs that a job builds on are there, and come before it."""
-    wanted: list[tuple[str, tuple[str | int, ...]]] = [
+    """Check that the jobs which a job builds on are there, and come before it."""
+    references: list[tuple[str, tuple[str | int, ...]]] = [
         (name, ("jobs", at, "needs", place)) for place, name in enumerate(job.needs)
     ]
     for path, part in job.over.walk() if job.over is not None else ():
-        wanted += [(name, ("jobs", at, "over", *path, part.kind)) for name in part.input.jobs()]
-    wanted += [(name, ("jobs", at, key)) for key, name in _valued(job)]
-    for name, path in wanted:
+        references += [(name, ("jobs", at, "over", *path, part.kind)) for name in part.input.jobs()]
+    references += [(name, ("jobs", at, key)) for key, name in _valued(job)]
+    for name, path in references:
         if name == job.name:
             yield places.problem(f"job {name!r} cannot build on itself", *path)
         elif name in spec.names[at + 1 :]:
@@ -59,7 +59,7 @@ def _has_value(job: Job) -> bool:
 
 
 def _valued(job: Job) -> Iterator[tuple[str, str]]:
-    """The keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
+    """Yield the keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
     for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
         for late in deferred_values(getattr(job, key)):
             if late.kind == "jobs":
@@ -67,7 +67,7 @@ def _valued(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def deferred_values(tree: Any) -> Iterator[Deferred]:
-    """All late values of a tree of data."""
+    """Yield all late values of a tree of data."""
     if isinstance(tree, Deferred):
         yield tree
     elif isinstance(tree, DeferredText):

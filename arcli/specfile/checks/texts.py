@@ -8,7 +8,7 @@ from arcli.syntax import Fault
 
 
 def in_text(fault: Fault, places: Places, path: tuple[str | int, ...]) -> Problem:
-    """A fault at its place in the file, as far as the text stands there as it is."""
+    """Return a fault at its place in the file, as far as the text stands there as it is."""
     node, _ = places.root.follow(path)
     if node.block:
         line = node.line + 1 + fault.line
