@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from arcli.cluster.named.find import Known
     from arcli.cluster.named.manage import Look
 
-LAUNCHERS = ["local", "mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh"]
 FORMAT = click.option(
     "--format",
     "form",
@@ -39,10 +38,10 @@ def command() -> None:
 @click.option("-n", "--engines", type=click.IntRange(min=1), help="How many engines.")
 @click.option(
     "--launcher",
-    type=click.Choice(LAUNCHERS),
+    metavar="NAME",
     default="local",
     show_default=True,
-    help="How ipyparallel starts the engines.",
+    help="How ipyparallel starts the engines: local, or any of its launchers' names.",
 )
 @click.option("--profile", default="default", show_default=True, help="IPython's profile.")
 @click.option("--id", "cluster_id", default="arcli", show_default=True, help="Its name.")
@@ -55,6 +54,7 @@ def command() -> None:
     metavar="CLASS.TRAIT=VALUE",
     help="A traitlet of the launcher's, such as SlurmEngineSetLauncher.queue=short.",
 )
+@click.option("--insecure", is_flag=True, help="No CurveZMQ: who can reach its ports can use it.")
 @click.option("--timeout", type=DURATION, default=60.0, metavar="DURATION", help="How long to wait: 60s.")
 @FORMAT
 def start(
@@ -65,14 +65,20 @@ def start(
     cluster_id: str,
     python: str | None,
     options: tuple[tuple[str, str], ...],
+    insecure: bool,
     timeout: float,
 ) -> None:
     """Start a cluster that goes on until `arcli cluster stop`."""
+    from arcli import launchers
     from arcli.cluster.cpus import usable_cpus
     from arcli.cluster.ipyparallel_config import IpyparallelConfig
     from arcli.cluster.named.find import Known, profile_folder
     from arcli.cluster.named.manage import start as start_cluster
+    from arcli.errors import UsageError
 
+    startable = ["local", *launchers.ipyparallels()]
+    if launcher not in startable:
+        raise UsageError(f"there is no launcher {launcher!r}", hint=f"there are {', '.join(startable)}")
     folder = profile_folder(profile)
     one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
     recipe = IpyparallelConfig(
@@ -83,6 +89,7 @@ def start(
         python=python or sys.executable,
         cluster_id=cluster_id,
         options={name: _value(text) for name, text in options},
+        insecure=insecure,
     )
     found = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
     if form == "json":

@@ -151,12 +151,10 @@ def is_inline(spec: Spec, flags: RunFlags) -> bool:
 
 def slots_of(spec: Spec, flags: RunFlags) -> int | None:
     """Tell how many engines there would be, None where only a running cluster can."""
-    from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.open import joins
+    from arcli.cluster.open import joins, slots
 
     if is_inline(spec, flags):
         return 1
     if flags.cluster_name or joins(spec.cluster):
         return None
-    engines = flags.engines or spec.cluster.engines
-    return usable_cpus() if engines == "auto" else int(engines)
+    return flags.engines or slots(spec.cluster)

@@ -12,7 +12,8 @@ class ClusterOptions:
     """What a cluster is to be: ``engines`` many, of this interpreter, with these limits.
 
     ``start_timeout`` is in seconds; ``threads`` caps the thread pools of numerical libraries on
-    each engine, where ``env`` does not say otherwise (see ``thread_limits``).
+    each engine, where ``env`` does not say otherwise (see ``thread_limits``). ``insecure`` does without
+    encryption where its engines could be elsewhere.
     """
 
     engines: int
@@ -22,6 +23,7 @@ class ClusterOptions:
     spawn: bool = False
     start_timeout: float = 60.0
     env: Mapping[str, str] = field(default_factory=dict)
+    insecure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,10 @@ class Cluster(Protocol):
     """Whether its engines are arcli's own: ended with the run, and replaced when they die."""
     slots: int
     """How many places for engines there are, once it is started."""
+
+    @property
+    def exposed(self) -> str | None:
+        """What others could do with it, in words; None where it is encrypted or out of reach."""
 
     def prepare(self) -> None:
         """Begin with what takes long and needs nothing. Costs little and can be abandoned."""

@@ -46,6 +46,7 @@ class EmbeddedCluster:
 
     client: Any = None
     owned = True
+    exposed: str | None = None
 
     def __init__(self, options: ClusterOptions, helper: SupervisorProcess | None = None) -> None:
         self._options = options

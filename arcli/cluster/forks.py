@@ -153,12 +153,12 @@ def _controller_config(folder: Path) -> dict[str, Any]:
     }
 
 
-def run_engine(folder: Path, engine_id: int, slot: int, uuid: str, info: str) -> None:
-    """Be an engine: ``info`` is the connection information, as JSON."""
+def run_engine(folder: Path, engine_id: int, slot: int, uuid: str) -> None:
+    """Be an engine; it finds the controller by the connection file in the folder's profile."""
     from ipyparallel.engine.app import IPEngine
     from traitlets.config import Config
 
-    os.environ.update(engine_environment(slot, uuid, info))
+    os.environ.update(engine_environment(slot, uuid))
     _reseed()
     config = Config(_engine_config(folder, engine_id))
     config.InteractiveShellApp.default_extensions = []
@@ -168,9 +168,9 @@ def run_engine(folder: Path, engine_id: int, slot: int, uuid: str, info: str) ->
     app.start()
 
 
-def engine_environment(slot: int, uuid: str, info: str) -> dict[str, str]:
+def engine_environment(slot: int, uuid: str) -> dict[str, str]:
     """What an engine finds in its environment beside the cluster's own."""
-    return {"ARCLI_SLOT": str(slot), "ARCLI_ENGINE": uuid, "IPP_CONNECTION_INFO": info}
+    return {"ARCLI_SLOT": str(slot), "ARCLI_ENGINE": uuid}
 
 
 def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:

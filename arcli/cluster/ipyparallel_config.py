@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from arcli import launchers
 from arcli.errors import UsageError
 
 GONE_AFTER = 30.0
@@ -27,6 +28,7 @@ class IpyparallelConfig:
     for clusters that others are to find; None: nobody is. ``options`` are traitlets,
     ``{"SlurmEngineSetLauncher.queue": "x"}``: of launchers, of ``Cluster``, and of the engine's
     (``IPEngine``) and the controller's own (``IPController``, ``HeartMonitor`` and so on).
+    ``insecure`` does without CurveZMQ.
     """
 
     launcher: str
@@ -37,6 +39,7 @@ class IpyparallelConfig:
     cluster_id: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    insecure: bool = False
 
 
 def period(engines: int) -> int:
@@ -52,7 +55,7 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
 
     Raises UsageError where an option means nothing to ipyparallel.
     """
-    from ipyparallel.cluster import launcher as launchers
+    from ipyparallel.cluster import launcher as classes
     from ipyparallel.cluster.cluster import Cluster
     from traitlets.config import Config
 
@@ -60,12 +63,12 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
     arguments = _arguments(recipe)
     for name, value in recipe.options.items():
         section, _, trait = name.partition(".")
-        owner = Cluster if section == "Cluster" else getattr(launchers, section, None)
+        owner = Cluster if section == "Cluster" else getattr(classes, section, None)
         if owner is not None:
             _must_have(owner, name, trait)
             config[section][trait] = value
         elif section.endswith("Launcher"):
-            raise UsageError(f"options: ipyparallel has no {section}", hint=_near(launchers))
+            raise UsageError(f"options: ipyparallel has no {section}", hint=_near(classes))
         else:
             arguments[name] = value
     said = {name: f"--{name}={value}" for name, value in arguments.items()}
@@ -79,12 +82,22 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
         cluster_id=recipe.cluster_id or "",
         **({"cluster_file": ""} if recipe.cluster_id is None else {}),
         controller_args=[said[n] for n in said if not n.startswith("IPEngine.")],
+        send_engines_connection_env=not sees_files(recipe.launcher),
         shutdown_atexit=False,  # whoever calls this stops it
         load_profile=False,
         delay=0,
         log=log,
         config=config,
     )
+
+
+def sees_files(launcher: str) -> bool:
+    """Whether engines read the connection file, with its key, from the run's folder.
+
+    Others get it in their environment, which batch systems keep, and some show to everybody.
+    """
+    entry = launchers.named(launcher)
+    return entry is not None and entry.shared_disk
 
 
 def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
@@ -95,7 +108,9 @@ def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
         "HeartMonitor.max_heartmonitor_misses": math.ceil(GONE_AFTER * 1000 / beat),
         # Engines elsewhere must reach it; those on this machine alone need no more than loopback.
         "IPController.ip": "127.0.0.1" if recipe.launcher == "local" else "*",
+        "IPController.enable_curve": not recipe.insecure,
         "IPEngine.timeout": REGISTERS,
+        "IPEngine.wait_for_url_file": REGISTERS,  # a shared disk may show it late
         # An engine looks half a second less often than the hub pings.
         "IPEngine.max_heartbeat_misses": math.ceil(GONE_AFTER * 1000 / (beat + 500)),
     }
@@ -144,6 +159,6 @@ def _must_have(owner: Any, name: str, trait: str) -> None:
         raise UsageError(f"options: ipyparallel has no {name}", hint=hint)
 
 
-def _near(launchers: Any) -> str:
-    names = [one.__name__ for one in launchers.all_launchers if "EngineSet" in one.__name__]
+def _near(classes: Any) -> str:
+    names = [one.__name__ for one in classes.all_launchers if "EngineSet" in one.__name__]
     return f"there are {', '.join(names)}"

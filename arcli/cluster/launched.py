@@ -19,16 +19,9 @@ from arcli.cluster.launcher_process import END, LauncherProcess
 from arcli.cluster.supervisor_process import thread_limits
 from arcli.cluster.watched_cluster import WatchedCluster
 from arcli.errors import ClusterError, UsageError
+from arcli.launchers import Launcher
 
 LOG_LINES = 15
-
-
-def _on_hosts(settings: dict[str, Any]) -> int:
-    """How many engines the SSH launcher is told to start on all hosts together."""
-    hosts = settings.get("SSHEngineSetLauncher.engines")
-    if not isinstance(hosts, dict):
-        return 0
-    return sum(int(n.get("n", 1)) if isinstance(n, dict) else int(n) for n in hosts.values())
 
 
 class LaunchedCluster(WatchedCluster):
@@ -37,11 +30,10 @@ class LaunchedCluster(WatchedCluster):
     owned = True
 
     def __init__(
-        self, launcher: str, options: ClusterOptions, settings: dict[str, Any], folder: Path
+        self, launcher: Launcher, options: ClusterOptions, settings: dict[str, Any], folder: Path
     ) -> None:
         super().__init__(options)
-        self.slots = options.engines or _on_hosts(settings)
-        self._launcher = launcher
+        self._launcher = launcher.name
         self._settings = settings
         self._folder = folder
         self._beside: LauncherProcess | None = None
@@ -96,6 +88,7 @@ class LaunchedCluster(WatchedCluster):
             python=options.python or sys.executable,
             env={**limits, **options.env},
             options=self._settings,
+            insecure=options.insecure,
         )
 
     def _coming(self) -> bool:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
+from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
 from arcli.cluster.processes import adopt_orphans, descendants, kill_all
 from arcli.errors import ArcliError
 
@@ -76,12 +76,14 @@ class Launcher:
             )
             # For batch systems whose launcher passes only its own environment on.
             os.environ |= {"IPP_PROFILE_DIR": str(self._profile), "IPP_CLUSTER_ID": ""}
+            os.environ.pop("IPP_CONNECTION_INFO", None)  # of a cluster that this runs on
             await self._cluster.start_controller()
             info = await self._cluster.controller.get_connection_info()
         except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
             self._fail("the controller could not be started", error)
             return
-        os.environ["IPP_CONNECTION_INFO"] = json.dumps(info["engine"])
+        if not sees_files(recipe["launcher"]):
+            os.environ["IPP_CONNECTION_INFO"] = json.dumps(info["engine"])
         self._cluster.controller.on_stop(lambda data: self._tell("controller_gone"))
         self._tell("controller", info=info["client"])
         await self.do_engines(0, self._cluster.n)

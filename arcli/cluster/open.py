@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from arcli import launchers
 from arcli.cluster.base import Cluster, ClusterOptions
 from arcli.cluster.connection import Connection
 from arcli.cluster.cpus import usable_cpus
 from arcli.cluster.supervisor_process import SupervisorProcess
+from arcli.errors import UsageError
 from arcli.specfile.model import Cluster as Wanted
-
-HERE = {"embedded", "local"}
-"""Launchers whose engines are forks or children of a supervisor on this machine."""
 
 
 def joins(wanted: Wanted) -> bool:
@@ -36,13 +35,14 @@ def open_cluster(
     spec.
     """
     options = ClusterOptions(
-        engines=engines or 0,
+        engines=engines or slots(wanted) or 0,
         min_engines=min(engines or wanted.min_engines, wanted.min_engines),
         threads=wanted.threads_per_engine,
         python=wanted.python,
         spawn=wanted.launcher == "local",
         start_timeout=wanted.start_timeout,
         env=wanted.env,
+        insecure=wanted.insecure,
     )
     cluster = _cluster(wanted, options, folder, scratch, join, helper)
     cluster.prepare()
@@ -61,15 +61,36 @@ def _cluster(
         from arcli.cluster.joined import JoinedCluster
 
         return JoinedCluster(options, lambda: _connection(wanted, folder, join))
-    if wanted.launcher in HERE:
+    launcher = launchers.named(wanted.launcher)
+    assert launcher is not None  # the spec was checked
+    if launcher.own:
         from arcli.cluster.embedded import EmbeddedCluster
 
-        count = options.engines or usable_cpus()
-        needed = min(count, options.min_engines)
-        return EmbeddedCluster(replace(options, engines=count, min_engines=needed), helper)
+        needed = min(options.engines, options.min_engines)
+        return EmbeddedCluster(replace(options, min_engines=needed), helper)
     from arcli.cluster.launched import LaunchedCluster
 
-    return LaunchedCluster(wanted.launcher, options, wanted.options, scratch)
+    if not options.engines:
+        raise UsageError(
+            f"how many engines? launcher: {wanted.launcher} has them elsewhere",
+            hint="-n 8, or cluster: {engines: 8}: the CPUs of this machine say nothing of it",
+        )
+    on_hosts = launchers.engines_on_hosts(launcher, wanted.options) or options.engines
+    options = replace(options, engines=min(options.engines, on_hosts))
+    return LaunchedCluster(launcher, options, wanted.options, scratch)
+
+
+def slots(wanted: Wanted) -> int | None:
+    """How many engines a spec's cluster has where ``-n`` does not say; None where nobody knows.
+
+    ``auto`` is what this machine can keep busy, where the engines are on it.
+    """
+    launcher = launchers.named(wanted.launcher)
+    if wanted.engines != "auto":
+        return wanted.engines
+    if launcher is None or joins(wanted):
+        return None
+    return usable_cpus() if launcher.local else launchers.engines_on_hosts(launcher, wanted.options)
 
 
 def _connection(wanted: Wanted, folder: Path, join: str | None) -> Connection:

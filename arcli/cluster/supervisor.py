@@ -91,7 +91,6 @@ class Supervisor:
         self._buffer = b""
         self._engines: dict[int, _Engine] = {}
         self._controller: int | None = None
-        self._info = ""
         self._python = python
         self._ids = first_id
         self._stopping = False
@@ -160,7 +159,6 @@ class Supervisor:
         if not text:
             return  # it is dead, and will be reaped
         told_info = json.loads(text)
-        self._info = json.dumps(told_info["engine"])
         for slot in range(self._wanted):
             self.do_engine(slot)
         self._tell("controller", pid=self._controller, info=told_info["client"])
@@ -177,15 +175,13 @@ class Supervisor:
         self._tell("engine", pid=pid, engine_id=engine.engine_id, slot=slot, uuid=engine.uuid)
 
     def _forked(self, engine: _Engine) -> Callable[[], None]:
-        return lambda: forks.run_engine(
-            self._folder, engine.engine_id, engine.slot, engine.uuid, self._info
-        )
+        return lambda: forks.run_engine(self._folder, engine.engine_id, engine.slot, engine.uuid)
 
     def _spawned(self, engine: _Engine) -> Callable[[], None]:
         assert self._python is not None
         python = self._python
         arguments = forks.engine_arguments(self._folder, engine.engine_id)
-        added = forks.engine_environment(engine.slot, engine.uuid, self._info)
+        added = forks.engine_environment(engine.slot, engine.uuid)
 
         def execute() -> None:
             command = [python, "-m", "ipyparallel.engine", *arguments]

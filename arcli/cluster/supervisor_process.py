@@ -23,6 +23,8 @@ MARK = "ARCLI_CLUSTER"
 """The environment variable by which a cluster's processes, and what they start, are known."""
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
+ANOTHER_CLUSTERS = {"IPP_CONNECTION_INFO", "IPP_PROFILE_DIR", "IPP_CLUSTER_ID"}
+"""What an engine has in its environment, where arcli itself is what an engine runs."""
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -98,7 +100,8 @@ class SupervisorProcess:
 
     def _environment(self) -> dict[str, str]:
         limits = thread_limits(self.settings.threads)
-        return {**os.environ, **limits, **self.settings.env, MARK: str(self.folder)}
+        inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
+        return {**inherited, **limits, **self.settings.env, MARK: str(self.folder)}
 
     def send(self, line: bytes) -> None:
         """Give a command. Its death is noticed where events are read."""

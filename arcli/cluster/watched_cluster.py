@@ -282,6 +282,17 @@ class WatchedCluster:
             with suppress(IndexError):  # it has just left
                 self._scout.send_signal(int(signal.SIGKILL), targets=engine_id, block=False)
 
+    @property
+    def exposed(self) -> str | None:
+        """See Cluster."""
+        if self._connection is None or self._connection.encrypted:
+            return None
+        return (
+            f"the cluster at {self._connection.address} does not use CurveZMQ: whoever can reach its ports "
+            "can read what this run sends and gets, and may run code on its engines "
+            "(IPController.enable_curve is ipyparallel's setting for it)"
+        )
+
     def revive(self) -> bool:
         """See Cluster. Whoever started the controller can start another one; jobs may be lost."""
         return False

@@ -228,6 +228,8 @@ def _session(
             transport.fail(error)
 
     cluster.start(on_event)
+    if cluster.exposed is not None:
+        options.notice(cluster.exposed)
     try:
         terms = _terms(spec, options, storage, cluster)
         with Session(transport, terms, storage, storage.run_id) as session:

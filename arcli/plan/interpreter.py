@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
+from arcli import launchers
 from arcli.errors import ClusterError
 from arcli.specfile.model import Spec
 
-HERE = ("embedded", "local")
 PATIENCE = 60.0
 """Seconds that an interpreter has to start."""
 _ASK = "import sys, importlib.util as u; print(sys.version_info[:2], u.find_spec('ipyparallel'))"
@@ -17,8 +17,9 @@ def require_ipyparallel(spec: Spec) -> None:
     """Raise ClusterError where ``cluster: python`` cannot run engines, saying what it said."""
     python = spec.python
     cluster = spec.cluster
+    launcher = launchers.named(cluster.launcher)
     joined = cluster.profile or cluster.cluster_id or cluster.connection_file
-    if python is None or joined or cluster.launcher not in HERE:
+    if python is None or joined or launcher is None or not launcher.own:
         return
     try:
         asked = subprocess.run(

@@ -6,6 +6,7 @@ know what is started here, and the other way round.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -14,7 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from arcli.cluster.connection import Connection
+from arcli import launchers
+from arcli.cluster.connection import Connection, forgeable
 from arcli.cluster.hub import Line
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
 from arcli.cluster.named.find import Known, known
@@ -22,8 +24,6 @@ from arcli.errors import ClusterError
 
 ANSWERS = 2.0
 """Seconds that a hub, or an engine, has to answer where people wait for it."""
-LOCAL = {"local", "mpi"}
-"""Launchers whose cluster files name processes of this machine."""
 
 State = Literal["running", "silent", "gone"]
 
@@ -106,8 +106,7 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     cluster = cluster_for(recipe, _log(one))
     end = time.monotonic() + timeout
     try:
-        cluster.start_controller_sync()
-        cluster.start_engines_sync(recipe.engines)
+        asyncio.run(_bring_up(cluster, recipe.engines))
         connection = Connection.read(one.connection_file)
         there = _gather(connection, recipe.engines, end)
     except BaseException as error:
@@ -123,6 +122,13 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     if len(there) < recipe.engines:
         notice(f"{len(there)} of {recipe.engines} engines have come up within {timeout:g} s")
     return Look(state="running", address=connection.address, engines=there)
+
+
+async def _bring_up(cluster: Any, engines: int) -> None:
+    """Start the controller, and once engines can find its connection file, the engines."""
+    await cluster.start_controller()
+    await cluster.controller.get_connection_info()
+    await cluster.start_engines(engines)
 
 
 def _gather(connection: Connection, count: int, end: float) -> set[int]:
@@ -142,10 +148,13 @@ def stop(one: Known) -> Look:
     Of a cluster that is gone only the files are removed: its processes' ids may be others' now.
     """
     found = look(one)
-    batch = one.launcher not in {*LOCAL, "ssh", None}
+    launcher = launchers.named(one.launcher or "")
+    batch = one.launcher is not None and (launcher is None or launcher.batch)
     if one.cluster_file.is_file() and (found.state != "gone" or batch or _left_over(one)):
         from ipyparallel import Cluster
 
+        if problem := forgeable(one.cluster_file.stat()):  # it names what is imported and run
+            raise ClusterError(f"{one.cluster_file} {problem}, so it is not acted upon")
         try:
             cluster = Cluster.from_file(str(one.cluster_file), log=_log(one))
             cluster.stop_engines_sync()
@@ -167,7 +176,8 @@ def _left_over(one: Known) -> bool:
     """Whether processes of a cluster live on though nobody answers, and are its own."""
     import psutil
 
-    if one.launcher not in LOCAL:
+    launcher = launchers.named(one.launcher or "")
+    if launcher is None or not launcher.local:
         return False
     commands = []
     for pid in _pids(json.loads(one.cluster_file.read_bytes())):

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from arcli import syntax
+from arcli import launchers, syntax
 from arcli.errors import Problem
 from arcli.fields import Deferred
 from arcli.outputs import registry
@@ -20,8 +20,6 @@ from arcli.specfile.model import Cluster, Output, Setup, interpreter
 from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 
-_LAUNCHERS = ("mpi", "slurm", "pbs", "sge", "lsf", "htcondor", "ssh")
-_OWN = ("embedded", "local", "inline")
 _JOIN = ("profile", "cluster_id", "connection_file")
 _TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
@@ -42,12 +40,19 @@ def check(spec: Checked, places: Places) -> Iterator[Problem]:
 
 def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
     given = [key for key in _JOIN if getattr(cluster, key) is not None]
-    if given:
+    launcher = launchers.named(cluster.launcher)
+    if launcher is None:
+        names = launchers.names()
+        hint = did_you_mean(cluster.launcher, names) or f"there are {', '.join(names)}"
+        yield places.problem(f"there is no launcher {cluster.launcher!r}", "cluster", "launcher", hint=hint)
+    elif given:
         yield from _joined(cluster, given, places)
-    elif cluster.options and cluster.launcher in _OWN:
-        hint = f"they are for ipyparallel's launchers: {', '.join(_LAUNCHERS)}"
+    elif cluster.options and launcher.own:
+        hint = f"they are for ipyparallel's launchers: {', '.join(launchers.ipyparallels())}"
         message = f"launcher: {cluster.launcher} has no options"
         yield places.key_problem(message, "cluster", "options", hint=hint)
+    elif launcher.hosts is not None:
+        yield from _hosts(cluster, launcher, places)
     for name in cluster.options:
         if _TRAIT.fullmatch(name) is None:
             hint = "write the class and the trait, such as SlurmEngineSetLauncher.queue"
@@ -57,10 +62,25 @@ def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
         yield places.problem(message, "cluster", "min_engines")
 
 
+def _hosts(cluster: Cluster, launcher: launchers.Launcher, places: Places) -> Iterator[Problem]:
+    """What is said of hosts, and how many engines each has."""
+    assert launcher.hosts is not None
+    if launcher.hosts not in cluster.options:
+        hint = f"options: {{{launcher.hosts}: {{node1: 4, me@node2: 8}}}}"
+        message = f"launcher: {cluster.launcher} needs hosts"
+        yield places.problem(message, "cluster", "launcher", hint=hint)
+        return
+    try:
+        launchers.engines_on_hosts(launcher, cluster.options)
+    except ValueError as error:
+        yield places.problem(f"{launcher.hosts}: {error}", "cluster", "options", launcher.hosts)
+
+
 def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
     """An interpreter that is not there; other hosts than this one are not looked at."""
     named = interpreter(cluster, folder)
-    if named is None or cluster.launcher not in {"embedded", "local"}:
+    launcher = launchers.named(cluster.launcher)
+    if named is None or launcher is None or not launcher.own:
         return
     if shutil.which(named) is None:
         hint = "the path of an interpreter, such as a project's .venv/bin/python"
