@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from connections import GOOD, write_connection
 
 from arcli.cluster.connection import Connection
 from arcli.errors import ClusterError
-
-GOOD: dict[str, Any] = {
-    "interface": "tcp://127.0.0.1",
-    "registration": 1,
-    "control": 2,
-    "mux": 3,
-    "task": 4,
-    "iopub": 5,
-    "notification": 6,
-    "broadcast": 7,
-    "task_scheme": "leastload",
-    "key": "0123-abc",
-    "signature_scheme": "hmac-sha256",
-    "pack": "orjson",
-    "unpack": "orjson",
-    "location": "host.example.org",
-    "ssh": "",
-    "curve_serverkey": None,
-}
-
-
-def write(folder: Path, info: Any, mode: int = 0o600) -> Path:
-    """A connection file."""
-    file = folder / "client.json"
-    file.write_text(json.dumps(info))
-    file.chmod(mode)
-    return file
 
 
 @pytest.mark.parametrize(
@@ -54,7 +27,9 @@ def write(folder: Path, info: Any, mode: int = 0o600) -> Path:
     ],
 )
 def test_what_a_controller_writes_is_taken(tmp_path: Path, change: dict[str, Any]) -> None:
-    connection = Connection.read(write(tmp_path, {**GOOD, **change, "written by": "a newer one"}))
+    connection = Connection.read(
+        write_connection(tmp_path, {**GOOD, **change, "written by": "a newer one"})
+    )
     assert connection.info == {**GOOD, **change}
 
 
@@ -80,13 +55,13 @@ def test_what_a_controller_writes_is_taken(tmp_path: Path, change: dict[str, Any
 )
 def test_what_could_run_code_is_refused_by_its_name(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ClusterError, match=repr(name)):
-        Connection.read(write(tmp_path, {**GOOD, name: value}))
+        Connection.read(write_connection(tmp_path, {**GOOD, name: value}))
 
 
 @pytest.mark.parametrize("name", [key for key in GOOD if key not in {"ssh", "location", "curve_serverkey"}])
 def test_what_a_client_needs_and_a_file_lacks_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ClusterError, match=f"it has no {name!r}"):
-        Connection.read(write(tmp_path, {key: GOOD[key] for key in GOOD if key != name}))
+        Connection.read(write_connection(tmp_path, {key: GOOD[key] for key in GOOD if key != name}))
 
 
 def test_a_pickle_is_no_connection_file(tmp_path: Path) -> None:
@@ -99,12 +74,12 @@ def test_a_pickle_is_no_connection_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(ClusterError, match="can be written by other users"):
-        Connection.read(write(tmp_path, GOOD, mode))
+        Connection.read(write_connection(tmp_path, GOOD, mode))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_somebody_elses_file_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path, GOOD)
+    file = write_connection(tmp_path, GOOD)
     os.chown(file, 12345, 12345)
     with pytest.raises(ClusterError, match="belongs to another user"):
         Connection.read(file)

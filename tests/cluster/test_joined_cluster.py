@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from connections import GOOD, write_connection
 from foreign import Foreign, foreign
 from runs import PATIENCE, each_once, running, statuses, wait_until
 
@@ -296,10 +297,7 @@ def test_a_controller_that_never_answers_ends_the_join_in_time(tmp_path: Path) -
     """Something listens there, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        info = {"interface": "tcp://127.0.0.1", "registration": port, "key": "k", "mux": 1}
-        info |= {"signature_scheme": "hmac-sha256", "pack": "json", "unpack": "json", "task": 1}
-        file = tmp_path / "client.json"
-        file.write_text(json.dumps(info))
+        file = write_connection(tmp_path, {**GOOD, "registration": port})
         options = ClusterOptions(engines=0, start_timeout=0.5)
         cluster = JoinedCluster(options, lambda: Connection.read(file))
         with pytest.raises(ClusterError) as caught:

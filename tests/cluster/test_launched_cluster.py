@@ -119,10 +119,10 @@ def test_engines_end_by_themselves_where_nobody_can_cancel_their_job(
 
 def test_a_queue_that_never_runs_the_job_ends_the_run_in_time(batch: slurm.Slurm, tmp_path: Path) -> None:
     closed = {"SlurmEngineSetLauncher.queue": "closed"}
-    text = spec("slurm", STUCK, closed, start_timeout=2)
+    text = spec("slurm", STUCK, closed, start_timeout=12)
     with running(tmp_path, text, env=batch.env) as run:
         assert run.wait() == 3
-        assert "0 of 2 engines came up by launcher: slurm within 2 s" in run.said()
+        assert "0 of 2 engines came up by launcher: slurm within 12 s" in run.said()
     wait_until(lambda: not batch.jobs(), batch.said)
 
 
@@ -144,7 +144,7 @@ halt: now
 max_failures: 1
 """
     options = {"SlurmEngineSetLauncher.batch_template": template}
-    text = spec("slurm", job, options, start_timeout=8, min_engines=1)
+    text = spec("slurm", job, options, start_timeout=20, min_engines=1)
     with running(tmp_path, text, env=batch.env) as run:
         wait_until(run.lines, run.said)
         assert len({record["value"] for record in run.lines()}) == 1
