@@ -32,7 +32,7 @@ from arcli.plan.job import JobPlan
 from arcli.record import decode
 from arcli.session.core.effects import EndJob, Records
 from arcli.session.core.events import Ask, AskAll, Begin
-from arcli.session.core.job import JobRun
+from arcli.session.core.job import JobRun, Supply
 from arcli.session.core.pending import Broadcast, Call, Moment
 from arcli.session.core.terms import Terms
 from arcli.session.loop import SessionLoop
@@ -274,11 +274,13 @@ class FakeSession:
 
     # -- what the main thread does ----------------------------------------------------------------
 
-    def begin(self, count: int, *, due: float | None = None, **job: Any) -> JobRun:
+    def begin(
+        self, count: int, *, due: float | None = None, supply: Supply | None = None, **job: Any
+    ) -> JobRun:
         """Begin a job of so many items."""
         plan = make_plan(**job)
         self.reader = FakeReader(count)
-        supply = SourceSupply(
+        supply = supply or SourceSupply(
             self.reader,
             length=count,
             distinct=True,

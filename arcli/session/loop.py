@@ -13,8 +13,9 @@ from pathlib import Path
 
 from arcli.engine import position_file
 from arcli.engine.position_file import Position
+from arcli.engine.protocol import Printed
 from arcli.errors import ArcliError
-from arcli.session.core.core import SessionCore, State
+from arcli.session.core.core import TICK, SessionCore
 from arcli.session.core.effects import (
     Effect,
     EndJob,
@@ -23,6 +24,7 @@ from arcli.session.core.effects import (
     Kill,
     Notice,
     Prepare,
+    Print,
     Records,
     Reject,
     Release,
@@ -33,12 +35,14 @@ from arcli.session.core.effects import (
 )
 from arcli.session.core.events import Answered, Begin, Early, Event, NotRevived
 from arcli.session.core.pending import Moment, PendingRequest
+from arcli.session.core.snapshot import Snapshot
 from arcli.session.core.terms import Terms
 from arcli.session.recorder import Recorder
 from arcli.session.transport.base import Down, Lost, Reply, Transport, Wake
 from arcli.session.transport.base import Event as TransportEvent
 
-EndOfJob = Callable[[EndJob], None]
+WATCHED = 5.0
+"""Seconds for which somebody who has asked how things stand may ask again."""
 
 
 def read_clock() -> Moment:
@@ -69,8 +73,10 @@ class SessionLoop:
         self._closed = False
         self._pending: dict[str, PendingRequest] = {}
         self._recorder: Recorder | None = None
-        self._end: EndOfJob | None = None
-        self.state = State()
+        self._end: Callable[[EndJob], None] | None = None
+        self._looked_at = self._snapshot_at = float("-inf")
+        self._snapshot = Snapshot()
+        self.printed: Callable[[Printed], None] = lambda printed: None
 
     # -- for other threads ------------------------------------------------------------------------
 
@@ -83,10 +89,15 @@ class SessionLoop:
         """Take an event, of the transport or of the main thread. Never blocks."""
         self._events.put(event)
 
-    def begin(self, begin: Begin, recorder: Recorder, end: EndOfJob) -> None:
+    def begin(self, begin: Begin, recorder: Recorder, end: Callable[[EndJob], None]) -> None:
         """Run a job whose records go to ``recorder``; ``end`` is called once, when it is over."""
         self._recorder, self._end = recorder, end
         self.put(begin)
+
+    def snapshot(self) -> Snapshot:
+        """Tell how things stood a moment ago."""
+        self._looked_at = self._clock().now
+        return self._snapshot
 
     def close(self) -> None:
         """End the thread. What is under way is forgotten."""
@@ -139,9 +150,15 @@ class SessionLoop:
             self._take(self._events.get_nowait())
         self._collect(self._core.pending())
         self._carry_out(self._core.tick(self._clock()))
-        self.state = self._core.state
+        self._look(self._clock().now)
         if self._transport.in_process:
             self._wake_main()
+
+    def _look(self, now: float) -> None:
+        """Renew the snapshot, if that has become old; what engines are at, while somebody asks."""
+        if now - self._snapshot_at >= TICK:
+            self._snapshot_at = now
+            self._snapshot = self._core.snapshot(items=now - self._looked_at < WATCHED)
 
     def _take(self, event: Event | Reply) -> None:
         if isinstance(event, Reply):
@@ -172,10 +189,7 @@ class SessionLoop:
         self._wake_main()
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        """Do all that is to be done. Raises what went wrong first; a job ends with that, too.
-
-        After it no record is written: they are to have no gaps.
-        """
+        """Do all that is to be done. Raises what went wrong first, and writes no record after it."""
         failure: Exception | None = None
         for effect in effects:
             if failure is not None and isinstance(effect, Records):
@@ -221,6 +235,8 @@ class SessionLoop:
         match effect:
             case Notice(sentence):
                 self._terms.notice(sentence)
+            case Print(printed):
+                self.printed(printed)
             case Resolve(future, value) if not future.done():
                 future.set_result(value)
             case Reject(future, error) if not future.done():

@@ -9,19 +9,29 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from arcli.engine.protocol import Define, Done, Failure, Fold, Reply, Request, decode_reply, encode_request
+from arcli.engine.protocol import (
+    Define,
+    Done,
+    Failure,
+    Fold,
+    Printed,
+    Reply,
+    Request,
+    decode_reply,
+    encode_request,
+)
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
-from arcli.session.core.core import State
 from arcli.session.core.effects import EndJob
-from arcli.session.core.events import Ask, AskAll, Begin, Stop
+from arcli.session.core.events import Ask, AskAll, Begin, CancelItems, Listen, Stop
 from arcli.session.core.job import JobRun, Supply
 from arcli.session.core.pending import Broadcast, Call, Failed, setup_error
 from arcli.session.core.reorder import RecordSpan
+from arcli.session.core.snapshot import Snapshot
 from arcli.session.core.terms import Terms
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder, Storage
@@ -58,9 +68,9 @@ class Session:
         self._loop.close()
 
     @property
-    def state(self) -> State:
-        """How things stand now, for a progress display."""
-        return self._loop.state
+    def state(self) -> Snapshot:
+        """How things stood a moment ago. Safe to read from any thread."""
+        return self._loop.snapshot()
 
     def wake(self) -> None:
         """A source has items, or has ended. Safe to call from any thread."""
@@ -69,6 +79,18 @@ class Session:
     def stop(self, stop: Stop) -> None:
         """Stop the current job. Safe to call from any thread and from a signal handler."""
         self._loop.put(stop)
+
+    def cancel_items(self, indices: Iterable[int], reason: str) -> None:
+        """End items of the current job by their numbers. Safe to call from any thread."""
+        self._loop.put(CancelItems(frozenset(indices), reason))
+
+    def listen(self, streams: Literal["", "out", "err", "both"], take: Callable[[Printed], None]) -> None:
+        """Have lines as items print them, from the chunks that are sent from now on.
+
+        ``take`` is called on the session's thread, and must not block.
+        """
+        self._loop.printed = take
+        self._loop.put(Listen(streams))
 
     def _wake(self) -> None:
         self._inbox.put(None)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_session import FakeEngine, FakeSession, failure
+from fake_session import FakeEngine, FakeSession, failure, make_plan
 
-from arcli.engine.protocol import Done, RunChunk
+from arcli.engine.protocol import Done, Printed, RunChunk, encode_reply
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
-from arcli.session.core.events import Stop
+from arcli.session.core.events import CancelItems, Listen, Stop
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.pending import Failed
+from arcli.session.supply import ApplySupply
 from arcli.session.transport.base import Broken
 from arcli.session.transport.base import Reply as TransportReply
 from arcli.timing.ledger import End
@@ -419,6 +420,101 @@ def test_an_answer_of_another_kind_costs_its_item_alone() -> None:
     assert session.recorder.statuses == {0: "lost"}
 
 
+# -- items that are cancelled by their numbers ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_items_are_cancelled_wherever_they_are_and_no_others(files: bool) -> None:
+    session = FakeSession(0)
+    session.has_position_files = files
+    engine = session.comes(0)
+    session.begin(12, chunksize=4)
+    session.running(engine, 0)
+    session.loop.put(CancelItems(frozenset({1, 6, 11, 99}), "not this one"))
+    session.wait(1.0)
+    if files:
+        assert session.transport.killed == [], "it is at another one"
+        session.running(engine, 1)
+        session.wait(1.0)
+    assert session.transport.killed == [engine.engine_id]
+    session.dies(engine)
+    session.comes(0)
+    finish(session)
+    cancelled = {i for i, status in session.recorder.statuses.items() if status == "cancelled"}
+    assert cancelled == {1, 6, 11}
+    assert session.recorder.reasons[6] == "not this one"
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+    assert session.ended[0].ledger.ended is End.DONE
+
+
+def test_an_item_that_ends_before_it_can_be_cancelled_has_ended() -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=3)
+    session.loop.put(CancelItems(frozenset({1}), "not this one"))
+    session.answer(engines_of(session)[0])
+    assert session.recorder.statuses == dict.fromkeys(range(3), "ok")
+
+
+def test_an_item_that_waits_for_its_next_try_can_be_cancelled() -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=3, retries=1, retry_delay=100)
+    session.answer(engines_of(session)[0], again=2)
+    session.loop.put(CancelItems(frozenset({0}), "not this one"))
+    session.turn()
+    assert session.recorder.statuses == {0: "cancelled", 2: "ok"}
+    session.wait(101)
+    finish(session)
+    assert session.recorder.statuses == {0: "cancelled", 1: "ok", 2: "ok"}
+
+
+# -- what people see ------------------------------------------------------------------------------
+
+
+def test_a_snapshot_tells_what_each_engine_is_at_and_since_when() -> None:
+    session = FakeSession(2)
+    session.begin(100, chunksize=2)
+    first, second = engines_of(session)
+    session.loop.snapshot()
+    session.running(first, 1)
+    session.wait(3.0)
+    session.answer(second, seconds=1.0)
+    session.running(second, 0, since=5.0)
+    session.wait(2.0)
+    snapshot = session.loop.snapshot()
+    assert (snapshot.job, snapshot.total, snapshot.done, snapshot.counts) == ("j", 100, 2, {"ok": 2})
+    assert (snapshot.engines, snapshot.running, snapshot.starting) == (2, 2, 0)
+    assert [item.index for item in snapshot.items] == [1, 4]
+    longest, other = (item.seconds for item in snapshot.items)
+    assert longest == pytest.approx(5.0, abs=0.7)
+    assert other == pytest.approx(2.0, abs=0.7)
+    assert snapshot.rate == pytest.approx(2 / 5.0, rel=0.1)
+    assert snapshot.seconds_left == pytest.approx(98 / (2 / 5.0), rel=0.1)
+
+
+def test_nobody_looks_at_what_engines_are_at_unless_somebody_asks() -> None:
+    session = FakeSession(1)
+    session.begin(3)
+    session.wait(10.0)
+    assert session.loop._snapshot.items == ()
+    session.loop.snapshot()
+    session.wait(0.3)
+    assert session.loop.snapshot().items[0].index == 0
+
+
+def test_lines_that_items_print_are_handed_on() -> None:
+    session = FakeSession(1)
+    printed = Printed("j", 0, 1, "out", 0, 1, ["hello"])
+    lines: list[Printed] = []
+    session.loop.printed = lines.append
+    session.loop.put(Listen("out"))
+    session.begin(1)
+    (engine,) = engines_of(session)
+    assert chunk_of(engine).tail == "out"
+    engine.published[engine.queue[0][0]] = [encode_reply(printed), b"nonsense"]
+    session.turn()
+    assert lines == [printed]
+
+
 # -- errors that end a run ---------------------------------------------------------------------------------
 
 
@@ -493,7 +589,23 @@ def test_an_apply_for_an_engine_that_is_gone_for_good_is_lost() -> None:
     session = FakeSession(2, max_restarts=0)
     first, _ = engines_of(session)
     session.dies(first)
-    job = session.begin(0)
-    del job
-    assert session.ended
-    assert session.loop.state.engines == 1
+    plan = make_plan()
+    supply = ApplySupply([0, 1], hasher=plan.hasher(), kept=None, replay=lambda index, line: None)
+    session.begin(0, supply=supply)
+    finish(session)
+    assert session.recorder.statuses == {0: "lost", 1: "ok"}
+    assert "only the engine in slot 0 could run this" in session.recorder.reasons[0]
+
+
+def test_items_that_wait_for_an_engine_of_their_own_are_told_of() -> None:
+    session = FakeSession(2)
+    first, _ = engines_of(session)
+    session.dies(first)
+    plan = make_plan()
+    supply = ApplySupply([0], hasher=plan.hasher(), kept=None, replay=lambda index, line: None)
+    session.begin(0, supply=supply)
+    session.wait(QUIET + 1)
+    assert any("1 items wait for engines of their own" in notice for notice in session.notices)
+    session.comes(0)
+    finish(session)
+    assert session.recorder.statuses == {0: "ok"}

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from arcli.engine.protocol import Done, RunChunk, encode_reply
 from arcli.errors import Interrupted
-from arcli.session.core.events import Stop
+from arcli.session.core.events import CancelItems, Stop
 from arcli.session.transport.base import Reply as TransportReply
 from arcli.timing.ledger import End
 
@@ -153,6 +153,11 @@ class Engines(RuleBasedStateMachine):
     def is_stopped(self, grace: float | None, final: bool) -> None:
         error = Interrupted(2) if final else None
         self.session.loop.put(Stop(reason="enough", ended=End.INTERRUPTED, grace=grace, error=error))
+        self.session.turn()
+
+    @rule(indices=st.sets(st.integers(0, ITEMS), max_size=3))
+    def items_are_cancelled(self, indices: set[int]) -> None:
+        self.session.loop.put(CancelItems(frozenset(indices), "not these"))
         self.session.turn()
 
     @invariant()

@@ -6,9 +6,7 @@ return effects. Nothing here reads a clock, starts a thread or waits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from arcli.engine.protocol import ChunkReply, Failure, HelloReply, decode_reply
+from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, decode_reply
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
 from arcli.record import ItemError
@@ -18,18 +16,19 @@ from arcli.session.core.effects import (
     EndJob,
     Interrupt,
     Notice,
+    Print,
     Reject,
     Release,
-    Replace,
-    Revive,
 )
 from arcli.session.core.events import (
     Answered,
     Ask,
     AskAll,
     Begin,
+    CancelItems,
     Early,
     Event,
+    Listen,
     NotRevived,
     Stop,
 )
@@ -37,23 +36,15 @@ from arcli.session.core.health import Health, Positions, Quiet
 from arcli.session.core.job import JobRun
 from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
 from arcli.session.core.pool import Pool, PooledEngine
-from arcli.session.core.recovery import Burial, Recovery, Restarts
+from arcli.session.core.recovery import Recovery
 from arcli.session.core.requests import DEADLINE, Requests
+from arcli.session.core.snapshot import Observer, Snapshot
 from arcli.session.core.terms import Observations, Terms
 from arcli.session.transport.base import Broken, Down, Lost, Up
 from arcli.timing.ledger import End
 
 TICK = 0.1
 """Seconds between two looks at what nobody reports: early records, items that overstay."""
-
-
-@dataclass
-class State:
-    """How things stand, for a progress display."""
-
-    engines: int = 0
-    running: int = 0
-    starting: int = 0
 
 
 class SessionCore:
@@ -66,13 +57,14 @@ class SessionCore:
         self._requests = Requests(self._pool, terms)
         positions = Positions(observations.position)
         self._health = Health(self._pool, positions)
-        self._recovery = Recovery(positions)
-        self._restarts = Restarts(terms.max_restarts)
+        self._recovery = Recovery(self._pool, self._requests, self._health, positions, terms)
+        self._observer = Observer(self._pool, positions)
         self._job: JobRun | None = None
         self._final: ArcliError | None = None
         self._broken: BaseException | None = None
         self._grace: float | None = None
         self._quiet = Quiet()
+        self._streams = ""
         self._effects: list[Effect] = []
         self._moment = Moment(0.0, 0.0)
 
@@ -135,15 +127,9 @@ class SessionCore:
         delayed = self._job.items.due if self._job is not None else None
         return self._now + TICK if delayed is None else min(self._now + TICK, delayed)
 
-    @property
-    def state(self) -> State:
-        """How things stand."""
-        ready = self._pool.ready()
-        return State(
-            engines=len(ready),
-            running=sum(len(p.chunk or ()) for engine in ready for p in engine.chunks),
-            starting=self._pool.width - len(ready),
-        )
+    def snapshot(self, *, items: bool) -> Snapshot:
+        """See how things stand; ``items``: and what each engine is at."""
+        return self._observer.look(self._job, self._now, items=items)
 
     def pending(self, engine_id: int | None = None) -> list[PendingRequest]:
         """What an engine, or all of them, have been asked and have not answered."""
@@ -160,6 +146,10 @@ class SessionCore:
                 self._begin(job)
             case Stop():
                 self._stop(event)
+            case CancelItems(indices, reason):
+                self._cancel(indices, reason)
+            case Listen(streams):
+                self._streams = streams
             case _ if self._broken is None:
                 self._take_news(event)
 
@@ -215,6 +205,11 @@ class SessionCore:
         self._conclude(job, job.items.stop(stop.reason))
         job.stop_reason = stop.reason
 
+    def _cancel(self, indices: frozenset[int], reason: str) -> None:
+        if self._job is not None:
+            self._job.items.cancel(indices, reason)
+            self._conclude(self._job, self._job.items.concluded())
+
     # -- engines that come, and what they answer --------------------------------------------------
 
     def _came_up(self, up: Up) -> None:
@@ -268,7 +263,7 @@ class SessionCore:
             error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
             self._conclude(job, job.items.refused(chunk, reply.reason, error))
         elif isinstance(reply, ChunkReply):
-            self._restarts.progress()
+            self._recovery.restarts.progress()
             self._effects += job.take_reply(engine, pending, reply, len(envelope), self._now, self._wall)
         else:
             self._not_answered(engine, pending, f"it sent a {type(reply).__name__}")
@@ -281,8 +276,10 @@ class SessionCore:
             reply = decode_reply(early.envelope)
         except ValueError:
             return  # the chunk's own reply has all of it
-        if isinstance(reply, ChunkReply):
-            self._restarts.progress()
+        if isinstance(reply, Printed):
+            self._effects.append(Print(reply))
+        elif isinstance(reply, ChunkReply):
+            self._recovery.restarts.progress()
             self._effects += self._job.take_early(engine, early.pending, reply, self._now, self._wall)
 
     def _prepared(self, engine: PooledEngine, envelope: bytes | None) -> None:
@@ -299,65 +296,23 @@ class SessionCore:
     # -- death ------------------------------------------------------------------------------------
 
     def _went_down(self, down: Down) -> None:
-        engine = None
-        if down.engine_id is not None:
-            self._health.dead(down.engine_id)
-            engine = self._pool.engines.get(down.engine_id)
-        deliberate, blamed = False, False
-        if engine is not None:
-            burial = self._bury(engine, engine.doomed or down.reason)
-            blamed = burial.blamed
-            deliberate = burial.overstayed or engine.doomed is not None
-        self._pool.coming.pop(down.slot, None)
-        self._replace(down.slot, deliberate=deliberate, blamed=blamed)
-        if down.slot not in self._pool.slots:
-            self._pool.abandoned[down.slot] = down.reason
+        replace = self._final is None and not self._observations.in_process
+        self._effects += self._recovery.engine_down(down, self._job, self._moment, replace=replace)
         if self._pool.hopeless and self._final is not None:
             self._effects += self._requests.fail_all(self._final)
         elif self._pool.hopeless:
-            self._lose_cluster(f"no engine is left {self._restarts.words}; the last one: {down.reason}")
+            words = self._recovery.restarts.words
+            self._lose_cluster(f"no engine is left {words}; the last one: {down.reason}")
         self._effects += self._requests.complete()
 
-    def _replace(self, slot: int, *, deliberate: bool, blamed: bool) -> None:
-        if self._final is not None or self._broken is not None or self._observations.in_process:
-            return
-        if not deliberate:
-            self._restarts.died(blamed=blamed)
-            if self._restarts.spent:
-                return
-            self._count_restart()
-        self._pool.coming[slot] = self._now + self._terms.start_timeout
-        self._effects.append(Replace(slot))
-
-    def _count_restart(self) -> None:
-        self._restarts.count += 1
-        if self._job is not None:
-            self._job.restarts += 1
-
-    def _bury(self, engine: PooledEngine, reason: str, *, judge: bool = True) -> Burial:
-        """Let go of a dead engine: what it ran is judged, and done again elsewhere."""
-        self._pool.dismiss(engine.up.engine_id)
-        burial = self._recovery.bury(engine, self._job, reason, self._now, self._wall, judge=judge)
-        self._effects += burial.effects
-        self._effects += self._requests.bury(engine, reason, blame=judge)
-        if burial.culprit:
-            self._restarts.culprit(burial.explained)
-        return burial
-
     def _cluster_is_down(self, reason: str) -> None:
-        """The controller is gone, or what supervises it: another cluster takes its place."""
-        self._restarts.died(blamed=False)
-        if self._final or self._restarts.spent:
+        effects = None
+        if self._final is None:
+            effects = self._recovery.cluster_down(reason, self._job, self._moment)
+        if effects is None:
             self._lose_cluster(reason)
-            return
-        self._effects.append(Notice(f"{reason}: a new cluster is started"))
-        self._count_restart()
-        for slot in self._pool.slots:
-            self._pool.coming[slot] = self._now + self._terms.start_timeout
-        for engine in self._pool:
-            self._health.dead(engine.up.engine_id)
-            self._bury(engine, reason, judge=False)
-        self._effects.append(Revive(reason))
+        else:
+            self._effects += effects
 
     def _lose_cluster(self, reason: str) -> None:
         """There is no engine any more and none will come: every item gets its last word."""
@@ -409,6 +364,8 @@ class SessionCore:
             grace = 0.0 if job.plan.job.halt == "now" else None
             reason = f"halted after {job.items.failures} failed"
             self._stop(Stop(reason=reason, ended=End.HALT, grace=grace))
+        if not self._observations.in_process:
+            self._effects += self._health.watch_cancelled(job.items, self._now)
 
     def _end_running(self) -> None:
         """The grace is over: engines that still run something of this job are ended."""
@@ -453,6 +410,7 @@ class SessionCore:
             for engine in ready:
                 if len(engine.chunks) <= level:
                     self._feed_one(job, engine)
+        self._conclude(job, job.items.concluded())
         self._effects += job.replayed()
 
     def _feed_one(self, job: JobRun, engine: PooledEngine) -> None:
@@ -461,7 +419,7 @@ class SessionCore:
         idle = not engine.pending
         chunk = job.items.next(engine.up.slot, idle, self._pool.width, self._now)
         if chunk is not None:
-            request, label = job.encode(chunk), job.plan.job.label
+            request, label = job.encode(chunk, self._streams), job.plan.job.label
             send = self._pool.send(engine, request, self._moment, chunk=chunk, label=label)
             self._effects.append(send)
 

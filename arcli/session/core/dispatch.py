@@ -11,7 +11,7 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from arcli.engine.tally import Status
@@ -79,6 +79,8 @@ class Dispatcher:
         self._kills: dict[int, int] = {}
         self._stopped = False
         self._overtaken = 0
+        self._cancelled: dict[int, str] = {}
+        self._concluded: list[ClientRecord] = []
         self.chunks = chunks
         self.outstanding: dict[int, Chunk] = {}
         self.completed = 0
@@ -112,7 +114,21 @@ class Dispatcher:
         return depth if self._policy.halt == "never" else min(depth, 2)
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
-        """The next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
+        """Take the next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
+        chunk = self._next(slot, idle, engines, now)
+        while chunk is not None and self._cancelled:
+            sifted = self._sifted(chunk)
+            if sifted is not None:
+                chunk = sifted
+                break
+            chunk = self._next(slot, idle, engines, now)
+        if chunk is not None:
+            chunk.number = next(self._numbers)
+            chunk.done = 0
+            self.outstanding[chunk.number] = chunk
+        return chunk
+
+    def _next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         while self._delayed and self._delayed[0][0] <= now:
             self._again.append(heapq.heappop(self._delayed)[2])
         chunk = self._waiting_for(slot, idle)
@@ -125,10 +141,6 @@ class Dispatcher:
             if chunk is not None and not _fits(chunk, slot, idle):
                 self._again.append(chunk)
                 chunk = None
-        if chunk is not None:
-            chunk.number = next(self._numbers)
-            chunk.done = 0
-            self.outstanding[chunk.number] = chunk
         return chunk
 
     def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Chunk | None:
@@ -316,6 +328,41 @@ class Dispatcher:
         self._again.clear()
         self._delayed.clear()
         return [v for chunk in works for v in client_records(chunk, range(len(chunk)), status, reason)]
+
+    def cancel(self, indices: Iterable[int], reason: str) -> None:
+        """End these items where they wait; those that are not read yet will end when they are.
+
+        Those that are with engines go on: ``cancelled_in`` tells of them.
+        """
+        self._cancelled |= dict.fromkeys(indices, reason)
+        again = [self._sifted(chunk) for chunk in self._again]
+        self._again = deque(chunk for chunk in again if chunk is not None)
+        delayed = [(due, self._sifted(chunk)) for due, _, chunk in self._delayed]
+        self._delayed = [(due, chunk.indices[0], chunk) for due, chunk in delayed if chunk is not None]
+        heapq.heapify(self._delayed)
+
+    def cancelled_in(self, chunk: Chunk) -> list[int]:
+        """Give the positions of the cancelled items that a chunk still has."""
+        if not self._cancelled:
+            return []
+        return [p for p in range(chunk.done, len(chunk)) if chunk.indices[p] in self._cancelled]
+
+    def concluded(self) -> list[ClientRecord]:
+        """Give the cancelled items that have been met since the last call."""
+        concluded, self._concluded = self._concluded, []
+        return concluded
+
+    def _sifted(self, chunk: Chunk) -> Chunk | None:
+        """Leave cancelled items out of a chunk that is not sent; None where there are no others."""
+        ended = set(self.cancelled_in(chunk))
+        if not ended:
+            return chunk
+        for position in sorted(ended):
+            reason = self._cancelled[chunk.indices[position]]
+            self._concluded += client_records(chunk, [position], Status.CANCELLED, reason)
+        self.completed += len(ended)
+        rest = [position for position in range(len(chunk)) if position not in ended]
+        return chunk.part(rest, attempt=chunk.attempt, alone=chunk.alone) if rest else None
 
     @property
     def stopped(self) -> bool:

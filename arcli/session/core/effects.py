@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arcli.engine.arrays import ArrayFile
+from arcli.engine.protocol import Printed
 from arcli.engine.tally import Tally
 from arcli.session.core.pending import PendingRequest
 from arcli.timing.ledger import Ledger
@@ -80,6 +81,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Print:
+    """Lines that a running item has printed, for whoever listens."""
+
+    printed: Printed
+
+
+@dataclass(frozen=True, slots=True)
 class IndexedPickle:
     """A value that JSON does not hold exactly: where its pickle stands among a chunk's.
 
@@ -134,5 +142,5 @@ class EndJob:
 
 Effect = (
     Prepare | Send | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
-    | Records | Resolve | Reject | EndJob
+    | Print | Records | Resolve | Reject | EndJob
 )  # fmt: skip

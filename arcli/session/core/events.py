@@ -61,8 +61,8 @@ class Begin:
 class Stop:
     """Stop the current job. ``grace``: seconds for what runs, None: until it ends.
 
-    ``reason`` stands in the records, ``ended`` in the ledger. ``error`` is given where the whole run
-    is to stop: what everybody who waits then gets.
+    With None that is a drain. ``reason`` stands in the records, ``ended`` in the ledger. ``error``
+    is given where the whole run is to stop: what everybody who waits then gets.
     """
 
     reason: str
@@ -71,4 +71,20 @@ class Stop:
     error: ArcliError | None = None
 
 
-Event = Up | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Ask | AskAll | Begin | Stop
+@dataclass(frozen=True, slots=True)
+class CancelItems:
+    """End items of the current job by their numbers, wherever they are; no other one is touched."""
+
+    indices: frozenset[int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Have the lines that items print from now on: ``out``, ``err``, ``both``, or "" for none."""
+
+    streams: str
+
+
+Command = Ask | AskAll | Begin | Stop | CancelItems | Listen
+Event = Up | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command

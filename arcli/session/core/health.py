@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Position
+from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.effects import Effect, Kill, Notice, Release
 from arcli.session.core.pending import PendingRequest
 from arcli.session.core.pool import Pool, PooledEngine
@@ -134,6 +135,24 @@ class Health:
         if position.chunk != running.chunk.number or position.position < 0:
             return []
         return self._pool.doom(engine, "an item did not stop when told to")
+
+    def watch_cancelled(self, items: Dispatcher, now: float) -> list[Effect]:
+        """End the engines that are at an item which has been cancelled; the rest is done elsewhere."""
+        effects: list[Effect] = []
+        for engine in self._pool.ready():
+            running = engine.chunks[0].chunk if engine.chunks else None
+            cancelled = items.cancelled_in(running) if running is not None else []
+            if running is None or not cancelled:
+                continue
+            sighting = self._positions.look(engine, now)
+            if sighting is not None:
+                position = sighting.position
+                if position is None or position.chunk != running.number:
+                    continue
+                if position.position not in cancelled:
+                    continue  # it is at another one of them
+            effects += self._pool.doom(engine, "an item that it ran was cancelled")
+        return effects
 
 
 class Quiet:

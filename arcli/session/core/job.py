@@ -76,8 +76,8 @@ class JobRun:
 
     # -- chunks out ---------------------------------------------------------------------------
 
-    def encode(self, chunk: Chunk) -> bytes:
-        """Encode a chunk as it travels to an engine."""
+    def encode(self, chunk: Chunk, streams: str) -> bytes:
+        """Encode a chunk as it travels to an engine; ``streams`` of its output are listened to."""
         inputs, opaque, unsent = packed(chunk.inputs)
         request = RunChunk(
             job=self.plan.name,
@@ -88,6 +88,7 @@ class JobRun:
             occurrences=chunk.occurrences,
             opaque=opaque,
             unsent=unsent,
+            tail=streams,
         )
         raw = encode_request(request)
         chunk.size = len(raw)

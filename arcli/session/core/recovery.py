@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arcli.session.core.chunk import Chunk
-from arcli.session.core.effects import Effect, Forget
-from arcli.session.core.health import Positions, Sighting
+from arcli.session.core.effects import Effect, Forget, Notice, Replace, Revive
+from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
-from arcli.session.core.pool import PooledEngine
+from arcli.session.core.pending import Moment
+from arcli.session.core.pool import Pool, PooledEngine
+from arcli.session.core.requests import Requests
+from arcli.session.core.terms import Terms
+from arcli.session.transport.base import Down
 
 
 class Restarts:
@@ -70,40 +74,94 @@ class Burial:
 
 
 class Recovery:
-    """Judges what dead engines ran; see the module."""
+    """Has others do what a dead engine had, and another engine take its place."""
 
-    def __init__(self, positions: Positions) -> None:
+    def __init__(
+        self, pool: Pool, requests: Requests, health: Health, positions: Positions, terms: Terms
+    ) -> None:
+        self._pool = pool
+        self._requests = requests
+        self._health = health
         self._positions = positions
+        self._start_timeout = terms.start_timeout
+        self.restarts = Restarts(terms.max_restarts)
 
-    def bury(
-        self,
-        engine: PooledEngine,
-        job: JobRun | None,
-        reason: str,
-        now: float,
-        wall: float,
-        *,
-        judge: bool,
+    def engine_down(self, down: Down, job: JobRun | None, moment: Moment, *, replace: bool) -> list[Effect]:
+        """Let go of a dead engine, or of one that could not be started.
+
+        With ``replace`` another one is started, unless there have been too many.
+        """
+        effects: list[Effect] = []
+        engine = None
+        if down.engine_id is not None:
+            self._health.dead(down.engine_id)
+            engine = self._pool.engines.get(down.engine_id)
+        deliberate = blamed = False
+        if engine is not None:
+            burial = self._bury(engine, job, engine.doomed or down.reason, moment, judge=True)
+            effects += burial.effects
+            blamed = burial.blamed
+            deliberate = burial.overstayed or engine.doomed is not None
+        self._pool.coming.pop(down.slot, None)
+        if replace and not deliberate:
+            self.restarts.died(blamed=blamed)
+        if replace and (deliberate or not self.restarts.spent):
+            if not deliberate:
+                self._count_restart(job)
+            self._pool.coming[down.slot] = moment.now + self._start_timeout
+            effects.append(Replace(down.slot))
+        if down.slot not in self._pool.slots:
+            self._pool.abandoned[down.slot] = down.reason
+        return effects
+
+    def cluster_down(self, reason: str, job: JobRun | None, moment: Moment) -> list[Effect] | None:
+        """Have another cluster take the place of one that is lost; None if there were too many.
+
+        Nothing that ran there is to blame.
+        """
+        self.restarts.died(blamed=False)
+        if self.restarts.spent:
+            return None
+        self._count_restart(job)
+        effects: list[Effect] = [Notice(f"{reason}: a new cluster is started")]
+        for slot in self._pool.slots:
+            self._pool.coming[slot] = moment.now + self._start_timeout
+        for engine in self._pool:
+            self._health.dead(engine.up.engine_id)
+            effects += self._bury(engine, job, reason, moment, judge=False).effects
+        return [*effects, Revive(reason)]
+
+    def _count_restart(self, job: JobRun | None) -> None:
+        self.restarts.count += 1
+        if job is not None:
+            job.restarts += 1
+
+    def _bury(
+        self, engine: PooledEngine, job: JobRun | None, reason: str, moment: Moment, *, judge: bool
     ) -> Burial:
         """Split a dead engine's chunks, blame the item that ran, and have the rest sent again.
 
         Without ``judge`` nothing that it ran is to blame.
         """
-        sighting = self._positions.look(engine, now, fresh=True)
+        sighting = self._positions.look(engine, moment.now, fresh=True)
         self._positions.forget(engine.up.engine_id)
+        self._pool.dismiss(engine.up.engine_id)
         burial = Burial()
         if job is not None:
-            job.leaves(engine, now)
+            job.leaves(engine, moment.now)
         for place, pending in enumerate(engine.chunks):
             chunk = pending.chunk
             burial.effects.append(Forget(pending))
             if job is None or chunk is None or job.items.late(chunk):
                 continue
-            if judge:
-                self._judge(burial, job, chunk, sighting, place == 0, reason, now, wall)
+            if judge and not job.items.cancelled_in(chunk):
+                self._judge(burial, job, chunk, sighting, place == 0, reason, moment)
             else:
                 loss = job.items.lost(chunk, None, False, reason)
-                burial.effects += job.conclude(loss.records, wall)
+                burial.effects += job.conclude(loss.records, moment.wall)
+        burial.effects += self._requests.bury(engine, reason, blame=judge)
+        if burial.culprit:
+            self.restarts.culprit(burial.explained)
         return burial
 
     def _judge(
@@ -114,8 +172,7 @@ class Recovery:
         sighting: Sighting | None,
         first: bool,
         reason: str,
-        now: float,
-        wall: float,
+        moment: Moment,
     ) -> None:
         """Blame an item of a chunk, on evidence.
 
@@ -129,14 +186,15 @@ class Recovery:
             if position is not None and begun and position.position >= chunk.done:
                 culprit = position.position
         limit = job.plan.job.timeout
-        age = now - sighting.since if sighting is not None else 0.0
+        age = moment.now - sighting.since if sighting is not None else 0.0
         if culprit is not None and limit is not None and age >= limit:
             message = f"took longer than {limit:g} s and did not stop when told to"
-            burial.effects += job.conclude(job.items.timed_out(chunk, culprit, message, now), wall)
+            ended = job.items.timed_out(chunk, culprit, message, moment.now)
+            burial.effects += job.conclude(ended, moment.wall)
             burial.blamed = burial.overstayed = True
             return
         loss = job.items.lost(chunk, culprit, begun, reason)
-        burial.effects += job.conclude(loss.records, wall)
+        burial.effects += job.conclude(loss.records, moment.wall)
         burial.blamed |= loss.blamed
         burial.culprit |= loss.found
         burial.explained += loss.explained

@@ -1,0 +1,124 @@
+"""How things stand: what a progress display and somebody in another shell are shown."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from arcli.session.core.health import Positions
+from arcli.session.core.job import JobRun
+from arcli.session.core.pool import Pool, PooledEngine
+
+WINDOW = 30.0
+"""Seconds over which a job's rate is measured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningItem:
+    """What an engine is at: the item, None where it cannot be seen, and the ``seconds`` so far.
+
+    ``chunk`` is the number of items that were sent with it.
+    """
+
+    engine_id: int
+    slot: int
+    host: str
+    index: int | None
+    seconds: float
+    chunk: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """How a session stands. ``job`` is None between two jobs; ``total`` where nobody knows it.
+
+    ``engines`` can take items, ``starting`` are on their way. ``running`` items are being run,
+    ``sent`` have been sent to engines in all. ``done`` items have ended, ``counts`` by status.
+    ``rate`` is in items a second; ``seconds_left`` is an estimate, None where there is none.
+    ``items``, the longest first, is only filled in while somebody looks.
+    """
+
+    engines: int = 0
+    starting: int = 0
+    running: int = 0
+    sent: int = 0
+    job: str | None = None
+    total: int | None = None
+    done: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rate: float | None = None
+    seconds_left: float | None = None
+    items: tuple[RunningItem, ...] = ()
+
+
+class Observer:
+    """Takes snapshots of a pool and of the job that runs on it."""
+
+    def __init__(self, pool: Pool, positions: Positions) -> None:
+        self._pool = pool
+        self._positions = positions
+        self._job: JobRun | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def look(self, job: JobRun | None, now: float, *, items: bool) -> Snapshot:
+        """See how things stand; ``items``: and what each engine is at, which costs a file each."""
+        ready = self._pool.ready()
+        chunks = [pending.chunk for engine in ready for pending in engine.chunks]
+        busy = [engine for engine in ready if engine.chunks]
+        starting = self._pool.width - len(ready)
+        if job is None:
+            return Snapshot(engines=len(ready), starting=starting)
+        counts = dict(job.tally.counts)
+        done = job.tally.total
+        total = None if job.supply.left is None else job.supply.count + job.supply.left
+        rate = self._rate(job, done, now)
+        return Snapshot(
+            engines=len(ready),
+            starting=starting,
+            running=len(busy),
+            sent=sum(len(chunk) - chunk.done for chunk in chunks if chunk is not None),
+            job=job.plan.name,
+            total=total,
+            done=done,
+            counts=counts,
+            rate=rate,
+            seconds_left=(total - done) / rate if rate and total is not None else None,
+            items=self._items(busy, now) if items else (),
+        )
+
+    def _rate(self, job: JobRun, done: int, now: float) -> float | None:
+        """Items a second over the last while, or since the job began."""
+        if job is not self._job:
+            self._job = job
+            self._samples = deque([(job.began, 0)])
+        if now - self._samples[-1][0] >= 1.0:
+            self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return (done - before) / (now - since) if done > before and now > since else None
+
+    def _items(self, engines: list[PooledEngine], now: float) -> tuple[RunningItem, ...]:
+        items = [self._item(engine, now) for engine in engines]
+        return tuple(sorted(items, key=lambda item: -item.seconds))
+
+    def _item(self, engine: PooledEngine, now: float) -> RunningItem:
+        pending = engine.chunks[0]
+        chunk = pending.chunk
+        assert chunk is not None
+        index, since = None, max(pending.sent, engine.answered)
+        sighting = self._positions.look(engine, now)
+        position = sighting.position if sighting is not None else None
+        if sighting is not None and position is not None and position.chunk == chunk.number:
+            index, since = chunk.indices[max(0, position.position)], sighting.since
+        elif len(chunk) == 1:
+            index = chunk.indices[0]
+        return RunningItem(
+            engine_id=engine.up.engine_id,
+            slot=engine.up.slot,
+            host=engine.up.host,
+            index=index,
+            seconds=now - since,
+            chunk=len(chunk),
+        )
