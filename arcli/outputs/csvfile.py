@@ -1,51 +1,63 @@
-"""CSV (RFC 4180, with plain newlines): a row an item, with all columns known before the first."""
+"""CSV (RFC 4180, with plain newlines): a row an item."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from arcli.escape import plain
 from arcli.outputs.base import OutputContext
-from arcli.outputs.flat import Columns
-from arcli.outputs.spool import Spool, spool_folder
+from arcli.outputs.columns import Block, Columns
+from arcli.outputs.spool import Spool
 from arcli.outputs.target import writing
-from arcli.record import RecordBatch, decode
+from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
 _QUOTED = re.compile('[",\r\n]|^$|^\\s|\\s$')
+_QUOTED_ANY = re.compile('[",\r\n]|(?:^|\0)\\s|\\s(?:$|\0)')
+"""The same, but for empty text, in the cells of a column with NUL between them."""
+_CELL = re.compile('("(?:[^"]|"")*"|[^",\n]*)[,\n]')
+_FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 class CsvFile:
-    """Records wait in a spool until the last one has said which columns there are.
+    """Rows wait in a spool until the last one has said which columns there are.
 
-    None is an empty cell, an empty string a quoted one.
+    None is an empty cell, an empty string a quoted one. With the option ``spreadsheet`` no text is
+    a formula to a program that opens the file, nor has it control characters.
     """
 
     def __init__(self, context: OutputContext) -> None:
         self._target = context.target
         self._name = context.name
+        self._harmless = bool(context.options.get("spreadsheet"))
         self._spool = Spool(context.name)
         self._columns = Columns()
+        self._parts: list[tuple[tuple[str, ...], int]] = []
+        """Stretches of the spool that have the same columns: these, and where it begins."""
 
     def start(self) -> None:
         """See Output."""
         self._target.open()
-        self._spool.open(spool_folder(self._target))
+        self._spool.open(self._target)
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        for line in batch.lines.splitlines():
-            self._columns.learn(decode(line))
-        self._spool.add(batch)
+        block = self._columns.block(batch.lines)
+        names = self._columns.names
+        if not self._parts or self._parts[-1][0] != names:
+            self._parts.append((names, self._spool.size))
+        self._spool.write(_encoded("".join(self._rows(block, names))))
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         names = self._columns.names
+        header = (self._texts([name])[0] for name in names)
         with writing(self._name):
-            self._write(",".join(cell(name) for name in names))
-            for line in self._spool.lines():
-                row = self._columns.row(decode(line))
-                self._write(",".join(cell(row.get(name)) for name in names))
+            self._target.write(_encoded(",".join(header) + "\n"))
+            for piece in self._pieces(names):
+                self._target.write(piece)
         self._target.commit()
         self._spool.close()
 
@@ -54,12 +66,74 @@ class CsvFile:
         self._spool.close()
         self._target.discard()
 
-    def _write(self, line: str) -> None:
-        self._target.write((line + "\n").encode("utf-8", "backslashreplace"))
+    def _rows(self, block: Block, names: Sequence[str]) -> Iterator[str]:
+        empty = [""] * block.rows
+        columns = [self._texts(block.columns[name]) if name in block.columns else empty for name in names]
+        for cells in zip(*columns, strict=True):
+            yield ",".join(cells) + "\n"
+
+    def _texts(self, column: Sequence[Any]) -> Sequence[str]:
+        """The cells of a column as they stand between commas; common kinds without a look at each."""
+        kinds = set(map(type, column))
+        if self._harmless and str in kinds:
+            column = [harmless(value) if isinstance(value, str) else value for value in column]
+        if kinds == {str} and not _QUOTED_ANY.search("\0".join(column)):
+            return [text or '""' for text in column] if "" in column else column
+        if kinds in ({int}, {float}):
+            return list(map(repr, column))
+        return list(map(cell, column))
+
+    def _pieces(self, names: Sequence[str]) -> Iterator[bytes]:
+        """The rows: as they are where the columns were known by then, else with gaps for later ones."""
+        ends = [start for _, start in self._parts[1:]] + [self._spool.size]
+        for (columns, start), end in zip(self._parts, ends, strict=True):
+            blocks = self._spool.blocks(start, end)
+            yield from blocks if columns == names else _widened(blocks, columns, names)
+
+
+def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[str]) -> Iterator[bytes]:
+    """Rows of ``columns`` as rows of ``names``, each cell as it is."""
+    places = [columns.index(name) if name in columns else None for name in names]
+    cells: list[str] = []
+    rest = ""
+    for block in _texts_of(blocks):
+        text, position = rest + block, 0
+        rows = []
+        for match in _CELL.finditer(text):
+            if match.start() != position:
+                break  # the rest is a cell whose end is in the next block
+            position = match.end()
+            cells.append(match[1])
+            if len(cells) == len(columns):
+                rows.append(",".join("" if place is None else cells[place] for place in places))
+                cells = []
+        rest = text[position:]
+        yield _encoded("".join(f"{row}\n" for row in rows))
+
+
+def _texts_of(blocks: Iterator[bytes]) -> Iterator[str]:
+    """Blocks of UTF-8 that are cut anywhere, as text."""
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for block in blocks:
+        yield decoder.decode(block)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet takes for text, without control characters.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return plain(f"'{text}" if _FORMULA.match(text) else text)
 
 
 def cell(value: Any) -> str:
-    """Return one value as it stands between two commas."""
+    """Write one value as it stands between two commas."""
     if value is None:
         return ""
     if isinstance(value, bool):

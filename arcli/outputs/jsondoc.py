@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from arcli.outputs.base import OutputContext
-from arcli.outputs.spool import Spool, spool_folder
+from arcli.outputs.spool import Spool
 from arcli.outputs.target import writing
 from arcli.record import RecordBatch, dump
 from arcli.timing.summary import JobSummary, RunSummary
@@ -23,15 +23,21 @@ class JsonDocument:
         self._name = context.name
         self._job = context.job
         self._spool = Spool(context.name)
+        self._stretches: list[tuple[str, int, int]] = []
+        """Whose lines stand where in the spool: of a job, from, to."""
 
     def start(self) -> None:
         """See Output."""
         self._target.open()
-        self._spool.open(spool_folder(self._target))
+        self._spool.open(self._target)
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        self._spool.add(batch)
+        start = self._spool.size
+        self._spool.write(batch.lines)
+        if self._stretches and self._stretches[-1][0] == batch.job:
+            start = self._stretches.pop()[1]
+        self._stretches.append((batch.job, start, self._spool.size))
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
@@ -63,10 +69,11 @@ class JsonDocument:
         yield b"]}"
 
     def _items(self, job: str) -> Iterator[bytes]:
-        """Yield lines, with a comma after each but the last."""
+        """Lines, with a comma after each but the last."""
         newline = b""
-        for block in self._spool.blocks(job):
-            lines = newline + block
-            newline = b"\n" if lines.endswith(b"\n") else b""
-            yield (lines[:-1] if newline else lines).replace(b"\n", b",\n")
+        stretches = [(start, end) for name, start, end in self._stretches if name == job]
+        for block in (block for stretch in stretches for block in self._spool.blocks(*stretch)):
+            text = newline + block
+            newline = b"\n" if text.endswith(b"\n") else b""
+            yield (text[:-1] if newline else text).replace(b"\n", b",\n")
         yield newline

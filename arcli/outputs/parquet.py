@@ -3,82 +3,148 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
 from arcli.installation import how_to_add
 from arcli.outputs.base import OutputContext
-from arcli.outputs.flat import Columns
-from arcli.outputs.spool import Spool, spool_folder
+from arcli.outputs.columns import Columns
+from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
-from arcli.record import RecordBatch, decode, dump
+from arcli.record import RecordBatch, dump
 from arcli.timing.summary import RunSummary
 
-GROUP_ROWS = 10_000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP_ROWS = 20_000
 GROUP_BYTES = 16 << 20
+"""Of records, at most, that wait in memory for their row group."""
+TIMES = ("submitted", "started", "completed", "received")
+_FIXED = {
+    **dict.fromkeys(("index", "attempt", "engine_id", "slot", "chunk"), "int64"),
+    **dict.fromkeys(("truncated", "exact"), "bool"),
+    **dict.fromkeys(("status", "reason", "error.type", "error.message"), "string"),
+    **dict.fromkeys(("job", "stdout", "stderr", "msg_id", "key", "run"), "string"),
+    **dict.fromkeys(TIMES, "time"),
+    "seconds": "double",
+}
 _INT64 = range(-(2**63), 2**63)
 
 
 class ParquetFile:
-    """The rows of CSV with types: a column is bool, int64, double or string.
+    """The columns of CSV with types: bool, int64, double, string, and time stamps for times.
 
-    A column whose values are of several kinds holds doubles where all are numbers, else text.
+    A column whose values are of several kinds holds doubles where all are numbers, else text. Row
+    groups are written as the records come, into a part; where a column turns up late, or a type has
+    to be widened, another part begins, and at the end all parts become one file.
     """
 
     def __init__(self, context: OutputContext) -> None:
         self._target = context.target
         self._name = context.name
-        self._spool = Spool(context.name)
         self._columns = Columns()
-        self._kinds: dict[str, set[str]] = {}
+        self._waiting: list[bytes] = []
+        self._rows = self._bytes = 0
+        self._kinds: dict[str, str] = {}
+        self._parts: list[Spool] = []
+        self._writer: Any = None
 
     def start(self) -> None:
         """See Output. Raises UsageError where pyarrow is not installed."""
         _pyarrow(self._name)
         self._target.open()
-        self._spool.open(spool_folder(self._target))
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        for line in batch.lines.splitlines():
-            record = decode(line)
-            self._columns.learn(record)
-            for name, value in self._columns.row(record).items():
-                if value is not None:
-                    self._kinds.setdefault(name, set()).add(_kind(value))
-        self._spool.add(batch)
+        self._waiting.append(batch.lines)
+        self._rows += batch.count
+        self._bytes += len(batch.lines)
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._write_group()
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
-        pa, pq = _pyarrow(self._name)
-        types = {name: _common(self._kinds.get(name, set())) for name in self._columns.names}
-        schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in types.items()])
+        _, pq = _pyarrow(self._name)
         with writing(self._name):
-            with pq.ParquetWriter(_Writable(self._target), schema) as writer:
-                for rows in self._groups(types):
-                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            self._write_group()
+            self._end_part()
+            if len(self._parts) == 1:
+                for block in self._parts[0].blocks():
+                    self._target.write(block)
+            else:
+                schema = self._schema()
+                with pq.ParquetWriter(_Writable(self._target), schema) as writer:
+                    for table in self._tables(schema):
+                        writer.write_table(table)
             self._target.commit()
-        self._spool.close()
+        self._close_parts()
 
     def abort(self) -> None:
         """See Output."""
-        self._spool.close()
+        self._end_part()
+        self._close_parts()
         self._target.discard()
 
-    def _groups(self, types: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
-        """Yield rows in groups that memory can hold."""
-        rows: list[dict[str, Any]] = []
-        size = 0
-        for line in self._spool.lines():
-            row = self._columns.row(decode(line))
-            rows.append({name: _as(kind, row.get(name)) for name, kind in types.items()})
-            size += len(line)
-            if len(rows) == GROUP_ROWS or size >= GROUP_BYTES:
-                yield rows
-                rows, size = [], 0
-        if rows:
-            yield rows
+    def _write_group(self) -> None:
+        """Write what waits as a row group, in a new part where it does not fit into the last one."""
+        if not self._waiting:
+            return
+        pa, pq = _pyarrow(self._name)
+        block = self._columns.block(b"".join(self._waiting))
+        self._waiting, self._rows, self._bytes = [], 0, 0
+        before = self._writer.schema if self._writer is not None else None
+        for name, column in block.columns.items():
+            kind = _kind(column)
+            if name not in _FIXED and kind is not None:
+                self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
+        schema = self._schema()
+        arrays = [_array(block.columns.get(field.name), field.type, block.rows) for field in schema]
+        with writing(self._name):
+            if before != schema:
+                self._end_part()
+                part = Spool(self._name)
+                part.open(self._target)
+                self._parts.append(part)
+                self._writer = pq.ParquetWriter(part.file, schema)
+            self._writer.write_table(pa.table(arrays, schema=schema))
+
+    def _schema(self) -> pa.Schema:
+        """The columns and types that are known so far."""
+        pa, _ = _pyarrow(self._name)
+        types = {
+            "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_(), "string": pa.string(),
+            "time": pa.timestamp("us", tz="UTC"),
+        }  # fmt: skip
+        kinds = {**self._kinds, **_FIXED}
+        return pa.schema([(name, types[kinds.get(name, "string")]) for name in self._columns.names])
+
+    def _end_part(self) -> None:
+        if self._writer is not None:
+            with writing(self._name):
+                self._writer.close()
+            self._parts[-1].size = self._parts[-1].file.tell()
+            self._writer = None
+
+    def _tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The row groups of all parts, with the columns and types that turned up later, too."""
+        pa, pq = _pyarrow(self._name)
+        for part in self._parts:
+            with pq.ParquetFile(part.file) as file:
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number)
+                    columns = [
+                        table[field.name].cast(field.type, safe=False)
+                        if field.name in table.column_names
+                        else pa.nulls(table.num_rows, field.type)
+                        for field in schema
+                    ]
+                    yield pa.table(columns, schema=schema)
+
+    def _close_parts(self) -> None:
+        for part in self._parts:
+            part.close()
 
 
 class _Writable(io.RawIOBase):
@@ -109,29 +175,54 @@ def _pyarrow(name: str) -> tuple[Any, Any]:
     except ImportError:
         raise UsageError(
             f"{name}: Parquet needs pyarrow, which is not installed",
-            hint=f"{how_to_add('pyarrow')}, or write .csv or .jsonl",
+            hint=f"{how_to_add('parquet')}, or write .csv or .jsonl",
         ) from None
     return pa, pq
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool_"
-    if isinstance(value, int):
-        return "int64" if value in _INT64 else "string"
-    return "float64" if isinstance(value, float) else "string"
+def _kind(column: Sequence[Any]) -> str | None:
+    """What a column's values are, None where there is none."""
+    kinds = set(map(type, column)) - {type(None)}
+    if not kinds:
+        return None
+    if kinds == {bool}:
+        return "bool"
+    if kinds <= {int, float}:
+        if int in kinds and not all(value in _INT64 for value in column if type(value) is int):
+            return "string"
+        return "double" if float in kinds else "int64"
+    return "string"
 
 
-def _common(kinds: set[str]) -> str:
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return "float64" if kinds == {"int64", "float64"} else "string"
+def _wider(one: str, other: str) -> str:
+    """The type that holds the values of both."""
+    if one == other:
+        return one
+    return "double" if {one, other} == {"int64", "double"} else "string"
 
 
-def _as(kind: str, value: Any) -> Any:
-    if value is None or kind in {"bool_", "int64"}:
-        return value
-    if kind == "float64":
-        return float(value)
+def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Array:
+    """A column as Arrow has it."""
+    import pyarrow as pa
+
+    if column is None:
+        return pa.nulls(rows, kind)
+    if pa.types.is_timestamp(kind):
+        return pa.array(column, pa.string()).cast(kind)
+    if pa.types.is_string(kind):
+        if set(map(type, column)) <= {str, type(None)}:
+            try:
+                return pa.array(column, kind)
+            except UnicodeEncodeError:  # lone surrogates
+                pass
+        return pa.array(list(map(_text, column)), kind)
+    if pa.types.is_floating(kind):
+        return pa.array([None if value is None else float(value) for value in column], kind)
+    return pa.array(column, kind)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
     text = value if isinstance(value, str) else dump(value).decode()
     return text.encode("utf-8", "backslashreplace").decode()

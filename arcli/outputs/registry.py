@@ -52,7 +52,12 @@ BUILT_IN = (
     Format(name="text", suffixes=(".txt",), make="arcli.outputs.text:TextOutput"),
     Format(name="jsonl", suffixes=(".jsonl",), make="arcli.outputs.jsonl:jsonl_output"),
     Format(name="json", suffixes=(".json",), make="arcli.outputs.jsondoc:JsonDocument"),
-    Format(name="csv", suffixes=(".csv",), make="arcli.outputs.csvfile:CsvFile"),
+    Format(
+        name="csv",
+        suffixes=(".csv",),
+        make="arcli.outputs.csvfile:CsvFile",
+        options={"spreadsheet": bool},
+    ),
     Format(
         name="parquet",
         suffixes=(".parquet",),

@@ -8,6 +8,7 @@ import json
 import math
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record, summary
 
 from arcli.outputs.base import Output
+from arcli.outputs.columns import MOST_COLUMNS, Columns
 from arcli.outputs.csvfile import CsvFile, cell
-from arcli.outputs.flat import MOST_INPUTS, Columns
 from arcli.outputs.jsondoc import JsonDocument
 from arcli.outputs.jsonl import JsonlStream
 from arcli.outputs.parquet import ParquetFile
@@ -145,10 +146,10 @@ def test_mixed_and_tagged_inputs_stay_in_one_piece() -> None:
 
 def test_the_number_of_columns_is_bounded() -> None:
     columns = Columns()
-    for i in range(MOST_INPUTS + 5):
-        columns.learn({"input": {f"k{i}": i}})
-    assert sum(name.startswith("input.") for name in columns.names) == MOST_INPUTS
-    assert columns.row({"input": {f"k{MOST_INPUTS + 1}": 7}})["input"] == f'{{"k{MOST_INPUTS + 1}":7}}'
+    for i in range(MOST_COLUMNS + 5):
+        block = columns.block(batch(record(i, input={f"k{i}": i})).lines)
+    assert sum(name.startswith("input.") for name in columns.names) == MOST_COLUMNS
+    assert block.columns["input"] == [f'{{"k{MOST_COLUMNS + 4}":{MOST_COLUMNS + 4}}}']
 
 
 @given(st.lists(st.text(), min_size=1))
@@ -199,6 +200,7 @@ def test_parquet_has_types(tmp_path: Path) -> None:
     assert math.isnan(table["value"][3])
     assert table["input.x"] == ["1", "a", None, "[1]"]
     assert table["input.big"] == [str(2**70), None, None, None]
+    assert table["started"][0] == datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
     assert table["truncated"] == [False] * 4
     assert table["error.type"] == [None, None, "ZeroDivisionError", None]
 

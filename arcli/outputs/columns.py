@@ -1,0 +1,165 @@
+"""Records as tables: blocks of columns, made as the records come.
+
+Mappings are spread: an input or a value ``{"where": {"x": 1}}`` is the column ``value.where.x``. What
+a person looks for comes first: inputs, values, the status, then the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from arcli.record import FIELDS, decode, dump
+
+MOST_COLUMNS = 1000
+"""Columns that inputs and values are spread to; what needs others stays in one piece, as JSON."""
+DEEPEST = 8
+"""Mappings inside each other that are spread."""
+FIRST = ("status", "reason", "error.type", "error.message", "seconds")
+REST = (
+    "job", "index", "attempt", "engine_id", "slot", "stdout", "stderr", "truncated", "exact",
+    "submitted", "started", "completed", "received", "chunk", "msg_id", "key", "run",
+)  # fmt: skip
+"""Columns that every table has."""
+_ALWAYS = frozenset(FIELDS) - {"replayed", "usage"}
+_SCALARS = {str, int, float, bool, type(None)}
+_EXACT_FLOATS = 2.0**63
+"""From here on a fast reader of JSON may have made a float of an integer."""
+
+
+class _NotSure(Exception):
+    """Numbers may have been bent: the lines are to be read by the slow reader, which is exact."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """Consecutive records as columns, all of ``rows`` cells: scalars, None, JSON text of the rest."""
+
+    rows: int
+    columns: Mapping[str, Sequence[Any]]
+
+
+class Columns:
+    """The columns of a table, learnt from the blocks that have been made so far."""
+
+    def __init__(self) -> None:
+        self._spread: dict[str, dict[str, None]] = {"input": {}, "value": {}}
+        self._others: dict[str, None] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns from left to right."""
+        inputs, values = (tuple(names) or (prefix,) for prefix, names in self._spread.items())
+        return (*inputs, *values, *FIRST, *REST, *self._others)
+
+    def block(self, lines: bytes) -> Block:
+        """Turn records' lines into columns, and learn which there are. Raises ValueError."""
+        split = lines.splitlines()
+        try:
+            return self._block([orjson.loads(line) for line in split], sure=False)
+        except (_NotSure, orjson.JSONDecodeError):
+            return self._block([decode(line) for line in split], sure=True)
+
+    def _block(self, records: list[dict[str, Any]], *, sure: bool) -> Block:
+        columns: dict[str, Sequence[Any]] = {}
+        for prefix, known in self._spread.items():
+            parts = _spread([record.get(prefix) for record in records], prefix, sure=sure)
+            if len(known.keys() | parts.keys()) > MOST_COLUMNS:
+                parts = self._in_one_piece(records, prefix)
+            known.update(dict.fromkeys(parts))
+            columns.update(parts)
+        errors = [record.get("error") or {} for record in records]
+        columns["error.type"] = [error.get("type") for error in errors]
+        columns["error.message"] = [error.get("message") for error in errors]
+        for name in (*FIRST, *REST):
+            if name not in columns:
+                columns[name] = [record.get(name) for record in records]
+        # Some records have more: replayed ones, those of commands, those with artifacts.
+        for name in sorted(set[str]().union(*records) - _ALWAYS):
+            parts = _spread([record.get(name) for record in records], name, sure=sure)
+            self._others.update(dict.fromkeys(parts))
+            columns.update(parts)
+        return Block(rows=len(records), columns=columns)
+
+    def _in_one_piece(self, records: Iterable[Mapping[str, Any]], prefix: str) -> dict[str, Sequence[Any]]:
+        """Spread only what fits into the columns that there are."""
+        rows = []
+        for record in records:
+            row = _flat(record.get(prefix), prefix, DEEPEST)
+            fits = row.keys() <= self._spread[prefix].keys()
+            rows.append(row if fits else {prefix: scalar(record.get(prefix))})
+        return _columns_of(rows)
+
+
+def scalar(value: Any) -> Any:
+    """A scalar as it is, NaN and the infinities as floats, anything else as compact JSON text."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        if "$float" in value:
+            return float(value["$float"])
+        if "$int" in value:
+            return value["$int"]
+    return dump(value).decode()
+
+
+def _spread(
+    values: list[Any], prefix: str, *, sure: bool, depth: int = DEEPEST
+) -> dict[str, Sequence[Any]]:
+    """Spread one column of values of any kind; none where there is nothing in it."""
+    kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return {}
+    if kinds <= _SCALARS:
+        if (
+            not sure
+            and float in kinds
+            and any(type(v) is float and abs(v) >= _EXACT_FLOATS for v in values)
+        ):
+            raise _NotSure
+        return {prefix: values}
+    # Mostly all values are mappings with the same keys, and those that failed have none.
+    first = next(value for value in values if value is not None)
+    alike = (
+        kinds <= {dict, type(None)}
+        and bool(first)
+        and all(value is None or value.keys() == first.keys() for value in values)
+    )
+    if alike and depth and not _is_tagged(first):
+        columns: dict[str, Sequence[Any]] = {}
+        for key in first:
+            part = [None if value is None else value[key] for value in values]
+            columns.update(_spread(part, f"{prefix}.{_bare(key)}", sure=sure, depth=depth - 1))
+        return columns
+    if not sure:
+        raise _NotSure
+    return _columns_of([_flat(value, prefix, depth) for value in values])
+
+
+def _flat(value: Any, prefix: str, depth: int) -> dict[str, Any]:
+    """Spread one value."""
+    if not isinstance(value, dict) or not value or not depth or _is_tagged(value):
+        return {} if value is None else {prefix: scalar(value)}
+    row: dict[str, Any] = {}
+    for key, part in value.items():
+        row.update(_flat(part, f"{prefix}.{_bare(key)}", depth - 1))
+    return row
+
+
+def _columns_of(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _is_tagged(value: Mapping[str, Any]) -> bool:
+    """Whether a mapping stands for a value that JSON lacks."""
+    return any(key.startswith("$") and not key.startswith("$$") for key in value)
+
+
+def _bare(key: str) -> str:
+    """A key as a part of a column's name: with quotes where its dots would mean something else."""
+    bare = key[1:] if key.startswith("$$") else key
+    return dump(bare).decode() if "." in bare or bare.startswith('"') else bare

@@ -1,0 +1,157 @@
+"""CSV and Parquet as the tools that people open tables with see them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make_records import batch, context, on_file, play, record
+from runs import Run
+
+from arcli.outputs import parquet
+from arcli.outputs.csvfile import CsvFile, harmless
+from arcli.outputs.parquet import ParquetFile
+from arcli.outputs.target import StreamTarget
+from arcli.record import Record, RecordBatch
+
+RECORDS = [
+    record(
+        0,
+        input={"lr": 0.5, "name": "a,b"},
+        value={"level": 1, "where": {"x": 1.5, "y": [1, 2]}, "good": True},
+    ),
+    record(1, "error", input={"lr": 1, "name": ""}, stdout='said "no"\n'),
+    record(
+        2, input={"lr": 0.1, "name": "é"}, value={"level": 3, "where": {"x": 2.0, "y": []}, "good": False}
+    ),
+]
+Make = Callable[[Path], Any]
+
+
+def csv_text(*batches: RecordBatch, **options: Any) -> str:
+    out = io.BytesIO()
+    play(CsvFile(context(StreamTarget(out), options=options)), *batches)
+    return out.getvalue().decode()
+
+
+def parts(*records: Record) -> list[RecordBatch]:
+    """Each record in a batch of its own."""
+    return [batch(item) for item in records]
+
+
+def test_columns_are_in_the_order_that_a_person_wants() -> None:
+    names = csv_text(*parts(*RECORDS)).splitlines()[0].split(",")
+    assert names[:9] == [
+        "input.lr", "input.name", "value.level", "value.where.x", "value.where.y", "value.good",
+        "status", "reason", "error.type",
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from("abcd"), st.text("a,\"\n é'", max_size=4) | st.integers() | st.none()
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_columns_that_turn_up_late_are_as_if_they_had_been_known(values: list[dict[str, Any]]) -> None:
+    """Rows say the same, whether the columns were learnt before them or after."""
+    records = [record(n, value=value) for n, value in enumerate(values)]
+    late = list(csv.DictReader(io.StringIO(csv_text(*parts(*records)), newline="")))
+    known = list(csv.DictReader(io.StringIO(csv_text(batch(*records)), newline="")))
+    assert late == known
+
+
+def test_nothing_and_empty_text_stay_apart_when_a_column_turns_up_late() -> None:
+    text = csv_text(*parts(record(0, stdout="", reason=None), record(1, value={"a": 1})))
+    row = text.splitlines()[1]
+    assert ',"",' in row
+    assert ",," in row
+
+
+def test_dots_in_keys_and_mappings_in_mappings_do_not_meet() -> None:
+    value = {"a.b": 1, "a": {"b": 2}}
+    (row,) = csv.DictReader(io.StringIO(csv_text(batch(record(0, value=value)))))
+    assert (row['value."a.b"'], row["value.a.b"]) == ("1", "2")
+
+
+def test_a_command_has_its_exit_status_in_a_column() -> None:
+    value = {"exit": 0, "stdout": "7\n", "stderr": ""}
+    (row,) = csv.DictReader(io.StringIO(csv_text(batch(record(0, value=value))), newline=""))
+    assert (row["value.exit"], row["value.stdout"]) == ("0", "7\n")
+
+
+def test_pandas_reads_csv_with_its_types() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.read_csv(io.StringIO(csv_text(*parts(*RECORDS))))
+    assert list(table["input.lr"]) == [0.5, 1.0, 0.1]
+    assert list(table["value.where.x"].dropna()) == [1.5, 2.0]
+    assert list(table["stdout"].dropna()) == ['said "no"\n']
+    assert json.loads(table["value.where.y"][0]) == [1, 2]
+
+
+def test_pandas_and_duckdb_read_parquet_with_its_types(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pandas, duckdb = pytest.importorskip("pandas"), pytest.importorskip("duckdb")
+    path = tmp_path / "out.parquet"
+    play(ParquetFile(on_file(path)), *parts(*RECORDS))
+    table = pandas.read_parquet(path)
+    assert str(table["started"].dtype).startswith("datetime64")
+    assert table["value.good"][0] is True or bool(table["value.good"][0])
+    assert list(table["value.level"].dropna()) == [1, 3]
+    rows = duckdb.sql(
+        f"""select "input.lr", "value.level", status, completed - started as took from '{path}'
+        where "value.good" or status = 'error' order by index"""
+    ).fetchall()
+    assert [row[:3] for row in rows] == [(0.5, 1, "ok"), (1.0, None, "error")]
+    assert rows[0][3].total_seconds() == 0.25
+    csv_path = tmp_path / "out.csv"
+    csv_path.write_text(csv_text(*parts(*RECORDS)))
+    assert duckdb.sql(f"""select sum("value.level") from '{csv_path}'""").fetchall() == [(4,)]
+
+
+def test_parquet_widens_types_and_adds_columns_in_later_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    values = [None, None, 1, 2, 2.5, None, {"x": True}, {"x": None}, "text", {"y": "late"}]
+    path = tmp_path / "out.parquet"
+    play(ParquetFile(on_file(path)), *parts(*(record(n, value=value) for n, value in enumerate(values))))
+    table = pq.read_table(path).to_pydict()
+    assert table["index"] == list(range(10))
+    assert table["value"] == [None, None, "1", "2", "2.5", None, None, None, "text", None]
+    assert table["value.x"] == [None] * 6 + [True, None, None, None]
+    assert table["value.y"] == [None] * 9 + ["late"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_spreadsheet_finds_no_formula(text: str) -> None:
+    table = csv_text(
+        batch(record(0, value={"=key": text, "n": -2}, stdout="\x1b[2J\x00")), spreadsheet=True
+    )
+    assert table.isprintable() or set(filter(lambda c: not c.isprintable(), table)) == {"\n"}
+    (row,) = csv.DictReader(io.StringIO(table))
+    assert row["value.=key"].startswith("'")
+    assert row["value.n"] == "-2"  # a number is one
+    assert harmless("plain - text = ok") == "plain - text = ok"
+
+
+def test_a_spec_asks_for_a_harmless_table(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        "map: str\nover: ['=1+1']\noutput: [{path: a.csv, options: {spreadsheet: true}}, b.csv]\n"
+    )
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"])
+    assert run.wait() == 0, run.said()
+    assert "'=1+1" in (tmp_path / "a.csv").read_text()
+    assert "'=1+1" not in (tmp_path / "b.csv").read_text()
