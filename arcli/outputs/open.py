@@ -17,7 +17,7 @@ from arcli.outputs.quiet import QuietOutput
 from arcli.outputs.registry import PACKED, Format
 from arcli.outputs.run_end import RunOrigin
 from arcli.outputs.stream import Stream, Streams
-from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, Target, is_device
+from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
 
 
 class OutputLike(Protocol):
@@ -101,6 +101,23 @@ def open_outputs(
     for destination in destinations:
         members += maker.members(destination)
     return Outputs(members)
+
+
+def open_file(destination: Destination) -> Outputs:
+    """Make an output of one file, for records of a past run. Raises UsageError."""
+    nowhere = Stream(target=NullStream())
+    maker = _Maker(
+        streams=Streams(stdout=nowhere, stderr=nowhere),
+        format="text",
+        several_jobs=False,
+        quiet=True,
+        verbose=False,
+        full=False,
+        silent=True,
+        origin=RunOrigin(),
+        runs=Path(),
+    )
+    return Outputs(maker.members(destination))
 
 
 def format_of(destination: Destination, on_stdout: str) -> Format:

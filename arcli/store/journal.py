@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,7 +228,14 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
         data = decode(line)
     except ValueError:
         return None
-    return data if {"job", "index", "key", "status"} <= data.keys() else None
+    return data if is_record(data) else None
+
+
+def is_record(data: Mapping[str, Any]) -> bool:
+    """Tell whether what a line says has what every record has."""
+    index = data.get("index")
+    named = {"job", "index", "key", "status"} <= data.keys() and isinstance(data["job"], str)
+    return named and isinstance(index, int) and index >= 0
 
 
 def _last_newline(file: BinaryIO | Any, end: int) -> int:

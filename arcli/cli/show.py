@@ -1,0 +1,227 @@
+"""``arcli show``: the records of a run as a table, and one item whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from arcli.cli.past import output_page, pick_current
+from arcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
+    from arcli.store.folder import RunFolder
+    from arcli.store.index import JournalIndex
+
+MOST_ROWS = 1000
+"""Rows of a table for people, unless it is asked for more."""
+_NUMBER = re.compile(r"\d{1,7}")
+"""What is an item and not the beginning of a run's id, which has a year, a month and a day."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which records, in which order, with which columns; ``items`` None: all."""
+
+    items: tuple[int, ...] | None
+    job: str | None
+    where: str | None
+    sort: str | None
+    columns: tuple[str, ...]
+    limit: int | None
+
+
+@click.command("show", short_help="Show the records of a run.")
+@click.argument("words", nargs=-1, metavar="[RUN] [INDEX]...")
+@click.option("--job", metavar="NAME", help="Only this job's items.")
+@click.option("--where", metavar="EXPR", help="Only items for which this holds, such as 'lr > 0.1'.")
+@click.option("--sort", metavar="[-]COLUMN", help="Sort by a column; with - the largest first.")
+@click.option("--columns", metavar="A,B,...", help="Only these columns, such as index,lr,value.loss.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of them.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "json", "jsonl"]),
+    default="text",
+    show_default=True,
+    help="json: one list of records.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write them there; the suffix says how, as in run.")
+def command(
+    words: tuple[str, ...],
+    job: str | None,
+    where: str | None,
+    sort: str | None,
+    columns: str | None,
+    limit: int | None,
+    form: str,
+    output: str | None,
+) -> None:
+    r"""Show the records of RUN as a table, or each item INDEX whole.
+
+    RUN is an id or its beginning, latest or previous; by default the newest run that goes on, else the
+    newest. An expression and columns know the fields of a record, the keys of its input by their names,
+    and input.KEY, value.KEY, error.type.
+
+    \b
+    Examples:
+      arcli show --where 'lr > 0.1 and status == "error"' --sort -seconds
+      arcli show previous 17
+      arcli show -o results.parquet
+    """
+    run, items = split(words)
+    folder = pick_current(run)
+    names = tuple(name.strip() for name in columns.split(",")) if columns else ()
+    wanted = Wanted(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
+    from arcli.store.index import JournalIndex
+
+    with JournalIndex(folder) as index:
+        if job is not None and job not in index.jobs:
+            raise UsageError(
+                f"run {folder.id} has no records of a job {job!r}",
+                hint=f"there are: {', '.join(index.jobs)}",
+            )
+        if output is not None:
+            _export(folder, select(index, wanted), output)
+            return
+        with output_page(None) as page:
+            if form == "text" and items and not columns:
+                _show_items(page, folder, select(index, wanted))
+            else:
+                _write(page, form, folder, select(index, wanted), wanted)
+
+
+def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
+    """Part the words into the run and the items' numbers. Raises UsageError."""
+    run = None
+    rest = list(words)
+    if rest and not _NUMBER.fullmatch(rest[0]):
+        run = rest.pop(0)
+    for word in rest:
+        if not _NUMBER.fullmatch(word):
+            raise UsageError(f"{word!r} is not the number of an item")
+    return run, tuple(map(int, rest))
+
+
+def select(index: JournalIndex, wanted: Wanted) -> Iterator[bytes]:
+    """The lines of the records that are wanted, in the order that is. Raises UsageError."""
+    from itertools import islice
+
+    return islice(_sorted(_matching(index, wanted), wanted.sort), wanted.limit)
+
+
+def _matching(index: JournalIndex, wanted: Wanted) -> Iterator[bytes]:
+    from arcli.record import decode
+    from arcli.store.select import Condition
+
+    if wanted.items is not None:
+        yield from _chosen(index, wanted.items, wanted.job)
+        return
+    if wanted.where is None:
+        yield from index.lines(wanted.job)
+        return
+    condition = Condition(wanted.where)
+    yield from (line for line in index.lines(wanted.job) if condition(decode(line)))
+    condition.check()
+
+
+def _chosen(index: JournalIndex, items: Sequence[int], job: str | None) -> Iterator[bytes]:
+    """The records of items by their numbers, of all jobs that have them. Raises UsageError."""
+    for number in items:
+        lines = [index.line(name, number) for name in ([job] if job is not None else index.jobs)]
+        if not any(lines):
+            raise UsageError(f"there is no record of an item {number}", hint="`arcli show` lists them")
+        yield from filter(None, lines)
+
+
+def _sorted(lines: Iterator[bytes], by: str | None) -> Iterator[bytes]:
+    from arcli.record import decode
+    from arcli.store.select import cell_of, sort_key
+
+    if by is None:
+        return lines
+    column = by.removeprefix("-")
+    keyed = [(sort_key(cell_of(decode(line), column)), line) for line in lines]
+    keyed.sort(key=lambda pair: pair[0], reverse=by.startswith("-"))
+    if by.startswith("-"):  # what has nothing in this column stays last
+        keyed.sort(key=lambda pair: pair[0][0] == 3)
+    return (line for _, line in keyed)
+
+
+def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], wanted: Wanted) -> None:
+    """Write records as a table, CSV, JSON or JSON Lines."""
+    from arcli.record import decode, dump
+    from arcli.reports.items import table
+    from arcli.store.select import cell_of
+
+    names = wanted.columns
+    if form in {"json", "jsonl"}:
+        texts = (
+            dump({name: cell_of(decode(line), name) for name in names}) if names else line.rstrip(b"\n")
+            for line in lines
+        )
+        _write_json(page, texts, as_list=form == "json")
+    elif form == "csv" and names:
+        from arcli.outputs.csvfile import cell
+        from arcli.outputs.flat import scalar
+
+        page.write(",".join(map(cell, names)) + "\n")
+        for line in lines:
+            page.write(",".join(cell(scalar(cell_of(decode(line), name))) for name in names) + "\n")
+    elif form == "csv":
+        _export(run, lines, "-")
+    else:
+        page.show(table(lines, names, width=page.width, most=wanted.limit or MOST_ROWS))
+
+
+def _write_json(page: Stream, texts: Iterator[bytes], *, as_list: bool) -> None:
+    if not as_list:
+        for text in texts:
+            page.target.write(text + b"\n")
+        return
+    separator = b"["
+    for text in texts:
+        page.target.write(separator + text)
+        separator = b",\n"
+    page.target.write((b"[" if separator == b"[" else b"") + b"]\n")
+
+
+def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
+    from arcli.record import decode
+    from arcli.reports.items import whole
+
+    for number, line in enumerate(lines):
+        page.write("\n" * (number > 0) + whole(run, decode(line), page))
+
+
+def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
+    """Write records in the format of a run's outputs; ``-``: as CSV to stdout. Raises OutputError."""
+    from arcli.engine.tally import Tally
+    from arcli.outputs.all_outputs import OutputMember, Outputs
+    from arcli.outputs.base import OutputContext
+    from arcli.outputs.csvfile import CsvFile
+    from arcli.outputs.open import Destination, open_file
+    from arcli.outputs.stream import standard_streams
+    from arcli.outputs.target import STDOUT
+    from arcli.record import RecordBatch, decode
+    from arcli.reports.collect import Wanted as ReportParts
+    from arcli.reports.collect import read_report
+
+    if output == "-":
+        page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+        context = OutputContext(target=page.target, name=STDOUT, results=page, report=page)
+        outputs = Outputs([OutputMember(CsvFile(context))])
+    else:
+        outputs = open_file(Destination(path=output))
+    with outputs:
+        for line in lines:
+            record = decode(line)
+            first, job = record["index"], record["job"]
+            outputs.record(RecordBatch(job=job, first=first, count=1, lines=line, tally=Tally()))
+        outputs.finish(read_report(run, ReportParts()).summary, {})

@@ -1,0 +1,156 @@
+"""Items of a past run: a table of records, and one of them with all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from arcli.engine.tally import Status
+from arcli.escape import one_line, plain
+from arcli.outputs.stream import Stream
+from arcli.record import decode, dump
+from arcli.store.folder import RunFolder
+from arcli.store.select import cell_of
+from arcli.timing.failures import describe
+from arcli.timing.labels import input_label
+from arcli.units import format_seconds
+
+MOST_INPUTS = 8
+"""Keys of inputs that get a column each; the rest is looked at by name."""
+LONGEST = 60
+"""Characters of a cell."""
+
+
+def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, most: int) -> Table:
+    """Make a table of records; without ``columns`` of those that a person wants first.
+
+    After ``most`` rows it says how many more there are.
+    """
+    rows = iter(lines)
+    records = [decode(line) for line in islice(rows, most)]
+    names = list(columns) or _usual(records)
+    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        numbers = all(isinstance(cell_of(record, name), int | float | None) for record in records)
+        made.add_column(name, justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis")
+    for record in records:
+        made.add_row(*(_cell(record, name) for name in names))
+    more = sum(1 for _ in rows)
+    if more:
+        made.caption = f"{more:,} more: --limit N, --where or --format csv"
+        made.caption_justify = "left"
+    return made
+
+
+def _usual(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that tell most: which item, its input, what it came to."""
+    keys: dict[str, None] = {}
+    whole = False
+    for record in records:
+        given = record.get("input")
+        if isinstance(given, dict) and not any(key.startswith("$") for key in given):
+            keys.update(dict.fromkeys(given))
+        else:
+            whole = True
+    spread = bool(keys) and len(keys) <= MOST_INPUTS and not whole
+    several = len({record["job"] for record in records}) > 1
+    inputs = [f"input.{key}" for key in keys] if spread else ["input"]
+    return [*(["job"] if several else []), "index", *inputs, "status", "seconds", "result"]
+
+
+def _cell(record: Mapping[str, Any], name: str) -> Text:
+    if name == "result":
+        failed = record["status"] != Status.OK
+        text = describe(dict(record)) if failed else _short(record.get("value"))
+        return Text(_cut(text), style="red" if failed else "")
+    value = cell_of(record, name)
+    if name == "seconds":
+        return Text("-" if value is None else format_seconds(value))
+    if name == "status":
+        return Text(str(value), style="" if value == Status.OK else "red")
+    if name == "input":
+        return Text(_cut(input_label(record.get("input"), record["index"])))
+    return Text(_cut(_short(value)))
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else dump(value).decode()
+
+
+def _cut(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | None = None) -> str:
+    """Show one item with all that is known of it; ``call`` is what can be typed to do the same."""
+    return "".join(f"{line}\n" for line in _whole(run, record, page, call))
+
+
+def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | None) -> Iterator[str]:
+    status = record["status"]
+    took = "" if record.get("seconds") is None else f" after {format_seconds(record['seconds'])}"
+    head = f"item {record['index']} of {record['job']}, run {run.id}: {status}{took}"
+    yield page.style(head, "bold" if status == Status.OK else "red")
+    yield _line("input", dump(record.get("input")).decode())
+    if call is not None:
+        yield _line("call", call)
+    if record.get("reason"):
+        yield _line("reason", record["reason"])
+    if status == Status.OK:
+        yield _line("value", _short(record.get("value")))
+    yield _line("attempt", _attempt(record))
+    yield _line("engine", _engine(run, record))
+    names = ("submitted", "started", "completed", "received")
+    times = [f"{name} {record[name]}" for name in names if record.get(name)]
+    yield _line("times", ", ".join(times) or "it never began")
+    yield _line("key", f"{record['key']}{', kept from an earlier run' if record.get('replayed') else ''}")
+    for path in _files(run, record):
+        yield _line("file", str(path))
+    error = record.get("error")
+    if error:
+        yield _line("error", f"{error['type']}: {error['message']}")
+        yield from _block(page, error.get("traceback") or "")
+    for name in ("stdout", "stderr"):
+        if record.get(name):
+            yield f"  {name}"
+            yield from _block(page, record[name])
+    if record.get("truncated"):
+        yield "  it printed more than is kept"
+    yield _line("again", f"arcli rerun {run.id} {record['index']}")
+
+
+def _line(name: str, text: str) -> str:
+    first, *rest = plain(text).splitlines() or [""]
+    return "\n".join([f"  {name:<9}{first}", *(f"  {'':<9}{line}" for line in rest)])
+
+
+def _block(page: Stream, text: str) -> Iterator[str]:
+    for line in plain(text.rstrip("\n")).split("\n"):
+        yield page.style(f"    {line}", "dim")
+
+
+def _attempt(record: Mapping[str, Any]) -> str:
+    number = record.get("attempt") or 1
+    chunk = record.get("chunk")
+    return f"{number}" + ("" if chunk is None else f", in chunk {chunk} (message {record.get('msg_id')})")
+
+
+def _engine(run: RunFolder, record: Mapping[str, Any]) -> str:
+    number = record.get("engine_id")
+    if number is None:
+        return "none"
+    about = next((each for each in run.manifest.engines if each["engine_id"] == number), None)
+    where = "" if about is None else f" on {about['host']}, process {about['pid']}"
+    return f"{number}{where}, slot {record.get('slot')}"
+
+
+def _files(run: RunFolder, record: Mapping[str, Any]) -> Iterator[str]:
+    """What else was kept of an item: its value as it was, its notebook, all that it printed."""
+    job, index = record["job"], record["index"]
+    for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
+        yield from map(str, sorted((run.path / folder / job).glob(f"{index}{after}")))

@@ -1,0 +1,171 @@
+"""Records of past runs, as tables and whole; everything from one small run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from journal_records import many_records
+from runs import Run
+
+from arcli.errors import UsageError
+from arcli.store.folder import RunFolder
+from arcli.store.index import FILE, JournalIndex
+from arcli.store.manifest import Manifest
+from arcli.store.select import Condition, cell_of, sort_key
+
+SPEC = """\
+jobs:
+- name: fit
+  map: "lambda lr, seed: print('fitting \\x1b[31m', seed) or {'loss': lr * seed / (seed - 2)}"
+  over: {product: {lr: [0.1, 0.5], seed: {range: 4}}}
+- {name: last, command: "echo {}", over: [a], ok_exit: [0]}
+"""
+Show = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shown")
+    (folder / "spec.yaml").write_text(SPEC)
+    assert Run(folder, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
+    return folder
+
+
+@pytest.fixture
+def show(folder: Path) -> Show:
+    def show(*words: str, code: int = 0, env: dict[str, str] | None = None) -> str:
+        run = Run(folder, ["show", *words], env=env or {})
+        assert run.wait() == code, run.said()
+        return run.out.read_text() if code == 0 else run.said()
+
+    return show
+
+
+def test_a_table_has_what_a_person_wants_first(show: Show) -> None:
+    head, *rows = show("--job", "fit", env={"COLUMNS": "120"}).splitlines()
+    assert head.split() == ["index", "input.lr", "input.seed", "status", "seconds", "result"]
+    assert len(rows) == 8
+    assert "ZeroDivisionError: float division by zero" in rows[2]
+    assert "\x1b" not in show()
+
+
+def test_conditions_sorting_and_columns(show: Show) -> None:
+    words = (
+        "--where",
+        "lr > 0.1 and value.loss < 1",
+        "--sort",
+        "-seed",
+        "--columns",
+        "index,seed,value.loss",
+    )
+    rows = list(csv.reader(io.StringIO(show(*words, "--format", "csv"))))
+    assert rows == [["index", "seed", "value.loss"], ["5", "1", "-0.5"], ["4", "0", "-0.0"]]
+    found = json.loads(show("--where", 'status == "error" and error.type != "X"', "--format", "json"))
+    assert [(item["job"], item["index"]) for item in found] == [("fit", 2), ("fit", 6)]
+    lines = show("--sort", "seconds", "--limit", "3", "--format", "jsonl").splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+    assert json.loads(show("--where", "seed == 77", "--format", "json")) == []
+
+
+def test_one_item_whole(show: Show, folder: Path) -> None:
+    text = show("2", "--job", "fit")
+    for part in (
+        "item 2 of fit, run ", "error after", '{"lr":0.1,"seed":2}', "ZeroDivisionError: float division",
+        "<lambda>", "fitting \\x1b[31m 2", "arcli rerun", "engine   0",
+    ):  # fmt: skip
+        assert part in text
+    both = show("latest", "0")
+    assert "item 0 of fit" in both
+    assert "item 0 of last" in both
+    (run,) = (folder / ".arcli" / "runs").iterdir()
+    assert "value    {" in show(run.name[:15], "1")
+
+
+def test_what_is_not_there_is_told(show: Show) -> None:
+    assert "did you mean 'seed'" in show("--where", "sead > 1", code=2)
+    assert "is no expression" in show("--where", "seed >", code=2)
+    assert "no record of an item 99" in show("99", code=2)
+    assert "there are: fit, last" in show("--job", "nope", code=2)
+    assert "is not the number of an item" in show("latest", "x", code=2)
+
+
+def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
+    show("--job", "fit", "-o", "x.parquet")
+    assert pq.read_table(folder / "x.parquet").num_rows == 8
+    show("-o", "x.jsonl", "--where", 'status == "ok"')
+    assert len((folder / "x.jsonl").read_text().splitlines()) == 7
+    show("-o", "x.json")
+    assert [len(job["items"]) for job in json.loads((folder / "x.json").read_text())["jobs"]] == [8, 1]
+    rows = list(csv.DictReader(io.StringIO(show("--format", "csv"))))
+    assert [row["status"] for row in rows][:3] == ["ok", "ok", "error"]
+    assert "known are" in show("-o", "x.pdf", code=2)
+
+
+def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, Manifest(name="many"))
+    order = [(index * 7919) % 20_000 for index in range(20_000)]
+    run.journal.write_bytes(many_records(order))
+    run.finish(0, None)
+    past = run.fresh()
+    with JournalIndex(past) as index:
+        assert index.line("job", 12_345) == many_records([12_345])
+    made = (run.path / FILE).stat().st_mtime_ns
+    with JournalIndex(past) as index:
+        assert [json.loads(line)["index"] for line in index.lines()][:3] == [0, 1, 2]
+        assert sum(1 for _ in index.lines("job")) == 20_000
+        assert index.line("job", 20_000) is None
+    assert (run.path / FILE).stat().st_mtime_ns == made
+    for wrong in (
+        b"{}",
+        b"",
+        b'{"version":1,"size":%d,"jobs":[["job",3]]}\n123' % run.journal.stat().st_size,
+    ):
+        (run.path / FILE).write_bytes(wrong)
+        with JournalIndex(past) as index:
+            assert index.line("job", 7) == many_records([7])
+
+
+def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, Manifest())
+    with JournalIndex(run) as index:
+        assert (index.jobs, list(index.lines())) == ([], [])
+    run.journal.write_bytes(many_records([3, 1]) + b'{"torn')
+    with JournalIndex(run) as index:
+        assert list(index.numbers("job")) == [1, 3]
+    assert not (run.path / FILE).exists()
+    run.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "record", "holds"),
+    [
+        ("x > 1", {"input": {"x": 2}}, True),
+        ("x > 1", {"input": {"x": "a"}}, False),
+        ("x > 1", {"input": 3}, False),
+        ("input == 3", {"input": 3}, True),
+        ("status == 'ok'", {"input": {"status": "mine"}, "status": "ok"}, True),
+        ("value.a.b == 1", {"value": {"a": {"b": 1}}}, True),
+        ("value.a.b == None", {"value": {"a": 1}}, False),
+        ("any(v > 2 for v in value)", {"value": [1, 3]}, True),
+        ("value > 1e300", {"value": {"$float": "Infinity"}}, True),
+    ],
+)
+def test_conditions(text: str, record: dict[str, Any], holds: bool) -> None:
+    assert Condition(text)(record) is holds
+
+
+def test_sorting_takes_all_kinds() -> None:
+    values = [None, "b", 2, "a", float("nan"), [1], 1, True]
+    assert sorted(values, key=sort_key)[:5] == [1, True, 2, "a", "b"]
+    assert cell_of({"input": {"a.b": 1, "c": {"d": 2}}}, "a.b") == 1
+    assert cell_of({"input": {"c": {"d": 2}}}, "c.d") == 2
+    with pytest.raises(UsageError, match="no expression"):
+        Condition("import os")
