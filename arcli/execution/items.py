@@ -17,7 +17,8 @@ from arcli.plan.job import JobPlan
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.texts import without_quoted
 from arcli.session.core.job import Supply
-from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
+from arcli.session.parted import PartedSupply
+from arcli.session.supply import ApplySupply, SourceSupply
 from arcli.specfile.model import Job
 
 

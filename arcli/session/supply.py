@@ -74,7 +74,11 @@ class SourceSupply:
         """Items that were never numbered, None where nobody knows."""
         return 0 if self.exhausted else self.left
 
-    def take(self, count: int) -> Chunk | None:
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        """See Supply. Nothing is held."""
+        return []
+
+    def take(self, count: int, slot: int | None = None) -> Chunk | None:
         """See Supply."""
         looked = 0
         while looked < GLANCE:
@@ -146,7 +150,11 @@ class ApplySupply:
 
     unread = left
 
-    def take(self, count: int) -> Chunk | None:
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        """See Supply. Nothing is held."""
+        return []
+
+    def take(self, count: int, slot: int | None = None) -> Chunk | None:
         """See Supply. Each call is a chunk of its own, whatever ``count`` is."""
         while not self.exhausted:
             index = self.count
@@ -162,55 +170,6 @@ class ApplySupply:
                 )
             self._replay(index, line)
         return None
-
-
-class PartedSupply:
-    """A Supply for ``view: direct``: the items in as many even parts as there are slots.
-
-    As in ipyparallel's DirectView, the first parts are one longer where it does not come out even.
-    """
-
-    def __init__(self, inner: SourceSupply, slots: list[int], total: int) -> None:
-        self._inner = inner
-        self._slots = slots
-        self._total = total
-        self._part = 0
-        self._want = 0
-
-    @property
-    def exhausted(self) -> bool:
-        """See Supply."""
-        return self._inner.exhausted
-
-    @property
-    def left(self) -> int | None:
-        """See Supply."""
-        return self._inner.left
-
-    @property
-    def unread(self) -> int | None:
-        """See SourceSupply."""
-        return self._inner.unread
-
-    @property
-    def error(self) -> ArcliError | None:
-        """See SourceSupply."""
-        return self._inner.error
-
-    @property
-    def count(self) -> int:
-        """See SourceSupply."""
-        return self._inner.count
-
-    def take(self, count: int) -> Chunk | None:
-        """See Supply. Parts are cut by the numbers of the items, whatever ``count`` is."""
-        size, longer = divmod(self._total, len(self._slots))
-        ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(self._slots))]
-        part = next((p for p, end in enumerate(ends) if self._inner.count < end), len(ends) - 1)
-        work = self._inner.take(max(1, min(count, ends[part] - self._inner.count)))
-        if work is not None:
-            work.pinned = self._slots[part]
-        return work
 
 
 def _sparse(numbers: list[int]) -> list[int] | None:

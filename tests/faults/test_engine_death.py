@@ -122,3 +122,19 @@ over: [1, 2]
     )
     assert code == 3
     assert records == []
+
+
+def test_a_few_items_that_crash_do_not_end_a_batch(tmp_path: Path) -> None:
+    """Each costs its engine twice, which is more than max_restarts would allow in all."""
+    text = """
+setup:
+  imports: [os, time]
+map: "lambda x: time.sleep(0.002) or (x if x >= 6 else os._exit(1))"
+over: {range: 100}
+cluster: {max_restarts: 6}
+"""
+    code, records = finish(tmp_path, text)
+    assert code == 1
+    assert each_once(records, 100)
+    assert [record["index"] for record in records if record["status"] == "lost"] == list(range(6))
+    assert sum(record["status"] == "ok" for record in records) == 94

@@ -277,3 +277,17 @@ chunksize: 4
         while len(run.lines()) < 2 and time.monotonic() - began < 60:
             time.sleep(0.05)
         assert [json.loads(json.dumps(r))["index"] for r in run.lines()][:2] == [0, 1]
+
+
+def test_a_percentage_of_few_items_halts_at_the_third_failure(tmp_path: Path) -> None:
+    text = """
+command: "exit {}"
+over: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+halt: now
+max_failures: 20%
+chunksize: 1
+"""
+    code, records = finish(tmp_path, text, "-n", "1")
+    assert code == 1
+    assert statuses(records)["error"] == 3
+    assert records[0]["status"] == "ok"

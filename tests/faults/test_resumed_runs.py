@@ -116,3 +116,25 @@ jobs:
     code, records = finish(tmp_path, pipeline, "--failed")
     assert code == 0
     assert [r["value"] for r in records if r["job"] == "b"] == [1.0]
+
+
+def test_items_that_are_dealt_out_go_to_the_same_engines_again(tmp_path: Path) -> None:
+    """With parts of a sequence on the engines, a value is right only on its own engine."""
+    text = """
+setup:
+  scatter: {{part: [1, 2, 3, 4, 5, 6, 7, 8]}}
+  imports: [os, signal]
+map: "lambda x: sum(part) {poison}"
+over: {{range: 8}}
+view: direct
+chunksize: 1
+"""
+    code, _ = finish(tmp_path, text.format(poison="if x != 1 or os.path.exists('mended') else 1 / 0"))
+    assert code == 1
+    (tmp_path / "mended").touch()
+    code, records = finish(
+        tmp_path, text.format(poison="if x != 1 or os.path.exists('mended') else 1 / 0"), "--failed"
+    )
+    assert code == 0
+    assert [record["value"] for record in records] == [10] * 4 + [26] * 4
+    assert [record["slot"] for record in records if not record.get("replayed")] == [0]

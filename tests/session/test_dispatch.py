@@ -30,7 +30,10 @@ class Items:
         self._known = length_known
         self.taken = 0
 
-    def take(self, count: int) -> Chunk | None:
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        return []
+
+    def take(self, count: int, slot: int | None = None) -> Chunk | None:
         if self.exhausted:
             return None
         first = self.taken

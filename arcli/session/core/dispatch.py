@@ -37,8 +37,14 @@ OVERTAKEN = 4
 class Supply(Protocol):
     """Where numbered items come from."""
 
-    def take(self, count: int) -> Chunk | None:
-        """Up to ``count`` items that are there now, or None; never blocks."""
+    def take(self, count: int, slot: int | None) -> Chunk | None:
+        """Up to ``count`` items that are there now and may run in ``slot``, or None; never blocks.
+
+        An item that another slot must run may be among them where that is rare.
+        """
+
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        """Items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
 
     @property
     def count(self) -> int:
@@ -137,7 +143,7 @@ class Dispatcher:
             if self._overtaken > OVERTAKEN:
                 return None  # else it waits for ever, where each engine always has something
         if chunk is None and not self._stopped:
-            chunk = self._supply.take(self.chunks.size(self._left(), engines))
+            chunk = self._supply.take(self.chunks.size(self._left(), engines), slot)
             if chunk is not None and not _fits(chunk, slot, idle):
                 self._again.append(chunk)
                 chunk = None
@@ -296,18 +302,20 @@ class Dispatcher:
     def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Send nothing any more: the verdicts on all that was read and is not with an engine."""
         self._stopped = True
+        self._again += self._supply.give_up(None)
         return self._cancel(reason, status)
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
         """The verdicts on what only the engine in ``slot`` could have run: there will be none."""
         works = [chunk for chunk in self._again if chunk.pinned == slot]
         late = [entry for entry in self._delayed if entry[2].pinned == slot]
-        if not works and not late:
+        held = self._supply.give_up(slot)
+        if not works and not late and not held:
             return []
         self._again = deque(chunk for chunk in self._again if chunk.pinned != slot)
         self._delayed = [entry for entry in self._delayed if entry not in late]
         heapq.heapify(self._delayed)
-        stranded = [*works, *(chunk for *_, chunk in late)]
+        stranded = [*works, *(chunk for *_, chunk in late), *held]
         for chunk in stranded:
             self.completed += len(chunk)
             self.failures += len(chunk)
