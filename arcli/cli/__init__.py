@@ -35,6 +35,7 @@ VERBS = {
     "wait": Verb("arcli.cli.wait", "Wait for runs to end, and exit as they did."),
     "cancel": Verb("arcli.cli.cancel", "Stop a run, or let it end early."),
     "show": Verb("arcli.cli.show", "Show the records of a run, or one item whole."),
+    "rerun": Verb("arcli.cli.rerun", "Run items of a past run again, here; with a debugger."),
     "runs": Verb("arcli.cli.runs", "List past runs, newest first."),
     "report": Verb("arcli.cli.report", "Show where the time of a past run went."),
     "compare": Verb("arcli.cli.compare", "Compare the timing of two runs; a gate for CI."),

@@ -168,8 +168,8 @@ def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], want
         )
         _write_json(page, texts, as_list=form == "json")
     elif form == "csv" and names:
-        from arcli.outputs.csvfile import cell
         from arcli.outputs.columns import scalar
+        from arcli.outputs.csvfile import cell
 
         page.write(",".join(map(cell, names)) + "\n")
         for line in lines:

@@ -39,7 +39,8 @@ class Options:
     ``notice`` takes sentences for people, and never blocks, ``warn`` those that are told to who
     wants quiet, too; ``stuck`` tells for how many seconds
     a write to stdout or stderr has been blocked. ``whole_output`` keeps all that commands print.
-    ``up`` is called, on another thread, when the cluster is up.
+    ``up`` is called, on another thread, when the cluster is up. ``passing`` are exceptions of items in
+    this process that end the run where they were raised, for a debugger.
     """
 
     began: float
@@ -55,6 +56,7 @@ class Options:
     progress: Progress | None = None
     expectations: Sequence[Expectation] = ()
     up: Callable[[], None] = lambda: None
+    passing: tuple[type[Exception], ...] = ()
 
 
 @dataclass
@@ -213,7 +215,7 @@ def _session(
         from arcli.session.transport.inline import InlineTransport
 
         terms = _terms(spec, options, storage, cluster)
-        with Session(InlineTransport(), terms, storage, storage.run_id) as session:
+        with Session(InlineTransport(options.passing), terms, storage, storage.run_id) as session:
             yield session
         return
     from arcli.session.transport.ipyparallel import IpyparallelTransport

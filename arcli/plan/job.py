@@ -123,10 +123,14 @@ def _source_of(definition: JobDefinition, folder: Path) -> str:
 
 def source_of(function: str, folder: Path) -> str:
     """Return the text of the file that a function is in, as far as it can be found without importing."""
+    file = source_file(function)
+    path = folder / file if file is not None else None
+    return path.read_text("utf-8", "replace") if path is not None and path.is_file() else function
+
+
+def source_file(function: str) -> str | None:
+    """Return the path of the file that a function would be in beside its spec, None of an expression."""
     if kind_of(function) == "expression":
-        return function
-    where = function.strip().rpartition(":")[0]
-    if not where.endswith(".py"):
-        where = where.replace(".", "/") + ".py"
-    path = folder / where
-    return path.read_text("utf-8", "replace") if path.is_file() else function
+        return None
+    file = function.strip().rpartition(":")[0]
+    return file if file.endswith(".py") else file.replace(".", "/") + ".py"

@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 import arcli
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Input
+from arcli.plan.job import source_file
 from arcli.specfile.model import Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
@@ -47,8 +48,20 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
             "python": platform.python_version(),
             "ipyparallel": metadata.version("ipyparallel"),
         },
+        sources=dict(_sources(spec)),
         resumes=resumes,
     )
+
+
+def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
+    """The files that the functions and notebooks of a spec are in, as far as they can be found."""
+    for job in spec.jobs:
+        functions = [text for text in (job.map, job.apply, job.reduce, job.combine, job.finish) if text]
+        names = [name for name in (source_file(text) for text in functions) if name is not None]
+        for name in dict.fromkeys([*names, *([job.notebook] if job.notebook else [])]):
+            path = spec.folder / name
+            if path.is_file():
+                yield name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

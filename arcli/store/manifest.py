@@ -11,7 +11,7 @@ import orjson
 _KINDS: dict[str, type] = {
     **dict.fromkeys(("id", "name", "spec_file", "cwd", "host", "user", "resumes"), str),
     **dict.fromkeys(("started", "ended"), str),
-    **dict.fromkeys(("params", "versions", "git"), dict),
+    **dict.fromkeys(("params", "versions", "git", "sources"), dict),
     **dict.fromkeys(("argv", "engines"), list),
     "exit_code": int,
 }
@@ -28,9 +28,10 @@ _ENGINE: dict[str, Any] = {
 class Manifest:
     """One run. Times are ISO 8601 UTC; what is not known (yet) is None.
 
-    ``resumes`` is the id of the run that this one goes on with. ``engines`` has one object for each
-    engine that there was: ``engine_id``, ``slot``, ``uuid``, ``host``, ``pid``, ``started``,
-    ``ended`` and ``reason``. ``ended`` stays None where arcli itself was killed.
+    ``sources`` has the SHA-256 of each file with functions of the spec, by its path. ``resumes`` is the
+    id of the run that this one goes on with. ``engines`` has one object for each engine that there was:
+    ``engine_id``, ``slot``, ``uuid``, ``host``, ``pid``, ``started``, ``ended`` and ``reason``. ``ended``
+    stays None where arcli itself was killed.
     """
 
     id: str = ""
@@ -45,6 +46,7 @@ class Manifest:
     user: str | None = None
     versions: Mapping[str, str] | None = None
     git: Mapping[str, Any] | None = None
+    sources: Mapping[str, str] | None = None
     resumes: str | None = None
     started: str | None = None
     engines: tuple[Mapping[str, Any], ...] = ()

@@ -15,18 +15,21 @@ from arcli.session.transport.base import SHAKE, Events, Reply, Up, Wake
 
 
 class InlineTransport:
-    """See Transport. Requests wait until the main thread runs them."""
+    """See Transport. Requests wait until the main thread runs them.
+
+    ``passing`` are exceptions of items that are not recorded, but go on to who runs the session.
+    """
 
     in_process = True
     owned = True
 
-    def __init__(self) -> None:
+    def __init__(self, passing: tuple[type[Exception], ...] = ()) -> None:
         namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._worker = Worker(
             namespace,
             self._publish,
             watchdog=False,
-            passing=(Interrupted, DeadlineError),
+            passing=(Interrupted, DeadlineError, *passing),
             stopping=self._stopping,
         )
         self._issued = 0

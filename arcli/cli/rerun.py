@@ -1,0 +1,173 @@
+"""``arcli rerun``: items of a past run once more, here, for a debugger."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arcli.cli.options import ASSIGNMENT
+from arcli.cli.past import pick_run
+from arcli.cli.show import split
+from arcli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
+    from arcli.record import RecordBatch
+    from arcli.specfile.model import Spec
+    from arcli.store.folder import RunFolder
+    from arcli.timing.summary import RunSummary
+
+
+@click.command("rerun", short_help="Run items of a past run again, here.")
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] INDEX...")
+@click.option("--job", metavar="NAME", help="The job whose items are meant, where there are several.")
+@click.option("--pdb", is_flag=True, help="Stop in the debugger where an item raises.")
+@click.option("--times", type=click.IntRange(min=1), default=1, metavar="N", help="So many times.")
+@click.option(
+    "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Another value of a parameter."
+)
+def command(
+    words: tuple[str, ...],
+    job: str | None,
+    pdb: bool,
+    times: int,
+    params: tuple[tuple[str, str], ...],
+) -> int:
+    r"""Run items of RUN again in this process: with its parameters, setup, earlier values and folder.
+
+    RUN is an id or its beginning, latest (the default) or previous. Nothing is written into the run.
+    What differs from then is said first. Exit 0 where each item is ok, 1 where one is not.
+
+    \b
+    Examples:
+      arcli rerun 17 --pdb
+      arcli rerun 20261126-0915 3 4 --job fit --times 5
+    """
+    from arcli.cli.past_spec import differences, spec_of
+
+    run, items = split(words)
+    if not items:
+        raise UsageError("give the number of an item", hint="`arcli show` lists them")
+    folder = pick_run(run or "latest")
+    name = _job_of(folder, items, job)
+    if folder.manifest.cwd is not None and Path(folder.manifest.cwd).is_dir():
+        os.chdir(folder.manifest.cwd)
+    spec = spec_of(folder, params)
+    for sentence in differences(folder, spec):
+        click.echo(f"arcli: {sentence}", err=True)
+    ok = True
+    for _ in range(times):
+        ok = _once(folder, spec, name, items, pdb=pdb) and ok
+    return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
+
+
+def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
+    """The job that has these items. Raises UsageError where none has, or several."""
+    from arcli.store.index import JournalIndex
+
+    with JournalIndex(run) as index:
+        fitting = [
+            name
+            for name in index.jobs
+            if job in {None, name} and all(index.line(name, number) is not None for number in items)
+        ]
+    if len(fitting) == 1:
+        return fitting[0]
+    numbers = ", ".join(map(str, items))
+    if not fitting:
+        raise UsageError(f"run {run.id} has no record of item {numbers}", hint="`arcli show` lists them")
+    hint = f"--job NAME; there are {', '.join(fitting)}"
+    raise UsageError(f"several jobs have an item {numbers}", hint=hint)
+
+
+def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bool) -> bool:
+    """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
+    from arcli.execution.again import Chosen, alone
+    from arcli.execution.run import Options, execute
+    from arcli.outputs.all_outputs import OutputMember, Outputs
+    from arcli.outputs.stream import standard_streams
+    from arcli.store.folder import RunFolder, lineage
+    from arcli.store.manifest import Manifest
+    from arcli.store.resume import Kept
+    from arcli.store.storage import RunStorage
+
+    alone_spec = alone(spec, job)
+    shown = _Items(run, standard_streams(sys.stdout, sys.stderr, os.environ).stdout)
+    os.environ.update(spec.cluster.env)
+    with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
+        folder = RunFolder.create(Path(place), Manifest(name=spec.name))
+        storage = RunStorage(folder)
+        try:
+            with Kept(lineage(run), folder, failed=True, on_damage=lambda *damage: None) as kept:
+                options = Options(
+                    began=time.monotonic(),
+                    notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),
+                    kept=Chosen(kept=kept, job=job, items=frozenset(_here(alone_spec, job, items))),
+                    limit=max(items) + 1 if len(alone_spec.jobs) == 1 else None,
+                    passing=(Exception,) if pdb else (),
+                )
+                try:
+                    finished = execute(alone_spec, options, storage, Outputs([OutputMember(shown, job)]))
+                except Exception as error:
+                    if not pdb:
+                        raise
+                    _debug(error)
+                    return False
+        finally:
+            storage.close()
+    for problem in finished.errors:
+        raise problem
+    return shown.ok
+
+
+def _here(spec: Spec, job: str, items: Sequence[int]) -> Sequence[int]:
+    """The items as they are numbered here: an apply has one engine, this process."""
+    applies = next(each for each in spec.jobs if each.name == job).kind == "apply"
+    return [0] if applies else items
+
+
+def _debug(error: Exception) -> None:
+    """Show where it raised, and stop there."""
+    import pdb  # noqa: T100 - what --pdb asks for
+
+    click.echo("".join(traceback.format_exception_only(error)), nl=False, err=True)
+    pdb.post_mortem(error.__traceback__)
+
+
+@dataclass(kw_only=False)
+class _Items:
+    """An output that shows each item whole."""
+
+    run: RunFolder
+    page: Stream
+    ok: bool = field(default=True)
+
+    def start(self) -> None:
+        """See Output."""
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        from arcli.engine.tally import Status
+        from arcli.record import decode
+        from arcli.reports.items import whole
+
+        for line in batch.lines.splitlines():
+            record = decode(line)
+            if not record.get("replayed"):
+                self.ok = self.ok and record["status"] == Status.OK
+                self.page.write(whole(self.run, record, self.page))
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+
+    def abort(self) -> None:
+        """See Output."""

@@ -1,0 +1,89 @@
+"""Items of past runs once more, in this process; in two runs' worth of processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from runs import Run
+
+SPEC = """\
+params: {n: 3, token: none}
+cluster: {env: {MINE: "from the spec"}}
+setup: {run: "offset = 10"}
+jobs:
+- {name: base, map: "lambda x: x * 2", over: {range: "${params.n}"}, reduce: operator:add}
+- {name: fit, map: "fit.py:fit", over: [1, 2, 3], kwargs: {base: "${jobs.base.value}"}}
+- {name: shell, command: "echo $MINE in $PWD; exit {code}", over: {cases: [{code: 0}, {code: 3}]}}
+"""
+FIT = """\
+import os
+def fit(x, base):
+    print('fitting', x, base, os.environ['MINE'], os.path.basename(os.getcwd()))
+    return 1 / (x - 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("again")
+    (folder / "spec.yaml").write_text(SPEC)
+    (folder / "fit.py").write_text(FIT)
+    assert Run(folder, ["run", "spec.yaml", "--inline", "-q", "-p", "n=5", "-p", "token=abc"]).wait() == 1
+    return folder
+
+
+def rerun(folder: Path, *words: str, code: int = 0, stdin: str = "") -> tuple[str, str]:
+    (folder / "typed").write_text(stdin)
+    run = Run(folder, ["rerun", *words], stdin=folder / "typed")
+    assert run.wait() == code, run.said()
+    return run.out.read_text(), run.said()
+
+
+KEPT = ("-p", "token=abc")
+"""What was not kept of the run's parameters, as it is a secret by its name."""
+
+
+def test_an_item_runs_again_with_all_that_it_had(folder: Path) -> None:
+    (place,) = (folder / ".arcli" / "runs").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.name != "journal.index"}
+    out, told = rerun(folder, "2", "--job", "fit", "--times", "2", *KEPT)
+    assert out.count("item 2 of fit") == 2
+    assert out.count(f"fitting 3 20 from the spec {folder.name}") == 2
+    assert "value    1.0" in out
+    assert told == ""
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing is written into the run"
+    assert len(list((folder / ".arcli" / "runs").iterdir())) == 1
+
+
+def test_what_fails_again_is_exit_1_and_a_command_is_an_item_too(folder: Path) -> None:
+    out, _ = rerun(folder, "latest", "0", "1", "--job", "shell", *KEPT, code=1)
+    assert f"from the spec in {folder}" in out
+    assert "exit status 3" in out or '"exit":3' in out
+
+
+def test_the_debugger_stops_where_it_raised(folder: Path) -> None:
+    out, told = rerun(folder, "1", "--job", "fit", "--pdb", *KEPT, code=1, stdin="p 'x is', x\nq\n")
+    assert "('x is', 2)" in out
+    assert "ZeroDivisionError" in told
+
+
+def test_what_is_not_there_or_not_clear_is_told(folder: Path) -> None:
+    assert "several jobs have an item 1" in rerun(folder, "1", code=2)[1]
+    assert "has no record of item 77" in rerun(folder, "77", code=2)[1]
+    assert "the value of token was not kept" in rerun(folder, "1", "--job", "fit", code=2)[1]
+    assert "give the number of an item" in rerun(folder, "latest", code=2)[1]
+
+
+def test_what_differs_from_then_is_said(folder: Path) -> None:
+    text = (folder / "fit.py").read_text()
+    os.utime(folder / "fit.py")
+    assert rerun(folder, "0", "--job", "fit", *KEPT)[1] == ""
+    try:
+        (folder / "fit.py").write_text(text.replace("1 / (x - 2)", "x"))
+        out, told = rerun(folder, "1", "--job", "fit", *KEPT)
+        assert "fit.py has changed since" in told
+        assert "value    2" in out
+    finally:
+        (folder / "fit.py").write_text(text)
