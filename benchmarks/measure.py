@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -54,10 +54,32 @@ def ready_to_first_line(command: Command, folder: Path) -> float:
         _drain(process.stdout)
         process.wait()
     _check(process, command, folder, None)
-    manifest = json.loads(next(folder.glob(".arcli/runs/*/manifest.json")).read_text())
+    manifest = _manifest(folder)
     summary = manifest["summary"]
     ended = datetime.fromisoformat(manifest["ended"]).timestamp()
     return first - (ended - float(summary["wall"]) + float(summary["startup"]))
+
+
+def start_to_first_line(command: Command, folder: Path) -> float:
+    """Seconds from the start of a process to the first line on its stdout."""
+    began = time.monotonic()
+    with _started(command, folder, piped=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        first = time.monotonic()
+        _drain(process.stdout)
+        process.wait()
+    _check(process, command, folder, None)
+    return first - began
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What the one run in a folder says of itself."""
+    return dict(_manifest(folder)["summary"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return dict(json.loads(next(folder.glob(".arcli/runs/*/manifest.json")).read_text()))
 
 
 def peaks(command: Command, folder: Path, lines: int) -> list[float]:

@@ -19,6 +19,7 @@ MODULES = {
     "ipyparallel": "ipyparallel",
     "joblib": "joblib",
     "mpire": "mpire",
+    "hyperqueue": "hyperqueue",
 }
 FIXED = (1, 2, 5, 10, 20, 50, 100, 250)
 
@@ -257,9 +258,199 @@ def commands(scale: float) -> Row:
             "arcli": timed("arcli", ours, n),
             "GNU parallel --joblog": timed("GNU parallel --joblog", gnu, None),
             "xargs": timed("xargs", xargs, None),
+            "HyperQueue": timed("HyperQueue", lambda: hyperqueue(n, 2, "true"), None),
         },
         bars=(Bar(figure="arcli", limit=0.5, against=("GNU parallel --joblog",)),),
     )
+
+
+def map_true(scale: float) -> Row:
+    n = scaled(2_000, scale)
+
+    def ours() -> Command:
+        return ["sh", "-c", f"seq {n} | {ARCLI} map -j 2 -q true"]
+
+    def gnu() -> Command:
+        if not has_gnu_parallel():
+            raise Missing("GNU parallel is not installed")
+        return ["sh", "-c", f"seq {n} | parallel -j 2 true"]
+
+    return Row(
+        name="map_true",
+        title=f"`arcli map true`, {n:,} times",
+        unit="s",
+        steps={
+            "arcli": timed("arcli", ours, None),
+            "GNU parallel": timed("GNU parallel", gnu, None),
+            "HyperQueue": timed("HyperQueue", lambda: hyperqueue(n, 2, "true"), None),
+        },
+        bars=(Bar(figure="arcli", limit=0.35, against=("GNU parallel",)),),
+    )
+
+
+def map_first(scale: float) -> Row:
+    def step(folder: Path) -> dict[str, float]:
+        command = ["sh", "-c", f"seq 2000 | {ARCLI} map -j 2 echo"]
+        return {"arcli": measure.start_to_first_line(command, folder)}
+
+    return Row(
+        name="map_first",
+        title="`arcli map echo`: start to first line",
+        unit="s",
+        steps={"arcli": step},
+        bars=(Bar(figure="arcli", limit=0.6),),
+    )
+
+
+def side_by_side(scale: float) -> Row:
+    n = scaled(6_400, scale)
+
+    def ours() -> Command:
+        return ["sh", "-c", f"seq {n} | {ARCLI} map -j 64 -q 'sleep 0.05; : {{}}'"]
+
+    def xargs() -> Command:
+        return ["sh", "-c", f"seq {n} | xargs -P 64 -I X sleep 0.05"]
+
+    return Row(
+        name="side_by_side",
+        title=f"{n:,} runs of `sleep 0.05`, 64 at a time",
+        unit="s",
+        steps={
+            "arcli": timed("arcli", ours, None),
+            "xargs": timed("xargs", xargs, None),
+            "HyperQueue": timed("HyperQueue", lambda: hyperqueue(n, 64, "sleep", "0.05"), None),
+        },
+        bars=(Bar(figure="arcli", limit=1.2, against=("xargs",)),),
+    )
+
+
+def hyperqueue(n: int, cores: int, *program: str) -> Command:
+    if importlib.util.find_spec("hyperqueue") is None:
+        raise Missing("hyperqueue is not installed: pip install -e '.[bench]'")
+    return [sys.executable, str(HERE / "peers" / "with_hyperqueue.py"), str(n), str(cores), *program]
+
+
+def engines(count: int, limit: float) -> Callable[[float], Row]:
+    """Items that sleep 50 ms, 100 an engine: the cores only carry the messages."""
+
+    def row(scale: float) -> Row:
+        each = scaled(100, scale)
+
+        def step(folder: Path) -> dict[str, float]:
+            n = count * each
+            command = [*arcli("nap", n), "-n", str(count)]
+            wall = measure.seconds(command, folder, n)
+            timing = measure.summary(folder)["jobs"][0]["timing"]
+            return {"arcli": wall, "job ÷ ideal": float(timing["wall"]) / (each * 0.05)}
+
+        return Row(
+            name=f"engines_{count}",
+            title=f"{count} engines, {each} items of 50 ms each",
+            unit="s",
+            steps={"arcli": step},
+            bars=(Bar(figure="job ÷ ideal", limit=limit),),
+        )
+
+    return row
+
+
+def started(count: int) -> Callable[[float], Row]:
+    """How long it takes until the first record of a run with many engines."""
+
+    def row(scale: float) -> Row:
+        def step(folder: Path) -> dict[str, float]:
+            command = [*arcli("nap", count), "-n", str(count)]
+            return {"arcli": measure.start_to_first_line(command, folder)}
+
+        return Row(
+            name=f"first_of_{count}",
+            title=f"{count} engines: start to first record",
+            unit="s",
+            steps={"arcli": step},
+            bars=(Bar(figure="arcli", limit=1.5),),
+        )
+
+    return row
+
+
+def large_values(scale: float) -> Row:
+    n = scaled(500, scale)
+    return Row(
+        name="large_values",
+        title=f"{n:,} values of 1 MB",
+        unit="s",
+        steps=versus("large", n, {"joblib": ("joblib", None)}),
+        bars=(Bar(figure="arcli", limit=1.2, against=("joblib",)),),
+    )
+
+
+def csv_rows(scale: float) -> Row:
+    n = scaled(500_000, scale)
+
+    def table(folder: Path) -> Path:
+        path = folder / "rows.csv"
+        rows = "".join(f"{number},{number * 7 % 1000 / 10},name-{number % 50}\n" for number in range(n))
+        path.write_text(f"number,level,name\n{rows}")
+        return path
+
+    def ours(suffix: str) -> Step:
+        def step(folder: Path) -> dict[str, float]:
+            command = over_file("csv", table(folder), "-q", "-o", f"out{suffix}")
+            return {
+                "arcli" if suffix == ".jsonl" else f"arcli -o x{suffix}": measure.seconds(command, folder)
+            }
+
+        return step
+
+    def joblib(folder: Path) -> dict[str, float]:
+        return {"joblib": measure.seconds(rows_peer("csv", table(folder)), folder, n)}
+
+    return Row(
+        name="csv_rows",
+        title=f"{n:,} rows of a CSV of three columns, -o x.jsonl",
+        unit="s",
+        steps={"joblib": joblib, **{suffix: ours(suffix) for suffix in (".jsonl", ".csv", ".parquet")}},
+        bars=(
+            Bar(figure="arcli", limit=1.2, against=("joblib",)),
+            Bar(figure="arcli -o x.csv", limit=1.3, against=("arcli",)),
+            Bar(figure="arcli -o x.parquet", limit=1.3, against=("arcli",)),
+        ),
+    )
+
+
+def text_lines(scale: float) -> Row:
+    n = scaled(1_000_000, scale)
+
+    def lines(folder: Path) -> Path:
+        path = folder / "lines.txt"
+        path.write_text("".join(f"line {number}\n" for number in range(n)))
+        return path
+
+    def ours(folder: Path) -> dict[str, float]:
+        command = over_file("lines", lines(folder), "--format", "jsonl")
+        return {"arcli": measure.seconds(command, folder, n)}
+
+    def joblib(folder: Path) -> dict[str, float]:
+        return {"joblib": measure.seconds(rows_peer("lines", lines(folder)), folder, n)}
+
+    return Row(
+        name="text_lines",
+        title=f"{n:,} lines of a file",
+        unit="s",
+        steps={"arcli": ours, "joblib": joblib},
+        bars=(Bar(figure="arcli", limit=1.0, against=("joblib",)),),
+    )
+
+
+def over_file(kind: str, path: Path, *more: str) -> Command:
+    over = f'jobs.rows.over={{{kind}: "{path}"}}'
+    return [ARCLI, "run", str(HERE / "rows.yaml"), "-n", "2", "--set", over, *more]
+
+
+def rows_peer(kind: str, path: Path) -> Command:
+    if importlib.util.find_spec("joblib") is None:
+        raise Missing("joblib is not installed: pip install -e '.[bench]'")
+    return [sys.executable, str(HERE / "peers" / "with_joblib_rows.py"), kind, str(path)]
 
 
 def has_gnu_parallel() -> bool:
@@ -285,4 +476,15 @@ ROWS: dict[str, Callable[[float], Row]] = {
     "chunksize1": chunksize1,
     "help": help_page,
     "commands": commands,
+    "map_true": map_true,
+    "map_first": map_first,
+    "side_by_side": side_by_side,
+    "engines_64": engines(64, 1 / 0.95),
+    "engines_128": engines(128, 1 / 0.78),
+    "engines_256": engines(256, 1 / 0.60),
+    "first_of_64": started(64),
+    "first_of_256": started(256),
+    "large_values": large_values,
+    "csv_rows": csv_rows,
+    "text_lines": text_lines,
 }

@@ -15,7 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from rows import Bar, Row
 
-PACKAGES = ("arcli", "ipyparallel", "joblib", "mpire", "distributed", "click", "pyzmq", "orjson")
+PACKAGES = (
+    "arcli-batch",
+    "hyperqueue",
+    "ipyparallel",
+    "joblib",
+    "mpire",
+    "distributed",
+    "click",
+    "pyzmq",
+    "orjson",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

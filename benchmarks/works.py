@@ -17,6 +17,22 @@ def skewed(x: int) -> int:
     return _busy(x, 0.1 if zlib.crc32(b"%d" % x) % 100 == 0 else 0.001)
 
 
+def nap(x: int) -> int:
+    """Leave the cores to what carries the messages."""
+    time.sleep(0.05)
+    return x
+
+
+def large(x: int) -> str:
+    """A value of a megabyte."""
+    return chr(97 + x % 26) * 1_000_000
+
+
+def total(row: object) -> int:
+    """What there is to do with a row of a file, or a line: next to nothing."""
+    return len(row)  # type: ignore[arg-type]
+
+
 def _busy(x: int, seconds: float) -> int:
     # CPU time, not wall time: a contender that takes the cores away from its workers pays for it.
     end = time.thread_time() + seconds
