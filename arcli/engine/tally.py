@@ -1,14 +1,16 @@
 """What a set of items adds up to, in a fixed amount of memory, and mergeable.
 
-Durations are kept as a histogram with logarithmic buckets, so that the seconds of the item of any
-rank are known within 1 % whatever the number of items (DDSketch, https://arxiv.org/abs/1908.10693).
+Durations are kept one by one up to ``EXACT`` items, and as a histogram with logarithmic buckets, so
+that beyond it the seconds of the item of any rank are known within 1 %, whatever the number of items
+(DDSketch, https://arxiv.org/abs/1908.10693).
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from math import ceil, log
 from operator import mul
@@ -27,6 +29,8 @@ class Status(StrEnum):
 
 STATUSES = tuple(Status)
 GROWTH = 1.02
+EXACT = 10_000
+"""Items up to which quantiles are exact; a tally may be made for fewer."""
 _LOG = math.log(GROWTH)
 _TINY = 1e-9
 _ROUNDING = 1e-9
@@ -37,12 +41,17 @@ class Tally:
     """Counts by status, and the distribution of seconds an item.
 
     ``seconds``, ``squares``, ``shortest``, ``longest`` and ``buckets`` are about items that ran;
-    ``lost`` and ``cancelled`` items only count.
+    ``lost`` and ``cancelled`` items only count. ``durations`` has the seconds one by one, None where
+    there are more than ``exact``.
     """
 
-    __slots__ = ("buckets", "counts", "longest", "retried", "seconds", "shortest", "squares")
+    __slots__ = (
+        "_exact", "buckets", "counts", "durations", "longest", "retried", "seconds", "shortest", "squares",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, exact: int = EXACT) -> None:
+        self._exact = exact
+        self.durations: array[float] | None = array("d")
         self.counts: dict[str, int] = {}
         self.seconds = 0.0
         self.squares = 0.0
@@ -66,6 +75,7 @@ class Tally:
             self.longest = seconds
         bucket = math.ceil(math.log(max(_TINY, seconds)) / _LOG)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self._keep((seconds,))
 
     def add_all(self, statuses: Sequence[str], seconds: Sequence[float], attempt: int = 1) -> None:
         """Count many items that ran, for less than one after the other."""
@@ -82,6 +92,7 @@ class Tally:
         buckets = Counter([ceil(log(each or _TINY) / _LOG) for each in seconds])
         for bucket, count in buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self._keep(seconds)
 
     def merge(self, other: Tally) -> None:
         """Add another tally to this one."""
@@ -94,6 +105,16 @@ class Tally:
         self.shortest = min(self.shortest, other.shortest)
         self.longest = max(self.longest, other.longest)
         self.retried += other.retried
+        self._keep(other.durations)
+
+    def _keep(self, durations: Collection[float] | None) -> None:
+        """Keep more durations one by one, or none of them any more."""
+        if self.durations is None:
+            return
+        if durations is None or len(self.durations) + len(durations) > self._exact:
+            self.durations = None
+        else:
+            self.durations.extend(durations)
 
     @property
     def total(self) -> int:
@@ -123,7 +144,7 @@ class Tally:
 
         By rank, and the mean of two items where ``q`` falls just between them (the second of
         Hyndman and Fan's definitions, https://doi.org/10.1080/00031305.1996.10473566). Each item's
-        seconds are known within 1 %, those of the shortest and the longest exactly.
+        seconds are known exactly while there are few, else within 1 %, the extremes always exactly.
         """
         n = self.ran
         if n == 0:
@@ -131,6 +152,9 @@ class Tally:
         place = q * n
         lower = max(1, math.ceil(place - _ROUNDING))
         upper = min(n, math.floor(place + _ROUNDING) + 1)
+        if self.durations is not None:
+            durations = sorted(self.durations)
+            return (durations[lower - 1] + durations[upper - 1]) / 2
         return (self._ranked(lower) + self._ranked(upper)) / 2
 
     def _ranked(self, rank: int) -> float:
@@ -149,7 +173,7 @@ class Tally:
         """Return a plain form of it, for the way back from an engine."""
         return [
             self.counts, self.seconds, self.squares, self.shortest, self.longest, self.retried,
-            self.buckets,
+            self.buckets, None if self.durations is None else self.durations.tolist(),
         ]  # fmt: skip
 
     @classmethod
@@ -158,7 +182,8 @@ class Tally:
         tally = cls()
         (
             tally.counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
-            tally.retried, tally.buckets,
+            tally.retried, tally.buckets, durations,
         ) = plain  # fmt: skip
+        tally.durations = None if durations is None else array("d", durations)
         tally.buckets = {int(bucket): count for bucket, count in tally.buckets.items()}
         return tally

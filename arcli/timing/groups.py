@@ -14,6 +14,8 @@ OWN = ("engine", "host", "slot", "status", "job")
 """What items can be grouped by beside the keys of their inputs."""
 MOST = 1000
 """Groups that are told apart in a job; items of any others are one group."""
+EXACT_ITEMS = 1000
+"""Items of a group up to which its quantiles are exact: there may be many groups."""
 OTHERS = "(others)"
 NONE = "-"
 _LONGEST_LABEL = 200
@@ -64,7 +66,8 @@ class Groups:
             label = as_label(value)
             if len(groups) >= MOST:
                 exact, label, value = b"", OTHERS, None
-            group = groups.setdefault(exact, Group(label=label, value=value, tally=Tally()))
+            tally = Tally(exact=EXACT_ITEMS)
+            group = groups.setdefault(exact, Group(label=label, value=value, tally=tally))
         seconds = None if record.get("replayed") else record.get("seconds")
         group.tally.add(record["status"], seconds, record.get("attempt") or 1)
 

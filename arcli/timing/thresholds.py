@@ -18,8 +18,10 @@ GRAMMAR = f"""\
           {", ".join(list(JOB)[:8])},
           {", ".join(list(JOB)[8:])} (of a job)
   OP      > >= < <=
-  LIMIT   +10% or -10% (against A), 30s or 250ms, 0.8, 80% (efficiency only)"""
+  LIMIT   +10% or -10% (against A), 30s or 250ms, 0.8, 80% (efficiency only);
+          seconds need their unit"""
 _FORM = re.compile(r"\s*(?:([A-Za-z0-9_.-]+)\.)?([A-Za-z0-9-]+)\s*(>=|<=|>|<)\s*(\S(?:.*\S)?)\s*", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _RELATIVE = re.compile(r"([+-]\d+(?:\.\d+)?)\s*%")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -90,6 +92,8 @@ def _limit(text: str, figure: Figure, limit: str) -> tuple[float, bool]:
         if figure.kind == "share":
             return float(match[1]) / 100, False
         raise _malformed(text, f"{limit} needs a sign: +{limit} or -{limit}, against A")
+    if figure.kind == "seconds" and _NUMBER.fullmatch(limit) and float(limit):
+        raise _malformed(text, f"{limit} has no unit: {limit}ms, {limit}s, or +{limit}% against A")
     try:
         return parse_duration(limit if figure.kind == "seconds" else float(limit)), False
     except ValueError:

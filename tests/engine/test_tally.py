@@ -32,6 +32,7 @@ def test_merging_is_the_same_as_adding_everything_to_one(
     merged.merge(tallied(right))
     assert merged.counts == whole.counts
     assert merged.buckets == whole.buckets
+    assert merged.durations == whole.durations
     assert (merged.shortest, merged.longest) == (whole.shortest, whole.longest)
     assert merged.retried == whole.retried
     assert merged.seconds == pytest.approx(whole.seconds)
@@ -60,11 +61,29 @@ def by_rank(durations: list[float], q: Fraction) -> float:
 
 
 @given(st.lists(seconds, min_size=1), shares)
-def test_a_quantile_is_within_one_percent_of_the_item_of_that_rank(
+def test_a_quantile_is_exact_while_there_are_few_items_and_then_within_one_percent(
     durations: list[float], q: Fraction
 ) -> None:
-    tally = tallied([("ok", took, 1) for took in durations])
-    assert tally.quantile(float(q)) == pytest.approx(by_rank(durations, q), rel=0.0101)
+    tally, few = tallied([("ok", took, 1) for took in durations]), Tally(exact=0)
+    few.merge(tally)
+    assert tally.quantile(float(q)) == by_rank(durations, q)
+    assert few.quantile(float(q)) == pytest.approx(by_rank(durations, q), rel=0.0101)
+    assert min(durations) <= few.quantile(float(q)) <= max(durations)
+
+
+def test_one_outlier_does_not_move_the_median() -> None:
+    """Eleven naps that share a bucket with a longer one have the median of the eleven."""
+    naps: list[tuple[str, float | None, int]] = [("ok", 0.50015, 1)] * 11
+    tally = tallied([*naps, ("ok", 0.505, 1)])
+    assert (tally.quantile(0.5), tally.quantile(0.95)) == (0.50015, 0.505)
+
+
+def test_ten_thousand_items_are_exact() -> None:
+    tally = tallied([("ok", 1 + n / 1e5, 1) for n in range(10_000)])
+    assert tally.quantile(0.5) == (1.04999 + 1.05) / 2
+    tally.add("ok", 1.0)
+    assert tally.durations is None
+    assert tally.quantile(0.5) == pytest.approx(1.05, rel=0.01)
 
 
 @given(st.lists(seconds, min_size=1, max_size=19))
@@ -113,3 +132,4 @@ def test_memory_does_not_grow_with_the_number_of_items() -> None:
     tally = tallied([("ok", 1e-4 * (1 + n % 1000) ** 2, 1) for n in range(20_000)])
     assert tally.total == 20_000
     assert len(tally.buckets) < 800
+    assert tally.durations is None

@@ -68,7 +68,7 @@ engine  items  chunks    busy          idle
 
 time     13.5 s: start-up 1.10 s, jobs 12.3 s, end 20.0 ms
 engines  compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk
-items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms
+items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 30.0 ms
 chunks   6, auto: 1 … 400, typically 120 items
 note     1 cancelled, ended: halt"""
 
@@ -84,7 +84,7 @@ time     13.5 s: start-up 1.10 s, jobs 12.3 s, end 20.0 ms
 engines  compute 81 %, envelope 16 %, idle 3 %; return 5.00
          ms a chunk
 items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0
-         ms, p95 29.7 ms
+         ms, p95 30.0 ms
 chunks   6, auto: 1 … 400, typically 120 items
 note     1 cancelled, ended: halt"""
 
@@ -99,11 +99,11 @@ def test_several_jobs_are_told_apart_and_engines_added_up() -> None:
     assert "0       1,000       6  24.0 s  98 %  600 ms  2 %" in text
     assert text.splitlines()[9:] == [
         "first   engines: compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk",
-        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms",
+        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 30.0 ms",
         "        chunks: 6, auto: 1 … 400, typically 120 items",
         "        note: 1 cancelled, ended: halt",
         "second  engines: compute 81 %, envelope 16 %, idle 3 %; return 5.00 ms a chunk",
-        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 29.7 ms",
+        "        items: 20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 30.0 ms",
         "        chunks: 6, auto: 1 … 400, typically 120 items",
         "        note: 1 cancelled, ended: halt",
     ]
