@@ -132,3 +132,14 @@ class RecordBatch:
     def __iter__(self) -> Iterator[Record]:
         for line in self.lines.splitlines():
             yield Record.from_line(line)
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedLines:
+    """Lines that an item has printed to ``out`` or ``err``; ``left_out`` more were too many."""
+
+    job: str
+    index: int
+    stream: str
+    lines: list[str]
+    left_out: int = 0

@@ -153,6 +153,8 @@ class FakeStorage:
 class FakeRecorder:
     """Counts the records of each item; ``fails`` is raised by the next one."""
 
+    job = "j"
+
     def __init__(self) -> None:
         self.count: Counter[int] = Counter()
         self.statuses: dict[int, str] = {}

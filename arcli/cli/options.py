@@ -88,6 +88,26 @@ class FormatName(click.ParamType[str]):
 
 
 FORMAT = FormatName()
+TAIL = click.option(
+    "--tail",
+    type=click.Choice(["out", "err", "both"]),
+    is_flag=False,
+    flag_value="both",
+    metavar="[=out|err|both]",
+    help="Show what running items print, line by line, on stderr.",
+)
+
+
+class WithTail(click.Command):
+    """A command with ``--tail``, whose value must stand behind ``=``: the next word is not it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        end = args.index("--") if "--" in args else len(args)
+        options = ["--tail=both" if word == "--tail" else word for word in args[:end]]
+        return super().parse_args(ctx, options + args[end:])
+
+
 COLOR = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
@@ -125,6 +145,7 @@ class RunFlags:
     errors: str = "text"
     verbose: bool = False
     progress: Mode = "auto"
+    tail: str | None = None
     limit: int | None = None
     deadline: float | None = None
     expectations: tuple[Expectation, ...] = ()

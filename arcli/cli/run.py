@@ -24,7 +24,9 @@ from arcli.cli.options import (
     ERRORS,
     EXPECTATION,
     FORMAT,
+    TAIL,
     RunFlags,
+    WithTail,
     is_inline,
     slots_of,
 )
@@ -48,7 +50,7 @@ MOST_PEEKED = 1_000_000
 """Bytes of a spec that are looked at for the word `cluster` before it is read for real."""
 
 
-@click.command("run", short_help="Run a spec.")
+@click.command("run", cls=WithTail, short_help="Run a spec.")
 @click.argument("spec")
 @click.option("--job", "jobs", multiple=True, metavar="NAME", help="Only this job, and its needs.")
 @click.option(
@@ -99,6 +101,7 @@ MOST_PEEKED = 1_000_000
     show_default=True,
     help="How far it is, on stderr.",
 )
+@TAIL
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
 @click.option(
@@ -223,10 +226,12 @@ def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorPr
 def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: float) -> Finished:
     from arcli.cli.notices import Notices
     from arcli.execution.run import Options, execute
+    from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress_display import make_progress
     from arcli.outputs.stream import standard_streams
     from arcli.plan.aside import logged
     from arcli.store.folder import run_root
+    from arcli.store.live import LiveFile
     from arcli.store.storage import RunStorage
 
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
@@ -234,6 +239,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags.quiet else flags.progress
     progress = make_progress(mode, streams, sys.stderr, os.environ)
+    tails = {job.name: flags.tail or ("both" if job.tail is True else job.tail or "") for job in spec.jobs}
     outputs = _outputs(spec, flags, streams, progress)
     if spec.cluster.python is not None and not (inline or flags.cluster_name):
         from arcli.plan.interpreter import require_ipyparallel
@@ -245,6 +251,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
         closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
         _lock(root, spec, notices, wanted=flags.no_overlap),
         _folder(root, spec, flags, notices) as (folder, kept),
+        LiveOutput(live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path)) as live,
     ):
         if detached is not None:
             detached.adopt(folder.path)
@@ -261,6 +268,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
             rerun_changed=flags.rerun_changed,
             whole_output=flags.form == "raw",
             progress=progress,
+            listener=live,
             expectations=flags.expectations,
         )
         cluster = None if inline else _prepare(spec, flags, folder.path, helper)

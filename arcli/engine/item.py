@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 import traceback
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from .arrays import ArrayFile, array_file, pickled
 from .capture import NOTHING, NoCapture
 from .encode import Unfit, encode, encode_apart
+from .frames import is_ours
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import Program, ProgramFailed, Shown
@@ -325,7 +325,7 @@ def _qualified(kind: type) -> str:
 def user_traceback(error: BaseException) -> str:
     """Return the traceback as text, without the frames of arcli's that called the user's code."""
     trace = error.__traceback__
-    while trace is not None and _ours(trace.tb_frame.f_code.co_filename):
+    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     try:
         lines = traceback.format_exception(type(error), error, trace, limit=50)
@@ -333,14 +333,6 @@ def user_traceback(error: BaseException) -> str:
         lines = traceback.format_tb(trace, limit=50)
     text = "".join(lines)
     return text if len(text) <= TRACEBACK else text[: TRACEBACK // 2] + "\n…\n" + text[-1000:]
-
-
-def _ours(filename: str) -> bool:
-    return filename.startswith(("<arcli/", "<frozen importlib", _FOLDER, _IMPORTLIB))
-
-
-_IMPORTLIB = importlib.__file__
-_FOLDER = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else "<arcli/"  # noqa: PTH100, PTH120 - sent as source, it has no file
 
 
 def _clean(value: Any) -> Any:

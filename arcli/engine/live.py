@@ -7,13 +7,16 @@ most so many a second, because the client has more engines than this one.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+from .frames import is_ours
 from .protocol import Printed, RunChunk, encode_reply
 
 PATROL = 0.1
@@ -25,20 +28,52 @@ MOST_BYTES = 64 << 10
 """What one engine tells in a second, and"""
 MOST_OF_A_LINE = 4 << 10
 """bytes of one line."""
+TAIL, STACKS = "tail", "stacks"
+"""Names of the files beside position files by which somebody asks."""
 _BLOCK = 1 << 20
 
 
+class Allowance:
+    """How much may be told in a second."""
+
+    def __init__(self) -> None:
+        self._second = 0.0
+        self._lines = self._bytes = 0
+
+    def take(self, lines: Sequence[str]) -> list[str]:
+        """The first of these lines, as many as there is room for, none of them too long."""
+        now = time.monotonic()
+        if now - self._second >= 1.0:
+            self._second, self._lines, self._bytes = now, MOST_LINES, MOST_BYTES
+        taken: list[str] = []
+        for line in lines[: self._lines]:
+            short = line if len(line) <= MOST_OF_A_LINE else line[:MOST_OF_A_LINE] + " …"
+            self._bytes -= len(short)
+            if self._bytes < 0:
+                break
+            taken.append(short)
+        self._lines -= len(taken)
+        return taken
+
+
 class Live:
-    """Tells of lines through ``publish``, of the streams that are listened to."""
+    """Tells of lines through ``publish``, of the streams that are listened to.
+
+    ``folder`` is where somebody who listens, or wants to know where an item is, leaves word.
+    """
 
     def __init__(self, publish: Callable[[bytes], None] | None) -> None:
         self._publish = publish
+        self._allowance = Allowance()
+        self._asked: Asked | None = None
         self._job, self._attempt = "", 1
         self._indices: Sequence[int] = (0,)
         self._marks: Sequence[int] = (0, 0, 0)
         self._streams: tuple[str, ...] = ()
-        self._second = 0.0
-        self._lines = self._bytes = 0
+
+    def attend(self, position_file: str) -> None:
+        """Look for word beside this file from now on."""
+        self._asked = Asked(position_file)
 
     def begin(self, chunk: RunChunk, marks: Sequence[int]) -> None:
         """From now on items of this chunk run; ``marks`` are those of its position file."""
@@ -52,24 +87,62 @@ class Live:
 
     def wants(self, stream: str) -> bool:
         """Whether anybody listens to this stream."""
-        return self._publish is not None and stream in self._streams
+        listeners = self._asked is not None and self._asked.tail
+        return self._publish is not None and (listeners or stream in self._streams)
+
+    def look(self) -> None:
+        """Look for word; called on the patrol's thread."""
+        if self._asked is not None:
+            self._asked.look()
 
     def tell(self, index: int, attempt: int, stream: str, first: int, lines: list[bytes]) -> None:
         """Tell of an item's lines from number ``first`` (from 0) on, as far as there is room."""
-        now = time.monotonic()
-        if now - self._second >= 1.0:
-            self._second, self._lines, self._bytes = now, MOST_LINES, MOST_BYTES
-        kept: list[str] = []
-        for line in lines[: self._lines]:
-            if len(line) > MOST_OF_A_LINE:
-                line = line[:MOST_OF_A_LINE] + " …".encode()
-            self._bytes -= len(line)
-            if self._bytes < 0:
-                break
-            kept.append(line.decode("utf-8", "backslashreplace"))
-        self._lines -= len(kept)
+        some = lines[:MOST_LINES]
+        kept = self._allowance.take([line.decode("utf-8", "backslashreplace") for line in some])
         assert self._publish is not None
         self._publish(encode_reply(Printed(self._job, index, attempt, stream, first, len(lines), kept)))
+
+
+class Asked:
+    """Word that somebody elsewhere leaves beside an engine's position file.
+
+    A file ``tail`` is there while anybody listens. ``stacks`` has a token; the answer is where in the
+    code the main thread is, in a file of this engine's own.
+    """
+
+    def __init__(self, position_file: str) -> None:
+        self._folder = os.path.dirname(position_file)  # noqa: PTH120 - nothing heavier on an engine
+        self._answer = f"{position_file}.stack"
+        self._token = ""
+        self._next = 0.0
+        self.tail = False
+
+    def look(self) -> None:
+        """See what is there, now and then."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + TELL
+        self.tail = os.path.exists(f"{self._folder}/{TAIL}")  # noqa: PTH110
+        try:
+            with open(f"{self._folder}/{STACKS}", encoding="utf-8") as file:  # noqa: PTH123
+                token = file.read()
+        except OSError:
+            return
+        if token and token != self._token:
+            self._token = token
+            self._tell_stack(token)
+
+    def _tell_stack(self, token: str) -> None:
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - made for this
+        stack = [] if frame is None else traceback.extract_stack(frame)
+        # What the user's code is in begins after the last of arcli's frames, where there is any.
+        first = max((at for at, entry in enumerate(stack, 1) if is_ours(entry.filename)), default=0)
+        lines = traceback.format_list(stack[first:])
+        part = f"{self._answer}.part"
+        with suppress(OSError):
+            with open(part, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
+                file.write(f"{token}\n{''.join(lines)}")
+            os.replace(part, self._answer)  # noqa: PTH105
 
 
 class GrowingFile:
@@ -185,6 +258,7 @@ class Patrol:
     def _go(self) -> None:
         while self._busy.wait():
             with self._lock:
+                self._live.look()
                 for watched in self._watched:
                     with suppress(OSError, ValueError):  # closed, by an alarm at the wrong moment
                         watched.look(self._live)

@@ -212,6 +212,7 @@ class Worker:
         if request.position_file is not None:
             try:
                 self._position_file = PositionFile(request.position_file)
+                self._live.attend(request.position_file)
             except OSError:  # another host: the client does without
                 self._position_file = None
         return HelloReply(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from arcli.cluster.base import Cluster, ClusterEvent
@@ -15,7 +15,7 @@ from arcli.execution.interrupts import Interrupts
 from arcli.execution.steering import Steering
 from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.progress import Progress
-from arcli.session.core.terms import Terms
+from arcli.session.core.terms import Listener, NoListener, Terms
 from arcli.session.session import Session
 from arcli.session.setup_files import setup_files
 from arcli.specfile.model import Spec
@@ -41,6 +41,7 @@ class Options:
     a write to stdout or stderr has been blocked. ``whole_output`` keeps all that commands print.
     ``up`` is called, on another thread, when the cluster is up. ``passing`` are exceptions of items in
     this process that end the run where they were raised, for a debugger.
+    ``listener`` hears what items print while they run.
     """
 
     began: float
@@ -54,6 +55,7 @@ class Options:
     rerun_changed: bool = False
     whole_output: bool = False
     progress: Progress | None = None
+    listener: Listener = field(default_factory=NoListener)
     expectations: Sequence[Expectation] = ()
     up: Callable[[], None] = lambda: None
     passing: tuple[type[Exception], ...] = ()
@@ -249,4 +251,5 @@ def _terms(spec: Spec, options: Options, storage: RunStorage, cluster: Cluster |
         steps=setup_steps(spec, slots, str(position_files)),
         position_files=position_files,
         notice=options.notice,
+        listener=options.listener,
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from arcli.engine import position_file
 from arcli.engine.position_file import Position
-from arcli.engine.protocol import Printed
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, SessionCore
 from arcli.session.core.effects import (
@@ -76,7 +75,6 @@ class SessionLoop:
         self._end: Callable[[EndJob], None] | None = None
         self._looked_at = self._snapshot_at = float("-inf")
         self._snapshot = Snapshot()
-        self.printed: Callable[[Printed], None] = lambda printed: None
 
     # -- for other threads ------------------------------------------------------------------------
 
@@ -210,6 +208,7 @@ class SessionLoop:
                 self._sent(pending, transport.send(engine_id, request, label))
             case Records():
                 assert self._recorder is not None
+                self._terms.listener.recorded(self._recorder.job, effect.lines)
                 self._recorder.write(effect)
             case Prepare(engine_id, pending):
                 self._sent(pending, transport.prepare(engine_id))
@@ -236,7 +235,7 @@ class SessionLoop:
             case Notice(sentence):
                 self._terms.notice(sentence)
             case Print(printed):
-                self.printed(printed)
+                self._terms.listener.printed(printed)
             case Resolve(future, value) if not future.done():
                 future.set_result(value)
             case Reject(future, error) if not future.done():

@@ -51,7 +51,7 @@ class Recorder:
         keep_values: bool,
     ) -> None:
         self._storage = storage
-        self._job = job
+        self.job = job
         self._emit = emit
         self._keep_values = keep_values
         self._reorder = Reorder(ordered=ordered)
@@ -111,7 +111,7 @@ class Recorder:
     def _save(self, index: int, pickled: bytes, file: ArrayFile | None) -> None:
         """Keep a value in a file of its own: a pickle, or an array as NumPy writes it."""
         if file is None:
-            self._storage.save_value(self._job, index, pickled, "pkl")
+            self._storage.save_value(self.job, index, pickled, "pkl")
             return
         array = memoryview(pickled)[file.start : file.start + file.length]
-        self._storage.save_value(self._job, index, file.header.encode("latin-1") + array, "npy")
+        self._storage.save_value(self.job, index, file.header.encode("latin-1") + array, "npy")

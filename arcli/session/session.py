@@ -9,16 +9,15 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from arcli.engine.protocol import (
     Define,
     Done,
     Failure,
     Fold,
-    Printed,
     Reply,
     Request,
     decode_reply,
@@ -27,7 +26,7 @@ from arcli.engine.protocol import (
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.core.effects import EndJob
-from arcli.session.core.events import Ask, AskAll, Begin, CancelItems, Listen, Stop
+from arcli.session.core.events import Ask, AskAll, Begin, CancelItems, Stop
 from arcli.session.core.job import JobRun, Supply
 from arcli.session.core.pending import Broadcast, Call, Failed, setup_error
 from arcli.session.core.reorder import RecordSpan
@@ -83,14 +82,6 @@ class Session:
     def cancel_items(self, indices: Iterable[int], reason: str) -> None:
         """End items of the current job by their numbers. Safe to call from any thread."""
         self._loop.put(CancelItems(frozenset(indices), reason))
-
-    def listen(self, streams: Literal["", "out", "err", "both"], take: Callable[[Printed], None]) -> None:
-        """Have lines as items print them, from the chunks that are sent from now on.
-
-        ``take`` is called on the session's thread, and must not block.
-        """
-        self._loop.printed = take
-        self._loop.put(Listen(streams))
 
     def _wake(self) -> None:
         self._inbox.put(None)
@@ -163,7 +154,14 @@ class Session:
         The job's ledger is in ``ledgers`` afterwards. Raises what ended the job early, after the
         records of everything that was read: ClusterError, SetupError, InputError, OutputError.
         """
-        job = JobRun(plan, self._run_id, supply, replay, began=time.monotonic(), due=self.due)
+        job = JobRun(
+            plan,
+            self._run_id,
+            supply,
+            replay,
+            began=time.monotonic(),
+            due=self.due,
+        )
         recorder = Recorder(
             self._storage,
             plan.name,

@@ -104,6 +104,7 @@ class Policy(Model):
     halt: Literal["never", "soon", "now"] = "never"
     max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
     capture: Literal["fd", "sys", "none"] = "fd"
+    tail: Literal["out", "err", "both"] | bool = False
     label: str | None = None
     allow_empty: bool = True
 

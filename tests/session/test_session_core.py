@@ -11,7 +11,7 @@ from arcli.engine.protocol import Done, Printed, RunChunk, encode_reply
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
-from arcli.session.core.events import CancelItems, Listen, Stop
+from arcli.session.core.events import CancelItems, Stop
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.pending import Failed
 from arcli.session.supply import ApplySupply
@@ -501,18 +501,36 @@ def test_nobody_looks_at_what_engines_are_at_unless_somebody_asks() -> None:
     assert session.loop.snapshot().items[0].index == 0
 
 
+class FakeListener:
+    """Listens to these streams of every job."""
+
+    def __init__(self, streams: str) -> None:
+        self._streams = streams
+        self.lines: list[Printed] = []
+        self.records: list[str] = []
+
+    def streams(self, job: str) -> str:
+        return self._streams
+
+    def printed(self, message: Printed) -> None:
+        self.lines.append(message)
+
+    def recorded(self, job: str, lines: bytes) -> None:
+        self.records.append(job)
+
+
 def test_lines_that_items_print_are_handed_on() -> None:
-    session = FakeSession(1)
+    listener = FakeListener("out")
+    session = FakeSession(1, listener=listener)
     printed = Printed("j", 0, 1, "out", 0, 1, ["hello"])
-    lines: list[Printed] = []
-    session.loop.printed = lines.append
-    session.loop.put(Listen("out"))
     session.begin(1)
     (engine,) = engines_of(session)
     assert chunk_of(engine).tail == "out"
     engine.published[engine.queue[0][0]] = [encode_reply(printed), b"nonsense"]
     session.turn()
-    assert lines == [printed]
+    assert listener.lines == [printed]
+    session.answer(engine)
+    assert listener.records == ["j"]
 
 
 # -- errors that end a run ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import click
 from arcli.cli.error_boundary import Call
 from arcli.cli.map.arguments import inputs, split
 from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
-from arcli.cli.options import DURATION, Assignment, RunFlags
+from arcli.cli.options import DURATION, Assignment, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import early_cluster, run_spec, standard_input
 from arcli.errors import OutputError, UsageError
@@ -47,7 +47,7 @@ class _Halt(click.ParamType[dict[str, Any]]):
         return keys
 
 
-class MapCommand(click.Command):
+class MapCommand(WithTail):
     """Takes what follows the first ``:::`` out of click's hands: items may look like anything."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

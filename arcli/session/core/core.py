@@ -28,7 +28,6 @@ from arcli.session.core.events import (
     CancelItems,
     Early,
     Event,
-    Listen,
     NotRevived,
     Stop,
 )
@@ -64,7 +63,6 @@ class SessionCore:
         self._broken: BaseException | None = None
         self._grace: float | None = None
         self._quiet = Quiet()
-        self._streams = ""
         self._effects: list[Effect] = []
         self._moment = Moment(0.0, 0.0)
 
@@ -148,8 +146,6 @@ class SessionCore:
                 self._stop(event)
             case CancelItems(indices, reason):
                 self._cancel(indices, reason)
-            case Listen(streams):
-                self._streams = streams
             case _ if self._broken is None:
                 self._take_news(event)
 
@@ -419,7 +415,8 @@ class SessionCore:
         idle = not engine.pending
         chunk = job.items.next(engine.up.slot, idle, self._pool.width, self._now)
         if chunk is not None:
-            request, label = job.encode(chunk, self._streams), job.plan.job.label
+            streams = self._terms.listener.streams(job.plan.name)
+            request, label = job.encode(chunk, streams), job.plan.job.label
             send = self._pool.send(engine, request, self._moment, chunk=chunk, label=label)
             self._effects.append(send)
 

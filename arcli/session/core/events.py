@@ -79,12 +79,5 @@ class CancelItems:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Have the lines that items print from now on: ``out``, ``err``, ``both``, or "" for none."""
-
-    streams: str
-
-
-Command = Ask | AskAll | Begin | Stop | CancelItems | Listen
+Command = Ask | AskAll | Begin | Stop | CancelItems
 Event = Up | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from arcli.engine.position_file import Position
-from arcli.engine.protocol import Request
+from arcli.engine.protocol import Printed, Request
+
+
+class Listener(Protocol):
+    """Hears what items print, on the session's thread, which must not wait."""
+
+    def streams(self, job: str) -> str:
+        """Which streams of a job's items it listens to: ``out``, ``err``, ``both`` or none."""
+
+    def printed(self, message: Printed) -> None:
+        """Take lines of a running item."""
+
+    def recorded(self, job: str, lines: bytes) -> None:
+        """Take records, before anybody else has them."""
+
+
+class NoListener:
+    """See Listener: nobody listens."""
+
+    def streams(self, job: str) -> str:
+        """See Listener."""
+        return ""
+
+    def printed(self, message: Printed) -> None:
+        """See Listener."""
+
+    def recorded(self, job: str, lines: bytes) -> None:
+        """See Listener."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +43,8 @@ class Terms:
     """How often engines are restarted, and how long they may take to come up, in seconds.
 
     ``steps`` gives the requests that prepare the engine in a slot; ``position_files`` is the folder
-    of position files, by slot; ``notice`` takes sentences for people.
+    of position files, by slot; ``notice`` takes sentences for people,
+    ``listener`` what items print.
     """
 
     max_restarts: int
@@ -24,6 +52,7 @@ class Terms:
     steps: Callable[[int], list[Request]]
     position_files: Path | None
     notice: Callable[[str], None]
+    listener: Listener = field(default_factory=NoListener)
 
 
 class Observations(Protocol):

@@ -16,6 +16,7 @@ MODULES = (
     "keys",
     "limits",
     "script",
+    "frames",
     "live",
     "capture",
     "position_file",

@@ -1,0 +1,160 @@
+"""What running items print, shown as it comes: on stderr, and for listeners in other shells."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from arcli.engine.live import Allowance
+from arcli.engine.protocol import Printed
+from arcli.escape import plain
+from arcli.outputs.progress import Progress
+from arcli.outputs.stream import Stream, Streams
+from arcli.outputs.target import BestEffort, StreamTarget, Target
+from arcli.record import PrintedLines, decode
+
+BACKLOG = 2000
+"""Lines that wait for a slow terminal; more are left out."""
+LOOK = 0.5
+"""Seconds between two looks at whether somebody else listens."""
+_SILENT = b'"stdout":"","stderr":""'
+
+
+class Elsewhere(Protocol):
+    """Listeners in other shells."""
+
+    def listening(self) -> bool:
+        """Whether there is one now."""
+
+    def write(self, lines: list[PrintedLines]) -> None:
+        """Have them get lines."""
+
+
+class LiveOutput:
+    """Hears from the session what items print (see its Listener), and never blocks it.
+
+    ``tails`` says by job which streams go to ``stream``: ``out``, ``err``, ``both`` or none.
+    ``heard`` is told of each last line: the job, the item's number, the line.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        tails: Mapping[str, str],
+        elsewhere: Elsewhere,
+        heard: Callable[[str, int, str], None] = lambda job, index, line: None,
+    ) -> None:
+        self._stream = stream
+        self._tails = tails
+        self._listeners = elsewhere
+        self._heard = heard
+        self._several = len(tails) > 1
+        self._elsewhere = False
+        self._told: dict[tuple[str, int, int, str], int] = {}
+        self._allowances: dict[int, Allowance] = {}
+        self._waiting: deque[PrintedLines] = deque()
+        self._left_out = 0
+        self._come = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._show, name="arcli-live", daemon=True)
+
+    def __enter__(self) -> LiveOutput:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._come:
+            self._closing = True
+            self._come.notify()
+        self._thread.join(LOOK)  # a terminal that takes nothing must not keep the process
+
+    # -- on the session's thread ----------------------------------------------------------------
+
+    def streams(self, job: str) -> str:
+        """Which streams of a job's items somebody listens to, now."""
+        return "both" if self._elsewhere else self._tails.get(job, "")
+
+    def printed(self, message: Printed) -> None:
+        """Take lines of a running item."""
+        place = message.job, message.item, message.attempt, message.stream
+        self._told[place] = self._told.get(place, 0) + message.total
+        left_out = message.total - len(message.lines)
+        self._put(PrintedLines(message.job, message.item, message.stream, message.lines, left_out))
+
+    def recorded(self, job: str, lines: bytes) -> None:
+        """Take records: of what their items printed, the rest that was not told while they ran."""
+        if not self.streams(job):
+            return
+        for line in lines.splitlines():
+            if _SILENT not in line:
+                self._rest(job, decode(line))
+
+    def _rest(self, job: str, record: Mapping[str, object]) -> None:
+        index, attempt, slot = record["index"], record["attempt"], record["slot"]
+        assert isinstance(index, int)
+        assert isinstance(attempt, int)
+        allowance = self._allowances.setdefault(slot if isinstance(slot, int) else -1, Allowance())
+        for stream in ("out", "err"):
+            printed = str(record[f"std{stream}"]).removesuffix("\n").split("\n")
+            told = self._told.pop((job, index, attempt, stream), 0)
+            if (rest := printed[told:]) and printed != [""]:
+                taken = allowance.take(rest)
+                self._put(PrintedLines(job, index, stream, taken, len(rest) - len(taken)))
+
+    def _put(self, lines: PrintedLines) -> None:
+        if lines.lines:
+            self._heard(lines.job, lines.index, lines.lines[-1])
+        with self._come:
+            if len(self._waiting) >= BACKLOG:
+                self._left_out += len(lines.lines) + lines.left_out
+                return
+            self._waiting.append(lines)
+            self._come.notify()
+
+    # -- on its own thread ----------------------------------------------------------------------
+
+    def _show(self) -> None:
+        while not self._closing or self._waiting:
+            with self._come:
+                self._come.wait_for(lambda: self._closing or self._waiting, LOOK)
+                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                left_out, self._left_out = self._left_out, 0
+            self._elsewhere = self._listeners.listening()
+            if batch and self._elsewhere:
+                self._listeners.write(batch)
+            text = "".join(self._text(lines) for lines in batch if self._is_shown(lines))
+            if left_out:
+                text += f"arcli: {left_out:,} lines are left out: they come faster than they are shown\n"
+            if text:
+                self._stream.write(text)
+
+    def _is_shown(self, lines: PrintedLines) -> bool:
+        return self._tails.get(lines.job, "") in {lines.stream, "both"}
+
+    def _text(self, lines: PrintedLines) -> str:
+        """Lines as they are shown, each with its item's tag."""
+        tag = f"{lines.job} {lines.index}: " if self._several else f"{lines.index}: "
+        tag = self._stream.style(tag, "dim")
+        rows = [f"{tag}{plain(line)}\n" for line in lines.lines]
+        if lines.left_out:
+            rows.append(f"{tag}… {lines.left_out:,} lines left out\n")
+        return "".join(rows)
+
+
+def live_stream(streams: Streams, progress: Progress | None, *, inline: bool) -> Stream:
+    """Where lines are shown: stderr, above the progress if there is any.
+
+    ``inline``: items that run in this process have its descriptors; this one is kept out of their way.
+    """
+    target: Target = progress.above(streams.stderr.target) if progress else streams.stderr.target
+    if inline and sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a stderr without a descriptor
+            copy = os.fdopen(os.dup(sys.stderr.fileno()), "wb")
+            target = BestEffort(StreamTarget(copy, "standard error"))
+    return replace(streams.stderr, target=target)

@@ -1,0 +1,173 @@
+"""What running items print is seen while they run: here, in other shells; and where their code is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Run, running, wait_until
+
+from arcli.store.live import LiveReader, ask_stacks, listening
+
+# Items go on when the test has seen what they printed.
+WAITING = """
+import os, sys, time
+
+
+def work(x):
+    print(f"begin {x}", flush=True)
+    print("to stderr", file=sys.stderr)
+    os.system("echo child")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    print("end")
+    return x
+"""
+COMMAND = "echo begin {}; echo to stderr >&2; echo child; until [ -e go ]; do sleep 0.01; done; echo end"
+NOTEBOOK = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    "cells": [
+        {
+            "id": name,
+            "cell_type": "code",
+            "execution_count": None,
+            "outputs": [],
+            "metadata": {"tags": tags},
+            "source": source,
+        }
+        for name, tags, source in [
+            ("a", ["parameters"], "x = 0"),
+            ("b", [], "print('begin', x); import os, sys, time; print('to stderr', file=sys.stderr)"),
+            ("c", [], "print('child')\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('end')"),
+        ]
+    ],
+}
+JOBS: dict[str, dict[str, Any]] = {
+    "function": {"map": "f.py:work", "over": [7]},
+    "sys": {"map": "f.py:work", "over": [7], "capture": "sys"},
+    "command": {"command": COMMAND, "over": [7]},
+    "notebook": {"notebook": "n.ipynb", "over": {"cases": [{"x": 7}]}},
+}
+
+
+def start(folder: Path, spec: object, *words: str) -> Run:
+    (folder / "f.py").write_text(WAITING)
+    (folder / "n.ipynb").write_text(json.dumps(NOTEBOOK))
+    (folder / "spec.json").write_text(json.dumps(spec))
+    return Run(folder, ["run", "spec.json", "--format", "jsonl", *words])
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("function", ["-n", "1"]),
+        ("function", ["-n", "1", "--set", "cluster.launcher=local"]),
+        ("function", ["--inline"]),
+        ("sys", ["-n", "1"]),
+        ("command", ["-n", "1"]),
+        ("command", ["--inline"]),
+        ("notebook", ["-n", "1"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_lines_are_shown_while_their_item_runs(job: str, words: list[str], tmp_path: Path) -> None:
+    run = start(tmp_path, JOBS[job], *words, "--tail")
+    child = [] if job == "sys" else ["0: child"]  # of which Python knows nothing
+    expected = {"0: begin 7", "0: to stderr", *child}
+    wait_until(lambda: expected <= set(run.said().splitlines()), run.said)
+    assert "0: end" not in run.said()
+    (tmp_path / "go").touch()
+    assert run.wait() == 0
+    assert run.said().splitlines().count("0: end") == 1
+    assert run.said().splitlines().count("0: begin 7") == 1
+    (record,) = run.lines()
+    assert record["stdout"].splitlines() == ["begin 7", *(["child"] if child else []), "end"]
+    assert record["stderr"].endswith("to stderr\n")  # kernels of notebooks have words of their own
+
+
+def test_jobs_say_which_streams_are_shown_and_lines_have_their_job(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    jobs = [
+        {"name": "one", "tail": "err", **JOBS["function"]},
+        {"name": "two", "tail": True, **JOBS["command"]},
+        {"name": "three", **JOBS["command"]},
+    ]
+    run = start(tmp_path, {"jobs": jobs}, "-n", "1", "-q")
+    assert run.wait() == 0
+    shown = [line for line in run.said().splitlines() if line.startswith(("one", "two", "three"))]
+    assert sorted(shown) == [
+        "one 0: to stderr",
+        "two 0: begin 7",
+        "two 0: child",
+        "two 0: end",
+        "two 0: to stderr",
+    ]
+
+
+def test_a_flood_is_cut_on_the_screen_and_whole_in_the_record(tmp_path: Path) -> None:
+    spec = 'map: "lambda x: [print(n) for n in range(20000)] and None"\nover: [1]\n'
+    with running(tmp_path, spec, "--tail") as run:
+        assert run.wait() == 0
+        (record,) = run.lines()
+        assert record["stdout"] == "".join(f"{n}\n" for n in range(20000))
+        shown = [line for line in run.said().splitlines() if line.startswith("0: ")]
+        assert 200 <= len(shown) < 2000
+        assert any("lines left out" in line for line in shown)
+
+
+def test_what_a_terminal_would_obey_is_shown_as_text(tmp_path: Path) -> None:
+    spec = "map: \"lambda x: print(chr(27) + chr(93) + '0;title')\"\nover: [1]\n"
+    with running(tmp_path, spec, "--tail") as run:
+        assert run.wait() == 0
+        assert "0: \\x1b]0;title\n" in run.said()
+
+
+@pytest.mark.parametrize("job", ["function", "command"])
+def test_another_shell_hears_of_an_item_that_runs_already(job: str, tmp_path: Path) -> None:
+    (tmp_path / "late").mkdir()
+    text = WAITING.replace(
+        'print(f"begin', 'while not os.path.exists("late/go"): time.sleep(0.01)\n    print(f"begin'
+    )
+    spec = dict(JOBS[job])
+    if job == "command":
+        spec["command"] = f"until [ -e late/go ]; do sleep 0.01; done; {COMMAND}"
+    run = start(tmp_path, spec, "-n", "1")
+    (tmp_path / "f.py").write_text(text)
+    folder = wait_until(lambda: next((tmp_path / ".arcli" / "runs").glob("*/engines/0"), None)).parents[1]
+    lines: list[str] = []
+    with listening(folder):
+        reader = LiveReader(folder)
+        wait_until(lambda: (folder / "engines" / "tail").exists())
+        (tmp_path / "late" / "go").touch()
+
+        def heard() -> bool:
+            for entry in reader.read():
+                assert (entry.job, entry.index) == ("spec", 0)
+                lines.extend(entry.lines)
+            return "child" in lines
+
+        wait_until(heard, lambda: str(lines))
+    wait_until(lambda: not (folder / "engines" / "tail").exists())
+    (tmp_path / "go").touch()
+    assert run.wait() == 0
+    assert not list((folder / "listeners").iterdir())
+    assert "begin" not in run.said()
+
+
+def test_engines_say_where_in_the_users_code_they_are(tmp_path: Path) -> None:
+    run = start(tmp_path, JOBS["function"], "-n", "1")
+    folder = wait_until(lambda: next((tmp_path / ".arcli" / "runs").glob("*/engines/0"), None)).parents[1]
+
+    def stack() -> str:
+        answer = ask_stacks(folder, [0], 1.0).get(0)
+        return answer.text if answer is not None else ""
+
+    text = wait_until(lambda: next((text for text in [stack()] if "time.sleep(0.01)" in text), None))
+    assert "in work" in text
+    assert "arcli/" not in text.replace(str(tmp_path), "")
+    (tmp_path / "go").touch()
+    assert run.wait() == 0
