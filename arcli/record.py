@@ -89,6 +89,8 @@ class Record:
     seconds: float | None
     replayed: bool = False
     usage: dict[str, float | None] | None = None
+    outdir: str | None = None
+    artifacts: list[dict[str, Any]] | None = None
 
     @classmethod
     def from_line(cls, line: bytes) -> Record:
@@ -103,13 +105,15 @@ class Record:
     def to_line(self) -> bytes:
         """Return one line of JSON, its newline included."""
         data = {name: getattr(self, name) for name in FIELDS}
-        for optional in ("replayed", "usage"):
+        for optional in OPTIONAL:
             if not data[optional]:
                 del data[optional]
         return dump(data) + b"\n"
 
 
 FIELDS = tuple(field.name for field in fields(Record))
+OPTIONAL = ("replayed", "usage", "outdir", "artifacts")
+"""Fields that stand in a record only where they say something."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

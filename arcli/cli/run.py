@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
     from arcli.store.resume import Kept
 
+MOST_LOST = 3
+"""Lost artifacts that are named when a run is resumed."""
 MOST_PEEKED = 1_000_000
 """Bytes of a spec that are looked at for the word `cluster` before it is read for real."""
 
@@ -391,6 +393,15 @@ def _kept(
         said = f"{damage.reason}, {damage.length} bytes from byte {damage.offset} on"
         notices.say(f"{path}: {said}: what it recorded runs again")
 
-    with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged) as kept:
+    lost: list[str] = []
+
+    def note_lost(path: str) -> None:
+        lost.append(path)
+        if len(lost) <= MOST_LOST:
+            notices.say(f"{path} is not there as it was made: its item runs again")
+        elif len(lost) == MOST_LOST + 1:
+            notices.say("so it is with others, whose items run again, too")
+
+    with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged, on_lost=note_lost) as kept:
         notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
         yield kept

@@ -19,6 +19,7 @@ from typing import IO, Any
 from .capture import CAP, NOTHING, printed_path
 from .limits import TimeLimit
 from .live import GrowingFile, Live, Patrol
+from .outdir import VARIABLE
 from .program import ProgramFailed
 from .protocol import JobDefinition
 from .template import Names, argv_call, filled, shell_call
@@ -69,9 +70,10 @@ class Command:
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
 
-    def run(self, item: Any, index: int, attempt: int = 1) -> Any:
+    def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
-        names = Names(item, index, self._given)
+        folder = {} if outdir is None else {"outdir": outdir}
+        names = Names(item, index, {**self._given, **folder})
         self.usage, self.printed = None, NOTHING
         if isinstance(self._text, str):
             argv = shell_call(self._text, names)
@@ -80,7 +82,7 @@ class Command:
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
         with _Output(cap, index, attempt) as output:
             try:
-                status = self._run(argv, names, output)
+                status = self._run(argv, names, output, outdir)
             finally:
                 self.printed = output.printed()
                 if self._job.whole_output:
@@ -90,9 +92,11 @@ class Command:
                 raise CommandFailed(_cause(status), value)
             return value if self._parse is None else _parsed(output, self._parse, value)
 
-    def _run(self, argv: list[str], names: Mapping[str, str], output: _Output) -> int:
+    def _run(self, argv: list[str], names: Mapping[str, str], output: _Output, outdir: str | None) -> int:
         """Start, wait, reap: the exit status, or a signal's number negated."""
         env = {name: filled(text, names) for name, text in self._env.items()}
+        if outdir is not None:
+            env = {VARIABLE: outdir, **env}
         with contextlib.ExitStack() as stack:
             feed: Any = subprocess.DEVNULL
             if self._stdin is not None:

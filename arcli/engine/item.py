@@ -15,6 +15,7 @@ from .encode import Unfit, encode, encode_apart
 from .frames import is_ours
 from .keys import item_key, key_from
 from .limits import TimeLimit, Timer
+from .outdir import ItemFolder
 from .program import Program, ProgramFailed, Shown
 from .tally import Status
 
@@ -72,7 +73,8 @@ class Runner:
 
     ``call`` is a function of one item; ``program`` is given instead where it is none.
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
-    them later. ``passing`` are exceptions that are none of an item's.
+    them later. ``folder`` makes each item a folder of its own. ``passing`` are exceptions that are
+    none of an item's.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Runner:
         timer: Timer,
         salt: Any,
         keep_opaque: bool,
+        folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._passing = passing
@@ -96,7 +99,8 @@ class Runner:
         self._salt = salt
         self._keep_opaque = keep_opaque
         self._clock = _Clock()
-        self._plain = call if timer.seconds is None else None
+        self._folder = folder
+        self._plain = call if timer.seconds is None and folder is None else None
 
     def run(
         self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
@@ -189,10 +193,13 @@ class Runner:
             return self._called(item, index, attempt)
 
     def _called(self, item: Any, index: int, attempt: int) -> Any:
-        if self._call is not None:
-            return self._call(item)
-        assert self._program is not None
-        return self._program.run(item, index, attempt)
+        def call(outdir: str | None) -> Any:
+            if self._call is not None:
+                return self._call(item)
+            assert self._program is not None
+            return self._program.run(item, index, attempt, outdir)
+
+        return call(None) if self._folder is None else self._folder.run(item, index, attempt, call)
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
         """Return the value as JSON, whether that is exact, and its pickle, if one is wanted.
@@ -245,7 +252,10 @@ class Runner:
             f',"seconds":{_decimal(end - begin)}'
         )
         usage = self._program.usage if self._program is not None else None
-        return f'{text},"usage":{encode(usage)[0]}' if usage else text
+        if usage:
+            text = f'{text},"usage":{encode(usage)[0]}'
+        kept = self._folder.taken() if self._folder is not None else None
+        return f"{text},{encode(kept)[0][1:-1]}" if kept else text
 
 
 def _decimal(nanoseconds: int) -> str:

@@ -102,7 +102,7 @@ class Notebook:
         self.printed = NOTHING
         os.makedirs(self._copies, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
 
-    def run(self, item: Any, index: int, attempt: int = 1) -> Any:
+    def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the notebook for one item. Raises CellFailed, TypeError, OSError."""
         if not isinstance(item, Mapping):
             raise TypeError(f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none")

@@ -15,8 +15,8 @@ class Program(Protocol):
     usage: dict[str, float | None] | None
     printed: tuple[str, str, bool]
 
-    def run(self, item: Any, index: int, attempt: int = 1) -> Any:
-        """Run one item for the ``attempt``-th time, from 1. Returns its value.
+    def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
+        """Run one item for the ``attempt``-th time, from 1, in its folder. Returns its value.
 
         Raises ProgramFailed, and whatever starting it raises.
         """

@@ -52,7 +52,9 @@ class JobDefinition(NamedTuple):
 
     ``salt`` is the JSON text that every item's key begins with. ``run_folder`` is where the
     run keeps its files, ``timeout`` is in seconds. ``whole_output``: what a command prints and its
-    record does not hold is kept in a file there. ``keep_opaque`` asks for a pickle of each value
+    record does not hold is kept in a file there.
+    ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
+    whether one is required. ``keep_opaque`` asks for a pickle of each value
     that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
     """
 
@@ -72,6 +74,8 @@ class JobDefinition(NamedTuple):
     notebook: str | None = None
     run_folder: str = ""
     whole_output: bool = False
+    outdir: str = ""
+    artifacts: Sequence[tuple[str, bool]] = ()
     timeout: float | None = None
     retries: int = 0
     capture: str = "fd"

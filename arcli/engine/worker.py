@@ -35,6 +35,7 @@ from .keys import salted
 from .limits import Timer
 from .live import Live, Patrol
 from .notebook import NoKernel, Notebook, preflight
+from .outdir import ItemFolder
 from .position_file import PositionFile
 from .program import BadInput, Program, Shown
 from .protocol import (
@@ -127,6 +128,7 @@ class _Job:
             timer=timer,
             salt=self.salt,
             keep_opaque=plan.keep_opaque,
+            folder=ItemFolder(plan) if plan.outdir else None,
             passing=passing,
         )
         return runner, timer

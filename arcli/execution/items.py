@@ -14,6 +14,7 @@ from arcli.inputs import Source, SourceContext
 from arcli.inputs.loading import loader
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import JobPlan
+from arcli.plan.outdirs import with_distinct_folders
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.texts import without_quoted
 from arcli.session.core.job import Supply
@@ -43,6 +44,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
                 python=spec.cluster.python,
             )
         )
+    source = with_distinct_folders(source, job)
     return without_quoted(source, job) if job.command is not None else source
 
 

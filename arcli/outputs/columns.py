@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from arcli.record import FIELDS, decode, dump
+from arcli.record import FIELDS, OPTIONAL, decode, dump
 
 MOST_COLUMNS = 1000
 """Columns that inputs and values are spread to; what needs others stays in one piece, as JSON."""
@@ -24,7 +24,7 @@ REST = (
     "submitted", "started", "completed", "received", "chunk", "msg_id", "key", "run",
 )  # fmt: skip
 """Columns that every table has."""
-_ALWAYS = frozenset(FIELDS) - {"replayed", "usage"}
+_ALWAYS = frozenset(FIELDS) - {*OPTIONAL}
 _SCALARS = {str, int, float, bool, type(None)}
 _EXACT_FLOATS = 2.0**63
 """From here on a fast reader of JSON may have made a float of an integer."""

@@ -81,13 +81,15 @@ def plan_job(
         notebook=str(spec.folder / job.notebook) if job.notebook else None,
         run_folder=run_folder,
         whole_output=whole_output,
+        outdir=_item_folder(job, folder, run_folder),
+        artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
         timeout=job.timeout,
         retries=job.retries,
         capture=job.capture,
         keep_opaque=keep_opaque,
         reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
     )
-    salt = _salt(spec.setup, definition, resolve, folder if rerun_changed else None)
+    salt = _salt(spec.setup, job, definition, resolve, folder if rerun_changed else None)
     return JobPlan(job=job, definition=definition._replace(salt=salt), salt=salt)
 
 
@@ -98,8 +100,19 @@ def _working_folder(cwd: str | None, folder: str) -> str | None:
     return os.path.join(escaped(folder), cwd)  # noqa: PTH118 - may hold {placeholders}
 
 
+def _item_folder(job: Job, folder: str, run_folder: str) -> str:
+    """Return the pattern of the items' folders: relative to the spec, or in the run's own folder."""
+    if job.outdir is True:
+        return os.path.join(escaped(run_folder), "outdir", job.name, "{index}")  # noqa: PTH118
+    return _working_folder(job.outdir, folder) or ""
+
+
 def _salt(
-    setup: Setup, definition: JobDefinition, resolve: Callable[[Any], Any], folder: str | None
+    setup: Setup,
+    job: Job,
+    definition: JobDefinition,
+    resolve: Callable[[Any], Any],
+    folder: str | None,
 ) -> str:
     described: dict[str, Any] = {
         "job": {name: getattr(definition, name) for name in KEY_FIELDS},
@@ -110,6 +123,9 @@ def _salt(
             "run": setup.run,
         },
     }
+    # Where a job has none, its keys are what they were before there were any.
+    if definition.outdir:
+        described["folder"] = [job.outdir, [list(part) for part in definition.artifacts]]
     if folder is not None:
         described["source"] = _source_of(definition, Path(folder))
     return canonical(described)[0]

@@ -9,6 +9,7 @@ from typing import Any
 from arcli.errors import InputError, Problem, SpecError
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.loading import loader
+from arcli.plan import outdirs
 from arcli.plan.choose import values_in
 from arcli.plan.deferred import Resolver
 from arcli.specfile.model import Job, Spec
@@ -38,6 +39,9 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+        twins = None if source is None else outdirs.problem_of(job, source)
+        if twins is not None:
+            problems.append(spec.places.problem(twins, "jobs", job.name, "outdir", hint=outdirs.HINT))
         if slots is not None:
             problems += _missing_targets(spec, job, slots)
         previews.append(Preview(job=job, source=source))

@@ -90,6 +90,17 @@ class Setup(Model):
     files: list[str] = []
 
 
+class Artifact(Model):
+    """A pattern of files that an item leaves in its folder; ``required``: at least one."""
+
+    path: str
+    required: bool = False
+
+
+def _artifact(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
 class Policy(Model):
     """How a job's items are sent out, watched and given up; also what ``defaults:`` may hold."""
 
@@ -126,6 +137,8 @@ class Job(Policy):
     env: dict[str, Template] = {}
     ok_exit: list[int] = [0]
     parse: Literal["json", "lines", "float"] | None = None
+    outdir: str | Literal[True] | None = None
+    artifacts: list[Annotated[Artifact, BeforeValidator(_artifact)]] = []
     needs: list[str] = []
     collect: Literal["list", "dict", "count", "none"] | None = None
     push_as: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,8 @@ class Kept:
 
     ``runs`` are oldest first (``folder.lineage``); where several have an item, the newest counts,
     also when it says that the item is to run again. What is damaged goes to ``on_damage`` with its
-    journal and is as good as missing. An item costs about 130 bytes of memory.
+    journal and is as good as missing. An item whose folder or artifacts are not there any more runs
+    again; ``on_lost`` is told which path is missing. An item costs about 130 bytes of memory.
 
     Raises UsageError where a run is still going on, OutputError where a journal cannot be read.
     """
@@ -49,7 +50,9 @@ class Kept:
         *,
         failed: bool = False,
         on_damage: Callable[[Path, Damage], None],
+        on_lost: Callable[[str], None] = lambda path: None,
     ) -> None:
+        self._on_lost = on_lost
         self._runs = list(runs)
         self._into = into
         self._again = AGAIN_FAILED if failed else AGAIN
@@ -111,6 +114,9 @@ class Kept:
         was = int(head[2])
         now = was if index is None else index
         new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
+        if b',"outdir":"' in line and (lost := _lost_file(decode(line))) is not None:
+            self._on_lost(lost)
+            return None
         body = line[head.end() :]
         in_files = re.compile(_FILE % re.escape(head[1]))
         if b'"exact":false' in body and (file := in_files.search(body)):
@@ -139,6 +145,21 @@ class Kept:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _lost_file(record: Mapping[str, Any]) -> str | None:
+    """Return the path of an item's folder, or of an artifact in it, that is not as it was made."""
+    folder = record.get("outdir")
+    if not isinstance(folder, str):
+        return None
+    for artifact in record.get("artifacts") or ():
+        path = os.path.join(folder, artifact["path"])  # noqa: PTH118 - one of very many
+        try:
+            if os.stat(path).st_size != artifact["size"]:  # noqa: PTH116
+                return path
+        except OSError:
+            return path
+    return None if os.path.isdir(folder) else folder  # noqa: PTH112
 
 
 def _adopt(source: Path, target: Path) -> bool:

@@ -40,9 +40,14 @@ def shell_string(text: str, names: Sequence[str]) -> str:
 
 def argv(words: Sequence[str], names: Sequence[str]) -> list[str]:
     """Give the items their places in a program's arguments likewise, which no shell reads."""
-    spelled = [_SHORT.sub(lambda match: _spelled(match, names), word) for word in words]
+    spelled = [place(word, names) for word in words]
     named = any(True for word in spelled for _ in words_in_braces(word))
     return spelled if named else [*spelled, *_all(names)]
+
+
+def place(text: str, names: Sequence[str]) -> str:
+    """Spell the short placeholders of a text that no shell reads. Raises UsageError."""
+    return _SHORT.sub(lambda match: _spelled(match, names), text)
 
 
 def _spelled(match: re.Match[str], names: Sequence[str]) -> str:

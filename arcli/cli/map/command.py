@@ -92,6 +92,7 @@ def _shared() -> list[click.Parameter]:
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=DURATION, help="End an item that takes longer.")
 @click.option("--halt", type=_Halt(), help="When to stop for failures: now,fail=1 or soon,fail=3%.")
+@click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int:
@@ -164,6 +165,7 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         function=flags["function"],
         inputs=marked,
         over=flags["over"],
+        outdir=flags["outdir"],
         source=_from_stdin(*tables[0]) if tables else None,
         job=job,
         top=top,

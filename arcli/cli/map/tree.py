@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.cli.map.arguments import Input
-from arcli.cli.map.call import argv, literal, shell_string
+from arcli.cli.map.call import argv, literal, place, shell_string
 from arcli.engine.functions import kind_of
 from arcli.inputs.registry import inputs
 from arcli.specfile import scalars
@@ -27,7 +27,8 @@ class Batch:
 
     ``call`` are the words of the command, one a shell string and several an argv; ``function``
     stands in its place. ``inputs`` come from marks, ``over`` from ``--over NAME=…``; ``source`` is
-    the key and the value of a source that is all of ``over:``, such as a CSV file. ``job`` and
+    the key and the value of a source that is all of ``over:``, such as a CSV file. ``outdir`` is the
+    pattern of the items' folders. ``job`` and
     ``top`` have further keys of the job and of the spec.
     """
 
@@ -36,6 +37,7 @@ class Batch:
     inputs: Sequence[Input] = ()
     over: Sequence[tuple[str, str]] = ()
     source: tuple[str, str] | None = None
+    outdir: str | None = None
     job: Mapping[str, Any] = field(default_factory=dict)
     top: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,6 +82,8 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
     else:
         job["command"] = _list([_text(word, "the command") for word in argv(batch.call, batch.names)])
     job["over"] = _over(batch, relative)
+    if batch.outdir is not None:
+        job["outdir"] = _text(relative(place(batch.outdir, batch.names)), f"--outdir {batch.outdir}")
     job.update((key, _node(value, called)) for key, value in batch.job.items())
     tree = {"name": _text(batch.name, called)}
     tree.update((key, _node(value, called)) for key, value in batch.top.items())

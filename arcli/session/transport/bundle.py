@@ -24,6 +24,7 @@ MODULES = (
     "program",
     "shell",
     "template",
+    "outdir",
     "command",
     "notebook",
     "item",

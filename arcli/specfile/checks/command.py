@@ -38,10 +38,12 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
     if isinstance(job.command, str) and not job.command.strip():
         yield places.problem("the command is empty", "jobs", at, "command")
     names = item_names(job.over, source)
+    if job.outdir is not None:
+        names = names._replace(known=names.known | {"outdir"})
     for text, path in _texts(job):
         shell = path == ("command",)
         for name in placeholders(text) if shell else words_in_braces(text):
-            if (fault := _fault(name, text, names)) is not None:
+            if (fault := placeholder_fault(name, text, names)) is not None:
                 yield in_text(fault, places, ("jobs", at, *path))
     fixed = isinstance(job.cwd, str) and not list(words_in_braces(job.cwd))
     if fixed and not (folder / str(job.cwd)).is_dir():
@@ -71,7 +73,8 @@ def _source(template: Any) -> str:
     return str(template)
 
 
-def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+    """Return what is wrong with a placeholder of a text; it is a fault of the spec's."""
     line = text[: found.start].count("\n")
     column = found.start - (text.rfind("\n", 0, found.start) + 1)
     if found.inside is not None:

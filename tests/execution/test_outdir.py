@@ -1,0 +1,192 @@
+"""A folder for each item: whole or not there, its artifacts in the record, never two items in one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import finish, running, statuses, wait_until
+
+from arcli.plan.outdirs import Folders
+
+COMMAND = """
+command: "cd {outdir} && echo {lr} > log.txt && echo weights > model.pt && test {lr} != 0.3"
+over: {product: {lr: [0.1, 0.2, 0.3], seed: [1]}}
+outdir: "out/{lr}/{seed}"
+artifacts: ["*.txt", {path: "**/*.pt", required: true}]
+"""
+
+
+@pytest.fixture(params=[(), ("--inline",)], ids=["engines", "inline"])
+def where(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    words: tuple[str, ...] = request.param
+    return words
+
+
+def names(folder: Path) -> set[str]:
+    """The paths of what is in a folder, without arcli's own marks."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != ".arcli-item.json"}
+
+
+def test_a_folder_that_is_there_is_whole(tmp_path: Path, where: tuple[str, ...]) -> None:
+    code, records = finish(tmp_path, COMMAND, *where)
+    assert code == 1
+    assert statuses(records) == {"ok": 2, "error": 1}
+    folders = {"0.1", "0.1/1", "0.2", "0.2/1", "0.3", "0.3/1.failed"}
+    files = {
+        f"{name}/{file}" for name in ("0.1/1", "0.2/1", "0.3/1.failed") for file in ("log.txt", "model.pt")
+    }
+    assert names(tmp_path / "out") == folders | files
+    assert records[0]["outdir"] == str(tmp_path / "out" / "0.1" / "1")
+    assert records[2]["outdir"] == str(tmp_path / "out" / "0.3" / "1.failed")
+    digest = hashlib.sha256(b"0.1\n").hexdigest()
+    log, model = records[0]["artifacts"]
+    assert log == {"path": "log.txt", "size": 4, "sha256": digest}
+    assert (model["path"], model["size"]) == ("model.pt", 8)
+
+
+def test_functions_have_it_in_the_environment(tmp_path: Path, where: tuple[str, ...]) -> None:
+    spec = """
+setup: {imports: [os, pathlib]}
+map: "lambda x: pathlib.Path(os.environ['ARCLI_OUTDIR'], 'x').write_text(str(x))"
+over: [1, 2]
+outdir: true
+"""
+    code, records = finish(tmp_path, spec, *where)
+    assert code == 0
+    for record in records:
+        assert Path(record["outdir"], "x").read_text() == str(record["input"])
+        assert ".arcli/runs" in record["outdir"]
+        assert record["artifacts"] == []
+
+
+def test_it_can_be_the_working_folder(tmp_path: Path) -> None:
+    spec = 'command: "echo {} > here"\nover: [a, b]\noutdir: "o/{}"\ncwd: "{outdir}"'
+    assert finish(tmp_path, spec, "--inline")[0] == 0
+    assert (tmp_path / "o" / "b" / "here").read_text() == "b\n"
+
+
+def test_an_artifact_that_is_missing_is_an_error_of_the_item(tmp_path: Path) -> None:
+    spec = 'command: "test {} = b || touch {outdir}/m.pt"\nover: [a, b]\noutdir: "o/{}"\n'
+    code, records = finish(tmp_path, spec + "artifacts: [{path: m.pt, required: true}]", "--inline")
+    assert (code, statuses(records)) == (1, {"ok": 1, "error": 1})
+    assert records[1]["error"]["type"] == "ArtifactMissing"
+    assert names(tmp_path / "o") == {"a", "a/m.pt", "b.failed"}
+
+
+def test_a_retry_begins_with_an_empty_folder(tmp_path: Path) -> None:
+    script = "ls {outdir} | wc -l; touch {outdir}/x; test -e second || ! touch second"
+    spec = f'command: "{script}"\nover: [a]\noutdir: "o/{{}}"\nretries: 1'
+    code, records = finish(tmp_path, spec, "--inline")
+    assert (code, records[0]["attempt"], records[0]["stdout"].strip()) == (0, 2, "0")
+    assert names(tmp_path / "o") == {"a", "a/x"}
+
+
+def test_an_engine_that_dies_leaves_nothing_whole(tmp_path: Path) -> None:
+    script = "import os, pathlib\ndef f(x):\n    d = pathlib.Path(os.environ['ARCLI_OUTDIR'])\n"
+    script += "    first = not list(d.iterdir()) and not os.path.exists('died')\n    (d / 'x').touch()\n"
+    script += "    if first:\n        open('died', 'w').close()\n        os.kill(os.getpid(), 9)\n"
+    (tmp_path / "f.py").write_text(script)
+    code, records = finish(tmp_path, 'map: f.py:f\nover: [1]\noutdir: "o/{}"')
+    assert (code, records[0]["status"]) == (0, "ok")
+    assert names(tmp_path / "o") == {"1", "1/x"}
+
+
+def test_an_interrupted_run_leaves_no_whole_folder_behind(tmp_path: Path) -> None:
+    spec = 'command: "touch {outdir}/begun; sleep 60"\nover: [a]\noutdir: "o/{}"'
+    with running(tmp_path, spec) as run:
+        wait_until(lambda: list(tmp_path.glob("o/*/begun")))
+        run.signal(signal.SIGINT)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+    assert "a" not in names(tmp_path / "o")
+
+
+def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "o" / "a").mkdir(parents=True)
+    (tmp_path / "o" / "a" / "precious").touch()
+    spec = 'command: "touch {outdir}/x"\nover: [a, b]\noutdir: "o/{}"'
+    code, records = finish(tmp_path, spec, "--inline")
+    assert (code, statuses(records)) == (1, {"ok": 1, "error": 1})
+    assert "arcli did not make it" in records[0]["error"]["message"]
+    assert names(tmp_path / "o") == {"a", "a/precious", "b", "b/x"}
+    (tmp_path / "o" / "b" / "old").touch()
+    finish(tmp_path, spec, "--inline")
+    assert names(tmp_path / "o" / "b") == {"x"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "command: 'x {a}'\nover: {product: {a: [1, 2], b: [1, 2]}}\noutdir: 'o/{a}'",
+            "items 0 and 1 have one folder",
+        ),
+        ("map: 'str'\nover: [a, a/b]\noutdir: 'o/{}'", "one inside of the other's"),
+        ("map: 'str'\nover: [a, ./a]\noutdir: 'o/{}'", "one folder"),
+        ("map: 'str'\nover: [a]\noutdir: o", "one folder for all items"),
+        ("map: 'str'\nover: [a]\noutdir: 'o/{x}'", "there is no {x}"),
+        ("map: 'str'\nover: [a]\nartifacts: ['*']", "artifacts are in an outdir"),
+        ("map: 'str'\nover: [a]\noutdir: true\nartifacts: ['../*']", "is not inside"),
+        ("apply: 'os:getpid'\noutdir: true", "not for apply"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_run(tmp_path: Path, spec: str, message: str) -> None:
+    with running(tmp_path, spec, "--inline") as run:
+        assert run.wait() == 2
+        assert message in run.said()
+    assert not (tmp_path / ".arcli").exists()
+
+
+def test_twins_in_a_stream_are_found_while_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\nb\na\n")
+    code, records = finish(tmp_path, "map: 'str'\nover: {lines: in.txt}\noutdir: 'o/{}'", "--inline")
+    assert code == 2
+    assert len(records) <= 2
+
+
+def test_resume_runs_again_what_has_lost_its_artifacts(tmp_path: Path) -> None:
+    spec = 'command: "echo {} >> log; touch {outdir}/x; test -e fixed || test {} != c"\nover: [a, b, c]\n'
+    spec += 'outdir: "o/{}"\nartifacts: [x]'
+    assert finish(tmp_path, spec, "--inline")[0] == 1
+    (tmp_path / "fixed").touch()
+    (tmp_path / "log").unlink()
+    (tmp_path / "o" / "a" / "x").unlink()
+    with running(tmp_path, spec, "--inline", "--failed") as run:
+        assert run.wait() == 0
+        assert f"{tmp_path}/o/a/x is not there as it was made" in run.said()
+    assert sorted((tmp_path / "log").read_text().split()) == ["a", "c"]
+    shutil.rmtree(tmp_path / "o")
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "c", "..", "."]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(deadline=None)
+@given(st.lists(PATHS, max_size=8))
+def test_no_two_folders_are_one_or_inside_of_each_other(paths: list[str]) -> None:
+    folders = Folders("/o/{}")
+    accepted: list[Path] = []
+    for index, path in enumerate(paths):
+        normal = Path(*_normal(Path("/o", path).parts))
+        clash = any(
+            normal == other or normal in other.parents or other in normal.parents for other in accepted
+        )
+        assert (folders.add(index, path) is not None) == clash
+        if not clash:
+            accepted.append(normal)
+
+
+def _normal(parts: tuple[str, ...]) -> list[str]:
+    kept: list[str] = []
+    for part in parts:
+        if part == ".." and len(kept) > 1:
+            kept.pop()
+        elif part not in {"..", "."}:
+            kept.append(part)
+    return kept
