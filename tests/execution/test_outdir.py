@@ -174,9 +174,7 @@ def test_no_two_folders_are_one_or_inside_of_each_other(paths: list[str]) -> Non
     accepted: list[Path] = []
     for index, path in enumerate(paths):
         normal = Path(*_normal(Path("/o", path).parts))
-        clash = any(
-            normal == other or normal in other.parents or other in normal.parents for other in accepted
-        )
+        clash = any(normal.is_relative_to(other) or other.is_relative_to(normal) for other in accepted)
         assert (folders.add(index, path) is not None) == clash
         if not clash:
             accepted.append(normal)
