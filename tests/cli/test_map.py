@@ -157,7 +157,7 @@ def test_a_run_of_it_is_in_the_list_of_runs(tmp_path: Path) -> None:
     assert '"test"' in run.out.read_text()
     code, _, err = mapped(tmp_path, "--failed", "test {} = c", ":::", "c")
     assert code == 0
-    assert "there is no unfinished run" in err
+    assert "there is no run of arcli map" in err
 
 
 def test_resume_goes_by_content(tmp_path: Path) -> None:
