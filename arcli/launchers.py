@@ -67,6 +67,7 @@ def engines_on_hosts(launcher: Launcher, options: Mapping[str, Any]) -> int | No
     hosts = options[launcher.hosts]
     if not isinstance(hosts, Mapping) or not hosts:
         raise ValueError("it maps each host to its number of engines: {node1: 4, me@node2: 8}")
+    # A host has a number of engines, or a map with `n` among other things.
     counts: dict[str, int] = {
         host: on.get("n", 1) if isinstance(on, Mapping) else on for host, on in hosts.items()
     }

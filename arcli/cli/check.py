@@ -49,6 +49,7 @@ def command(
     from arcli.specfile.load import load
 
     problems: list[Problem] = []
+    # One spec that is wrong keeps no other from being looked at.
     for source in specs:
         try:
             spec = load(source, params=dict(params), sets=sets)

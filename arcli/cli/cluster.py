@@ -76,11 +76,15 @@ def start(
     from arcli.cluster.named.manage import start as start_cluster
     from arcli.errors import UsageError
 
+    # Embedded and inline engines end with the run that has them, so nothing of them
+    # can be started to stay.
     startable = ["local", *launchers.ipyparallels()]
     if launcher not in startable:
         raise UsageError(f"there is no launcher {launcher!r}", hint=f"there are {', '.join(startable)}")
     folder = profile_folder(profile)
     one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
+    # Files of the cluster go where ipcluster would put them, so that its own tools
+    # find it, too.
     recipe = IpyparallelConfig(
         launcher=launcher,
         engines=engines or usable_cpus(),
@@ -92,6 +96,7 @@ def start(
         insecure=insecure,
     )
     found = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
+    # The name goes to stdout, for scripts; what to type next is for people.
     if form == "json":
         click.echo(json.dumps(_row(one, found)))
         return
@@ -121,6 +126,8 @@ def list_(form: str, profile: str | None) -> None:
         click.echo("no cluster is known; `arcli cluster start` starts one", err=True)
     else:
         _table(("name", "state", "engines", "launcher", "address"), rows)
+        # A cluster that was killed leaves its files: nobody but the user may say
+        # that they can go.
         for row in rows:
             if row["state"] == "gone":
                 said = f"its files are left; `arcli cluster stop {row['name']}` removes them"
@@ -136,6 +143,8 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
     from arcli.cluster.named import find, manage
     from arcli.errors import UsageError
 
+    # Neither is a mistake that would stop nothing, both one that would stop too
+    # much.
     if bool(names) == everything:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
@@ -168,6 +177,7 @@ def status(form: str, name: str) -> int:
         click.echo(f"{found.why or one.connection_file}", err=True)
         if engines:
             _table(("engine", "host", "pid", "waiting", "done"), engines)
+    # Scripts ask by the exit code whether there is a cluster that can be joined.
     return ExitCode.OK if found.state == "running" else ExitCode.NO_CLUSTER
 
 

@@ -51,6 +51,7 @@ def show(spec: Spec, flags: RunFlags) -> int:
     slots = slots_of(spec, flags)
     inline = is_inline(spec, flags)
     over = spec.jobs[0].over
+    # As commands in a list, which can be read by a shell or compared.
     if flags.form == "raw" and not (over is not None and over.only_in_runs):
         for found in preview(spec, slots=slots):
             for call in _calls(found, flags.limit):
@@ -67,6 +68,7 @@ def show(spec: Spec, flags: RunFlags) -> int:
         for plan in plans:
             click.echo("\n".join(_lines(plan)))
         return 0
+    # Anything else is for programs: one object.
     document = {"name": spec.name, "engines": slots, "jobs": [asdict(plan) for plan in plans]}
     click.echo(json.dumps(document, default=str))
     return 0
@@ -85,6 +87,8 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
     job, source = found.job, found.source
     calls: dict[int, str] = {}
     items: int | None = None
+    # An apply has an item an engine, a generator's items are only known when it is
+    # run.
     if job.kind == "apply":
         items = len(job.targets) if isinstance(job.targets, list) else slots
         items = 1 if job.targets == "any" else items
@@ -94,6 +98,7 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
     else:
         items, ends = _ends(source, limit)
         calls = {index: _called(job, source, index, item) for index, item in ends}
+    # Chunks that choose themselves go by times that nobody has measured yet.
     chunks = None
     if items is not None and isinstance(job.chunksize, int):
         chunks = -(-items // job.chunksize)
@@ -164,11 +169,15 @@ def _commanded(job: Job, index: int, item: Any) -> str:
     texts = Texts(job)
     names = Names(item, index, {name: _shown(late) for name, late in texts.given.items()})
     try:
+        # An argv list is shown as a shell would want it typed; a shell string with
+        # its values quoted in place.
         if isinstance(texts.command, list):
             called = shlex.join(argv_call(texts.command, names))
         else:
             assert texts.command is not None
             called = shell_text(texts.command, names, _Quoted(names))
+        # What surrounds the call is shown in a shell's words, too: it can be pasted
+        # and run.
         env = [f"{name}={shlex.quote(filled(text, names))}" for name, text in texts.env.items()]
         fed = "" if texts.stdin is None else f" <<< {shlex.quote(filled(texts.stdin, names))}"
         place = "" if texts.cwd is None else f"cd {shlex.quote(filled(texts.cwd, names))}; "
@@ -214,6 +223,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     order = "in order" if plan.ordered else "as they come"
     chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
     yield f"\n{plan.name}: {plan.kind}, {said}, {chunks}, {order}"
+    # Only the first and the last calls are known, and what is left out between them
+    # is marked.
     if plan.needs:
         yield f"  only if ok: {', '.join(plan.needs)}"
     width = len(str(max(plan.calls, default=0)))

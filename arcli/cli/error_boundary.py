@@ -71,6 +71,8 @@ def guard(action: Callable[[], Any], call: Call) -> int:
     try:
         code = _code(action())
         _flush_stdout()
+    # click ends by SystemExit where a pipe broke: then it is not the code that it
+    # says.
     except SystemExit as error:
         code = ExitCode.BROKEN_PIPE if _is_pipe(error.__context__) else _code(error.code)
     except click.ClickException as error:
@@ -83,6 +85,7 @@ def guard(action: Callable[[], Any], call: Call) -> int:
         code = _os_error(error, call)
     except Exception as error:  # noqa: BLE001 - what nobody foresaw ends here, with its traceback
         code = _bug(error, call)
+    # What is still in a buffer could not be written: whoever read stdout has gone.
     if not _flushed():
         code = code or ExitCode.BROKEN_PIPE
     return int(code)
@@ -90,8 +93,11 @@ def guard(action: Callable[[], Any], call: Call) -> int:
 
 def tell(error: ArcliError, call: Call) -> ExitCode:
     """Tell people, and the reader of JSON on stdout, of an error. Returns its exit code."""
+    # Nobody is there who would read it.
     if isinstance(error, ReaderGone):
         return error.exit_code
+    # All problems first, then the sentence that counts them, so that it is the last
+    # on the screen.
     problems = error.problems if isinstance(error, SpecError) else []
     if not call.as_json:
         if problems:
@@ -180,6 +186,8 @@ def _json(
     line = json.dumps({"error": error})
     if call.as_json:
         _say(line, call)
+    # Programs read stdout: a fatal error is an object there, too, but only where no
+    # document told of it.
     if call.format == "json" and not call.told:
         with suppress(OSError):  # the exit code tells what happened first
             click.echo(line)

@@ -64,6 +64,8 @@ def command(file: str, force: bool) -> None:
         return
     path, typed = Path(file), shlex.quote(file)
     text = TEMPLATE.format(file=typed, name=_name(path.stem))
+    # Mode x fails where the file exists, without a moment between asking and
+    # writing.
     with writing(file):
         try:
             with path.open("w" if force else "x", encoding="utf-8") as out:

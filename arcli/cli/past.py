@@ -22,6 +22,8 @@ def pick_run(word: str) -> RunFolder:
     from arcli.store.folder import find_run, list_runs, run_root
 
     root = run_root(os.environ)
+    # The newest two runs have names of their own; anything else is an id or its
+    # beginning.
     place = {"latest": 0, "previous": 1}.get(word)
     if place is None:
         return find_run(root, word)
@@ -58,6 +60,8 @@ def output_page(output: str | None) -> Iterator[Stream]:
         yield standard_streams(sys.stdout, sys.stderr, os.environ).stdout
         return
     assert output is not None
+    # A report is there whole or not at all: it is written beside its name and
+    # renamed.
     page = Stream(target=FileTarget(Path(output)))
     try:
         page.target.open()

@@ -31,8 +31,11 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
             f"the spec of run {run.id} is no file, or not there any more: {about.spec_file}",
             hint="put it back, or run an arcli map once more",
         )
+    # The run's own flags belong to what it was: a -p of today goes before them.
     flags = flags_of(about.argv)
     given = {**dict(flags.params), **dict(params)}
+    # Values from the environment were masked, so that a rerun with the mask would
+    # be another run.
     for name, value in [*given.items(), *flags.sets]:
         if MASK in value:
             raise UsageError(f"the value of {name} was not kept", hint=f"give it again: -p {name}=…")
@@ -55,6 +58,7 @@ def differences(run: RunFolder, spec: Spec) -> Iterator[str]:
     file = Path(spec.file)
     if about.spec_sha256 is not None and hashlib.sha256(file.read_bytes()).hexdigest() != about.spec_sha256:
         yield f"{spec.file} has changed since"
+    # Functions in files decide values as much as the spec does.
     for name, digest in (about.sources or {}).items():
         path = spec.folder / name
         now = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
@@ -63,6 +67,8 @@ def differences(run: RunFolder, spec: Spec) -> Iterator[str]:
     state, before = git_state(spec.folder), about.git
     if state is not None and before is not None and state != dict(before):
         yield f"the commit was {_commit(before)} and is {_commit(state)}"
+    # Another Python or another machine may give other values without anybody having
+    # changed anything.
     python = (about.versions or {}).get("python")
     if python is not None and python != platform.python_version():
         yield f"Python was {python} and is {platform.python_version()}"

@@ -100,9 +100,12 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
     from arcli.store.resume import Kept
     from arcli.store.storage import RunStorage
 
+    # Everything that the job builds on is replayed from the run; only the items
+    # that are asked for run.
     alone_spec = alone(spec, job)
     shown = _Items(run, standard_streams(sys.stdout, sys.stderr, os.environ).stdout)
     os.environ.update(spec.cluster.env)
+    # Nothing is written into the run that the items are from.
     with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
         folder = RunFolder.create(Path(place), Manifest(name=spec.name))
         storage = RunStorage(folder)

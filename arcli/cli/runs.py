@@ -32,6 +32,7 @@ def command(spec: str | None, limit: int | None, form: str) -> None:
 
     root = run_root(os.environ)
     runs = [brief(run) for run in islice(runs_of(root, spec), limit)]
+    # A message on stderr keeps stdout empty for programs.
     with output_page(None) as page:
         if form == "json":
             page.target.write(runlist.render_json(runs))

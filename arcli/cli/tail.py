@@ -50,6 +50,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     folder = pick_current(run)
     stdout = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
     jobs = (folder.manifest.spec or {}).get("jobs") or ()
+    # The same output as a run's own, so that both look alike.
     shown = TextOutput(
         OutputContext(
             target=stdout.target,
@@ -61,6 +62,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
         )
     )
     shown.start()
+    # The journal is in the order of completion; it ends when the run does.
     for entry in follow(folder.journal, _goes_on(folder)):
         record = entry.data
         if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):

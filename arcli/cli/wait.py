@@ -39,6 +39,7 @@ def command(runs: tuple[str, ...], timeout: float | None) -> int:
     due = None if timeout is None else time.monotonic() + timeout
     folders = [pick_current(word) for word in runs] or [pick_current(None)]
     codes = []
+    # One after the other is enough: the last one to end decides how long it takes.
     for folder in folders:
         if not wait_for(folder, due):
             raise DeadlineError(f"run {folder.id} still goes on")

@@ -71,6 +71,8 @@ class Connection:
     def read(cls, path: Path) -> Connection:
         """Return the connection in a file. Raises ClusterError where it is none, or nobody's to trust."""
         try:
+            # What is checked is the opened file, which nobody can replace between
+            # the check and the reading.
             with path.open("rb") as file:
                 problem = forgeable(os.fstat(file.fileno()))
                 text = file.read(MOST_BYTES)
@@ -85,6 +87,7 @@ class Connection:
                 hint="if you trust who wrote it, use a copy of your own, with mode 600",
             )
         try:
+            # A file that somebody prepared may nest deeper than the parser goes.
             info = json.loads(text)
         except (ValueError, RecursionError):
             raise ClusterError(f"{path} is not a connection file: it is not JSON") from None
@@ -113,6 +116,8 @@ class Connection:
         if scheme != "tcp" or self.info.get("ssh"):
             return  # only an answer tells
         host, _, port = place.rpartition(":")
+        # A refused connection is known at once; ipyparallel would wait for its
+        # whole time limit.
         try:
             with closing(socket.create_connection((host.strip("[]"), int(port)), LISTENS)):
                 return
@@ -128,6 +133,8 @@ class Connection:
 def _checked(info: Any, path: Path) -> dict[str, Any]:
     """Return what a client needs of a file's contents, and no more. Raises ClusterError."""
     fields: dict[str, Any] = info if isinstance(info, dict) else {}
+    # Each field is checked before ipyparallel sees it: some of them name what is
+    # imported.
     for name, holds in FIELDS.items():
         if name not in fields and name not in _MAY_BE_MISSING:
             raise ClusterError(

@@ -49,11 +49,14 @@ class Line:
         self._session = _session(info)
         self._hub: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._hub.setsockopt(zmq.LINGER, 0)
+        # The controller proves who it is by its key; clients need one of their own
+        # to be encrypted.
         if key := info.get("curve_serverkey"):
             public, secret = zmq.curve_keypair()
             self._hub.setsockopt(zmq.CURVE_SERVERKEY, key.encode())
             self._hub.setsockopt(zmq.CURVE_PUBLICKEY, public)
             self._hub.setsockopt(zmq.CURVE_SECRETKEY, secret)
+        # As ipyparallel's own client does it for a controller behind an SSH server.
         if server := info.get("ssh"):
             from zmq.ssh import tunnel
 

@@ -61,6 +61,8 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
 
     config = Config(_defaults(recipe))
     arguments = _arguments(recipe)
+    # Options name a class of the launchers, or one of the programs that these
+    # start; only then is it known where they go.
     for name, value in recipe.options.items():
         section, _, trait = name.partition(".")
         owner = Cluster if section == "Cluster" else getattr(classes, section, None)
@@ -75,6 +77,8 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
     config.EngineLauncher.engine_args = [said[n] for n in said if n.startswith("IPEngine.")]
     if controller is not None:
         config.ControllerLauncher.controller_cmd = controller
+    # What arcli does not set stays as ipyparallel has it, the user's own profile
+    # included.
     return Cluster(
         engines=recipe.launcher,
         n=recipe.engines,

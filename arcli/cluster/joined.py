@@ -38,15 +38,20 @@ class JoinedCluster(WatchedCluster):
         """
         end = time.monotonic() + self._options.start_timeout
         connection = self._find()
+        # Whether anybody listens is known in a moment; everything after it has to
+        # wait.
         connection.check()
         self._attach(connection, end)
         needed = self._options.min_engines
         while len(self.client.ids) < needed and time.monotonic() < end:
             time.sleep(0.05)  # the client has no wait for engines that another one does not end
+        # As many as there are when the run begins, and no more than were asked for.
         present = len(self.client.ids)
         self.slots = max(needed, min(present, self._options.engines or present))
         self._watch_from_now(on_event)
         self._await(lambda: len(self._engines) >= needed, end)
+        # Registered is not answering: an engine may be stopped, or busy for hours
+        # with somebody else's task.
         if len(self._engines) < needed:
             raise self._failure(self._too_few(present, connection.address))
         self._await(lambda: len(self._engines) >= self.slots, min(end, time.monotonic() + COMPLETE))

@@ -58,6 +58,8 @@ class LaunchedCluster(WatchedCluster):
                 f"launcher: {self._launcher} needs to be told how many engines there should be",
                 hint="say engines: N under cluster:, or -n N",
             )
+        # The process that ends what was started comes first: nothing may be started
+        # that it does not know.
         self.prepare()
         end = time.monotonic() + self._options.start_timeout
         self._groups[0] = set(range(self.slots))
@@ -66,6 +68,8 @@ class LaunchedCluster(WatchedCluster):
         info = self._await_controller(self._beside, end)
         self._attach(Connection(info, f"the controller of this {self._launcher} cluster"), end)
         self._watch_from_now(on_event)
+        # All, or at least as many as may be gone on with; the rest joins when it
+        # comes.
         self._await(lambda: len(self._engines) >= self.slots or not self._coming(), end)
         if len(self._engines) < self._options.min_engines:
             there, needed = len(self._engines), self._options.min_engines
@@ -118,6 +122,7 @@ class LaunchedCluster(WatchedCluster):
             if event["event"] == "controller":
                 info: dict[str, Any] = event["info"]
                 return info
+            # What the user got wrong is told apart from what the system refused.
             if event["event"] == "failed" and event["usage"]:
                 raise UsageError(event["words"], hint=event["hint"])
             if event["event"] in {"failed", END}:
@@ -128,6 +133,8 @@ class LaunchedCluster(WatchedCluster):
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engines_gone":
             said = f"launcher: {self._launcher}: {event['reason']}"
+            # Engines that never registered have no id, so their slots are reported
+            # instead.
             with self._changed:
                 self._refused = said
                 missing = self._groups.pop(event["group"], set())

@@ -35,6 +35,8 @@ class LauncherProcess:
         limits = thread_limits(threads)
         log_fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         command = [sys.executable, "-P", "-m", "arcli.cluster.launcher"]
+        # Its log takes all that launchers print; what is said to arcli comes by the
+        # socket, whose end is the sign to clean up.
         with theirs, os.fdopen(log_fd, "wb") as log:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(folder)],

@@ -44,6 +44,8 @@ def open_cluster(
         env=wanted.env,
         insecure=wanted.insecure,
     )
+    # Preparing starts processes that need no engine yet: it overlaps with what
+    # comes next.
     cluster = _cluster(wanted, options, folder, scratch, join, helper)
     cluster.prepare()
     return cluster
@@ -57,12 +59,16 @@ def _cluster(
     join: str | None,
     helper: SupervisorProcess | None,
 ) -> Cluster:
+    # A flag goes before the spec: the same spec can be run on a cluster that is
+    # there.
     if join is not None or joins(wanted):
         from arcli.cluster.joined import JoinedCluster
 
         return JoinedCluster(options, lambda: _connection(wanted, folder, join))
     launcher = launchers.named(wanted.launcher)
     assert launcher is not None  # the spec was checked
+    # Only what is used is imported: ipyparallel's launchers cost more than an
+    # embedded cluster.
     if launcher.own:
         from arcli.cluster.embedded import EmbeddedCluster
 
@@ -75,6 +81,8 @@ def _cluster(
             f"how many engines? launcher: {wanted.launcher} has them elsewhere",
             hint="-n 8, or cluster: {engines: 8}: the CPUs of this machine say nothing of it",
         )
+    # The hosts say how many engines each of them has, which bounds what can be
+    # asked for.
     on_hosts = launchers.engines_on_hosts(launcher, wanted.options) or options.engines
     options = replace(options, engines=min(options.engines, on_hosts))
     return LaunchedCluster(launcher, options, wanted.options, scratch)

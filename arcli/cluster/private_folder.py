@@ -28,6 +28,8 @@ def create() -> Path:
     Raises ClusterError where none of ``bases`` will do, with what is wrong with each.
     """
     problems = []
+    # The first folder that is fit is taken, and all that were not are named if none
+    # was.
     for base in bases():
         problem = unfit(base)
         if problem is None:

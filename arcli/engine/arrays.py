@@ -38,12 +38,16 @@ def array_file(value: Any, pickle_of_it: bytes) -> ArrayFile | None:
     numpy = sys.modules.get("numpy")
     if numpy is None or type(value) is not numpy.ndarray or value.dtype.hasobject:
         return None
+    # In protocol 5 the array's bytes follow their length in one piece, in the order
+    # of memory.
     piece = _PIECE + struct.pack("<Q", value.nbytes)
     start = pickle_of_it.find(piece, 0, 4096)
     if start < 0:  # it is not in one piece in memory either
         return None
     from numpy.lib import format as npy
 
+    # What NumPy writes before the data of a .npy file:
+    # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     header = io.BytesIO()
     npy.write_array_header_2_0(header, npy.header_data_from_array_1_0(value))
     return ArrayFile(header.getvalue().decode("latin-1"), start + len(piece), value.nbytes)

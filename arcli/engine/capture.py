@@ -136,6 +136,8 @@ class FdCapture(NoCapture):
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture. This first look runs after every item, so it is short."""
         out, err = self._files
+        # Most items print nothing: that is known by two seeks, without a look into
+        # the files.
         if sys.stdout is out.opened and sys.stderr is err.opened:
             try:
                 sys.stdout.flush()
@@ -208,6 +210,7 @@ class _CaptureFile:
                     return size - MARK
         except (OSError, ValueError):  # ValueError is what a closed stream raises
             pass
+        # An item that closed or replaced a stream gets its neighbour a new one.
         setattr(sys, "stdout" if self._fd == 1 else "stderr", self.stream())
         os.dup2(self._file, self._fd)
         if not (size := os.fstat(self._file).st_size):  # an item cut it off

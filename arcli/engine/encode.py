@@ -86,6 +86,8 @@ def from_tree(tree: Any) -> Any:
         return [from_tree(part) for part in tree]
     if not isinstance(tree, dict):
         return tree
+    # Tagged values are mappings of one key; a user's own key that starts with $ has
+    # a second one.
     if len(tree) == 1:
         ((key, value),) = tree.items()
         if key == "$bytes":
@@ -124,6 +126,8 @@ class _Builder:
 
     def plain(self, value: Any) -> Any:
         kind = type(value)
+        # By the exact type, in the order of how common they are: this runs for each
+        # part of each value.
         if value is None or kind is bool:
             return value
         if kind is int:
@@ -138,6 +142,7 @@ class _Builder:
             return self._mapping(value)
         if kind is bytes:
             return self._bytes(value)
+        # Subclasses and everything else come back as something else than they were.
         self.exact = False
         return self._inexact(value)
 
@@ -184,6 +189,8 @@ class _Builder:
     def _mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         plain: dict[str, Any] = {}
         for key, part in value.items():
+            # JSON has only text as keys; numbers and the like become it, unless two
+            # then are the same.
             if type(key) is not str:
                 self.exact = False
                 key = self._key(key)
@@ -214,6 +221,8 @@ class _Builder:
         numpy = _numpy()
         if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
             return self._array(value)
+        # Subclasses, enumerations among them, are shown as the plain values that
+        # they are.
         if isinstance(value, str):
             return self._text(str.__str__(value))
         if isinstance(value, int):
@@ -222,6 +231,7 @@ class _Builder:
             return self._float(float(value))
         if isinstance(value, bytearray | memoryview):
             return self.plain(bytes(value))
+        # Whatever behaves as a mapping, a sequence or a set is shown as one.
         if isinstance(value, Mapping):
             return self._mapping(value)
         if isinstance(value, list | tuple):

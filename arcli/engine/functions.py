@@ -51,6 +51,7 @@ def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any
         owner = importlib.import_module(match[1])
     else:
         owner = eval(text, namespace)  # noqa: S307 - a spec is code
+    # An attribute may be one of a class: module:Class.method.
     for name in match[2].split(".") if match else ():
         try:
             owner = getattr(owner, name)
@@ -78,6 +79,8 @@ def require(text: str, namespace: dict[str, Any], folder: str) -> None:
     if kind_of(text) != "expression":
         find(text, namespace, folder)
         return
+    # Expressions may use what setup defines later; only names of modules can be
+    # looked up now.
     first, *names = text.strip().split(".")
     owner = namespace.get(first)
     for name in names:
@@ -96,6 +99,8 @@ def _module_from(path: Path) -> Any:
     """
     path = path.resolve()
     name = path.stem
+    # Two files of one name are two modules, as two specs on the same engines may
+    # have them.
     if name in sys.modules and not _is_from(sys.modules[name], path):
         name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
@@ -104,6 +109,8 @@ def _module_from(path: Path) -> Any:
     if spec is None or spec.loader is None or not path.is_file():
         raise Unresolved(f"there is no file {str(path)!r} on this host")
     module = importlib.util.module_from_spec(spec)
+    # Before it is executed, as the import system does it: dataclasses and pickle
+    # look there.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -72,6 +72,7 @@ class _Reader:
     def step(self) -> None:
         """Read a character, or what belongs together."""
         char, inner = self._text[self.at], self._open[-1]
+        # A here-document is text up to its end, whatever it contains.
         if self.at < self._document_end:
             self.at += 1
         elif inner.kind == "'":
@@ -86,6 +87,7 @@ class _Reader:
             pass
         elif inner.kind == '"':
             self._close('"') if char == '"' else self._go(1)
+        # In ${…} inside of double quotes a single quote is a character.
         elif char in "'\"" and not (char == "'" and self.inside()):
             inner.starts = False
             self._begin(char, 1)
@@ -134,6 +136,8 @@ class _Reader:
             inner.depth += 1
         elif char == ")" and inner.depth:
             inner.depth -= 1
+        # Two of them end $((…)); one alone means that it was a command in
+        # parentheses.
         elif char == ")":
             self._open.pop()
             if self._text.startswith(")", self.at):
@@ -143,6 +147,7 @@ class _Reader:
 
     def _command(self, char: str, inner: _Open) -> None:
         text, at = self._text, self.at
+        # A comment and a keyword are only those at the beginning of a word.
         begins = at == 0 or text[at - 1] in " \t\n;&|()<>`"
         if char == "\n":
             self.at += 1
@@ -155,6 +160,7 @@ class _Reader:
             self._word(word[0], inner)
         elif char in "()":
             self._parenthesis(char, inner)
+        # A here-string has no document behind it.
         elif text.startswith("<<<", at):
             self._go(3)
         elif match := _DELIMITER.match(text, at):

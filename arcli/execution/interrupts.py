@@ -121,6 +121,7 @@ class Interrupts:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         self.number = self.number or number
+        # The second signal ends what runs at once, the third one ends arcli.
         if self._count > 2 or (self._count == 2 and self._finishing):
             raise self.error()
         self._watch_streams()
@@ -132,6 +133,7 @@ class Interrupts:
                 self._notice(
                     f"{name}: nothing new is started, what runs has {GRACE:.0f} s; once more to end at once"
                 )
+        # Nothing runs yet: there is nobody to be given time.
         elif not self._finishing:
             raise self.error()
 

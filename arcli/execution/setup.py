@@ -19,6 +19,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
     setup = spec.setup
     path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
     push = to_engine(resolve(setup.push))
+    # Dealt out once, by slot: an engine's replacement gets the same part.
     parts = {
         name: [
             part[0] if scatter.flatten and len(part) == 1 else part

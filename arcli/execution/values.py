@@ -74,6 +74,8 @@ def conclude(
     Returns what ends the run meanwhile, if anything does.
     """
     try:
+        # A job has one value: folded, gathered from its engines, or collected from
+        # its items.
         if folding.folder is not None:
             folded = folding.finish(results)
             outcome.folded[job.name] = folded
@@ -88,6 +90,7 @@ def conclude(
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)
             context.session.ask_each(request, Done, what, keep=True)
+    # A reducer that raises costs this job its value, and no other job anything.
     except Failed as failed:
         ledger.value_error = words(failed)
         if context.session.due is not None and time.monotonic() > context.session.due:
@@ -172,6 +175,7 @@ def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
     """
     scatter = context.spec.setup.scatter.get(name)
     alone: set[int] = set()
+    # A part of one element was scattered as that element, and is joined as one.
     if scatter is not None and scatter.flatten:
         values = Resolver(context.slots, lambda job: None)(scatter.values)
         sizes = [len(part) for part in dealt(values, context.slots)]

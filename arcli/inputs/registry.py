@@ -38,6 +38,7 @@ def inputs() -> dict[str, type[Input]]:
     Raises UsageError for an installed package whose input cannot be loaded.
     """
     kinds = {kind.key: kind for kind in BUILT_IN}
+    # A package that cannot be loaded is named: the user can do something about it.
     for entry in entry_points(group=GROUP):
         package = entry.dist.name if entry.dist is not None else entry.value
         try:

@@ -91,6 +91,7 @@ class Outputs:
                 if last:
                     self._members.remove(member)
                     self.told = self.told or member.document
+            # The other outputs get what is theirs before anybody hears of it.
             except Exception as error:  # noqa: BLE001 - raised below, when the others had theirs
                 self._members.remove(member)
                 member.output.abort()

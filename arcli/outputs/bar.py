@@ -38,6 +38,7 @@ class BarProgress:
         self._read: Callable[[], State] | None = None
         self._count: Count | None = None
         self._task: TaskID | None = None
+        # Redirected streams would be rich's; messages clear the line by themselves.
         self._live = RichProgress(
             SpinnerColumn("line"),
             TextColumn("{task.description}", markup=False),

@@ -96,6 +96,8 @@ def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[st
     places = [columns.index(name) if name in columns else None for name in names]
     cells: list[str] = []
     rest = ""
+    # Cells are moved as text, without being parsed: they were written by the same
+    # writer.
     for block in _texts_of(blocks):
         text, position = rest + block, 0
         rows = []

@@ -81,9 +81,11 @@ def open_outputs(
     """
     destinations = list(destinations)
     _refuse_twins(destinations)
+    # On one terminal the bar is cleared before a result is written above it.
     if progress is not None and streams.shared:
         stdout = replace(streams.stdout, target=progress.above(streams.stdout.target))
         streams = replace(streams, stdout=stdout)
+    # stdout has the results, unless the user sent something else there.
     if all(destination.path != "-" for destination in destinations):
         destinations.insert(0, Destination(path="-"))
     maker = _Maker(
@@ -133,6 +135,7 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
     if not path:
         raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
     form = registry.by_suffix(path)
+    # A device or a pipe has no suffix, and gets what stdout would get.
     if form is None and is_device(destination.folder / path):
         return registry.named(on_stdout)
     if form is None:

@@ -70,9 +70,12 @@ class ParquetFile:
         with writing(self._name):
             self._write_group()
             self._end_part()
+            # Without a late column the one part is the file.
             if len(self._parts) == 1:
                 for block in self._parts[0].blocks():
                     self._target.write(block)
+            # Columns came later than the first part: all of it is read again, block
+            # by block, with the last schema.
             else:
                 schema = self._schema()
                 with pq.ParquetWriter(_Writable(self._target), schema) as writer:
@@ -95,6 +98,7 @@ class ParquetFile:
         block = self._columns.block(b"".join(self._waiting))
         self._waiting, self._rows, self._bytes = [], 0, 0
         before = self._writer.schema if self._writer is not None else None
+        # A column's type is what all its values so far fit into.
         for name, column in block.columns.items():
             kind = _kind(column)
             if name not in _FIXED and kind is not None:
@@ -102,6 +106,7 @@ class ParquetFile:
         schema = self._schema()
         arrays = [_array(block.columns.get(field.name), field.type, block.rows) for field in schema]
         with writing(self._name):
+            # Parquet files have one schema: a new column begins a new part.
             if before != schema:
                 self._end_part()
                 part = Spool(self._name)
@@ -207,8 +212,10 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
 
     if column is None:
         return pa.nulls(rows, kind)
+    # Times arrive as ISO text.
     if pa.types.is_timestamp(kind):
         return pa.array(column, pa.string()).cast(kind)
+    # What is not text, in a column of mixed values, becomes JSON.
     if pa.types.is_string(kind):
         if set(map(type, column)) <= {str, type(None)}:
             try:

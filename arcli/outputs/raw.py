@@ -50,6 +50,7 @@ class RawOutput:
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
         """Yield what an item printed, in pieces that end with a line where that is possible."""
         name = printed_path(record["run"], record["job"], record["index"], record["attempt"], stream)
+        # More than a record keeps was written to a file, which has all of it.
         try:
             with (self._runs / name).open("rb") as file:
                 while block := file.read(BLOCK):
@@ -59,6 +60,7 @@ class RawOutput:
             pass
         if text := record.get("std" + stream):
             yield text.encode("utf-8", "surrogateescape")
+        # It is not the whole output, and whoever reads it should know.
         if stream == "out" and record.get("truncated"):
             self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
 

@@ -120,6 +120,7 @@ def _installed() -> tuple[Format, ...]:
     from importlib.metadata import entry_points
 
     formats = []
+    # A package that cannot be loaded is named: the user can do something about it.
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             each = entry.load()

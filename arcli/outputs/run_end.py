@@ -57,9 +57,11 @@ def write_end(
     ``full`` adds the tables of timing, ``quiet`` says which run it is and keeps to one screen.
     Nothing is written of a run in which no job began: what stopped it says all that there is.
     """
+    # No job began: the error has been told, and a table of zeros says nothing.
     if not summary.began and summary.exit_code != 0:
         return
     lines = [verdict(stream, summary)]
+    # A mail from cron has to say by itself what it is about.
     if quiet:
         where = f" on {origin.host}" if origin.host else ""
         lines.append(f"  {plain(origin.spec) or summary.name}{where}, run {summary.run}")
@@ -94,6 +96,7 @@ def count_words(jobs: Sequence[JobSummary]) -> str:
     )
     parts = [f"{number:,} {word}" for number, word in others if number]
     words = f"{ok:,} ok, {', '.join(parts)} of {plural(planned, 'item')}"
+    # Without failures one number says it all.
     if not parts:
         words = f"{ok:,} of {plural(planned, 'item')} ok" if planned else "no items"
     unread = sum(each.unread or 0 for each in counts)
@@ -104,8 +107,10 @@ def count_words(jobs: Sequence[JobSummary]) -> str:
 
 def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -> Iterator[str]:
     """Tell of each group of failures: how many, what, where, which inputs, the first traceback."""
+    # Cancelled items have not failed: what cancelled them is told elsewhere.
     groups = [(job, group) for job in summary.jobs for group in job.failures]
     groups = [pair for pair in groups if pair[1].status != Status.CANCELLED]
+    # The most common failure first, and details only of the first few.
     groups.sort(key=lambda pair: -pair[1].count)
     several = len(summary.jobs) > 1
     shown = QUIET_GROUPS if quiet else GROUPS
@@ -133,6 +138,7 @@ def again(argv: Sequence[str], flag: str) -> str | None:
     if len(argv) < 2:
         return None
     words, drop_next = [], False
+    # The same command line, without what said how to go on before.
     for word in argv[2:]:
         if (
             not drop_next
@@ -195,6 +201,7 @@ def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
     more = group.count - len(group.items)
     rest = f"and {more:,} more" if more else ""
     labels = [item.label for item in group.items]
+    # Where the group's message says it all, names are enough, side by side.
     if all(item.detail in {"", group.message} for item in group.items):
         yield from _wrapped(
             stream, " " * INDENT + ", ".join([*labels, *([rest] if rest else [])]), " " * INDENT

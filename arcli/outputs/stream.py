@@ -38,6 +38,8 @@ class Stream:
         """Write something of rich, without blanks at the ends of lines."""
         from rich.console import Console
 
+        # Rendered to text first: rich would catch a broken pipe, and end the
+        # process.
         buffer = io.StringIO()
         console = Console(
             file=buffer,
@@ -107,6 +109,7 @@ def standard_streams(
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
     streams = [StreamTarget(stdout.buffer)]
     target: Target = NullStream()
+    # What stderr does not take costs no result.
     if stderr is not None:
         streams.append(StreamTarget(stderr.buffer, "standard error"))
         target = BestEffort(streams[1])

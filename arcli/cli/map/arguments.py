@@ -42,12 +42,14 @@ def inputs(words: Sequence[str], options: Sequence[str]) -> Iterator[Input]:
         mark = words[at]
         end = next((place for place in range(at + 1, len(words)) if words[place] in MARKS), len(words))
         group = words[at + 1 : end]
+        # A flag behind the marker would silently become an item.
         late = next((word for word in group if word.partition("=")[0] in options), None)
         if late is not None:
             raise UsageError(
                 f"{late} stands after {mark}, where everything is an item",
                 hint=f"flags go before {mark}; items that look like them can come from a file or stdin",
             )
+        # A plus links an input with the one before it, as GNU parallel does.
         linked = mark.endswith("+")
         if linked and first:
             raise UsageError(f"{mark} goes side by side with an input before it, and there is none")

@@ -75,10 +75,13 @@ def engines(one: Known) -> list[Engine]:
 
     connection = Connection.read(one.connection_file)
     with closing(Line(connection.info, connection.address)) as line:
+        # The hub knows what waits for each engine, and answers while engines
+        # compute.
         counts = line.queues(ANSWERS)
     with RawClient(dict(connection.info), timeout=ANSWERS) as client:
         asked = {engine_id: ask_identity(client[engine_id]) for engine_id in client.ids}
         end = time.monotonic() + ANSWERS
+        # An engine that computes answers later; its line is shown without a host.
         for answer in asked.values():
             answer.wait(max(0.0, end - time.monotonic()))
         places = {key: read_identity(client, answer) for key, answer in asked.items() if answer.ready()}
@@ -102,6 +105,7 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
             f"a cluster {one.name!r} is running already",
             hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
         )
+    # Files of a cluster that was killed would be taken for those of the new one.
     _tidy(one)
     cluster = cluster_for(recipe, _log(one))
     end = time.monotonic() + timeout
@@ -109,6 +113,7 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
         asyncio.run(_bring_up(cluster, recipe.engines))
         connection = Connection.read(one.connection_file)
         there = _gather(connection, recipe.engines, end)
+    # Half a cluster is stopped again, also after Ctrl-C.
     except BaseException as error:
         with suppress(Exception):  # the first error is the one to tell of
             cluster.stop_cluster_sync()
@@ -149,12 +154,16 @@ def stop(one: Known) -> Look:
     """
     found = look(one)
     launcher = launchers.named(one.launcher or "")
+    # Jobs in a batch queue may outlive the controller, so they are cancelled even
+    # where nobody answers.
     batch = one.launcher is not None and (launcher is None or launcher.batch)
     if one.cluster_file.is_file() and (found.state != "gone" or batch or _left_over(one)):
         from ipyparallel import Cluster
 
         if problem := forgeable(one.cluster_file.stat()):  # it names what is imported and run
             raise ClusterError(f"{one.cluster_file} {problem}, so it is not acted upon")
+        # ipyparallel's cluster file says by which launcher it was started, and so
+        # how it is stopped.
         try:
             cluster = Cluster.from_file(str(one.cluster_file), log=_log(one))
             cluster.stop_engines_sync()
