@@ -36,6 +36,7 @@ from arcli.session.core.job import JobRun, Supply
 from arcli.session.core.pending import Broadcast, Call, Moment
 from arcli.session.core.terms import Terms
 from arcli.session.loop import SessionLoop
+from arcli.session.position_files import PositionFiles
 from arcli.session.recorder import Recorder
 from arcli.session.supply import SourceSupply
 from arcli.session.transport.base import Down, Events, Lost, Up
@@ -175,11 +176,13 @@ class FakeRecorder:
             self.reasons[index] = record["reason"]
 
 
-class FakeSession:
+class FakeSession(PositionFiles):
     """A loop that a test turns by hand, at ``now`` seconds."""
 
     def __init__(self, engines: int = 2, *, owned: bool = True, revives: bool = True, **terms: Any) -> None:
+        super().__init__(None)
         self.now = 1000.0
+        self.recalls: list[tuple[int, int, int, int]] = []
         self.transport = FakeTransport(owned=owned, revives=revives)
         self.notices: list[str] = []
         self.positions: dict[int, Position | None] = {}
@@ -194,12 +197,21 @@ class FakeSession:
             ),
             wake_main=lambda: None,
             clock=lambda: Moment(self.now, 0.0),
-            read_position=lambda path: self.positions.get(int(path.name)),
+            files=self,
         )
+        self.loop.host = "here"
         self.ended: list[EndJob] = []
         self.recorder = FakeRecorder()
         for slot in range(engines):
             self.comes(slot)
+
+    # -- position files ---------------------------------------------------------------------------
+
+    def read(self, slot: int) -> Position | None:
+        return self.positions.get(slot)
+
+    def recall(self, slot: int, chunk: int, position: int, last: int) -> None:
+        self.recalls.append((slot, chunk, position, last))
 
     # -- what engines do --------------------------------------------------------------------------
 

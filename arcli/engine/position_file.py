@@ -9,23 +9,28 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-_LAYOUT = struct.Struct("=qqq")
+_POSITION = struct.Struct("=qqq")
+_RECALL = struct.Struct("=qqq")
 _IDLE = (-1, -1, 0)
+NOWHERE = [*_IDLE, 1 << 62, 0, 0]
+"""The marks of an engine that does nothing, and of which nothing is recalled."""
 
 
 class PositionFile:
     """The engine's side. ``marks`` is for the loop over a chunk's items, which has no time to call.
 
     It holds the chunk, the item's position in it (-1 before the first), and since when (nanoseconds
-    since the epoch).
+    since the epoch); then what the client recalls: from this position of this chunk on, up to the end
+    of that chunk.
     """
 
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:  # noqa: PTH123 - nothing heavier on an engine
-            self.marks = memoryview(mmap.mmap(file.fileno(), _LAYOUT.size)).cast("q")
+            self.marks = memoryview(mmap.mmap(file.fileno(), _POSITION.size + _RECALL.size)).cast("q")
         self.idle()
 
     def begin(self, chunk: int, now: int) -> None:
@@ -46,16 +51,26 @@ class Position(NamedTuple):
 
 
 def create(path: Path) -> None:
-    """Make the file, saying that nothing runs."""
+    """Make the file, saying that nothing runs and nothing is recalled."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(_LAYOUT.pack(*_IDLE))
+        file.write(_POSITION.pack(*NOWHERE[:3]) + _RECALL.pack(*NOWHERE[3:]))
 
 
 def read(path: Path) -> Position | None:
-    """The client's side; None where nothing runs or is known."""
+    """Tell the client where an engine is; None where nothing runs or is known."""
     try:
-        chunk, position, since = _LAYOUT.unpack(path.read_bytes()[: _LAYOUT.size])
+        chunk, position, since = _POSITION.unpack_from(path.read_bytes())
     except (OSError, struct.error):
         return None
     return None if chunk < 0 else Position(chunk, position, since / 1e9)
+
+
+def recall(path: Path, chunk: int, position: int, last: int) -> None:
+    """Have an engine begin nothing from this position of ``chunk`` on, up to the chunk ``last``.
+
+    Numbers of chunks only grow, so a recall never means one that is sent later.
+    """
+    with suppress(OSError), path.open("r+b") as file:
+        file.seek(_POSITION.size)
+        file.write(_RECALL.pack(chunk, position, last))

@@ -10,7 +10,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,7 +36,7 @@ from .limits import Timer
 from .live import Live, Patrol
 from .notebook import NoKernel, Notebook, preflight
 from .outdir import ItemFolder
-from .position_file import PositionFile
+from .position_file import NOWHERE, PositionFile
 from .program import BadInput, Program, Shown
 from .protocol import (
     Again,
@@ -275,9 +275,9 @@ class Worker:
 
     def _run_chunk(self, request: RunChunk) -> ChunkReply | Failure:
         """Run the items of a chunk, one after another."""
-        known = self._jobs[request.job]
+        known, number = self._jobs[request.job], request.chunk
         began, begin = time.time(), time.perf_counter()
-        marks: Any = [0, 0, 0]
+        marks: Any = [*NOWHERE]
         if self._position_file is not None:
             marks = self._position_file.marks
             self._position_file.begin(request.chunk, int(began * 1e9))
@@ -298,6 +298,8 @@ class Worker:
             around.enter_context(known.capture)
             for position, index in enumerate(request.indices):
                 if self._stopping is not None and self._stopping():
+                    break
+                if marks[3] <= number and _is_recalled(marks, number, position):
                     break
                 marks[1] = position
                 occurrence = request.occurrences[position] if request.occurrences is not None else 0
@@ -475,6 +477,12 @@ class _Results:
             lines=text.encode(),
             pickles=b"".join([opaque.raw for _, opaque in pickles]),
         )
+
+
+def _is_recalled(marks: MutableSequence[int], chunk: int, position: int) -> bool:
+    """Tell whether the client has another engine do this item (see ``position_file``)."""
+    first, start, last = marks[3:6]
+    return chunk <= last and (chunk > first or position >= start)
 
 
 def _runs(positions: list[int]) -> list[tuple[int, int]]:

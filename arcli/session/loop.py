@@ -6,13 +6,11 @@ It never waits for a source or for an output, so that neither can stop a timer.
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from arcli.engine import position_file
-from arcli.engine.position_file import Position
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, SessionCore
 from arcli.session.core.effects import (
@@ -24,6 +22,7 @@ from arcli.session.core.effects import (
     Notice,
     Prepare,
     Print,
+    Recall,
     Records,
     Reject,
     Release,
@@ -36,6 +35,7 @@ from arcli.session.core.events import Answered, Begin, Early, Event, NotRevived
 from arcli.session.core.pending import Moment, PendingRequest
 from arcli.session.core.snapshot import Snapshot
 from arcli.session.core.terms import Terms
+from arcli.session.position_files import PositionFiles
 from arcli.session.recorder import Recorder
 from arcli.session.transport.base import Down, Lost, Reply, Transport, Wake
 from arcli.session.transport.base import Event as TransportEvent
@@ -59,14 +59,15 @@ class SessionLoop:
         wake_main: Callable[[], None],
         *,
         clock: Callable[[], Moment] = read_clock,
-        read_position: Callable[[Path], Position | None] = position_file.read,
+        files: PositionFiles | None = None,
     ) -> None:
         self._transport = transport
         self._terms = terms
         self._wake_main = wake_main
         self._clock = clock
-        self._read_position = read_position
-        self._core = SessionCore(terms, self)
+        self._files = files or PositionFiles(terms.position_files)
+        self.host = socket.gethostname()
+        self._core = SessionCore(terms, self, self._files.read)
         self._events: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
         self._closed = False
@@ -105,11 +106,6 @@ class SessionLoop:
             self._thread.join()
 
     # -- what the core may look at ----------------------------------------------------------------
-
-    def position(self, slot: int) -> Position | None:
-        """See Observations."""
-        folder = self._terms.position_files
-        return None if folder is None else self._read_position(folder / f"{slot}")
 
     def diagnose(self) -> str:
         """See Observations."""
@@ -226,6 +222,8 @@ class SessionLoop:
                     self._carry_out(self._core.handle(NotRevived(reason), self._clock()))
             case Interrupt(now):
                 transport.interrupt(now=now)
+            case Recall(slot, chunk, position, last):
+                self._files.recall(slot, chunk, position, last)
             case _:
                 self._tell(effect)
 

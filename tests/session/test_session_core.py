@@ -420,6 +420,66 @@ def test_an_answer_of_another_kind_costs_its_item_alone() -> None:
     assert session.recorder.statuses == {0: "lost"}
 
 
+# -- short items behind long ones --------------------------------------------------------------------
+
+
+def long_item_with_others_behind(chunksize: int) -> tuple[FakeSession, FakeEngine, FakeEngine]:
+    """Two engines: the first is at its first item, the second has done all that is left."""
+    session = FakeSession(2)
+    session.begin(3 * chunksize, chunksize=chunksize)
+    first, second = engines_of(session)
+    session.running(first, 0)
+    while second.queue:
+        session.answer(second, seconds=0.01)
+    return session, first, second
+
+
+def test_what_waits_behind_a_long_item_is_run_by_an_engine_that_has_nothing_to_do() -> None:
+    session, first, second = long_item_with_others_behind(4)
+    session.wait(0.5)
+    assert session.recalls == [(0, chunk_of(first).chunk, 1, chunk_of(first).chunk)]
+    assert list(chunk_of(second).indices) == [1, 2, 3]
+    session.answer(second)
+    session.answer(first, done=1)
+    assert session.recorder.statuses == dict.fromkeys(range(12), "ok")
+    assert len(session.ended) == 1
+
+
+def test_what_an_engine_has_begun_meanwhile_stays_there() -> None:
+    session, first, second = long_item_with_others_behind(4)
+    session.wait(0.35, until=lambda: bool(session.recalls))
+    session.running(first, 1, since=1.0)
+    session.wait(0.1)
+    assert not second.queue
+    session.answer(first, done=2)  # it has seen the recall before it began the next one
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+
+
+def test_nothing_is_recalled_from_another_host_or_without_a_position_file() -> None:
+    for host, files in (("elsewhere", True), ("here", False)):
+        session = FakeSession(0)
+        session.loop.host = host
+        session.has_position_files = files
+        first, second = session.comes(0), session.comes(1)
+        session.begin(8, chunksize=4)
+        if files:
+            session.running(first, 0)
+        session.answer(second)
+        session.wait(5.0)
+        assert session.recalls == []
+
+
+def test_an_engine_that_dies_after_a_recall_costs_its_long_item_alone() -> None:
+    session, first, _ = long_item_with_others_behind(4)
+    session.wait(0.5)
+    session.dies(first)
+    session.comes(0)
+    finish(session)
+    assert session.recorder.statuses == dict.fromkeys(range(12), "ok")
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+
+
 # -- items that are cancelled by their numbers ------------------------------------------------------------
 
 

@@ -53,8 +53,13 @@ class Engines(RuleBasedStateMachine):
         engines = list(self.session.transport.engines.values())
         return engines[number % len(engines)] if engines else None
 
-    @rule(number=st.integers(0, 3), failed=st.integers(0, 2), again=st.integers(0, 1))
-    def answers(self, number: int, failed: int, again: int) -> None:
+    @rule(
+        number=st.integers(0, 3),
+        failed=st.integers(0, 2),
+        again=st.integers(0, 1),
+        left_out=st.integers(0, 2),
+    )
+    def answers(self, number: int, failed: int, again: int, left_out: int) -> None:
         engine = self.engine(number)
         if engine is not None and engine.queue:
             request = engine.queue[0][1]
@@ -62,6 +67,8 @@ class Engines(RuleBasedStateMachine):
             if isinstance(request, RunChunk) and request.attempt == 1:
                 retries = self.job_retries
                 how = {"failed": 0 if retries else failed, "again": again if retries else 0}
+            if isinstance(request, RunChunk):
+                how["done"] = max(0, len(request.indices) - left_out)
             self.session.answer(engine, **how)
 
     @property

@@ -52,6 +52,11 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def cut(self, count: int) -> None:
+        """Keep the first so many items only."""
+        self.indices, self.inputs = self.indices[:count], self.inputs[:count]
+        self.occurrences = None if self.occurrences is None else self.occurrences[:count]
+
     def part(self, positions: Sequence[int], *, attempt: int, alone: bool) -> Chunk:
         """Make a chunk of the items at these positions, which is not yet sent."""
         occurrences = self.occurrences

@@ -6,6 +6,9 @@ return effects. Nothing here reads a clock, starts a thread or waits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from arcli.engine.position_file import Position
 from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, decode_reply
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
@@ -31,10 +34,11 @@ from arcli.session.core.events import (
     NotRevived,
     Stop,
 )
-from arcli.session.core.health import Health, Positions, Quiet
+from arcli.session.core.health import Health, Positions, Quiet, waiting_items
 from arcli.session.core.job import JobRun
 from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
 from arcli.session.core.pool import Pool, PooledEngine
+from arcli.session.core.recall import Recalls
 from arcli.session.core.recovery import Recovery
 from arcli.session.core.requests import DEADLINE, Requests
 from arcli.session.core.snapshot import Observer, Snapshot
@@ -49,15 +53,21 @@ TICK = 0.1
 class SessionCore:
     """Engines, requests and one job at a time; see the module."""
 
-    def __init__(self, terms: Terms, observations: Observations) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        observations: Observations,
+        read_position: Callable[[int], Position | None],
+    ) -> None:
         self._terms = terms
         self._observations = observations
         self._pool = Pool()
         self._requests = Requests(self._pool, terms)
-        positions = Positions(observations.position)
+        positions = Positions(read_position)
         self._health = Health(self._pool, positions)
         self._recovery = Recovery(self._pool, self._requests, self._health, positions, terms)
         self._observer = Observer(self._pool, positions)
+        self._recalls = Recalls(self._pool, positions)
         self._job: JobRun | None = None
         self._final: ArcliError | None = None
         self._broken: BaseException | None = None
@@ -83,6 +93,7 @@ class SessionCore:
         try:
             self._watch()
             self._feed()
+            self._take_back()
             self._finish()
         except ArcliError as error:
             self._break(error)
@@ -286,6 +297,7 @@ class SessionCore:
                 raise setup_error(engine.words, reply)
             if isinstance(reply, HelloReply):
                 engine.position_file = reply.position_file and self._terms.position_files is not None
+                engine.local = engine.position_file and reply.host == self._observations.host
         engine.steps -= 1
         engine.ready = engine.steps == 0
 
@@ -350,7 +362,11 @@ class SessionCore:
             self._watch_job(self._job)
         if self._grace is not None and self._now >= self._grace:
             self._end_running()
-        self._effects += self._quiet.look(self._waiting_words(), self._now, self._observations.diagnose)
+        self._effects += self._quiet.look(
+            self._requests.words() or waiting_items(self._job, self._pool),
+            self._now,
+            self._observations.diagnose,
+        )
 
     def _watch_job(self, job: JobRun) -> None:
         if job.due is not None and self._now > job.due:
@@ -378,17 +394,6 @@ class SessionCore:
         else:
             self._grace = None
 
-    def _waiting_words(self) -> str | None:
-        """What waits for engines, in words; None where nothing does."""
-        if (words := self._requests.words()) is not None:
-            return words
-        job = self._job
-        if job is None or job.items.finished:
-            return None
-        if not self._pool.ready():
-            return f"{job.items.waiting} items wait: no engine has been ready"
-        return f"{job.items.waiting} items wait for engines of their own" if job.items.stalled else None
-
     # -- what engines are given -------------------------------------------------------------------
 
     def _feed(self) -> None:
@@ -408,6 +413,13 @@ class SessionCore:
                     self._feed_one(job, engine)
         self._conclude(job, job.items.concluded())
         self._effects += job.replayed()
+
+    def _take_back(self) -> None:
+        """Give engines that have nothing to do what waits elsewhere behind a long item."""
+        if self._job is not None:
+            self._effects += self._recalls.look(self._job, self._now)
+            if self._job.items.waiting:
+                self._feed()
 
     def _feed_one(self, job: JobRun, engine: PooledEngine) -> None:
         if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):

@@ -194,6 +194,24 @@ class Dispatcher:
         del self.outstanding[chunk.number]
         self.chunks.learn(len(chunk), seconds, size)
 
+    def take_back(self, chunk: Chunk, position: int, parts: int) -> None:
+        """Have others run a chunk's items from ``position`` on, in so many parts.
+
+        Its engine will not begin them. What is left of the chunk is still out.
+        """
+        rest = range(max(position, chunk.done), len(chunk))
+        size = max(1, -(-len(rest) // parts))
+        self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
+        if position:
+            chunk.cut(position)
+        else:
+            del self.outstanding[chunk.number]
+
+    def not_begun(self, chunk: Chunk, done: int) -> None:
+        """Send again what its engine left out of a chunk, before it comes back."""
+        self._requeue(chunk, [range(done, len(chunk))], alone=False)
+        chunk.cut(done)
+
     def lost(
         self,
         chunk: Chunk,

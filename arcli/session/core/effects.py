@@ -81,6 +81,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Have the engine in a slot begin nothing from a position of a chunk on, up to ``last``."""
+
+    slot: int
+    chunk: int
+    position: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Print:
     """Lines that a running item has printed, for whoever listens."""
 
@@ -142,5 +152,5 @@ class EndJob:
 
 Effect = (
     Prepare | Send | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
-    | Print | Records | Resolve | Reject | EndJob
+    | Recall | Print | Records | Resolve | Reject | EndJob
 )  # fmt: skip

@@ -9,6 +9,7 @@ from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Position
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.effects import Effect, Kill, Notice, Release
+from arcli.session.core.job import JobRun
 from arcli.session.core.pending import PendingRequest
 from arcli.session.core.pool import Pool, PooledEngine
 
@@ -172,3 +173,12 @@ class Quiet:
             self._told = True
             return [Notice(f"{waiting} for {QUIET:.0f} s: {diagnose()}")]
         return []
+
+
+def waiting_items(job: JobRun | None, pool: Pool) -> str | None:
+    """Say which items wait for engines, in words; None where none does."""
+    if job is None or job.items.finished:
+        return None
+    if not pool.ready():
+        return f"{job.items.waiting} items wait: no engine has been ready"
+    return f"{job.items.waiting} items wait for engines of their own" if job.items.stalled else None

@@ -121,15 +121,18 @@ class JobRun:
         if self.items.late(chunk):
             return []
         records = self._take(engine, pending, reply, now, wall)
-        rest = range(reply.done, len(chunk))
-        records += self.conclude(client_records(chunk, rest, Status.CANCELLED, self.stop_reason), wall)
+        if self.items.stopped:
+            rest = range(reply.done, len(chunk))
+            records += self.conclude(client_records(chunk, rest, Status.CANCELLED, self.stop_reason), wall)
+        elif reply.done < len(chunk):
+            self.items.not_begun(chunk, reply.done)
         # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
         elapsed = now - max(pending.sent, engine.answered)
         use = self._use(engine)
         use.chunks += 1
         use.busy += reply.busy
         use.returning += max(0.0, elapsed - reply.busy)
-        self._sizes[len(chunk)] += 1
+        self._sizes[len(chunk)] += len(chunk) > 0
         self.items.returned(chunk, reply.busy, size + chunk.size)
         return records
 

@@ -15,8 +15,9 @@ from arcli.session.transport.base import Up
 class PooledEngine:
     """One engine. ``steps`` counts what it has yet to answer before it is ready.
 
-    ``position_file`` says that it writes down which item it is at, where the client can read it;
-    ``doomed`` why arcli itself is ending it; ``answered`` is when it last answered anything.
+    ``position_file`` says that it writes down which item it is at, where the client can read it,
+    ``local`` that it reads there, too, being on this host; ``doomed`` why arcli itself is ending it.
+    ``answered`` is when it last answered anything.
     """
 
     up: Up
@@ -24,6 +25,7 @@ class PooledEngine:
     steps: int = 0
     ready: bool = False
     position_file: bool = False
+    local: bool = False
     doomed: str | None = None
     answered: float = 0.0
     pending: list[PendingRequest] = field(default_factory=list)

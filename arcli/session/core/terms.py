@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from arcli.engine.position_file import Position
 from arcli.engine.protocol import Printed, Request
 
 
@@ -58,11 +57,12 @@ class Terms:
 class Observations(Protocol):
     """What the core may look at, beside what it is told."""
 
-    def position(self, slot: int) -> Position | None:
-        """Where the engine in a slot is, by its position file."""
-
     def diagnose(self) -> str:
         """What is known about the cluster's state, in words."""
+
+    @property
+    def host(self) -> str:
+        """The name of this host."""
 
     @property
     def in_process(self) -> bool:
