@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from arcli.store.state import JobState, RunState
 
 
+STACKS = 1.5
+"""Seconds that engines have to say where they are."""
+
+
 @click.command("status", short_help="Show how a run stands.")
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option(
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="json: one object, with times in ISO 8601 UTC.",
 )
-def command(run: str | None, form: str) -> None:
+@click.option("--stacks", is_flag=True, help="Show where in the code each running Python item is.")
+def command(run: str | None, form: str, stacks: bool) -> None:
     r"""Show how RUN stands: its jobs, how far they are, its engines.
 
     RUN is an id or its beginning; by default the newest run that goes on, else the newest. A run
@@ -41,9 +46,14 @@ def command(run: str | None, form: str) -> None:
     folder = pick_current(run)
     with output_page(None) as page:
         if form == "json":
-            page.target.write(dump(_tree(folder)) + b"\n")
+            tree = _tree(folder)
+            if stacks:
+                tree["stacks"] = {str(slot): text for slot, text in _asked(folder).items()}
+            page.target.write(dump(tree) + b"\n")
         else:
             page.write("".join(f"{line}\n" for line in _lines(folder)))
+            if stacks:
+                page.write("".join(f"{line}\n" for line in _stacks(folder)))
     require_end(folder)
 
 
@@ -90,6 +100,40 @@ def _lines(run: RunFolder) -> Iterator[str]:
         yield f"  {job.name:<{width}}  {_job(job)}"
     if how == "running":
         yield from _engines(state, time.time())
+
+
+def _asked(run: RunFolder) -> dict[int, str]:
+    """Where each engine says it is, by its slot."""
+    from arcli.errors import OutputError
+    from arcli.store import past
+    from arcli.store.live import ask_stacks
+
+    state = past.current_state(run)
+    if state is None or past.state_of(run) != "running":
+        return {}
+    try:
+        return ask_stacks(
+            run.path, [engine.slot for engine in state.engines if engine.slot is not None], STACKS
+        )
+    except OSError as error:
+        raise OutputError(f"{run.path}: engines cannot be asked: {error.strerror}") from None
+
+
+def _stacks(run: RunFolder) -> Iterator[str]:
+    """The stacks as text; of what does not answer, why that may be."""
+    from arcli.escape import plain
+    from arcli.store import past
+
+    answers, state = _asked(run), past.current_state(run)
+    for engine in () if state is None else state.engines:
+        text = answers.get(-1 if engine.slot is None else engine.slot)
+        if text is None:
+            yield f"engine {engine.engine_id}: no answer (idle, on another disk, in code in C)"
+        elif not text:
+            yield f"engine {engine.engine_id}: in a command"
+        else:
+            yield f"engine {engine.engine_id}:"
+            yield plain(text.rstrip("\n"))
 
 
 def _job(job: JobState) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +14,11 @@ import click
 from arcli.cli.past import pick_current, require_end
 
 if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
     from arcli.store.folder import RunFolder
+
+LOOK = 0.15
+"""Seconds between two looks at what items have printed."""
 
 
 @click.command("tail", short_help="Show the results of a run as they come.")
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
 def command(run: str | None, item: int | None, failed: bool, form: str, verbose: bool) -> None:
     r"""Show the results of RUN in the order in which they come, from its first one to its end.
 
+    What its items print meanwhile goes to stderr, line by line.
+
     RUN is an id or its beginning; by default the newest run that goes on, else the newest. Ctrl-C
     leaves the run alone.
 
@@ -48,7 +56,8 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     from arcli.store.journal import follow
 
     folder = pick_current(run)
-    stdout = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+    streams = standard_streams(sys.stdout, sys.stderr, os.environ)
+    stdout = streams.stdout
     jobs = (folder.manifest.spec or {}).get("jobs") or ()
     # The same output as a run's own, so that both look alike.
     shown = TextOutput(
@@ -63,21 +72,53 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     )
     shown.start()
     # The journal is in the order of completion; it ends when the run does.
-    for entry in follow(folder.journal, _goes_on(folder)):
-        record = entry.data
-        if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):
-            continue
-        if form == "jsonl":
-            stdout.target.write(entry.line)
-        else:
-            shown.record(
-                RecordBatch(
-                    job=record["job"], first=record["index"], count=1, lines=entry.line, tally=Tally()
+    ended = _goes_on(folder)
+    with (
+        nullcontext() if failed else _live(folder, streams.stderr, ended, several=len(jobs) > 1, item=item)
+    ):
+        for entry in follow(folder.journal, ended):
+            record = entry.data
+            if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):
+                continue
+            if form == "jsonl":
+                stdout.target.write(entry.line)
+            else:
+                shown.record(
+                    RecordBatch(
+                        job=record["job"], first=record["index"], count=1, lines=entry.line, tally=Tally()
+                    )
                 )
-            )
     require_end(folder.fresh())
     if form == "text" and item is None:
         _tell_end(folder.fresh())
+
+
+@contextmanager
+def _live(
+    run: RunFolder, stderr: Stream, ended: threading.Event, *, several: bool, item: int | None
+) -> Iterator[None]:
+    """Show what running items print, on stderr, while this is open and the run goes on."""
+    from arcli.outputs.live import tagged
+    from arcli.store.live import LiveReader, listening
+
+    over = threading.Event()
+
+    def show() -> None:
+        # A run that is another user's, or on a disk that is full: there are the results all the same.
+        with suppress(OSError), listening(run.path):
+            reader = LiveReader(run.path)
+            while not (over.wait(LOOK) or ended.is_set()):
+                for lines in reader.read():
+                    if item is None or lines.index == item:
+                        stderr.write(tagged(lines, stderr, several=several))
+
+    thread = threading.Thread(target=show, name="arcli-live", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _goes_on(run: RunFolder) -> threading.Event:

@@ -128,7 +128,8 @@ class LiveOutput:
             self._elsewhere = self._listeners.listening()
             if batch and self._elsewhere:
                 self._listeners.write(batch)
-            text = "".join(self._text(lines) for lines in batch if self._is_shown(lines))
+            shown = [lines for lines in batch if self._is_shown(lines)]
+            text = "".join(tagged(lines, self._stream, several=self._several) for lines in shown)
             if left_out:
                 text += f"arcli: {left_out:,} lines are left out: they come faster than they are shown\n"
             if text:
@@ -137,14 +138,14 @@ class LiveOutput:
     def _is_shown(self, lines: PrintedLines) -> bool:
         return self._tails.get(lines.job, "") in {lines.stream, "both"}
 
-    def _text(self, lines: PrintedLines) -> str:
-        """Lines as they are shown, each with its item's tag."""
-        tag = f"{lines.job} {lines.index}: " if self._several else f"{lines.index}: "
-        tag = self._stream.style(tag, "dim")
-        rows = [f"{tag}{plain(line)}\n" for line in lines.lines]
-        if lines.left_out:
-            rows.append(f"{tag}… {lines.left_out:,} lines left out\n")
-        return "".join(rows)
+
+def tagged(lines: PrintedLines, stream: Stream, *, several: bool) -> str:
+    """Lines as they are shown, each with its item's tag; ``several``: and with its job's."""
+    tag = stream.style(f"{lines.job} {lines.index}: " if several else f"{lines.index}: ", "dim")
+    rows = [f"{tag}{plain(line)}\n" for line in lines.lines]
+    if lines.left_out:
+        rows.append(f"{tag}… {lines.left_out:,} lines left out\n")
+    return "".join(rows)
 
 
 def live_stream(streams: Streams, progress: Progress | None, *, inline: bool) -> Stream:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from arcli.engine.live import STACKS, TAIL
@@ -127,30 +127,23 @@ class LiveReader:
         return [PrintedLines(**json.loads(line)) for line in raw[:end].splitlines()]
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """Where in the user's code an engine's main thread is; empty where it runs a command, or nothing."""
+def ask_stacks(run: Path, slots: list[int], patience: float) -> dict[int, str]:
+    """Ask engines where in the user's code their main threads are, for some seconds.
 
-    slot: int
-    text: str
-
-
-def ask_stacks(run: Path, slots: list[int], patience: float) -> dict[int, Stack]:
-    """Ask engines where they are, for some seconds; those that do not answer are left out.
-
+    A stack is as Python prints it; it is empty where a command runs. Who does not answer is left out.
     An engine does not answer on a disk that it does not see, between chunks, and while its item is in
     code that keeps the interpreter to itself. Raises OSError.
     """
     token = secrets.token_hex(8)
     folder = run / ENGINES
     write_whole(folder / STACKS, token.encode(), durable=False)
-    answers: dict[int, Stack] = {}
+    answers: dict[int, str] = {}
     end = time.monotonic() + patience
     while len(answers) < len(slots) and time.monotonic() < end:
         for slot in slots:
             with suppress(OSError):
                 first, _, rest = (folder / f"{slot}.stack").read_text("utf-8", "replace").partition("\n")
                 if first == token:
-                    answers[slot] = Stack(slot, rest)
+                    answers[slot] = rest
         time.sleep(POLL)  # the answer is a file
     return answers

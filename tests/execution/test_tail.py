@@ -163,11 +163,27 @@ def test_engines_say_where_in_the_users_code_they_are(tmp_path: Path) -> None:
     folder = wait_until(lambda: next((tmp_path / ".arcli" / "runs").glob("*/engines/0"), None)).parents[1]
 
     def stack() -> str:
-        answer = ask_stacks(folder, [0], 1.0).get(0)
-        return answer.text if answer is not None else ""
+        return ask_stacks(folder, [0], 1.0).get(0, "")
 
     text = wait_until(lambda: next((text for text in [stack()] if "time.sleep(0.01)" in text), None))
     assert "in work" in text
     assert "arcli/" not in text.replace(str(tmp_path), "")
+    wait_until(lambda: next(folder.glob("state.json"), None))
+    status = Run(tmp_path, ["status", "--stacks"])
+    assert status.wait() == 0
+    assert "in work" in status.out.read_text()
     (tmp_path / "go").touch()
     assert run.wait() == 0
+
+
+def test_arcli_tail_shows_lines_beside_the_results(tmp_path: Path) -> None:
+    again = 'print("again", flush=True); time.sleep(0.2)'
+    (tmp_path / "g.py").write_text(WAITING.replace("time.sleep(0.01)", again))
+    run = start(tmp_path, {"map": "g.py:work", "over": [7]}, "-n", "1")
+    wait_until(lambda: next((tmp_path / ".arcli" / "runs").glob("*/state.json"), None))
+    tail = Run(tmp_path, ["tail"])
+    wait_until(lambda: "0: again" in tail.said(), tail.said)
+    (tmp_path / "go").touch()
+    assert tail.wait() == 0
+    assert run.wait() == 0
+    assert "7" in tail.out.read_text()
