@@ -78,7 +78,7 @@ def test_a_detached_run_goes_on_when_its_shell_is_killed(tmp_path: Path) -> None
     arcli(tmp_path, "wait", run[:13])
     folder = newest(tmp_path).path
     assert "hi" in (folder / "stdout").read_text()
-    assert "time" in (folder / "stderr").read_text()
+    assert "3 of 3 items ok" in (folder / "stderr").read_text()
     assert [path.name for path in folder.parent.iterdir()] == [run]
     state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
     assert (state["state"], state["exit_code"], state["phase"]) == ("ended", 0, "ended")
