@@ -42,6 +42,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
                 resolve=Resolver(context.slots, lambda name: as_input(context, name, outcome)),
                 load_callable=loader(spec.folder, spec.setup.path),
                 python=spec.cluster.python,
+                texts=job.kind == "command",
             )
         )
     source = with_distinct_folders(source, job)

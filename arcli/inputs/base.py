@@ -25,7 +25,8 @@ class SourceContext:
     Relative paths are relative to ``folder``; ``stdin`` is binary, None where it is closed.
     ``jobs`` has earlier jobs' values, called with ``where``. ``resolve`` fills in late values,
     ``load_callable`` finds a generator of the user's; it is called only when items are read.
-    ``python`` is the interpreter of the engines, where that is another one.
+    ``python`` is the interpreter of the engines, where that is another one. ``texts``: items become
+    words of a command, so that what is text stays as it is written.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class SourceContext:
     resolve: Callable[[Any], Any] = lambda tree: tree
     load_callable: Callable[[str], Any] = lambda text: None
     python: str | None = None
+    texts: bool = False
 
 
 @dataclass(frozen=True)

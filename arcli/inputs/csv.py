@@ -1,11 +1,9 @@
-"""Rows of a CSV file, with the types that its cells show."""
+"""Rows of a CSV file: cells are the text that is written, and numbers only where nothing is lost."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,40 +11,29 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.files import missing, opened
+from arcli.inputs.cells import WRONG, Kind, kind_of_column
+from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
-_INT = re.compile(r"\s*[+-]?(0|[1-9][0-9]*)\s*", re.ASCII)
-_FLOAT = re.compile(r"\s*[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
-_NOT_FINITE = re.compile(r"\s*[+-]?(nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _Numbered: TypeAlias = Iterator[tuple[int, list[str]]]
-_BOOLEANS = {"true": True, "false": False}
+_Row: TypeAlias = Callable[[list[str]], dict[str, Any]]
 
 csv.field_size_limit(sys.maxsize)  # a cell may be as long as an item
 
 
-def _float(text: str) -> float:
-    """Return a number, and not infinity in place of one that is too large."""
-    number = float(text)
-    if math.isinf(number) and not _NOT_FINITE.fullmatch(text):
-        raise ValueError("too large")
-    return number
-
-
-_CONVERT: Mapping[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": _float,
-    "json": json.loads,
-    "bool": lambda text: _BOOLEANS[text.strip().lower()],
-}
-_WRONG = (ValueError, KeyError, RecursionError)
+def _known(encoding: str) -> str:
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise ValueError(f"there is no encoding {encoding!r}; utf-8, latin-1, cp1252 are some") from None
+    return encoding
 
 
 class Csv(Input):
@@ -59,6 +46,8 @@ class Csv(Input):
     header: Annotated[list[str], Field(min_length=1)] | None = None
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Annotated[str, AfterValidator(_known)] = "utf-8"
+    decimal: Literal[".", ","] = "."
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
@@ -70,65 +59,94 @@ class Csv(Input):
 
         def rows() -> Iterator[Any]:
             with opened(path) as raw:
-                yield from read_csv(self, raw, str(path))
+                yield from read_csv(self, raw, str(path), texts=context.texts)
 
-        return Stream(rows, unpack="kwargs", names=csv_names(self, path))
+        return Stream(rows, unpack="kwargs", names=_names(self, path))
 
 
-def csv_names(source: Csv, path: Path) -> tuple[str, ...] | None:
-    """Return the columns of a CSV file; None for a pipe, which can be read only once.
+def _names(settings: Csv, path: Path) -> tuple[str, ...] | None:
+    """Return the columns of a file; None for a pipe, which can be read only once.
 
     Raises InputError for a header that is none, and for ``types`` and ``where`` that do not fit it.
     """
     if not path.is_file():
-        names = source.header
-        _check(source, names)
-        return None if names is None else tuple(names)
-    with opened(path) as raw, _text(raw) as text:
-        rows = csv.reader(text, delimiter=source.delimiter, strict=True)
+        _check(settings, settings.header)
+        return None if settings.header is None else tuple(settings.header)
+    with opened(path) as raw:
+        rows = csv.reader(_text(settings, raw), delimiter=settings.delimiter, strict=True)
         try:
-            return tuple(_header(source, rows, str(path)))
-        except csv.Error as error:
-            raise InputError(f"{path}:{rows.line_num}: {error}") from None
+            return tuple(_header(settings, rows, str(path)))
+        except (csv.Error, UnicodeError, *UNREADABLE) as error:
+            raise _unreadable(settings, error, f"{path}:{rows.line_num}") from None
 
 
-def read_csv(source: Csv, raw: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """Yield rows as mappings. Columns have the types that are given, or that the first rows show.
+def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterator[dict[str, Any]]:
+    """Yield rows as mappings.
 
-    Raises InputError for a missing header, a row of another length, a cell of another type.
+    Columns have the types that are given, or that the first rows show; with ``texts`` every cell is
+    the text that is written. Raises InputError, which begins with ``name`` and a line, for a missing
+    header, a row of another length, a cell of another type or in another encoding.
     """
-    text = _text(raw)
-    rows = csv.reader(text, delimiter=source.delimiter, strict=True)
+    text = _text(settings, raw)
+    rows = csv.reader(text, delimiter=settings.delimiter, strict=True)
     try:
-        header = _header(source, rows, name)
+        header = _header(settings, rows, name)
         numbered: _Numbered = ((rows.line_num, row) for row in rows if row)
-        types: Mapping[str, str] = source.types
-        if not set(header) <= set(types):
-            first, numbered = _look(numbered)
-            types = {**_types(header, first), **types}
-        condition = where.condition(_as_cells(source.where, types, name))
+        kinds = dict.fromkeys(header, Kind("str", asked_for=False))
+        if settings.where is not None or not texts:
+            if not set(header) <= set(settings.types):
+                first, numbered = _look(numbered)
+                kinds = _kinds(header, first, settings.decimal)
+            for column, kind in settings.types.items():
+                kinds[column] = Kind(kind, asked_for=True, decimal=settings.decimal)
+        made = _values(header, kinds)
+        condition = _condition(settings, kinds, name)
         for number, row in numbered:
-            place = f"{name}:{number}"
-            item = _row(row, header, types, place)
-            if condition(item, place):
-                yield item
-    except csv.Error as error:
-        raise InputError(f"{name}:{rows.line_num}: {error}") from None
+            if len(row) != len(header):
+                raise InputError(f"{name}:{number}: {len(row)} cells, but {len(header)} columns")
+            try:
+                item = made(row)
+            except WRONG:
+                raise _wrong_cell(row, header, kinds, settings, f"{name}:{number}") from None
+            _require_text(row, settings, f"{name}:{number}")
+            if condition is None or condition(item, f"{name}:{number}"):
+                yield dict(zip(header, row, strict=True)) if texts else item
+    except (csv.Error, UnicodeError, *UNREADABLE) as error:
+        raise _unreadable(settings, error, f"{name}:{rows.line_num}") from None
     finally:
         text.detach()
 
 
-def _text(raw: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="")
+def _text(settings: Csv, raw: BinaryIO) -> io.TextIOWrapper:
+    encoding = settings.encoding
+    utf8 = encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
+    # What is not UTF-8 is found again in its row; other encodings fail where it is decoded.
+    errors = "surrogateescape" if utf8 else "strict"
+    return io.TextIOWrapper(raw, "utf-8-sig" if utf8 else encoding, errors, newline="")
+
+
+def _unreadable(settings: Csv, error: Exception, place: str) -> InputError:
+    if isinstance(error, UnicodeError):
+        hint = "encoding: latin-1, cp1252, utf-16 … says how the file is written"
+        return InputError(f"{place}: not {settings.encoding}: {error}", hint=hint)
+    return InputError(f"{place}: {error if isinstance(error, csv.Error) else unreadable(error)}")
+
+
+def _require_text(row: list[str], settings: Csv, place: str) -> None:
+    """Raise InputError where a cell has bytes that are no text in the file's encoding."""
+    for cell in row:
+        if not cell.isascii() and _ESCAPED.search(cell):
+            hint = "encoding: latin-1, cp1252 … says how the file is written"
+            raise InputError(f"{place}: {cell!r} is not {settings.encoding}", hint=hint)
 
 
 def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
     """Return the first rows, as far as they are good, and all rows, up to what is wrong with them."""
     first: list[tuple[int, list[str]]] = []
-    wrong: list[csv.Error] = []
+    wrong: list[Exception] = []
     try:
         first.extend(islice(numbered, LOOK))
-    except csv.Error as error:
+    except (csv.Error, UnicodeError, *UNREADABLE) as error:
         wrong.append(error)
 
     def rest() -> _Numbered:
@@ -139,11 +157,12 @@ def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
     return [row for _, row in first], chain(first, rest())
 
 
-def _header(source: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
+def _header(settings: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
     """Return the names of the columns: those that are given, or the first line."""
-    header = source.header
+    header = settings.header
     if header is None:
         header = next(rows, [])
+        _require_text(header, settings, f"{name}:1")
     if not header:
         raise InputError(
             f"{name}:1: there is no header; csv: needs names in the first line",
@@ -152,90 +171,73 @@ def _header(source: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
     twice = sorted(column for column in header if header.count(column) > 1)
     if twice:
         raise InputError(f"{name}:1: the column {twice[0]!r} is there twice")
-    _check(source, header)
+    _check(settings, header)
     return header
 
 
-def _check(source: Csv, header: Sequence[str] | None) -> None:
+def _check(settings: Csv, header: Sequence[str] | None) -> None:
     if header is not None:
-        where.require(source.types, header, "types")
-    where.check(source.where, header)
+        where.require(settings.types, header, "types")
+    where.check(settings.where, header)
 
 
-def _types(header: list[str], rows: list[list[str]]) -> dict[str, str]:
+def _kinds(header: list[str], rows: list[list[str]], decimal: str) -> dict[str, Kind]:
     """Return the narrowest type that all of the first rows' cells have, empty ones aside."""
-    guessed = {}
-    for place, name in enumerate(header):
-        cells = [row[place] for row in rows if place < len(row) and row[place] != ""]
-        guessed[name] = next((kind for kind, fits in _KINDS.items() if cells and fits(cells)), "str")
-    return guessed
+    columns = {
+        name: [row[place] for row in rows if place < len(row) and row[place] != ""]
+        for place, name in enumerate(header)
+    }
+    return {name: kind_of_column(cells, decimal) for name, cells in columns.items()}
 
 
-def _ints(cells: list[str]) -> bool:
-    return all(_INT.fullmatch(cell) for cell in cells) and _reads(cells, "int")
+def _values(header: list[str], kinds: Mapping[str, Kind]) -> _Row:
+    """Return what makes a row of cells a mapping of values."""
+    converters = [kinds[name].converter() for name in header]
+    if all(convert is str for convert in converters):
+        return lambda row: dict(zip(header, row, strict=True))
+    columns = list(zip(header, converters, strict=True))
+
+    def made(row: list[str]) -> dict[str, Any]:
+        return {name: convert(cell) for (name, convert), cell in zip(columns, row, strict=True)}
+
+    return made
 
 
-def _floats(cells: list[str]) -> bool:
-    """Numbers as they are written: not ``1_000``, and not ``007``, which is a code.
-
-    NaN and infinity are, among others.
-    """
-    numbers = [cell for cell in cells if not _NOT_FINITE.fullmatch(cell)]
-    plain = all(_FLOAT.fullmatch(cell) for cell in numbers)
-    return bool(numbers) and plain and _reads(numbers, "float")
-
-
-def _booleans(cells: list[str]) -> bool:
-    return _reads(cells, "bool")
-
-
-_KINDS = {"int": _ints, "float": _floats, "bool": _booleans}
-
-
-def _reads(cells: list[str], kind: str) -> bool:
-    try:
-        for cell in cells:
-            _CONVERT[kind](cell)
-    except _WRONG:
-        return False
-    return True
-
-
-def _row(row: list[str], header: list[str], types: Mapping[str, str], place: str) -> dict[str, Any]:
-    if len(row) != len(header):
-        raise InputError(f"{place}: {len(row)} cells, but {len(header)} columns")
-    item: dict[str, Any] = {}
+def _wrong_cell(
+    row: list[str], header: list[str], kinds: Mapping[str, Kind], settings: Csv, place: str
+) -> InputError:
+    """Return the error for the first cell of a row that its column's type does not fit."""
     for name, cell in zip(header, row, strict=True):
-        kind = types[name]
         try:
-            item[name] = None if cell == "" and kind != "str" else _CONVERT[kind](cell)
-        except _WRONG:
-            raise InputError(
-                f"{place}: {cell!r} in the column {name!r} is not {kind}",
-                hint=f"say what the column holds, such as types: {{{name}: str}}",
-            ) from None
-    return item
+            kinds[name].converter()(cell)
+        except WRONG:
+            break
+    message = f"{place}: {cell!r} in the column {name!r} is not {kinds[name]}"
+    if name not in settings.types:
+        message += f", as the first {LOOK:,} rows are"
+    return InputError(message, hint=f"say what the column holds, such as types: {{{name}: str}}")
 
 
-def _as_cells(wanted: where.Where, types: Mapping[str, str], name: str) -> where.Where:
-    """Return what is asked for as the cells of its columns would be read; null is an empty cell."""
-    if not isinstance(wanted, Mapping):
-        return wanted
+def _condition(settings: Csv, kinds: Mapping[str, Kind], name: str) -> where.Condition | None:
+    """Return what picks rows; values in ``where`` are read as the cells of their columns are."""
+    if not isinstance(settings.where, Mapping):
+        return where.condition(settings.where) if settings.where is not None else None
 
     def cell(column: str, value: Any) -> Any:
-        kind = types[column]
+        kind = kinds[column]
         if value is None:
-            return "" if kind == "str" else None
-        if kind == "json":
+            return "" if kind.name == "str" else None
+        if kind.name == "json":
             return value
+        text = str(value).lower() if isinstance(value, bool) else str(value)
         try:
-            return _CONVERT[kind](str(value).lower() if isinstance(value, bool) else str(value))
-        except _WRONG:
-            raise InputError(
-                f"{name}: where: {value!r} is not {kind}, as the column {column!r} is"
-            ) from None
+            return Kind(str(kind), asked_for=True).converter()(text)
+        except WRONG:
+            message = f"{name}: where: {value!r} is not {kind}, as the column {column!r} is"
+            raise InputError(message) from None
 
-    return {
+    cells = {
         column: [cell(column, part) for part in (value if isinstance(value, list) else [value])]
-        for column, value in wanted.items()
+        for column, value in settings.where.items()
     }
+    return where.condition(cells)

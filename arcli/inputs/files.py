@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from arcli.errors import InputError
 from arcli.suggest import did_you_mean, quoted
@@ -23,12 +25,23 @@ def missing(name: str, folder: Path) -> Iterator[InputError]:
         yield InputError(f"{name} does not exist", hint=hint, path=("path",))
 
 
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file raises that is broken, or that is no gzip file though it is called so."""
+
+
+def unreadable(error: Exception) -> str:
+    """Return in words why a file cannot be read."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def opened(path: Path) -> BinaryIO:
-    """Return a file to read bytes from. Raises InputError."""
+    """Open a file to read bytes from; ``.gz`` is unpacked as it is read. Raises InputError."""
     try:
+        if path.suffix == ".gz":
+            return cast("BinaryIO", gzip.open(path, "rb"))
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {unreadable(error)}") from None
 
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
@@ -37,8 +50,8 @@ def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
         for number, raw in enumerate(stream):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw
             yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise InputError(f"{name} cannot be read any further: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{name} cannot be read any further: {unreadable(error)}") from None
 
 
 def read_lines(path: Path) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Files whose paths match patterns.
 
 One language for what is wanted and what is left out: ``*`` and ``?`` stop at ``/``, ``[ab]`` is one
-of these characters, and ``**`` is any number of folders, none included. Links to folders are not
+of these characters, ``{a,b}`` a or b, ``~`` the home folder, and ``**`` any number of folders, none
+included. Links to folders are not
 followed under ``**``, so that a link to a folder above does not repeat everything for ever.
 """
 
@@ -20,6 +21,8 @@ from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Input, Source, SourceContext
 
 _MAGIC = re.compile(r"[*?[]")
+_BRACES = re.compile(r"(?<!\[)\{([^{}]*)\}")
+"""The innermost braces of a pattern; ``[{]`` is a brace itself."""
 _Matches: TypeAlias = Callable[[str], object]
 _ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _Patterns = Annotated[
@@ -36,6 +39,13 @@ class Glob(Input):
     short: ClassVar[str] = "patterns"
     patterns: _Patterns
     exclude: _Patterns = []
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        for pattern in (*self.patterns, *self.exclude):
+            if pattern.count("{") != pattern.count("}"):
+                hint = "[{] is a brace itself"
+                yield InputError(f"{pattern!r} has a brace without its other half", hint=hint)
 
     def check_excluded(self, patterns: Sequence[Any]) -> Iterator[InputError]:
         """See Input."""
@@ -59,16 +69,26 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
     Patterns are relative to the spec; the paths work from the working directory: relative to it
     where they are below it, absolute elsewhere. Names that begin with a dot have to be asked for.
     """
-    base = Path.cwd()
-    excluded = [_excluder(pattern) for pattern in source.exclude]
-    paths: set[str] = set()
-    for pattern in source.patterns:
+    here = Path.cwd()
+    excluded = [_excluder(pattern) for pattern in _expanded(source.exclude)]
+    found: set[str] = set()
+    for pattern in _expanded(source.patterns):
         root = "/" if pattern.startswith("/") else str(folder)
         for path in _below(root, pattern.lstrip("/").split("/")):
             inside = os.path.relpath(path, folder)
             if not any(excludes(inside) for excludes in excluded):
                 paths.add(_from(base, path))
     return sorted(paths)
+
+
+def _expanded(patterns: Iterable[str]) -> Iterator[str]:
+    """Yield patterns with their braces expanded as a shell does, and ``~`` as the home folder."""
+    for pattern in patterns:
+        if match := _BRACES.search(pattern):
+            before, after = pattern[: match.start()], pattern[match.end() :]
+            yield from _expanded(f"{before}{choice}{after}" for choice in match[1].split(","))
+        else:
+            yield os.path.expanduser(pattern)  # noqa: PTH111 - a pattern is no path
 
 
 def _below(folder: str, parts: list[str]) -> Iterator[str]:

@@ -33,7 +33,8 @@ class Stdin(Input):
         if self.form == "nul":
             return Stream(lambda: read_nul(stdin))
         if self.form == "csv":
-            return Stream(lambda: read_csv(Csv(path="-"), stdin, "stdin"), unpack="kwargs")
+            settings, texts = Csv(path="-"), context.texts
+            return Stream(lambda: read_csv(settings, stdin, "stdin", texts=texts), unpack="kwargs")
         lines = lines_of(stdin, "stdin")
         if self.form == "jsonl":
             return Stream(lambda: read_jsonl(lines, "stdin", where.condition(None)))

@@ -35,7 +35,7 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
         source = spec.sources.get(job.name)
         if source is None and job.over is not None and slots is not None and not list(values_in(job.over)):
             try:
-                source = job.over.open(_context(spec, slots))
+                source = job.over.open(_context(spec, job, slots))
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
@@ -50,12 +50,13 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
     return previews
 
 
-def _context(spec: Spec, slots: int) -> SourceContext:
+def _context(spec: Spec, job: Job, slots: int) -> SourceContext:
     return SourceContext(
         folder=spec.folder,
         jobs={job.name: _not_yet for job in spec.jobs},
         resolve=Resolver(slots, _no_value),
         load_callable=loader(spec.folder, spec.setup.path),
+        texts=job.kind == "command",
     )
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
+from arcli.inputs import csv as csv_input
 
 
 def csv_of(tmp_path: Path, text: str, **more: Any) -> Any:
@@ -37,9 +44,11 @@ def test_csv_types_columns_and_names_the_bad_line(tmp_path: Path) -> None:
     [
         (["12e4567", "1"], ["12e4567", "1"]), (["99e9999"], ["99e9999"]),
         (["1" * 5000], ["1" * 5000]), (["nan", "inf"], ["nan", "inf"]), (["007"], ["007"]),
-        (["1_0"], ["1_0"]), (["-1", "+2"], [-1, 2]), ([".5", "1e3", "2."], [0.5, 1000.0, 2.0]),
-        (["inf", "1.5", "-Infinity"], [float("inf"), 1.5, float("-inf")]),
-        (["٣"], ["٣"]), (["true", "False"], [True, False]), (["0x1"], ["0x1"]), (["-0"], [0]),
+        (["1_0"], ["1_0"]), (["-1", "2"], [-1, 2]), (["0.5", "1000.0", "2"], [0.5, 1000.0, 2]),
+        (["inf", "1.5", "-inf"], [float("inf"), 1.5, float("-inf")]), (["1", "+2"], ["1", "+2"]),
+        (["3.9", "3.10"], ["3.9", "3.10"]), (["99e1"], ["99e1"]), ([".5"], [".5"]), (["2."], ["2."]),
+        (["٣"], ["٣"]), (["true", "false"], [True, False]), (["True", "False"], [True, False]),
+        (["true", "False"], ["true", "False"]), (["0x1"], ["0x1"]), (["-0"], ["-0"]), ([" 1"], [" 1"]),
     ],
 )  # fmt: skip
 def test_only_what_is_written_as_a_number_is_one(
@@ -48,6 +57,81 @@ def test_only_what_is_written_as_a_number_is_one(
     rows = list(csv_of(tmp_path, "\n".join(["a", *cells, ""])))
     assert [row["a"] for row in rows] == values
     assert [type(row["a"]) for row in rows] == [type(value) for value in values]
+
+
+words = st.one_of(
+    st.integers().map(str), st.floats().map(repr), st.sampled_from(["007", "+1", "1_000", "3.10", "99e1"]),
+    st.sampled_from(["true", "False", "", "NaN", " 1", "1 ", "-0"]),
+    st.text("0123456789.eE+-_ ", max_size=6),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(words, min_size=1, max_size=5), st.lists(words, max_size=4))
+def test_the_text_of_every_cell_comes_back_or_the_row_is_an_error(
+    looked_at: list[str], others: list[str]
+) -> None:
+    """The same rule holds for the rows that types are read off and for all others."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(csv_input, "LOOK", len(looked_at))
+        path = Path(folder, "t.csv")
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([["a", "b"], *([cell, "x"] for cell in [*looked_at, *others])])
+        assert [row["a"] for row in source({"csv": str(path)}, texts=True)] == [*looked_at, *others]
+        got: list[Any] = []
+        with suppress(InputError):
+            got.extend(row["a"] for row in source({"csv": str(path)}))
+    assert len(got) >= len(looked_at)
+    for value, cell in zip(got, [*looked_at, *others], strict=False):
+        text = "" if value is None else str(value)
+        assert text.lower() == cell.lower() if isinstance(value, bool) else text == cell
+
+
+def test_rows_beyond_the_first_are_read_by_the_same_rule(tmp_path: Path) -> None:
+    codes = "\n".join(["code", *map(str, range(100, 1100))])
+    for cell in ("007", "1_000"):
+        with pytest.raises(
+            InputError, match=rf"t.csv:1002: '{cell}' in the column 'code' is not int"
+        ) as caught:
+            list(csv_of(tmp_path, f"{codes}\n{cell}\n"))
+        assert caught.value.hint == "say what the column holds, such as types: {code: str}"
+    assert list(csv_of(tmp_path, f"{codes}\n007\n", types={"code": "int"}))[-1] == {"code": 7}
+
+
+def test_a_command_gets_the_text_of_cells_and_rows_are_picked_by_their_values(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("version,phone,n\n3.10,+15550100,5\n3.9,+1,\n")
+    rows = source({"csv": {"path": "t.csv", "where": "n == 5"}}, tmp_path, texts=True)
+    assert list(rows) == [{"version": "3.10", "phone": "+15550100", "n": "5"}]
+    stdin = io.BytesIO(b"a\n1e3\n")
+    assert list(source({"stdin": "csv"}, stdin=stdin, texts=True)) == [{"a": "1e3"}]
+
+
+def test_encodings_and_decimal_commas(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("größe;n\n1,5;x\n".encode("latin-1"))
+    table = {"path": "t.csv", "delimiter": ";", "encoding": "latin-1", "decimal": ","}
+    assert list(source({"csv": table}, tmp_path)) == [{"größe": 1.5, "n": "x"}]
+    with pytest.raises(InputError, match=r"t.csv:1: 'gr.*' is not utf-8") as caught:
+        source({"csv": {"path": "t.csv", "delimiter": ";"}}, tmp_path)
+    assert "latin-1" in (caught.value.hint or "")
+    (tmp_path / "t.csv").write_bytes(b"a\nok\n\xff\n")
+    got: list[Any] = []
+    with pytest.raises(InputError, match=r"t.csv:3: .* is not utf-8"):
+        got.extend(source({"csv": "t.csv"}, tmp_path))
+    assert got == [{"a": "ok"}]
+    (tmp_path / "t.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    assert list(source({"csv": {"path": "t.csv", "encoding": "utf-16"}}, tmp_path)) == [{"a": 1, "b": 2}]
+
+
+def test_files_that_are_packed_are_unpacked_as_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n1,x\n"))
+    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n'))
+    (tmp_path / "bad.txt.gz").write_bytes(gzip.compress(b"x" * 1000)[:-9])
+    (tmp_path / "none.txt.gz").write_text("text")
+    assert list(source({"csv": "t.csv.gz"}, tmp_path)) == [{"a": 1, "b": "x"}]
+    assert list(source({"jsonl": "r.jsonl.gz"}, tmp_path)) == [{"a": 1}]
+    for name in ("bad.txt.gz", "none.txt.gz"):
+        with pytest.raises(InputError, match=f"{name} cannot be read any further"):
+            list(source({"lines": name}, tmp_path))
 
 
 def test_a_number_that_is_too_large_is_not_infinity(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from arcli.errors import InputError, Problem
@@ -41,7 +42,7 @@ def open_sources(
         errors = list(job.over.check(spec.folder))
         if not errors and spec.sure(at, "over") and not list(deferred_values(job.over)):
             try:
-                sources[at] = job.over.open(context)
+                sources[at] = job.over.open(replace(context, texts=job.command is not None))
             except InputError as failure:
                 errors.append(failure)
         for error in errors:

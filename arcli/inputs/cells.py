@@ -1,0 +1,104 @@
+"""What a cell of text is: a value of a type that was asked for, or one that it can be for certain.
+
+A type that nobody asked for is given only where every cell is what its value is written as: ``3.10``,
+``007``, ``+1`` and ``1e3`` stay text, since they may be a version, a code, a phone number and a hash.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+WRONG = (ValueError, KeyError, RecursionError)
+"""What a converter raises for a cell that is not of its type."""
+_NOT_FINITE = re.compile(r"\s*[+-]?(nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _int(cell: str) -> int:
+    if "_" in cell:
+        raise ValueError("digits are not grouped by _ in a table")
+    return int(cell)
+
+
+def _float(cell: str) -> float:
+    """Read a number, and not infinity in place of one that is too large."""
+    number = float(cell)
+    if "_" in cell or (math.isinf(number) and not _NOT_FINITE.fullmatch(cell)):
+        raise ValueError("no number, or too large")
+    return number
+
+
+def _exact_int(cell: str) -> int:
+    number = int(cell)
+    if str(number) != cell:
+        raise ValueError("its value is written in another way")
+    return number
+
+
+def _exact_number(cell: str) -> int | float:
+    number = float(cell)
+    if repr(number) == cell:
+        return number
+    return _exact_int(cell)
+
+
+_ASKED_FOR: dict[str, Callable[[str], Any]] = {
+    "int": _int,
+    "float": _float,
+    "json": json.loads,
+    "bool": lambda cell: _BOOLEANS[cell.strip().lower()],
+}
+_READ_OFF: dict[str, Callable[[str], Any]] = {
+    "int": _exact_int,
+    "float": _exact_number,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "Bool": {"True": True, "False": False}.__getitem__,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The type of a column: asked for, or read off its cells. ``decimal`` begins a fraction."""
+
+    name: str
+    asked_for: bool
+    decimal: str = "."
+
+    def converter(self) -> Callable[[str], Any]:
+        """Return what reads a cell, an empty one as None; it raises one of ``WRONG``."""
+        if self.name == "str":
+            return str
+        convert = (_ASKED_FOR if self.asked_for else _READ_OFF)[self.name]
+        if self.decimal == "," and self.name == "float":
+            return lambda cell: convert(_with_point(cell)) if cell else None
+        return lambda cell: convert(cell) if cell else None
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+def _with_point(cell: str) -> str:
+    if "." in cell:
+        raise ValueError("a point where numbers have a comma")
+    return cell.replace(",", ".")
+
+
+def kind_of_column(cells: list[str], decimal: str) -> Kind:
+    """Return the narrowest type from which the text of every cell comes back as it was, else str."""
+    for name in _READ_OFF:
+        kind = Kind(name, asked_for=False, decimal=decimal)
+        convert = kind.converter()
+        try:
+            for cell in cells:
+                convert(cell)
+        except WRONG:
+            continue
+        # A column of nothing but names of numbers, such as inf, is one of names.
+        if cells and not all(_NOT_FINITE.fullmatch(cell) for cell in cells):
+            return kind
+    return Kind("str", asked_for=False)
