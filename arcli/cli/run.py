@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -181,6 +181,7 @@ def run_spec(
     from arcli.plan.preview import preview
 
     preview(spec, slots=slots_of(spec, flags))
+    _require_other_files(spec, flags.outputs)
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags.form == "json"
     code = int(finished.summary.exit_code)
@@ -191,6 +192,16 @@ def run_spec(
         for error in finished.errors:
             tell(error, call)
     return code
+
+
+def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
+    """Raise UsageError where an output that a flag names is a file that the run reads."""
+    from arcli.specfile.checks.overwrites import ELSEWHERE, files_read, overwritten
+
+    paths = {Path(path): path for path in outputs if path != "-"}
+    reads = files_read(spec.jobs, spec.file, spec.folder)
+    for path, words in overwritten(paths, reads).items():
+        raise UsageError(f"-o {path} is {words}", hint=ELSEWHERE)
 
 
 @contextmanager

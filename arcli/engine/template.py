@@ -16,7 +16,13 @@ from .shell import places
 _NAME = r"([A-Za-z_]\w*(?:\.\w+)*)?"
 GIVEN = "arcli."
 """How the names of what is given for all items begin; no item's do."""
-_BRACES = re.compile(rf"\{{\{{(?!{GIVEN}){_NAME}\}}\}}|(?<!\$)\{{{_NAME}\}}")
+_PLAIN = r"[^\s{}'\"`$\\,:;&|<>()]*"
+"""What in doubled braces stands for itself in single ones, as ``{{1}}`` does for ``{1}``."""
+_BRACES = re.compile(rf"\{{\{{(?!{GIVEN}){_PLAIN}\}}\}}|(?<!\$)\{{{_NAME}\}}")
+_STRANGE = re.compile(
+    rf"(?<![\${{])\{{(?!\}}|{_NAME}\}}|[^{{}}]*\.\.[^{{}}]*\}}){_PLAIN}\}}|\{{=.*?=\}}", re.DOTALL
+)
+"""Braces that look like a placeholder of another tool, and are none here."""
 PATH_PARTS = ("stem", "suffix", "parent", "name", "root", "path")
 """Parts of a path; the root is all of it but its suffix, as in ``os.path.splitext``."""
 
@@ -97,7 +103,7 @@ def words_in_braces(text: str) -> Iterator[Placeholder]:
     """The placeholders of a text that no shell reads."""
     for match in _BRACES.finditer(text):
         if not match[0].startswith("{{"):
-            yield Placeholder(match[2] or "", match.start(), None)
+            yield Placeholder(match[1] or "", match.start(), None)
 
 
 def placeholders(text: str) -> Iterator[Placeholder]:
@@ -105,6 +111,18 @@ def placeholders(text: str) -> Iterator[Placeholder]:
     for piece in _pieces(text):
         if piece.name is not None:
             yield Placeholder(piece.name, piece.start, piece.inside)
+
+
+def strange_braces(text: str, *, shell: bool) -> Iterator[Placeholder]:
+    """Yield braces that are neither a placeholder nor what a program or a shell means by them.
+
+    Plain are braces that hold blanks, quotes, commas, colons, brackets, ``..`` or nothing that could
+    be a name; in a shell string all that stand in quotes.
+    """
+    found = {match.start(): match for match in _STRANGE.finditer(text)}
+    inside = dict(places(text, found)) if shell else dict.fromkeys(found)
+    for start, quoting in inside.items():
+        yield Placeholder(found[start][0], start, quoting)
 
 
 class _Piece(NamedTuple):
@@ -124,7 +142,7 @@ def _pieces(text: str) -> tuple[_Piece, ...]:
     found = {match.start(): match for match in _BRACES.finditer(text)}
     pieces, end = [], 0
     for start, inside in places(text, found):
-        whole, name = found[start][0], found[start][2] or ""
+        whole, name = found[start][0], found[start][1] or ""
         doubled = whole.startswith("{{")
         plain = whole[1:-1] if doubled else whole
         pieces.append(_Piece(text[end:start], start, None if doubled else name, inside, plain))
@@ -181,7 +199,7 @@ def filled(text: str, names: Mapping[str, str]) -> str:
     def fill(match: re.Match[str]) -> str:
         if match[0].startswith("{{"):
             return match[0][1:-1]
-        return names[_known(match[2] or "", names)]
+        return names[_known(match[1] or "", names)]
 
     return _BRACES.sub(fill, text)
 

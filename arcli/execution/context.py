@@ -55,7 +55,8 @@ class JobWatcher:
 class Context:
     """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
 
-    ``warn`` takes sentences for people; ``whole_output`` keeps all that commands print.
+    ``notice`` and ``warn`` take sentences for people, the latter under ``-q``, too. ``whole_output``
+    keeps all that commands print.
     """
 
     spec: Spec
@@ -71,6 +72,7 @@ class Context:
     rerun_changed: bool = False
     whole_output: bool = False
     expect: Callable[[str, int | None], None] = lambda job, total: None
+    notice: Callable[[str], None] = lambda sentence: None
     warn: Callable[[str], None] = lambda sentence: None
 
     def end(self, outcome: Outcome, ledger: Ledger) -> None:

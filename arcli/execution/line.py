@@ -137,9 +137,12 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
 
 def _empty(context: Context, job: Job) -> InputError | None:
     """What is to be said of a job that had no items."""
+    reason = job.over.nothing() if job.over is not None else "there are no items"
     if not job.allow_empty:
-        return InputError("there are no items", hint="allow_empty: true makes that a warning")
-    context.warn(f"job {job.name!r} has no items")
+        return InputError(reason, hint="allow_empty: true makes that a warning")
+    written = "allow_empty" in job.model_fields_set
+    tell = context.notice if written else context.warn
+    tell(f"job {job.name!r} has no items: {reason}")
     return None
 
 

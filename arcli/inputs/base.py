@@ -104,6 +104,8 @@ class Input(Model):
     """Whether its items are maps whose keys stand beside the others' in a combination."""
     paths: ClassVar[bool] = True
     """Whether its items may be paths of files, whose parts a command can name."""
+    picks_rows: ClassVar[bool] = False
+    """Whether it has a ``where`` of its own, which means what ``where`` beside an input means."""
     reads_stdin: ClassVar[bool] = False
     """Whether it reads standard input, which only one reader can."""
     only_in_runs: ClassVar[bool] = False
@@ -123,6 +125,14 @@ class Input(Model):
         Raises InputError for what can be seen to be wrong.
         """
         raise NotImplementedError
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """Yield the files that are read, which no output may overwrite."""
+        yield from ()
+
+    def nothing(self) -> str:
+        """Say that there are no items."""
+        return "there are no items"
 
     def keys(self, source: Source) -> Iterable[str] | None:
         """Return the keys that items of the opened source may have, None where nobody knows."""

@@ -13,6 +13,8 @@ from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
 from arcli.inputs.grid import MOST_LOOKED_AT, Grid, Picked, Rows, Side, Without, matches, places
 from arcli.inputs.shuffle import permutation
+from arcli.inputs.where import Where
+from arcli.inputs.where import condition as named_condition
 
 if TYPE_CHECKING:
     from arcli.inputs.over import Over
@@ -148,6 +150,18 @@ def excluding(source: Source, patterns: Sequence[Any]) -> Source:
         return (item for item in source if not any(matches(item, each) for each in patterns))
 
     return Stream(kept, None, source.distinct, source.unpack, source.names)
+
+
+def picking(source: Source, where: Where) -> Source:
+    """Leave only the items that ``where`` picks, as they are read; see ``arcli.inputs.where``."""
+    if where is None:
+        return source
+    condition = named_condition(where)
+
+    def picked() -> Iterator[Any]:
+        return (item for number, item in enumerate(source) if condition(item, f"item {number}"))
+
+    return Stream(picked, None, source.distinct, source.unpack, source.names)
 
 
 def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:

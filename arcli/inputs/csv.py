@@ -41,6 +41,7 @@ class Csv(Input):
 
     key: ClassVar[str] = "csv"
     short: ClassVar[str] = "path"
+    picks_rows: ClassVar[bool] = True
     path: str
     where: str | dict[str, Any] | None = None
     header: Annotated[list[str], Field(min_length=1)] | None = None
@@ -52,6 +53,10 @@ class Csv(Input):
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         yield from missing(self.path, folder)
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        yield folder / self.path
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import translate
+from glob import escape
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -54,6 +55,17 @@ class Glob(Input):
                 hint = "glob: {patterns: […], exclude: […]} leaves out what matches"
                 yield InputError(f"{pattern!r} is no file's path", hint=hint, path=(at,))
 
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        for path in map(Path, paths_of(self, folder)):
+            yield path
+            if path.is_dir():
+                yield from path.rglob("*")
+
+    def nothing(self) -> str:
+        """See Input."""
+        return f"no file matches {' or '.join(map(repr, self.patterns))}"
+
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         return Fixed(paths_of(self, context.folder), distinct=True)
@@ -88,7 +100,8 @@ def _expanded(patterns: Iterable[str]) -> Iterator[str]:
             before, after = pattern[: match.start()], pattern[match.end() :]
             yield from _expanded(f"{before}{choice}{after}" for choice in match[1].split(","))
         else:
-            yield os.path.expanduser(pattern)  # noqa: PTH111 - a pattern is no path
+            home, slash, below = pattern.partition("/")
+            yield escape(os.path.expanduser(home)) + slash + below if home[:1] == "~" else pattern  # noqa: PTH111
 
 
 def _below(folder: str, parts: list[str]) -> Iterator[str]:

@@ -18,12 +18,17 @@ class Jsonl(Input):
 
     key: ClassVar[str] = "jsonl"
     short: ClassVar[str] = "path"
+    picks_rows: ClassVar[bool] = True
     path: str
     where: str | dict[str, Any] | None = None
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         yield from missing(self.path, folder)
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        yield folder / self.path
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -22,6 +22,10 @@ class Lines(Input):
         """See Input."""
         yield from missing(self.path, folder)
 
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        yield folder / self.path
+
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         path = context.folder / self.path

@@ -13,6 +13,7 @@ from arcli.fields import Deferred, Model
 from arcli.inputs import combine
 from arcli.inputs.base import Fixed, Input, Source, SourceContext, within
 from arcli.inputs.registry import inputs
+from arcli.inputs.where import check as check_where
 
 _Path = tuple[str | int, ...]
 
@@ -30,6 +31,7 @@ class _Arranged(Model):
     A plain list in the file is ``{list: […]}``.
     """
 
+    where: str | dict[str, Any] | None = None
     exclude: list[Any] = []
     sample: Sample | None = None
     shuffle: int | None = None
@@ -69,16 +71,30 @@ class _Arranged(Model):
                 error.path = (*path, "exclude", *error.path)
                 yield error
 
+    def nothing(self) -> str:
+        """Say why there are no items, or what left none of them."""
+        filters = [key for key in ("where", "exclude", "sample") if getattr(self, key)]
+        if not filters:
+            return self.input.nothing()
+        return f"{self.input.nothing()}, or {' and '.join(filters)} left none"
+
     def open(self, context: SourceContext) -> Source:
         """Open the source; nothing of the user's is run before it is iterated. Raises InputError."""
+        given, where = self.input, self.where
+        if given.picks_rows and getattr(given, "where", None) is None:
+            # A table compares values, also where its items are the text of cells.
+            given, where = given.model_copy(update={"where": where}), None
         with within(self.kind):
-            source = self.input.open(context)
+            source = given.open(context)
+        if where is not None:
+            check_where(where, source.names)
         exclude, sample = context.resolve(self.exclude), self.sample
-        kept = combine.excluding(source, exclude)
+        kept = combine.picking(combine.excluding(source, exclude), where)
         shuffle = self.shuffle
         if isinstance(source, Fixed) and not isinstance(kept, Fixed):
-            # Too many to be held: what is shuffled by number stays so when some are left out.
-            kept, shuffle = combine.excluding(combine.shuffled(source, shuffle), exclude), None
+            # What is shuffled by number needs no memory, and stays so when some are left out.
+            source, shuffle = combine.shuffled(source, shuffle), None
+            kept = combine.picking(combine.excluding(source, exclude), where)
         if sample is not None:
             kept = combine.sampled(kept, sample.n, sample.seed)
         return combine.shuffled(kept, shuffle)

@@ -20,6 +20,7 @@ class Parquet(Input):
 
     key: ClassVar[str] = "parquet"
     short: ClassVar[str] = "path"
+    picks_rows: ClassVar[bool] = True
     path: str
     where: str | dict[str, Any] | None = None
 
@@ -28,6 +29,10 @@ class Parquet(Input):
         yield from missing(self.path, folder)
         if importlib.util.find_spec("pyarrow") is None:
             yield InputError("parquet needs pyarrow", hint=how_to_add("pyarrow"))
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        yield folder / self.path
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -17,7 +17,11 @@ Condition: TypeAlias = Callable[[Any, str], bool]
 
 
 def condition(where: Where) -> Condition:
-    """Return a mapping of columns to values, or lists of values; or an expression of the columns."""
+    """Return what tells whether an item is wanted.
+
+    ``where`` is a mapping of keys to values or lists of values; or an expression of the keys, or of
+    ``item`` where items are no maps.
+    """
     if where is None:
         return lambda item, place: True
     if isinstance(where, str):
@@ -35,10 +39,10 @@ def _expression(where: str) -> Condition:
     code = compile(where.strip(), "where", "eval")
 
     def holds(item: Any, place: str) -> bool:
-        row = _row(item, place)
+        names = dict(item) if isinstance(item, Mapping) else {"item": item}
         try:
             # As globals: these are in scope inside of comprehensions, too.
-            return bool(eval(code, dict(row)))  # noqa: S307 - a spec is code
+            return bool(eval(code, names))  # noqa: S307 - a spec is code
         except Exception as error:  # noqa: BLE001 - an expression of the user's
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{place}: where: {where!r} fails: {reason}") from None

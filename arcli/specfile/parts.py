@@ -15,8 +15,8 @@ Kind = TypeVar("Kind", bound=BaseModel)
 _Path = tuple[Any, ...]
 
 
-def parts_of(whole: Mapping[str, Any], folder: Path) -> Checked:
-    """Return the parts of a spec's data that have the right shape."""
+def parts_of(whole: Mapping[str, Any], file: str, folder: Path) -> Checked:
+    """The parts of a spec's data that have the right shape."""
     broken: dict[str | int, set[str]] = {}
 
     def part(kind: type[Kind], value: Any, at: str | int) -> Kind | None:
@@ -30,6 +30,7 @@ def parts_of(whole: Mapping[str, Any], folder: Path) -> Checked:
         for output in (outputs if isinstance(outputs, list) else [])
     ]
     return Checked(
+        file=file,
         folder=folder,
         names=[_name(job) for job in jobs],
         jobs={at: job for at, data in enumerate(jobs) if (job := part(Job, data, at))},

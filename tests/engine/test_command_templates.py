@@ -101,6 +101,12 @@ def test_a_value_that_looks_like_a_placeholder_is_not_filled_in_again(a: str, b:
     assert argv_call(["{a}", "{b}"], names) == [f"{{b}}{a}", b]
 
 
+@pytest.mark.parametrize("braces", ["{1}", "{.}", "{/}", "{#}", "{a-b}", "{x}"])
+def test_doubled_braces_are_single_ones_whatever_they_hold(braces: str) -> None:
+    assert said(shell_call(f"{SHOW} {{{braces}}} {{}}", Names("v", 0))) == [braces, "v"]
+    assert argv_call([f"a{{{braces}}}b", "{}"], Names("v", 0)) == [f"a{braces}b", "v"]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

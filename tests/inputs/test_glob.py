@@ -53,12 +53,19 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         ("**/", "er", ". deep"),
         ("nothing/**/*.txt", [], ""),
         ("a?txt", [], "a.txt"),
+        ("*.{md,txt}", "{a,draft}*", "b.md b.txt link.txt x1.txt x[1].txt"),
+        ("{a,deep/{c,er/d}}.txt", [], "a.txt deep/c.txt deep/er/d.txt"),
     ],
 )
 def test_what_matches_and_what_is_left_out(tree: Path, patterns: Any, exclude: Any, found: str) -> None:
     paths = source({"glob": {"patterns": patterns, "exclude": exclude}}, tree)
     assert list(paths) == found.split()
     assert paths.length == len(found.split())
+
+
+def test_a_tilde_is_the_home_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree / "deep"))
+    assert list(source({"glob": "~/*.txt"}, tree)) == ["deep/c.txt", "deep/draft1.txt"]
 
 
 def test_paths_work_from_the_working_directory(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ class Checked:
     that are missing in it because they are wrong, or that nobody knows.
     """
 
+    file: str
     folder: Path
     names: Sequence[str]
     jobs: Mapping[int, Job]

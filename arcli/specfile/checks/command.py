@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from arcli.engine.template import PATH_PARTS, Placeholder, placeholders, words_in_braces
+from arcli.engine.template import (
+    PATH_PARTS,
+    Placeholder,
+    placeholders,
+    strange_braces,
+    words_in_braces,
+)
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Over, Source
@@ -17,6 +23,15 @@ from arcli.suggest import did_you_mean
 from arcli.syntax import Fault
 
 _PLAIN = {"", "index"}
+_ELSEWHERE = {
+    "{.}": "{root}",
+    "{/}": "{name}",
+    "{//}": "{parent}",
+    "{/.}": "{stem}",
+    "{#}": "{index}, which counts from 0",
+    "{%}": "$ARCLI_SLOT",
+}
+"""GNU parallel's placeholders, and what they are here."""
 
 
 class ItemNames(NamedTuple):
@@ -45,7 +60,10 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
         for name in placeholders(text) if shell else words_in_braces(text):
             if (fault := placeholder_fault(name, text, names)) is not None:
                 yield in_text(fault, places, ("jobs", at, *path))
-    fixed = isinstance(job.cwd, str) and not list(words_in_braces(job.cwd))
+        for found in strange_braces(text, shell=shell):
+            if found.inside is None or found.name in _ELSEWHERE:
+                yield in_text(_strange(found, text, names), places, ("jobs", at, *path))
+    fixed = isinstance(job.cwd, str) and "{" not in job.cwd
     if fixed and not (folder / str(job.cwd)).is_dir():
         yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
 
@@ -73,10 +91,30 @@ def _source(template: Any) -> str:
     return str(template)
 
 
-def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
-    """Return what is wrong with a placeholder of a text; it is a fault of the spec's."""
-    line = text[: found.start].count("\n")
-    column = found.start - (text.rfind("\n", 0, found.start) + 1)
+def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
+    """Return what is wrong with braces that are another tool's placeholder, or nobody's."""
+    line, column = _position(found, text)
+    here = _ELSEWHERE.get(found.name)
+    keys = ", ".join(f"{{{name}}}" for name in sorted(names.known)) if names.complete else "{key}"
+    if here is None and found.name[1:-1].rstrip("./").isdecimal():
+        own = sorted(names.known - _PLAIN - {*PATH_PARTS})
+        here = " or ".join(f"{{{name}}}" for name in own or [""])
+    hint = f"write {here}" if here else f"there are: {keys}"
+    return Fault(
+        f"{found.name} is no placeholder here",
+        f"{hint}; {{{found.name}}} is {found.name} itself",
+        line,
+        column,
+    )
+
+
+def _position(found: Placeholder, text: str) -> tuple[int, int]:
+    """Return the line and the column of a placeholder within its text, from 0."""
+    return text[: found.start].count("\n"), found.start - (text.rfind("\n", 0, found.start) + 1)
+
+
+def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+    line, column = _position(found, text)
     if found.inside is not None:
         if not names.has(found.name):
             return None  # the program's own braces

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from arcli.errors import Problem
 from arcli.specfile.places import Places
+
+LARGEST = 200_000_000
+"""Bytes of a notebook that are looked at: a device that never ends is none."""
 
 
 def check(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]:
     """Yield what the file itself tells; kernels are looked for on the engines."""
     try:
-        data = json.loads((folder / name).read_bytes())
+        with (folder / name).open("rb") as file:
+            data = json.loads(file.read(LARGEST + 1)[:LARGEST])
     except FileNotFoundError:
         yield places.problem(f"there is no file {name}", "jobs", at, "notebook")
     except OSError as error:
@@ -24,3 +29,17 @@ def check(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]
         if not isinstance(data, dict) or "nbformat" not in data:
             message = f"{name} is not a notebook: it has no nbformat"
             yield places.problem(message, "jobs", at, "notebook")
+        elif not any(_is_tagged(cell) for cell in _list(data.get("cells"))):
+            message = f"{name} has no cell that is tagged 'parameters', so that items would change nothing"
+            hint = "tag the cell that gives the parameters their defaults: parameters"
+            yield places.problem(message, "jobs", at, "notebook", hint=hint)
+
+
+def _is_tagged(cell: Any) -> bool:
+    metadata = cell.get("metadata") if isinstance(cell, dict) else None
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return "parameters" in _list(tags)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -15,6 +15,7 @@ from arcli.fields import Deferred
 from arcli.outputs import registry
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
+from arcli.specfile.checks.overwrites import ELSEWHERE, files_read, overwritten
 from arcli.specfile.checks.texts import in_text
 from arcli.specfile.model import Cluster, Output, Setup, interpreter
 from arcli.specfile.places import Places
@@ -36,6 +37,7 @@ def check(spec: Checked, places: Places) -> Iterator[Problem]:
     for at, output in spec.outputs.items():
         yield from _output(output, at, spec, places)
     yield from _twins(spec, places)
+    yield from _overwritten(spec, places)
 
 
 def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
@@ -160,6 +162,15 @@ def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
             hint = "each needs a file of its own"
             yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
         seen.add(name)
+
+
+def _overwritten(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Outputs that are read by the same run."""
+    paths = {spec.folder / each.path: str(at) for at, each in spec.outputs.items() if each.path != "-"}
+    conflicts = overwritten(paths, files_read(spec.jobs.values(), spec.file, spec.folder))
+    for at, words in conflicts.items():
+        message = f"{spec.outputs[int(at)].path} is {words}"
+        yield places.problem(message, "output", int(at), "path", hint=ELSEWHERE)
 
 
 def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
