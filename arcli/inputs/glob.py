@@ -81,9 +81,9 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
     Patterns are relative to the spec; the paths work from the working directory: relative to it
     where they are below it, absolute elsewhere. Names that begin with a dot have to be asked for.
     """
-    here = Path.cwd()
+    base = Path.cwd()
     excluded = [_excluder(pattern) for pattern in _expanded(source.exclude)]
-    found: set[str] = set()
+    paths: set[str] = set()
     for pattern in _expanded(source.patterns):
         root = "/" if pattern.startswith("/") else str(folder)
         for path in _below(root, pattern.lstrip("/").split("/")):

@@ -82,7 +82,7 @@ def from_tree(
     tree = {"jobs": [], **data}
     problems += _faults(tree, root, interpolator.written)
     places = Places(root)
-    parts = parts_of(whole, file, folder)
+    parts = parts_of(tree, file, folder)
     of_inputs: list[Problem] = []
     sources = open_sources(parts, stdin, of_inputs, places)
     problems += _new(problems, check(parts, sources, places, from_stdin=file == "-"))

@@ -15,16 +15,16 @@ Kind = TypeVar("Kind", bound=BaseModel)
 _Path = tuple[Any, ...]
 
 
-def parts_of(whole: Mapping[str, Any], file: str, folder: Path) -> Checked:
-    """The parts of a spec's data that have the right shape."""
+def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
+    """Return the parts of a spec's data that have the right shape."""
     broken: dict[str | int, set[str]] = {}
 
     def part(kind: type[Kind], value: Any, at: str | int) -> Kind | None:
         valid, broken[at] = _valid(kind, value)
         return valid
 
-    jobs = whole["jobs"] if isinstance(whole["jobs"], list) else []
-    outputs = whole.get("output")
+    jobs = tree["jobs"] if isinstance(tree["jobs"], list) else []
+    outputs = tree.get("output")
     forms = [
         {"path": output} if isinstance(output, str) else output
         for output in (outputs if isinstance(outputs, list) else [])
@@ -34,8 +34,8 @@ def parts_of(whole: Mapping[str, Any], file: str, folder: Path) -> Checked:
         folder=folder,
         names=[_name(job) for job in jobs],
         jobs={at: job for at, data in enumerate(jobs) if (job := part(Job, data, at))},
-        cluster=part(Cluster, whole.get("cluster", {}), "cluster") or Cluster(),
-        setup=part(Setup, whole.get("setup", {}), "setup"),
+        cluster=part(Cluster, tree.get("cluster", {}), "cluster") or Cluster(),
+        setup=part(Setup, tree.get("setup", {}), "setup"),
         outputs={
             at: output for at, form in enumerate(forms) if (output := part(Output, form, f"output {at}"))
         },
