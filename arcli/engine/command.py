@@ -45,7 +45,9 @@ class Command:
     """A command of a job: call it with an item and its index.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``given`` has what
-    placeholders stand for in all items, ``environment`` the variables (None: this process's).
+    placeholders stand for in all items, ``environment`` the variables (None: this process's),
+    ``slot`` is this engine's. In its environment a command finds ``ARCLI_JOB``, ``ARCLI_INDEX``,
+    ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``.
     ``usage`` has the last child's user and system seconds and
     its peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
     """
@@ -56,7 +58,9 @@ class Command:
         given: Mapping[str, Any],
         patrol: Patrol,
         environment: Mapping[str, str] | None = None,
+        slot: int = 0,
     ) -> None:
+        self._slot = slot
         self._patrol = patrol
         self._text = job.command or ""
         self._stdin = job.command_stdin
@@ -72,8 +76,7 @@ class Command:
 
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
-        folder = {} if outdir is None else {"outdir": outdir}
-        names = Names(item, index, {**self._given, **folder})
+        names = Names(item, index, self._given, attempt=attempt, slot=self._slot)
         self.usage, self.printed = None, NOTHING
         if isinstance(self._text, str):
             argv = shell_call(self._text, names)
@@ -92,11 +95,11 @@ class Command:
                 raise CommandFailed(_cause(status), value)
             return value if self._parse is None else _parsed(output, self._parse, value)
 
-    def _run(self, argv: list[str], names: Mapping[str, str], output: _Output, outdir: str | None) -> int:
+    def _run(self, argv: list[str], names: Names, output: _Output) -> int:
         """Start, wait, reap: the exit status, or a signal's number negated."""
-        env = {name: filled(text, names) for name, text in self._env.items()}
-        if outdir is not None:
-            env = {VARIABLE: outdir, **env}
+        env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
+        env["ARCLI_JOB"] = self._job.name
+        env.update({name: filled(text, names) for name, text in self._env.items()})
         with contextlib.ExitStack() as stack:
             feed: Any = subprocess.DEVNULL
             if self._stdin is not None:

@@ -23,6 +23,8 @@ _STRANGE = re.compile(
     rf"(?<![\${{])\{{(?!\}}|{_NAME}\}}|[^{{}}]*\.\.[^{{}}]*\}}){_PLAIN}\}}|\{{=.*?=\}}", re.DOTALL
 )
 """Braces that look like a placeholder of another tool, and are none here."""
+COUNTED = ("index", "number", "attempt", "slot")
+"""What every item has: its number from 0, from 1, its attempt from 1, its engine's slot from 0."""
 PATH_PARTS = ("stem", "suffix", "parent", "name", "root", "path")
 """Parts of a path; the root is all of it but its suffix, as in ``os.path.splitext``."""
 
@@ -37,10 +39,19 @@ class Names(Mapping[str, str]):
     Texts are made when they are asked for: what is not used may have none.
     """
 
-    def __init__(self, item: Any, index: int, given: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        item: Any,
+        index: int,
+        given: Mapping[str, Any] | None = None,
+        *,
+        attempt: int = 1,
+        slot: int = 0,
+    ) -> None:
         keys = item if isinstance(item, Mapping) else {}
         whole = next(iter(keys.values())) if len(keys) == 1 else item
-        self._values = {"": whole, "index": index, **{str(key): keys[key] for key in keys}}
+        self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
+        self._values = {"": whole, **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(given or {})
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value)]
         self._path = paths[0] if len(paths) == 1 else None

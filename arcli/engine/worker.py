@@ -97,6 +97,7 @@ class _Job:
         passing: tuple[type[BaseException], ...],
         shared: bool,
         patrol: Patrol,
+        slot: int,
     ) -> tuple[Runner, Timer]:
         """A runner for one chunk, its references looked up now."""
         plan = self.plan
@@ -119,7 +120,7 @@ class _Job:
         elif plan.kind == "notebook":
             program = Notebook(plan, kwargs, self.capture, patrol)
         else:
-            program = Command(plan, kwargs, patrol, environment(os.environ) if shared else None)
+            program = Command(plan, kwargs, patrol, environment(os.environ) if shared else None, slot)
         runner = Runner(
             job=plan.name,
             call=call,
@@ -163,6 +164,7 @@ class Worker:
         self._captures: dict[str, NoCapture] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._position_file: PositionFile | None = None
+        self._slot = 0
         self._home = working_directory()
         self._unwanted = unwanted
         self._shared = unwanted is not None
@@ -207,10 +209,11 @@ class Worker:
     def _hello(self, request: Hello) -> HelloReply:
         """Say who and where this engine is."""
         random.seed()
+        self._slot = request.slot
         if not self._shared and not self._passing:  # neither somebody else's nor arcli itself
             clean = environment(os.environ)
             os.environ.clear()
-            os.environ.update(clean)
+            os.environ.update(clean, ARCLI_SLOT=str(request.slot))
         if request.position_file is not None:
             try:
                 self._position_file = PositionFile(request.position_file)
@@ -288,7 +291,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return _failed(f"a chunk of job {request.job!r}", error)
         runner, timer = known.runner(
-            self._namespace, self._watchdog, self._passing, self._shared, self._patrol
+            self._namespace, self._watchdog, self._passing, self._shared, self._patrol, self._slot
         )
         published = time.perf_counter_ns()
         with ExitStack() as around:

@@ -53,7 +53,7 @@ def test_several_inputs_give_every_combination(tmp_path: Path) -> None:
 
 
 def test_the_short_placeholders_of_gnu_parallel(tmp_path: Path) -> None:
-    command = "echo {.} {/} {//} {/.} {1} '{.}'"
+    command = "echo {.} {/} {//} {/.} {1} '{{.}}'"
     code, out, _ = mapped(tmp_path, "-k", command, ":::", "d/a.tar.gz", "b")
     assert (code, out) == (0, b"d/a.tar a.tar.gz d a.tar d/a.tar.gz {.}\nb b . b b {.}\n")
     code, out, _ = mapped(tmp_path, "-k", "--", "echo", "{2.}-{1/.}", ":::", "d/a.b", ":::", "c.d")

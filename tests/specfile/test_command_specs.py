@@ -37,7 +37,7 @@ WRONG = [
     ('command: "cat $((1+{}))"\nover: [1]', 1, 20, "inside an arithmetic", "x={}"),
     ('command: "tr a-z A-Z < {} > {.}.up"\nover: [a]', 1, 29, "{.} is no", "{root}; {{.}}"),
     ('command: "mv {} \'{/.}\'"\nover: [a]', 1, 18, "{/.} is no placeholder", "write {stem}"),
-    ('command: [echo, "{#}"]\nover: [a]', 1, 18, "{#} is no placeholder", "{index}, which counts from 0"),
+    ('command: [echo, "{#}"]\nover: [a]', 1, 18, "{#} is no placeholder", "write {number}"),
     ('command: [echo, "{1}"]\nover: {cases: [{a: 1}]}', 1, 18, "{1} is no placeholder", "write {a}"),
     ('command: [echo, x, "a{my-col}"]\nover: {jsonl: r.jsonl}', 1, 22, "{my-col} is no", "{{my-col}}"),
     ('command: "echo {=s/a/b/=}"\nover: [a]', 1, 16, "{=s/a/b/=} is no placeholder", "there are"),

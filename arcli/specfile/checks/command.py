@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from arcli.engine.template import (
+    COUNTED,
     PATH_PARTS,
     Placeholder,
     placeholders,
@@ -22,14 +23,14 @@ from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 from arcli.syntax import Fault
 
-_PLAIN = {"", "index"}
+_PLAIN = {"", *COUNTED}
 _ELSEWHERE = {
     "{.}": "{root}",
     "{/}": "{name}",
     "{//}": "{parent}",
     "{/.}": "{stem}",
-    "{#}": "{index}, which counts from 0",
-    "{%}": "$ARCLI_SLOT",
+    "{#}": "{number}",
+    "{%}": "{slot}, which counts from 0",
 }
 """GNU parallel's placeholders, and what they are here."""
 
@@ -39,6 +40,12 @@ class ItemNames(NamedTuple):
 
     known: set[str]
     complete: bool
+
+    def listed(self) -> str:
+        """Return all names in braces, the items' own first."""
+        common = _PLAIN | {*PATH_PARTS}
+        names = [*sorted(self.known - common), *sorted(self.known & common)]
+        return ", ".join(f"{{{name}}}" for name in names)
 
     def has(self, name: str) -> bool:
         """Tell whether a placeholder can be filled in, as far as is known."""
@@ -95,7 +102,7 @@ def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
     """Return what is wrong with braces that are another tool's placeholder, or nobody's."""
     line, column = _position(found, text)
     here = _ELSEWHERE.get(found.name)
-    keys = ", ".join(f"{{{name}}}" for name in sorted(names.known)) if names.complete else "{key}"
+    keys = names.listed() if names.complete else "{key}"
     if here is None and found.name[1:-1].rstrip("./").isdecimal():
         own = sorted(names.known - _PLAIN - {*PATH_PARTS})
         here = " or ".join(f"{{{name}}}" for name in own or [""])
@@ -125,8 +132,7 @@ def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
         return Fault(message, hint, line, column)
     if not names.complete or names.has(found.name):
         return None
-    listing = ", ".join(f"{{{name}}}" for name in sorted(names.known))
-    hint = did_you_mean(found.name, names.known) or f"there are: {listing}"
+    hint = did_you_mean(found.name, names.known) or f"there are: {names.listed()}"
     hint += f"; {{{{{found.name}}}}} is {{{found.name}}} itself"
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 
