@@ -76,7 +76,8 @@ class Command:
 
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
-        names = Names(item, index, self._given, attempt=attempt, slot=self._slot)
+        folder = {} if outdir is None else {"outdir": outdir}
+        names = Names(item, index, {**self._given, **folder}, attempt=attempt, slot=self._slot)
         self.usage, self.printed = None, NOTHING
         if isinstance(self._text, str):
             argv = shell_call(self._text, names)
@@ -95,10 +96,12 @@ class Command:
                 raise CommandFailed(_cause(status), value)
             return value if self._parse is None else _parsed(output, self._parse, value)
 
-    def _run(self, argv: list[str], names: Names, output: _Output) -> int:
+    def _run(self, argv: list[str], names: Names, output: _Output, outdir: str | None) -> int:
         """Start, wait, reap: the exit status, or a signal's number negated."""
         env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
         env["ARCLI_JOB"] = self._job.name
+        if outdir is not None:
+            env[VARIABLE] = outdir
         env.update({name: filled(text, names) for name, text in self._env.items()})
         with contextlib.ExitStack() as stack:
             feed: Any = subprocess.DEVNULL

@@ -120,7 +120,8 @@ def _position(found: Placeholder, text: str) -> tuple[int, int]:
     return text[: found.start].count("\n"), found.start - (text.rfind("\n", 0, found.start) + 1)
 
 
-def _fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault | None:
+    """Return what is wrong with a placeholder of a text; it is a fault of the spec's."""
     line, column = _position(found, text)
     if found.inside is not None:
         if not names.has(found.name):
