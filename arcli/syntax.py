@@ -48,12 +48,15 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
         hint = "a function is module:name, file.py:name or an expression such as lambda x: x * x"
         yield Fault(f"not a function: {_said(error)}", hint, *_place(error))
         return
+    # Literals are evaluated without an error, and are never what was meant.
     if isinstance(tree.body, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
         hint = "write lambda: … for a call that always gives this" if text.strip() else ""
         yield Fault(f"{text.strip()} is a value, which cannot be called", hint)
         return
     if names is None:
         return
+    # In the order of the text, so that the first message is about the first
+    # mistake.
     for name in sorted(free_names(tree), key=lambda free: (free.lineno, free.col_offset)):
         if name.id not in names and not hasattr(builtins, name.id):
             yield Fault(
@@ -102,6 +105,7 @@ def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
     except OSError as error:
         yield Fault(f"{shown} cannot be read: {error.strerror}")
         return
+    # A star import may bind anything: then nothing can be said.
     defined = set(bound_names(tree))
     if name not in defined and "*" not in defined:
         near_name = did_you_mean(name, defined)

@@ -25,6 +25,7 @@ def parse_duration(value: str | float) -> float:
         text = value.strip()
         if _DURATION.fullmatch(text):
             return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        # A number without a unit is seconds, also as text.
         try:
             value = float(text)
         except ValueError:
@@ -41,6 +42,8 @@ def format_seconds(seconds: float) -> str:
         return "-" + format_seconds(-seconds)
     if seconds == 0:
         return "0 s"
+    # Three digits and the unit that shows them; what would round up to a minute is
+    # one.
     if seconds < 59.95:
         for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
             if seconds >= size * 0.9995 or unit == "ns":

@@ -232,6 +232,8 @@ class FileTarget:
     def commit(self) -> None:
         """Bring it to the disk and under its name; where that fails, nothing is left."""
         try:
+            # On the disk before it has its name: after a power loss there is the
+            # old file or the new one.
             with writing(self.name):
                 self._opened.flush()
                 if self._temporary is not None:

@@ -143,6 +143,8 @@ class TextOutput:
             mark = "error: " if status == Status.ERROR else ""
             words = self._results.clip(mark + describe(record), used)
             return head + self._results.style(words, _COLORS.get(status, "red")), False
+        # What a command printed is its result, where that is one line and nothing
+        # went wrong.
         if not isinstance(value, dict) or value.keys() != _PROGRAM:
             return head + self._shown(value, used), False
         printed = str(value["stdout"]).rstrip("\n")

@@ -21,6 +21,8 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
     jobs = {job.name: job for job in spec.jobs}
     chosen: set[str] = set()
     waiting = list(names)
+    # Whatever a chosen job builds on is chosen, too, by what it needs and by the
+    # names that it uses.
     while waiting:
         name = waiting.pop()
         if name not in jobs:
@@ -31,6 +33,7 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
             chosen.add(name)
             job = jobs[name]
             waiting += [*job.needs, *sources(job.over), *valued(job), *pushed(job, spec)]
+    # Files of jobs that do not run stay as they are.
     kept = [job for job in spec.jobs if job.name in chosen]
     output = [output for output in spec.output if output.job is None or output.job in chosen]
     return spec.model_copy(update={"jobs": kept, "output": output})

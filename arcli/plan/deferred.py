@@ -44,6 +44,8 @@ class Resolver:
             return self._deferred(tree)
         if isinstance(tree, DeferredText):
             parts = tuple(self(part) for part in tree.parts)
+            # A job's value inside of a text stays what it is until the command is
+            # put together.
             if any(isinstance(part, Deferred | JobValue) for part in parts):
                 return _Text(tuple(p if isinstance(p, Deferred | JobValue) else str(p) for p in parts))
             return "".join(map(str, parts))

@@ -19,6 +19,7 @@ def require_ipyparallel(spec: Spec) -> None:
     cluster = spec.cluster
     launcher = launchers.named(cluster.launcher)
     joined = cluster.profile or cluster.cluster_id or cluster.connection_file
+    # Whether another host has it, only that host can tell.
     if python is None or joined or launcher is None or not launcher.own:
         return
     try:
@@ -27,6 +28,7 @@ def require_ipyparallel(spec: Spec) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"no cluster: {python} cannot be started: {error}") from None
+    # A program that is no Python at all may end well, and say something.
     version, _, found = asked.stdout.strip().partition(") ")
     if asked.returncode or not version.startswith("("):
         said = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]

@@ -81,6 +81,7 @@ class ReadAhead:
                 source = iter(islice(self._source, self._limit))
                 while self._make_room() and self._hand_over(source):
                     pass
+        # Whoever waits for items gets the reason in place of the next one.
         except ArcliError as error:
             self._failure = error
         except BaseException as error:  # noqa: BLE001 - a source must not end without a word
@@ -105,6 +106,7 @@ class ReadAhead:
             if self._hungry:
                 self._hungry = False
                 self._notify()
+            # Large items are held one by one: memory goes by bytes, not by items.
             if type(item) not in _LIGHT and _size(item) > HEAVY:
                 self._wanted = min(self._wanted, 16)
                 return True

@@ -51,6 +51,8 @@ def without_quoted(source: Source, job: Job) -> Source:
     if not quoted:
         return source
 
+    # Keys are only known as items come: a placeholder that none of them fills is
+    # plain text.
     def read() -> Iterator[Any]:
         for number, item in enumerate(source):
             keys = quoted.keys() & item.keys() if isinstance(item, Mapping) else ()

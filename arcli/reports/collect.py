@@ -79,10 +79,14 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     found = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
     damaged = Counter[str]()
     summary = past.summary_of(run)
+    # The summary of a run that ended has the tables; only what goes beyond them
+    # needs every record.
     if wanted.needs_journal(summary):
         for record in past.records(run, lambda damage: damaged.update([damage.reason])):
             found.add(record)
     found.check_key()
+    # A run that goes on, or that was killed, has no summary: it is made of the
+    # records that there are.
     ended = {"running": End.RUNNING, "killed": End.KILLED}.get(state, End.DONE)
     ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
     return Report(

@@ -79,6 +79,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     for side, run in (("A", comparison.a), ("B", comparison.b)):
         yield f"- {side}: {markdown.escape(_words(run))}"
     yield ""
+    # What decides the exit code stands first, before the tables that explain it.
     for finding in comparison.findings:
         yield f"- {'**FAIL**' if finding.holds else 'ok'}: {markdown.escape(finding.words())}"
     if comparison.findings:

@@ -45,6 +45,7 @@ def render(report: Report) -> Iterator[str]:
     """The page, piece by piece."""
     name = report.manifest.name or report.manifest.id
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    # Nothing on the page may load or run what did not come with it.
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<title>{text(name)}: arcli report</title>\n<style>{CSS}</style>\n</head>\n"
@@ -83,6 +84,8 @@ def _cards(report: Report) -> Iterator[str]:
     wall = sum(job.timing.wall for job in summary.jobs)
     serial = sum(job.timing.serial for job in summary.jobs)
     speedup = serial / wall if wall > 0 else 0.0
+    # What a resumed run replayed took no time in it, and must not count as
+    # throughput.
     done = sum(each.recorded - each.cancelled - each.replayed for each in counts)
     cards = (
         (format_seconds(summary.wall), f"wall, {format_seconds(summary.startup)} of it start-up"),
@@ -108,6 +111,7 @@ def _timeline(report: Report) -> Iterator[str]:
     yield '<div class="scroll">'
     yield from svg.timeline(report.timeline, jobs)
     yield "</div>"
+    # A colour a job needs a key only where there are several.
     if exact and len(jobs) > 1:
         keys = (
             f'<i style="background:var(--j{place % svg.JOB_COLORS})"></i>{text(job)}'
@@ -164,6 +168,8 @@ def _failures(report: Report) -> Iterator[str]:
     if not groups:
         return
     yield "<section><h2>What failed</h2>"
+    # Closed until somebody asks: a traceback is long, and its title says what it
+    # is.
     for job, group in groups[:MOST_FAILURES]:
         place = f" <small>{text(group.place)}</small>" if group.place else ""
         head = f"<b>{text(plural(group.count, 'item'))}</b> {text(group.title)}{place}"

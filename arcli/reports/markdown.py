@@ -101,6 +101,7 @@ def _details(report: Report) -> Iterator[str]:
     for job in groups.jobs if groups is not None else ():
         assert groups is not None
         label = f"{job}, {groups.key}" if several else groups.key
+        # One table a job, since groups of different jobs have nothing in common.
         rows = [[group.label, *group_cells(group).values()] for group in groups.of(job)]
         yield from table((label, *GROUP_COLUMNS), rows)
     if report.slowest:

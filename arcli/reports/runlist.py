@@ -24,6 +24,7 @@ _FLEXIBLE = {"spec", "reason"}
 
 def table(runs: Sequence[Brief], *, width: int) -> Table:
     """A row a run: id, name, when, how long, items ok and failed, exit code."""
+    # Columns that say least go first where there is little room.
     names = ["run", "spec", "when", "took", "ok", "failed", "exit"]
     rows = [_cells(run) for run in runs]
     if width < NARROW:
@@ -38,6 +39,8 @@ def table(runs: Sequence[Brief], *, width: int) -> Table:
         overflow: Any = "ellipsis" if name in _FLEXIBLE else "fold"
         justify: Any = "right" if right else "left"
         made.add_column(name, justify=justify, no_wrap=True, overflow=overflow)
+    # The spec's name gives way, and the reason after it; figures and ids are never
+    # cut.
     others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n not in _FLEXIBLE)
     spec = max(len("spec"), *(len(row["spec"]) for row in rows))
     made.columns[1].max_width = max(6, min(spec, width - others))

@@ -31,6 +31,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
         return
     row = 24 if len(engines) <= 16 else 11
     tall = row * len(engines)
+    # Everything is drawn to one scale, from the run's beginning to its end.
     scale = (WIDTH - LABELS - RIGHT) / line.end
     yield _open(tall + 26, "What each engine did, over time")
     for moment in ticks(line.end, 10):
@@ -43,6 +44,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
             f'height="{row - 4}"/><text class="label" x="{LABELS - 8}" y="{top + row / 2 + 4:g}">'
             f"engine {engine}<title>engine {engine}: items {share} of the time</title></text>"
         )
+    # Each item where there are few; beyond that how busy an engine was.
     if line.spans is not None:
         colors = {job: number % JOB_COLORS for number, job in enumerate(jobs)}
         for span in line.spans:
@@ -88,10 +90,12 @@ def histogram(tally: Tally) -> Iterator[str]:
     most = max(bar.count for bar in bins)
     wide = (WIDTH - LABELS - RIGHT) / len(bins)
     yield _open(TOP + TALL + 26, "How many items took how long")
+    # Two lines are enough to read heights by.
     for count in (most, most // 2):
         y = TOP + TALL * (1 - count / most)
         yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
         yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{count:,}</text>'
+    # A bar that has anything in it is seen, however small its share is.
     for place, bar in enumerate(bins):
         if bar.count:
             high = max(1.0, TALL * bar.count / most)

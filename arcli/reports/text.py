@@ -25,6 +25,7 @@ def write(page: Stream, report: Report) -> None:
     about = report.manifest
     origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
     write_end(page, report.summary, origin, full=True)
+    # With one job its name says nothing new.
     several = len(report.summary.jobs) > 1
     if report.groups is not None:
         for job in report.groups.jobs:

@@ -27,11 +27,13 @@ def render(run: RunFolder) -> Iterator[bytes]:
     """
     began = past.began(run)
     hosts = {each.engine_id: each.host for each in past.presences(run, time.time())}
+    # The trace format has processes and threads: here hosts and their engines.
     places = {host: number for number, host in enumerate(dict.fromkeys(hosts.values()), 1)}
     about = {"run": run.id, "name": run.manifest.name, "started": run.manifest.started}
     yield b'{"displayTimeUnit":"ms","otherData":' + dump(about) + b',"traceEvents":[\n'
     lines = [dump(event) for event in _names(run, hosts, places)]
     separator = b""
+    # In blocks, so that a run of any length takes no memory.
     for record in past.records(run, lambda damage: None):
         host = hosts.get(record.get("engine_id", -1), "")
         event = _event(record, began, places.get(host, 0))
@@ -63,6 +65,8 @@ def _event(record: dict[str, Any], began: float, pid: int) -> dict[str, Any] | N
         return None
     args = {name: record[name] for name in _ARGS if record.get(name) is not None}
     error = record.get("error")
+    # Complete events with microseconds since the run began: https://docs.google.com
+    # /document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
     return {
         "name": f"{record['job']} {record['index']}",
         "cat": f"{record['job']},{record['status']}",

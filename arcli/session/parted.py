@@ -35,6 +35,7 @@ class HeldItems:
         part = chunk.part(positions, attempt=1, alone=False)
         part.pinned = self._slot
         self._count += len(part)
+        # Inputs that must stay objects, and the first ones, are not worth a file.
         if self._in_memory < IN_MEMORY or any(isinstance(item, PickledInput) for item in part.inputs):
             self._in_memory += len(part)
             self._blocks.append(part)
@@ -45,6 +46,7 @@ class HeldItems:
             self._in_memory += len(part)
             self._blocks.append(part)
             return
+        # One file for all parts, without a name: it is gone with the process.
         self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
         self._blocks.append((self._file.seek(0, 2), len(pickled)))
         self._file.write(pickled)
@@ -54,6 +56,7 @@ class HeldItems:
         if not self._blocks:
             return None
         taken = self._first()
+        # Blocks are as the source gave them, chunks as the engine can use them.
         while len(taken) < count and self._blocks:
             taken = _joined(taken, self._first())
         if len(taken) > count:

@@ -82,6 +82,8 @@ class Reducer:
         """Fold what is pending: here and now, or side by side where parts can be combined."""
         values, self._pending, self._size = self._pending, [], 0
         assert self._job.reduce is not None
+        # Without combine the fold is one chain, each link waiting for the one
+        # before it.
         if self._job.combine is None:
             if self._accumulated is None:
                 self._accumulated, _ = self._initial()
@@ -90,11 +92,14 @@ class Reducer:
             self._accumulated = None if reply.empty else reply.accumulated
             return
         initial, neutral = self._initial()
+        # The initial value may count only once, unless it changes nothing.
         is_first = self._last < 0
         start = initial if is_first or neutral else None
         future = self._session.submit(Fold(self._job.reduce, self._folder, start, values))
         self._last = values[-1][0]
         self._parts.append(_Part(future, values[0][0], self._last))
+        # As many parts side by side as there are engines; the oldest is joined
+        # first, to keep the order.
         while len(self._parts) > max(1, self._session.state.engines):
             self._combine()
 
@@ -116,6 +121,7 @@ class Reducer:
         folded = self._session.collect(part.future, FoldReply)
         if folded.empty:
             return
+        # The first part is what all others are joined to.
         if self._accumulated is None:
             self._accumulated = folded.accumulated
             return
@@ -133,6 +139,7 @@ class Reducer:
             self._fold()
         while self._parts:
             self._combine()
+        # No items: the initial value is the result, if there is one.
         if self._accumulated is None:
             self._accumulated, _ = self._initial()
         if self._accumulated is None:

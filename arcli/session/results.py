@@ -92,6 +92,8 @@ class JobResults:
             self._index = self._index or _Index()
             self._index.add(batch)
             return
+        # Neighbours in the journal are read at once later, so they are remembered
+        # as one.
         last = self._places[-1] if self._places else None
         if (
             last is not None

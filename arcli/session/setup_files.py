@@ -36,6 +36,8 @@ def setup_files(spec: Spec) -> Iterator[None]:
                 f"setup: files: {name} is another file in the working directory than beside the spec",
                 hint=f"arcli does not replace {target.absolute()}: move it, or run elsewhere",
             )
+    # What the run made it takes away again, down to folders, but nothing that was
+    # changed meanwhile.
     folders = {part for name in new for part in Path(name).parents if not part.exists()}
     try:
         yield

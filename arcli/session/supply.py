@@ -89,6 +89,8 @@ class SourceSupply:
             self.count += len(items)
             looked += len(items)
             numbers = self._number(items)
+            # Without an earlier run nothing has to be looked up, and no key
+            # computed here.
             if self._kept is None:
                 return Chunk(indices=range(first, self.count), inputs=items, occurrences=_sparse(numbers))
             work = self._without_kept(first, items, numbers)
@@ -106,6 +108,8 @@ class SourceSupply:
     def _without_kept(self, first: int, items: list[Any], numbers: list[int]) -> Chunk:
         assert self._kept is not None
         fresh: list[int] = []
+        # By content and occurrence, not by number: the input may have changed
+        # since.
         for position, item in enumerate(items):
             key = key_of(self._hasher, item, numbers[position] if numbers else 0)
             line = self._kept(key, first + position)
@@ -159,6 +163,7 @@ class ApplySupply:
         while not self.exhausted:
             index = self.count
             self.count += 1
+            # An apply has no input: its engine's number stands for it.
             key = key_of(self._hasher, None, index)
             line = self._kept(key, index) if self._kept is not None else None
             if line is None:

@@ -51,6 +51,8 @@ class _Composer:
 
     def document(self, events: Iterator[Any]) -> Node | None:
         """Take the events of a stream with one document."""
+        # Events of PyYAML's parser, since its own composer knows neither duplicate
+        # keys nor bounds.
         for event in events:
             match event:
                 case yaml.DocumentStartEvent() if self._root is not None:
@@ -73,6 +75,8 @@ class _Composer:
         node.raw = event.value
         node.block = event.style in {"|", ">"}
         node.plain = event.style is None or event.style == ""
+        # A tag says what a value is; without one a plain scalar is read by the core
+        # rules of YAML 1.2.
         tag = (event.tag or "").removeprefix(_TAG)
         try:
             if tag in {"", "!"}:
@@ -95,6 +99,8 @@ class _Composer:
         if node is None:
             self._fail(event, f"*{event.anchor} stands inside of what it stands for")
         assert node is not None
+        # Aliases of aliases grow without bound:
+        # https://en.wikipedia.org/wiki/Billion_laughs_attack
         self._aliased += self._sizes[id(node)]
         if self._aliased > MOST_ALIASED:
             self._fail(event, f"aliases add more than {MOST_ALIASED:,} values to the spec")
@@ -129,9 +135,13 @@ class _Composer:
             if key.kind != "scalar":
                 hint = "quote it if braces or brackets are part of the text"
                 raise SpecError([key.problem(f"a {key.kind} cannot be a key", hint)])
+            # Read as text it would be a key that nobody knows, and nobody would
+            # know why.
             if key.plain and key.raw == "<<":
                 hint = "YAML 1.2 has none; what jobs share goes under `defaults:`"
                 raise SpecError([key.problem("a merge key (<<)", hint)])
+            # The second one would silently win:
+            # https://yaml.org/spec/1.2.2/#3213-node-comparison
             if key.value in entries:
                 first = entries[key.value].key
                 message = f"the key {key.raw!r} is there twice, first in line {first.line + 1}"

@@ -125,6 +125,8 @@ def undefined_alias(event: Any, text: Text) -> Problem:
 def _hint(error: Any, text: Text, line: int, column: int) -> tuple[int, int, str]:
     """Return the place and the hint: that of the trap, if one is in the line or in the one before."""
     context = getattr(error, "context_mark", None)
+    # The parser stumbles behind the mistake: the line it began in and the one
+    # before may have it.
     lines = dict.fromkeys([line, *([context.line] if context is not None else []), line - 1])
     for number in (number for number in lines if number >= 0):
         source = text.line(number)
@@ -149,6 +151,7 @@ def _quote(source: str) -> str:
     if match is None:
         return ""
     value = match["value"]
+    # Text that begins or goes on in a way that means something to YAML.
     trap = (
         value.startswith(("lambda", "*", "&", "!", "%", "@", "`", "{"))
         or ": " in value

@@ -68,12 +68,15 @@ class Interpolator:
                 parts.append("${")
             else:
                 value = self._value(node, match)
+                # A value that is nothing but a placeholder keeps the type of what
+                # it stands for.
                 if match[0] == node.value:
                     return value
                 parts.append(self._inside_text(node, match, value))
         parts.append(node.value[end:])
         if _UNKNOWN in parts:
             return _UNKNOWN
+        # What only the run knows is put in later.
         if any(isinstance(part, Deferred) for part in parts):
             return DeferredText(tuple(part for part in parts if part != ""))
         return "".join(parts)
@@ -99,6 +102,8 @@ class Interpolator:
             self._fail(node, match, *self._unknown(match[0], kind))
             return _UNKNOWN
         name = inside["name"]
+        # Parameters and environment are known now, everything else when the run has
+        # it.
         if kind == "params":
             return self._of_params(node, match, name)
         if kind == "env":
@@ -126,6 +131,7 @@ class Interpolator:
             )
             self._fail(node, match, f"there is no parameter {first!r}", hint)
             return _UNKNOWN
+        # Parameters may use each other, but not in a ring.
         if first in self._asking:
             ring = " -> ".join([*self._asking[self._asking.index(first) :], first])
             self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
@@ -133,6 +139,7 @@ class Interpolator:
         value = self._param(first)
         if match[0] == node.value and not rest:
             self._note_written(node, first)
+        # Steps into a parameter that is a map or a list.
         for step in rest if value != _UNKNOWN else ():
             if isinstance(value, dict) and step in value:
                 value = value[step]
@@ -170,6 +177,7 @@ class Interpolator:
         value = self._environ.get(variable)
         if value:
             self.variables[variable] = value
+        # As in a shell, :- also replaces what is set and empty.
         if default and not value:
             value = default["default"]
         if value is None:
@@ -177,6 +185,8 @@ class Interpolator:
             hint = hint or f"set it, or give a default: ${{env.{variable}:-…}}"
             self._fail(node, match, f"the environment has no {variable}", hint)
             return _UNKNOWN
+        # Inside of a longer text it is text, alone it is read as if it stood in the
+        # file.
         if match[0] != node.value:
             return value
         self.written[id(node)] = value

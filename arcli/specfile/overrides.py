@@ -45,6 +45,7 @@ def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
             hint = did_you_mean(name, names) or _all(names, "the spec has no params")
             yield Text(label, text).problem(f"there is no parameter {name!r}", hint=hint)
             continue
+        # A parameter whose default is text stays text, whatever it looks like.
         try:
             value = value_of(Text(label, text), is_text=_is_text(default))
         except SpecError as error:
@@ -91,6 +92,7 @@ def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
         below, path = node.follow([_index(node, step)])
         if path:
             node = below
+        # A path may make maps that the file leaves out, but no list elements.
         elif node.kind == "map":
             made = Node("map", {}, text, 0, 0)
             node.put(step, made)

@@ -28,8 +28,10 @@ def resolve(text: str) -> Any:
     """Return the value of a plain scalar. Raises ValueError for a number that is too large."""
     if text in _WORDS:
         return _WORDS[text]
+    # Almost all texts are decided by their first character.
     if not (text[0].isdigit() or text[0] in "+-."):
         return text
+    # Python's own limit on digits would be an error without a place.
     if _INT.fullmatch(text):
         if len(text) > MOST_DIGITS:
             raise ValueError(f"a number of {len(text):,} digits is too large; quote it if it is text")

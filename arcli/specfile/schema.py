@@ -52,6 +52,7 @@ def json_schema() -> dict[str, Any]:
     }
     for name, forms in {**_SHORT_FORMS, **short}.items():
         models[name] = {"anyOf": [*forms, dict(_LATER), models[name]]}
+    # A single job's keys may stand at the top, so the top is the union of both.
     spec, job = models.pop("SpecFile"), models["Job"]
     keys = spec["properties"]
     over = next(form for form in models["Over"]["anyOf"] if "properties" in form)
@@ -101,6 +102,7 @@ def _value(part: dict[str, Any]) -> dict[str, Any]:
         for key, inner in part.items()
         if key != "title" and not (key == "default" and inner is None)
     }
+    # Nested choices are one flat choice, each form once.
     if "anyOf" in part:
         choices = [_value(choice) for choice in part.pop("anyOf") if choice != {"type": "null"}]
         flat = [inner for choice in choices for inner in choice.get("anyOf", [choice])]

@@ -63,6 +63,8 @@ def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterato
     """
     by_path: dict[Path, list[Mapping[str, Any]]] = {}
     for fault in error.errors(include_url=False):
+        # The place of a key that is wrong is its own, not that of the map which it
+        # is in.
         if fault["type"] in _INTERNAL or isinstance(fault["input"], Unknown):
             continue
         loc = [*under, *fault["loc"]]
@@ -75,6 +77,8 @@ def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterato
         else:
             _, path = root.follow(loc)
         by_path.setdefault(path, []).append(fault)
+    # Of several forms that a value may have, the one that came furthest says what
+    # is wrong.
     for path, faults in by_path.items():
         deeper = any(other[: len(path)] == path and other != path for other in by_path)
         if not (deeper and all(_is_choice(fault) for fault in faults)):
@@ -115,6 +119,7 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
     if isinstance(fault["input"], Deferred | DeferredText):
         message = f"{_called(path)} must be known before the run"
         return node.problem(message, "${ref.…}, ${engines.…} and ${jobs.…} go in args and kwargs")
+    # What it should be, from all forms that it may have, against what it is.
     expected = " or ".join(dict.fromkeys(_wanted(fault) for fault in faults))
     expected = _SHORT_FORMS.get(str(key), expected)
     should = f"{_called(path)} should be {expected}, not"
@@ -200,6 +205,7 @@ def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:
     }
     if isinstance(node.value, str) and (near := did_you_mean(node.value, hints)):
         return near
+    # Braces that YAML took for a map, where text was meant: a template, usually.
     takes_text = any(fault["type"] == "string_type" for fault in faults)
     if (
         takes_text

@@ -54,6 +54,7 @@ def read(source: str) -> Text:
             specs = sorted(entry.name for entry in path.glob("*.y*ml"))
             hint = f"there are {', '.join(specs[:5])} in it" if specs else "give the path of a file"
             raise SpecError([nothing.problem("this is a directory, not a spec", hint=hint)])
+        # Bounded, so that a device or a huge file ends in a message.
         with path.open("rb") as file:
             return _decoded(source, file.read(LARGEST + 1))
     except OSError as error:
@@ -79,6 +80,7 @@ def _decoded(label: str, data: bytes) -> Text:
     try:
         text = Text(label, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
+        # The place of a bad byte is counted in the characters before it.
         before = data[: error.start].decode("utf-8", "replace")
         good = Text(label, data.decode("utf-8", "replace"))
         byte = data[error.start]

@@ -76,6 +76,7 @@ class Node:
             below: Node | None = self.value[step] if step < len(self.value) else None
             return below
         if self.kind == "list":
+            # Jobs are named rather than counted in paths, as people write them.
             for part in self.value:
                 name = part.get("name")
                 if name is not None and name.value == step:

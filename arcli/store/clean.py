@@ -65,11 +65,15 @@ def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Ite
     completed: set[str | None] = set()
     resumable: set[str | None] = set()
     for run in runs:
+        # Newest first: a run that was resumed and completed is needed no more, nor
+        # are those before it.
         if run.alive:
             yield run
         elif run.finished or run.id in completed:
             completed.add(run.manifest.resumes)
         elif not policy.everything and has_records(run):
+            # Of each spec the newest run that can be gone on with is kept, however
+            # old it is.
             spec = run.manifest.spec_file
             if run.id not in old or spec not in resumable:
                 yield run

@@ -33,6 +33,7 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
     file = Path(spec.file)
     redaction = redaction_of(spec)
     from_file = file.is_file()
+    # All that decides or explains a run's values, and no secret among it.
     return Manifest(
         name=spec.name,
         spec_file=spec_path(spec.file),
@@ -66,6 +67,8 @@ def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
 
 def git_state(folder: Path) -> dict[str, Any] | None:
     """``commit`` and whether the tree is ``dirty``; None outside a repository, or without git."""
+    # Without locks: a status that refreshes the index would disturb a git command
+    # beside it.
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=64"]
     try:
         answer = subprocess.run(

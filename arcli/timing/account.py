@@ -66,6 +66,8 @@ class _JobAccount:
             return
         seconds = record.get("seconds")
         self.tally.add(record["status"], seconds, record.get("attempt") or 1)
+        # The job lasted from its first submission to its last reply, whichever
+        # items these belong to.
         submitted = parse_time(record.get("submitted"))
         received = parse_time(record.get("received"))
         self.began = min(self.began, submitted if submitted is not None else math.inf)
@@ -80,6 +82,8 @@ class _JobAccount:
         use.compute += seconds
         chunks = self.open.setdefault(number, {})
         chunk = chunks.get(record.get("chunk") or 0)
+        # Records of a chunk come together: those of the oldest are complete when a
+        # few newer ones are open.
         if chunk is None:
             if len(chunks) >= UNDER_WAY:
                 self._close(use, chunks.pop(next(iter(chunks))))
@@ -103,6 +107,8 @@ class _JobAccount:
             for chunk in chunks.values():
                 self._close(self.uses[number], chunk)
         self.open.clear()
+        # An engine was there from its start, or the job's, to its end, or the
+        # job's.
         for use in self.uses.values():
             self._attend(use, presences.get(use.engine_id))
         sizes = self.sizes

@@ -93,6 +93,8 @@ class _Group:
             self.message = message
         self.alike = self.alike and self.message == message
         index = record["index"]
+        # The first few by number are kept, in whatever order they come, so that two
+        # runs show the same.
         if len(self.items) == EXAMPLES and index > self.items[-1][0]:
             return
         if not self.items or index < self.items[0][0]:

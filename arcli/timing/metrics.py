@@ -96,6 +96,7 @@ def measured(summary: RunSummary, buckets: Mapping[str, Mapping[int, int]], *, l
         job.name: JobFigures(name=job.name, figures=job_figures(job), buckets=buckets.get(job.name, {}))
         for job in summary.jobs
     }
+    # Figures of the run that are sums over its jobs; the others are its own.
     added = {
         name: sum(job.figures[name] for job in jobs.values())
         for name in ("serial", "items", "ok", "failed")

@@ -43,6 +43,7 @@ def _job(data: Any) -> JobSummary:
         _flat(EngineSummary, _map(engine), text={"host"}, maybe={"slot", "pid"})
         for engine in _list(timing["engines"])
     )
+    # Earlier versions kept the reason behind the end, in one text.
     how, _, name = str(data["ended"]).partition(" ")
     needed = how == End.NEEDS
     reason = name if needed else data.get("reason")

@@ -39,9 +39,11 @@ def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
     rows = [
         {header: cell for header, cell in _job_cells(job).items() if header not in hidden} for job in jobs
     ]
+    # Where columns do not fit, figures stand below each other, and none is cut.
     if width < UPRIGHT:
         return _upright([(job.name, row) for job, row in zip(jobs, rows, strict=True)])
     table = figures_table("job", *rows[0])
+    # The job's name gives way, since figures without their last digits are wrong.
     figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
     table.columns[0].max_width = max(8, width - figures)
     for job, row in zip(jobs, rows, strict=True):
@@ -65,6 +67,7 @@ def _job_cells(job: JobSummary) -> dict[str, Text]:
 def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
     """A row an engine: items, chunks, busy, idle; of very many only the extremes."""
     shown = engines
+    # The busiest and the idlest few say what there is to say about many.
     if len(engines) > MANY_ENGINES:
         by_share = sorted(engines, key=lambda engine: _busy_share(engine))
         shown = (*by_share[:3], *by_share[-3:])
@@ -153,6 +156,7 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
         )
         if number
     ]
+    # A source that was not read to its end may have had any number more.
     if counts.unread is None and not brief:
         parts.append("an unknown number never read")
     if job.restarts:

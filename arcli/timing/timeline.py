@@ -63,9 +63,11 @@ class Timeline:
         begin = max(0.0, started - self._began)  # clocks may differ
         end = max(begin, completed - self._began)
         self.end = max(self.end, end)
+        # A fixed number of cells: they become wider as the run goes on.
         while self.end >= CELLS * self._cell:
             self._widen()
         self._fill(engine, begin, end, failed=record["status"] != Status.OK)
+        # Single items are drawn while they are few enough to be told apart.
         if self._spans is not None:
             self._spans.append(
                 Span(
@@ -117,6 +119,8 @@ class Timeline:
         """Yield when an engine was busy, its shares rounded up to ``levels`` steps."""
         failed = self._failed.get(engine, [0] * CELLS)
         start, level, fails = 0, 0, 0
+        # Cells that look the same become one stretch; the extra one at the end
+        # closes the last.
         for number in range(CELLS + 1):
             share = self._busy[engine][number] / self._cell if number < CELLS else 0.0
             now = 0 if share <= 0 else min(levels, int(share * levels + 1 - 1e-9))

@@ -52,12 +52,18 @@ class ChunkPolicy:
         """Return items for the next chunk, at least 1, with ``left`` items to go (None: unknown)."""
         if self._fixed is not None:
             return self._fixed
+        # Nothing is known yet: one item tells how long they are, and is the first
+        # result.
         if self._seconds is None:
             return 1
         each = max(self._seconds, 1e-9)
+        # As much work as makes a message cheap, growing step by step, and never an
+        # unbounded message.
         size = min(TARGET_SECONDS / each, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
             size = min(size, MAX_BYTES // self._bytes)
+        # Near the end every engine should have something: chunks shrink with what
+        # is left.
         if left is not None:
             fair = left / max(1, engines)
             worth = min(WORTH_SECONDS / each, fair)

@@ -91,6 +91,8 @@ class Health:
     def watch(self, limit: float | None, now: float) -> list[Effect]:
         """Look at all engines. ``limit`` is the seconds that an item may take, None: for ever."""
         effects: list[Effect] = []
+        # An engine that was killed and whose death nobody has told of is killed
+        # again.
         for engine_id, due in list(self._dying.items()):
             if now > due:
                 effects.append(Kill(engine_id))
@@ -98,6 +100,8 @@ class Health:
         for engine in self._pool:
             if engine.doomed is None:
                 effects += self._watch_requests(engine, now)
+            # Looking costs a read of a file for each engine, which short chunks are
+            # not worth.
             running = engine.chunks[0] if engine.usable and engine.chunks else None
             if running is not None and now - running.sent > (UNHURRIED if limit is None else LOOK / 2):
                 effects += self._watch_chunk(engine, running, limit, now)
@@ -107,12 +111,15 @@ class Health:
         """Look at what an engine was asked beside its chunks; tell people of what takes long."""
         for pending in engine.pending:
             age = now - pending.sent
+            # An engine that never answered has no work to lose: another one takes
+            # its place.
             if pending.first and age > SILENT:
                 pending.sent = now
                 return [
                     Notice(f"{engine.words} does not answer: another one is started"),
                     Release(engine.up.engine_id),
                 ]
+            # Setup and reducers may take long, but not without a word.
             if pending.chunk is None and not pending.told and age > QUIET:
                 pending.told = True
                 return [Notice(f"{engine.words} is still at {pending.what}, {QUIET:.0f} s on")]
@@ -127,12 +134,15 @@ class Health:
             return []
         position, age = sighting.position, now - sighting.since
         alone = len(engine.pending) == len(engine.chunks)
+        # It has nothing else to do and has not begun: it is stopped, or its queue
+        # has lost the message.
         if position is None and alone and now - max(running.sent, sighting.since) > STUCK:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
             return [Notice(f"{message}: it is replaced"), Kill(engine.up.engine_id)]
         if limit is None or position is None or age <= limit + OVERSTAY:
             return []
+        # The file tells of another chunk: this one waits behind it.
         if position.chunk != running.chunk.number or position.position < 0:
             return []
         return self._pool.doom(engine, "an item did not stop when told to")
@@ -146,6 +156,8 @@ class Health:
             if running is None or not cancelled:
                 continue
             sighting = self._positions.look(engine, now)
+            # Only the engine that runs the item is ended; one that has not begun it
+            # will be told.
             if sighting is not None:
                 position = sighting.position
                 if position is None or position.chunk != running.number:

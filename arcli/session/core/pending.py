@@ -37,6 +37,7 @@ def setup_error(where: str, failure: Failure) -> SetupError:
     if failure.type.endswith("functions.Unresolved"):  # arcli's own, whose message says it all
         reason, trace = failure.message, ""
     details = trace if "File " in trace else None  # one that says more than the message
+    # A module that is missing is the most common mistake, and has a remedy.
     if failure.missing:
         hint = "install it for the engines' Python, or name its folder under setup: path"
         message = f"{where} cannot import {failure.missing} ({failure.stage})"

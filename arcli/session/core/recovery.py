@@ -97,12 +97,14 @@ class Recovery:
             self._health.dead(down.engine_id)
             engine = self._pool.engines.get(down.engine_id)
         deliberate = blamed = False
+        # An engine that never came up has nothing to be judged.
         if engine is not None:
             burial = self._bury(engine, job, engine.doomed or down.reason, moment, judge=True)
             effects += burial.effects
             blamed = burial.blamed
             deliberate = burial.overstayed or engine.doomed is not None
         self._pool.coming.pop(down.slot, None)
+        # Engines that arcli ended by itself do not use up the restarts.
         if replace and not deliberate:
             self.restarts.died(blamed=blamed)
         if replace and (deliberate or not self.restarts.spent):
@@ -110,6 +112,7 @@ class Recovery:
                 self._count_restart(job)
             self._pool.coming[down.slot] = moment.now + self._start_timeout
             effects.append(Replace(down.slot))
+        # Whatever only this slot could have run has nobody left to run it.
         if down.slot not in self._pool.slots:
             self._pool.abandoned[down.slot] = down.reason
         return effects
@@ -149,6 +152,8 @@ class Recovery:
         burial = Burial()
         if job is not None:
             job.leaves(engine, moment.now)
+        # The first of its chunks is the one that it ran; those behind it were only
+        # waiting.
         for place, pending in enumerate(engine.chunks):
             chunk = pending.chunk
             burial.effects.append(Forget(pending))
@@ -159,6 +164,8 @@ class Recovery:
             else:
                 loss = job.items.lost(chunk, None, False, reason)
                 burial.effects += job.conclude(loss.records, moment.wall)
+        # Requests to every engine wait for its replacement; one answer is asked for
+        # elsewhere.
         burial.effects += self._requests.bury(engine, reason, blame=judge)
         if burial.culprit:
             self.restarts.culprit(burial.explained)
@@ -185,6 +192,8 @@ class Recovery:
             begun = position is not None and position.chunk == chunk.number
             if position is not None and begun and position.position >= chunk.done:
                 culprit = position.position
+        # An item that outlived its limit is a timeout, however its engine came to
+        # end.
         limit = job.plan.job.timeout
         age = moment.now - sighting.since if sighting is not None else 0.0
         if culprit is not None and limit is not None and age >= limit:
@@ -193,6 +202,8 @@ class Recovery:
             burial.effects += job.conclude(ended, moment.wall)
             burial.blamed = burial.overstayed = True
             return
+        # Else the rest runs again, cut so that the culprit is found if it kills
+        # once more.
         loss = job.items.lost(chunk, culprit, begun, reason)
         burial.effects += job.conclude(loss.records, moment.wall)
         burial.blamed |= loss.blamed

@@ -45,6 +45,8 @@ class Requests:
         first = self._pool.pend(engine, moment)
         first.first = True
         slot = engine.up.slot
+        # All that earlier engines were told, in the same order: a replacement must
+        # not differ from them.
         steps = [*map(encode_request, self._terms.steps(slot)), *self._steps]
         engine.steps = 1 + len(steps)
         effects: list[Effect] = [Prepare(engine.up.engine_id, first)]
@@ -92,6 +94,8 @@ class Requests:
         for broadcast in self._broadcasts:
             if broadcast.keep:  # its replacement does not know it
                 broadcast.answers.pop(engine.up.slot, None)
+        # One answer from any engine can come from another one, but a request that
+        # kills twice is to blame.
         for pending in engine.pending:
             if (call := pending.call) is None:
                 continue

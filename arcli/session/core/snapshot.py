@@ -69,6 +69,7 @@ class Observer:
         starting = self._pool.width - len(ready)
         if job is None:
             return Snapshot(engines=len(ready), starting=starting)
+        # Copies, since whoever reads them does so in another thread.
         counts = dict(job.tally.counts)
         done = job.tally.total
         total = None if job.supply.left is None else job.supply.count + job.supply.left
@@ -108,6 +109,7 @@ class Observer:
         chunk = pending.chunk
         assert chunk is not None
         index, since = None, max(pending.sent, engine.answered)
+        # The position file tells the item; without it, a chunk of one item does.
         sighting = self._positions.look(engine, now)
         position = sighting.position if sighting is not None else None
         if sighting is not None and position is not None and position.chunk == chunk.number:

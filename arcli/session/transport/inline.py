@@ -25,6 +25,7 @@ class InlineTransport:
 
     def __init__(self, passing: tuple[type[Exception], ...] = ()) -> None:
         namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        # The same worker as on engines, with the same requests, in this process.
         self._worker = Worker(
             namespace,
             self._publish,
@@ -68,6 +69,8 @@ class InlineTransport:
         if _name(number) in self._forgotten:
             return
         envelope = None
+        # A request at a time, so that what comes from outside is seen between
+        # items.
         try:
             self._running = number
             if request is not None:

@@ -43,6 +43,8 @@ def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
             yield places.problem(message, "jobs", at)
         return
+    # The first one is taken for what was meant, and each other is a problem at its
+    # own place.
     for way in ways[1:]:
         message = f"job {job.name!r} has {ways[0]} already, and a job has only one"
         yield places.key_problem(message, "jobs", at, way)
@@ -80,6 +82,7 @@ def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Prob
 def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Tell whether what becomes of the results makes sense."""
     forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
+    # A job has one value, and each of these says how it is made.
     for key in forms[1:]:
         yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)
     if job.reduce is None and spec.sure(at, "reduce"):

@@ -36,6 +36,7 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
     for path, part in job.over.walk() if job.over is not None else ():
         references += [(name, ("jobs", at, "over", *path, part.kind)) for name in part.input.jobs()]
     references += [(name, ("jobs", at, key)) for key, name in _valued(job)]
+    # References go backwards only, since jobs run in the order of the file.
     for name, path in references:
         if name == job.name:
             yield places.problem(f"job {name!r} cannot build on itself", *path)
@@ -77,6 +78,7 @@ def deferred_values(tree: Any) -> Iterator[Deferred]:
             yield from deferred_values(part)
     elif isinstance(tree, Mapping):
         yield from deferred_values(list(tree.values()))
+    # Inputs of other packages keep what they do not know in extra fields.
     elif isinstance(tree, Model):
         yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])
         yield from deferred_values(tree.model_extra or {})
