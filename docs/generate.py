@@ -32,6 +32,8 @@ TITLES = {
     "Job": "A job",
     "Over": "`over`: the items of a job",
     "Output": "`output`",
+    "Notification": "`notify`",
+    "Artifact": "`artifacts`",
 }
 
 

@@ -12,6 +12,7 @@ from arcli.cluster.base import Cluster, ClusterEvent
 from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.execution import Context, Kept, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
+from arcli.execution.notify import Notifier
 from arcli.execution.steering import Steering
 from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.progress import Progress
@@ -90,10 +91,12 @@ def execute(
         Steering(spec, storage.folder, interrupts, options.up) as steering,
     ):
         slots = cluster.slots if cluster else 1
-        run = _Run(spec, options, storage, outputs, interrupts, steering, slots)
+        notifier = Notifier(spec, storage.run_id, options.warn)
+        run = _Run(spec, options, storage, outputs, interrupts, steering, notifier, slots)
         try:
             outputs.start()
             with (
+                notifier.watching(),
                 setup_files(spec),
                 _session(spec, options, storage, cluster) as session,
                 interrupts.watch(session),
@@ -118,6 +121,7 @@ class _Run:
         outputs: Outputs,
         interrupts: Interrupts,
         steering: Steering,
+        notifier: Notifier,
         slots: int,
     ) -> None:
         self._spec = spec
@@ -126,6 +130,7 @@ class _Run:
         self._sinks = outputs
         self._interrupts = interrupts
         self._steering = steering
+        self._notifier = notifier
         self._slots = slots
         self._started = isoformat(time.time())
         self._ready: float | None = None
@@ -175,6 +180,10 @@ class _Run:
             else:
                 self._sinks.finish(self._summary(now), self.outcome.values)
         except ArcliError as error:
+            errors.append(error)
+        try:
+            self._notifier.ended(self._summary(now))
+        except ArcliError as error:  # a required hook failed, or a second signal came
             errors.append(error)
         summary = self._summary(now)
         self._storage.finish(summary)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from arcli.errors import UsageError
 from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
@@ -187,6 +187,33 @@ def _output(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+def _events(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Notification(Model):
+    """Who is told of a run: a command that is run, or a service that is pinged.
+
+    ``timeout`` is in seconds; ``required``: that it fails makes the run fail.
+    """
+
+    on: Annotated[list[Literal["start", "ok", "failed", "always"]], BeforeValidator(_events)] = ["always"]
+    run: Annotated[list[Word], Field(min_length=1)] | None = None
+    ping: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = None
+    timeout: Limit = 30.0
+    required: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.run is None) == (self.ping is None):
+            raise ValueError("give it one of run: [COMMAND…] and ping: URL")
+        return self
+
+
+def _notifications(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
 class SpecFile(Model):
     """What a spec's file says: several jobs, and what they share."""
 
@@ -197,6 +224,7 @@ class SpecFile(Model):
     setup: Setup = Setup()
     jobs: list[Job]
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
+    notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
 
 
 class Spec(SpecFile):

@@ -27,6 +27,7 @@ _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
     "Scatter": [{"type": "array"}],
     "Output": [{"type": "string"}],
+    "Artifact": [{"type": "string"}],
     "MaxFailures": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
 }
 

@@ -27,6 +27,8 @@ _MODELS: dict[str | int, type[BaseModel]] = {
 _IN_LISTS: dict[str | int, type[BaseModel]] = {
     "jobs": model.Job,
     "output": model.Output,
+    "notify": model.Notification,
+    "artifacts": model.Artifact,
     "product": Over,
     "zip": Over,
     "scatter": model.Scatter,
