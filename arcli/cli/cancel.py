@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import click
 
@@ -12,22 +13,50 @@ from arcli.cli.past import pick_current, require_end
 HEARD = 10.0
 """Seconds in which a run takes a request, half a second as a rule."""
 LOOK = 0.05
+MOST_ITEMS = 1_000_000
+"""Items that one request can name."""
+
+
+class NumbersType(click.ParamType[tuple[int, ...]]):
+    """``3,7-9``: numbers and spans of them."""
+
+    name = "NUMBERS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """See click."""
+        if isinstance(value, tuple):
+            return value
+        numbers: list[int] = []
+        for part in str(value).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                self.fail(f"{part!r} is neither a number nor a span such as 7-9", param, ctx)
+            span = range(int(first), int(last if dash else first) + 1)
+            if not 0 < len(span) <= MOST_ITEMS:
+                self.fail(f"{part!r} has no items, or more than {MOST_ITEMS:,}", param, ctx)
+            numbers += span
+        return tuple(numbers)
 
 
 @click.command("cancel", short_help="Stop a run.")
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option("--drain", is_flag=True, help="Start nothing new, and let what runs end.")
+@click.option("--items", type=NumbersType(), metavar="3,7-9", help="Only these items of the job that runs.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the records and in `arcli runs`.")
-def command(run: str | None, drain: bool, reason: str | None) -> None:
+def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason: str | None) -> None:
     r"""Stop RUN as SIGTERM does, from any shell and any host that sees its folder.
 
     RUN is an id or its beginning; by default the newest run that goes on. What has ended is kept:
-    `arcli run SPEC --resume` goes on.
+    `arcli run SPEC --resume` goes on. With --items those that wait are cancelled, and those that run
+    are ended as by their time limit.
 
     \b
     Examples:
       arcli cancel --reason 'the disk is needed'
       arcli cancel 20261126-0915 --drain
+      arcli cancel --items 3,7-9 --reason 'do not converge'
     """
     from arcli.errors import ClusterError, UsageError
     from arcli.store.past import state_of
@@ -37,7 +66,9 @@ def command(run: str | None, drain: bool, reason: str | None) -> None:
     require_end(folder)
     if state_of(folder) == "ended":
         raise UsageError(f"run {folder.id} has ended already, with exit code {folder.manifest.exit_code}")
-    path = post(folder.path, Cancel(reason=reason, drain=drain))
+    if drain and items is not None:
+        raise UsageError("--drain is for the whole run, and --items for some of it; give one of them")
+    path = post(folder.path, Cancel(reason=reason, drain=drain, items=items))
     due, pause = time.monotonic() + HEARD, threading.Event()
     while path.exists():
         if time.monotonic() > due:
@@ -49,4 +80,5 @@ def command(run: str | None, drain: bool, reason: str | None) -> None:
             )
         pause.wait(LOOK)
     how = "what runs may end, nothing new is started" if drain else "it stops"
+    how = how if items is None else f"{len(items)} items are cancelled"
     click.echo(f"run {folder.id}: {how}", err=True)

@@ -12,7 +12,7 @@ from arcli.cli.past import output_page, pick_current, require_end
 
 if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
-    from arcli.store.state import JobState, RunState
+    from arcli.store.state import RunState
 
 
 STACKS = 1.5
@@ -77,6 +77,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
 
     from arcli.escape import one_line
     from arcli.store import past
+    from arcli.store.state import job_words
     from arcli.units import format_seconds
 
     how, state = past.state_of(run), past.current_state(run)
@@ -97,7 +98,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
         return
     width = max((len(job.name) for job in state.jobs), default=0)
     for job in state.jobs:
-        yield f"  {job.name:<{width}}  {_job(job)}"
+        yield f"  {job.name:<{width}}  {job_words(job)}"
     if how == "running":
         yield from _engines(state, time.time())
 
@@ -134,30 +135,6 @@ def _stacks(run: RunFolder) -> Iterator[str]:
         else:
             yield f"engine {engine.engine_id}:"
             yield plain(text.rstrip("\n"))
-
-
-def _job(job: JobState) -> str:
-    """``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``."""
-    from arcli.units import format_seconds
-
-    if job.phase == "waiting":
-        return "waiting"
-    items = f"{job.done:,} items"
-    if job.total is not None:
-        items = f"{job.done:,} of {job.total:,} items"
-        items += f" ({job.done * 100 // job.total} %)" if job.total else ""
-    parts = [items]
-    if job.failed:
-        parts.append(f"{job.failed:,} not ok")
-    if job.phase == "running" and job.rate:
-        parts.append(f"{job.rate:,.3g}/s")
-    if job.left:
-        parts.append(f"about {format_seconds(job.left)} left")
-    if job.status is not None:
-        parts.append(job.status)
-    elif job.phase != "running":
-        parts.append(job.phase)
-    return ", ".join(parts)
 
 
 def _engines(state: RunState, now: float) -> Iterator[str]:

@@ -38,11 +38,8 @@ class Consumer(Protocol):
 class JobWatcher:
     """Is told how the jobs go; this one takes no notice."""
 
-    def begin(self, job: str, total: int | None) -> None:
-        """A job begins that has ``total`` items, None where nobody knows."""
-
-    def count(self, batch: RecordBatch) -> None:
-        """Records have come."""
+    def begin(self, job: str) -> None:
+        """A job's items begin."""
 
     def make_value(self, job: str) -> None:
         """A job's items are done, and its value is made of them."""

@@ -168,14 +168,13 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     taken, failures, began = Tally(), Failures(), time.monotonic()
     with supply_of(context, plan, source) as (supply, replay):
         context.expect(job.name, supply.left)
-        context.watcher.begin(job.name, supply.left)
+        context.watcher.begin(job.name)
         try:
             for batch in session.records(plan, supply, replay):
                 taken.merge(batch.tally)
                 if batch.tally.counts.get("ok", 0) < batch.count:
                     failures.add_lines(batch.lines)
                 context.outputs.record(batch)
-                context.watcher.count(batch)
                 results.add(batch)
                 folder.take(batch)
         except ArcliError as error:

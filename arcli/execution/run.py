@@ -142,7 +142,7 @@ class _Run:
         """Run the jobs on ``slots`` engines. Raises ArcliError for what ends the run early."""
         self._ready, self._slots = time.monotonic(), slots
         options = self._options
-        self._steering.watch(lambda: session.state)
+        self._steering.watch(session)
         if options.progress is not None:
             options.progress.watch(lambda: session.state)
         context = Context(

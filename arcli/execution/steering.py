@@ -6,20 +6,21 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
+from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.execution.context import JobWatcher
 from arcli.execution.interrupts import Interrupts
-from arcli.outputs.progress import Count
-from arcli.record import RecordBatch
+from arcli.session.core.snapshot import Snapshot
+from arcli.session.session import Session
 from arcli.specfile.model import Spec
 from arcli.store.folder import RunFolder
 from arcli.store.requests import Cancel, take
-from arcli.store.state import EngineState, JobState, Phase, RunState, write_state
+from arcli.store.state import EngineState, JobState, Phase, RunState, job_words, write_state
 from arcli.timing.summary import JobSummary
 from arcli.units import isoformat
 
@@ -29,18 +30,6 @@ PUBLISH = 1.0
 """Seconds between two versions of the state."""
 
 
-class SessionState(Protocol):
-    """What is wanted of a session's state."""
-
-    @property
-    def engines(self) -> int:
-        """Engines that are ready."""
-
-    @property
-    def running(self) -> int:
-        """Items that are under way."""
-
-
 @dataclass(slots=True)
 class _JobProgress:
     """A job as it goes; written by the main thread, read by the steering one."""
@@ -48,23 +37,26 @@ class _JobProgress:
     name: str
     kind: str
     phase: Phase = Phase.WAITING
-    status: str | None = None
-    count: Count | None = None
+    state: JobState | None = None
 
-    def state(self, now: float) -> JobState:
-        count = self.count
-        running = count is not None and self.phase is Phase.RUNNING
-        return JobState(
-            name=self.name,
-            kind=self.kind,
-            phase=self.phase,
-            status=self.status,
-            total=None if count is None else count.total,
-            done=0 if count is None else count.done,
-            failed=0 if count is None else count.failed,
-            rate=count.rate(now) if count is not None and running else 0.0,
-            left=count.left(now) if count is not None and running else None,
-        )
+    def look(self, snapshot: Snapshot) -> JobState:
+        """Tell how the job stands: what the session says of it, or said last."""
+        if snapshot.job == self.name:
+            done = sum(snapshot.counts.values())
+            ok = snapshot.counts.get(Status.OK, 0)
+            self.state = JobState(
+                name=self.name,
+                kind=self.kind,
+                phase=self.phase,
+                total=snapshot.total,
+                done=done,
+                failed=done - ok,
+                rate=snapshot.rate or 0.0,
+                left=snapshot.seconds_left,
+            )
+        if self.state is None:
+            return JobState(name=self.name, kind=self.kind, phase=self.phase)
+        return replace(self.state, phase=self.phase)
 
 
 class Steering(JobWatcher):
@@ -82,7 +74,7 @@ class Steering(JobWatcher):
         self._up: Callable[[], None] | None = up
         self._jobs = {job.name: _JobProgress(job.name, job.kind) for job in spec.jobs}
         self._phase = Phase.STARTING
-        self._session: Callable[[], SessionState] | None = None
+        self._session: Session | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arcli-steering", daemon=True)
 
@@ -97,8 +89,8 @@ class Steering(JobWatcher):
         self._phase = Phase.ENDED
         self._publish()
 
-    def watch(self, session: Callable[[], SessionState]) -> None:
-        """The engines are being prepared, and this is how to ask for the session's state."""
+    def watch(self, session: Session) -> None:
+        """The engines are being prepared, and this is what knows how things stand."""
         self._session, self._phase = session, Phase.RUNNING
 
     def finishing(self, *, has_begun: bool) -> None:
@@ -107,16 +99,9 @@ class Steering(JobWatcher):
         if has_begun:
             self._is_up()
 
-    def begin(self, job: str, total: int | None) -> None:
+    def begin(self, job: str) -> None:
         """See JobWatcher."""
-        progress = self._jobs[job]
-        progress.count, progress.phase = Count(job, total, time.monotonic()), Phase.RUNNING
-
-    def count(self, batch: RecordBatch) -> None:
-        """See JobWatcher."""
-        count = self._jobs[batch.job].count
-        assert count is not None
-        count.add(batch)
+        self._jobs[job].phase = Phase.RUNNING
 
     def make_value(self, job: str) -> None:
         """See JobWatcher."""
@@ -124,48 +109,51 @@ class Steering(JobWatcher):
 
     def end(self, summary: JobSummary) -> None:
         """See JobWatcher."""
-        progress = self._jobs[summary.name]
-        progress.phase, progress.status = Phase.ENDED, summary.status
+        progress, counts = self._jobs[summary.name], summary.counts
+        progress.phase = Phase.ENDED
+        progress.state = JobState(
+            name=summary.name,
+            kind=summary.kind,
+            phase=Phase.ENDED,
+            status=summary.status,
+            total=None if counts.unread is None else counts.planned + counts.unread,
+            done=counts.recorded,
+            failed=counts.failed,
+        )
 
     def words(self) -> str:
         """Say how things stand, a line a job."""
-        now = time.monotonic()
-        head = f"run {self._folder.id}, {self._phase}, {self._state().ready} engines ready"
-        jobs = [
-            f"  {job.count.words(now)}"
-            for job in self._jobs.values()
-            if job.count is not None and job.phase is not Phase.ENDED
-        ]
-        return "\n".join([head, *jobs])
+        state = self._state()
+        head = f"run {state.run}, {state.phase}, {state.ready} engines ready"
+        return "\n".join([head, *(f"  {job.name}: {job_words(job)}" for job in state.jobs)])
 
     def _state(self) -> RunState:
-        now = time.monotonic()
-        session = self._session() if self._session is not None else None
+        running = self._session is not None and self._phase is Phase.RUNNING
+        snapshot = self._session.state if self._session is not None and running else Snapshot()
         return RunState(
             run=self._folder.id,
             pid=os.getpid(),
             host=socket.gethostname(),
             phase=self._phase,
             updated=isoformat(time.time()),
-            jobs=tuple(job.state(now) for job in self._jobs.values()),
-            engines=tuple(
-                EngineState(
-                    slot=entry["slot"], engine_id=entry["engine_id"], host=entry["host"], pid=entry["pid"]
-                )
-                for entry in self._folder.manifest.engines
-                if entry["ended"] is None and self._phase is not Phase.ENDED
-            ),
-            ready=session.engines if session is not None and self._phase is Phase.RUNNING else 0,
-            running=session.running if session is not None and self._phase is Phase.RUNNING else 0,
+            jobs=tuple(job.look(snapshot) for job in self._jobs.values()),
+            engines=tuple(_engine(entry, snapshot) for entry in self._present()),
+            ready=snapshot.engines,
+            running=snapshot.running,
             stopping=self._interrupts.error().message if self._interrupts.stopping else None,
         )
+
+    def _present(self) -> Iterator[Mapping[str, Any]]:
+        """The engines that there are, as the manifest has them."""
+        if self._phase is not Phase.ENDED:
+            yield from (entry for entry in self._folder.manifest.engines if entry["ended"] is None)
 
     def _run(self) -> None:
         published = 0.0
         while not self._closing.wait(LOOK):
             for request in take(self._folder.path):
                 self._obey(request)
-            if self._session is not None and self._session().engines:
+            if self._up is not None and self._session is not None and self._session.state.engines:
                 self._is_up()
             if time.monotonic() - published >= PUBLISH:
                 published = time.monotonic()
@@ -173,7 +161,10 @@ class Steering(JobWatcher):
 
     def _obey(self, request: Cancel) -> None:
         reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
-        self._interrupts.cancel(reason, drain=request.drain)
+        if request.items is None:
+            self._interrupts.cancel(reason, drain=request.drain)
+        elif self._session is not None and request.job in {None, self._session.state.job}:
+            self._session.cancel_items(request.items, reason)
 
     def _publish(self) -> None:
         # The heart beats first: it needs no room on the disk.
@@ -186,3 +177,17 @@ class Steering(JobWatcher):
         if (up := self._up) is not None:
             self._up = None
             up()
+
+
+def _engine(entry: Mapping[str, Any], snapshot: Snapshot) -> EngineState:
+    """An engine as the manifest knows it, and what the session says that it is at."""
+    at = next((item for item in snapshot.items if item.engine_id == entry["engine_id"]), None)
+    item = "" if at is None or at.index is None else f", item {at.index}"
+    return EngineState(
+        slot=entry["slot"],
+        engine_id=entry["engine_id"],
+        host=entry["host"],
+        pid=entry["pid"],
+        running=None if at is None else f"{snapshot.job}{item or f', {at.chunk} items'}",
+        since=None if at is None else isoformat(time.time() - at.seconds),
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from arcli.store.files import write_whole
+from arcli.units import format_seconds
 
 FILE = "state.json"
 
@@ -92,3 +93,25 @@ def read_state(folder: Path) -> RunState | None:
 def without_engines(state: RunState) -> RunState:
     """Show a state that its run has left behind: nothing runs any more."""
     return replace(state, running=0, ready=0, engines=())
+
+
+def job_words(job: JobState) -> str:
+    """Say how far a job is: ``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``."""
+    if job.phase is Phase.WAITING:
+        return "waiting"
+    items = f"{job.done:,} items"
+    if job.total is not None:
+        items = f"{job.done:,} of {job.total:,} items"
+        items += f" ({job.done * 100 // job.total} %)" if job.total else ""
+    parts = [items]
+    if job.failed:
+        parts.append(f"{job.failed:,} not ok")
+    if job.phase is Phase.RUNNING and job.rate:
+        parts.append(f"{job.rate:,.3g}/s")
+    if job.left:
+        parts.append(f"about {format_seconds(job.left)} left")
+    if job.status is not None:
+        parts.append(job.status)
+    elif job.phase is not Phase.RUNNING:
+        parts.append(job.phase)
+    return ", ".join(parts)

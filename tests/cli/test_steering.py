@@ -18,6 +18,7 @@ from runs import MARK, Run, wait_until
 
 from arcli.store.folder import RunFolder
 from arcli.store.requests import Cancel, post, take
+from arcli.store.state import read_state
 
 SLEEPY = """\
 jobs:
@@ -82,9 +83,9 @@ def test_a_detached_run_goes_on_when_its_shell_is_killed(tmp_path: Path) -> None
     assert [path.name for path in folder.parent.iterdir()] == [run]
     state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
     assert (state["state"], state["exit_code"], state["phase"]) == ("ended", 0, "ended")
-    assert state["jobs"][0] | {"rate": 0, "left": 0} == {
+    assert state["jobs"][0] == {
         "name": "spec", "kind": "map", "phase": "ended", "status": "ok", "total": 3, "done": 3, "failed": 0,
-        "rate": 0, "left": 0,
+        "rate": 0.0, "left": None,
     }  # fmt: skip
 
 
@@ -130,6 +131,42 @@ def test_a_run_is_seen_from_another_shell_and_cancelled_with_a_reason(tmp_path: 
     assert "\x1b[31m" not in listed
     arcli(tmp_path, "wait", code=143)
     arcli(tmp_path, "cancel", code=2)
+
+
+STUCK = """\
+map: "lambda x: __import__('time').sleep(120 if x < 2 else 0.01) or x"
+over: {range: 8}
+chunksize: 1
+"""
+
+
+def test_items_are_cancelled_by_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(STUCK)
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2"])
+
+    def running() -> set[str]:
+        wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/state.json")), run.said)
+        state = read_state(newest(tmp_path).path)
+        return set() if state is None else {engine.running or "" for engine in state.engines}
+
+    try:
+        wait_until(lambda: running() == {"spec, item 0", "spec, item 1"}, lambda: f"{running()}")
+        assert "spec, item 1 for" in told(arcli(tmp_path, "status"))
+        arcli(tmp_path, "cancel", "--items", "0-1,3", "--reason", "too slow")
+        assert run.wait() == 1
+    finally:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.wait()
+    ends = {record["index"]: (record["status"], record["reason"]) for record in records(tmp_path)}
+    cancelled = {index for index, (status, _) in ends.items() if status != "ok"}
+    assert cancelled == {0, 1, 3}, "item 3 waited behind them"
+    assert all("too slow" in ends[index][1] for index in cancelled)
+
+
+@pytest.mark.parametrize("items", ["x", "3-", "7-3", "", "1-99999999"])
+def test_numbers_of_items_that_are_none(tmp_path: Path, items: str) -> None:
+    assert "--items" in arcli(tmp_path, "cancel", "--items", items, code=2).said()
 
 
 def test_draining_lets_what_runs_end(tmp_path: Path) -> None:
