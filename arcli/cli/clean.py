@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -65,7 +64,8 @@ def command(keep: int | None, older_than: float | None, everything: bool, dry_ru
 
 
 def _waste(policy: Policy) -> Iterator[Waste]:
-    from arcli.cluster.stale import stale_folders
+    from arcli.cluster.private_folder import bases
+    from arcli.cluster.stale import Stale, end_processes, find_stale
     from arcli.store.clean import leftovers, removable, remove_folder, remove_run
     from arcli.store.folder import run_root
 
@@ -74,8 +74,15 @@ def _waste(policy: Policy) -> Iterator[Waste]:
         yield Waste(run.path, _words(run), partial(remove_run, run))
     for folder in leftovers(root):
         yield Waste(folder, f"the rest of run {folder.name[1:21]}", partial(remove_folder, folder))
-    for folder in stale_folders(Path(tempfile.gettempdir())):
-        yield Waste(folder, f"{folder} of a cluster that is gone", partial(remove_folder, folder))
+    for stale in find_stale(bases()):
+        processes = len(stale.processes)
+        also = f", and {processes} processes that it has left" if processes else ""
+
+        def remove(stale: Stale = stale) -> None:
+            end_processes(stale)
+            remove_folder(stale.folder)
+
+        yield Waste(stale.folder, f"{stale.folder} of a cluster that is gone{also}", remove)
 
 
 def _policy(keep: int | None, older_than: float | None, *, everything: bool) -> Policy:

@@ -82,10 +82,15 @@ class Cluster(Protocol):
         """Begin with what takes long and needs nothing. Costs little and can be abandoned."""
 
     def start(self, on_event: OnEvent) -> None:
-        """Have engines, ``min_engines`` at least. Raises ClusterError where that fails.
+        """Have an engine at least. Raises ClusterError where that fails.
+
+        Where ``min_engines`` do not come up in time, a ClusterDown follows.
 
         Events go to ``on_event`` from now on, those of the first engines included.
         """
+
+    def coming(self) -> set[int]:
+        """The slots whose first engine is on its way, and will come or be reported as down."""
 
     def engines(self) -> list[EngineInfo]:
         """The engines that are registered now."""

@@ -29,7 +29,7 @@ _IDENTIFY = """
 
 
 class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no types
-    """See ipyparallel.Client. The value of every AsyncResult is ``[msg_id]``, for ``take``.
+    """See ipyparallel.Client, for what is applied and no more: the value is ``[msg_id]``, for ``take``.
 
     Only what belongs to a request that still waits is kept: nobody can make this process grow.
     """
@@ -48,6 +48,19 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         """Return what an engine has published under a name for a request that still waits, each once."""
         published = self._published.pop(msg_id, [])
         return [data for key, data in published if key == name]
+
+    def refresh(self) -> None:
+        """Ask which engines there are; those are known soon that registered while this subscribed.
+
+        A client asks when it connects, and subscribes to news afterwards (``Client._connect``).
+        """
+        asked = self._send(self._query_socket, "connection_request")
+        asked.add_done_callback(self._refreshed)
+
+    def _refreshed(self, asked: Any) -> None:
+        engines = _field(asked.result(), "content", "engines")
+        if isinstance(engines, dict):
+            self._update_engines(engines)
 
     # -- on the client's own thread ----------------------------------------------------------
 

@@ -1,21 +1,22 @@
 """An embedded cluster: a controller and engines on this machine, for one run.
 
-A supervisor process (``arcli.cluster.supervisor``) forks them and ends them; this is its client.
+A supervisor process (``arcli.cluster.supervisor``) forks them and ends them; this is its client. After
+the start one thread owns the cluster's life: it watches, and when all of it is lost and the session
+wants another one, it ends what is left and starts anew. Nobody else does.
 """
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from arcli.cluster import hub
+from arcli.cluster import hub, protocol
 from arcli.cluster.base import (
     ClusterDown,
     ClusterEvent,
@@ -26,51 +27,69 @@ from arcli.cluster.base import (
     OnEvent,
 )
 from arcli.cluster.processes import is_stopped
-from arcli.cluster.supervisor_process import Settings, SupervisorProcess
+from arcli.cluster.protocol import (
+    ControllerEnded,
+    ControllerStarted,
+    EngineEnded,
+    EngineStarted,
+    KillEngine,
+    StartEngine,
+    Stop,
+)
+from arcli.cluster.supervisor_process import WAVE, Settings, SupervisorProcess
 from arcli.errors import ClusterError
 
 POLL = 0.01
 """Seconds between two looks at the client's engines while one is expected."""
 LOOK = 2.5
 """Seconds between two looks at whether the supervisor has been stopped."""
-SETTLED = 0.5
-"""Seconds after which a client that does not know all engines may have missed one."""
+MISSED = 0.5
+"""Seconds after which a client that does not know an engine may have missed the news of it."""
 LOG_LINES = 15
+STOPPED = "it was stopped"
 
 
 class EmbeddedCluster:
     """See Cluster. ``prepare`` starts its processes and costs little; ``start`` joins them.
 
-    ``helper`` is one that is already on its way; it is used if it has the right settings.
+    ``supervisor`` is one that is already on its way; it is used if it has the right settings.
     """
 
     client: Any = None
     owned = True
     exposed: str | None = None
 
-    def __init__(self, options: ClusterOptions, helper: SupervisorProcess | None = None) -> None:
+    def __init__(self, options: ClusterOptions, supervisor: SupervisorProcess | None = None) -> None:
         self._options = options
         self.slots = options.engines
-        self._helper = helper
-        self._lifecycle = threading.Lock()
-        self._rest = b""
+        self._supervisor = supervisor
+        self._reader = protocol.Reader()
         self._info: dict[str, Any] = {}
         self._next_id = 0
+        self._await_all()
         self._expected: dict[int, EngineInfo] = {}
         self._engines: dict[int, EngineInfo] = {}
         self._changed = threading.Condition()
+        self._processes = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._revive = threading.Event()
         self._on_event: OnEvent | None = None
-        self._stopped = False
-        self._gone: str | None = None
+        self._stopped = threading.Event()
+        self._lost: str | None = None
+
+    def _await_all(self) -> None:
+        """Every slot waits for its first engine; the supervisor starts the first ones by itself."""
+        self._awaited = set(range(self.slots))
+        self._unstarted = deque(range(min(WAVE, self.slots), self.slots))
 
     def prepare(self) -> None:
         """Start the supervisor, which brings up the cluster while others do other things."""
-        wanted = self._settings()
-        if self._helper is not None and self._helper.settings != wanted:
-            self._helper.close()
-            self._helper = None
-        if self._helper is None:
-            self._helper = SupervisorProcess(wanted)
+        settings = self._settings()
+        if self._supervisor is not None and self._supervisor.settings != settings:
+            self._supervisor.close()
+            self._supervisor = None
+        if self._supervisor is None:
+            self._supervisor = SupervisorProcess(settings)
 
     def _settings(self) -> Settings:
         options = self._options
@@ -87,175 +106,196 @@ class EmbeddedCluster:
         )
 
     def start(self, on_event: OnEvent) -> None:
-        """Join controller and engines as they come up. Raises ClusterError where that fails.
-
-        Events go to ``on_event`` from now on, those of the first engines included.
-        """
+        """See Cluster. Raises ClusterError where no engine comes up in time."""
         self.prepare()
         self._on_event = on_event
-        end = time.monotonic() + self._options.start_timeout
-        self._connect(end)
-        self._begin_watching(self._watch)
-        self._await_engines(end)
+        deadline = time.monotonic() + self._options.start_timeout
+        self._connect(deadline)
+        self._begin_life(deadline)
+        with self._changed:
+            while not self._engines and self._awaited and self._lost is None:
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    break
+            if self._engines:
+                return
+        raise self._failure(self._lost or self._too_few(late=time.monotonic() >= deadline))
 
-    def _connect(self, end: float) -> None:
+    def _begin_life(self, deadline: float) -> None:
+        life = threading.Thread(target=self._live, args=(deadline,), name="arcli-cluster", daemon=True)
+        self._thread = life
+        life.start()
+
+    # -- its life, on its own thread once it is started --------------------------------------------
+
+    def _live(self, deadline: float) -> None:
+        """Watch until all is lost, report that once, and begin again if that is wanted."""
+        self._watch(deadline)
+        while not self._stopped.is_set():
+            self._report(ClusterDown(self._lost or "it is gone"))
+            self._revive.wait()
+            self._revive.clear()
+            if self._stopped.is_set():
+                return
+            deadline = time.monotonic() + self._options.start_timeout
+            try:
+                self._start_anew(deadline)
+            except ClusterError as error:
+                self._lose(error.message)
+                continue
+            self._watch(deadline)
+
+    def _watch(self, deadline: float) -> None:
+        """Note what happens until the cluster is lost or stopped."""
+        supervisor, stopped, asked = self._supervisor, False, time.monotonic()
+        while supervisor is not None and self._lost is None and not self._stopped.is_set():
+            self._register()
+            self._start_more()
+            self._judge_start(deadline)
+            before = time.monotonic()
+            if self._expected and before - asked > MISSED and (client := self.client) is not None:
+                asked = before
+                client.refresh()
+            self._read_events(supervisor, POLL if self._expected else LOOK)
+            if time.monotonic() - before >= LOOK:
+                was_stopped, stopped = stopped, is_stopped(supervisor.process.pid)
+                if was_stopped and stopped:  # it supervises nothing, and only SIGCONT would change that
+                    supervisor.process.kill()
+
+    def _start_more(self) -> None:
+        """Have engines started as earlier ones come up: all at once would hold up the first ones."""
+        while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
+            self._send(StartEngine(self._unstarted.popleft()))
+
+    def _judge_start(self, deadline: float) -> None:
+        """End engines that are late, once: a slot waits for its engine, not for ever."""
+        if not self._awaited or time.monotonic() < deadline:
+            return
+        with self._changed:
+            self._awaited.clear()
+            self._unstarted.clear()
+        for info in self._expected.values():
+            self._send(KillEngine(info.pid or 0))
+        if len(self._engines) < self._options.min_engines:
+            self._lose(self._too_few(late=True))
+
+    def _start_anew(self, deadline: float) -> None:
+        """End what is left of the old cluster, so that nothing of it still runs; then a new one."""
+        with self._processes:
+            self._end()
+            if self._stopped.is_set():
+                return
+            with self._changed:
+                self._engines.clear()
+                self._expected.clear()
+            self._await_all()
+            self._supervisor = SupervisorProcess(self._settings())
+        self._connect(deadline)
+
+    def _connect(self, deadline: float) -> None:
         """Be the client of the controller, as soon as there is one. Raises ClusterError."""
-        helper = self._helper
-        assert helper is not None
-        helper.used = True
+        supervisor = self._supervisor
+        assert supervisor is not None
+        supervisor.used = True
         from arcli.cluster.client import RawClient  # while the supervisor forks
 
-        self._info, self._rest, self._gone = {}, b"", None
+        self._info, self._reader, self._lost = {}, protocol.Reader(), None
         while not self._info:
-            self._read_events(helper, max(0.0, end - time.monotonic()))
-            if self._gone is not None or time.monotonic() > end:
-                raise self._failure(self._gone or "the controller did not start in time")
-        patience = SETTLED
-        while True:
-            left = max(1.0, end - time.monotonic())
-            try:
-                client = RawClient(self._info, timeout=left)
-            except (TimeoutError, OSError) as error:
-                raise self._failure(f"the controller does not answer: {error}") from None
-            settled = self._settled(client, helper, min(end, time.monotonic() + patience))
-            if settled or time.monotonic() > end:
-                break
-            client.close(linger=0)
-            patience *= 2
-        with self._lifecycle:
+            self._read_events(supervisor, max(0.0, deadline - time.monotonic()))
+            if self._lost is not None or time.monotonic() > deadline:
+                raise self._failure(self._lost or "the controller did not start in time")
+        try:
+            client = RawClient(self._info, timeout=max(1.0, deadline - time.monotonic()))
+        except (TimeoutError, OSError) as error:
+            raise self._failure(f"the controller does not answer: {error}") from None
+        with self._processes:
             self.client = client
-            if self._stopped:
+            if self._stopped.is_set():
                 client.close(linger=0)
 
-    def _settled(self, client: Any, helper: SupervisorProcess, until: float) -> bool:
-        """Whether the client knows all engines, or will not for another reason than this one.
-
-        An engine that registers between a client's first look and its subscription to news is one
-        that it never hears of (``Client._connect``,
-        https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py). Another
-        client sees it at once.
-        """
-        while set(self._expected) - set(client.ids) and self._gone is None:
-            if time.monotonic() >= until:
-                return self._stopped
-            self._read_events(helper, POLL)
-        return True
-
-    def _send(self, **command: Any) -> None:
-        helper = self._helper
-        if helper is not None:
-            helper.send(json.dumps(command).encode() + b"\n")
-
-    def _read_events(self, helper: SupervisorProcess, timeout: float | None) -> None:
+    def _read_events(self, supervisor: SupervisorProcess, timeout: float) -> None:
         """Note what the supervisor has sent, or will within ``timeout`` seconds."""
         try:
-            ready, _, _ = select.select([helper.connection], [], [], timeout)
+            ready, _, _ = select.select([supervisor.connection], [], [], timeout)
         except (OSError, ValueError):  # closed by stop()
-            self._gone = self._gone or "it was stopped"
+            self._lose(STOPPED)
             return
         if not ready:
             return
-        data = helper.receive()
+        data = supervisor.receive()
         if not data:
             self._lose("the process that supervises the cluster is gone")
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._note(json.loads(line))
+        for event in self._reader.feed(data):
+            self._note(event)
 
-    def _await_engines(self, end: float) -> None:
-        """Wait for all engines, or for what there is when the time is up."""
-        wanted = self._options.engines
-        with self._changed:
-            while len(self._engines) < wanted and self._expected and self._gone is None:
-                if not self._changed.wait(max(0.0, end - time.monotonic())):
-                    break
-        for info in list(self._expected.values()):  # a slot waits for its engine, not for ever
-            self._send(do="kill", pid=info.pid)
-        if len(self._engines) < self._options.min_engines:
-            there, needed = len(self._engines), self._options.min_engines
-            late = f" within {self._options.start_timeout:g} s" if time.monotonic() >= end else ""
-            raise self._failure(f"{there} of {wanted} engines came up{late}, {needed} are needed")
-
-    def _failure(self, words: str) -> ClusterError:
-        said = "\n".join([self.diagnose(), *self._log_tails()])
-        return ClusterError(f"no cluster: {words}", hint=said)
-
-    # -- events, on the watcher's thread ----------------------------------------------------
-
-    def _begin_watching(self, work: Callable[[], None]) -> None:
-        threading.Thread(target=work, name="arcli-cluster", daemon=True).start()
-
-    def _watch(self) -> None:
-        """Read events until the cluster has ended, in whichever way."""
-        helper = self._helper
-        stopped = False
-        while helper is not None and self._gone is None and not self._stopped:
-            self._register()
-            before = time.monotonic()
-            self._read_events(helper, POLL if self._expected else LOOK)
-            if time.monotonic() - before >= LOOK:
-                was, stopped = stopped, is_stopped(helper.process.pid)
-                if was and stopped:  # it supervises nothing, and only SIGCONT would change that
-                    helper.process.kill()
-
-    def _note(self, event: dict[str, Any]) -> None:
-        if event["event"] == "engine":
-            self._next_id = event["engine_id"] + 1
-            self._expected[event["engine_id"]] = EngineInfo(
-                engine_id=event["engine_id"],
-                slot=event["slot"],
-                pid=event["pid"],
-                host=socket.gethostname(),
-                uuid=event["uuid"],
-            )
-        elif event["event"] == "engine_gone":
-            self._engine_gone(event)
-        elif event["event"] == "controller":
-            self._info = event["info"]
-        elif event["event"] == "controller_gone":
-            self._lose(f"the controller {event['reason']}")
+    def _note(self, event: protocol.Message) -> None:
+        match event:
+            case EngineStarted():
+                self._next_id = event.engine_id + 1
+                self._expected[event.engine_id] = EngineInfo(
+                    engine_id=event.engine_id,
+                    slot=event.slot,
+                    pid=event.pid,
+                    host=socket.gethostname(),
+                    uuid=event.uuid,
+                )
+            case EngineEnded():
+                self._engine_ended(event)
+            case ControllerStarted():
+                self._info = event.info
+            case ControllerEnded():
+                self._lose(f"the controller {event.reason}")
 
     def _register(self) -> None:
-        """Engines that the client knows by now."""
-        if not self._expected or self.client is None:
+        """Take in the engines that the client knows by now."""
+        client = self.client
+        if not self._expected or client is None:
             return
-        known = set(self.client.ids)
+        known = set(client.ids)
         for engine_id in [*self._expected]:
             if engine_id in known:
                 info = self._expected.pop(engine_id)
                 with self._changed:
                     self._engines[engine_id] = info
+                    self._awaited.discard(info.slot)
                     self._changed.notify_all()
                 self._report(EngineUp(info))
 
-    def _engine_gone(self, event: dict[str, Any]) -> None:
-        engine_id: int = event["engine_id"]
+    def _engine_ended(self, event: EngineEnded) -> None:
         with self._changed:
-            was = self._engines.pop(engine_id, None)
-            self._expected.pop(engine_id, None)
+            info = self._engines.pop(event.engine_id, None)
+            self._expected.pop(event.engine_id, None)
+            self._awaited.discard(event.slot)
             self._changed.notify_all()
         if self._info:
-            hub.unregister(self._info, engine_id)
+            hub.unregister(self._info, event.engine_id)
         self._report(
             EngineDown(
-                engine_id=engine_id if was else None,
-                slot=event["slot"],
-                reason=f"engine {engine_id} (process {event['pid']}) {event['reason']}",
+                engine_id=info.engine_id if info else None,
+                slot=event.slot,
+                reason=f"engine {event.engine_id} (process {event.pid}) {event.reason}",
             )
         )
 
     def _lose(self, reason: str) -> None:
         with self._changed:
-            self._gone = reason
+            self._lost = self._lost or reason
             self._changed.notify_all()
-        if not self._stopped:
-            self._report(ClusterDown(reason))
 
     def _report(self, event: ClusterEvent) -> None:
-        if self._on_event is not None and not self._stopped:
+        if self._on_event is not None and not self._stopped.is_set():
             self._on_event(event)
 
-    # -- see Cluster ------------------------------------------------------------------------
+    def _send(self, command: protocol.Command) -> None:
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.send(protocol.encode(command))
+
+    # -- see Cluster -------------------------------------------------------------------------------
+
+    def coming(self) -> set[int]:
+        """See Cluster."""
+        with self._changed:
+            return set(self._awaited)
 
     def engines(self) -> list[EngineInfo]:
         """See Cluster."""
@@ -266,60 +306,51 @@ class EmbeddedCluster:
         """See Cluster."""
         with self._changed:
             info = self._engines.get(engine_id)
-        if info is not None:
-            self._send(do="kill", pid=info.pid)
+        if info is not None and info.pid is not None:
+            self._send(KillEngine(info.pid))
 
     def release(self, engine_id: int) -> None:
         """See Cluster."""
         self.kill(engine_id)
 
     def replace(self, slot: int) -> None:
-        """See Cluster."""
-        self._send(do="engine", slot=slot)
-        # The watcher sleeps without a timeout; the supervisor's answer will wake it.
+        """See Cluster. The supervisor's answer wakes the thread."""
+        self._send(StartEngine(slot))
 
     def revive(self) -> bool:
-        """See Cluster."""
-        self._begin_watching(self._start_anew)
+        """See Cluster; not where fewer engines than are needed came up."""
+        if len(self._engines) < self._options.min_engines and self._lost == self._too_few(late=True):
+            return False
+        self._revive.set()
         return True
-
-    def _start_anew(self) -> None:
-        """End what is left of the old cluster, so that nothing of it still runs; then a new one."""
-        end = time.monotonic() + self._options.start_timeout
-        with self._lifecycle:
-            self._end()
-            if self._stopped:
-                return
-            with self._changed:
-                self._engines.clear()
-                self._expected.clear()
-            self._helper = SupervisorProcess(self._settings())
-        try:
-            self._connect(end)
-        except ClusterError as error:
-            self._lose(error.message)
-            return
-        self._watch()
 
     def diagnose(self) -> str:
         """See Cluster."""
-        said = []
-        if self._helper is not None and self._helper.process.poll() is not None:
-            said.append(f"the supervisor's process {self._helper.process.pid} is gone")
-        if self._gone is not None:
-            said.append(self._gone)
+        parts = []
+        if self._supervisor is not None and self._supervisor.process.poll() is not None:
+            parts.append(f"the supervisor's process {self._supervisor.process.pid} is gone")
+        if self._lost is not None:
+            parts.append(self._lost)
         with self._changed:
-            said.append(f"{len(self._engines)} engines are registered")
+            parts.append(f"{len(self._engines)} engines are registered")
             if self._expected:
-                said.append(f"{len(self._expected)} are starting")
-        return ", ".join(said)
+                parts.append(f"{len(self._expected)} are starting")
+        return ", ".join(parts)
+
+    def _too_few(self, *, late: bool) -> str:
+        within = f" within {self._options.start_timeout:g} s" if late else ""
+        count, needed = len(self._engines), self._options.min_engines
+        return f"{count} of {self.slots} engines came up{within}, {needed} are needed"
+
+    def _failure(self, message: str) -> ClusterError:
+        return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *self._log_tails()]))
 
     def _log_tails(self) -> list[str]:
         """The ends of what controller and engines logged."""
-        if self._helper is None:
+        if self._supervisor is None:
             return []
         tails = []
-        for path in sorted(self._helper.folder.glob("*.log")):
+        for path in sorted(self._supervisor.folder.glob("*.log")):
             with suppress(OSError):
                 lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
                 tails += [f"{path.stem}: {line}" for line in lines]
@@ -327,16 +358,19 @@ class EmbeddedCluster:
 
     def stop(self) -> None:
         """See Cluster."""
-        self._stopped = True
-        with self._lifecycle:
+        self._stopped.set()
+        with self._processes:
             self._end()
+        self._revive.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _end(self) -> None:
         """End client and processes, if there are any."""
         client, self.client = self.client, None
         if client is not None:
             client.close(linger=0)
-        if self._helper is not None:
-            self._send(do="stop")
-            self._helper.close()
-            self._helper = None
+        if self._supervisor is not None:
+            self._send(Stop())
+            self._supervisor.close()
+            self._supervisor = None

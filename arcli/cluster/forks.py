@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ HEARTBEAT_MS = 25
 """An engine's registration ends with its first heartbeat, so the period is short at first."""
 CALM_MS = 250
 HURRY = 3.0
-"""Seconds after which the heart beats calmly: hundreds of beats a second cost 4 % of a CPU."""
+"""Seconds without a new engine after which the heart beats calmly: hundreds of beats a second cost
+4 % of a CPU."""
 MISSES = 600_000 // CALM_MS
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
 
@@ -115,18 +117,23 @@ def over_unix_sockets(controller: Any) -> Any:
 
 
 def calming(monitor: Any) -> Any:
-    """A heart monitor whose beats are further apart after a while; its class can only be fixed.
+    """Derive a heart monitor whose beats are further apart the more hearts it has, and after a while.
 
     https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/controller/heartmonitor.py
     """
 
     class Calming(monitor):  # type: ignore[misc]
-        def start(self) -> None:
-            super().start()
-            self.loop.call_later(HURRY, self.calm)
+        changed = 0.0
 
-        def calm(self) -> None:
-            self.caller.callback_time = CALM_MS
+        def handle_new_hearts(self, hearts: set[bytes]) -> None:
+            super().handle_new_hearts(hearts)
+            self.changed = time.monotonic()
+
+        def beat(self) -> None:
+            super().beat()
+            calm = time.monotonic() - self.changed > HURRY
+            # Each heart's answer takes a part of a millisecond of this process.
+            self.caller.callback_time = CALM_MS if calm else max(HEARTBEAT_MS, len(self.hearts))
 
     Calming.__name__ = monitor.__name__  # by which its configuration is found
     return Calming

@@ -42,6 +42,14 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def wake_when_orphaned() -> None:
+    """Have this process continued (SIGCONT) when who started it ends (Linux; else nothing).
+
+    It then sees that its connection has ended, and does what it is for, though somebody has stopped it.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def _prctl(option: int, argument: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
@@ -105,11 +113,17 @@ def strays(of: int, session: int, mark: bytes) -> list[int]:
     return processes
 
 
-def kill_marked(mark: bytes) -> None:
-    """Kill all processes that have a mark, such as ``NAME=value``, in their environment."""
+def marked(mark: bytes) -> Iterator[int]:
+    """Yield the processes that have a mark, such as ``NAME=value``, in their environment."""
     for process in table():
         if process.pid != os.getpid() and _has_mark(process.pid, mark):
-            kill_tree(process.pid)
+            yield process.pid
+
+
+def kill_marked(mark: bytes) -> None:
+    """Kill all processes that have a mark, and what hangs on them."""
+    for pid in marked(mark):
+        kill_tree(pid)
 
 
 def _has_mark(pid: int, mark: bytes) -> bool:

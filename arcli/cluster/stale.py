@@ -1,4 +1,4 @@
-"""Private folders of embedded clusters (``helper.SupervisorProcess.folder``) that nobody uses any more.
+"""Private folders of embedded clusters (``SupervisorProcess.folder``) that nobody uses any more.
 
 A supervisor removes its folder at its end, also where arcli was killed; one stays behind only where
 the supervisor was killed, too, or the machine went down.
@@ -11,9 +11,13 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from arcli.cluster.processes import kill_marked, marked
+from arcli.cluster.supervisor_process import MARK
 
 NAME = re.compile(r"arcli-[a-z0-9_]{8}")
 """As ``tempfile.mkdtemp`` makes them of the prefix."""
@@ -22,20 +26,41 @@ QUIET_SECONDS = 60.0
 """What is younger may belong to a supervisor that is only just starting."""
 
 
-def stale_folders(temporary: Path) -> list[Path]:
-    """Return those below ``temporary`` that are certainly arcli's, this user's, and in nobody's use.
+class Stale(NamedTuple):
+    """A folder that nobody uses any more, and the processes that its cluster has left behind.
+
+    They are what items had started in sessions of their own, where nothing was there to end them:
+    the supervisor and arcli were killed together.
+    """
+
+    folder: Path
+    processes: tuple[int, ...] = ()
+
+
+def find_stale(bases: Iterable[Path]) -> list[Stale]:
+    """Return those below ``bases`` that are certainly arcli's, this user's, and in nobody's use.
 
     Certain it can be only where there is /proc; elsewhere there are none.
     """
-    try:
-        named = [entry for entry in os.scandir(temporary) if NAME.fullmatch(entry.name)]
-    except OSError:
-        return []
-    folders = [Path(entry.path) for entry in named if _is_left(Path(entry.path))]
+    folders = sorted(folder for base in set(bases) for folder in _left_below(base))
     if not folders or not Path("/proc/self/environ").exists():
         return []
-    used = set(_mentioned(folders))
-    return sorted(path for path in folders if path not in used)
+    used = set(_used(folders))
+    stale = [folder for folder in folders if folder not in used]
+    return [Stale(folder, tuple(marked(f"{MARK}={folder}".encode()))) for folder in stale]
+
+
+def end_processes(stale: Stale) -> None:
+    """End what a cluster has left behind, those that are still the ones that were found."""
+    kill_marked(f"{MARK}={stale.folder}".encode())
+
+
+def _left_below(base: Path) -> list[Path]:
+    try:
+        named = [entry for entry in os.scandir(base) if NAME.fullmatch(entry.name)]
+    except OSError:
+        return []
+    return [Path(entry.path) for entry in named if _is_left(Path(entry.path))]
 
 
 def _is_left(folder: Path) -> bool:
@@ -69,11 +94,12 @@ def _is_locked(log: Path) -> bool:
     return False
 
 
-def _mentioned(folders: list[Path]) -> Iterator[Path]:
-    """Yield those that a process names in its command or its environment, as all of a cluster's do."""
+def _used(folders: list[Path]) -> Iterator[Path]:
+    """Yield those that a process names, but for the mark of what an item had started."""
     names = {os.fsencode(path.name): path for path in folders}
+    marks = {f"{MARK}={path}".encode() for path in folders}
     for process in Path("/proc").glob("[0-9]*"):
         for file in ("cmdline", "environ"):
             with suppress(OSError):
-                content = (process / file).read_bytes()
-                yield from (path for name, path in names.items() if name in content)
+                words = set((process / file).read_bytes().split(b"\0")) - marks
+                yield from (path for name, path in names.items() if any(name in word for word in words))

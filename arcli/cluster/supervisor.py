@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster import forks
+from arcli.cluster import forks, protocol
 from arcli.cluster.processes import (
     adopt_orphans,
     descendants,
@@ -37,6 +37,16 @@ from arcli.cluster.processes import (
     kill_all,
     kill_tree,
     strays,
+    wake_when_orphaned,
+)
+from arcli.cluster.protocol import (
+    ControllerEnded,
+    ControllerStarted,
+    EngineEnded,
+    EngineStarted,
+    KillEngine,
+    StartEngine,
+    Stop,
 )
 
 STOPPED = 5.0
@@ -88,7 +98,7 @@ class Supervisor:
         self._wanted = engines
         self._connection = connection
         self._folder = folder
-        self._buffer = b""
+        self._reader = protocol.Reader()
         self._engines: dict[int, _Engine] = {}
         self._controller: int | None = None
         self._python = python
@@ -100,6 +110,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the connection ends; afterwards nothing is left."""
         adopt_orphans()
+        wake_when_orphaned()
         wake, alarm = os.pipe()
         for end in (wake, alarm):
             os.set_blocking(end, False)
@@ -139,14 +150,18 @@ class Supervisor:
         if not data:
             self._stopping = True
             return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            command = json.loads(line)
-            getattr(self, f"do_{command.pop('do')}")(**command)
+        for command in self._reader.feed(data):
+            match command:
+                case StartEngine(slot):
+                    self._start_engine(slot)
+                case KillEngine(pid) if pid in self._engines:
+                    kill_tree(pid)
+                case Stop():
+                    self._stopping = True
 
-    def _tell(self, event: str, **details: Any) -> None:
+    def _tell(self, event: protocol.Event) -> None:
         with suppress(OSError):  # its end will be noticed where commands are read
-            self._connection.sendall(json.dumps({"event": event, **details}).encode() + b"\n")
+            self._connection.sendall(protocol.encode(event))
 
     def _start(self) -> None:
         """Fork the controller, and once it can be reached, the engines."""
@@ -158,21 +173,20 @@ class Supervisor:
             text = pipe.read()
         if not text:
             return  # it is dead, and will be reaped
-        told_info = json.loads(text)
+        self._tell(ControllerStarted(json.loads(text)["client"]))
         for slot in range(self._wanted):
-            self.do_engine(slot)
-        self._tell("controller", pid=self._controller, info=told_info["client"])
+            self._start_engine(slot)
 
-    # -- commands ---------------------------------------------------------------------------
+    # -- engines ----------------------------------------------------------------------------
 
-    def do_engine(self, slot: int) -> None:
+    def _start_engine(self, slot: int) -> None:
         """Fork an engine for a slot."""
         engine = _Engine(self._ids, slot, str(uuid.uuid4()))
         self._ids += 1
         work = self._spawned(engine) if self._python else self._forked(engine)
         pid = self._fork(work, f"engine-{engine.engine_id}")
         self._engines[pid] = engine
-        self._tell("engine", pid=pid, engine_id=engine.engine_id, slot=slot, uuid=engine.uuid)
+        self._tell(EngineStarted(pid, engine.engine_id, slot, engine.uuid))
 
     def _forked(self, engine: _Engine) -> Callable[[], None]:
         return lambda: forks.run_engine(self._folder, engine.engine_id, engine.slot, engine.uuid)
@@ -188,15 +202,6 @@ class Supervisor:
             os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
 
         return execute
-
-    def do_kill(self, pid: int) -> None:
-        """Kill an engine and what it started."""
-        if pid in self._engines:
-            kill_tree(pid)
-
-    def do_stop(self) -> None:
-        """End the cluster."""
-        self._stopping = True
 
     # -- processes --------------------------------------------------------------------------
 
@@ -235,19 +240,13 @@ class Supervisor:
             reason = self._killed.pop(pid, None) or ending(status)
             if pid == self._controller:
                 self._controller = None
-                self._tell("controller_gone", reason=reason)
+                self._tell(ControllerEnded(reason))
             elif pid in self._engines:
                 engine = self._engines.pop(pid)
                 for stray in strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode()):
                     if stray not in self._engines and stray != self._controller:
                         kill_tree(stray)
-                self._tell(
-                    "engine_gone",
-                    pid=pid,
-                    engine_id=engine.engine_id,
-                    slot=engine.slot,
-                    reason=reason,
-                )
+                self._tell(EngineEnded(pid, engine.engine_id, engine.slot, reason))
 
     def _end_stopped(self) -> None:
         """A stopped process holds its messages, and everybody up: it is as good as dead."""

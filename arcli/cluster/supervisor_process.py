@@ -23,6 +23,8 @@ MARK = "ARCLI_CLUSTER"
 """The environment variable by which a cluster's processes, and what they start, are known."""
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
+WAVE = 8
+"""Engines that are started at a time: more would only take the first ones' time."""
 ANOTHER_CLUSTERS = {"IPP_CONNECTION_INFO", "IPP_PROFILE_DIR", "IPP_CLUSTER_ID"}
 """What an engine has in its environment, where arcli itself is what an engine runs."""
 THREAD_LIMITS = (
@@ -73,7 +75,7 @@ class SupervisorProcess:
         self.connection, theirs = socket.socketpair()
         said = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
         wanted = {
-            "engines": settings.engines,
+            "engines": min(settings.engines, WAVE),
             "python": settings.python,
             "first_id": settings.first_id,
         }

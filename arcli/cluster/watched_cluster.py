@@ -246,11 +246,11 @@ class WatchedCluster:
         for engine_id in (self._asked_about & set(self._engines)) - listed:
             self._given_up.add(engine_id)
             self._let_go(engine_id, "is gone")
-        # A client hears nothing of an engine that registers while it subscribes. Views of the old
-        # client go on with it.
+        # A client hears nothing of an engine that registers while it subscribes.
         unseen = listed - (set(self._scout.ids) & set(self.client.ids))
         if unseen & self._unseen:
-            self._connect_both(now + LINGERS)
+            self.client.refresh()
+            self._scout.refresh()
         self._unseen = unseen
 
     def _lose(self, reason: str) -> None:
@@ -271,6 +271,10 @@ class WatchedCluster:
         """See Cluster."""
         with self._changed:
             return list(self._engines.values())
+
+    def coming(self) -> set[int]:
+        """See Cluster. The start has waited for all that are used from the beginning."""
+        return set()
 
     def kill(self, engine_id: int) -> None:
         """See Cluster. The engine's nanny does it; without one, the engine is not used any more."""

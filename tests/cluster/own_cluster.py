@@ -87,6 +87,10 @@ def own_cluster(**options: Any) -> Iterator[Own]:
     folder = None
     try:
         own.cluster.start(own.note)
+        slots = own.cluster.slots
+        wait_until(
+            lambda: not own.cluster.coming(), lambda: f"{len(own.cluster.engines())} of {slots} are up"
+        )
         folder = own.folder()
         yield own
     finally:

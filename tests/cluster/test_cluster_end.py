@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from own_cluster import CHILD, Own, folder_of, own_cluster, supervisor_of
-from runs import MARK, marked, wait_until
+from runs import MARK, PATIENCE, marked, running, wait_until
 
 from arcli.cluster.base import ClusterDown
 
@@ -35,7 +35,7 @@ def test_stop_ends_what_users_started_and_engines_that_do_not_listen() -> None:
     with own_cluster() as own:
         own.ask(deaf)
         own.ask(CHILD)
-        own.cluster.client[:].execute("import time; time.sleep(300)", block=False)
+        own.cluster.client[:].apply_async(exec, "import time; time.sleep(300)")
         own.cluster.stop()
         assert own.processes() == []
 
@@ -65,7 +65,7 @@ def test_a_cluster_that_was_only_prepared_can_be_abandoned() -> None:
 def test_an_exception_in_the_middle_leaves_nothing() -> None:
     def go_wrong() -> None:
         with own_cluster() as own:
-            own.cluster.client[:].execute("import time; time.sleep(300)", block=False)
+            own.cluster.client[:].apply_async(exec, "import time; time.sleep(300)")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -87,6 +87,7 @@ def test_the_loss_of_a_central_process_is_reported(victim: str) -> None:
 
 SERVES = """
 import sys
+import time
 from arcli.cluster.base import ClusterOptions
 from arcli.cluster.embedded import EmbeddedCluster
 
@@ -94,9 +95,11 @@ if __name__ == "__main__":
     cluster = EmbeddedCluster(ClusterOptions(engines=2, start_timeout=90))
     if sys.argv[1] == "up":
         cluster.start(lambda event: None)
-        cluster.client[:].execute("import subprocess; subprocess.Popen("
+        while cluster.coming():
+            time.sleep(0.01)
+        cluster.client[:].apply_async(exec, "import subprocess; subprocess.Popen("
             "['sleep', '300'], start_new_session=True)").get(90)
-        cluster.client[:].execute("import time; time.sleep(300)", block=False)
+        cluster.client[:].apply_async(exec, "import time; time.sleep(300)")
     else:
         cluster.prepare()
     print("ready", flush=True)
@@ -148,3 +151,39 @@ def test_a_parent_that_just_exits_takes_all_along(tmp_path: Path) -> None:
         process.wait()
         wait_until(lambda: not marked(mark), lambda: f"left behind: {marked(mark)}")
         assert not folder.exists()
+
+
+def test_a_supervisor_that_was_stopped_leaves_nothing_when_arcli_is_killed(tmp_path: Path) -> None:
+    """Nobody else would ever continue it."""
+    with running(tmp_path, "setup: {imports: [time]}\nmap: time.sleep\nover: [300, 300]\n") as run:
+        wait_until(lambda: len(run.relatives()) > 5, run.said)
+        supervisor = supervisor_of(run.relatives())
+        supervisor.suspend()
+        run.process.kill()
+        run.process.wait(PATIENCE)
+        wait_until(lambda: not run.relatives(), lambda: f"left behind: {run.relatives()}")
+
+
+def test_clusters_that_are_lost_one_after_another_are_replaced_one_at_a_time() -> None:
+    """A second loss while the first one is being mended: there is one cluster at the end."""
+    with own_cluster() as own:
+
+        def lost() -> int:
+            return sum(isinstance(event, ClusterDown) for event in own.events)
+
+        def supervisors() -> list[psutil.Process]:
+            return [
+                p
+                for p in own.processes()
+                if "arcli.cluster.supervisor" in p.cmdline() and p.ppid() == os.getpid()
+            ]
+
+        for number in range(1, 4):
+            wait_until(supervisors)[0].kill()
+            wait_until(lambda: lost() == number, "the loss is reported")  # noqa: B023
+            assert own.cluster.revive()
+        wait_until(lambda: len(own.cluster.engines()) == 2 and not own.cluster.coming())
+        assert lost() == 3
+        assert len(supervisors()) == 1
+        ids = [event.info.engine_id for event in own.up()]
+        assert len(ids) == len(set(ids))

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from ipyparallel.controller import heartmonitor
@@ -18,6 +17,7 @@ from own_cluster import CHILD, Own, own_cluster
 from runs import wait_until
 from tornado.ioloop import PeriodicCallback
 
+from arcli.cluster import forks
 from arcli.cluster.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
 from arcli.cluster.supervisor_process import THREAD_LIMITS
 from arcli.errors import ClusterError
@@ -156,28 +156,36 @@ def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: P
         assert "exited with status 7" in down.reason
 
 
-def test_the_heart_beats_calmly_after_a_while() -> None:
-    later: list[tuple[float, Any]] = []
-
-    class Loop:
-        def call_later(self, seconds: float, action: Any) -> None:
-            later.append((seconds, action))
+def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(forks, "time", SimpleNamespace(monotonic=lambda: now))
 
     class HeartMonitor:
         """Stands for ipyparallel's, whose beats nobody can count from outside."""
 
-        loop = Loop()
-
-        def start(self) -> None:
+        def __init__(self) -> None:
             self.caller = SimpleNamespace(callback_time=HEARTBEAT_MS)
+            self.hearts: set[bytes] = set()
+
+        def handle_new_hearts(self, hearts: set[bytes]) -> None:
+            self.hearts |= hearts
+
+        def beat(self) -> None:
+            pass
 
     monitor = calming(HeartMonitor)()
     assert type(monitor).__name__ == "HeartMonitor"
-    monitor.start()
+    monitor.handle_new_hearts({b"1"})
+    monitor.beat()
     assert monitor.caller.callback_time == HEARTBEAT_MS
-    ((seconds, action),) = later
-    action()
-    assert (seconds, monitor.caller.callback_time) == (HURRY, CALM_MS)
+    monitor.handle_new_hearts({str(number).encode() for number in range(100)})
+    monitor.beat()
+    assert monitor.caller.callback_time == 100
+    now += HURRY + 0.1
+    monitor.beat()
+    assert monitor.caller.callback_time == CALM_MS
 
 
 def test_ipyparallels_heart_monitor_can_be_calmed() -> None:

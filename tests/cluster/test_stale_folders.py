@@ -12,12 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import wait_until
+from runs import PATIENCE, wait_until
 
-from arcli.cluster.stale import LOG, stale_folders
-from arcli.cluster.supervisor_process import Settings, SupervisorProcess
+from arcli.cluster.stale import LOG, Stale, end_processes, find_stale
+from arcli.cluster.supervisor_process import MARK, Settings, SupervisorProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="certain only with /proc")
+
+
+def stale_folders(base: Path) -> list[Path]:
+    """The folders below a base that are stale."""
+    return [stale.folder for stale in find_stale([base])]
 
 
 def aged(folder: Path) -> Path:
@@ -104,3 +109,19 @@ def test_one_whose_log_is_locked_is_in_use(tmp_path: Path) -> None:
         assert stale_folders(tmp_path) == []
         process.communicate()
     assert stale_folders(tmp_path) == [folder]
+
+
+def test_what_an_item_had_started_is_found_by_its_mark_and_ended(tmp_path: Path) -> None:
+    folder = left(tmp_path)
+    stray = subprocess.Popen(
+        ["sleep", "300"], env={**os.environ, MARK: str(folder)}, start_new_session=True
+    )
+    try:
+        (stale,) = find_stale([tmp_path])
+        assert stale == Stale(folder, (stray.pid,))
+        end_processes(stale)
+        assert stray.wait(PATIENCE) == -signal.SIGKILL
+        assert find_stale([tmp_path]) == [Stale(folder)]
+    finally:
+        stray.kill()
+        stray.wait()

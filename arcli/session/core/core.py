@@ -43,7 +43,7 @@ from arcli.session.core.recovery import Recovery
 from arcli.session.core.requests import DEADLINE, Requests
 from arcli.session.core.snapshot import Observer, Snapshot
 from arcli.session.core.terms import Observations, Terms
-from arcli.session.transport.base import Broken, Down, Lost, Up
+from arcli.session.transport.base import Broken, Coming, Down, Lost, Up
 from arcli.timing.ledger import End
 
 TICK = 0.1
@@ -165,6 +165,8 @@ class SessionCore:
         match event:
             case Up():
                 self._came_up(event)
+            case Coming(slot):
+                self._pool.coming[slot] = self._now + self._terms.start_timeout
             case Down():
                 self._went_down(event)
             case Answered():

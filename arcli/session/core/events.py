@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from arcli.errors import ArcliError
 from arcli.session.core.job import JobRun
 from arcli.session.core.pending import Broadcast, Call, PendingRequest
-from arcli.session.transport.base import Broken, Down, Lost, Up, Wake
+from arcli.session.transport.base import Broken, Coming, Down, Lost, Up, Wake
 from arcli.timing.ledger import End
 
 
@@ -80,4 +80,4 @@ class CancelItems:
 
 
 Command = Ask | AskAll | Begin | Stop | CancelItems
-Event = Up | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command
+Event = Up | Coming | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command

@@ -23,6 +23,13 @@ class Up:
     uuid: str
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """The first engine for a slot is on its way; an Up or a Down follows."""
+
+    slot: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Down:
     """An engine is gone, or one for this slot could not be started (``engine_id`` is None)."""
@@ -61,7 +68,7 @@ class Wake:
     """Something else may have changed: a source has items, somebody wants to stop."""
 
 
-Event = Up | Down | Lost | Broken | Reply | Wake
+Event = Up | Coming | Down | Lost | Broken | Reply | Wake
 
 
 class Events(Protocol):

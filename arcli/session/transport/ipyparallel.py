@@ -23,7 +23,7 @@ from ipyparallel.serialize.canning import can_map
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.cluster.client import RawClient
 from arcli.errors import ArcliError
-from arcli.session.transport.base import Broken, Down, Events, Lost, Reply, Up, Wake
+from arcli.session.transport.base import Broken, Coming, Down, Events, Lost, Reply, Up, Wake
 from arcli.session.transport.bundle import Bundle
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
@@ -80,6 +80,8 @@ class IpyparallelTransport:
         gc.freeze()  # all that was imported will stay: no collection needs to look at it again
         with self._lock:
             self._events = events
+            for slot in self._cluster.coming():
+                events.put(Coming(slot))
             known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
             for info in self._cluster.engines():
                 if info.engine_id not in known:
