@@ -150,6 +150,7 @@ class RunFlags:
     deadline: float | None = None
     expectations: tuple[Expectation, ...] = ()
     dry_run: bool = False
+    estimate: bool = False
     resume: bool = False
     run_id: str | None = None
     failed: bool = False

@@ -114,6 +114,7 @@ MOST_PEEKED = 1_000_000
     help="Exit 5 if this holds, such as 'p95 > 200ms'; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--estimate", is_flag=True, help="Run some items, and tell how long all would take.")
 @click.option("--resume", is_flag=True, help="Keep what the last run computed, and run what is missing.")
 @click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run, or latest.")
 @click.option("--failed", is_flag=True, help="Like --resume, and run what failed again.")
@@ -181,6 +182,8 @@ def run_spec(
     from arcli.plan.preview import preview
 
     preview(spec, slots=slots_of(spec, flags))
+    if flags.estimate:
+        return _estimate(call, spec, flags)
     _require_other_files(spec, flags.outputs)
     finished = _run(spec, flags, helper, began)
     call.told = finished.told and flags.form == "json"
@@ -192,6 +195,26 @@ def run_spec(
         for error in finished.errors:
             tell(error, call)
     return code
+
+
+def _estimate(call: Call, spec: Spec, flags: RunFlags) -> int:
+    """Run a pilot and tell what the whole run would take. Returns 0, or how the pilot ended early."""
+    from arcli.cli.estimate import estimate, show
+    from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.open import joins
+
+    def pilot(spec: Spec, flags: RunFlags) -> Finished:
+        return _run(spec, flags, None, time.monotonic())
+
+    found, finished = estimate(spec, flags, pilot)
+    for error in finished.errors:
+        tell(error, call)
+    if finished.errors or finished.stopped:
+        return int(finished.summary.exit_code)
+    here = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
+    usable = usable_cpus() if here and not flags.inline else found.engines
+    show(found, finished, spec.name, usable, as_json=flags.form == "json")
+    return 0
 
 
 def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
@@ -223,7 +246,7 @@ def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorPr
     None where the flags ask for another kind, or for none.
     """
     helper = None
-    elsewhere = flags.dry_run or flags.inline or flags.cluster_name
+    elsewhere = flags.dry_run or flags.estimate or flags.inline or flags.cluster_name
     if not (elsewhere or any(name.startswith("cluster") for name, _ in flags.sets)):
         from arcli.cluster.cpus import usable_cpus
         from arcli.cluster.supervisor_process import Settings, SupervisorProcess

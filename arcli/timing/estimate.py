@@ -1,0 +1,106 @@
+"""What a whole run will take, from what a pilot of some items took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arcli.timing.summary import JobSummary
+
+CHUNK_SECONDS = 0.2
+"""Work that a chunk should have, as the session's policy has it."""
+MARGIN = 0.1
+"""What a prediction may be off by beside the spread of the items: machines are not always alike."""
+GOOD_ENOUGH = 1.05
+"""Fewer engines are recommended where they take at most this many times as long."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEstimate:
+    """One job, from a pilot of ``seen`` items; times are seconds, ``items`` None where nobody knows.
+
+    ``message`` is what a chunk costs beside its items' own time, ``chunksize`` the one recommended.
+    """
+
+    name: str
+    items: int | None
+    seen: int
+    mean: float
+    stddev: float
+    fastest: float
+    slowest: float
+    message: float
+    chunksize: int
+
+    @property
+    def total(self) -> int:
+        """Items that are reckoned with: where nobody knows, those of the pilot."""
+        return self.seen if self.items is None else self.items
+
+    def seconds(self, engines: int) -> float:
+        """Predict the job's wall time: its work and its messages dealt out, and half a straggler."""
+        chunks = math.ceil(self.total / self.chunksize)
+        shared = (self.total * self.mean + chunks * self.message) / min(engines, max(1, self.total))
+        last = self.slowest / 2 if self.total > engines else 0.0
+        return max(shared + last, self.slowest if self.total else 0.0)
+
+    def uncertainty(self, engines: int) -> float:
+        """Return how far the prediction may be off: two standard errors of the mean, and a margin."""
+        if not self.seen:
+            return 0.0
+        error = 2 * self.stddev / math.sqrt(self.seen) / self.mean if self.mean else 0.0
+        return self.seconds(engines) * (error + MARGIN)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A whole spec on ``engines``; ``around`` are the seconds of start-up and end."""
+
+    engines: int
+    around: float
+    jobs: tuple[JobEstimate, ...]
+
+    def wall(self, engines: int) -> float:
+        """Predict the run's wall time in seconds."""
+        return self.around + sum(job.seconds(engines) for job in self.jobs)
+
+    def uncertainty(self, engines: int) -> float:
+        """Return the seconds that the prediction may be off by; jobs err independently."""
+        jobs = math.sqrt(sum(job.uncertainty(engines) ** 2 for job in self.jobs))
+        return jobs + MARGIN * self.around
+
+    def recommended(self, usable: int) -> int:
+        """Return the fewest engines, up to ``usable``, that take hardly longer than the best number."""
+        walls = {engines: self.wall(engines) for engines in range(1, max(1, usable) + 1)}
+        best = min(walls.values())
+        return next(engines for engines, wall in walls.items() if wall <= best * GOOD_ENOUGH)
+
+
+def estimate_job(summary: JobSummary, items: int | None, engines: int) -> JobEstimate:
+    """Estimate a job from the summary of its pilot."""
+    timing, overhead, seen = summary.timing, summary.overhead, summary.counts.recorded
+    chunks = max(1, summary.chunks.count)
+    # In a pilot the engines idle at its end, while the last items run: that is no message's.
+    waiting = max(0.0, overhead.idle - timing.max * max(0, summary.width - 1) / 2)
+    total = seen if items is None else items
+    fair = max(1, math.ceil(total / (2 * max(1, engines))))
+    size = math.ceil(CHUNK_SECONDS / timing.mean) if timing.mean > 0 else fair
+    return JobEstimate(
+        name=summary.name,
+        items=items,
+        seen=seen,
+        mean=timing.mean,
+        stddev=timing.stddev,
+        fastest=timing.min,
+        slowest=timing.max,
+        message=(overhead.envelope + waiting) / chunks,
+        chunksize=summary.chunks.given or max(1, min(size, fair)),
+    )
+
+
+def pilot_size(jobs: Sequence[JobSummary], engines: int, seconds: float, most: int) -> int:
+    """Return how many items of each job fit into a pilot of so many seconds, at least two an engine."""
+    each = sum(job.timing.mean for job in jobs)
+    fitting = math.ceil(seconds * engines / each) if each > 0 else most
+    return max(2 * engines, min(fitting, most))

@@ -1,0 +1,86 @@
+"""``arcli run --estimate``: what it predicts, held against the run itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from runs import Run, finish
+
+from arcli.timing.estimate import Estimate, JobEstimate
+
+SLEEPS = """
+setup: {imports: [time]}
+jobs:
+  - {name: nap, map: "lambda x: time.sleep(0.02) or x", over: {range: 300}}
+  - {name: doze, map: "lambda x: time.sleep(0.01)", over: {from: nap}}
+"""
+
+
+def job(**more: float | int | None) -> JobEstimate:
+    figures: dict[str, float | int | None] = {
+        "items": 1000,
+        "seen": 50,
+        "mean": 0.1,
+        "stddev": 0.01,
+        "fastest": 0.08,
+        "slowest": 0.13,
+    }
+    figures |= {"message": 0.002, "chunksize": 2, **more}
+    return JobEstimate(name="job", **figures)  # type: ignore[arg-type]
+
+
+def test_the_prediction_holds(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SLEEPS)
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2", "--estimate", "--format", "json"])
+    assert run.wait() == 0
+    estimate = json.loads(run.out.read_text())
+    assert [(one["name"], one["items"]) for one in estimate["jobs"]] == [("nap", 300), ("doze", 300)]
+    assert all(one["seen"] < 300 and one["mean"] >= 0.01 for one in estimate["jobs"])
+    assert finish(tmp_path, SLEEPS)[0] == 0
+    summary = Run.manifest(run)["summary"]
+    for one, predicted in zip(summary["jobs"], estimate["jobs"], strict=True):
+        # A busy machine may be twice as slow the next minute; not off by an order.
+        assert 0.4 < predicted["seconds"] / one["timing"]["wall"] < 2.5
+        serial = 300 * predicted["mean"]
+        assert serial / 2 <= predicted["seconds"]
+
+
+def test_for_people_and_without_outputs(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n" * 40)
+    spec = "map: str\nover: {lines: in.txt}\noutput: [out.jsonl]\nnotify: {run: [touch, told]}"
+    (tmp_path / "spec.yaml").write_text(spec)
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--estimate"])
+    assert run.wait() == 0
+    text = run.out.read_text()
+    assert "spec: 40 items, estimated from 40" in text
+    assert "chunksize" in text
+    assert "on 1 engine" in text
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not (tmp_path / "told").exists()
+
+
+def test_what_ends_a_pilot_early_is_told(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("setup: {imports: [no_such_module]}\nmap: str\nover: [1]")
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--estimate"])
+    assert run.wait() == 6
+    assert "no_such_module" in run.said()
+
+
+@pytest.mark.parametrize(("items", "engines"), [(1000, 4), (2, 2), (1, 1), (0, 1)])
+def test_more_engines_than_help_are_not_recommended(items: int, engines: int) -> None:
+    found = Estimate(engines=2, around=0.5, jobs=(job(items=items),))
+    assert found.recommended(4) == engines
+
+
+def test_a_prediction_is_never_below_its_work_or_its_longest_item() -> None:
+    for items in (1, 3, 10, 1000):
+        for engines in (1, 2, 7, 64):
+            one = job(items=items)
+            assert one.seconds(engines) >= max(items * one.mean / engines, one.slowest)
+            assert one.uncertainty(engines) > 0
+
+
+def test_what_varies_more_is_less_certain() -> None:
+    assert job(stddev=0.09).uncertainty(2) > job(stddev=0.01).uncertainty(2) > job(seen=1000).uncertainty(2)
