@@ -130,3 +130,9 @@ def test_the_reference_of_keys_has_every_part_of_a_spec() -> None:
     anchors = set(re.findall(r"\]\(#([^)]+)\)", page))
     titles = {generate._anchor(title) for title in re.findall(r"(?m)^##+ (.*)$", page)}
     assert anchors <= titles
+
+
+def test_every_key_has_a_text_that_editors_show() -> None:
+    rows = re.findall(r"(?m)^\| `([^`]+)` \| .*? \| .*? \| (.*?) \|$", generate.keys_page())
+    assert len(rows) > 100
+    assert [key for key, text in rows if not text] == []

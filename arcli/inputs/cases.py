@@ -14,6 +14,7 @@ class Cases(Input):
     short: ClassVar[str] = "items"
     merges: ClassVar[bool] = True
     items: list[dict[str, Any]]
+    """Maps, each of them an item."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

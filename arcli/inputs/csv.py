@@ -43,12 +43,19 @@ class Csv(Input):
     short: ClassVar[str] = "path"
     picks_rows: ClassVar[bool] = True
     path: str
+    """The file."""
     where: str | dict[str, Any] | None = None
+    """Only rows for which this holds: an expression of the columns, or columns and values."""
     header: Annotated[list[str], Field(min_length=1)] | None = None
+    """The names of the columns, for a file that has none."""
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
+    """The types of columns; the others are read off the first rows."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """What stands between two cells."""
     encoding: Annotated[str, AfterValidator(_known)] = "utf-8"
+    """The encoding of the file."""
     decimal: Literal[".", ","] = "."
+    """What stands before the decimals of a number."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""

@@ -16,7 +16,9 @@ class FromJob(Input):
     short: ClassVar[str] = "job"
     only_in_runs: ClassVar[bool] = True
     job: str
+    """An earlier job."""
     where: Literal["ok", "all"] = "ok"
+    """Its items that are ok, or all of them."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

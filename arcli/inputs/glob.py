@@ -39,7 +39,9 @@ class Glob(Input):
     key: ClassVar[str] = "glob"
     short: ClassVar[str] = "patterns"
     patterns: _Patterns
+    """Patterns of paths; `**` is any folders."""
     exclude: _Patterns = []
+    """Patterns of paths, or of names, that are left out."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""

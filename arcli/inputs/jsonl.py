@@ -20,7 +20,9 @@ class Jsonl(Input):
     short: ClassVar[str] = "path"
     picks_rows: ClassVar[bool] = True
     path: str
+    """The file."""
     where: str | dict[str, Any] | None = None
+    """Only rows for which this holds: an expression of the keys, or keys and values."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""

@@ -17,6 +17,7 @@ class Lines(Input):
     key: ClassVar[str] = "lines"
     short: ClassVar[str] = "path"
     path: str
+    """The file."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""

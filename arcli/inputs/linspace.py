@@ -16,6 +16,7 @@ class Linspace(Input):
     short: ClassVar[str] = "points"
     paths: ClassVar[bool] = False
     points: Points
+    """Start, stop, and the number of points."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -16,6 +16,7 @@ class List(Input):
     key: ClassVar[str] = "list"
     short: ClassVar[str] = "items"
     items: list[Any] | Deferred
+    """The items."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -19,7 +19,9 @@ class Logspace(Input):
     short: ClassVar[str] = "points"
     paths: ClassVar[bool] = False
     points: Points
+    """The exponents of start and stop, and the number of points."""
     base: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """What is raised to these powers."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

@@ -22,7 +22,9 @@ class Sample(Model):
     """A random choice of ``n`` items, the same for the same seed."""
 
     n: Annotated[int, Field(ge=0)]
+    """How many items are chosen."""
     seed: int = 0
+    """What the choice begins with: the same seed, the same items."""
 
 
 class _Arranged(Model):
@@ -32,9 +34,13 @@ class _Arranged(Model):
     """
 
     where: str | dict[str, Any] | None = None
+    """Only items for which this holds: an expression of their keys, or keys and values."""
     exclude: list[Any] = []
+    """Items, or parts of their keys and values, that are left out."""
     sample: Sample | None = None
+    """A random choice of the items."""
     shuffle: int | None = None
+    """The items in another order, by this seed."""
 
     @property
     def kind(self) -> str:

@@ -28,8 +28,11 @@ class Python(Input):
     short: ClassVar[str] = "call"
     only_in_runs: ClassVar[bool] = True
     call: str
+    """A generator or a function that returns items: `module:name` or `file.py:name`."""
     args: list[Any] = []
+    """Its positional arguments."""
     kwargs: dict[str, Any] = {}
+    """Its arguments by name."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""

@@ -24,6 +24,7 @@ class Range(Input):
     short: ClassVar[str] = "numbers"
     paths: ClassVar[bool] = False
     numbers: Annotated[int | list[int | Deferred] | Deferred, BeforeValidator(_whole)]
+    """The stop, or [start, stop, step], as of Python's range."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

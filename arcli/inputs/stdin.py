@@ -24,6 +24,7 @@ class Stdin(Input):
     short: ClassVar[str] = "form"
     reads_stdin: ClassVar[bool] = True
     form: Literal["lines", "nul", "jsonl", "csv"]
+    """What it consists of."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

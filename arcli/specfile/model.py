@@ -28,7 +28,9 @@ class MaxFailures(Model):
     """How many items may fail before ``halt`` takes hold: a count, or a percentage."""
 
     count: int | None = None
+    """A number of items."""
     percent: float | None = None
+    """A percentage of the completed items."""
 
 
 def _max_failures(value: Any) -> Any:
@@ -54,25 +56,40 @@ class Cluster(Model):
     """Where the engines are."""
 
     engines: Count | Literal["auto"] = "auto"
+    """How many; `auto` is the CPUs that this process may use, or all engines of a running cluster."""
     launcher: LauncherName = "embedded"
+    """What starts the engines; `embedded` and `local` on this machine, `inline` in arcli's own process."""
     profile: str | None = None
+    """The IPython profile of a running cluster to join."""
     cluster_id: str | None = None
+    """The id of a running cluster to join."""
     connection_file: str | None = None
+    """The connection file of a running cluster to join."""
     python: str | None = None
+    """The engines' interpreter, a path or a program's name; by default arcli's own."""
     min_engines: Count = 1
+    """Go on with so many, where not all have come up in time."""
     start_timeout: Seconds = 60.0
+    """How long to wait for the engines."""
     max_restarts: Annotated[int, Field(ge=0)] = 10
+    """How many engines that died are replaced in a run."""
     threads_per_engine: Count | None = None
+    """What OMP_NUM_THREADS and its like are on engines."""
     env: dict[str, Word] = {}
+    """Environment variables of the engines."""
     options: dict[str, Any] = {}
+    """Traitlets of ipyparallel's launchers, such as `SlurmEngineSetLauncher.queue`."""
     insecure: bool = False
+    """Without encryption, where the engines are on other hosts."""
 
 
 class Scatter(Model):
     """A sequence dealt out over the engines; ``flatten`` turns a part of one into that one."""
 
     values: list[Any] | Deferred
+    """What is dealt out, in contiguous parts."""
     flatten: bool = True
+    """A part of one element is that element, and not a list."""
 
 
 def _scatter(value: Any) -> Any:
@@ -83,18 +100,26 @@ class Setup(Model):
     """What is done once on every engine, and again on one that is restarted."""
 
     path: list[str] = []
+    """Folders that are put on sys.path; the spec's own always is."""
     imports: list[str] = []
+    """Modules, as `math` or `numpy as np`."""
     push: dict[str, Any] = {}
+    """Values by the names that they get on every engine."""
     scatter: dict[str, Annotated[Scatter, BeforeValidator(_scatter)]] = {}
+    """Sequences by the names that each engine's part gets there."""
     run: str | None = None
+    """Python source that is run in the engines' namespace."""
     files: list[str] = []
+    """Files beside the spec that are put into the engines' working folder."""
 
 
 class Artifact(Model):
     """A pattern of files that an item leaves in its folder; ``required``: at least one."""
 
     path: str
+    """A pattern of file names, within the item's folder."""
     required: bool = False
+    """Whether the item has failed where no file matches."""
 
 
 def _artifact(value: Any) -> Any:
@@ -105,49 +130,88 @@ class Policy(Model):
     """How a job's items are sent out, watched and given up; also what ``defaults:`` may hold."""
 
     chunksize: Count | Literal["auto"] = "auto"
+    """How many items travel in one message; `auto` measures, and chooses by itself."""
     ordered: bool = True
+    """Results in the order of the items; false: as they come."""
     view: Literal["load_balanced", "direct"] | None = None
+    """`direct` deals the items out beforehand, in contiguous parts; else who is free gets the next."""
     targets: Literal["all", "any"] | list[int] | None = None
+    """Which engines: all, any one, or these slots."""
     retries: Annotated[int, Field(ge=0)] = 0
+    """How often an item that failed is called again."""
     retry_delay: Seconds = 0.0
+    """How long to wait before that; longer each time."""
     timeout: Limit | None = None
+    """How long an item may take; null is no limit."""
     deadline: Limit | None = None
+    """How long the job may take, its imports and reducers included."""
     halt: Literal["never", "soon", "now"] = "never"
+    """What happens after `max_failures`: nothing; running chunks still end; everything ends."""
     max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
+    """How many items may fail before `halt` takes hold: a number, or a percentage."""
     capture: Literal["fd", "sys", "none"] = "fd"
+    """What items print is kept: with that of C code and child processes, of Python alone, or not."""
     tail: Literal["out", "err", "both"] | bool = False
+    """What items print is shown while they run."""
     label: str | None = None
+    """The label of its messages in ipyparallel's own tools."""
     allow_empty: bool = True
+    """False: a job without items is an error."""
 
 
 class Job(Policy):
     """One map or apply: what is called, over which items, and what becomes of the results."""
 
     name: str
+    """What the job is called in records, messages and references."""
     map: str | None = None
+    """A function, called once an item: `module:name`, `file.py:name`, or an expression."""
     apply: str | None = None
+    """A function, called once an engine."""
     command: str | Deferred | DeferredText | list[Template] | None = None
+    """A program, run once an item: a shell string or a list of arguments, with `{placeholders}`."""
     notebook: str | None = None
+    """A notebook, run once an item, whose parameters the item has."""
     over: Items | None = None
+    """The items: a list, or a map with one source."""
     unpack: Literal["none", "args", "kwargs"] | None = None
+    """How an item becomes a call: f(item), f(*item), or f(**item)."""
     args: list[Any] = []
+    """Positional constants of every call, after the item."""
     kwargs: dict[str, Any] = {}
+    """Constants of every call, by name."""
     command_stdin: Template | None = None
+    """What a command reads on its standard input."""
     cwd: str | Deferred | DeferredText | None = None
+    """The working folder of a command."""
     env: dict[str, Template] = {}
+    """Environment variables of a command."""
     ok_exit: list[int] = [0]
+    """Exit statuses of a command that are no failure."""
     parse: Literal["json", "lines", "float"] | None = None
+    """How a command's output becomes its value."""
     outdir: str | Literal[True] | None = None
+    """A folder for each item, with `{placeholders}`; true: one in the run's folder."""
     artifacts: list[Annotated[Artifact, BeforeValidator(_artifact)]] = []
+    """Patterns of files in that folder that are listed in the record."""
     needs: list[str] = []
+    """Jobs that have to be ok before this one begins."""
     collect: Literal["list", "dict", "count", "none"] | None = None
+    """What the job's value is: a list, a dict by engine or input, their number, or nothing."""
     push_as: str | None = None
+    """The name under which the job's value is put on every engine."""
     gather: str | None = None
+    """The name whose parts, on all engines, are joined to the job's value."""
     reduce: str | None = None
+    """A function of two values that folds them all into one, in the items' order."""
     combine: str | None = None
+    """A function that joins parts which were folded side by side."""
     finish: str | None = None
+    """A function of the folded value and the number of values, which gives the job's value."""
     initial: Any = None
+    """What the fold begins with."""
     commutative: bool = False
+    """Whether the values may be folded in any order."""
 
     @property
     def kind(self) -> Literal["map", "apply", "command", "notebook"]:
@@ -178,9 +242,13 @@ class Output(Model):
     """A file that results are written to, beside what goes to the terminal."""
 
     path: str
+    """The file; its suffix says the format. `-` is stdout."""
     format: FormatName | None = None
+    """The format, where the suffix does not say it."""
     job: str | None = None
+    """Only this job's records."""
     options: dict[str, Any] = {}
+    """Options of the format."""
 
 
 def _output(value: Any) -> Any:
@@ -198,10 +266,15 @@ class Notification(Model):
     """
 
     on: Annotated[list[Literal["start", "ok", "failed", "always"]], BeforeValidator(_events)] = ["always"]
+    """When: at the start, when all is ok, when it is not, or always at the end."""
     run: Annotated[list[Word], Field(min_length=1)] | None = None
+    """A command and its arguments; it reads the summary as JSON."""
     ping: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = None
+    """A URL of a health-check service."""
     timeout: Limit = 30.0
+    """How long it may take."""
     required: bool = False
+    """Whether the run has failed (exit 4) where this does."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -218,13 +291,21 @@ class SpecFile(Model):
     """What a spec's file says: several jobs, and what they share."""
 
     version: Literal[1] = 1
+    """The version of this format."""
     name: str
+    """The name of the runs; by default that of the file."""
     params: dict[str, Any] = {}
+    """Values for `${params.…}`, which `-p NAME=VALUE` replaces."""
     cluster: Cluster = Cluster()
+    """Where the engines are."""
     setup: Setup = Setup()
+    """What is done once on every engine, before the first item."""
     jobs: list[Job]
+    """What is run, in this order."""
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
+    """Files that results are written to, beside what goes to the terminal."""
     notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
+    """Who is told when the run begins and ends: commands, and services that are pinged."""
 
 
 class Spec(SpecFile):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from arcli.fields import Model
 from arcli.inputs.registry import inputs
 from arcli.record import JOB_NAME
 from arcli.specfile.model import Policy, SpecFile
@@ -45,6 +51,10 @@ def json_schema() -> dict[str, Any]:
     _, schema = models_json_schema(
         [(SpecFile, "validation"), (Policy, "validation")], schema_generator=_Generator
     )
+    classes = {model.__name__: model for model in _below(Model)}
+    for name, part in schema["$defs"].items():
+        if name in classes:
+            _describe(part, classes[name])
     models = {name: _tidy(model) for name, model in schema["$defs"].items()}
     short = {
         kind.__name__: [models[kind.__name__]["properties"][kind.short]]
@@ -60,16 +70,62 @@ def json_schema() -> dict[str, Any]:
     over["oneOf"] = [{"required": [source]} for source in inputs()]
     job.update(_one_call())
     keys["jobs"]["minItems"] = 1
-    job["properties"]["name"] = {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"}
+    job["properties"]["name"] |= {"pattern": f"^{JOB_NAME.pattern}$"}
+    defaults = {"$ref": "#/$defs/Policy", "description": "Policy of all jobs that do not say otherwise."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:arcli:spec:1",
         "title": "A spec of arcli",
         "description": "Several jobs under `jobs`, or one job's keys at the top.",
         "type": "object",
-        "properties": {**job["properties"], **keys, "defaults": {"$ref": "#/$defs/Policy"}},
+        "properties": {**job["properties"], **keys, "defaults": defaults},
         "additionalProperties": False,
         "anyOf": [{"required": ["jobs"]}, _one_call()],
         "$defs": models,
+    }
+
+
+def _below(model: type[Model]) -> Iterator[type[Model]]:
+    """Yield all models, in whatever package they are."""
+    for below in model.__subclasses__():
+        yield below
+        yield from _below(below)
+
+
+def _describe(schema: dict[str, Any], model: type[Model]) -> None:
+    """Put into a model's schema what is written below each of its fields.
+
+    pydantic reads these texts, too, but as each class is made, which every start would pay for:
+    https://docs.pydantic.dev/latest/concepts/fields/#field-metadata. An input is told by its class.
+    """
+    texts = {}
+    for base in reversed(model.__mro__):
+        if base is not Model and issubclass(base, Model):
+            texts.update(_written_below(base))
+    for field, info in model.model_fields.items():
+        key = info.alias or field
+        text = texts.get(field)
+        if field == f"{key}_" and key in inputs():
+            text = (inspect.getdoc(inputs()[key]) or "").partition("\n\n")[0]
+        if text and key in schema.get("properties", {}):
+            schema["properties"][key]["description"] = " ".join(text.split())
+
+
+def _written_below(model: type[Model]) -> dict[str, str]:
+    """Return the text below each field of a class; none for one that was made without a source."""
+    try:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: text.value.value
+        for field, text in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
     }
 
 
@@ -89,7 +145,7 @@ def _tidy(model: dict[str, Any]) -> dict[str, Any]:
     if "properties" not in model:
         return model
     properties = {
-        name: dict(_DURATION) if name in _DURATIONS else _value(part)
+        name: {**_about(part), **_DURATION} if name in _DURATIONS else _value(part)
         for name, part in model["properties"].items()
     }
     tidy = {key: part for key, part in model.items() if key != "title"}
@@ -115,5 +171,10 @@ def _value(part: dict[str, Any]) -> dict[str, Any]:
     text = part.get("type") == "string" and "enum" not in part and "const" not in part
     if text or not ({"type", "enum", "const"} & set(part)):
         return part
-    beside: dict[str, Any] = {key: part.pop(key) for key in ("default", "description") if key in part}
-    return {**beside, "anyOf": [part, dict(_LATER)]}
+    beside = _about(part)
+    return {**beside, "anyOf": [{k: v for k, v in part.items() if k not in beside}, dict(_LATER)]}
+
+
+def _about(part: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says beside which values are allowed."""
+    return {key: part[key] for key in ("default", "description") if part.get(key) is not None}
