@@ -202,16 +202,15 @@ def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
 
 def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     """Write records in the format of a run's outputs; ``-``: as CSV to stdout. Raises OutputError."""
-    from arcli.engine.tally import Tally
     from arcli.outputs.all_outputs import OutputMember, Outputs
     from arcli.outputs.base import OutputContext
     from arcli.outputs.csvfile import CsvFile
     from arcli.outputs.open import Destination, open_file
     from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
-    from arcli.record import RecordBatch, decode
     from arcli.reports.collect import Wanted as ReportParts
     from arcli.reports.collect import read_report
+    from arcli.reports.export import write_records
 
     if output == "-":
         page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
@@ -219,9 +218,4 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
         outputs = Outputs([OutputMember(CsvFile(context))])
     else:
         outputs = open_file(Destination(path=output))
-    with outputs:
-        for line in lines:
-            record = decode(line)
-            first, job = record["index"], record["job"]
-            outputs.record(RecordBatch(job=job, first=first, count=1, lines=line, tally=Tally()))
-        outputs.finish(read_report(run, ReportParts()).summary, {})
+    write_records(lines, outputs, read_report(run, ReportParts()).summary)

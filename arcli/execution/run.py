@@ -175,6 +175,7 @@ class _Run:
             self._unmet = fail_on(check(self._options.expectations, figures))
         try:
             self._storage.sync()
+            self._save_results()
             if any(map(at_once, errors)):
                 self._sinks.abort()
             else:
@@ -189,6 +190,14 @@ class _Run:
         self._storage.finish(summary)
         told = errors if self._unmet is None else [*errors, self._unmet]
         return Finished(summary, told, self._sinks.told, self._interrupts.stopping)
+
+    def _save_results(self) -> None:
+        """Keep the values that cannot be told from the records. Raises OutputError."""
+        names = {*self.outcome.folded, *self.outcome.gathered}
+        names |= {job.name for job in self._spec.jobs if job.collect == "count"}
+        values = {name: value for name, value in self.outcome.values.items() if name in names}
+        if values:
+            self._storage.folder.save_results(values)
 
     def _summary(self, now: float) -> RunSummary:
         code = decide(

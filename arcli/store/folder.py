@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arcli.errors import OutputError, UsageError
+from arcli.record import decode, dump
 from arcli.store.files import (
     ELSEWHERE,
     disk_time,
@@ -28,6 +29,7 @@ from arcli.store.lock import Lock, holder_of, is_held
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
 
+RESULTS = "results.json"
 SILENT = 20.0
 """Seconds without a sign of life after which a run that is not seen from here counts as killed."""
 NOTED = 1.0
@@ -199,6 +201,18 @@ class RunFolder:
         with refusing(path):
             make_private(path.parent)
             write_whole(path, content, durable=False)
+
+    def save_results(self, values: Mapping[str, Any]) -> None:
+        """Keep what jobs came to, where that cannot be told from the records. Raises OutputError."""
+        path = self.path / RESULTS
+        with refusing(path):
+            write_whole(path, dump(values), durable=False)
+
+    def results(self) -> dict[str, Any]:
+        """What ``save_results`` kept, by job; nothing where that is not there or damaged."""
+        with suppress(OSError, ValueError):
+            return decode((self.path / RESULTS).read_bytes())
+        return {}
 
     def value_path(self, job: str, index: int, suffix: str = "pkl") -> Path:
         """Where ``save_value`` puts a value: a pickle (``pkl``), or an array (``npy``)."""

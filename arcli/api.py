@@ -1,0 +1,285 @@
+"""Runs in Python: ``arcli.load`` for a past one, ``arcli.run`` for a new one.
+
+Heavy imports are inside of what needs them: importing this costs as little as Python itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arcli.engine.encode import from_tree
+from arcli.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from arcli.timing.summary import RunSummary
+
+Where = str | Callable[["Item"], bool] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a run: its record, with its input and value decoded when they are asked for.
+
+    ``folder`` is the run's, None where there are only records; ``trust``: pickles may be opened.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+    folder: Path | None = field(default=None, repr=False)
+    trust: bool = field(default=False, repr=False)
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        return str(self.record["job"])
+
+    @property
+    def index(self) -> int:
+        """Its number in the job, from 0."""
+        return int(self.record["index"])
+
+    @property
+    def status(self) -> str:
+        """One of ok, error, timeout, lost, cancelled."""
+        return str(self.record["status"])
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a value."""
+        return self.status == "ok"
+
+    @property
+    def seconds(self) -> float | None:
+        """Its own compute time; None where it never ran."""
+        seconds: float | None = self.record.get("seconds")
+        return seconds
+
+    @property
+    def input(self) -> Any:
+        """What was passed."""
+        return from_tree(self.record.get("input"))
+
+    @property
+    def error(self) -> Mapping[str, str] | None:
+        """``type``, ``message`` and ``traceback`` of what went wrong."""
+        error: Mapping[str, str] | None = self.record.get("error")
+        return error
+
+    @property
+    def value(self) -> Any:
+        """The result, None where there is none. An array comes from its file.
+
+        Raises UsageError for a value that is kept as a pickle, unless the run is trusted: opening a
+        pickle runs whatever code is in it.
+        """
+        return self._open(self.record.get("value"))
+
+    def _open(self, tree: Any) -> Any:
+        if isinstance(tree, dict) and self.folder is not None:
+            if "$array" in tree and "path" in tree["$array"]:
+                return self._array(tree["$array"]["path"])
+            if "$pickle" in tree:
+                return self._pickled(tree["$pickle"])
+        return from_tree(tree)
+
+    def _file(self, path: object) -> Path:
+        """A value's file. Raises UsageError where it is not within the run's folder."""
+        assert self.folder is not None
+        file = (self.folder / str(path)).resolve()
+        if not file.is_relative_to(self.folder.resolve()):
+            raise UsageError(f"the value of item {self.index} is not in its run's folder: {path}")
+        return file
+
+    def _array(self, path: object) -> Any:
+        if not str(path).endswith(".npy"):
+            return self._pickled(path)
+        import numpy as np
+
+        return np.load(self._file(path), allow_pickle=False)
+
+    def _pickled(self, path: object) -> Any:
+        if not self.trust:
+            raise UsageError(
+                f"the value of item {self.index} of {self.job} is a pickle: opening it runs what is in it",
+                hint="arcli.load(…, trust=True) opens pickles of runs that are yours",
+            )
+        return pickle.loads(self._file(path).read_bytes())  # noqa: S301 - asked for by trust=True
+
+
+class Run:
+    """A run, past or under way, read lazily: nothing is in memory but what is asked for.
+
+    ``folder`` is None where there are only records.
+    """
+
+    def __init__(self, folder: Path | None, records: Path | None = None, *, trust: bool = False) -> None:
+        self.folder = folder
+        self._records = records
+        self._trust = trust
+
+    def __repr__(self) -> str:
+        return f"<arcli.Run {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id; where there are only records, the one that they have."""
+        if self.folder is not None:
+            return self.folder.name
+        return next((str(item.record.get("run")) for item in self.items()), "")
+
+    @property
+    def exit_code(self) -> int | None:
+        """The run's exit code, None where it goes on, was killed, or is not known."""
+        from arcli.store.folder import RunFolder
+
+        return None if self.folder is None else RunFolder(self.folder).manifest.exit_code
+
+    @property
+    def ok(self) -> bool:
+        """Whether every job is ok: all of its items, and its value."""
+        return all(job.ok for job in self.summary.jobs)
+
+    def items(self, *, job: str | None = None, where: Where = None) -> Iterator[Item]:
+        """The items, of all jobs or one, in their order; ``where`` is an expression or a function.
+
+        Of a file of records in the order of the file. Raises UsageError for an expression that is none.
+        """
+        from arcli.record import decode
+        from arcli.store.select import Condition
+
+        condition = Condition(where) if isinstance(where, str) else None
+        for line in self._lines():
+            item = Item(decode(line), self.folder, self._trust)
+            if job is not None and item.job != job:
+                continue
+            if condition is not None and not condition(item.record):
+                continue
+            if callable(where) and not where(item):
+                continue
+            yield item
+
+    def _lines(self) -> Iterator[bytes]:
+        from arcli.store.folder import RunFolder
+        from arcli.store.index import JournalIndex
+
+        if self.folder is not None:
+            with JournalIndex(RunFolder(self.folder)) as index:
+                yield from index.lines()
+        elif self._records is not None:
+            with self._records.open("rb") as file:
+                yield from file
+
+    def value(self, job: str | None = None) -> Any:
+        """What a job came to: its reduced, gathered or counted value, else the list of its values.
+
+        ``job`` is not needed where there is one. Raises UsageError.
+        """
+        from arcli.store.folder import RunFolder
+
+        names = [each.name for each in self.summary.jobs]
+        if job is None and len(names) == 1:
+            (job,) = names
+        if job is None or job not in names:
+            raise UsageError(f"name one of the jobs: {', '.join(names)}")
+        values = {} if self.folder is None else RunFolder(self.folder).results()
+        if job in values:
+            return from_tree(values[job])
+        return [item.value for item in self.items(job=job, where=lambda item: item.ok)]
+
+    @property
+    def summary(self) -> RunSummary:
+        """Counts and times of the run and its jobs."""
+        from arcli.reports.collect import Wanted, read_report
+        from arcli.store.folder import RunFolder
+        from arcli.timing.account import Account
+        from arcli.timing.ledger import End
+        from arcli.timing.summary import RunSummary, summarize_job
+
+        if self.folder is not None:
+            return read_report(RunFolder(self.folder), Wanted()).summary
+        account = Account()
+        for item in self.items():
+            account.add(item.record)
+        jobs = tuple(map(summarize_job, account.ledgers([], kinds={}, ended=End.DONE)))
+        return RunSummary(run=self.id, name="", started="", exit_code=0, jobs=jobs)
+
+    def to_arrow(self, *, job: str | None = None) -> pa.Table:
+        """The records as a table, with the columns of ``-o results.parquet``. Needs pyarrow."""
+        import pyarrow.parquet as pq
+
+        from arcli.outputs.open import Destination, open_file
+        from arcli.reports.export import write_records
+
+        with tempfile.TemporaryDirectory(prefix="arcli-table-") as folder:
+            path = Path(folder) / "records.parquet"
+            lines = (line for line in self._lines() if job is None or f'"job":"{job}"'.encode() in line)
+            write_records(lines, open_file(Destination(path=str(path))), self.summary)
+            return pq.read_table(path)
+
+    def to_pandas(self, *, job: str | None = None) -> pd.DataFrame:
+        """The records as a data frame, with the columns of ``-o results.parquet``. Needs pandas."""
+        return self.to_arrow(job=job).to_pandas()
+
+
+def load(source: str | os.PathLike[str] = "latest", *, trust: bool = False) -> Run:
+    """Load a run: ``latest``, ``previous``, an id or its beginning, its folder, or a file of records.
+
+    Nothing of it is executed; with ``trust`` values that are pickles can be opened. Raises UsageError.
+    """
+    from arcli.cli.past import pick_run
+
+    path = Path(source)
+    if path.is_dir():
+        return Run(path.absolute(), trust=trust)
+    if path.is_file():
+        return Run(None, path.absolute(), trust=trust)
+    return Run(pick_run(str(source)).path, trust=trust)
+
+
+def run(
+    spec: str | os.PathLike[str],
+    *,
+    params: Mapping[str, Any] | None = None,
+    engines: int | None = None,
+    options: Sequence[str] = (),
+    trust: bool = False,
+) -> Run:
+    """Run a spec as ``arcli run`` does, in a process of its own, and load what it came to.
+
+    ``params`` is as ``-p``, ``options`` are further words of the command line. Items that fail are no
+    error: ask ``ok``. Raises UsageError where the spec is wrong, and ClusterError where the run could
+    not begin, with what it said.
+    """
+    from arcli.errors import ClusterError
+    from arcli.store.folder import list_runs, run_root
+    from arcli.store.state import read_state
+
+    words = ["run", os.fspath(spec), "-q", *options]
+    words += [word for name, value in (params or {}).items() for word in ("-p", f"{name}={_text(value)}")]
+    words += [] if engines is None else ["-n", str(engines)]
+    command = [sys.executable, "-m", "arcli", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _, told = process.communicate()
+    # The folder of the run is the one whose state was written by this process.
+    for folder in list_runs(run_root(os.environ)):
+        state = read_state(folder.path)
+        if state is not None and state.pid == process.pid:
+            return Run(folder.path, trust=trust)
+    message = told.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
+    raise (UsageError if process.returncode == 2 else ClusterError)(message)
+
+
+def _text(value: Any) -> str:
+    """A parameter as the command line has it: YAML, of which JSON is a part."""
+    return value if isinstance(value, str) else json.dumps(value)

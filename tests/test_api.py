@@ -1,0 +1,109 @@
+"""Runs in Python programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import arcli
+from arcli.errors import UsageError
+
+SPEC = """\
+params: {n: 4, word: x}
+jobs:
+- name: fit
+  map: "lambda x: {'loss': 1 / (x - 2), 'word': '${params.word}'}"
+  over: {range: "${params.n}"}
+- {name: total, map: float, over: [1, 2], reduce: operator:add}
+- {name: odd, map: "lambda x: frozenset([x]) if x else complex(1, 2)", over: [0, 1]}
+- {name: large, map: "lambda x: __import__('numpy').arange(50_000.0)", over: [1]}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[arcli.Run]:
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "sweep.yaml").write_text(SPEC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield arcli.run("sweep.yaml", params={"n": 3, "word": "a b"}, engines=1, options=["--inline"])
+
+
+def test_a_run_is_loaded_whichever_way_it_is_named(run: arcli.Run) -> None:
+    assert run.folder is not None
+    for source in ("latest", run.id, run.id[:15], run.folder):
+        assert arcli.load(source).id == run.id
+    assert arcli.load("latest").exit_code == 1
+    assert not run.ok
+    with pytest.raises(UsageError, match="there is no run"):
+        arcli.load("nowhere")
+
+
+def test_items_are_decoded_and_chosen(run: arcli.Run) -> None:
+    items = list(run.items(job="fit"))
+    assert [(item.index, item.input, item.status) for item in items] == [
+        (0, 0, "ok"), (1, 1, "ok"), (2, 2, "error"),
+    ]  # fmt: skip
+    assert items[1].value == {"loss": -1.0, "word": "a b"}
+    assert items[2].error is not None
+    assert items[2].error["type"] == "ZeroDivisionError"
+    assert [item.index for item in run.items(job="fit", where="value.loss < -0.7")] == [1]
+    assert [item.index for item in run.items(where=lambda item: not item.ok)] == [2]
+    assert len(list(run.items())) == 8
+
+
+def test_values_of_jobs(run: arcli.Run) -> None:
+    assert run.value("total") == 3.0
+    assert [value["loss"] for value in run.value("fit")] == [-0.5, -1.0]
+    with pytest.raises(UsageError, match="fit, total"):
+        run.value()
+    assert np.array_equal(run.value("large")[0], np.arange(50_000.0))
+    assert run.summary.jobs[0].counts.error == 1
+
+
+def test_a_pickle_is_opened_by_trust_alone(run: arcli.Run) -> None:
+    (first, _) = run.items(job="odd")
+    with pytest.raises(UsageError, match="is a pickle"):
+        _ = first.value
+    (trusted, _) = arcli.load(run.id, trust=True).items(job="odd")
+    assert trusted.value == 1 + 2j
+    assert run.folder is not None
+    forged = {**trusted.record, "value": {"$pickle": "../../../x.pkl", "repr": ""}}
+    with pytest.raises(UsageError, match="not in its run's folder"):
+        _ = arcli.Item(forged, run.folder, trust=True).value
+
+
+def test_tables(run: arcli.Run) -> None:
+    table = run.to_arrow(job="fit")
+    assert table.num_rows == 3
+    assert table.column("index").to_pylist() == [0, 1, 2]
+
+
+def test_a_file_of_records_is_a_run_too(run: arcli.Run, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("".join(json.dumps(dict(item.record)) + "\n" for item in run.items(job="fit")))
+    loaded = arcli.load(path)
+    assert loaded.id == run.id
+    assert [item.index for item in loaded.items(where="status == 'ok'")] == [0, 1]
+    assert loaded.summary.jobs[0].counts.ok == 2
+    assert loaded.exit_code is None
+
+
+def test_what_cannot_run_is_an_error(run: arcli.Run) -> None:
+    with pytest.raises(UsageError, match="nope"):
+        arcli.run("nope.yaml")
+
+
+HEAVY = "ipyparallel IPython pydantic rich click zmq numpy pyarrow yaml"
+
+
+def test_importing_costs_nothing() -> None:
+    code = f"import sys, arcli; arcli.load; print(*set('{HEAVY}'.split()) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
