@@ -155,10 +155,29 @@ class Look(NamedTuple):
     name: str
 
 
-Request = Hello | Setup | Preflight | Define | RunChunk | Fold | Finish | Initial | Assign | Look
+class Divide(NamedTuple):
+    """Divide a job's value into elements, which become items. Answered by ElementsReply."""
+
+    form: str
+    parts: ValueParts
+
+
+Request = Hello | Setup | Preflight | Define | RunChunk | Fold | Finish | Initial | Assign | Look | Divide
 _REQUESTS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Hello, Setup, Preflight, Define, RunChunk, Fold, Finish, Initial, Assign, Look)
+    for kind in (
+        Hello,
+        Setup,
+        Preflight,
+        Define,
+        RunChunk,
+        Fold,
+        Finish,
+        Initial,
+        Assign,
+        Look,
+        Divide,
+    )
 }
 
 
@@ -286,6 +305,17 @@ class ValueReply(NamedTuple):
     pickled: bytes
 
 
+class ElementsReply(NamedTuple):
+    """Elements in their order: JSON text of each, and the length of its pickle, 0 where it is exact.
+
+    ``pickles`` has the pickles one after another.
+    """
+
+    texts: list[str]
+    lengths: list[int]
+    pickles: bytes
+
+
 class InitialReply(NamedTuple):
     """A value's pickle; ``neutral``: ``combine`` of two of it is it again."""
 
@@ -293,10 +323,30 @@ class InitialReply(NamedTuple):
     pickled: bytes
 
 
-Reply = Failure | Done | HelloReply | ChunkReply | Printed | FoldReply | ValueReply | InitialReply
+Reply = (
+    Failure
+    | Done
+    | HelloReply
+    | ChunkReply
+    | Printed
+    | FoldReply
+    | ValueReply
+    | ElementsReply
+    | InitialReply
+)
 _REPLIES: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Failure, Done, HelloReply, ChunkReply, Printed, FoldReply, ValueReply, InitialReply)
+    for kind in (
+        Failure,
+        Done,
+        HelloReply,
+        ChunkReply,
+        Printed,
+        FoldReply,
+        ValueReply,
+        ElementsReply,
+        InitialReply,
+    )
 }
 
 

@@ -10,7 +10,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -43,7 +43,9 @@ from .protocol import (
     Assign,
     ChunkReply,
     Define,
+    Divide,
     Done,
+    ElementsReply,
     Failure,
     Finish,
     Fold,
@@ -201,6 +203,8 @@ class Worker:
                 return self._assign(request)
             case Look():
                 return self._look(request)
+            case Divide():
+                return self._divide(request)
 
     def handle_part(self, requests: list[bytes]) -> list[bytes]:
         """The replies to a part of a sequence of requests, as a parallel function gets it."""
@@ -377,6 +381,24 @@ class Worker:
             return ValueReply(exact, many, text.encode(), pickled(value))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             return _failed(f"gather: {request.name}", error)
+
+    def _divide(self, request: Divide) -> ElementsReply | Failure:
+        """Divide a value into elements; those of a flat array are Python's own numbers or texts."""
+        texts: list[str] = []
+        raw: list[bytes] = []
+        try:
+            value: Any = assembled(request.form, request.parts)
+            if type(value).__name__ == "ndarray" and value.ndim == 1 and value.dtype.kind in "biufU":
+                value = value.tolist()
+            if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+                raise TypeError(f"a value of type {type(value).__name__} has no elements to be items")
+            for element in value:
+                text, exact = _shown(element)
+                texts.append(text)
+                raw.append(b"" if exact else pickled(element))
+        except BaseException as error:  # noqa: BLE001 - unpickling and iterating run the user's code
+            return _failed("over", error)
+        return ElementsReply(texts, [len(each) for each in raw], b"".join(raw))
 
     def leave(self) -> None:
         """The run is over, and the engine goes on without it."""

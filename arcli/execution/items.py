@@ -9,7 +9,7 @@ from arcli.errors import (
     InputError,
 )
 from arcli.execution.context import Context, Outcome
-from arcli.execution.values import as_input
+from arcli.execution.values import as_input, elements_of
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.loading import loader
 from arcli.plan.deferred import Resolver
@@ -42,6 +42,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
                 resolve=Resolver(context.slots, lambda name: as_input(context, name, outcome)),
                 load_callable=loader(spec.folder, spec.setup.path),
                 python=spec.cluster.python,
+                elements=lambda value: elements_of(context, value),
                 texts=job.kind == "command",
             )
         )

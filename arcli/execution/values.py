@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arcli.engine.encode import from_tree
-from arcli.engine.protocol import Assign, Done, Failure, Look, ValueReply
+from arcli.engine.encode import decode, from_tree
+from arcli.engine.protocol import Assign, Divide, Done, ElementsReply, Failure, Look, ValueReply
 from arcli.engine.tally import Status
 from arcli.errors import (
     ArcliError,
@@ -21,6 +21,7 @@ from arcli.execution.context import Context, Outcome
 from arcli.execution.setup import dealt
 from arcli.plan.deferred import JobValue, Resolver
 from arcli.record import RecordBatch, dump
+from arcli.session.core.chunk import PickledInput
 from arcli.session.core.pending import Failed
 from arcli.session.reducer import Folded, Reducer, fold_all, words
 from arcli.session.results import JobResults, Value
@@ -154,18 +155,40 @@ def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
 def as_input(context: Context, name: str, outcome: Outcome) -> Any:
     """An earlier job's value for the source of another's items. Raises InputError.
 
-    A list may have elements that only engines can open; a value that is none must be all there.
+    It may have elements that only engines can open; what is no list is divided by one of them.
     """
     value, tree = handed(context, name, outcome), outcome.values[name]
     if value.form == "list":
         return list(outcome.results[name].inputs("ok"))
     exact = all(text is not None for _, text, _ in value.parts)
-    if isinstance(tree, list | dict) and not exact:
-        raise InputError(
-            f"the value of job {name!r} is not all there outside of the engines",
-            hint="JSON does not hold it exactly: let finish make a list of it, or use from:",
-        )
-    return from_tree(tree)
+    if exact:
+        return from_tree(tree)
+    try:
+        reply = context.session.ask(Divide(value.form, value.parts), ElementsReply)
+    except Failed as failed:
+        raise InputError(f"the value of job {name!r}: {failed.failure.reason}") from None
+    return list(_elements(reply))
+
+
+def elements_of(context: Context, value: Any) -> list[Any]:
+    """The elements of one value of an earlier job, on the thread that reads items. Raises InputError."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, PickledInput):
+        shown = dump(value).decode(errors="replace")[:80]
+        raise InputError(f"from: each: {shown} has no elements to be items")
+    try:
+        reply = context.session.ask_aside(Divide("one", [(None, None, value.pickled)]), ElementsReply)
+    except Failed as failed:
+        raise InputError(f"from: each: {failed.failure.reason}") from None
+    return list(_elements(reply))
+
+
+def _elements(reply: ElementsReply) -> Iterator[Any]:
+    at = 0
+    for text, length in zip(reply.texts, reply.lengths, strict=True):
+        yield PickledInput(pickled=reply.pickles[at : at + length], text=text) if length else decode(text)
+        at += length
 
 
 def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:

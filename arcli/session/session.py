@@ -108,6 +108,10 @@ class Session:
         """
         return _expected(self._wait(future), kind, "")
 
+    def ask_aside(self, request: Request, kind: type[R]) -> R:
+        """As ``ask``, from another thread than the main one, which goes on. Raises Failed."""
+        return _expected(self.submit(request).result(), kind, "")
+
     def ask_each(self, request: Request, kind: type[R], what: str, *, keep: bool = False) -> dict[int, R]:
         """Have every engine answer a request: their replies, by slot. Raises as ``collect`` does.
 
