@@ -6,6 +6,7 @@ most so many a second, because the client has more engines than this one.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -237,6 +238,7 @@ class Patrol:
         self._busy = threading.Event()
         self._watched: list[Watched] = []
         self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
 
     @contextmanager
     def over(self, watched: Watched) -> Iterator[None]:
@@ -247,6 +249,9 @@ class Patrol:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._go, daemon=True, name="arcli-patrol")
             self._thread.start()
+            # A thread that is still there when the interpreter ends holds on to all that it knows,
+            # up to the user's modules, whose files would then not be written out.
+            atexit.register(self.close)
         try:
             yield
         finally:
@@ -255,11 +260,19 @@ class Patrol:
                 if not self._watched:
                     self._busy.clear()
 
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._busy.set()
+        if self._thread is not None:
+            self._thread.join()
+        atexit.unregister(self.close)
+
     def _go(self) -> None:
-        while self._busy.wait():
+        while self._busy.wait() and not self._closing.is_set():
             with self._lock:
                 self._live.look()
                 for watched in self._watched:
                     with suppress(OSError, ValueError):  # closed, by an alarm at the wrong moment
                         watched.look(self._live)
-            time.sleep(PATROL)
+            self._closing.wait(PATROL)

@@ -402,6 +402,7 @@ class Worker:
 
     def leave(self) -> None:
         """The run is over, and the engine goes on without it."""
+        self._patrol.close()
         self._visit.leave()
 
     def _function(self, text: str, folder: str) -> Callable[..., Any]:
