@@ -135,7 +135,9 @@ def command(call: Call, /, **options: Any) -> int:
     SPEC is a file, or - for standard input. Results go to stdout, everything else to stderr; what
     the run did is kept in .arcli/runs.
     """
-    began = time.monotonic()
+    from arcli.timing.process_age import process_age
+
+    began = time.monotonic() - process_age()
     flags = RunFlags(**options)
     if flags.cluster_name and flags.inline:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")

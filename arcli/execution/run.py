@@ -133,8 +133,10 @@ class _Run:
         self._notifier = notifier
         self._slots = slots
         self._started = isoformat(time.time())
+        self._opened = time.monotonic()
         self._ready: float | None = None
         self._finishing: float | None = None
+        self._stopped: float | None = None
         self._unmet: ArcliError | None = None
         self.outcome = Outcome()
 
@@ -169,9 +171,9 @@ class _Run:
 
     def finish(self) -> Finished:
         """Complete the outputs, and put down how it ended."""
-        now, errors = time.monotonic(), self.outcome.errors
+        self._stopped, errors = time.monotonic(), self.outcome.errors
         if self._options.expectations and not errors:
-            figures = measured(self._summary(now), {})
+            figures = measured(self._summary(), {})
             self._unmet = fail_on(check(self._options.expectations, figures))
         try:
             self._storage.sync()
@@ -179,14 +181,17 @@ class _Run:
             if any(map(at_once, errors)):
                 self._sinks.abort()
             else:
-                self._sinks.finish(self._summary(now), self.outcome.values)
+                if self._options.progress is not None:
+                    self._options.progress.writing()
+                self._sinks.finish(self._summary(), self.outcome.values)
         except ArcliError as error:
             errors.append(error)
         try:
-            self._notifier.ended(self._summary(now))
+            self._notifier.ended(self._summary())
         except ArcliError as error:  # a required hook failed, or a second signal came
             errors.append(error)
-        summary = self._summary(now)
+        # Only now is it known how long outputs and hooks took: what is kept has that, too.
+        summary = self._summary()
         self._storage.finish(summary)
         told = errors if self._unmet is None else [*errors, self._unmet]
         return Finished(summary, told, self._sinks.told, self._interrupts.stopping)
@@ -199,7 +204,11 @@ class _Run:
         if values:
             self._storage.folder.save_results(values)
 
-    def _summary(self, now: float) -> RunSummary:
+    def _summary(self) -> RunSummary:
+        now = time.monotonic()
+        ready = self._ready or self._stopped or now
+        finishing = self._finishing or ready
+        stopped = self._stopped or now
         code = decide(
             self.outcome.jobs,
             errors=self.outcome.errors,
@@ -212,9 +221,12 @@ class _Run:
             name=self._spec.name,
             started=self._started,
             exit_code=code,
-            startup=(self._ready or now) - self._options.began,
+            reading=self._opened - self._options.began,
+            startup=ready - self._options.began,
+            stopping=stopped - finishing,
+            writing=now - stopped,
+            finish=now - finishing,
             wall=now - self._options.began,
-            finish=now - (self._finishing or now),
             engines=self._slots,
             jobs=tuple(self.outcome.jobs),
             error=_ended_by(self.outcome, self._interrupts),

@@ -60,6 +60,12 @@ class BarProgress:
         """See Progress."""
         self._read = read
 
+    def writing(self) -> None:
+        """See Progress."""
+        self._count = self._read = None
+        if self._task is not None:
+            self._live.reset(self._task, total=None, description="writing outputs")
+
     def above(self, target: Target) -> Target:
         """See Progress."""
         return _Above(self._console, self._live, target)

@@ -12,8 +12,11 @@ from typing import Any
 
 import orjson
 
-from arcli.record import FIELDS, OPTIONAL, decode, dump
+from arcli.record import FIELDS, OPTIONAL, RecordBatch, decode, dump
 
+BLOCK_ROWS = 1000
+BLOCK_BYTES = 4 << 20
+"""Of records, that become a block together: few enough that they are gone soon, for the memory's sake."""
 MOST_COLUMNS = 1000
 """Columns that inputs and values are spread to; what needs others stays in one piece, as JSON."""
 DEEPEST = 8
@@ -48,6 +51,20 @@ class Columns:
     def __init__(self) -> None:
         self._spread: dict[str, dict[str, None]] = {"input": {}, "value": {}}
         self._others: dict[str, None] = {}
+        self._waiting: list[bytes] = []
+        self._rows = self._bytes = 0
+
+    def add(self, batch: RecordBatch) -> Block | None:
+        """Take a batch; returns a block where there are records enough for one. Raises ValueError."""
+        self._waiting.append(batch.lines)
+        self._rows += batch.count
+        self._bytes += len(batch.lines)
+        return self.rest() if self._rows >= BLOCK_ROWS or self._bytes >= BLOCK_BYTES else None
+
+    def rest(self) -> Block | None:
+        """Return a block of what has not become one, if anything has not."""
+        lines, self._waiting, self._rows, self._bytes = b"".join(self._waiting), [], 0, 0
+        return self.block(lines) if lines else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,9 +88,12 @@ class Columns:
                 parts = self._in_one_piece(records, prefix)
             known.update(dict.fromkeys(parts))
             columns.update(parts)
-        errors = [record.get("error") or {} for record in records]
-        columns["error.type"] = [error.get("type") for error in errors]
-        columns["error.message"] = [error.get("message") for error in errors]
+        errors = [record.get("error") for record in records]
+        if any(errors):
+            for name in ("type", "message"):
+                columns[f"error.{name}"] = [error and error.get(name) for error in errors]
+        else:
+            columns["error.type"] = columns["error.message"] = errors
         for name in (*FIRST, *REST):
             if name not in columns:
                 columns[name] = [record.get(name) for record in records]

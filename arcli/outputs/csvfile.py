@@ -44,14 +44,13 @@ class CsvFile:
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        block = self._columns.block(batch.lines)
-        names = self._columns.names
-        if not self._parts or self._parts[-1][0] != names:
-            self._parts.append((names, self._spool.size))
-        self._spool.write(_encoded("".join(self._rows(block, names))))
+        if block := self._columns.add(batch):
+            self._write(block)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
+        if block := self._columns.rest():
+            self._write(block)
         names = self._columns.names
         header = (self._texts([name])[0] for name in names)
         with writing(self._name):
@@ -66,19 +65,30 @@ class CsvFile:
         self._spool.close()
         self._target.discard()
 
+    def _write(self, block: Block) -> None:
+        """Write a block's rows into the spool."""
+        names = self._columns.names
+        if not self._parts or self._parts[-1][0] != names:
+            self._parts.append((names, self._spool.size))
+        self._spool.write(_encoded("".join(self._rows(block, names))))
+
     def _rows(self, block: Block, names: Sequence[str]) -> Iterator[str]:
-        empty = [""] * block.rows
-        columns = [self._texts(block.columns[name]) if name in block.columns else empty for name in names]
+        empty = [None] * block.rows
+        columns = [self._texts(block.columns.get(name, empty)) for name in names]
         for cells in zip(*columns, strict=True):
             yield ",".join(cells) + "\n"
 
     def _texts(self, column: Sequence[Any]) -> Sequence[str]:
         """The cells of a column as they stand between commas; common kinds without a look at each."""
         kinds = set(map(type, column))
+        if kinds == {type(None)}:
+            return [""] * len(column)
         if self._harmless and str in kinds:
             column = [harmless(value) if isinstance(value, str) else value for value in column]
         if kinds == {str} and not _QUOTED_ANY.search("\0".join(column)):
             return [text or '""' for text in column] if "" in column else column
+        if kinds == {bool}:
+            return ["true" if value else "false" for value in column]
         if kinds in ({int}, {float}):
             return list(map(repr, column))
         return list(map(cell, column))

@@ -99,10 +99,12 @@ def open_outputs(
         origin=origin or RunOrigin(),
         runs=runs,
     )
-    members = [] if progress is None else [OutputMember(progress)]
+    # Files first: the progress tells that they are being written, and goes before people read the end.
+    files: list[OutputMember] = []
+    on_stdout: list[OutputMember] = []
     for destination in destinations:
-        members += maker.members(destination)
-    return Outputs(members)
+        (on_stdout if destination.path == "-" else files).extend(maker.members(destination))
+    return Outputs([*files, *([OutputMember(progress)] if progress is not None else []), *on_stdout])
 
 
 def open_file(destination: Destination) -> Outputs:

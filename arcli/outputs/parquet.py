@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arcli.errors import UsageError
 from arcli.installation import how_to_add
 from arcli.outputs.base import OutputContext
-from arcli.outputs.columns import Columns
+from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
 from arcli.record import RecordBatch, dump
@@ -45,7 +45,7 @@ class ParquetFile:
         self._target = context.target
         self._name = context.name
         self._columns = Columns()
-        self._waiting: list[bytes] = []
+        self._group: dict[str, list[Any]] = {}
         self._rows = self._bytes = 0
         self._kinds: dict[str, str] = {}
         self._parts: list[Spool] = []
@@ -58,9 +58,8 @@ class ParquetFile:
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        self._waiting.append(batch.lines)
-        self._rows += batch.count
         self._bytes += len(batch.lines)
+        self._take(self._columns.add(batch))
         if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._write_group()
 
@@ -68,6 +67,7 @@ class ParquetFile:
         """See Output."""
         _, pq = _pyarrow(self._name)
         with writing(self._name):
+            self._take(self._columns.rest())
             self._write_group()
             self._end_part()
             # Without a late column the one part is the file.
@@ -90,21 +90,30 @@ class ParquetFile:
         self._close_parts()
         self._target.discard()
 
+    def _take(self, block: Block | None) -> None:
+        """Append a block to the row group that is being gathered, with None where columns differ."""
+        if block is None:
+            return
+        for name in dict.fromkeys([*self._group, *block.columns]):
+            column = self._group.setdefault(name, [None] * self._rows)
+            column.extend(block.columns.get(name) or [None] * block.rows)
+        self._rows += block.rows
+
     def _write_group(self) -> None:
-        """Write what waits as a row group, in a new part where it does not fit into the last one."""
-        if not self._waiting:
+        """Write what was gathered as a row group, in a new part where it does not fit into the last one."""
+        if not self._rows:
             return
         pa, pq = _pyarrow(self._name)
-        block = self._columns.block(b"".join(self._waiting))
-        self._waiting, self._rows, self._bytes = [], 0, 0
+        group, rows = self._group, self._rows
+        self._group, self._rows, self._bytes = {}, 0, 0
         before = self._writer.schema if self._writer is not None else None
         # A column's type is what all its values so far fit into.
-        for name, column in block.columns.items():
+        for name, column in group.items():
             kind = _kind(column)
             if name not in _FIXED and kind is not None:
                 self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
         schema = self._schema()
-        arrays = [_array(block.columns.get(field.name), field.type, block.rows) for field in schema]
+        arrays = [_array(group.get(field.name), field.type, rows) for field in schema]
         with writing(self._name):
             # Parquet files have one schema: a new column begins a new part.
             if before != schema:
@@ -193,7 +202,8 @@ def _kind(column: Sequence[Any]) -> str | None:
     if kinds == {bool}:
         return "bool"
     if kinds <= {int, float}:
-        if int in kinds and not all(value in _INT64 for value in column if type(value) is int):
+        integers = [value for value in column if type(value) is int]
+        if integers and not (min(integers) in _INT64 and max(integers) in _INT64):
             return "string"
         return "double" if float in kinds else "int64"
     return "string"
@@ -223,7 +233,7 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
             except UnicodeEncodeError:  # lone surrogates
                 pass
         return pa.array(list(map(_text, column)), kind)
-    if pa.types.is_floating(kind):
+    if pa.types.is_floating(kind) and int in set(map(type, column)):
         return pa.array([None if value is None else float(value) for value in column], kind)
     return pa.array(column, kind)
 

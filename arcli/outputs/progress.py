@@ -34,6 +34,9 @@ class Progress(Output, Protocol):
     def watch(self, read: Callable[[], State]) -> None:
         """There is a session, and this is how it is asked for its state, from any thread."""
 
+    def writing(self) -> None:
+        """The jobs have ended, and outputs are being written, which may take long."""
+
     def above(self, target: Target) -> Target:
         """``target``, or where it must be written through as both are one terminal."""
 

@@ -35,6 +35,9 @@ class PlainProgress:
         """See Progress."""
         self._read = read
 
+    def writing(self) -> None:
+        """See Progress."""
+
     def above(self, target: Target) -> Target:
         """See Progress."""
         return target

@@ -198,8 +198,9 @@ class JobSummary:
 class RunSummary:
     """One run, added up.
 
-    ``started`` is ISO 8601 UTC; ``startup`` the seconds until the cluster was ready, ``wall`` those
-    of the whole process until now, ``finish`` those of stopping and writing outputs. ``error`` is
+    ``started`` is ISO 8601 UTC. ``wall`` is the seconds of the whole process, interpreter and imports
+    included, until now: ``startup`` until the cluster was ready (of it, ``reading`` until the spec was
+    read), the jobs, and ``finish`` (``stopping`` the engines, ``writing`` the outputs). ``error`` is
     the message of what ended the run early, None where it ran to its end.
     """
 
@@ -210,6 +211,9 @@ class RunSummary:
     startup: float = 0.0
     wall: float = 0.0
     finish: float = 0.0
+    reading: float = 0.0
+    stopping: float = 0.0
+    writing: float = 0.0
     engines: int = 0
     jobs: tuple[JobSummary, ...] = ()
     error: str | None = None
@@ -236,6 +240,9 @@ class RunSummary:
             "startup": self.startup,
             "wall": self.wall,
             "finish": self.finish,
+            "reading": self.reading,
+            "stopping": self.stopping,
+            "writing": self.writing,
             "engines": self.engines,
         }
 

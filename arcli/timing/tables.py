@@ -175,20 +175,26 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
 
 def time_words(summary: RunSummary) -> str:
     """Where the time of the whole run went."""
-    jobs = sum(job.timing.wall for job in summary.jobs)
-    parts = (("start-up", summary.startup), ("jobs", jobs), ("end", summary.finish))
-    words = ", ".join(f"{name} {format_seconds(value)}" for name, value in parts)
+    jobs = summary.wall - summary.startup - summary.finish
+    parts = (
+        ("reading the spec", summary.reading),
+        ("start-up", summary.startup - summary.reading),
+        ("jobs", jobs),
+        ("stopping", summary.stopping),
+        ("writing outputs", summary.writing),
+    )
+    words = ", ".join(f"{name} {format_seconds(value)}" for name, value in parts if value > 0)
     return f"{format_seconds(summary.wall)}: {words}"
 
 
 def overhead_words(job: JobSummary) -> str:
     """Where the engines' time went, in shares of it."""
     spent = job.overhead
-    parts = (("compute", spent.compute), ("envelope", spent.envelope), ("idle", spent.idle))
+    parts = (("items", spent.compute), ("arcli", spent.envelope), ("idle", spent.idle))
     words = ", ".join(f"{name} {percent(spent.share(value))}" for name, value in parts)
     if spent.returning <= 0 or not job.chunks.count:
         return words
-    return f"{words}; return {format_seconds(spent.returning / job.chunks.count)} a chunk"
+    return f"{words}; a chunk returns in {format_seconds(spent.returning / job.chunks.count)}"
 
 
 def _sentences(summary: RunSummary) -> Table:

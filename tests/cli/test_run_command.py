@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -530,3 +531,24 @@ def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path) -> None:
     assert code == 4
     assert "file/below" in err
     assert "Traceback" not in err
+
+
+def test_the_reports_time_is_the_processs(tmp_path: Path) -> None:
+    """Every second is told, interpreter, imports and outputs included, and the parts add up."""
+    spec = "setup: {imports: [time], run: 'time.sleep(0.3)'}\n"
+    spec += "map: 'lambda x: time.sleep(0.05)'\nover: {range: 9}\n"
+    untold = []
+    for _ in range(4):  # on a busy machine a process may wait for its own end
+        began = time.monotonic()
+        with running(tmp_path, spec, "-o", "x.csv") as run:
+            assert run.process.wait(PATIENCE) == 0
+            took = time.monotonic() - began
+            told = run.manifest()["summary"]
+        parts = [told[name] for name in ("startup", "stopping", "writing")]
+        jobs = told["wall"] - told["startup"] - told["finish"]
+        assert sum(parts) + jobs == pytest.approx(told["wall"], abs=0.01)
+        assert all(part >= 0 for part in parts)
+        assert jobs >= 9 * 0.05 / 2
+        assert 0 < told["reading"] < told["startup"]
+        untold.append(took - told["wall"] - 0.02 * took)
+    assert min(map(abs, untold)) <= 0.1

@@ -56,8 +56,8 @@ engine  items  chunks    busy          idle
 0           3       3  900 ms  34 %  1.71 s  66 %
 1           3       3  1.20 s  46 %  1.41 s  54 %
 
-time     SPAN: start-up 1.00 s, jobs 2.61 s, end 0 s
-engines  compute 40 %, envelope <1 %, idle 60 %; return 10.0 ms a chunk
+time     SPAN: start-up 1.00 s, jobs 4.00 s
+engines  items 40 %, arcli <1 %, idle 60 %; a chunk returns in 10.0 ms
 items    350 ms ± 187 ms; 100 ms … 600 ms, median 350 ms, p95 600 ms
 chunks   6, auto: 1 item
 note     an unknown number never read, ended: killed

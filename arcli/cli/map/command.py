@@ -109,7 +109,9 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     appended where no place is named. Values never become shell text. One word is a shell's
     command; several are a program and its arguments.
     """  # noqa: D301 - click's own mark for lines that stay as they are
-    began = time.monotonic()
+    from arcli.timing.process_age import process_age
+
+    began = time.monotonic() - process_age()
     call: Call = ctx.obj
     names = {field.name for field in fields(RunFlags)}
     flags = RunFlags(spec="", **{name: value for name, value in options.items() if name in names})
