@@ -7,6 +7,9 @@ import gc
 # Imports make many objects and no garbage: looking for it costs a tenth of a cold start.
 gc.set_threshold(50_000, 20, 20)
 
+from arcli.engine.hush import hush  # noqa: E402
+
+hush()
 from arcli.cli import error_boundary  # noqa: E402
 from arcli.cli import main as cli  # noqa: E402 - see above
 

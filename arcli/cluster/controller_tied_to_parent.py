@@ -11,10 +11,12 @@ import runpy
 import sys
 
 from arcli.cluster.processes import die_with
+from arcli.engine.hush import hush
 
 
 def main() -> None:
     """Tie this process to the parent, and all that it forks to this process."""
+    hush()
     _, parent, module, *arguments = sys.argv
     die_with(int(parent))
     me = os.getpid()

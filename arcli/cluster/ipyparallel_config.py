@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli import launchers
+from arcli.cluster.engine_command import engine_command
 from arcli.errors import UsageError
 
 GONE_AFTER = 30.0
@@ -128,7 +129,7 @@ def _defaults(recipe: IpyparallelConfig) -> dict[str, Any]:
     scratch = Path(recipe.scratch)
     return {
         "EngineLauncher": {
-            "engine_cmd": [recipe.python, "-m", "ipyparallel.engine"],
+            "engine_cmd": engine_command(recipe.python),
             "environment": dict(recipe.env),
         },
         # Joined to the working directory, where it would be left, unless it is absolute.

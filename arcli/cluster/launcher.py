@@ -23,6 +23,7 @@ from typing import Any
 
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
 from arcli.cluster.processes import adopt_orphans, descendants, kill_all, wake_when_orphaned
+from arcli.engine.hush import hush
 from arcli.errors import ArcliError
 
 STOPS = 20.0
@@ -134,6 +135,7 @@ def _ending(data: Any) -> str:
 
 def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
+    hush()
     adopt_orphans()
     wake_when_orphaned()
     connection = socket.socket(fileno=int(sys.argv[1]))

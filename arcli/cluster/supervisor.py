@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.cluster import forks, protocol
+from arcli.cluster.engine_command import engine_command
 from arcli.cluster.processes import (
     adopt_orphans,
     descendants,
@@ -48,6 +49,7 @@ from arcli.cluster.protocol import (
     StartEngine,
     Stop,
 )
+from arcli.engine.hush import hush
 
 STOPPED = 5.0
 """Seconds after which a process that was stopped, and answers nobody, is ended."""
@@ -198,7 +200,7 @@ class Supervisor:
         added = forks.engine_environment(engine.slot, engine.uuid)
 
         def execute() -> None:
-            command = [python, "-m", "ipyparallel.engine", *arguments]
+            command = [*engine_command(python), *arguments]
             os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
 
         return execute
@@ -314,6 +316,7 @@ def _hidden(names: Iterable[str]) -> Iterator[None]:
 
 def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
+    hush()
     descriptor, folder, settings = sys.argv[1:]
     connection = socket.socket(fileno=int(descriptor))
     connection.set_inheritable(False)

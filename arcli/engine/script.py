@@ -16,11 +16,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from .hush import hush, unhush
+
 ARGV = ["arcli"]
 """``sys.argv`` of an item."""
 KERNEL_NAMES = (
     "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "IPYTHONDIR", "MPLBACKEND", "PAGER",
-    "PYDEVD_DISABLE_FILE_VALIDATION", "PYDEVD_USE_FRAME_EVAL", "TERM",
+    "PYDEVD_DISABLE_FILE_VALIDATION", "PYDEVD_USE_FRAME_EVAL", "PYTHONSAFEPATH", "PYTHONWARNINGS", "TERM",
 )  # fmt: skip
 """Variables that a kernel and what starts it set for themselves:
 https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/zmqshell.py (``init_environment``)."""
@@ -46,6 +48,7 @@ class Script:
 
     def __enter__(self) -> Script:
         self._argv, sys.argv = sys.argv, list(ARGV)
+        self._hushed = unhush()
         self._loop = events._get_running_loop()  # noqa: SLF001 - see above
         if self._loop is not None:
             self._kernels = asyncio.get_event_loop_policy()
@@ -55,6 +58,8 @@ class Script:
 
     def __exit__(self, *exc: object) -> None:
         sys.argv = self._argv
+        if self._hushed:
+            hush()
         if self._loop is not None:
             self._policy = asyncio.get_event_loop_policy()
             asyncio.set_event_loop_policy(self._kernels)

@@ -15,6 +15,7 @@ MODULES = (
     "encode",
     "keys",
     "limits",
+    "hush",
     "script",
     "frames",
     "live",
