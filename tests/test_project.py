@@ -64,5 +64,5 @@ def test_all_keys_at_once_make_a_valid_spec(tmp_path: Path) -> None:
 def test_the_version_is_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "arcli", "--version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith(arcli.__version__)
+    assert done.stdout.startswith(f"arcli {arcli.__version__} ")
     assert arcli.__version__ in (ROOT / "CHANGELOG.md").read_text()

@@ -42,6 +42,7 @@ VERBS = {
     "clean": Verb("arcli.cli.clean", "Remove the folders of old runs."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
+    "completion": Verb("arcli.cli.completion", "Print a script for a shell's completion."),
     "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),
 }
 
@@ -103,10 +104,31 @@ class Verbs(click.Group):
         sys.exit(error_boundary.guard(invoke, call))
 
 
-@click.command(cls=Verbs)
-@click.version_option(__version__, prog_name="arcli")
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Print what a report of a bug should tell: arcli, ipyparallel, Python."""
+    if value and not ctx.resilient_parsing:
+        from importlib import metadata
+        from platform import python_version
+
+        other = f"ipyparallel {metadata.version('ipyparallel')}, Python {python_version()}"
+        click.echo(f"arcli {__version__} ({other})")
+        ctx.exit()
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Show the version, with those of ipyparallel and Python.",
+)  # fmt: skip
 def main() -> None:
-    """Run batches of Python functions and commands in parallel, from a YAML spec."""
+    r"""Run batches of Python functions and commands in parallel, from a YAML spec.
+
+    \b
+    Examples:
+      arcli init && arcli run job.yaml
+      arcli map 'gzip -9 {}' ::: *.log
+      arcli COMMAND -h
+    """
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import pick_current, require_end
 
 HEARD = 10.0
@@ -41,7 +42,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 
 
 @click.command("cancel", short_help="Stop a run.")
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--drain", is_flag=True, help="Start nothing new, and let what runs end.")
 @click.option("--items", type=NumbersType(), metavar="3,7-9", help="Only these items of the job that runs.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the records and in `arcli runs`.")

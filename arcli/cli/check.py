@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import ASSIGNMENT
 
 
 @click.command("check", short_help="Check specs; run nothing.")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", shell_complete=complete.files)
 @click.option(
-    "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Set a parameter of the spec."
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    type=ASSIGNMENT,
+    shell_complete=complete.params,
+    help="Set a parameter of the spec.",
 )
 @click.option(
     "--set",
@@ -40,9 +47,14 @@ def command(
     quiet: bool,
     form: str,
 ) -> None:
-    """Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
+    r"""Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
 
     Files that specs name are looked at, and all problems are shown at once.
+
+    \b
+    Examples:
+      arcli check sweep.yaml
+      arcli check *.yaml --set cluster.engines=4
     """
     from arcli.errors import Problem, SpecError
     from arcli.escape import plain

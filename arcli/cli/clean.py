@@ -33,11 +33,16 @@ class Waste(NamedTuple):
 @click.option("--all", "everything", is_flag=True, help="Keep only the runs that still go on.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def command(keep: int | None, older_than: float | None, everything: bool, dry_run: bool) -> int:
-    """Remove the folders of old runs, and what clusters left behind that are gone.
+    r"""Remove the folders of old runs, and what clusters left behind that are gone.
 
     Without options: all but the 10 newest runs of each spec and those of the last 30 days. With
     both --keep and --older-than a run stays if either keeps it. Runs that still go on always stay;
     what --resume would go on with does, too, unless --all is given.
+
+    \b
+    Examples:
+      arcli clean
+      arcli clean --keep 20 --older-than 30d
     """
     from arcli.errors import ExitCode, OutputError
     from arcli.escape import plain

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT, DURATION
 
 if TYPE_CHECKING:
@@ -27,10 +28,16 @@ FORMAT = click.option(
 
 @click.group("cluster", short_help="Clusters that outlive a run.")
 def command() -> None:
-    """Start, list, stop and look at clusters that outlive a run.
+    r"""Start, list, stop and look at clusters that outlive a run.
 
     `arcli run SPEC --cluster NAME` joins one. `ipcluster list` shows them, too, and those that
     ipcluster has started are shown here.
+
+    \b
+    Examples:
+      arcli cluster start -n 8
+      arcli run sweep.yaml --cluster arcli
+      arcli cluster stop arcli
     """
 
 
@@ -68,7 +75,13 @@ def start(
     insecure: bool,
     timeout: float,
 ) -> None:
-    """Start a cluster that goes on until `arcli cluster stop`."""
+    r"""Start a cluster that goes on until `arcli cluster stop`.
+
+    \b
+    Examples:
+      arcli cluster start -n 8
+      arcli cluster start -n 64 --launcher slurm --id big
+    """
     from arcli import launchers
     from arcli.cluster.cpus import usable_cpus
     from arcli.cluster.ipyparallel_config import IpyparallelConfig
@@ -116,7 +129,13 @@ def _value(text: str) -> Any:
 @click.option("--profile", help="Only those of this profile.")
 @FORMAT
 def list_(form: str, profile: str | None) -> None:
-    """List the clusters that have left files, and whether they run."""
+    r"""List the clusters that have left files, and whether they run.
+
+    \b
+    Examples:
+      arcli cluster list
+      arcli cluster list --format json
+    """
     from arcli.cluster.named.manage import every
 
     rows = [_row(one, found) for one, found in every(profile)]
@@ -135,11 +154,17 @@ def list_(form: str, profile: str | None) -> None:
 
 
 @command.command("stop")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete.clusters)
 @click.option("--all", "everything", is_flag=True, help="All that `arcli cluster list` shows.")
 @FORMAT
 def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
-    """Stop clusters, and remove their files."""
+    r"""Stop clusters, and remove their files.
+
+    \b
+    Examples:
+      arcli cluster stop big
+      arcli cluster stop --all
+    """
     from arcli.cluster.named import find, manage
     from arcli.errors import UsageError
 
@@ -159,10 +184,15 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
 
 
 @command.command("status")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.clusters)
 @FORMAT
 def status(form: str, name: str) -> int:
-    """Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone."""
+    r"""Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone.
+
+    \b
+    Examples:
+      arcli cluster status big
+    """
     from arcli.cluster.named import find, manage
     from arcli.errors import ExitCode
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import EXPECTATION
 from arcli.cli.past import output_page, pick_run
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", short_help="Compare the timing of two runs.")
-@click.argument("a")
-@click.argument("b", default="latest", metavar="[B]")
+@click.argument("a", shell_complete=complete.runs_or_files)
+@click.argument("b", default="latest", metavar="[B]", shell_complete=complete.runs_or_files)
 @click.option(
     "--fail-if",
     "expectations",
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, ...]) -> None:
-    """Compare run B (the latest) with run A: figures, changes, and whether items really differ.
+    r"""Compare run B (the latest) with run A: figures, changes, and whether items really differ.
 
     A and B are ids of runs or their beginnings, latest, previous, or .json files that `arcli run`
     or `arcli report` wrote, such as a baseline that is kept with the code.
@@ -49,7 +50,12 @@ def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, .
       wall > 30s           the run took longer than this
       failed > 0           items failed
       efficiency < 0.8     any job's
-    """  # noqa: D301 - click's mark for text that keeps its lines
+
+    \b
+    Examples:
+      arcli compare previous latest
+      arcli compare baseline.json --fail-if 'p95 > +10%'
+    """
     from arcli.reports.comparison import compare
     from arcli.timing.thresholds import check, fail_on
 

@@ -54,7 +54,13 @@ reduce: operator:add
 @click.argument("file", default="job.yaml", metavar="[FILE]")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(file: str, force: bool) -> None:
-    """Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout."""
+    r"""Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout.
+
+    \b
+    Examples:
+      arcli init
+      arcli init sweep.yaml --force
+    """
     from arcli.errors import UsageError
     from arcli.escape import plain
     from arcli.outputs.target import writing

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import output_page, pick_run
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
 
 
 @click.command("report", short_help="Show where the time of a past run went.")
-@click.argument("run", default="latest", metavar="[RUN]")
+@click.argument("run", default="latest", metavar="[RUN]", shell_complete=complete.runs_or_files)
 @click.option(
     "--format",
     "form",
@@ -34,11 +35,16 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
 )
 @click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
 def command(run: str, output: str | None, form: str | None, by: str | None, slowest: int | None) -> None:
-    """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
+    r"""Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
 
     Works for runs that still go on or were killed, too: what they did is in their journals. html is
     one page without external resources, trace is for https://ui.perfetto.dev, markdown for the job
     summary of a CI.
+
+    \b
+    Examples:
+      arcli report
+      arcli report previous --by seed -o report.html
     """
     past_run = pick_run(run)
     suffix = Path(output).suffix.lower() if output else ""

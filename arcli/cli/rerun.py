@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT
 from arcli.cli.past import pick_run
 from arcli.cli.show import split
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rerun", short_help="Run items of a past run again, here.")
-@click.argument("words", nargs=-1, required=True, metavar="[RUN] INDEX...")
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] INDEX...", shell_complete=complete.runs)
 @click.option("--job", metavar="NAME", help="The job whose items are meant, where there are several.")
 @click.option("--pdb", is_flag=True, help="Stop in the debugger where an item raises.")
 @click.option("--times", type=click.IntRange(min=1), default=1, metavar="N", help="So many times.")

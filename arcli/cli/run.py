@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from arcli.cli import detach
+from arcli.cli import complete, detach
 from arcli.cli.detach import PART, Detached
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
@@ -53,10 +53,23 @@ MOST_PEEKED = 1_000_000
 
 
 @click.command("run", cls=WithTail, short_help="Run a spec.")
-@click.argument("spec")
-@click.option("--job", "jobs", multiple=True, metavar="NAME", help="Only this job, and its needs.")
+@click.argument("spec", shell_complete=complete.files)
 @click.option(
-    "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Set a parameter of the spec."
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.jobs,
+    help="Only this job, and its needs.",
+)
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    type=ASSIGNMENT,
+    shell_complete=complete.params,
+    help="Set a parameter of the spec.",
 )
 @click.option(
     "--set",
@@ -116,10 +129,22 @@ MOST_PEEKED = 1_000_000
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--estimate", is_flag=True, help="Run some items, and tell how long all would take.")
 @click.option("--resume", is_flag=True, help="Keep what the last run computed, and run what is missing.")
-@click.option("--run", "run_id", metavar="ID", help="With --resume or --failed: this run, or latest.")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    shell_complete=complete.runs,
+    help="With --resume or --failed: this run, or latest.",
+)
 @click.option("--failed", is_flag=True, help="Like --resume, and run what failed again.")
 @click.option("--rerun-changed", is_flag=True, help="A changed function makes its items new ones.")
-@click.option("--cluster", "cluster_name", metavar="NAME", help="Join a running cluster.")
+@click.option(
+    "--cluster",
+    "cluster_name",
+    metavar="NAME",
+    shell_complete=complete.clusters,
+    help="Join a running cluster.",
+)
 @click.option("--inline", is_flag=True, help="Run the items in this process, for a debugger.")
 @click.option(
     "-d",
@@ -130,10 +155,16 @@ MOST_PEEKED = 1_000_000
 @click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
 @click.pass_obj
 def command(call: Call, /, **options: Any) -> int:
-    """Run the jobs of SPEC, and stream their results to stdout.
+    r"""Run the jobs of SPEC, and stream their results to stdout.
 
     SPEC is a file, or - for standard input. Results go to stdout, everything else to stderr; what
     the run did is kept in .arcli/runs.
+
+    \b
+    Examples:
+      arcli run sweep.yaml
+      arcli run sweep.yaml -p n=100 -n 8 -o results.csv
+      arcli run sweep.yaml --resume
     """
     from arcli.timing.process_age import process_age
 

@@ -7,11 +7,12 @@ from itertools import islice
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import output_page
 
 
 @click.command("runs", short_help="List past runs, newest first.")
-@click.argument("spec", required=False, metavar="[SPEC]")
+@click.argument("spec", required=False, metavar="[SPEC]", shell_complete=complete.files)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the N newest.")
 @click.option(
     "--format",
@@ -22,9 +23,14 @@ from arcli.cli.past import output_page
     help="json: one object, with times in ISO 8601 UTC.",
 )
 def command(spec: str | None, limit: int | None, form: str) -> None:
-    """List past runs, newest first; with SPEC, a file or a name, only those of this spec.
+    r"""List past runs, newest first; with SPEC, a file or a name, only those of this spec.
 
     The last column is the exit code, or running, or killed where a run never came to its end.
+
+    \b
+    Examples:
+      arcli runs
+      arcli runs sweep.yaml --format json
     """
     from arcli.reports import runlist
     from arcli.store.folder import run_root

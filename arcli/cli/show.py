@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import output_page, pick_current
 from arcli.errors import UsageError
 
@@ -38,7 +39,7 @@ class Wanted:
 
 
 @click.command("show", short_help="Show the records of a run.")
-@click.argument("words", nargs=-1, metavar="[RUN] [INDEX]...")
+@click.argument("words", nargs=-1, metavar="[RUN] [INDEX]...", shell_complete=complete.runs)
 @click.option("--job", metavar="NAME", help="Only this job's items.")
 @click.option("--where", metavar="EXPR", help="Only items for which this holds, such as 'lr > 0.1'.")
 @click.option("--sort", metavar="[-]COLUMN", help="Sort by a column; with - the largest first.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import output_page, pick_current, require_end
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ STACKS = 1.5
 
 
 @click.command("status", short_help="Show how a run stands.")
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option(
     "--format",
     "form",

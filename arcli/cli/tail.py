@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.past import pick_current, require_end
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ LOOK = 0.15
 
 
 @click.command("tail", short_help="Show the results of a run as they come.")
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--item", type=click.IntRange(min=0), metavar="N", help="Only this item.")
 @click.option("--failed", is_flag=True, help="Only what is not ok.")
 @click.option(

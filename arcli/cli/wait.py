@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arcli.cli import complete
 from arcli.cli.options import DURATION
 from arcli.cli.past import pick_current, require_end
 
@@ -18,7 +19,7 @@ LOOK = 0.2
 
 
 @click.command("wait", short_help="Wait for runs to end.")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
 @click.option("--timeout", type=DURATION, help="Exit 124 if they still go on after this long.")
 def command(runs: tuple[str, ...], timeout: float | None) -> int:
     r"""Wait until each RUN has ended, and exit as it did.

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from arcli.cli import complete
 from arcli.cli.error_boundary import Call
 from arcli.cli.map.arguments import inputs, split
 from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
@@ -50,6 +52,12 @@ class _Halt(click.ParamType[dict[str, Any]]):
 class MapCommand(WithTail):
     """Takes what follows the first ``:::`` out of click's hands: items may look like anything."""
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """See click. Behind a mark there are only items, which are often files."""
+        if ctx.meta["arcli.map.inputs"]:
+            return [CompletionItem(incomplete, type="file")]
+        return super().shell_complete(ctx, incomplete)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
         flags, arguments = split(args)
@@ -71,7 +79,7 @@ def _shared() -> list[click.Parameter]:
 
 
 @click.command("map", cls=MapCommand, short_help="Run a command or a function over items.")
-@click.argument("call", nargs=-1)
+@click.argument("call", nargs=-1, shell_complete=complete.files)
 @click.option(
     "-f", "--function", metavar="FUNCTION", help="Call this (file.py:name, module:name, an expression)."
 )
@@ -96,19 +104,20 @@ def _shared() -> list[click.Parameter]:
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int:
-    """Run CALL once for each item, several at a time, and print what it prints.
-
-    \b
-    arcli map 'gzip -9 {}' ::: *.log
-    find . -name '*.wav' -print0 | arcli map -0 'flac {}'
-    arcli map 'sim {a} {b}' --over a=1,2,3 --over b=range:5
-    arcli map -f model.py:score ::: 1 2 3
+    r"""Run CALL once for each item, several at a time, and print what it prints.
 
     Items follow :::, lines of files ::::, both several times for every combination, :::+ and
     ::::+ to go side by side; without any they are lines of standard input. {} is the item, and is
     appended where no place is named. Values never become shell text. One word is a shell's
     command; several are a program and its arguments.
-    """  # noqa: D301 - click's own mark for lines that stay as they are
+
+    \b
+    Examples:
+      arcli map 'gzip -9 {}' ::: *.log
+      find . -name '*.wav' -print0 | arcli map -0 'flac {}'
+      arcli map 'sim {a} {b}' --over a=1,2,3 --over b=range:5
+      arcli map -f model.py:score ::: 1 2 3
+    """
     from arcli.timing.process_age import process_age
 
     began = time.monotonic() - process_age()

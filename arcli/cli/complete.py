@@ -1,0 +1,84 @@
+"""What a shell proposes for an argument: names of jobs, parameters, runs, clusters. Raises nothing.
+
+Each is a ``shell_complete`` of click (https://click.palletsprojects.com/en/stable/shell-completion/).
+Where there is nothing to propose, the scripts of ``arcli completion`` leave it to the shell, which
+completes the names of files.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem, split_arg_string
+
+from arcli.errors import ArcliError
+
+if TYPE_CHECKING:
+    from arcli.specfile.tree import Node
+
+MOST_RUNS = 100
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave it to the shell: the names of files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose the names of the jobs of the spec that is named on the command line."""
+    root = _spec()
+    listed = None if root is None else root.get("jobs")
+    nodes = listed.value if listed is not None and listed.kind == "list" else []
+    names = [name.value for node in nodes if (name := node.get("name")) is not None]
+    return [CompletionItem(name) for name in names if str(name).startswith(incomplete)]
+
+
+def params(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose the parameters of the spec that is named on the command line, up to their ``=``."""
+    root = _spec()
+    listed = None if root is None else root.get("params")
+    names = [str(name) for name, _ in listed.entries()] if listed is not None else []
+    return [CompletionItem(f"{name}=") for name in names if f"{name}=".startswith(incomplete)]
+
+
+def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose the newest runs, with the names of their specs."""
+    from arcli.store.folder import list_runs, run_root
+
+    newest = islice(list_runs(run_root(os.environ)), MOST_RUNS)
+    named = [(run.id, run.manifest.name) for run in newest if run.id.startswith(incomplete)]
+    latest = [("latest", "the newest")] if "latest".startswith(incomplete) else []
+    return [CompletionItem(name, help=text) for name, text in [*latest, *named]]
+
+
+def runs_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose runs, and files where what is there begins as no run does."""
+    return runs(ctx, param, incomplete) or files(ctx, param, incomplete)
+
+
+def clusters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose the clusters that there are."""
+    from arcli.cluster.named.find import known
+
+    return [CompletionItem(one.name) for one in known() if one.name.startswith(incomplete)]
+
+
+def _spec() -> Node | None:
+    """Return the spec that the command line names, as far as it can be read now.
+
+    Click gives up an unfinished command line before it has told arguments from options, so that the
+    words are looked at as the shell handed them over.
+    """
+    from arcli.specfile.compose import compose
+    from arcli.specfile.text import read
+
+    for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
+        if Path(word).suffix in {".yaml", ".yml", ".json"} and Path(word).is_file():
+            with suppress(ArcliError, OSError):
+                return compose(read(word))
+    return None
