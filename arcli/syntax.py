@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arcli.engine.functions import kind_of
+from arcli.paths import is_file, is_folder
 from arcli.suggest import did_you_mean
 
 WHERE_NAMES_COME_FROM = "setup: imports, push, scatter and run put names there"
@@ -91,9 +92,8 @@ def free_names(tree: ast.AST) -> Iterator[ast.Name]:
 
 
 def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
-    if not path.is_file():
-        near = [f"{match.parent.name}/{match.name}" for match in path.parent.glob("*.py")]
-        names = [match.rpartition("/")[2] for match in near]
+    if not is_file(path):
+        names = [match.name for match in path.parent.glob("*.py")] if is_folder(path.parent) else []
         yield Fault(f"there is no file {shown}", did_you_mean(path.name, names))
         return
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,9 @@ def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
 def sampled(source: Source, count: int, seed: int) -> Source:
     """Pick a number of the items at random, by a seed, in their order; all where there are fewer."""
     chance = random.Random(seed)  # noqa: S311 - reproducible is the point
+    if isinstance(source, Fixed) and count > MOST_LOOKED_AT:
+        read = partial(_selected, source.items, count, chance)
+        return Stream(read, min(count, source.length), source.distinct, source.unpack, source.names)
     if isinstance(source, Fixed):
         total = len(source.items)
         picked = sorted(chance.sample(range(total), min(count, total)))
@@ -200,6 +204,17 @@ def sampled(source: Source, count: int, seed: int) -> Source:
 
     length = None if source.length is None else min(count, source.length)
     return replace(source, read=reservoir, length=length)
+
+
+def _selected(items: Sequence[Any], count: int, chance: random.Random) -> Iterator[Any]:
+    """Yield ``count`` of the items in their order, without holding their numbers.
+
+    Selection sampling, Algorithm S of Knuth, The Art of Computer Programming, volume 2, 3.4.2.
+    """
+    for place in range(len(items)):
+        if chance.random() * (len(items) - place) < count:
+            count -= 1
+            yield items[place]
 
 
 def shuffled(source: Source, seed: int | None) -> Source:

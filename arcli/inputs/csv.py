@@ -18,6 +18,7 @@ from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.cells import WRONG, Kind, kind_of_column
 from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
+from arcli.paths import is_file
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
@@ -36,6 +37,12 @@ def _known(encoding: str) -> str:
     return encoding
 
 
+def _delimits(delimiter: str) -> str:
+    if delimiter in '\r\n"\0':
+        raise ValueError(f"{delimiter!r} has a meaning of its own in a table")
+    return delimiter
+
+
 class Csv(Input):
     """Rows of a CSV file, as maps with the names in its first line; ``where`` picks rows."""
 
@@ -50,7 +57,7 @@ class Csv(Input):
     """The names of the columns, for a file that has none."""
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
     """The types of columns; the others are read off the first rows."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_delimits)] = ","
     """What stands between two cells."""
     encoding: Annotated[str, AfterValidator(_known)] = "utf-8"
     """The encoding of the file."""
@@ -81,7 +88,7 @@ def _names(settings: Csv, path: Path) -> tuple[str, ...] | None:
 
     Raises InputError for a header that is none, and for ``types`` and ``where`` that do not fit it.
     """
-    if not path.is_file():
+    if not is_file(path):
         _check(settings, settings.header)
         return None if settings.header is None else tuple(settings.header)
     with opened(path) as raw:

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from arcli.errors import InputError
+from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
 
 
 def missing(name: str, folder: Path) -> Iterator[InputError]:
     """Yield an error where ``name``, the ``path`` of an input, is no file in ``folder``."""
     path = folder / name
-    if path.is_dir():
+    if is_folder(path):
         hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
         yield InputError(f"{name} is a folder", hint=hint, path=("path",))
-    elif not path.exists():
-        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    elif not exists(path):
+        beside = [entry.name for entry in path.parent.iterdir()] if is_folder(path.parent) else []
         hint = did_you_mean(Path(name).name, beside)
         yield InputError(f"{name} does not exist", hint=hint, path=("path",))
 

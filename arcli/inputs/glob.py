@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import translate
 from glob import escape
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -21,6 +22,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Input, Source, SourceContext
 
+MOST = 1000
+"""Patterns that the braces of one may stand for."""
 _MAGIC = re.compile(r"[*?[]")
 _BRACES = re.compile(r"(?<!\[)\{([^{}]*)\}")
 """The innermost braces of a pattern; ``[{]`` is a brace itself."""
@@ -46,6 +49,8 @@ class Glob(Input):
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         for pattern in (*self.patterns, *self.exclude):
+            if len(list(islice(_expanded([pattern]), MOST + 1))) > MOST:
+                yield InputError(f"the braces of {pattern!r:.60} are more than {MOST:,} patterns")
             if pattern.count("{") != pattern.count("}"):
                 hint = "[{] is a brace itself"
                 yield InputError(f"{pattern!r} has a brace without its other half", hint=hint)

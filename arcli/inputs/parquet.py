@@ -13,6 +13,7 @@ from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.files import missing
 from arcli.installation import how_to_add
+from arcli.paths import is_file
 
 
 class Parquet(Input):
@@ -49,7 +50,7 @@ def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, 
 
     Raises InputError for a file that is none, and for a ``where`` that does not fit it.
     """
-    if not path.is_file():
+    if not is_file(path):
         where.check(source.where, None)
         return None, None
     with _parquet(path) as table:

@@ -6,6 +6,7 @@ its composer recurses and expands aliases without a bound.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,8 @@ MOST_ALIASED = 100_000
 """Nodes that aliases may add to a document."""
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {"str", "int", "float", "bool", "null"}
+_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+"""A character beyond U+FFFF as JSON escapes it; YAML 1.2 holds JSON, and libyaml does not know it."""
 FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -31,11 +34,20 @@ def compose(text: Text, loader: Any = FAST) -> Node:
     try:
         root = _Composer(text).document(yaml.parse(text.text, Loader=loader))
     except yaml.YAMLError as error:
+        joined = _PAIR.sub(_joined, text.text)
+        if "Unicode character escape" in str(error) and joined != text.text:
+            return compose(Text(text.label, joined), loader)
         raise SpecError([syntax_problem(error, text)]) from None
     if root is None or (root.kind == "scalar" and root.value is None):
         hint = "`arcli init` writes a first one"
         raise SpecError([text.problem("the spec is empty", 0, 0, hint)])
     return root
+
+
+def _joined(pair: re.Match[str]) -> str:
+    """Return the one escape that YAML has for the two by which JSON writes a character."""
+    high, low = int(pair[1], 16) - 0xD800, int(pair[2], 16) - 0xDC00
+    return f"\\U{0x10000 + (high << 10) + low:08x}"
 
 
 class _Composer:

@@ -19,7 +19,7 @@ from arcli.specfile.model import Job, Policy, Spec, SpecFile
 from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.parts import parts_of
 from arcli.specfile.places import Places
-from arcli.specfile.shape import keys_of, problems_of, top_keys
+from arcli.specfile.shape import is_about_key, keys_of, problems_of, top_keys
 from arcli.specfile.text import read
 from arcli.specfile.tree import Entry, Node
 from arcli.suggest import did_you_mean
@@ -195,6 +195,8 @@ def _put_texts(
     """Tell whether there was a value that could be replaced by its text."""
     changed = False
     for fault in error.errors(include_url=False):
+        if is_about_key(fault):
+            continue
         node, path = root.follow(fault["loc"])
         text = written.get(id(node), _number(node) if path[-2:-1] in _WORDS else None)
         if fault["type"] in _WANT_TEXT and text is not None and fault["input"] != text:

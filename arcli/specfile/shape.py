@@ -105,11 +105,10 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
         near = did_you_mean(str(key), [*keys, *single])
-        place: Node = parent.value[key].key
-        return place.problem(f"unknown key {key!r}", near or _list(keys))
+        return _key_node(parent, key).problem(f"unknown key {key!r}", near or _list(keys))
     if fault["type"] == "invalid_key":
         parent, _ = root.follow(path[:-1])
-        name: Node = parent.value[key].key
+        name = _key_node(parent, key)
         message = f"a key of {_called(path[:-1])} should be text, not {_described(name)}"
         return name.problem(message, f"quote it: {quoted(name.raw)}" if name.raw else "")
     if fault["type"] == "missing":
@@ -130,6 +129,12 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         actual = _of_type(value, str(value))
         return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
     return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _key_node(parent: Node, key: Any) -> Node:
+    """Return the key of a map, or what stands for a map that a ``${params.…}`` gives."""
+    entry = parent.value.get(key) if parent.kind == "map" else None
+    return entry.key if entry is not None else parent
 
 
 def _origin(node: Node, root: Node) -> str:

@@ -17,6 +17,7 @@ from arcli.engine.template import (
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Over, Source
+from arcli.paths import is_folder
 from arcli.specfile.checks.texts import in_text
 from arcli.specfile.model import Job
 from arcli.specfile.places import Places
@@ -71,7 +72,7 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
             if found.inside is None or found.name in _ELSEWHERE:
                 yield in_text(_strange(found, text, names), places, ("jobs", at, *path))
     fixed = isinstance(job.cwd, str) and "{" not in job.cwd
-    if fixed and not (folder / str(job.cwd)).is_dir():
+    if fixed and not is_folder(folder / str(job.cwd)):
         yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
 
 

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from arcli.errors import Problem
+from arcli.paths import is_file
 from arcli.specfile.places import Places
-
-LARGEST = 200_000_000
-"""Bytes of a notebook that are looked at: a device that never ends is none."""
 
 
 def check(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]:
     """Yield what the file itself tells; kernels are looked for on the engines."""
-    try:
-        with (folder / name).open("rb") as file:
-            data = json.loads(file.read(LARGEST + 1)[:LARGEST])
-    except FileNotFoundError:
+    path = folder / name
+    if not is_file(path):
         yield places.problem(f"there is no file {name}", "jobs", at, "notebook")
+        return
+    try:
+        data = json.loads(path.read_bytes())
     except OSError as error:
         yield places.problem(f"{name} cannot be read: {error.strerror}", "jobs", at, "notebook")
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from arcli import launchers, syntax
 from arcli.errors import Problem
 from arcli.fields import Deferred
 from arcli.outputs import registry
+from arcli.paths import exists, is_file
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.checks.overwrites import ELSEWHERE, files_read, overwritten
@@ -143,13 +144,13 @@ def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
 
 def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
     for at, name in enumerate(setup.files):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             yield places.problem(f"there is no file {name}", "setup", "files", at)
         elif Path(name).is_absolute() or ".." in Path(name).parts:
             hint = "files keep their relative path on the engines"
             yield places.problem(f"{name} is not in the spec's folder", "setup", "files", at, hint=hint)
     for at, name in enumerate(setup.path):
-        if not (folder / name).exists():
+        if not exists(folder / name):
             yield places.problem(f"there is no folder {name}", "setup", "path", at)
 
 
@@ -157,6 +158,9 @@ def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
     seen: set[str] = set()
     for at, output in spec.outputs.items():
         path = output.path
+        if "\0" in path:
+            yield places.problem("a path has no NUL", "output", at, "path")
+            continue
         name = path if path == "-" else os.path.realpath(spec.folder / path)
         if name in seen:
             hint = "each needs a file of its own"
