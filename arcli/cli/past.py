@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 
 
 def pick_run(word: str) -> RunFolder:
-    """The run that ``latest``, ``previous``, an id or its beginning means. Raises UsageError."""
+    """The run that ``latest``, ``previous``, an id or its beginning means, or the newest of a spec's
+    file. Raises UsageError.
+    """
     from itertools import islice
 
     from arcli.errors import UsageError
-    from arcli.store.folder import find_run, list_runs, run_root
+    from arcli.store.folder import find_run, list_runs, list_spec_runs, run_root
 
     root = run_root(os.environ)
     # The newest two runs have names of their own; anything else is an id or its
     # beginning.
     place = {"latest": 0, "previous": 1}.get(word)
+    if place is None and Path(word).is_file():
+        newest = next(list_spec_runs(root, word, os.environ), None)
+        if newest is None:
+            raise UsageError(f"there is no run of {word}", hint=f"`arcli run {word}` makes one")
+        return newest
     if place is None:
-        return find_run(root, word)
+        return find_run(root, word, os.environ)
     run = next(islice(list_runs(root), place, None), None)
     if run is None:
         what = "no run" if place == 0 else "no run before the latest one"

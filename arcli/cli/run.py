@@ -350,6 +350,24 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
                 cluster.stop()
             outputs.abort()
             storage.close()
+            _tidy(root, spec, folder, notices)
+
+
+def _tidy(root: Path, spec: Spec, folder: RunFolder, notices: Notices) -> None:
+    """Remove old runs of the spec, as it or ``$ARCLI_KEEP`` says; tell once of many gigabytes."""
+    from arcli.errors import OutputError
+    from arcli.store.clean import Policy, clean_spec, has_grown_large, policy_from
+
+    keep = spec.keep
+    policy = policy_from(os.environ) if keep is None else Policy(keep=keep.runs, older_than=keep.age)
+    try:
+        if policy is not None and clean_spec(root, folder, policy):
+            return
+    except OutputError as error:
+        notices.warn(error.message)
+    with suppress(OSError):
+        if has_grown_large(root):
+            notices.warn(f"the runs in {root} are more than a gigabyte: `arcli clean` removes old ones")
 
 
 def standard_input() -> BinaryIO | None:
@@ -405,7 +423,7 @@ def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator
         return
     from arcli.store.lock import Lock, lock_for
 
-    with Lock.hold(lock_for(root, spec.file), f"spec {spec.file}") as lock:
+    with Lock.hold(lock_for(root, spec.file, os.environ), f"spec {spec.file}") as lock:
         if not lock.works:
             notices.warn("the file system has no locks: --no-overlap cannot see another run of this spec")
         yield
@@ -419,15 +437,19 @@ def _folder(
     from arcli.errors import OutputError
     from arcli.store.describe import describe, git_state
     from arcli.store.folder import RunFolder, find_run, latest_to_resume
+    from arcli.store.known import note_root
 
     earlier = None
     if flags.resumes:
         named = flags.run_id if flags.run_id != "latest" else None
-        earlier = find_run(root, named) if named else latest_to_resume(root, spec.file)
+        earlier = (
+            find_run(root, named, os.environ) if named else latest_to_resume(root, spec.file, os.environ)
+        )
         if earlier is None:
             notices.warn(f"there is no run of {spec.file} in {root}: starting anew")
     resumes = earlier.id if earlier is not None else None
     folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
+    note_root(spec.file, root, os.environ)
 
     def ask_git() -> None:
         with suppress(OutputError):  # the run itself will meet what is wrong with the folder

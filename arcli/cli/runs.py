@@ -37,7 +37,7 @@ def command(spec: str | None, limit: int | None, form: str) -> None:
     from arcli.store.past import brief, runs_of
 
     root = run_root(os.environ)
-    runs = [brief(run) for run in islice(runs_of(root, spec), limit)]
+    runs = [brief(run) for run in islice(runs_of(root, spec, os.environ), limit)]
     # A message on stderr keeps stdout empty for programs.
     with output_page(None) as page:
         if form == "json":

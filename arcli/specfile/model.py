@@ -287,6 +287,13 @@ def _notifications(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
+class Keep(Model):
+    """Which old runs of the spec stay when one has ended: the newest, and those that are young."""
+
+    runs: Count | None = None
+    age: Seconds | None = None
+
+
 class SpecFile(Model):
     """What a spec's file says: several jobs, and what they share."""
 
@@ -305,6 +312,7 @@ class SpecFile(Model):
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
     """Files that results are written to, beside what goes to the terminal."""
     notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
+    keep: Keep | None = None
     """Who is told when the run begins and ends: commands, and services that are pinged."""
 
 

@@ -8,16 +8,23 @@ import shutil
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from arcli.errors import OutputError
+from arcli.errors import OutputError, UsageError
 from arcli.store import past
 from arcli.store.folder import RUN_ID, RunFolder, has_records, lineage, list_runs
+from arcli.units import parse_duration
 
 _LEFT = re.compile(rf"\.{RUN_ID.pattern}\.removed")
 """What a removal that was interrupted leaves behind: no run any more."""
+
+
+LARGE = 10**9
+"""Bytes of all runs from which on people are told."""
+LOOK = 0.2
+"""Seconds that finding their size may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,58 @@ def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Ite
             if run.id not in old or spec not in resumable:
                 yield run
             resumable.add(spec)
+
+
+def policy_from(environ: Mapping[str, str]) -> Policy | None:
+    """Read ``$ARCLI_KEEP``, such as ``20``, ``30d`` or ``runs=20,age=30d``. Raises UsageError."""
+    text = environ.get("ARCLI_KEEP", "").strip()
+    if not text:
+        return None
+    keep: int | None = None
+    age: float | None = None
+    for part in text.split(","):
+        name, _, value = part.strip().rpartition("=")
+        try:
+            if name in {"runs", ""} and value.isdecimal() and int(value) > 0:
+                keep = int(value)
+            elif name in {"age", ""} and not value.isdecimal():
+                age = parse_duration(value)
+            else:
+                raise ValueError
+        except ValueError:
+            hint = "such as 20, 30d, or runs=20,age=30d"
+            raise UsageError(f"ARCLI_KEEP={text!r} says not what to keep", hint=hint) from None
+    return Policy(keep=keep, older_than=age)
+
+
+def clean_spec(root: Path, run: RunFolder, policy: Policy) -> int:
+    """Remove the old runs of the spec of ``run``; returns how many. Raises OutputError."""
+    spec = (run.manifest.spec_file, run.manifest.name)
+    old = [
+        each for each in removable(root, policy) if (each.manifest.spec_file, each.manifest.name) == spec
+    ]
+    removed = [each for each in old if each.id != run.id]
+    for each in removed:
+        remove_run(each)
+    return len(removed)
+
+
+def has_grown_large(root: Path) -> bool:
+    """Tell, once, that a folder of runs has grown past ``LARGE``; looks for a moment at most."""
+    mark = root / ".large"
+    due, total = time.monotonic() + LOOK, 0
+    for run in list_runs(root):
+        total += size_of(run.path)
+        if total > LARGE or time.monotonic() > due:
+            break
+    if total <= LARGE:
+        mark.unlink(missing_ok=True)
+        return False
+    try:
+        mark.touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 import socket
@@ -25,6 +26,7 @@ from arcli.store.files import (
     require_own,
     write_whole,
 )
+from arcli.store.known import every_root, roots_of
 from arcli.store.lock import Lock, holder_of, is_held
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
@@ -252,27 +254,40 @@ def list_runs(root: Path) -> Iterator[RunFolder]:
         yield RunFolder(root / "runs" / name)
 
 
-def find_run(root: Path, run_id: str) -> RunFolder:
-    """The run with this id, or with the one id that begins like this. Raises UsageError."""
+def list_spec_runs(root: Path, spec_file: str, environ: Mapping[str, str]) -> Iterator[RunFolder]:
+    """The runs of a spec's file, newest first, below ``root`` and wherever else it was run."""
+    path = spec_path(spec_file)
+    roots = dict.fromkeys([root.absolute(), *roots_of(spec_file, environ)])
+    merged = heapq.merge(*map(list_runs, roots), key=lambda run: run.id, reverse=True)
+    yield from (run for run in merged if run.manifest.spec_file == path)
+
+
+def find_run(root: Path, run_id: str, environ: Mapping[str, str]) -> RunFolder:
+    """The run with this id, or with the one id that begins like this, below ``root``, else anywhere.
+
+    Raises UsageError.
+    """
     found = [run for run in list_runs(root) if run.id.startswith(run_id)]
+    if not found:
+        others = (run for other in every_root(environ) for run in list_runs(other))
+        found = list({run.path: run for run in others if run.id.startswith(run_id)}.values())
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} runs begin with" if found else "there is no run"
     raise UsageError(f"{what} {run_id!r} in {root}", hint="`arcli runs` lists them")
 
 
-def latest_to_resume(root: Path, spec_file: str) -> RunFolder | None:
+def latest_to_resume(root: Path, spec_file: str, environ: Mapping[str, str]) -> RunFolder | None:
     """Find the run of a spec to go on with, None where there is none.
 
     It is the newest that left something to do and that nobody has completed since; where there is
     none, the newest of all: its inputs may have grown. Runs that are still going on, and those
     without any record, are passed over.
     """
-    path = spec_path(spec_file)
     completed: set[str | None] = set()
     newest: RunFolder | None = None
-    for run in list_runs(root):
-        usable = run.manifest.spec_file == path and has_records(run) and not run.alive
+    for run in list_spec_runs(root, spec_file, environ):
+        usable = has_records(run) and not run.alive
         if run.finished or run.id in completed:
             completed.add(run.manifest.resumes)
             newest = newest or (run if usable else None)
@@ -287,12 +302,18 @@ def spec_path(spec_file: str) -> str:
     return real.encode("utf-8", "backslashreplace").decode()
 
 
-def lineage(run: RunFolder) -> list[RunFolder]:
+def lineage(run: RunFolder, environ: Mapping[str, str] = os.environ) -> list[RunFolder]:
     """The runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
     chain = [run]
     while (earlier := chain[-1].manifest.resumes) is not None:
-        path = run.path.parent / earlier
-        if not RUN_ID.fullmatch(earlier) or earlier >= chain[-1].id or not path.is_dir():
+        if not RUN_ID.fullmatch(earlier) or earlier >= chain[-1].id:
+            break
+        folders = [
+            run.path.parent,
+            *(root / "runs" for root in roots_of(run.manifest.spec_file or "", environ)),
+        ]
+        path = next((folder / earlier for folder in folders if (folder / earlier).is_dir()), None)
+        if path is None:
             break
         chain.append(RunFolder(path))
     return chain[::-1]

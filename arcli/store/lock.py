@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
-import re
 import socket
 import time
 import weakref
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -22,6 +22,7 @@ import orjson
 
 from arcli.errors import LockedError, OutputError
 from arcli.store.files import make_private
+from arcli.store.known import spec_key, state_folder
 from arcli.units import isoformat
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -103,12 +104,18 @@ def _let_go_in_children(lock: weakref.ref[Lock]) -> None:
     os.register_at_fork(after_in_child=let_go)
 
 
-def lock_for(root: Path, spec_file: str) -> Path:
-    """Return the lock file of a spec below ``root``, the same for every way to write the spec's path."""
-    real = os.path.realpath(spec_file)
-    stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(real).stem)[:40]
-    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
-    return root / "locks" / f"{stem}-{digest}.lock"
+def lock_for(root: Path, spec_file: str, environ: Mapping[str, str]) -> Path:
+    """Return the lock file of a spec: the same for every way to write its path, wherever that is done.
+
+    It is in the user's state folder; below ``root`` where that cannot be had.
+    """
+    folder = state_folder(environ)
+    if folder is not None:
+        with suppress(OSError):
+            make_private(folder / "locks")
+            if os.access(folder / "locks", os.W_OK):
+                root = folder
+    return root / "locks" / f"{spec_key(spec_file)}.lock"
 
 
 def is_held(path: Path) -> bool | None:

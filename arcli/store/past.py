@@ -14,7 +14,7 @@ from typing import Any, Literal
 from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
 from arcli.record import JOB_NAME
-from arcli.store.folder import RunFolder, list_runs, spec_path
+from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
 from arcli.store.state import RunState, read_state, without_engines
 from arcli.timing.account import Presence
@@ -162,11 +162,15 @@ def brief(run: RunFolder) -> Brief:
     )
 
 
-def runs_of(root: Path, spec: str | None) -> Iterator[RunFolder]:
-    """The runs below ``root``, newest first; with ``spec`` those of this file or this name."""
-    path = None if spec is None else spec_path(spec)
+def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterator[RunFolder]:
+    """The runs below ``root``, newest first; with ``spec`` those of this name, or of this file wherever
+    it was run.
+    """
+    if spec is not None and Path(spec).is_file():
+        yield from list_spec_runs(root, spec, environ)
+        return
     for run in list_runs(root):
-        if spec is None or run.manifest.spec_file == path or run.manifest.name == spec:
+        if spec is None or spec in {run.manifest.name, run.manifest.spec_file}:
             yield run
 
 

@@ -85,7 +85,7 @@ def test_what_resume_would_go_on_with_stays_unless_everything_goes(root: Path) -
     first = ran(root, 9, 1)
     second = ran(root, 8, 1, resumes=first.id)
     ok = ran(root, 7, 0, spec="b.yaml")
-    unfinished = latest_to_resume(root, "a.yaml")
+    unfinished = latest_to_resume(root, "a.yaml", {})
     assert unfinished is not None
     assert [run.id for run in lineage(unfinished)] == [first.id, second.id]
     assert gone(root, Policy(keep=0)) == ids(ok)

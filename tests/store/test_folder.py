@@ -185,13 +185,13 @@ def test_runs_are_listed_newest_first_and_strangers_not_at_all(root: Path) -> No
 
 def test_a_run_is_found_by_its_id_or_its_beginning(root: Path) -> None:
     first, second = ended(root), ended(root)
-    assert find_run(root, first.id).id == first.id
-    assert find_run(root, second.id[:-1]).id in {first.id, second.id}
+    assert find_run(root, first.id, {}).id == first.id
+    assert find_run(root, second.id[:-1], {}).id in {first.id, second.id}
     with pytest.raises(UsageError, match="2 runs begin with"):
-        find_run(root, first.id[:4])
+        find_run(root, first.id[:4], {})
     for wrong in ("nope", "../runs", f"../runs/{first.id}"):
         with pytest.raises(UsageError, match="there is no run"):
-            find_run(root, wrong)
+            find_run(root, wrong, {})
 
 
 def test_the_newest_unfinished_run_of_a_spec(root: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_newest_unfinished_run_of_a_spec(root: Path, tmp_path: Path) -> None
     mine: dict[str, Any] = {"spec_file": os.path.realpath(spec)}
 
     def found() -> str | None:
-        run = latest_to_resume(root, str(tmp_path / "link.yaml"))
+        run = latest_to_resume(root, str(tmp_path / "link.yaml"), {})
         return run.id if run is not None else None
 
     assert found() is None
@@ -225,7 +225,7 @@ def test_what_a_later_run_completed_is_not_unfinished(root: Path) -> None:
     second = ended(root, 130, spec_file="-", resumes=first.id)
     assert [run.id for run in lineage(second)] == [first.id, second.id]
     third = ended(root, 0, spec_file="-", resumes=second.id)
-    newest = latest_to_resume(root, "-")
+    newest = latest_to_resume(root, "-", {})
     assert newest is not None
     assert newest.id == third.id
     assert [run.id for run in lineage(third)] == [first.id, second.id, third.id]

@@ -136,9 +136,12 @@ def test_a_spec_has_one_lock_however_it_is_named(tmp_path: Path, monkeypatch: py
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "night job.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
-    root = Path(".arcli")
-    lock = lock_for(root, str(spec))
-    assert lock.parent == root / "locks"
-    assert lock_for(root, "night job.yaml") == lock
-    assert lock_for(root, "link.yaml") == lock
-    assert lock_for(root, "other/night job.yaml") != lock
+    root, environ = Path(".arcli"), {"XDG_STATE_HOME": str(tmp_path / "state")}
+    lock = lock_for(root, str(spec), environ)
+    assert lock.parent == tmp_path / "state" / "arcli" / "locks"
+    (tmp_path / "file").write_text("")
+    elsewhere = lock_for(root, str(spec), {"XDG_STATE_HOME": str(tmp_path / "file")})
+    assert elsewhere == root / "locks" / lock.name
+    assert lock_for(root, "night job.yaml", environ) == lock
+    assert lock_for(root, "link.yaml", environ) == lock
+    assert lock_for(root, "other/night job.yaml", environ) != lock
