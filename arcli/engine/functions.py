@@ -133,6 +133,7 @@ def _settling(function: Callable[..., Any]) -> Callable[..., Any]:
         value = function(*args, **kwargs)
         return _settled(value) if type(value) in _UNSETTLED else value
 
+    vars(call)["__wrapped__"] = function  # as functools.wraps has it
     return call
 
 

@@ -273,6 +273,12 @@ class ChunkReply(NamedTuple):
     pickles: bytes
 
 
+class Unmet(NamedTuple):
+    """A chunk was not begun: what its function depends on is not there, on this engine."""
+
+    reason: str
+
+
 class Printed(NamedTuple):
     """Whole lines that a running item has printed: ``total`` of them, from number ``first`` on.
 
@@ -328,6 +334,7 @@ Reply = (
     | Done
     | HelloReply
     | ChunkReply
+    | Unmet
     | Printed
     | FoldReply
     | ValueReply
@@ -341,6 +348,7 @@ _REPLIES: dict[str, Any] = {
         Done,
         HelloReply,
         ChunkReply,
+        Unmet,
         Printed,
         FoldReply,
         ValueReply,

@@ -17,6 +17,7 @@ from typing import Any
 from .arrays import pickled
 from .capture import NoCapture, make_capture
 from .command import Command
+from .depend import Lacking, meet
 from .encode import Unfit, decode, encode
 from .functions import (
     Unresolved,
@@ -62,6 +63,7 @@ from .protocol import (
     Request,
     RunChunk,
     Setup,
+    Unmet,
     ValueReply,
     decode_request,
     encode_reply,
@@ -91,6 +93,20 @@ class _Job:
             self.function = resolve(job.function, namespace, job.folder)
         elif job.notebook is not None:
             preflight(job.notebook)
+
+    def lacking(self, passing: tuple[type[BaseException], ...]) -> str | None:
+        """What the function depends on and this engine has not, in words; None where all is there."""
+        if self.function is None:
+            return None
+        try:
+            meet(self.function)
+        except Lacking as lacking:
+            return str(lacking)
+        except passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what is asked is the user's code
+            self.broken = error
+        return None
 
     def runner(
         self,
@@ -184,7 +200,8 @@ class Worker:
     def _reply(self, request: Request) -> Reply:
         match request:
             case RunChunk():
-                return self._run_chunk(request)
+                lacking = self._jobs[request.job].lacking(self._passing)
+                return self._run_chunk(request) if lacking is None else Unmet(lacking)
             case Hello():
                 return self._hello(request)
             case Setup():

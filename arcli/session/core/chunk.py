@@ -35,7 +35,8 @@ class Chunk:
     them. ``alone`` says that they may have killed an engine, so nothing else waits beside them.
     ``number`` counts chunks that were sent, from 1; ``done`` is how many of its first items are
     accounted for by early records, ``size`` the bytes of its request; ``deaths`` how many engines
-    have died of it, or of what it was a part of, without a trace of which item did it.
+    have died of it, or of what it was a part of, without a trace of which item did it. ``unfit`` are
+    slots where what its function depends on is not there.
     """
 
     indices: Sequence[int]
@@ -48,6 +49,7 @@ class Chunk:
     done: int = 0
     deaths: int = 0
     size: int = 0
+    unfit: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,6 +70,7 @@ class Chunk:
             pinned=self.pinned,
             alone=alone,
             deaths=self.deaths,
+            unfit=self.unfit,
         )
 
 

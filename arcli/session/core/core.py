@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arcli.engine.position_file import Position
-from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, decode_reply
+from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, Unmet, decode_reply
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
 from arcli.record import ItemError
@@ -271,6 +271,8 @@ class SessionCore:
             # Some item of it does not load there, and is to cost no other one.
             error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
             self._conclude(job, job.items.refused(chunk, reply.reason, error))
+        elif isinstance(reply, Unmet):
+            self._conclude(job, job.items.unmet(chunk, engine.up.slot, reply.reason))
         elif isinstance(reply, ChunkReply):
             self._recovery.restarts.progress()
             self._effects += job.take_reply(engine, pending, reply, len(envelope), self._now, self._wall)
@@ -408,6 +410,7 @@ class SessionCore:
         for slot, reason in self._pool.abandoned.items():
             message = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
             self._conclude(job, job.items.strand(slot, message))
+        self._conclude(job, job.items.unfit(self._pool.slots))
         depth = job.items.depth(self._pool.width)
         for level in range(depth):
             for engine in ready:

@@ -81,6 +81,7 @@ class Dispatcher:
         self._chance = chance
         self._numbers = itertools.count(1)
         self._again: deque[Chunk] = deque()
+        self._unmet: str | None = None
         self._delayed: list[tuple[float, int, Chunk]] = []
         self._kills: dict[int, int] = {}
         self._stopped = False
@@ -273,6 +274,29 @@ class Dispatcher:
         self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
         return self._left_over(reason)
 
+    def unmet(self, chunk: Chunk, slot: int, reason: str) -> list[ClientRecord]:
+        """Send a chunk to another engine: what its function depends on is not there in this slot."""
+        del self.outstanding[chunk.number]
+        chunk.unfit |= {slot}
+        self._unmet = reason
+        self._requeue(chunk, [range(chunk.done, len(chunk))], alone=chunk.alone)
+        return self._left_over(reason)
+
+    def unfit(self, slots: set[int]) -> list[ClientRecord]:
+        """End the items that none of these slots, which are all there are, is fit for."""
+        if self._unmet is None:
+            return []
+        hopeless = [chunk for chunk in self._again if slots <= chunk.unfit or chunk.pinned in chunk.unfit]
+        self._again = deque(chunk for chunk in self._again if chunk not in hopeless)
+        reason = f"no engine has what the function depends on: {self._unmet}"
+        error = ItemError(type="UnmetDependency", message=reason, traceback="")
+        records = []
+        for chunk in hopeless:
+            self.completed += len(chunk)
+            self.failures += len(chunk)
+            records += client_records(chunk, range(len(chunk)), Status.ERROR, reason, error)
+        return records
+
     def timed_out(self, chunk: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
         """The engine was ended because an item did not heed its time limit."""
         del self.outstanding[chunk.number]
@@ -402,4 +426,5 @@ class Dispatcher:
 
 
 def _fits(chunk: Chunk, slot: int | None, idle: bool) -> bool:
-    return (chunk.pinned is None or chunk.pinned == slot) and (idle or not chunk.alone)
+    here = chunk.pinned is None or chunk.pinned == slot
+    return here and (idle or not chunk.alone) and slot not in chunk.unfit
