@@ -81,7 +81,10 @@ class Context:
 
 @dataclass
 class Outcome:
-    """What a run has come to so far: summaries, values and records by job, and the errors."""
+    """What a run has come to so far: summaries, values and records by job, and the errors.
+
+    ``loading`` are the seconds in which engines have imported what the jobs run.
+    """
 
     jobs: list[JobSummary] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class Outcome:
     gathered: dict[str, JobValue] = field(default_factory=dict)
     results: dict[str, JobResults] = field(default_factory=dict)
     errors: list[ArcliError] = field(default_factory=list)
+    loading: float = 0.0
 
     def summary(self, job: str) -> JobSummary | None:
         """A job's summary, None where it has not run."""

@@ -34,7 +34,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
     A job whose needs are not met is cancelled; the others go on, unless the cluster, an output or
     the setup is what failed.
     """
-    _preflight(context)
+    _preflight(context, outcome)
     for job in context.spec.jobs:
         unmet = _unmet(job, outcome, context)
         if unmet is not None:
@@ -56,7 +56,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
             outcome.errors.append(error)
 
 
-def _preflight(context: Context) -> None:
+def _preflight(context: Context, outcome: Outcome) -> None:
     """Find what all jobs run on every engine, before any item is spent. Raises SetupError."""
     jobs = context.spec.jobs
     if len(jobs) < 2:
@@ -70,7 +70,9 @@ def _preflight(context: Context) -> None:
     folder = context.spec.folder
     notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
     request = Preflight(functions, notebooks, str(folder))
+    began = time.monotonic()
     context.session.prepare(request, "the functions of all jobs")
+    outcome.loading += time.monotonic() - began
 
 
 _ENDS: dict[type[ArcliError], End] = {
@@ -160,7 +162,9 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         run_folder=context.storage.path,
         whole_output=context.whole_output,
     )
+    began = time.monotonic()
     session.define(plan)
+    outcome.loading += time.monotonic() - began
     in_order = job.ordered or not _reads_results(job, context.spec)
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)

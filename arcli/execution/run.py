@@ -223,6 +223,7 @@ class _Run:
             exit_code=code,
             reading=self._opened - self._options.began,
             startup=ready - self._options.began,
+            loading=self.outcome.loading,
             stopping=stopped - finishing,
             writing=now - stopped,
             finish=now - finishing,

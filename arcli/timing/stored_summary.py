@@ -29,7 +29,7 @@ def run_from_dict(run: Any, jobs: Any) -> RunSummary:
     """The inverse of ``RunSummary.to_dict`` and of the jobs'. Raises ValueError for other data."""
     try:
         built = tuple(_job(job) for job in _list(jobs))
-        run = {**dict.fromkeys(("reading", "stopping", "writing"), 0.0), **_map(run)}
+        run = {**dict.fromkeys(("reading", "loading", "stopping", "writing"), 0.0), **_map(run)}
         return _flat(
             RunSummary, _map(run), text={"run", "name", "started"}, maybe_text={"error"}, jobs=built
         )

@@ -200,7 +200,8 @@ class RunSummary:
 
     ``started`` is ISO 8601 UTC. ``wall`` is the seconds of the whole process, interpreter and imports
     included, until now: ``startup`` until the cluster was ready (of it, ``reading`` until the spec was
-    read), the jobs, and ``finish`` (``stopping`` the engines, ``writing`` the outputs). ``error`` is
+    read), the jobs (of them, ``loading`` the functions, with all that they import, before the first
+    item of each), and ``finish`` (``stopping`` the engines, ``writing`` the outputs). ``error`` is
     the message of what ended the run early, None where it ran to its end.
     """
 
@@ -212,6 +213,7 @@ class RunSummary:
     wall: float = 0.0
     finish: float = 0.0
     reading: float = 0.0
+    loading: float = 0.0
     stopping: float = 0.0
     writing: float = 0.0
     engines: int = 0
@@ -241,6 +243,7 @@ class RunSummary:
             "wall": self.wall,
             "finish": self.finish,
             "reading": self.reading,
+            "loading": self.loading,
             "stopping": self.stopping,
             "writing": self.writing,
             "engines": self.engines,

@@ -179,7 +179,8 @@ def time_words(summary: RunSummary) -> str:
     parts = (
         ("reading the spec", summary.reading),
         ("start-up", summary.startup - summary.reading),
-        ("jobs", jobs),
+        ("loading functions", summary.loading),
+        ("jobs", jobs - summary.loading),
         ("stopping", summary.stopping),
         ("writing outputs", summary.writing),
     )

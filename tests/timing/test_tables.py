@@ -48,6 +48,7 @@ def run(*jobs: JobSummary) -> RunSummary:
         startup=1.1,
         wall=13.5,
         reading=0.3,
+        loading=0.4,
         stopping=0.015,
         writing=0.005,
         finish=0.02,
@@ -69,8 +70,8 @@ engine  items  chunks    busy          idle
 0         500       3  12.0 s  98 %  300 ms  2 %
 1         500       3  11.9 s  97 %  400 ms  3 %
 
-time     13.5 s: reading the spec 300 ms, start-up 800 ms, jobs 12.4 s, stopping
-         15.0 ms, writing outputs 5.00 ms
+time     13.5 s: reading the spec 300 ms, start-up 800 ms, loading functions 400
+         ms, jobs 12.0 s, stopping 15.0 ms, writing outputs 5.00 ms
 engines  items 81 %, arcli 16 %, idle 3 %; a chunk returns in 5.00 ms
 items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 30.0 ms
 chunks   6, auto: 1 … 400, typically 120 items
@@ -85,8 +86,8 @@ engine  items  chunks    busy          idle
 1         500       3  11.9 s  97 %  400 ms  3 %
 
 time     13.5 s: reading the spec 300 ms, start-up 800 ms,
-         jobs 12.4 s, stopping 15.0 ms, writing outputs 5.00
-         ms
+         loading functions 400 ms, jobs 12.0 s, stopping
+         15.0 ms, writing outputs 5.00 ms
 engines  items 81 %, arcli 16 %, idle 3 %; a chunk returns
          in 5.00 ms
 items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0
