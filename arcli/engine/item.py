@@ -87,12 +87,14 @@ class Runner:
         timer: Timer,
         salt: Any,
         keep_opaque: bool,
+        hint: Callable[[BaseException, Any], str | None] = lambda error, item: None,
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._passing = passing
         self._job = job
         self._call = call
+        self._hint = hint
         self._program = program
         self._capture = capture
         self._timer = timer
@@ -172,6 +174,8 @@ class Runner:
             self._timer.fired = False
             status, reason = Status.TIMEOUT, f"took longer than {self._timer.seconds:g} s"
         else:
+            if (hint := self._hint(error, item)) is not None:
+                error.add_note(f"hint: {hint}")
             details, reason = describe(error)
             if isinstance(error, ProgramFailed):
                 value = encode(error.value)[0]

@@ -205,7 +205,8 @@ class Failure(NamedTuple):
     """Whatever was asked, the user's code, or what it needs, failed at ``stage``.
 
     ``reason`` is one line; ``type``, ``message`` and ``traceback`` are the exception's. ``missing``
-    is the module that could not be imported, ``item`` the one that a reducer was at.
+    is the module that could not be imported, ``item`` the one that a reducer was at, ``hint``
+    what to do about it.
     """
 
     stage: str
@@ -215,6 +216,7 @@ class Failure(NamedTuple):
     traceback: str
     missing: str | None = None
     item: int = -1
+    hint: str = ""
 
 
 class Done(NamedTuple):

@@ -31,6 +31,7 @@ from .functions import (
     with_references,
     working_directory,
 )
+from .hints import hint_for
 from .item import Opaque, Outcome, Process, Runner, describe, safe_repr, user_traceback
 from .keys import salted
 from .limits import Timer
@@ -149,6 +150,7 @@ class _Job:
             keep_opaque=plan.keep_opaque,
             folder=ItemFolder(plan) if plan.outdir else None,
             passing=passing,
+            hint=lambda error, item: hint_for(error, item, namespace, plan.folder),
         )
         return runner, timer
 
@@ -280,7 +282,7 @@ class Worker:
                 stage = f"notebook of job {job!r}"
                 preflight(path)
         except BaseException as error:  # noqa: BLE001 - importing runs the user's code
-            return _failed(stage, error)
+            return _failed(stage, error, folder=request.folder)
         return Done()
 
     def _define(self, job: JobDefinition) -> Done | Failure:
@@ -294,7 +296,7 @@ class Worker:
                 stage = f"reducer {text!r} of job {job.name!r}"
                 self._function(text, job.folder)
         except BaseException as error:  # noqa: BLE001 - importing runs the user's code
-            return _failed(stage, error)
+            return _failed(stage, error, folder=job.folder)
         return Done()
 
     def _run_chunk(self, request: RunChunk) -> ChunkReply | Failure:
@@ -541,13 +543,14 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
     return [(first, count) for first, count in runs]
 
 
-def _failed(stage: str, error: BaseException, *, item: int = -1) -> Failure:
+def _failed(stage: str, error: BaseException, *, item: int = -1, folder: str = ".") -> Failure:
     """Describe what the user's code raised, or what it needs and has not."""
     details, reason = describe(error)
     if isinstance(error, Unresolved | NoKernel | FileExistsError):
         reason = str(error)  # a whole sentence, and arcli's own
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    return Failure(stage, reason, **decode(details), missing=missing, item=item)
+    hint = hint_for(error, None, (), folder) or ""
+    return Failure(stage, reason, **decode(details), missing=missing, item=item, hint=hint)
 
 
 def _shown(value: Any) -> tuple[str, bool]:

@@ -39,9 +39,8 @@ def setup_error(where: str, failure: Failure) -> SetupError:
     details = trace if "File " in trace else None  # one that says more than the message
     # A module that is missing is the most common mistake, and has a remedy.
     if failure.missing:
-        hint = "install it for the engines' Python, or name its folder under setup: path"
         message = f"{where} cannot import {failure.missing} ({failure.stage})"
-        error = SetupError(message, hint=hint, details=details)
+        error = SetupError(message, hint=failure.hint or None, details=details)
     else:
         error = SetupError(f"{where}: {failure.stage}: {reason}", details=details)
     error.stage = failure.stage

@@ -18,6 +18,7 @@ MODULES = (
     "hush",
     "script",
     "frames",
+    "hints",
     "live",
     "capture",
     "position_file",

@@ -1,0 +1,48 @@
+"""Errors that many people meet say what helps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import finish
+
+from arcli.engine.hints import hint_for
+
+USERS_FILE = """
+def scaled(x): return x * scale
+def pair(a, b): return a + b
+def inside(x): return pair(x)
+def missing(x):
+    import a_module_that_nobody_has
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "item", "hint"),
+    [
+        ("scaled", 1, 'args: ["${ref.scale}"]'),
+        ("pair", [1, 2], "unpack: args"),
+        ("inside", [1, 2], None),
+        ("missing", 1, sys.executable),
+    ],
+)
+def test_an_items_error_has_a_hint(function: str, item: Any, hint: str | None, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text(USERS_FILE)
+    spec = f"setup: {{push: {{scale: 2}}}}\nmap: f.py:{function}\nover: [{item}]\n"
+    code, records = finish(tmp_path, spec, "--inline")
+    assert code == 1
+    trace = records[0]["error"]["traceback"]
+    assert ("hint:" in trace) == (hint is not None)
+    assert (hint or "") in trace
+
+
+def test_an_environment_that_has_the_module_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".venv" / "lib" / "python3.12" / "site-packages" / "there_only").mkdir(parents=True)
+    error = ModuleNotFoundError("No module named 'there_only.part'", name="there_only.part")
+    hint = hint_for(error, None, (), str(tmp_path)) or ""
+    assert f"cluster: {{python: {tmp_path}/.venv/bin/python}}" in hint
+    assert sys.executable in hint
+    assert "install it" in (hint_for(error, None, (), str(tmp_path / "no")) or "")
