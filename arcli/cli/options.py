@@ -12,6 +12,7 @@ from arcli.outputs import registry
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
+    from arcli.outputs.ci import CiMode
     from arcli.outputs.progress_display import Mode
     from arcli.outputs.stream import ColorMode
     from arcli.specfile.model import Spec
@@ -142,6 +143,7 @@ class RunFlags:
     quiet: bool = False
     summary: str = "short"
     color: ColorMode = "auto"
+    ci: CiMode = "auto"
     errors: str = "text"
     verbose: bool = False
     progress: Mode = "auto"

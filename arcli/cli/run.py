@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -106,6 +107,13 @@ MOST_PEEKED = 1_000_000
     show_default=True,
     help="How much of the end: full has the tables of timing. Also $ARCLI_SUMMARY.",
 )
+@click.option(
+    "--ci",
+    type=click.Choice(["auto", "github", "gitlab", "never"]),
+    default="auto",
+    show_default=True,
+    help="Annotate failures and fold lines as this CI system reads them.",
+)
 @COLOR
 @ERRORS
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
@@ -198,16 +206,19 @@ def run_spec(
     Raises UsageError, SpecError and what a run can raise.
     """
     from arcli.execution.run import at_once
+    from arcli.specfile.model import expectations
 
     if flags.form == "raw" and len(spec.jobs) > 1:
         hint = f"--job NAME runs one; there are {', '.join(job.name for job in spec.jobs)}"
         raise UsageError("--format raw is for one job, and this spec has several", hint=hint)
     if flags.tag and flags.form != "raw":
         raise UsageError("--tag is for --format raw")
-    if flags.expectations:
+    expected = (*flags.expectations, *expectations(spec))
+    if expected:
         from arcli.timing.thresholds import settle
 
-        settle(flags.expectations, [job.name for job in spec.jobs])
+        settle(expected, [job.name for job in spec.jobs])
+        flags = replace(flags, expectations=expected)
     if flags.dry_run:
         from arcli.cli.dryrun import show
 
@@ -391,6 +402,7 @@ def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess |
 
 
 def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
+    from arcli.outputs.ci import detect
     from arcli.outputs.open import Destination, open_outputs
     from arcli.outputs.run_end import RunOrigin
     from arcli.store.folder import run_root
@@ -407,6 +419,8 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         format=flags.form,
         jobs=len(spec.jobs),
         origin=RunOrigin(spec=flags.spec, host=socket.gethostname(), argv=sys.argv),
+        ci=detect(flags.ci, os.environ),
+        environ=os.environ,
         quiet=flags.quiet,
         full=flags.summary == "full",
         silent=flags.errors == "json",

@@ -12,6 +12,7 @@ from arcli.errors import UsageError
 from arcli.outputs import registry
 from arcli.outputs.all_outputs import OutputMember, Outputs
 from arcli.outputs.base import OutputContext
+from arcli.outputs.ci import Ci, FoldedLines, GithubOutput
 from arcli.outputs.progress import Progress
 from arcli.outputs.quiet import QuietOutput
 from arcli.outputs.registry import PACKED, Format
@@ -65,6 +66,8 @@ def open_outputs(
     format: str = "text",  # noqa: A002 - as the flag is called
     jobs: int = 1,
     origin: RunOrigin | None = None,
+    ci: Ci | None = None,
+    environ: Mapping[str, str] | None = None,
     quiet: bool = False,
     full: bool = False,
     silent: bool = False,
@@ -76,7 +79,8 @@ def open_outputs(
 
     ``jobs`` is how many there are, ``origin`` what the end of the run speaks of. ``quiet`` prints for
     people only where the run failed, ``full`` the tables of timing, too; ``silent`` leaves stderr to
-    others. ``runs`` has the folders of runs. Nothing
+    others. ``ci`` is the CI system that is told, too, and ``environ`` its variables.
+    ``runs`` has the folders of runs. Nothing
     is opened before ``Outputs.start``. Raises UsageError for an unknown format or a file named twice.
     """
     destinations = list(destinations)
@@ -104,6 +108,11 @@ def open_outputs(
     on_stdout: list[OutputMember] = []
     for destination in destinations:
         (on_stdout if destination.path == "-" else files).extend(maker.members(destination))
+    # Lines of results are for people: not where they are kept in a file.
+    if ci is not None and format == "text" and not quiet and not streams.kept:
+        on_stdout.insert(0, OutputMember(FoldedLines(streams.stdout, ci)))
+    if ci == "github":
+        on_stdout.append(OutputMember(GithubOutput(streams.stderr, environ or {})))
     return Outputs([*files, *([OutputMember(progress)] if progress is not None else []), *on_stdout])
 
 
@@ -173,7 +182,7 @@ class _Maker:
             file = GzipTarget(file)
         page = Stream(target=file)
         output = form(self._context(destination, file, str(path), results=page, report=page))
-        return [OutputMember(output, job, file=True)]
+        return [OutputMember(output, job, file=not form.always)]
 
     def _on_stdout(self, form: Format, destination: Destination) -> list[OutputMember]:
         """What is on stdout, and for people on stderr where that is not for people."""

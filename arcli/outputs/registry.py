@@ -28,7 +28,8 @@ class Format:
 
     ``make`` is called with an ``OutputContext``; as text it is ``module:attribute``, imported when
     it is needed. ``on_stdout``: whether it may be written to stdout. ``packable``: whether a file
-    of it may end in ``.gz``. ``options`` has the type of each option that a spec may give.
+    of it may end in ``.gz``. ``always``: it is
+    written also where no job began. ``options`` has the type of each option that a spec may give.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Format:
     make: str | Callable[[OutputContext], Output]
     on_stdout: bool = True
     packable: bool = True
+    always: bool = False
     options: Mapping[str, type] = field(default_factory=dict)
 
     def __call__(self, context: OutputContext) -> Output:
@@ -57,6 +59,20 @@ BUILT_IN = (
         suffixes=(".csv",),
         make="arcli.outputs.csvfile:CsvFile",
         options={"spreadsheet": bool},
+    ),
+    Format(
+        name="junit",
+        suffixes=(".junit.xml", ".xml"),
+        make="arcli.outputs.junit:JunitFile",
+        always=True,
+        options={"ok_cases": int},
+    ),
+    Format(name="markdown", suffixes=(".md",), make="arcli.outputs.markdown:MarkdownSummary", always=True),
+    Format(
+        name="prometheus",
+        suffixes=(".prom",),
+        make="arcli.outputs.prometheus:PrometheusFile",
+        always=True,
     ),
     Format(
         name="parquet",

@@ -16,7 +16,7 @@ from arcli.outputs.stream import Stream
 from arcli.timing.failures import COMMAND_FAILED, FailureGroup
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobStatus, JobSummary, RunSummary
-from arcli.timing.tables import plural, remarks
+from arcli.timing.words import plural, remarks
 from arcli.units import format_seconds
 
 GROUPS = 5

@@ -86,7 +86,8 @@ class Streams:
     """The two streams of the process; ``shared`` where both are one terminal.
 
     ``stuck`` tells for how many seconds a write to either has been blocked.
-    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr.
+    ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr; ``kept``: it is
+    a file.
     """
 
     stdout: Stream
@@ -94,6 +95,7 @@ class Streams:
     shared: bool = False
     stuck: Callable[[], float] = lambda: 0.0
     piped: bool = False
+    kept: bool = False
 
 
 def standard_streams(
@@ -118,7 +120,8 @@ def standard_streams(
         stderr=_stream(stderr, target, environ, color),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
         stuck=lambda: max(stream.stuck for stream in streams),
-        piped=_is_pipe(stdout),
+        piped=_has_mode(stdout, stat.S_ISFIFO),
+        kept=_has_mode(stdout, stat.S_ISREG),
     )
 
 
@@ -152,9 +155,9 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
     return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
 
 
-def _is_pipe(stream: TextIO) -> bool:
+def _has_mode(stream: TextIO, is_kind: Callable[[int], bool]) -> bool:
     try:
-        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+        return is_kind(os.fstat(stream.fileno()).st_mode)
     except OSError:  # a stream of somebody else's making
         return False
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arcli.escape import one_line
-from arcli.reports import markdown
+from arcli.outputs.markdown import escape, table
 from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.when import friendly_time
 from arcli.timing.metrics import Measured
@@ -74,22 +74,22 @@ def _finding(finding: Finding) -> Text:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield f"### {markdown.escape(comparison.b.name)}: B against A"
+    yield f"### {escape(comparison.b.name)}: B against A"
     yield ""
     for side, run in (("A", comparison.a), ("B", comparison.b)):
-        yield f"- {side}: {markdown.escape(_words(run))}"
+        yield f"- {side}: {escape(_words(run))}"
     yield ""
     # What decides the exit code stands first, before the tables that explain it.
     for finding in comparison.findings:
-        yield f"- {'**FAIL**' if finding.holds else 'ok'}: {markdown.escape(finding.words())}"
+        yield f"- {'**FAIL**' if finding.holds else 'ok'}: {escape(finding.words())}"
     if comparison.findings:
         yield ""
-    yield from markdown.table(("run", "A", "B", "change"), [r.cells() for r in comparison.rows])
+    yield from table(("run", "A", "B", "change"), [r.cells() for r in comparison.rows])
     for job in comparison.jobs:
         head = (job.name, "A", "B", "change")
-        yield from markdown.table(head, [row.cells() for row in job.rows])
-        yield f"Items: {markdown.escape(job.items.words())}."
+        yield from table(head, [row.cells() for row in job.rows])
+        yield f"Items: {escape(job.items.words())}."
         yield ""
     for sentence in missing_words(comparison):
-        yield markdown.escape(sentence)
+        yield escape(sentence)
         yield ""

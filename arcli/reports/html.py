@@ -25,15 +25,8 @@ from arcli.timing.grouptables import (
 )
 from arcli.timing.metrics import JOB
 from arcli.timing.summary import JobSummary
-from arcli.timing.tables import (
-    chunk_words,
-    engine_totals,
-    overhead_words,
-    percent,
-    plural,
-    remarks,
-    time_words,
-)
+from arcli.timing.tables import engine_totals
+from arcli.timing.words import chunk_words, overhead_words, percent, plural, remarks, time_words
 from arcli.units import format_seconds
 
 MOST_ENGINES = 256

@@ -9,8 +9,8 @@ from arcli.engine.tally import Status, Tally
 from arcli.escape import plain
 from arcli.reports.markup import text
 from arcli.timing.histogram import bars, ticks
-from arcli.timing.tables import percent
 from arcli.timing.timeline import Span, Timeline
+from arcli.timing.words import percent
 from arcli.units import format_seconds
 
 WIDTH = 1000

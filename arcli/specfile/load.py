@@ -123,7 +123,7 @@ def _name(root: Node, stem: str) -> None:
 def _one_form(root: Node) -> list[Problem]:
     """Bring short forms to the long one: a single job under ``jobs``, defaults into each job."""
     problems: list[Problem] = []
-    job_keys = {*keys_of(Job)} - {"name"}
+    job_keys = {*keys_of(Job)} - top_keys()
     stray = [key for key, _ in root.entries() if key in job_keys]
     jobs, name = root.get("jobs"), root.get("name")
     assert name is not None

@@ -20,6 +20,7 @@ from arcli.inputs.over import Items
 from arcli.launchers import LAUNCHERS
 from arcli.outputs import registry
 from arcli.specfile.places import Places
+from arcli.timing import thresholds
 
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -159,6 +160,34 @@ class Policy(Model):
     """False: a job without items is an error."""
 
 
+def _expected(value: list[str], job: str | None = None) -> list[str]:
+    """Check what is expected of the figures; of a job's where ``job`` is its name, or stands for it."""
+    for text in value:
+        try:
+            expectation = thresholds.parse(text if job is None else f"{job}.{text}")
+        except UsageError as error:
+            raise ValueError(error.message) from None
+        if expectation.relative:
+            raise ValueError(f"{text}: there is no other run that it could be compared with")
+        if job is not None and expectation.job != job:
+            raise ValueError(f"{text}: under a job the figure is that job's: leave the name out")
+    return value
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+Expected = Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_expected), _TEXTS]
+ExpectedOfJob = Annotated[
+    list[str],
+    BeforeValidator(_one_or_more),
+    AfterValidator(lambda value: _expected(value, "job")),
+    _TEXTS,
+]
+
+
 class Job(Policy):
     """One map or apply: what is called, over which items, and what becomes of the results."""
 
@@ -168,6 +197,8 @@ class Job(Policy):
     """A function, called once an item: `module:name`, `file.py:name`, or an expression."""
     apply: str | None = None
     """A function, called once an engine."""
+    expect: ExpectedOfJob = []
+    """What `--fail-if` takes, about this job: exit 5 where one of them holds, such as `p95 > 200ms`."""
     command: str | Deferred | DeferredText | list[Template] | None = None
     """A program, run once an item: a shell string or a list of arguments, with `{placeholders}`."""
     notebook: str | None = None
@@ -311,9 +342,17 @@ class SpecFile(Model):
     """What is run, in this order."""
     output: list[Annotated[Output, BeforeValidator(_output)]] = []
     """Files that results are written to, beside what goes to the terminal."""
+    expect: Expected = []
+    """What `--fail-if` takes: exit 5 where one of them holds, such as `wall > 30s`."""
     notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
     keep: Keep | None = None
     """Who is told when the run begins and ends: commands, and services that are pinged."""
+
+
+def expectations(spec: SpecFile) -> list[thresholds.Expectation]:
+    """Return what must not hold of a run's figures: the run's own, and those of its jobs."""
+    own = [thresholds.parse(text) for text in spec.expect]
+    return own + [thresholds.parse(f"{job.name}.{text}") for job in spec.jobs for text in job.expect]
 
 
 class Spec(SpecFile):

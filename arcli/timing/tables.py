@@ -8,9 +8,15 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from arcli.escape import one_line
-from arcli.timing.ledger import End
-from arcli.timing.summary import EngineSummary, JobStatus, JobSummary, RunSummary
+from arcli.timing.summary import EngineSummary, JobSummary, RunSummary
+from arcli.timing.words import (
+    chunk_words,
+    item_times,
+    overhead_words,
+    percent,
+    remarks,
+    time_words,
+)
 from arcli.units import format_seconds
 
 NARROW = 78
@@ -112,92 +118,6 @@ def _upright(rows: Sequence[tuple[str, Mapping[str, Text]]]) -> Table:
     return grid
 
 
-def percent(share: float) -> str:
-    """A share (0 … 1) as ``93 %``; what is there is never shown as nothing."""
-    if 0 < share < 0.01:
-        return "<1 %"
-    return f"{share * 100:.0f} %"
-
-
-def item_times(job: JobSummary) -> str:
-    """How long items took: mean ± standard deviation, range, and quantiles."""
-    times = job.timing
-    pairs = (("median", times.median), ("p95", times.p95))
-    quantiles = ", ".join(f"{name} {format_seconds(value)}" for name, value in pairs)
-    mean = f"{format_seconds(times.mean)} ± {format_seconds(times.stddev)}"
-    return f"{mean}; {format_seconds(times.min)} … {format_seconds(times.max)}, {quantiles}"
-
-
-def chunk_words(job: JobSummary) -> str:
-    """How the items travelled: ``auto: 1 … 4,000, typically 1,200 items``."""
-    chunks = job.chunks
-    if chunks.given is not None:
-        return f"{chunks.count:,}, given: {plural(chunks.given, 'item')}"
-    if chunks.smallest == chunks.largest:
-        return f"{chunks.count:,}, auto: {plural(chunks.largest, 'item')}"
-    span = f"{chunks.smallest:,} … {chunks.largest:,}"
-    return f"{chunks.count:,}, auto: {span}, typically {plural(chunks.typical, 'item')}"
-
-
-def remarks(job: JobSummary, *, brief: bool = False) -> str:
-    """Say what else is worth knowing about a job, empty when nothing is; ``brief``: beside its counts."""
-    counts = job.counts
-    if job.ended is End.NEEDS and not counts.planned:
-        return f"cancelled, {job.ended_words}"
-    parts = [
-        f"{number:,} {what}"
-        for number, what in (
-            (counts.timeout, "timed out"),
-            (counts.lost, "lost"),
-            (0 if brief else counts.cancelled, "cancelled"),
-            (0 if brief else counts.unread or 0, "never read"),
-            (counts.retried, "retried"),
-            (counts.replayed, "kept from the run before"),
-        )
-        if number
-    ]
-    # A source that was not read to its end may have had any number more.
-    if counts.unread is None and not brief:
-        parts.append("an unknown number never read")
-    if job.restarts:
-        parts.append(f"{plural(job.restarts, 'engine')} restarted")
-    if job.ended is End.RUNNING:
-        parts.append("still running")
-    elif job.input_error is not None:
-        parts.append(f"input error: {job.input_error}")
-    elif job.ended is not End.DONE:
-        why = job.reason if job.ended is End.INTERRUPTED else None
-        parts.append(f"ended: {one_line(why) if why else job.ended_words}")
-    elif job.status is JobStatus.EMPTY and not brief:
-        parts.append("no items")
-    return ", ".join(parts)
-
-
-def time_words(summary: RunSummary) -> str:
-    """Where the time of the whole run went."""
-    jobs = summary.wall - summary.startup - summary.finish
-    parts = (
-        ("reading the spec", summary.reading),
-        ("start-up", summary.startup - summary.reading),
-        ("loading functions", summary.loading),
-        ("jobs", jobs - summary.loading),
-        ("stopping", summary.stopping),
-        ("writing outputs", summary.writing),
-    )
-    words = ", ".join(f"{name} {format_seconds(value)}" for name, value in parts if value > 0)
-    return f"{format_seconds(summary.wall)}: {words}"
-
-
-def overhead_words(job: JobSummary) -> str:
-    """Where the engines' time went, in shares of it."""
-    spent = job.overhead
-    parts = (("items", spent.compute), ("arcli", spent.envelope), ("idle", spent.idle))
-    words = ", ".join(f"{name} {percent(spent.share(value))}" for name, value in parts)
-    if spent.returning <= 0 or not job.chunks.count:
-        return words
-    return f"{words}; a chunk returns in {format_seconds(spent.returning / job.chunks.count)}"
-
-
 def _sentences(summary: RunSummary) -> Table:
     """One job's stand beside what they are about, several jobs' beside the job's name."""
     name = Column(no_wrap=True, overflow="ellipsis", max_width=18, style="dim")
@@ -232,11 +152,6 @@ def figures_table(first: str, *others: str) -> Table:
 
 def _busy_share(engine: EngineSummary) -> float:
     return engine.busy / engine.present if engine.present > 0 else 0.0
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 item``, ``1,200 items``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:

@@ -14,6 +14,7 @@ import pytest
 from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 
 from arcli.errors import UsageError
+from arcli.outputs.markdown import escape
 from arcli.reports import html, jsondoc, markdown, text, trace
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
@@ -218,8 +219,8 @@ def test_markdown_is_a_table_for_github(tmp_path: Path) -> None:
 
 
 def test_markdown_cells_stay_cells(tmp_path: Path) -> None:
-    assert markdown.escape("a|b\nc <b> `x`") == r"a\|b …"
-    assert markdown.escape("<b>|`_*[x]") == r"\<b\>\|\`\_\*\[x\]"
+    assert escape("a|b\nc <b> `x`") == r"a\|b …"
+    assert escape("<b>|`_*[x]") == r"\<b\>\|\`\_\*\[x\]"
     said = markdown.render(read_report(hostile(tmp_path), Wanted(by="n", slowest=3)))
     for block in said.split("\n\n"):
         if block.startswith("|"):

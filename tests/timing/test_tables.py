@@ -10,7 +10,8 @@ from rich.console import Console
 from arcli.engine.tally import Tally
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
-from arcli.timing.tables import MANY_ENGINES, chunk_words, percent, remarks, run_report
+from arcli.timing.tables import MANY_ENGINES, run_report
+from arcli.timing.words import chunk_words, percent, remarks
 
 
 def ledger(name: str = "squares", engines: int = 2) -> Ledger:

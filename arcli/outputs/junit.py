@@ -1,0 +1,153 @@
+"""JUnit's XML, as CI systems read it: a suite a job, a case an item.
+
+The common schema: https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from arcli.engine.tally import Status
+from arcli.escape import plain
+from arcli.outputs.base import OutputContext
+from arcli.outputs.spool import Spool
+from arcli.outputs.target import writing
+from arcli.record import RecordBatch, decode
+from arcli.timing.failures import describe
+from arcli.timing.labels import input_label
+from arcli.timing.summary import RunSummary
+
+OK_CASES = 1000
+"""Cases of a job that are ok and are listed, unless the option ``ok_cases`` says otherwise."""
+_NO_CHARACTER = re.compile("[\ufffe\uffff]")
+"""What XML forbids beside the controls that are made plain anyway: https://www.w3.org/TR/xml/#charsets"""
+_ELEMENTS = {
+    Status.ERROR: "failure", Status.TIMEOUT: "error", Status.LOST: "error", Status.CANCELLED: "skipped",
+}  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class _Suite:
+    """What is known of a job's cases so far; ``places`` are their stretches of the spool."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    seconds: float = 0.0
+    began: str | None = None
+    places: list[tuple[int, int]] = field(default_factory=list)
+
+
+class JunitFile:
+    """``failure`` is an item's own error, ``error`` a lost or late one, ``skipped`` a cancelled one."""
+
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+        self._name = context.name
+        self._job = context.job
+        self._ok_cases: int = context.options.get("ok_cases", OK_CASES)
+        self._spool = Spool(context.name)
+        self._suites: dict[str, _Suite] = {}
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+        self._spool.open(self._target)
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+        suite = self._suites.setdefault(batch.job, _Suite())
+        cases = []
+        for record in map(decode, batch.lines.splitlines()):
+            suite.seconds += record.get("seconds") or 0.0
+            suite.began = suite.began or record.get("submitted")
+            if record["status"] == Status.OK and suite.counts["ok"] >= self._ok_cases:
+                suite.left_out += 1
+                continue
+            suite.counts[_ELEMENTS.get(record["status"], "ok")] += 1
+            cases.append(_case(batch.job, record))
+        start = self._spool.size
+        self._spool.write("".join(cases).encode())
+        suite.places.append((start, self._spool.size))
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        with writing(self._name):
+            for piece in self._document(summary):
+                self._target.write(piece)
+        self._target.commit()
+        self._spool.close()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._spool.close()
+        self._target.discard()
+
+    def _document(self, summary: RunSummary) -> Iterator[bytes]:
+        totals = sum((suite.counts for suite in self._suites.values()), Counter[str]())
+        head = _attributes(name=summary.name, **_counts(totals), time=f"{summary.wall:.6f}")
+        yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {head}>\n'.encode()
+        for job in summary.jobs:
+            if self._job in {None, job.name}:
+                yield from self._suite(job.name, self._suites.get(job.name, _Suite()))
+        # What ended the run before its items did is a case of its own.
+        if summary.error is not None:
+            error = _attributes(type="RunEnded", message=summary.error)
+            counts = _counts(Counter(error=1))
+            name = _attributes(name=f"{summary.name} (run)", **counts, time="0")
+            case = _attributes(classname=summary.name, name="run", time="0")
+            yield f"<testsuite {name}><testcase {case}><error {error}/></testcase></testsuite>\n".encode()
+        yield b"</testsuites>\n"
+
+    def _suite(self, job: str, suite: _Suite) -> Iterator[bytes]:
+        times = {"timestamp": suite.began[:19]} if suite.began else {}
+        head = _attributes(name=job, **_counts(suite.counts), time=f"{suite.seconds:.6f}", **times)
+        yield f"<testsuite {head}>\n".encode()
+        if suite.left_out:
+            known = _attributes(name="ok items that are not listed", value=str(suite.left_out))
+            yield f"<properties><property {known}/></properties>\n".encode()
+        for start, end in suite.places:
+            yield from self._spool.blocks(start, end)
+        yield b"</testsuite>\n"
+
+
+def _case(job: str, record: Mapping[str, Any]) -> str:
+    """An item as a test case, with what it printed unless it is ok."""
+    seconds = record.get("seconds") or 0.0
+    name = input_label(record.get("input"), record["index"], longest=200)
+    head = _attributes(classname=job, name=name, time=f"{seconds:.6f}")
+    element = _ELEMENTS.get(record["status"])
+    if element is None:
+        return f"<testcase {head}/>\n"
+    if element == "skipped":
+        return f"<testcase {head}><skipped {_attributes(message=describe(record))}/></testcase>\n"
+    error = record.get("error") or {}
+    about = _attributes(type=str(error.get("type") or record["status"]), message=describe(record))
+    parts = [f"<{element} {about}>{_text(error.get('traceback') or '')}</{element}>"]
+    for tag, key in (("system-out", "stdout"), ("system-err", "stderr")):
+        if printed := record.get(key):
+            parts.append(f"<{tag}>{_text(printed)}</{tag}>")
+    return f"<testcase {head}>{''.join(parts)}</testcase>\n"
+
+
+def _counts(counts: Mapping[str, int]) -> dict[str, str]:
+    numbers = {"tests": sum(counts.values()), "failures": counts.get("failure", 0)}
+    numbers |= {"errors": counts.get("error", 0), "skipped": counts.get("skipped", 0)}
+    return {name: str(number) for name, number in numbers.items()}
+
+
+def _attributes(**values: str) -> str:
+    return " ".join(f"{name}={quoteattr(_legal(value))}" for name, value in values.items())
+
+
+def _text(value: object) -> str:
+    return escape(_legal(str(value)))
+
+
+def _legal(text: str) -> str:
+    """Text of characters that XML allows."""
+    return _NO_CHARACTER.sub("\ufffd", plain(text))

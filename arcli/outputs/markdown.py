@@ -1,0 +1,112 @@
+"""A run's summary as Markdown that GitHub renders, for the summary of a CI job or a comment.
+
+https://github.github.com/gfm/#tables-extension-
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from arcli.escape import one_line
+from arcli.outputs.base import OutputContext
+from arcli.outputs.run_end import count_words
+from arcli.record import RecordBatch
+from arcli.timing.failures import item_words
+from arcli.timing.summary import JobSummary, RunSummary
+from arcli.timing.words import overhead_words, percent, plural, remarks, time_words
+from arcli.units import format_seconds
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#])")
+_LONGEST = 200
+JOB_COLUMNS = ("items", "ok", "failed", "wall", "serial", "speed-up", "efficiency")
+TIME_COLUMNS = ("mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
+_FAILURES = 20
+
+
+class MarkdownSummary:
+    """The verdict, the jobs and what failed."""
+
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        self._target.write(summary_text(summary).encode())
+        self._target.commit()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._target.discard()
+
+
+def summary_text(summary: RunSummary) -> str:
+    """Write a run's summary, with a newline at its end."""
+    mark = "✅" if summary.exit_code == 0 else "❌"
+    words = f"{count_words(summary.jobs)} in {format_seconds(summary.wall)}"
+    head = f"### {mark} {escape(summary.name)}: {escape(words)}"
+    why = [f"{escape(summary.error)}.", ""] if summary.error is not None else []
+    return "\n".join([head, "", *why, *failures_table(summary), *jobs_part(summary)]) + "\n"
+
+
+def jobs_part(summary: RunSummary) -> Iterator[str]:
+    """A row a job, and where the time went."""
+    if summary.jobs:
+        rows = [[job.name, *_figures(job)] for job in summary.jobs]
+        yield from table(("job", *JOB_COLUMNS, *TIME_COLUMNS), rows)
+    yield f"Run `{summary.run}`, {escape(time_words(summary))}."
+    for job in summary.jobs:
+        words = "; ".join(filter(None, (overhead_words(job), remarks(job))))
+        yield f"{escape(job.name)}: {escape(words)}."
+    yield ""
+
+
+def failures_table(summary: RunSummary) -> Iterator[str]:
+    """The groups of failures, the largest first; nothing where there is none."""
+    groups = [(job.name, group) for job in summary.jobs for group in job.failures]
+    groups.sort(key=lambda pair: -pair[1].count)
+    rows = [(f"{g.count:,}", g.title, job, g.place or "", item_words(g)) for job, g in groups]
+    if rows:
+        yield from table(("items", "failure", "job", "place", "first"), rows[:_FAILURES], texts=5)
+    if rest := sum(group.count for _, group in groups[_FAILURES:]):
+        yield f"{rest:,} more in {plural(len(groups) - _FAILURES, 'other group')}."
+        yield ""
+
+
+def escape(text: str) -> str:
+    """Text as one line that means nothing to Markdown, nor to HTML; cut where it is long."""
+    line = one_line(text)
+    line = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return _SPECIAL.sub(r"\\\1", line)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
+    """A table whose first ``texts`` columns are text and the others figures; cells are escaped."""
+    marks = [":---" if place < texts else "---:" for place in range(len(head))]
+    for row in (head, marks, *rows):
+        cells = row if row is marks else [escape(cell) for cell in row]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _figures(job: JobSummary) -> list[str]:
+    counts, timing = job.counts, job.timing
+    mean = f"{format_seconds(timing.mean)} ± {format_seconds(timing.stddev)}"
+    span = f"{format_seconds(timing.min)} … {format_seconds(timing.max)}"
+    return [
+        *(f"{number:,}" for number in (counts.planned, counts.ok, counts.failed)),
+        *(format_seconds(seconds) for seconds in (timing.wall, timing.serial)),
+        f"{timing.speedup:.2f}",
+        percent(timing.efficiency),
+        mean,
+        *(format_seconds(seconds) for seconds in (timing.median, timing.p95)),
+        span,
+    ]
