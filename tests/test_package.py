@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from arcli.cli import VERBS
 from arcli.installation import how_to_add
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +64,26 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         f"{wheel.name.split('-')[0]}-{wheel.name.split('-')[1]}.data",
     }
     assert "arcli/py.typed" in names
+
+
+def test_the_wheel_has_a_manual_page_for_every_command(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        pages = {Path(name).name: archive.read(name) for name in archive.namelist() if "/man1/" in name}
+    assert {"arcli.1", *(f"arcli-{verb}.1" for verb in VERBS), "arcli-cluster-start.1"} <= pages.keys()
+    run = pages["arcli-run.1"].decode()
+    for part in (".SH NAME\narcli-run \\- ", ".SH EXAMPLES", "\\-\\-resume", "\\-h, \\-\\-help"):
+        assert part in run
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    for name, text in pages.items():
+        (tmp_path / name).write_bytes(text)
+        # Whatever it cannot set as it is said is a warning.
+        shown = subprocess.run(
+            ["man", "--warnings", "-E", "UTF-8", "-l", tmp_path / name],
+            capture_output=True, text=True, check=True, env={**os.environ, "MANWIDTH": "100"},
+        )  # fmt: skip
+        assert shown.stderr == "", name
+        assert "NAME" in shown.stdout
 
 
 @pytest.mark.cluster
