@@ -121,7 +121,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     help="Show the version, with those of ipyparallel and Python.",
 )  # fmt: skip
 def main() -> None:
-    r"""Run batches of Python functions and commands in parallel, from a YAML spec.
+    """Run batches of Python functions and commands in parallel, from a YAML spec.
 
     \b
     Examples:

@@ -47,7 +47,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @click.option("--items", type=NumbersType(), metavar="3,7-9", help="Only these items of the job that runs.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the records and in `arcli runs`.")
 def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason: str | None) -> None:
-    r"""Stop RUN as SIGTERM does, from any shell and any host that sees its folder.
+    """Stop RUN as SIGTERM does, from any shell and any host that sees its folder.
 
     RUN is an id or its beginning; by default the newest run that goes on. What has ended is kept:
     `arcli run SPEC --resume` goes on. With --items those that wait are cancelled, and those that run

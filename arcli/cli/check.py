@@ -47,7 +47,7 @@ def command(
     quiet: bool,
     form: str,
 ) -> None:
-    r"""Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
+    """Check that each SPEC is valid; nothing of the user's is run and no cluster is opened.
 
     Files that specs name are looked at, and all problems are shown at once.
 

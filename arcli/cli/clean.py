@@ -33,7 +33,7 @@ class Waste(NamedTuple):
 @click.option("--all", "everything", is_flag=True, help="Keep only the runs that still go on.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def command(keep: int | None, older_than: float | None, everything: bool, dry_run: bool) -> int:
-    r"""Remove the folders of old runs, and what clusters left behind that are gone.
+    """Remove the folders of old runs, and what clusters left behind that are gone.
 
     Without options: all but the 10 newest runs of each spec and those of the last 30 days. With
     both --keep and --older-than a run stays if either keeps it. Runs that still go on always stay;

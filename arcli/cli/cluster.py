@@ -28,7 +28,7 @@ FORMAT = click.option(
 
 @click.group("cluster", short_help="Clusters that outlive a run.")
 def command() -> None:
-    r"""Start, list, stop and look at clusters that outlive a run.
+    """Start, list, stop and look at clusters that outlive a run.
 
     `arcli run SPEC --cluster NAME` joins one. `ipcluster list` shows them, too, and those that
     ipcluster has started are shown here.
@@ -75,7 +75,7 @@ def start(
     insecure: bool,
     timeout: float,
 ) -> None:
-    r"""Start a cluster that goes on until `arcli cluster stop`.
+    """Start a cluster that goes on until `arcli cluster stop`.
 
     \b
     Examples:
@@ -129,7 +129,7 @@ def _value(text: str) -> Any:
 @click.option("--profile", help="Only those of this profile.")
 @FORMAT
 def list_(form: str, profile: str | None) -> None:
-    r"""List the clusters that have left files, and whether they run.
+    """List the clusters that have left files, and whether they run.
 
     \b
     Examples:
@@ -158,7 +158,7 @@ def list_(form: str, profile: str | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that `arcli cluster list` shows.")
 @FORMAT
 def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
-    r"""Stop clusters, and remove their files.
+    """Stop clusters, and remove their files.
 
     \b
     Examples:
@@ -187,7 +187,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
 @click.argument("name", shell_complete=complete.clusters)
 @FORMAT
 def status(form: str, name: str) -> int:
-    r"""Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone.
+    """Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone.
 
     \b
     Examples:

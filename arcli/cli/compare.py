@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.pass_obj
 def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, ...]) -> None:
-    r"""Compare run B (the latest) with run A: figures, changes, and whether items really differ.
+    """Compare run B (the latest) with run A: figures, changes, and whether items really differ.
 
     A and B are ids of runs or their beginnings, latest, previous, or .json files that `arcli run`
     or `arcli report` wrote, such as a baseline that is kept with the code.

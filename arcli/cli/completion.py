@@ -40,7 +40,7 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _F
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def command(ctx: click.Context, /, shell: str) -> None:
-    r"""Print the script that makes SHELL complete options, job names, parameters, runs and clusters.
+    """Print the script that makes SHELL complete options, job names, parameters, runs and clusters.
 
     The names of files are completed as ever. It goes into ~/.bashrc, ~/.zshrc (after compinit), or
     a folder of fish's.

@@ -54,7 +54,7 @@ reduce: operator:add
 @click.argument("file", default="job.yaml", metavar="[FILE]")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(file: str, force: bool) -> None:
-    r"""Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout.
+    """Write a commented spec, which runs as it is, to FILE (job.yaml); - is stdout.
 
     \b
     Examples:

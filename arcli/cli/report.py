@@ -35,7 +35,7 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
 )
 @click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
 def command(run: str, output: str | None, form: str | None, by: str | None, slowest: int | None) -> None:
-    r"""Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
+    """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
 
     Works for runs that still go on or were killed, too: what they did is in their journals. html is
     one page without external resources, trace is for https://ui.perfetto.dev, markdown for the job

@@ -43,7 +43,7 @@ def command(
     times: int,
     params: tuple[tuple[str, str], ...],
 ) -> int:
-    r"""Run items of RUN again in this process: with its parameters, setup, earlier values and folder.
+    """Run items of RUN again in this process: with its parameters, setup, earlier values and folder.
 
     RUN is an id or its beginning, latest (the default) or previous. Nothing is written into the run.
     What differs from then is said first. Exit 0 where each item is ok, 1 where one is not.

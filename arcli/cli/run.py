@@ -163,7 +163,7 @@ MOST_PEEKED = 1_000_000
 @click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
 @click.pass_obj
 def command(call: Call, /, **options: Any) -> int:
-    r"""Run the jobs of SPEC, and stream their results to stdout.
+    """Run the jobs of SPEC, and stream their results to stdout.
 
     SPEC is a file, or - for standard input. Results go to stdout, everything else to stderr; what
     the run did is kept in .arcli/runs.

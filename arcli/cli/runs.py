@@ -23,7 +23,7 @@ from arcli.cli.past import output_page
     help="json: one object, with times in ISO 8601 UTC.",
 )
 def command(spec: str | None, limit: int | None, form: str) -> None:
-    r"""List past runs, newest first; with SPEC, a file or a name, only those of this spec.
+    """List past runs, newest first; with SPEC, a file or a name, only those of this spec.
 
     The last column is the exit code, or running, or killed where a run never came to its end.
 

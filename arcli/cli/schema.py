@@ -7,7 +7,7 @@ import click
 
 @click.command("schema", short_help="Print the JSON Schema of specs.")
 def command() -> None:
-    r"""Print the JSON Schema of specs, with which editors complete and check them.
+    """Print the JSON Schema of specs, with which editors complete and check them.
 
     An editor with the YAML language server takes it from a first line such as
     `# yaml-language-server: $schema=arcli.schema.json`.

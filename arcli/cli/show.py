@@ -64,7 +64,7 @@ def command(
     form: str,
     output: str | None,
 ) -> None:
-    r"""Show the records of RUN as a table, or each item INDEX whole.
+    """Show the records of RUN as a table, or each item INDEX whole.
 
     RUN is an id or its beginning, latest or previous; by default the newest run that goes on, else the
     newest. An expression and columns know the fields of a record, the keys of its input by their names,

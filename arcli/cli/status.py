@@ -32,7 +32,7 @@ STACKS = 1.5
 )
 @click.option("--stacks", is_flag=True, help="Show where in the code each running Python item is.")
 def command(run: str | None, form: str, stacks: bool) -> None:
-    r"""Show how RUN stands: its jobs, how far they are, its engines.
+    """Show how RUN stands: its jobs, how far they are, its engines.
 
     RUN is an id or its beginning; by default the newest run that goes on, else the newest. A run
     that was killed before its end is exit 3, with the command that resumes it.

@@ -36,7 +36,7 @@ LOOK = 0.15
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 def command(run: str | None, item: int | None, failed: bool, form: str, verbose: bool) -> None:
-    r"""Show the results of RUN in the order in which they come, from its first one to its end.
+    """Show the results of RUN in the order in which they come, from its first one to its end.
 
     What its items print meanwhile goes to stderr, line by line.
 

@@ -22,7 +22,7 @@ LOOK = 0.2
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
 @click.option("--timeout", type=DURATION, help="Exit 124 if they still go on after this long.")
 def command(runs: tuple[str, ...], timeout: float | None) -> int:
-    r"""Wait until each RUN has ended, and exit as it did.
+    """Wait until each RUN has ended, and exit as it did.
 
     RUN is an id or its beginning; by default the newest run that goes on, else the newest. Of several
     runs the exit code is the one that says most. A run that was killed before its end is exit 3.

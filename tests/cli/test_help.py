@@ -31,6 +31,7 @@ def test_its_examples_are_command_lines_of_it(name: str) -> None:
     text = (COMMANDS[name].help or "").partition("Examples:\n")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     assert lines
+    assert "\\b" not in (COMMANDS[name].help or "")
     for line in lines:
         words = shlex.split(line.removeprefix('eval "$(').removesuffix(')"'))
         words = words[: words.index(">")] if ">" in words else words
@@ -51,7 +52,8 @@ def test_h_is_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     out, _ = capsys.readouterr()
     assert end.value.code == 0
     assert "Usage: arcli" in out
-    assert "Examples:" in out
+    assert "\n  Examples:\n    arcli " in out
+    assert "\\b" not in out
 
 
 def test_the_version_tells_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def _shared() -> list[click.Parameter]:
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int:
-    r"""Run CALL once for each item, several at a time, and print what it prints.
+    """Run CALL once for each item, several at a time, and print what it prints.
 
     Items follow :::, lines of files ::::, both several times for every combination, :::+ and
     ::::+ to go side by side; without any they are lines of standard input. {} is the item, and is
