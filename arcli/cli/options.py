@@ -157,6 +157,7 @@ class RunFlags:
     run_id: str | None = None
     failed: bool = False
     rerun_changed: bool = False
+    explain: bool = False
     cluster_name: str | None = None
     inline: bool = False
     no_overlap: bool = False

@@ -32,6 +32,7 @@ from arcli.cli.options import (
     slots_of,
 )
 from arcli.errors import UsageError
+from arcli.escape import plain
 from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ MOST_PEEKED = 1_000_000
     help="With --resume or --failed: this run, or latest.",
 )
 @click.option("--failed", is_flag=True, help="Like --resume, and run what failed again.")
+@click.option(
+    "--explain", is_flag=True, help="Say what --resume keeps, what it runs, and why; also with --dry-run."
+)
 @click.option("--rerun-changed", is_flag=True, help="A changed function makes its items new ones.")
 @click.option(
     "--cluster",
@@ -182,6 +186,8 @@ def command(call: Call, /, **options: Any) -> int:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
     if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
+    if flags.explain and not flags.resumes:
+        raise UsageError("--explain is about what --resume or --failed keeps; give one of them")
     if flags.detach and PART not in os.environ:
         from arcli.store.folder import run_root
 
@@ -222,6 +228,8 @@ def run_spec(
     if flags.dry_run:
         from arcli.cli.dryrun import show
 
+        if flags.explain:
+            return _explain(spec, flags)
         return show(spec, flags)
     from arcli.plan.preview import preview
 
@@ -345,6 +353,7 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
             deadline=flags.deadline,
             stdin=standard_input(),
             kept=kept,
+            history=kept if flags.explain else None,
             rerun_changed=flags.rerun_changed,
             whole_output=flags.form == "raw",
             progress=progress,
@@ -430,6 +439,38 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
     )
 
 
+def _explain(spec: Spec, flags: RunFlags) -> int:
+    """Say what a resumed run would keep, what it would run, and why. Returns the exit code."""
+    from arcli.execution.explain import explain
+    from arcli.store.folder import lineage, run_root
+    from arcli.store.resume import Kept
+
+    earlier = _earlier(run_root(os.environ), spec, flags)
+    if earlier is None:
+        click.echo(f"there is no run of {spec.file}: everything would run")
+        return 0
+    with Kept(lineage(earlier), earlier, failed=flags.failed, on_damage=lambda *damage: None) as kept:
+        click.echo(f"of run {earlier.id}:")
+        for sentence in explain(
+            spec,
+            kept,
+            slots=slots_of(spec, flags),
+            limit=flags.limit,
+            rerun_changed=flags.rerun_changed,
+        ):
+            click.echo(f"  {plain(sentence)}")
+    return 0
+
+
+def _earlier(root: Path, spec: Spec, flags: RunFlags) -> RunFolder | None:
+    """Find the run to go on with. Raises UsageError."""
+    from arcli.store.folder import find_run, latest_to_resume
+
+    if flags.run_id is not None and flags.run_id != "latest":
+        return find_run(root, flags.run_id, os.environ)
+    return latest_to_resume(root, spec.file, os.environ)
+
+
 @contextmanager
 def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator[None]:
     if not wanted:
@@ -450,15 +491,12 @@ def _folder(
     """The folder of this run, and what it keeps of the one that it goes on with."""
     from arcli.errors import OutputError
     from arcli.store.describe import describe, git_state
-    from arcli.store.folder import RunFolder, find_run, latest_to_resume
+    from arcli.store.folder import RunFolder
     from arcli.store.known import note_root
 
     earlier = None
     if flags.resumes:
-        named = flags.run_id if flags.run_id != "latest" else None
-        earlier = (
-            find_run(root, named, os.environ) if named else latest_to_resume(root, spec.file, os.environ)
-        )
+        earlier = _earlier(root, spec, flags)
         if earlier is None:
             notices.warn(f"there is no run of {spec.file} in {root}: starting anew")
     resumes = earlier.id if earlier is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -19,6 +19,19 @@ from arcli.session.session import Session
 from arcli.specfile.model import Spec
 from arcli.timing.ledger import Ledger
 from arcli.timing.summary import JobSummary, summarize_job
+
+
+class History(Protocol):
+    """What is known of earlier runs beside what they have computed; see ``explain``."""
+
+    def why(self, job: str, key: str) -> str:
+        """Say why an item runs that is not kept: ``with a new input``, ``that failed before``."""
+
+    def is_kept(self, job: str, key: str) -> bool:
+        """Whether an item has a record that is kept."""
+
+    def parts(self, job: str) -> Mapping[str, str]:
+        """The hashes of what a job's keys were made of, by what that is."""
 
 
 class Kept(Protocol):
@@ -71,6 +84,9 @@ class Context:
     expect: Callable[[str, int | None], None] = lambda job, total: None
     notice: Callable[[str], None] = lambda sentence: None
     warn: Callable[[str], None] = lambda sentence: None
+
+    note_parts: Callable[[str, Mapping[str, str]], None] = lambda job, parts: None
+    history: History | None = None
 
     def end(self, outcome: Outcome, ledger: Ledger) -> None:
         """Put down what a job has come to."""

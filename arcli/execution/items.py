@@ -9,6 +9,7 @@ from arcli.errors import (
     InputError,
 )
 from arcli.execution.context import Context, Outcome
+from arcli.execution.explain import Explanation
 from arcli.execution.values import as_input, elements_of
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.loading import loader
@@ -52,7 +53,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
 
 @contextmanager
 def supply_of(
-    context: Context, plan: JobPlan, source: Source | None
+    context: Context, plan: JobPlan, source: Source | None, explanation: Explanation | None = None
 ) -> Iterator[tuple[Supply, list[tuple[int, bytes]]]]:
     """The job's items, numbered; and where those go that an earlier run has computed."""
     replay: list[tuple[int, bytes]] = []
@@ -62,7 +63,10 @@ def supply_of(
         exact = plan.definition.keep_opaque
 
         def lookup(key: str, index: int) -> bytes | None:
-            return kept.take(plan.name, key, index=index, exact=exact)
+            line = kept.take(plan.name, key, index=index, exact=exact)
+            if explanation is not None:
+                explanation.note(key, kept=line is not None)
+            return line
 
     def replayed(index: int, line: bytes) -> None:
         replay.append((index, line))

@@ -16,6 +16,7 @@ from arcli.errors import (
     SetupError,
 )
 from arcli.execution.context import Context, Outcome
+from arcli.execution.explain import Explanation
 from arcli.execution.items import source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
 from arcli.inputs import Source
@@ -162,15 +163,17 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         run_folder=context.storage.path,
         whole_output=context.whole_output,
     )
+    context.note_parts(job.name, plan.parts)
     began = time.monotonic()
     session.define(plan)
     outcome.loading += time.monotonic() - began
+    explanation = None if context.history is None else Explanation(context.history, plan)
     in_order = job.ordered or not _reads_results(job, context.spec)
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)
     failure: ArcliError | None = None
     taken, failures, began = Tally(), Failures(), time.monotonic()
-    with supply_of(context, plan, source) as (supply, replay):
+    with supply_of(context, plan, source, explanation) as (supply, replay):
         context.expect(job.name, supply.left)
         context.watcher.begin(job.name)
         try:
@@ -183,6 +186,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
                 folder.take(batch)
         except ArcliError as error:
             failure = error
+    if explanation is not None:
+        context.notice(explanation.sentence())
     ledger = session.ledgers.get(job.name)
     if ledger is None:  # an output failed, or somebody asked for an end at once
         ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from arcli.cluster.base import Cluster, ClusterEvent
 from arcli.errors import ArcliError, Interrupted, OutputError, ReaderGone
 from arcli.execution import Context, Kept, Outcome, run_jobs, setup_steps
+from arcli.execution.context import History
 from arcli.execution.interrupts import Interrupts
 from arcli.execution.notify import Notifier
 from arcli.execution.steering import Steering
@@ -53,6 +54,7 @@ class Options:
     deadline: float | None = None
     stdin: BinaryIO | None = None
     kept: Kept | None = None
+    history: History | None = None
     rerun_changed: bool = False
     whole_output: bool = False
     progress: Progress | None = None
@@ -157,9 +159,12 @@ class _Run:
             slots=slots,
             stdin=options.stdin,
             kept=options.kept,
+            history=options.history,
+            note_parts=self._storage.folder.note_parts,
             limit=options.limit,
             rerun_changed=options.rerun_changed,
             whole_output=options.whole_output,
+            notice=options.notice,
             warn=options.warn,
             expect=options.progress.expect if options.progress else lambda job, total: None,
         )

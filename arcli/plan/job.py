@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,18 +23,22 @@ KEY_FIELDS = (
     "ok_exit", "parse", "notebook",
 )  # fmt: skip
 """What of a job, beside its input, decides an item's value."""
+COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
+"""What of these makes a command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobPlan:
     """``job`` with its late values filled in, ``definition`` as it travels to engines.
 
-    ``salt`` is the JSON text that every key of the job begins with.
+    ``salt`` is the JSON text that every key of the job begins with; ``parts`` has hashes of what it is
+    made of, by what people call it, so that what has changed can be named.
     """
 
     job: Job
     definition: JobDefinition
     salt: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -89,8 +94,29 @@ def plan_job(
         keep_opaque=keep_opaque,
         reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
     )
-    salt = _salt(spec.setup, job, definition, resolve, folder if rerun_changed else None)
-    return JobPlan(job=job, definition=definition._replace(salt=salt), salt=salt)
+    described = _described(spec.setup, job, definition, resolve)
+    source = _source_of(definition, spec.folder)
+    if rerun_changed:
+        described["source"] = source
+    salt = canonical(described)[0]
+    parts = {
+        "function": [definition.kind, definition.function, definition.unpack, definition.notebook],
+        "constants": [definition.args, definition.kwargs],
+        "command": [getattr(definition, name) for name in COMMAND_FIELDS],
+        "setup": described["setup"],
+        "source": source,
+    }
+    return JobPlan(
+        job=job,
+        definition=definition._replace(salt=salt),
+        salt=salt,
+        parts={name: _digest(part) for name, part in parts.items()},
+    )
+
+
+def _digest(part: Any) -> str:
+    """A short hash of a part of what decides an item's value."""
+    return hashlib.sha256(canonical(part)[0].encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _working_folder(cwd: str | None, folder: str) -> str | None:
@@ -107,13 +133,10 @@ def _item_folder(job: Job, folder: str, run_folder: str) -> str:
     return _working_folder(job.outdir, folder) or ""
 
 
-def _salt(
-    setup: Setup,
-    job: Job,
-    definition: JobDefinition,
-    resolve: Callable[[Any], Any],
-    folder: str | None,
-) -> str:
+def _described(
+    setup: Setup, job: Job, definition: JobDefinition, resolve: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Return all that decides an item's value beside its input, as data."""
     described: dict[str, Any] = {
         "job": {name: getattr(definition, name) for name in KEY_FIELDS},
         "setup": {
@@ -126,9 +149,7 @@ def _salt(
     # Where a job has none, its keys are what they were before there were any.
     if definition.outdir:
         described["folder"] = [job.outdir, [list(part) for part in definition.artifacts]]
-    if folder is not None:
-        described["source"] = _source_of(definition, Path(folder))
-    return canonical(described)[0]
+    return described
 
 
 def _source_of(definition: JobDefinition, folder: Path) -> str:

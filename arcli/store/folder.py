@@ -32,6 +32,7 @@ from arcli.store.manifest import Manifest
 from arcli.units import isoformat
 
 RESULTS = "results.json"
+PARTS = "keys.json"
 SILENT = 20.0
 """Seconds without a sign of life after which a run that is not seen from here counts as killed."""
 NOTED = 1.0
@@ -203,6 +204,19 @@ class RunFolder:
         with refusing(path):
             make_private(path.parent)
             write_whole(path, content, durable=False)
+
+    def note_parts(self, job: str, parts: Mapping[str, str]) -> None:
+        """Keep the hashes of what a job's keys are made of. Raises OutputError."""
+        path = self.path / PARTS
+        with refusing(path):
+            write_whole(path, dump({**self.parts(), job: dict(parts)}), durable=False)
+
+    def parts(self) -> dict[str, dict[str, str]]:
+        """What ``note_parts`` kept, by job; nothing where that is not there or damaged."""
+        with suppress(OSError, ValueError):
+            jobs = decode((self.path / PARTS).read_bytes())
+            return {job: parts for job, parts in jobs.items() if isinstance(parts, dict)}
+        return {}
 
     def save_results(self, values: Mapping[str, Any]) -> None:
         """Keep what jobs came to, where that cannot be told from the records. Raises OutputError."""

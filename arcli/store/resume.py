@@ -22,6 +22,7 @@ AGAIN = frozenset({Status.CANCELLED, Status.LOST})
 AGAIN_FAILED = AGAIN | {Status.ERROR, Status.TIMEOUT}
 """What ``--failed`` runs again."""
 LINE = 4096
+_BEFORE: dict[str, str] = {Status.CANCELLED: "that had not been run", Status.LOST: "that were lost before"}
 _KEY = re.compile(r"([0-9a-f]{24})(-\d+)?")
 _HEAD = re.compile(rb'\{"run":"[^"\\]*","job":"([^"\\]*)","index":(\d+),')
 _FILE = (
@@ -57,6 +58,7 @@ class Kept:
         self._into = into
         self._again = AGAIN_FAILED if failed else AGAIN
         self._index: dict[str, dict[bytes, int]] = {}
+        self._ends: dict[str, dict[bytes, str]] = {}
         self._files: list[int] = []
         self._used: list[RunFolder] = []
         try:
@@ -89,9 +91,29 @@ class Kept:
         job = self._index.setdefault(data["job"], {})
         if data["status"] in self._again:
             job.pop(digest, None)
+            self._ends.setdefault(data["job"], {})[digest] = str(data["status"])
             return
         # One number instead of a tuple of three: a third of the memory.
         job[digest] = (offset * len(self._runs) + number) * 2 + bool(data.get("exact", True))
+
+    def is_kept(self, job: str, key: str) -> bool:
+        """Whether an item has a record that is kept."""
+        return _digest(key) in self._index.get(job, {})
+
+    def why(self, job: str, key: str) -> str:
+        """Say why an item runs: how it ended before, or that it is new."""
+        if self.is_kept(job, key):
+            return "with a value that was not kept exactly"
+        digest = _digest(key)
+        end = self._ends.get(job, {}).get(digest) if digest is not None else None
+        return "with a new input" if end is None else _BEFORE.get(end, "that failed before")
+
+    def parts(self, job: str) -> Mapping[str, str]:
+        """The hashes of what a job's keys were made of in the newest run that has them."""
+        for run in reversed(self._used):
+            if parts := run.parts().get(job):
+                return parts
+        return {}
 
     def __len__(self) -> int:
         return sum(map(len, self._index.values()))
