@@ -22,6 +22,7 @@ from arcli.session.core.chunking import (
     TARGET_SECONDS,
     ChunkPolicy,
 )
+from arcli.session.core.feeding import BURST
 
 MESSAGE = 0.004
 """Seconds that a chunk costs its engine beside the work in it."""
@@ -243,3 +244,99 @@ def test_whatever_was_measured_there_is_a_size_and_a_depth(
     largest = max((items for items, *_ in measured), default=0)
     assert 1 <= policy.size(left, engines) <= max(1, min(MAX_ITEMS, GROWTH * largest))
     assert 1 <= policy.depth(left, engines) <= MAX_DEPTH
+
+
+# -- many engines, one path for messages ---------------------------------------------------------------
+
+
+PATH = 0.0036
+"""Seconds that a chunk takes on the path that all engines share: 280 of them a second."""
+
+
+def simulate_path(durations: list[float], engines: int, cost: float = PATH) -> Outcome:
+    """Engines whose chunks all pass one path, half of its cost on the way out, half on the way back."""
+    policy, outcome = ChunkPolicy(), Outcome()
+    sums = [0.0, *itertools.accumulate(durations)]
+    at, now = 0, 0.0
+    free, answered, queued = [0.0] * engines, [0.0] * engines, [0] * engines
+    replies: list[tuple[float, int, int, float, float]] = []
+    room = [(0, 0.0, engine) for engine in range(engines)]
+    while True:
+        depth = policy.depth(len(durations) - at, engines)
+        for _ in range(BURST):
+            while room and room[0][0] != queued[room[0][2]]:
+                heapq.heappop(room)
+            if not room or room[0][0] >= depth or at >= len(durations):
+                break
+            engine = heapq.heappop(room)[2]
+            size = min(len(durations) - at, policy.size(len(durations) - at, engines))
+            seconds = sums[at + size] - sums[at]
+            at += size
+            now += cost / 2
+            free[engine] = max(free[engine], now) + seconds
+            heapq.heappush(replies, (free[engine], engine, size, seconds, now))
+            queued[engine] += 1
+            heapq.heappush(room, (queued[engine], answered[engine], engine))
+            outcome.sizes.append(size)
+        if not replies:
+            return outcome
+        if at < len(durations) and room and room[0][0] < depth and replies[0][0] > now:
+            continue
+        when, engine, size, seconds, sent = heapq.heappop(replies)
+        now = max(now, when) + cost / 2
+        gap = max(0.0, now - max(sent, answered[engine]) - seconds)
+        answered[engine] = now
+        queued[engine] -= 1
+        heapq.heappush(room, (queued[engine], now, engine))
+        policy.learn(size, seconds, 300 * size, gap=gap, now=now)
+        outcome.makespan = now
+        outcome.first_result = outcome.first_result or now
+
+
+@pytest.mark.parametrize(
+    ("engines", "each", "efficiency"),
+    [(64, 100, 0.92), (128, 100, 0.8), (128, 400, 0.93), (256, 100, 0.62), (256, 400, 0.86)],
+)
+def test_many_engines_do_not_drown_in_messages(engines: int, each: int, efficiency: float) -> None:
+    got = simulate_path([0.05] * (engines * each), engines)
+    assert each * 0.05 / got.makespan >= efficiency
+
+
+@pytest.mark.parametrize("engines", [1, 4, 60, 250, 1000, 5000])
+@pytest.mark.parametrize("mean", [0.001, 0.1, 10.0])
+@pytest.mark.parametrize("shape", [uniform, heavy])
+def test_what_many_engines_lose_is_a_few_rounds_of_messages(
+    engines: int, mean: float, shape: Shape
+) -> None:
+    """Work for each engine for so long that there is something to win: fifty rounds at least."""
+    seconds = max(50 * engines * PATH, 60 * mean, 5.0)
+    durations = shape(min(300_000, int(engines * seconds / mean)), mean)
+    ideal = sum(durations) / engines
+    got = simulate_path(durations, engines)
+    rounds = 9 * engines * PATH + 3 * max(durations) + 0.3
+    assert got.makespan <= 1.08 * max(ideal, len(durations) * PATH / MAX_ITEMS) + rounds
+
+
+def test_chunks_become_small_again_when_the_path_has_room_again() -> None:
+    policy = ChunkPolicy()
+    now = 0.0
+    for _ in range(400):  # engines wait: a chunk of 0.2 s takes 2 s to come round
+        now += 2.0 / 128
+        policy.learn(4, 0.2, 1000, gap=1.8, now=now)
+    crowded = policy.size(100_000, 128)
+    for _ in range(400):
+        now += 0.2 / 128
+        policy.learn(crowded, 0.05 * crowded, 1000, gap=0.005, now=now)
+    assert crowded >= 1.0 / 0.05
+    assert policy.size(100_000, 128) == pytest.approx(TARGET_SECONDS / 0.05, abs=3)
+
+
+def test_ten_million_items_on_a_thousand_engines_take_a_few_chunks_each() -> None:
+    policy, left, chunks, now = ChunkPolicy(), 10_000_000, 0, 0.0
+    while left:
+        size = min(left, policy.size(left, 1000))
+        left -= size
+        chunks += 1
+        now += PATH
+        policy.learn(size, 0.001 * size, 300 * size, gap=0.5, now=now)
+    assert chunks <= 12 * 1000

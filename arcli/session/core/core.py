@@ -34,6 +34,7 @@ from arcli.session.core.events import (
     NotRevived,
     Stop,
 )
+from arcli.session.core.feeding import Feeder
 from arcli.session.core.health import Health, Positions, Quiet, waiting_items
 from arcli.session.core.job import JobRun
 from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
@@ -67,7 +68,7 @@ class SessionCore:
         self._health = Health(self._pool, positions)
         self._recovery = Recovery(self._pool, self._requests, self._health, positions, terms)
         self._observer = Observer(self._pool, positions)
-        self._recalls = Recalls(self._pool, positions)
+        self._feeder = Feeder(self._pool, Recalls(self._pool, positions), terms)
         self._job: JobRun | None = None
         self._final: ArcliError | None = None
         self._broken: BaseException | None = None
@@ -93,7 +94,6 @@ class SessionCore:
         try:
             self._watch()
             self._feed()
-            self._take_back()
             self._finish()
         except ArcliError as error:
             self._break(error)
@@ -133,6 +133,8 @@ class SessionCore:
         """When ``tick`` must be called next, without an event (monotonic); None: not at all."""
         if self._job is None and not self._pool.busy and not self._requests:
             return None
+        if self._feeder.more:
+            return self._now
         delayed = self._job.items.due if self._job is not None else None
         return self._now + TICK if delayed is None else min(self._now + TICK, delayed)
 
@@ -404,38 +406,8 @@ class SessionCore:
         """Give every engine what it can take."""
         ready = self._pool.ready()
         self._effects += self._requests.feed(ready, self._moment)
-        job = self._job
-        if job is None or not ready:
-            return
-        for slot, reason in self._pool.abandoned.items():
-            message = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
-            self._conclude(job, job.items.strand(slot, message))
-        self._conclude(job, job.items.unfit(self._pool.slots))
-        depth = job.items.depth(self._pool.width)
-        for level in range(depth):
-            for engine in ready:
-                if len(engine.chunks) <= level:
-                    self._feed_one(job, engine)
-        self._conclude(job, job.items.concluded())
-        self._effects += job.replayed()
-
-    def _take_back(self) -> None:
-        """Give engines that have nothing to do what waits elsewhere behind a long item."""
-        if self._job is not None:
-            self._effects += self._recalls.look(self._job, self._now)
-            if self._job.items.waiting:
-                self._feed()
-
-    def _feed_one(self, job: JobRun, engine: PooledEngine) -> None:
-        if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):
-            return
-        idle = not engine.pending
-        chunk = job.items.next(engine.up.slot, idle, self._pool.width, self._now)
-        if chunk is not None:
-            streams = self._terms.listener.streams(job.plan.name)
-            request, label = job.encode(chunk, streams), job.plan.job.label
-            send = self._pool.send(engine, request, self._moment, chunk=chunk, label=label)
-            self._effects.append(send)
+        if self._job is not None and ready:
+            self._effects += self._feeder.feed(self._job, ready, self._moment)
 
     def _finish(self) -> None:
         job = self._job

@@ -190,10 +190,12 @@ class Dispatcher:
             self._delay(chunk.part(piece, attempt=chunk.attempt + 1, alone=False), now)
         return []
 
-    def returned(self, chunk: Chunk, seconds: float, size: int) -> None:
-        """A chunk is back whole; it took ``seconds`` on its engine and ``size`` bytes."""
+    def returned(
+        self, chunk: Chunk, seconds: float, size: int, *, gap: float = 0.0, now: float = 0.0
+    ) -> None:
+        """A chunk is back whole; for what was measured of it see ``ChunkPolicy.learn``."""
         del self.outstanding[chunk.number]
-        self.chunks.learn(len(chunk), seconds, size)
+        self.chunks.learn(len(chunk), seconds, size, gap=gap, now=now)
 
     def take_back(self, chunk: Chunk, position: int, parts: int) -> None:
         """Have others run a chunk's items from ``position`` on, in so many parts.

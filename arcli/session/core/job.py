@@ -131,9 +131,10 @@ class JobRun:
         use = self._use(engine)
         use.chunks += 1
         use.busy += reply.busy
-        use.returning += max(0.0, elapsed - reply.busy)
+        gap = max(0.0, elapsed - reply.busy)
+        use.returning += gap
         self._sizes[len(chunk)] += len(chunk) > 0
-        self.items.returned(chunk, reply.busy, size + chunk.size)
+        self.items.returned(chunk, reply.busy, size + chunk.size, gap=gap, now=now)
         return records
 
     def _take(
