@@ -22,7 +22,8 @@ class Launcher:
     ``own``: arcli brings up its engines itself, and ipyparallel's traits mean nothing to it.
     ``local``: its engines are on this machine. ``batch``: a queue may hold them back.
     ``shared_disk``: its engines see the run's folder, so that no key need travel to them.
-    ``hosts``: the option with the hosts, and how many engines each has.
+    ``program`` is what must be installed where arcli runs, ``hosts`` the option with the hosts, and
+    how many engines each has.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Launcher:
     local: bool = False
     batch: bool = False
     shared_disk: bool = True
+    program: str | None = None
     hosts: str | None = None
 
 
@@ -37,13 +39,13 @@ LAUNCHERS = (
     Launcher(name="embedded", own=True, local=True),
     Launcher(name="local", own=True, local=True),
     Launcher(name="inline", own=True, local=True),
-    Launcher(name="mpi", local=True),
-    Launcher(name="slurm", batch=True),
-    Launcher(name="pbs", batch=True),
-    Launcher(name="sge", batch=True),
-    Launcher(name="lsf", batch=True),
-    Launcher(name="htcondor", batch=True),
-    Launcher(name="ssh", shared_disk=False, hosts="SSHEngineSetLauncher.engines"),
+    Launcher(name="mpi", local=True, program="mpiexec"),
+    Launcher(name="slurm", batch=True, program="sbatch"),
+    Launcher(name="pbs", batch=True, program="qsub"),
+    Launcher(name="sge", batch=True, program="qsub"),
+    Launcher(name="lsf", batch=True, program="bsub"),
+    Launcher(name="htcondor", batch=True, program="condor_submit"),
+    Launcher(name="ssh", shared_disk=False, program="ssh", hosts="SSHEngineSetLauncher.engines"),
 )
 _BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
 

@@ -44,6 +44,7 @@ VERBS = {
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
     "completion": Verb("arcli.cli.completion", "Print a script for a shell's completion."),
     "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),
+    "doctor": Verb("arcli.cli.doctor", "Say what works on this machine, and what to do about the rest."),
 }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,10 +23,12 @@ _LOG = logging.getLogger("arcli.cluster")
 _IDENTIFY = """
 (lambda raw, text: (setattr(raw, "buffers", [text.encode()]), raw)[1])(
     __import__("ipyparallel.serialize").serialize.PrePickled(None),
-    __import__("json").dumps([__import__("os").getpid(), __import__("socket").gethostname()]),
+    __import__("json").dumps([
+        __import__("os").getpid(), __import__("socket").gethostname(), __import__("time").time()
+    ]),
 )
 """.strip()
-"""Evaluates to what ipyparallel sends without pickling it: an engine's process id and its host."""
+"""Evaluates to what ipyparallel sends without pickling it: an engine's process, its host, its clock."""
 
 
 class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no types
@@ -143,6 +146,7 @@ class Identity(NamedTuple):
 
     pid: int
     host: str
+    clock: float
 
 
 def ask_identity(view: Any) -> Any:
@@ -155,7 +159,16 @@ def read_identity(client: RawClient, answer: Any) -> Identity:
     raises.
     """
     (msg_id,) = answer.get(0)
-    pid, host = json.loads(client.take(msg_id))
-    if not isinstance(pid, int) or not isinstance(host, str):
+    pid, host, clock = json.loads(client.take(msg_id))
+    if not isinstance(pid, int) or not isinstance(host, str) or not isinstance(clock, float):
         raise ValueError(f"{pid!r} on {host!r} is no engine")
-    return Identity(pid, host)
+    return Identity(pid, host, clock)
+
+
+def ask_identities(client: RawClient, seconds: float) -> dict[int, Identity]:
+    """Ask all engines who they are, at once; those that answer within so many seconds, by their ids."""
+    asked = {engine_id: ask_identity(client[engine_id]) for engine_id in client.ids}
+    end = time.monotonic() + seconds
+    for answer in asked.values():
+        answer.wait(max(0.0, end - time.monotonic()))
+    return {key: read_identity(client, answer) for key, answer in asked.items() if answer.ready()}

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arcli.cluster import hub, protocol
 from arcli.cluster.base import (
@@ -38,6 +38,9 @@ from arcli.cluster.protocol import (
 )
 from arcli.cluster.supervisor_process import WAVE, Settings, SupervisorProcess
 from arcli.errors import ClusterError
+
+if TYPE_CHECKING:
+    from arcli.cluster.client import Identity
 
 POLL = 0.01
 """Seconds between two looks at the client's engines while one is expected."""
@@ -301,6 +304,12 @@ class EmbeddedCluster:
         """See Cluster."""
         with self._changed:
             return list(self._engines.values())
+
+    def identities(self, seconds: float) -> list[Identity]:
+        """Ask all engines who they are; those that answer within so many seconds."""
+        from arcli.cluster.client import ask_identities
+
+        return list(ask_identities(self.client, seconds).values())
 
     def kill(self, engine_id: int) -> None:
         """See Cluster."""

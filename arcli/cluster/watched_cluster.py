@@ -178,7 +178,7 @@ class WatchedCluster:
         from arcli.cluster.client import read_identity
 
         try:
-            pid, host = read_identity(self._scout, greeting)
+            pid, host, _ = read_identity(self._scout, greeting)
         except Exception:  # noqa: BLE001 - an engine that cannot even say who it is is none
             self._given_up.add(engine_id)
             return

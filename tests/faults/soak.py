@@ -1,19 +1,24 @@
-"""A randomised soak: runs whose engines, controller, supervisor and arcli itself are killed.
+"""A randomised soak: runs whose engines, controller, supervisor and arcli itself are killed or stopped.
 
-``make soak ARGS='--rounds 50 --seed 7'``. Each round is one batch, resumed until it is done. Then
-every index must be there exactly once, every value right, no process left and no file torn.
+``make soak ARGS='--kills 1000 --seed 7'``. Each round is one batch of a random shape (a map, a pipeline
+with a reducer, commands, ``view: direct``, retries), resumed until it is done. Then every index of every
+job must be there exactly once, every value right, no process left and no file torn.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import importlib.util
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,92 +30,142 @@ from runs import Run, each_once, wait_until
 SPEC = """\
 name: soak
 setup: {{imports: [os, time]}}
-map: work.py:item
-over: {{range: {items}}}
-kwargs: {{folder: "{folder}", deadly: {deadly}}}
-chunksize: {chunksize}
-ordered: {ordered}
+defaults: {{chunksize: {chunksize}, ordered: {ordered}, timeout: 120s}}
 cluster: {{max_restarts: 1000}}
+jobs:
+{jobs}
 """
+MAP = """\
+- name: soak
+  map: work.py:item
+  over: {{range: {items}}}
+  kwargs: {{folder: "{folder}", deadly: {deadly}, failing: {failing}}}
+"""
+SUM = """\
+- name: sum
+  map: "lambda x: 2 * x"
+  over: {{from: soak}}
+  reduce: operator:add
+"""
+COMMAND = """\
+- name: soak
+  command: "expr {{}} '*' {{}} || :"
+  over: {{range: {items}}}
+  parse: json
+"""
+SHAPES = {
+    "map": MAP,
+    "pipeline": MAP + SUM,
+    "command": COMMAND,
+    "direct": MAP + "  view: direct\n",
+    "retries": MAP + "  retries: 3\n  retry_delay: 10ms\n",
+}
+"""By the kind of work; the job ``soak`` squares its items in each."""
 WORK = """\
 import os
 import time
 
-def item(x, folder, deadly):
+def first_time(path):
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+def item(x, folder, deadly, failing):
     time.sleep(0.001 * (x % 4))
-    if deadly and x % deadly == deadly - 1:
-        try:
-            os.close(os.open(f"{folder}/died-{x}", os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return x * x
+    if deadly and x % deadly == deadly - 1 and first_time(f"{folder}/died-{x}"):
         os._exit(9)
+    if failing and x % failing == 0 and first_time(f"{folder}/failed-{x}"):
+        raise ValueError(x)
     return x * x
 """
-VICTIMS = ("engine", "engine", "engine", "engine", "controller", "supervisor", "arcli")
+VICTIMS = (*["engine"] * 12, "controller", "supervisor", "arcli")
+BURSTS = (1, 1, 1, 2, 3, 4)
+"""How many are hit within a second."""
 MOST_RESUMES = 100
 
 
-def soak(rounds: int, items: int, seed: int, folder: Path) -> Counter[str]:
-    """Run all rounds. Returns how often what was killed. Raises AssertionError."""
+def soak(rounds: int, items: int, seed: int, folder: Path, kills: int = 0) -> Counter[str]:
+    """Run ``rounds`` rounds, or until there were so many kills. Returns how often what was hit.
+
+    Raises AssertionError where a promise is not kept.
+    """
     dice = random.Random(seed)
-    killed: Counter[str] = Counter()
-    for number in range(rounds):
-        place = folder / f"round-{number}"
+    hits: Counter[str] = Counter()
+    while hits["rounds"] < rounds or hits["kills"] < kills:
+        place = folder / f"round-{hits['rounds']}"
         place.mkdir()
-        killed += one_round(place, items, dice)
-        killed["rounds"] += 1
-        print(f"round {number + 1}/{rounds}: {dict(killed)}", flush=True)
-    return killed
+        hits += one_round(place, items, dice)
+        hits["rounds"] += 1
+        print(f"round {hits['rounds']}: {dict(hits)}", flush=True)
+    return hits
 
 
 def one_round(folder: Path, items: int, dice: random.Random) -> Counter[str]:
     """One batch from its start to its last record."""
-    killed: Counter[str] = Counter()
-    spec = SPEC.format(
+    hits: Counter[str] = Counter()
+    shape = dice.choice([*SHAPES])
+    items = items // 8 if shape == "command" else items
+    jobs = SHAPES[shape].format(
         items=items,
         folder=folder,
         deadly=dice.choice([0, 0, 97]),
+        failing=50 if shape == "retries" else 0,
+    )
+    spec = SPEC.format(
+        jobs=jobs,
         chunksize=dice.choice(["auto", "auto", "1", "7", "50"]),
         ordered=dice.choice(["true", "false"]),
     )
     (folder / "spec.yaml").write_text(spec)
     (folder / "work.py").write_text(WORK)
     (folder / "tmp").mkdir()
-    words = ["run", "spec.yaml", "-n", "2", "--format", "jsonl", "-o", "out.jsonl"]
+    words = ["run", "spec.yaml", "-n", "4", "--format", "jsonl", "-o", "out.jsonl", "-o", "out.csv"]
+    words += ["-o", "out.json"]
+    if importlib.util.find_spec("pyarrow") is not None:
+        words += ["-o", "out.parquet"]
     for attempt in range(MOST_RESUMES):
         run = Run(folder, [*words, *(["--resume"] if attempt else [])], env=_env(folder))
         # What is hit becomes less and less, so that a round comes to its end.
-        harass(run, dice, killed, mean=0.6 * 1.3**attempt)
+        harass(run, dice, hits, mean=0.3 * 1.3**attempt)
         code = run.wait()
-        killed["runs"] += 1
+        hits["runs"] += 1
         assert code in {0, 1, 3, -9}, (code, run.said())
         if code == 0:
             break
-    check(folder, run, items)
-    if not killed["supervisor"]:  # killed together with arcli, nobody is left to tidy up
+    hits[shape] += 1
+    check(folder, run, items, shape)
+    if not hits["supervisor"]:  # killed together with arcli, nobody is left to tidy up
         assert list((folder / "tmp").iterdir()) == []
-    return killed
+    return hits
 
 
 def _env(folder: Path) -> dict[str, str]:
     return {"TMPDIR": str(folder / "tmp")}
 
 
-def harass(run: Run, dice: random.Random, killed: Counter[str], mean: float) -> None:
-    """Kill something every now and then, until the run ends."""
+def harass(run: Run, dice: random.Random, hits: Counter[str], mean: float) -> None:
+    """Kill or stop something every now and then, several at a time at times, until the run ends."""
     while run.process.poll() is None:
-        pause = dice.expovariate(1 / mean)
-        end = time.monotonic() + pause
-        while time.monotonic() < end and run.process.poll() is None:
-            time.sleep(0.01)  # the moment is what is random
-        victim = dice.choice(VICTIMS)
-        number = dice.random()
-        if run.process.poll() is None and kill(run, victim, number):
-            killed[victim] += 1
+        _pause(run, dice.expovariate(1 / mean))
+        for _ in range(dice.choice(BURSTS)):
+            victim, number = dice.choice(VICTIMS), dice.random()
+            stop = victim != "arcli" and dice.random() < 0.1
+            if run.process.poll() is None and hit(run, victim, number, stop=stop):
+                hits["stops" if stop else "kills"] += 1
+                hits[victim] += 1
+            _pause(run, dice.uniform(0, 0.3))
 
 
-def kill(run: Run, victim: str, number: float) -> bool:
-    """Kill one of a run's processes, if it is there."""
+def _pause(run: Run, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and run.process.poll() is None:
+        time.sleep(0.01)  # the moment is what is random
+
+
+def hit(run: Run, victim: str, number: float, *, stop: bool) -> bool:
+    """Kill or stop one of a run's processes, if it is there."""
     try:
         if victim == "arcli":
             run.process.kill()
@@ -125,21 +180,31 @@ def kill(run: Run, victim: str, number: float) -> bool:
             parts = sorted(supervisor[0].children(), key=lambda process: process.create_time())[1:]
         if not parts:
             return False
-        parts[int(number * len(parts))].kill()
+        parts[int(number * len(parts))].send_signal(signal.SIGSTOP if stop else signal.SIGKILL)
     except psutil.NoSuchProcess:
         return False
     return True
 
 
-def check(folder: Path, run: Run, items: int) -> None:
+def check(folder: Path, run: Run, items: int, shape: str) -> None:
     """Everything that a batch promises, once it is done."""
-    records = run.lines()
-    in_order = sorted(records, key=lambda record: record["index"])
-    assert each_once(in_order, items), run.said()
-    assert all(record["status"] == "ok" for record in records)
-    assert all(record["value"] == record["input"] ** 2 for record in records)
-    written = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
-    assert each_once(sorted(written, key=lambda record: record["index"]), items)
+    assert_complete(run.lines(), items, shape)
+    assert_complete(
+        [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()], items, shape
+    )
+    with (folder / "out.csv").open(newline="") as file:
+        rows = [(row["job"], int(row["index"])) for row in csv.DictReader(file)]
+    jobs = ["soak", "sum"] if shape == "pipeline" else ["soak"]
+    assert sorted(rows) == [(job, index) for job in jobs for index in range(items)]
+    document = json.loads((folder / "out.json").read_text())
+    for job in document["jobs"]:
+        assert job["counts"]["ok"] == items
+    if shape == "pipeline":
+        assert document["jobs"][1]["value"] == sum(2 * x * x for x in range(items))
+    if (folder / "out.parquet").exists():
+        import pyarrow.parquet
+
+        assert pyarrow.parquet.read_metadata(folder / "out.parquet").num_rows == items * len(jobs)
     for journal in (folder / ".arcli" / "runs").glob("*/journal.jsonl"):
         for line in journal.read_bytes().splitlines(keepends=True):
             assert not line.endswith(b"\n") or json.loads(line)
@@ -148,20 +213,29 @@ def check(folder: Path, run: Run, items: int) -> None:
     wait_until(lambda: not run.relatives(), "processes are left")
 
 
+def assert_complete(records: list[dict[str, Any]], items: int, shape: str) -> None:
+    """Each index of each job is there once, and its value is right."""
+    for job, factor in [("soak", 1), ("sum", 2)][: 2 if shape == "pipeline" else 1]:
+        of_job = sorted((r for r in records if r["job"] == job), key=lambda record: record["index"])
+        assert each_once(of_job, items)
+        assert all(record["status"] == "ok" for record in of_job)
+        assert all(record["value"] == factor * record["index"] ** 2 for record in of_job)
+
+
 def main() -> None:
     """Parse the command line, say the seed, soak."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--items", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         began = time.monotonic()
-        killed = soak(wanted.rounds, wanted.items, wanted.seed, Path(folder))
-        total = wanted.rounds * wanted.items
+        hits = soak(wanted.rounds, wanted.items, wanted.seed, Path(folder), kills=wanted.kills)
         seconds = time.monotonic() - began
-        print(f"ok: {total} items in {seconds:.0f} s; {dict(killed)}; seed {wanted.seed}")
+        print(f"ok: {seconds:.0f} s; {dict(hits)}; seed {wanted.seed}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from arcli import launchers
 from arcli.cluster.connection import Connection, forgeable
@@ -21,6 +21,9 @@ from arcli.cluster.hub import Line
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
 from arcli.cluster.named.find import Known, known
 from arcli.errors import ClusterError
+
+if TYPE_CHECKING:
+    from arcli.cluster.client import Identity
 
 ANSWERS = 2.0
 """Seconds that a hub, or an engine, has to answer where people wait for it."""
@@ -71,7 +74,7 @@ class Engine:
 
 def engines(one: Known) -> list[Engine]:
     """The engines of a cluster that runs."""
-    from arcli.cluster.client import RawClient, ask_identity, read_identity
+    from arcli.cluster.client import RawClient, ask_identities
 
     connection = Connection.read(one.connection_file)
     with closing(Line(connection.info, connection.address)) as line:
@@ -79,19 +82,31 @@ def engines(one: Known) -> list[Engine]:
         # compute.
         counts = line.queues(ANSWERS)
     with RawClient(dict(connection.info), timeout=ANSWERS) as client:
-        asked = {engine_id: ask_identity(client[engine_id]) for engine_id in client.ids}
-        end = time.monotonic() + ANSWERS
-        # An engine that computes answers later; its line is shown without a host.
-        for answer in asked.values():
-            answer.wait(max(0.0, end - time.monotonic()))
-        places = {key: read_identity(client, answer) for key, answer in asked.items() if answer.ready()}
-    return [_engine(key, places.get(key), counts.get(key, {})) for key in sorted(asked)]
+        places = ask_identities(client, ANSWERS)
+        ids = sorted(client.ids)
+    return [_engine(key, places.get(key), counts.get(key, {})) for key in ids]
 
 
-def _engine(engine_id: int, place: tuple[int, str] | None, counts: dict[str, int]) -> Engine:
-    pid, host = place or (None, None)
+def _engine(engine_id: int, place: Identity | None, counts: dict[str, int]) -> Engine:
+    pid, host, _ = place or (None, None, None)
     waiting = counts.get("queue", 0) + counts.get("tasks", 0)
     return Engine(engine=engine_id, host=host, pid=pid, waiting=waiting, done=counts.get("completed", 0))
+
+
+def clocks(one: Known) -> dict[int, float]:
+    """How many seconds the clocks of a cluster's engines are ahead of this host's, by engine.
+
+    An answer's way takes a while, so that this is known to within that. Raises ClusterError.
+    """
+    from arcli.cluster.client import RawClient, ask_identities
+
+    connection = Connection.read(one.connection_file)
+    connection.check()
+    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
+        before = time.time()
+        identities = ask_identities(client, ANSWERS)
+        middle = (before + time.time()) / 2
+    return {engine_id: identity.clock - middle for engine_id, identity in identities.items()}
 
 
 def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
