@@ -100,6 +100,7 @@ class Command:
         """Start, wait, reap: the exit status, or a signal's number negated."""
         env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
         env["ARCLI_JOB"] = self._job.name
+        env["ARCLI_RUN"] = os.path.basename(self._job.run_folder)  # noqa: PTH119 - nothing heavier here
         if outdir is not None:
             env[VARIABLE] = outdir
         env.update({name: filled(text, names) for name, text in self._env.items()})

@@ -288,6 +288,8 @@ class Worker:
     def _define(self, job: JobDefinition) -> Done | Failure:
         """Learn a job: resolve its function once, check its reducers."""
         stage = f"function of job {job.name!r}"
+        if not self._shared and not self._passing:
+            os.environ["ARCLI_RUN"] = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
         mode = "none" if job.kind == "command" else job.capture
         capture = self._captures.setdefault(mode, make_capture(mode, self._live, self._patrol))
         try:

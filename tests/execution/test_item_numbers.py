@@ -28,10 +28,13 @@ def test_a_command_knows_its_number_its_attempt_and_its_slot(tmp_path: Path) -> 
     ]
 
 
-def test_a_function_finds_the_slot_of_its_engine(tmp_path: Path) -> None:
-    spec = "setup: {imports: [os]}\napply: \"lambda: os.environ['ARCLI_SLOT']\"\n"
+def test_a_function_finds_the_slot_of_its_engine_and_the_run(tmp_path: Path) -> None:
+    spec = (
+        "setup: {imports: [os]}\napply: \"lambda: [os.environ['ARCLI_SLOT'], os.environ['ARCLI_RUN']]\"\n"
+    )
     code, records = finish(tmp_path, spec)
-    assert (code, [record["value"] for record in records]) == (0, ["0", "1"])
+    assert code == 0
+    assert [record["value"] for record in records] == [[str(n), records[n]["run"]] for n in range(2)]
 
 
 def test_a_key_of_an_item_comes_first(tmp_path: Path) -> None:
