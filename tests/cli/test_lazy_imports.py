@@ -54,6 +54,14 @@ def test_checking_a_spec_does_without_engines(tmp_path: Path) -> None:
     assert modules & {"ipyparallel", "IPython", "zmq", "rich"} == set()
 
 
+@pytest.mark.parametrize("words", [["-q"], ["--format", "jsonl"]])
+def test_a_run_that_shows_no_table_does_without_what_draws_them(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: {range: 3}\n")
+    modules = imported(tmp_path, "run", "spec.yaml", "-n", "1", *words)
+    assert "arcli.execution.run" in modules
+    assert modules & {"rich", "pyarrow", "papermill", "statistics"} == set()
+
+
 @pytest.mark.parametrize("words", [["runs"], ["report"], ["compare", "latest"], ["clean", "--help"]])
 def test_looking_at_past_runs_does_without_engines_and_specs(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / ".arcli/runs/20260101-000000-0000").mkdir(parents=True)
