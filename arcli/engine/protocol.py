@@ -125,12 +125,15 @@ class Fold(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Have the value of a job: ``finish(accumulated, items)``. Answered by ValueReply."""
+    """Have the value of a job: ``finish(accumulated, items)``. Answered by ValueReply.
+
+    ``items`` is None where what was accumulated is the list of values: ``finish(values)``.
+    """
 
     function: str | None
     folder: str
     accumulated: bytes
-    items: int
+    items: int | None
 
 
 class Initial(NamedTuple):

@@ -368,7 +368,8 @@ class Worker:
         try:
             value = pickle.loads(request.accumulated)  # noqa: S301
             if request.function is not None:
-                value = self._function(request.function, request.folder)(value, request.items)
+                finish = self._function(request.function, request.folder)
+                value = finish(value) if request.items is None else finish(value, request.items)
             text, exact = _shown(value)
             return ValueReply(exact, False, text.encode(), pickled(value))
         except BaseException as error:  # noqa: BLE001 - the user's function may raise anything

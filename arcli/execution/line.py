@@ -209,14 +209,14 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
 
 def _needs_values(job: Job, spec: Spec) -> bool:
     """Whether something will work with the job's real values, and not only show them."""
-    if job.reduce is not None or job.push_as is not None:
+    if job.folds or job.push_as is not None:
         return True
     return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
 
 
 def _reads_results(job: Job, spec: Spec) -> bool:
     """Whether the records will be looked at again, in the items' order."""
-    if job.reduce is not None:
+    if job.folds:
         return not job.commutative
     collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
     return collected or _needs_values(job, spec)

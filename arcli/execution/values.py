@@ -56,7 +56,7 @@ class Folding:
 
 def folding_of(context: Context, job: Job) -> Folding:
     """What folds a job's values, if anything does."""
-    if job.reduce is None:
+    if not job.folds:
         return Folding(None, live=False)
     folder = Reducer(context.session, job, str(context.spec.folder), context.storage)
     return Folding(folder, live=job.ordered or job.commutative)

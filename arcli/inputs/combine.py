@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -80,19 +80,48 @@ def product(factors: Sequence[Factor]) -> Source:
     return Stream(cells, total, distinct, "kwargs", names)
 
 
-def zipped(factors: Sequence[Factor]) -> Source:
-    """Items side by side. Raises InputError where the lengths differ: at once, or as they end."""
+def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
+    """Return items side by side; ``recycle`` lets shorter inputs begin again.
+
+    Raises InputError where the lengths differ otherwise: at once, or as they end.
+    """
     names = _names(factors)
     distinct = any(factor.source.distinct for factor in factors)
     known = [(f.name, f.source.length) for f in factors if f.source.length is not None]
     for name, length in known[1:]:
         first, count = known[0]
-        if length != count:
-            raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}")
+        if length != count and not recycle:
+            hint = "recycle: true lets the shorter one begin again"
+            raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}", hint=hint)
     if all(isinstance(factor.source, Fixed) for factor in factors):
         return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    if recycle:
+        whole = len(known) == len(factors)
+        sizes = [length for _, length in known]
+        longest = (max(sizes) if all(sizes) else 0) if whole else None
+        return Stream(lambda: _recycled(factors), longest, distinct, "kwargs", names)
     total = known[0][1] if known else None
     return Stream(lambda: _pairs(factors), total, distinct, "kwargs", names)
+
+
+def _recycled(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
+    """Yield items side by side until each input has ended once; what may come again is held."""
+    iterators = [iter(factor.source) for factor in factors]
+    held: list[list[Any]] = [[] for _ in factors]
+    ended = [False] * len(factors)
+    for number in count():
+        row: dict[str, Any] = {}
+        for place, factor in enumerate(factors):
+            item = _END if ended[place] else next(iterators[place], _END)
+            if item is not _END:
+                held[place].append(item)
+            else:
+                ended[place] = True
+                if all(ended) or not held[place]:
+                    return
+                item = held[place][number % len(held[place])]
+            row.update(factor.row(item))
+        yield row
 
 
 def _pairs(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,8 @@ class Zip(Input):
     __pydantic_extra__: dict[str, Items]
     key: ClassVar[str] = "zip"
     merges: ClassVar[bool] = True
+    recycle: bool = False
+    """Let shorter inputs begin again, until the longest has ended."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
@@ -31,7 +33,7 @@ class Zip(Input):
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
-        return zipped(factors(self.parts(), context))
+        return zipped(factors(self.parts(), context), recycle=self.recycle)
 
     def parts(self) -> Mapping[str, Over]:
         """See Input."""

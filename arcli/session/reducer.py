@@ -43,6 +43,14 @@ class _Part(NamedTuple):
     last: int
 
 
+_LIST = {
+    "reduce": "lambda values, value: values.append(value) or values",
+    "combine": "operator:add",
+    "initial": [],
+}
+"""What makes a list of all values, for a ``finish`` without a ``reduce``."""
+
+
 class Reducer:
     """Folds a job's values with its ``reduce``; ``combine`` joins parts that were folded apart.
 
@@ -50,9 +58,10 @@ class Reducer:
     """
 
     def __init__(self, session: Session, job: Job, folder: str, storage: Storage) -> None:
-        assert job.reduce is not None
         self._session = session
-        self._job = job
+        self._listed = job.reduce is None
+        # Without a reducer the values are put into a list, in parts side by side.
+        self._job = job.model_copy(update=_LIST) if self._listed else job
         self._folder = folder
         self._storage = storage
         self._accumulated: bytes | None = None
@@ -144,7 +153,8 @@ class Reducer:
             self._accumulated, _ = self._initial()
         if self._accumulated is None:
             return Folded(None, "null", None)
-        request = Finish(self._job.finish, self._folder, self._accumulated, self.count)
+        count = None if self._listed else self.count
+        request = Finish(self._job.finish, self._folder, self._accumulated, count)
         reply = self._session.ask(request, ValueReply)
         text = reply.text.decode() if reply.exact else None
         return Folded(json.loads(reply.text), text, reply.pickled)

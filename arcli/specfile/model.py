@@ -245,6 +245,11 @@ class Job(Policy):
     """Whether the values may be folded in any order."""
 
     @property
+    def folds(self) -> bool:
+        """Whether its values become one: by ``reduce``, or by a ``finish`` that gets all of them."""
+        return self.reduce is not None or self.finish is not None
+
+    @property
     def kind(self) -> Literal["map", "apply", "command", "notebook"]:
         """Which of the four ways to call something is given."""
         if self.map is not None:

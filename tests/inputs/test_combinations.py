@@ -92,6 +92,18 @@ def test_mappings_of_a_list_stay_whole() -> None:
     assert list(source({"product": {"a": [{"x": 1}], "b": [0]}})) == [{"a": {"x": 1}, "b": 0}]
 
 
+@given(small, small, st.integers(0, 2))
+def test_a_zip_that_recycles_ends_with_its_longest_input(a: list[int], b: list[int], streams: int) -> None:
+    longest = max(len(a), len(b)) if a and b else 0
+    expected = [{"a": a[n % len(a)], "b": b[n % len(b)]} for n in range(longest)]
+    inputs: dict[str, Any] = {"a": a, "b": b}
+    for name in "ab"[:streams]:
+        inputs[name] = {"python": {"call": "m:f", "args": inputs[name]}}
+    pairs = source({"zip": {**inputs, "recycle": True}}, load_callable=lambda _: lambda *items: iter(items))
+    assert list(pairs) == expected
+    assert pairs.length == (None if streams else longest)
+
+
 def test_zip_refuses_unequal_lengths_and_names_both(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'a' has 1 items, 'b' has 2"):
         source({"zip": {"a": [1], "b": [1, 2]}})

@@ -317,7 +317,7 @@ output: [a.csvv, {pth: x}, {path: b.csv, job: d}]
     ],
     MAP + 'over: {range: "${params.n}"}\nchunksize: "${params.c}"\n': ["'n'", "'c'"],
     'map: "lambda x: x + ${params.n}"\nover: [1]\ncollect: lst\n': ["'n'", "collect should be"],
-    MAP + "over: {lines: 3}\nfinish: len\n": ["lines should be", "finish needs a reduce"],
+    MAP + "over: {lines: 3}\ncombine: len\n": ["lines should be", "combine needs a reduce"],
     MAP + "over: [1]\nreduce: 3\nfinish: len\n": ["reduce should be"],
     "map: 3\nover: [1]\ncwd: 4\n": ["map should be", "cwd should be"],
     MAP + "ovr: [1]\n": ["unknown key 'ovr'", "the key 'over' is missing"],

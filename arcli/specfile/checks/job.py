@@ -81,12 +81,13 @@ def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Prob
 
 def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Tell whether what becomes of the results makes sense."""
-    forms = [key for key in ("reduce", "gather", "collect") if getattr(job, key) is not None]
+    folds = "reduce" if job.reduce is not None else "finish"
+    forms = [key for key in (folds, "gather", "collect") if getattr(job, key) is not None]
     # A job has one value, and each of these says how it is made.
     for key in forms[1:]:
         yield places.key_problem(f"{key} and {forms[0]} exclude each other", "jobs", at, key)
     if job.reduce is None and spec.sure(at, "reduce"):
-        for key in ("combine", "finish", "initial", "commutative"):
+        for key in ("combine", "initial", "commutative"):
             if key in job.model_fields_set:
                 yield places.key_problem(f"{key} needs a reduce", "jobs", at, key)
     if job.push_as is not None:

@@ -54,7 +54,7 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
 
 
 def _has_value(job: Job) -> bool:
-    if job.reduce is not None or job.gather is not None or job.kind == "apply":
+    if job.folds or job.gather is not None or job.kind == "apply":
         return job.collect != "none"
     return job.collect not in {None, "none"}
 
