@@ -161,7 +161,7 @@ SHAPE = [
     (MAP + "apply: os:getpid\nover: [1]\n", 2, 1, "only one", ""),
     ("apply: os:getpid\nover: [1]\n", 2, 1, "apply has no items", "map"),
     (MAP + "over: [1]\ncwd: x\n", 3, 1, "for commands", ""),
-    (MAP + "over: [1]\nfinish: len\n", 3, 1, "needs a reduce", ""),
+    (MAP + "over: [1]\ncombine: len\n", 3, 1, "needs a reduce", ""),
     (MAP + "over: [1]\nreduce: operator:add\ncollect: list\n", 4, 1, "exclude each other", ""),
     (MAP + "over: [1]\nmax_failures: 3\n", 3, 1, "does nothing", "halt"),
     (MAP + "over: [1]\npush_as: a b\n", 3, 10, "not a Python name", ""),
