@@ -182,6 +182,24 @@ def command(call: Call, /, **options: Any) -> int:
 
     began = time.monotonic() - process_age()
     flags = RunFlags(**options)
+    if (code := detached(flags)) is not None:
+        return code
+    with _early(flags) as helper:
+        from arcli.specfile.load import load
+
+        spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())
+        if flags.jobs:
+            from arcli.plan.choose import only
+
+            spec = only(spec, flags.jobs)
+        return run_spec(call, spec, flags, helper, began)
+
+
+def detached(flags: RunFlags) -> int | None:
+    """Start the run in a session of its own where that is asked for. Returns the exit code then.
+
+    Raises UsageError for flags that contradict each other.
+    """
     if flags.cluster_name and flags.inline:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
     if flags.run_id and not flags.resumes:
@@ -192,15 +210,7 @@ def command(call: Call, /, **options: Any) -> int:
         from arcli.store.folder import run_root
 
         return detach.start(sys.argv[1:], run_root(os.environ), os.environ)
-    with _early(flags) as helper:
-        from arcli.specfile.load import load
-
-        spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())
-        if flags.jobs:
-            from arcli.plan.choose import only
-
-            spec = only(spec, flags.jobs)
-        return run_spec(call, spec, flags, helper, began)
+    return None
 
 
 def run_spec(

@@ -184,6 +184,7 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (["echo {x}", ":::", "1"], "the command:1:6: there is no {x}"),
         (['echo "{}"', ":::", "1"], "leave the quotes out"),
         (["echo", ":::", "1", ":::+", "2", "3"], "zip"),
+        (["--cluster", "x", "echo", ":::", "1"], "give one of them"),
         (["echo {2}", ":::", "1"], "there is one input"),
         (["echo {.}", ":::", "1", ":::", "2"], "say which: {1.}"),
         (["echo {3#}", ":::", "1"], "means nothing here"),
@@ -247,6 +248,14 @@ def test_items_keep_the_text_that_was_written(items: list[str]) -> None:
     over = spec_tree(batch, relative_to(Path.cwd())).get("over")
     assert over is not None
     assert [str(value).replace("$${", "${") for value in over.plain_data()] == items
+
+
+def test_it_goes_on_by_itself(tmp_path: Path) -> None:
+    code, out, err = mapped(tmp_path, "-d", "-k", "echo {} >> log", ":::", "a", "b")
+    assert code == 0, err
+    wait = Run(tmp_path, ["wait", out.decode().strip()])
+    assert wait.wait() == 0
+    assert (tmp_path / "log").read_text() == "a\nb\n"
 
 
 def test_raw_output_is_for_one_job(tmp_path: Path) -> None:

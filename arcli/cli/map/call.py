@@ -34,7 +34,8 @@ def shell_string(text: str, names: Sequence[str]) -> str:
             parts += [text[end:start], _spelled(match, names)]
             end = match.end()
     text = "".join([*parts, text[end:]])
-    named = any(place.inside is None or place.name in names for place in placeholders(text))
+    known = names or [""]
+    named = any(place.inside is None or place.name in known for place in placeholders(text))
     return text if named else " ".join([text, *_all(names)])
 
 

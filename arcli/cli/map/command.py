@@ -18,7 +18,7 @@ from arcli.cli.map.arguments import inputs, split
 from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
 from arcli.cli.options import DURATION, Assignment, RunFlags, WithTail
 from arcli.cli.run import command as run_command
-from arcli.cli.run import early_cluster, run_spec, standard_input
+from arcli.cli.run import detached, early_cluster, run_spec, standard_input
 from arcli.errors import OutputError, UsageError
 
 NOT_HERE = {"spec", "jobs", "params"}
@@ -129,6 +129,8 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     if options["save"]:
         _save(batch, options["save"])
         return 0
+    if (code := detached(flags)) is not None:
+        return code
     with early_cluster(flags, flags.engines or options["max_procs"]) as helper:
         from arcli.specfile.load import from_tree
 
