@@ -15,7 +15,7 @@ from arcli.session.core.events import CancelItems, Stop
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.pending import Failed
 from arcli.session.supply import ApplySupply
-from arcli.session.transport.base import Broken
+from arcli.session.transport.base import Broken, Coming
 from arcli.session.transport.base import Reply as TransportReply
 from arcli.timing.ledger import End
 
@@ -158,13 +158,14 @@ def test_a_request_that_waits_for_an_engine_is_told_of_and_given_up_at_the_deadl
 def test_a_broadcast_that_waits_for_an_engine_that_is_coming_is_told_of() -> None:
     session = FakeSession(2)
     session.dies(engines_of(session)[0])
-    future = session.ask_all()
+    future = session.ask_all(keep=False)
     (engine,) = engines_of(session)
     session.answer(engine)
     session.wait(QUIET + 1)
     assert any("1 engines have not come up" in notice for notice in session.notices)
     late = session.comes(0)
-    assert not late.queue
+    while late.queue:
+        session.answer(late)
     assert set(future.result(0)) == {0, 1}
 
 
@@ -349,16 +350,45 @@ def test_a_new_engine_learns_what_all_have_been_taught() -> None:
     future = session.ask_all()
     first, second = engines_of(session)
     session.answer(first)
+    assert not future.done()
     session.dies(first)
     session.answer(second)
-    assert not future.done(), "the new one does not know it"
+    assert set(future.result(0)) == {1}
     third = session.comes(0, prepared=False)
     assert len(third.queue) == 3
     while third.queue:
         session.answer(third)
-    assert set(future.result(0)) == {0, 1}
     session.dies(second)
     assert len(session.comes(1, prepared=False).queue) == 3
+
+
+def test_work_begins_with_the_first_engine() -> None:
+    session = FakeSession(1)
+    session.loop.put(Coming(slot=1))
+    future = session.ask_all()
+    (engine,) = engines_of(session)
+    session.answer(engine)
+    assert future.done()
+    session.begin(10, chunksize=1)
+    assert chunk_of(engine).indices[0] == 0
+    late = session.comes(1)
+    while not isinstance(late.queue[0][1], RunChunk):
+        session.answer(late)
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(10), 1)
+
+
+def test_what_a_late_engine_cannot_learn_ends_the_run() -> None:
+    session = FakeSession(1)
+    late = session.comes(1, prepared=False)
+    future = session.ask_all()
+    session.answer(engines_of(session)[0])
+    assert future.done(), "the late one is still being prepared"
+    session.begin(10)
+    session.answer(late)
+    session.answer(late)
+    session.answer(late, failure())
+    assert isinstance(session.ended[0].error, SetupError)
 
 
 @pytest.mark.parametrize("revives", [True, False])

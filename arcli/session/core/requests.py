@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from arcli.engine.protocol import encode_request
+from arcli.engine.protocol import Failure, decode_reply, encode_request
 from arcli.session.core.effects import Effect, Prepare, Reject, Resolve
-from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest
+from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
 from arcli.session.core.pool import Pool, PooledEngine
 from arcli.session.core.terms import Terms
 
@@ -72,15 +72,26 @@ class Requests:
             return [Resolve(pending.call.future, envelope)]
         broadcast = pending.broadcast
         assert broadcast is not None
+        if broadcast not in self._broadcasts:  # it went on without this engine
+            reply = decode_reply(envelope)
+            if isinstance(reply, Failure):
+                raise setup_error(engine.words, reply)
+            return []
         broadcast.answers[engine.up.slot] = envelope
         broadcast.where[engine.up.slot] = engine.words
         return self.complete()
 
     def complete(self) -> list[Effect]:
-        """Answer the broadcasts that all slots which have an engine, or will, have answered."""
+        """Answer the broadcasts that all slots which have an engine, or will, have answered.
+
+        One that later engines will learn as they come up waits for none of those: work begins with
+        the first engine.
+        """
         effects: list[Effect] = []
+        ready = {engine.up.slot for engine in self._pool.ready()}
         for broadcast in list(self._broadcasts):
-            if self._pool.slots <= set(broadcast.answers):
+            waits_for = ready if broadcast.keep and broadcast.answers else self._pool.slots
+            if waits_for <= set(broadcast.answers):
                 self._broadcasts.remove(broadcast)
                 if broadcast.keep:
                     self._steps.append(broadcast.request)
