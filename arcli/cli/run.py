@@ -335,8 +335,8 @@ def _run(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: f
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
-    mode: Mode = "never" if inline or flags.quiet else flags.progress
-    progress = make_progress(mode, streams, sys.stderr, os.environ)
+    mode: Mode = "never" if inline or flags.quiet or flags.errors == "json" else flags.progress
+    progress = make_progress(mode, streams, sys.stderr, os.environ, jobs=len(spec.jobs))
     tails = {job.name: flags.tail or ("both" if job.tail is True else job.tail or "") for job in spec.jobs}
     outputs = _outputs(spec, flags, streams, progress)
     if spec.cluster.python is not None and not (inline or flags.cluster_name):

@@ -28,10 +28,12 @@ from arcli.units import format_seconds
 class BarProgress:
     """A bar where the number of items is known, else a pulse; gone when the run is over.
 
-    ``stream`` is the terminal that it is shown on.
+    ``stream`` is the terminal that it is shown on, ``jobs`` how many there are.
     """
 
-    def __init__(self, stream: TextIO, *, color: bool) -> None:
+    def __init__(self, stream: TextIO, *, color: bool, jobs: int = 1) -> None:
+        self._jobs = jobs
+        self._place = 0
         self._console = Console(
             file=stream, no_color=not color, force_terminal=True, highlight=False, markup=False
         )
@@ -81,8 +83,6 @@ class BarProgress:
             self._begin(batch.job, None)
         assert self._count is not None
         self._count.add(batch)
-        if self._task is not None:
-            self._live.update(self._task, completed=self._count.done)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
@@ -93,27 +93,35 @@ class BarProgress:
         self._live.stop()
 
     def figures(self) -> str:
-        """Return what stands beside the bar."""
-        parts = []
-        if self._count is not None:
-            now = self._live.get_time()
-            done, total = self._count.done, self._count.total
-            parts.append(f"{done:,}/{total:,}" if total is not None else f"{done:,} items")
-            if self._count.failed:
-                parts.append(f"{self._count.failed:,} not ok")
-            if done:
-                parts.append(f"{self._count.rate(now):,.3g}/s")
-            if remaining := self._count.left(now):
-                parts.append(f"{format_seconds(remaining)} left")
-        if self._read is not None:
-            state = self._read()
+        """Return what stands beside the bar, and bring the bar to where the session is."""
+        state = self._read() if self._read is not None else None
+        count = self._count
+        if count is None:
+            return f"{state.engines} engines" if state is not None else ""
+        # Items that have ended wait behind a slow one until they are shown: the session counts them.
+        if state is not None:
+            count.update(state)
+        if self._task is not None:
+            self._live.update(self._task, completed=count.done, total=count.total)
+        now = self._live.get_time()
+        parts = [f"{count.done:,}/{count.total:,}" if count.total is not None else f"{count.done:,} items"]
+        if count.failed:
+            parts.append(f"{count.failed:,} not ok")
+        if count.straggler:
+            parts.append(count.straggler)
+        if count.done:
+            parts.append(f"{count.rate(now):,.3g}/s")
+        if remaining := count.left(now):
+            parts.append(f"{format_seconds(remaining)} left")
+        if state is not None:
             parts.append(f"{state.engines} engines, {state.running:,} running")
         return " · ".join(parts)
 
     def _begin(self, job: str, total: int | None) -> None:
-        self._count = Count(job=job, total=total, began=self._live.get_time())
+        self._place += 1
+        self._count = Count(job, total, self._live.get_time(), place=self._place, jobs=self._jobs)
         if self._task is not None:
-            self._live.reset(self._task, total=total, description=job)
+            self._live.reset(self._task, total=total, description=self._count.name)
 
 
 class _Figures(ProgressColumn):

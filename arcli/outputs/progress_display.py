@@ -13,26 +13,29 @@ Mode = Literal["auto", "bar", "plain", "never"]
 
 
 def choose(mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str]) -> Mode:
-    """Return what ``auto`` comes to: a bar on a terminal, lines on a dumb one or in CI, else nothing.
+    """Return what ``auto`` comes to: a bar on a terminal, else lines.
 
-    Nothing either where results go through a pipe: they may come out beside the bar.
+    Lines also where results go through a pipe: they may come out beside the bar.
     """
     if mode != "auto":
         return mode
-    if stream is None or not stream.isatty() or streams.piped:
+    if stream is None:
         return "never"
-    return "plain" if environ.get("CI") or environ.get("TERM") == "dumb" else "bar"
+    plain = environ.get("CI") or environ.get("TERM") == "dumb" or streams.piped
+    return "plain" if plain or not stream.isatty() else "bar"
 
 
 def make_progress(
-    mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str]
+    mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str], *, jobs: int = 1
 ) -> Progress | None:
     """Return what ``--progress MODE`` asks for on stderr (``stream``), None for nothing."""
     chosen = choose(mode, streams, stream, environ)
     if chosen == "plain":
-        return PlainProgress(streams.stderr)
+        # Nobody asked for lines in a log: of a short run there are none.
+        patient = mode == "auto" and not (stream is not None and stream.isatty())
+        return PlainProgress(streams.stderr, jobs=jobs, patient=patient or streams.piped)
     if chosen == "bar" and stream is not None:
         from arcli.outputs.bar import BarProgress
 
-        return BarProgress(stream, color=streams.stderr.color)
+        return BarProgress(stream, color=streams.stderr.color, jobs=jobs)
     return None

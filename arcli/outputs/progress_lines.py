@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,24 +13,44 @@ from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
-INTERVAL = 10.0
-"""Seconds between two lines of plain progress, at most; a tenth of a job also gets one."""
+INTERVAL = 30.0
+"""Seconds between two lines, at most; each tenth of a job also gets one."""
+PAUSE = 1.0
+"""Seconds between two lines, at least."""
+SHORT = 5.0
+"""Seconds from the start of a run within which ``patient`` lines are not written: most runs are short."""
 
 
 class PlainProgress:
-    """A line for each tenth of a job, and one where there was none for ``INTERVAL`` seconds."""
+    """Lines from a thread of its own, so that they come also while no record does.
 
-    def __init__(self, page: Stream, clock: Callable[[], float] = time.monotonic) -> None:
-        self._page = page
+    ``patient`` says nothing of short runs.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        jobs: int = 1,
+        patient: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._jobs = jobs
         self._clock = clock
+        self._silent_until = clock() + (SHORT if patient else 0.0)
         self._count: Count | None = None
-        self._told_at = 0.0
+        self._place = 0
+        self._told_at = clock()
         self._told = 0
         self._read: Callable[[], State] | None = None
+        self._ended = threading.Event()
+        self._telling = threading.Lock()
 
     def expect(self, job: str, total: int | None) -> None:
         """See Progress."""
-        self._begin(job, total)
+        with self._telling:
+            self._begin(job, total)
 
     def watch(self, read: Callable[[], State]) -> None:
         """See Progress."""
@@ -37,6 +58,7 @@ class PlainProgress:
 
     def writing(self) -> None:
         """See Progress."""
+        self._ended.set()
 
     def above(self, target: Target) -> Target:
         """See Progress."""
@@ -44,30 +66,43 @@ class PlainProgress:
 
     def start(self) -> None:
         """See Output."""
+        threading.Thread(target=self._keep_telling, name="arcli-progress", daemon=True).start()
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        count = self._count
-        if count is None or count.job != batch.job:
-            count = self._begin(batch.job, None)
-        count.add(batch)
-        now = self._clock()
-        tenth = count.total is not None and (count.done - self._told) * 10 >= count.total
-        if tenth or now - self._told_at >= INTERVAL:
-            self._tell(count, now)
+        with self._telling:
+            count = self._count
+            if count is None or count.job != batch.job:
+                count = self._begin(batch.job, None)
+            count.add(batch)
+            self._tell_if_due()
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
+        self._ended.set()
 
     def abort(self) -> None:
         """See Output."""
+        self._ended.set()
 
     def _begin(self, job: str, total: int | None) -> Count:
-        self._told_at, self._told = self._clock(), 0
-        self._count = Count(job=job, total=total, began=self._told_at)
+        self._told_at, self._told, self._place = self._clock(), 0, self._place + 1
+        self._count = Count(job, total, self._told_at, place=self._place, jobs=self._jobs)
         return self._count
 
-    def _tell(self, count: Count, now: float) -> None:
-        self._told_at, self._told = now, count.done
-        engines = f", {self._read().engines} engines" if self._read is not None else ""
-        self._page.write(f"arcli: {count.words(now)}{engines}\n")
+    def _keep_telling(self) -> None:
+        while not self._ended.wait(PAUSE):
+            with self._telling:
+                self._tell_if_due()
+
+    def _tell_if_due(self) -> None:
+        count, now = self._count, self._clock()
+        if count is None or now < max(self._silent_until, self._told_at + PAUSE):
+            return
+        if self._read is not None:
+            count.update(self._read())
+        tenth = count.total is not None and (count.done - self._told) * 10 >= max(count.total, 1)
+        if tenth or now - self._told_at >= INTERVAL:
+            self._told_at, self._told = now, count.done
+            engines = f", {count.engines} engines" if count.engines is not None else ""
+            self._stream.write(f"arcli: {count.words(now)}{engines}\n")
