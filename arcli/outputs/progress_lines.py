@@ -16,7 +16,7 @@ from arcli.timing.summary import RunSummary
 INTERVAL = 30.0
 """Seconds between two lines, at most; each tenth of a job also gets one."""
 PAUSE = 1.0
-"""Seconds between two lines, at least."""
+"""Seconds between two ``patient`` lines, at least; and how often the thread looks."""
 SHORT = 5.0
 """Seconds from the start of a run within which ``patient`` lines are not written: most runs are short."""
 
@@ -39,6 +39,7 @@ class PlainProgress:
         self._jobs = jobs
         self._clock = clock
         self._silent_until = clock() + (SHORT if patient else 0.0)
+        self._pause = PAUSE if patient else 0.0
         self._count: Count | None = None
         self._place = 0
         self._told_at = clock()
@@ -97,7 +98,7 @@ class PlainProgress:
 
     def _tell_if_due(self) -> None:
         count, now = self._count, self._clock()
-        if count is None or now < max(self._silent_until, self._told_at + PAUSE):
+        if count is None or now < max(self._silent_until, self._told_at + self._pause):
             return
         if self._read is not None:
             count.update(self._read())
