@@ -46,7 +46,7 @@ class ArcliError(Exception):
         self.details = details
 
     def at(self, place: str) -> Self:
-        """The same error, at a place: ``file:line:column``."""
+        """Return the same error, at a place: ``file:line:column``."""
         self.message = f"{place}: {self.message}"
         self.args = (self.message,)
         return self

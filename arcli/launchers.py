@@ -51,7 +51,7 @@ _BY_NAME = {launcher.name: launcher for launcher in LAUNCHERS}
 
 
 def named(name: str) -> Launcher | None:
-    """The launcher of a name; None where neither arcli nor ipyparallel knows it."""
+    """Return the launcher of a name; None where neither arcli nor ipyparallel knows it."""
     launcher = _BY_NAME.get(name)
     if launcher is None and name in _installed():
         # Nothing is known of it: a queue may hold its engines back, and they may be anywhere.
@@ -60,7 +60,7 @@ def named(name: str) -> Launcher | None:
 
 
 def engines_on_hosts(launcher: Launcher, options: Mapping[str, Any]) -> int | None:
-    """How many engines the options start on all hosts together, None where they do not say.
+    """Return how many engines the options start on all hosts together, None where they do not say.
 
     A host has a number, or a mapping with the number as ``n``. Raises ValueError where it has not.
     """
@@ -80,16 +80,16 @@ def engines_on_hosts(launcher: Launcher, options: Mapping[str, Any]) -> int | No
 
 
 def names() -> list[str]:
-    """All names that a spec may use: arcli's own first, then those that packages add."""
+    """Return all names that a spec may use: arcli's own first, then those that packages add."""
     return list(dict.fromkeys([*_BY_NAME, *sorted(_installed())]))
 
 
 def ipyparallels() -> list[str]:
-    """The names of those that ipyparallel launches, and whose traits mean something."""
+    """Return the names of those that ipyparallel launches, and whose traits mean something."""
     return [name for name in names() if (launcher := named(name)) and not launcher.own]
 
 
 @cache
 def _installed() -> set[str]:
-    """The launchers that installed packages declare, ipyparallel's own among them."""
+    """Return the launchers that installed packages declare, ipyparallel's own among them."""
     return {point.name for point in entry_points(group=ENTRY_POINTS)}

@@ -52,7 +52,7 @@ class Verbs(click.Group):
     """A group that knows its commands by name, and imports only the one that is invoked."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs in the order in which people meet them."""
+        """Return the verbs in the order in which people meet them."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -94,13 +94,13 @@ class Verbs(click.Group):
         """Run a command line and exit; with ``standalone_mode=False`` what click does then."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode, **extra)
-        words = sys.argv[1:] if args is None else list(args)
-        call = error_boundary.Call.of(words)
+        arguments = sys.argv[1:] if args is None else list(args)
+        call = error_boundary.Call.of(arguments)
 
         def invoke() -> Any:
             extra.setdefault("obj", call)
             # "python -m arcli" is not what people typed, nor what they should.
-            return super(Verbs, self).main(words, prog_name or "arcli", complete_var, False, **extra)
+            return super(Verbs, self).main(arguments, prog_name or "arcli", complete_var, False, **extra)
 
         sys.exit(error_boundary.guard(invoke, call))
 

@@ -108,17 +108,17 @@ def start(
         options={name: _value(text) for name, text in options},
         insecure=insecure,
     )
-    found = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
+    started = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
     # The name goes to stdout, for scripts; what to type next is for people.
     if form == "json":
-        click.echo(json.dumps(_row(one, found)))
+        click.echo(json.dumps(_row(one, started)))
         return
-    click.echo(f"{one.name}: {_count(found)} at {found.address}")
+    click.echo(f"{one.name}: {_count(started)} at {started.address}")
     click.echo(f"arcli run SPEC --cluster {one.name}", err=True)
 
 
 def _value(text: str) -> Any:
-    """A traitlet's value: JSON where it is some, else text."""
+    """Return a traitlet's value: JSON where it is some, else text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -138,7 +138,7 @@ def list_(form: str, profile: str | None) -> None:
     """
     from arcli.cluster.named.manage import every
 
-    rows = [_row(one, found) for one, found in every(profile)]
+    rows = [_row(one, state) for one, state in every(profile)]
     if form == "json":
         click.echo(json.dumps(rows))
     elif not rows:
@@ -149,8 +149,8 @@ def list_(form: str, profile: str | None) -> None:
         # that they can go.
         for row in rows:
             if row["state"] == "gone":
-                said = f"its files are left; `arcli cluster stop {row['name']}` removes them"
-                click.echo(f"{row['name']} is gone, {said}", err=True)
+                hint = f"its files are left; `arcli cluster stop {row['name']}` removes them"
+                click.echo(f"{row['name']} is gone, {hint}", err=True)
 
 
 @command.command("stop")
@@ -174,11 +174,11 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
     for one in find.known() if everything else [find.find(name) for name in names]:
-        found = manage.stop(one)
-        stopped.append(_row(one, found))
+        state = manage.stop(one)
+        stopped.append(_row(one, state))
         if form == "text":
-            gone = found.state == "gone"
-            click.echo(f"{one.name}: {'was gone, files removed' if gone else 'stopped'}")
+            was_dead = state.state == "gone"
+            click.echo(f"{one.name}: {'was gone, files removed' if was_dead else 'stopped'}")
     if form == "json":
         click.echo(json.dumps({"stopped": stopped}))
 
@@ -197,18 +197,18 @@ def status(form: str, name: str) -> int:
     from arcli.errors import ExitCode
 
     one = find.find(name)
-    found = manage.look(one)
-    engines = [asdict(engine) for engine in manage.engines(one)] if found.engines else []
+    cluster = manage.look(one)
+    engines = [asdict(engine) for engine in manage.engines(one)] if cluster.engines else []
     if form == "json":
-        click.echo(json.dumps({**_row(one, found), "engines": engines}))
+        click.echo(json.dumps({**_row(one, cluster), "engines": engines}))
     else:
-        where = f", {_count(found)} at {found.address}" if found.engines is not None else ""
-        click.echo(f"{one.name}: {found.state}{where}")
-        click.echo(f"{found.why or one.connection_file}", err=True)
+        where = f", {_count(cluster)} at {cluster.address}" if cluster.engines is not None else ""
+        click.echo(f"{one.name}: {cluster.state}{where}")
+        click.echo(f"{cluster.why or one.connection_file}", err=True)
         if engines:
             _table(("engine", "host", "pid", "waiting", "done"), engines)
     # Scripts ask by the exit code whether there is a cluster that can be joined.
-    return ExitCode.OK if found.state == "running" else ExitCode.NO_CLUSTER
+    return ExitCode.OK if cluster.state == "running" else ExitCode.NO_CLUSTER
 
 
 def _row(one: Known, found: Look) -> dict[str, Any]:

@@ -53,11 +53,11 @@ def show(spec: Spec, flags: RunFlags) -> int:
     over = spec.jobs[0].over
     # As commands in a list, which can be read by a shell or compared.
     if flags.form == "raw" and not (over is not None and over.only_in_runs):
-        for found in preview(spec, slots=slots):
-            for call in _calls(found, flags.limit):
+        for job_plan in preview(spec, slots=slots):
+            for call in _calls(job_plan, flags.limit):
                 click.echo(call)
         return 0
-    plans = [_plan(found, slots, flags.limit) for found in preview(spec, slots=slots)]
+    plans = [_plan(job_plan, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
     if flags.form in {"text", "raw"}:
         where = f"on {slots} engine{'s' * (slots != 1)}"
         if slots is None:
@@ -75,7 +75,7 @@ def show(spec: Spec, flags: RunFlags) -> int:
 
 
 def _calls(found: Preview, limit: int | None) -> Iterator[str]:
-    """Every call of a job, as it could be typed."""
+    """Yield every call of a job, as it could be typed."""
     if found.source is None:
         yield _call(found.job, (), {})
         return
@@ -115,7 +115,7 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
 
 
 def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]]:
-    """How many items there are, and the first and last of them with their numbers."""
+    """Return how many items there are, and the first and last of them with their numbers."""
     if isinstance(source, Fixed):
         count = min(source.length, source.length if limit is None else limit)
         numbers = [*range(min(SHOWN, count)), *range(max(SHOWN, count - SHOWN), count)]
@@ -128,7 +128,7 @@ def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]
 
 
 def _length(source: Source | None, limit: int | None) -> int | None:
-    """How many items there will be, if that is known without reading them."""
+    """Return how many items there will be, if that is known without reading them."""
     if source is None or source.length is None:
         return None
     return source.length if limit is None else min(source.length, limit)
@@ -146,14 +146,14 @@ def _called(job: Job, source: Source, index: int, item: Any) -> str:
 
 
 def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
-    """A call as one would write it."""
+    """Return a call as one would write it."""
     name = job.map or job.apply or job.notebook or ""
     plain = job.notebook is not None or name.replace(".", "").isidentifier()
     if kind_of(name) == "expression" and not plain:
         name = f"({name})"
-    given = [_shown(arg) for arg in [*args, *job.args]]
-    given += [f"{key}={_shown(value)}" for key, value in {**job.kwargs, **kwargs}.items()]
-    return f"{name}({', '.join(given)})"
+    arguments = [_shown(arg) for arg in [*args, *job.args]]
+    arguments += [f"{key}={_shown(value)}" for key, value in {**job.kwargs, **kwargs}.items()]
+    return f"{name}({', '.join(arguments)})"
 
 
 def _shown(value: Any) -> str:
@@ -165,7 +165,7 @@ def _shown(value: Any) -> str:
 
 
 def _commanded(job: Job, index: int, item: Any) -> str:
-    """A command with its values filled in: as it could be typed."""
+    """Return a command with its values filled in: as it could be typed."""
     texts = Texts(job)
     names = Names(item, index, {name: _shown(late) for name, late in texts.given.items()})
     try:
@@ -203,7 +203,7 @@ class _Quoted(Mapping[str, str]):
 
 
 def _then(job: Job) -> Iterator[str]:
-    """What becomes of the results."""
+    """Decide what becomes of the results."""
     if job.parse is not None:
         yield f"parse what is printed as {job.parse}"
     if job.reduce is not None:
@@ -217,12 +217,12 @@ def _then(job: Job) -> Iterator[str]:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    said = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
+    amount = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
     if plan.kind == "apply":
-        said = "on all engines" if plan.items is None else f"on {_count(plan.items, 'engine')}"
+        amount = "on all engines" if plan.items is None else f"on {_count(plan.items, 'engine')}"
     order = "in order" if plan.ordered else "as they come"
     chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
-    yield f"\n{plan.name}: {plan.kind}, {said}, {chunks}, {order}"
+    yield f"\n{plan.name}: {plan.kind}, {amount}, {chunks}, {order}"
     # Only the first and the last calls are known, and what is left out between them
     # is marked.
     if plan.needs:

@@ -129,7 +129,7 @@ def _usage(error: click.ClickException, call: Call) -> ExitCode:
 
 
 def _os_error(error: OSError, call: Call) -> ExitCode:
-    """A verb that prints need not ask whether stdout takes it: the boundary knows what these mean."""
+    """Say what a failed write means, so that a verb that prints need not ask whether stdout takes it."""
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         return ExitCode.BROKEN_PIPE
     if error.errno in _FULL:
@@ -141,13 +141,13 @@ def _os_error(error: OSError, call: Call) -> ExitCode:
 def _bug(error: Exception, call: Call) -> ExitCode:
     import traceback
 
-    words = "".join(traceback.format_exception_only(error)).strip()
+    summary = "".join(traceback.format_exception_only(error)).strip()
     trace = plain("".join(traceback.format_exception(error))).rstrip()
     if not call.as_json:
         _say(trace, call)
-        _say(f"{_mark(call)} a bug in arcli {__version__}: {plain(words)}", call)
+        _say(f"{_mark(call)} a bug in arcli {__version__}: {plain(summary)}", call)
         _say("hint: please report it with the traceback above", call)
-    _json(type(error).__name__, f"a bug in arcli: {words}", None, ExitCode.BUG, [], call, details=trace)
+    _json(type(error).__name__, f"a bug in arcli: {summary}", None, ExitCode.BUG, [], call, details=trace)
     return ExitCode.BUG
 
 
@@ -157,7 +157,7 @@ def _say(text: str, call: Call) -> None:
 
 
 def _mark(call: Call) -> str:
-    """What every message begins with."""
+    """Return what every message begins with."""
     return click.style("arcli:", fg="red", bold=True) if call.color else "arcli:"
 
 
@@ -195,7 +195,7 @@ def _json(
 
 
 def _code(result: Any) -> int:
-    """What a verb returned, or what ``sys.exit`` was given."""
+    """Return what a verb returned, or what ``sys.exit`` was given."""
     if result is None or isinstance(result, int):
         return int(result or 0)
     _say(str(result), Call())
@@ -208,7 +208,7 @@ def _is_pipe(error: BaseException | None) -> bool:
 
 
 def _reader_is_gone() -> bool:
-    """Whether the broken pipe is stdout, and not one that nobody should have broken."""
+    """Tell whether the broken pipe is stdout, and not one that nobody should have broken."""
     with suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -222,7 +222,7 @@ def _flush_stdout() -> None:
 
 
 def _flushed() -> bool:
-    """Whether stdout has everything; if not, it never will, and the interpreter must not try."""
+    """Tell whether stdout has everything; if not, it never will, and the interpreter must not try."""
     try:
         _flush_stdout()
     except OSError:
@@ -256,7 +256,7 @@ def leave(code: Any) -> NoReturn:
 
 @contextmanager
 def leaving(code: int) -> Iterator[None]:
-    """The run was stopped: what is told now may not be read, and must not keep the process."""
+    """Provide the run was stopped: what is told now may not be read, and must not keep the process."""
     timer = threading.Timer(LAST_WORDS, os._exit, [code])
     timer.daemon = True
     timer.start()

@@ -54,7 +54,7 @@ class Notices:
 
 
 def _own_stderr() -> IO[str] | None:
-    """A stream to stderr that stays where it is while an item of this process has its own captured.
+    """Return a stream to stderr that stays where it is while an item of this process has its own captured.
 
     None where stderr is closed, or no file.
     """

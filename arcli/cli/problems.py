@@ -31,7 +31,7 @@ def render(problem: Problem, *, color: bool = False) -> str:
 
 
 def _window(source: str, column: int | None) -> tuple[str, int | None]:
-    """The part of a line around a column, and the column within it, counted from 1."""
+    """Return the part of a line around a column, and the column within it, counted from 1."""
     if len(source) <= WIDEST:
         return source, column
     start = max(0, (column or 1) - WIDEST // 2)

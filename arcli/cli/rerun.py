@@ -72,7 +72,7 @@ def command(
 
 
 def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
-    """The job that has these items. Raises UsageError where none has, or several."""
+    """Return the job that has these items. Raises UsageError where none has, or several."""
     from arcli.store.index import JournalIndex
 
     with JournalIndex(run) as index:
@@ -134,7 +134,7 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
 
 
 def _here(spec: Spec, job: str, items: Sequence[int]) -> Sequence[int]:
-    """The items as they are numbered here: an apply has one engine, this process."""
+    """Return the items as they are numbered here: an apply has one engine, this process."""
     applies = next(each for each in spec.jobs if each.name == job).kind == "apply"
     return [0] if applies else items
 

@@ -59,7 +59,7 @@ def command(run: str | None, form: str, stacks: bool) -> None:
 
 
 def _tree(run: RunFolder) -> dict[str, Any]:
-    """Everything that is known, as one object; ``state`` is running, ended or killed."""
+    """Return everything that is known, as one object; ``state`` is running, ended or killed."""
     from arcli.store import past
 
     state = past.current_state(run)
@@ -105,7 +105,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
 
 
 def _asked(run: RunFolder) -> dict[int, str]:
-    """Where each engine says it is, by its slot."""
+    """Tell where each engine says it is, by its slot."""
     from arcli.errors import OutputError
     from arcli.store import past
     from arcli.store.live import ask_stacks
@@ -122,7 +122,7 @@ def _asked(run: RunFolder) -> dict[int, str]:
 
 
 def _stacks(run: RunFolder) -> Iterator[str]:
-    """The stacks as text; of what does not answer, why that may be."""
+    """Yield the stacks as text; of what does not answer, why that may be."""
     from arcli.escape import plain
     from arcli.store import past
 

@@ -123,7 +123,7 @@ def _live(
 
 
 def _goes_on(run: RunFolder) -> threading.Event:
-    """An event that is set when the run has ended; a thread watches it."""
+    """Return an event that is set when the run has ended; a thread watches it."""
     from arcli.cli.wait import wait_for
 
     ended = threading.Event()

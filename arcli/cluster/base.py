@@ -90,10 +90,10 @@ class Cluster(Protocol):
         """
 
     def coming(self) -> set[int]:
-        """The slots whose first engine is on its way, and will come or be reported as down."""
+        """Return the slots whose first engine is on its way, and will come or be reported as down."""
 
     def engines(self) -> list[EngineInfo]:
-        """The engines that are registered now."""
+        """Return the engines that are registered now."""
 
     def kill(self, engine_id: int) -> None:
         """End an engine, and what it started, at once; an EngineDown follows."""
@@ -114,7 +114,7 @@ class Cluster(Protocol):
         """
 
     def diagnose(self) -> str:
-        """What is known of the processes, in words."""
+        """Return what is known of the processes, in words."""
 
     def stop(self) -> None:
         """End all of it. May be called more than once; never hangs."""

@@ -253,9 +253,9 @@ class EmbeddedCluster:
         client = self.client
         if not self._expected or client is None:
             return
-        known = set(client.ids)
+        registered = set(client.ids)
         for engine_id in [*self._expected]:
-            if engine_id in known:
+            if engine_id in registered:
                 info = self._expected.pop(engine_id)
                 with self._changed:
                     self._engines[engine_id] = info
@@ -355,7 +355,7 @@ class EmbeddedCluster:
         return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *self._log_tails()]))
 
     def _log_tails(self) -> list[str]:
-        """The ends of what controller and engines logged."""
+        """Return the ends of what controller and engines logged."""
         if self._supervisor is None:
             return []
         tails = []

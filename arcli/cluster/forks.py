@@ -52,11 +52,11 @@ def detach(log: Path) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for source, target in ((nothing, 0), (said, 1), (said, 2)):
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((nothing, 0), (log_fd, 1), (log_fd, 2)):
         os.dup2(source, target)
         os.close(source) if source == nothing else None
-    os.close(said)
+    os.close(log_fd)
 
 
 def run_controller(folder: Path, tell: int) -> None:
@@ -80,12 +80,12 @@ def run_controller(folder: Path, tell: int) -> None:
     app = over_unix_sockets(module.IPController).instance(config=Config(_controller_config(folder)))
     app.initialize([])
     security = Path(app.profile_dir.security_dir)
-    told = {
+    environment = {
         "client": json.loads((security / app.client_json_file).read_text()),
         "engine": json.loads((security / app.engine_json_file).read_text()),
     }
     with os.fdopen(tell, "w") as pipe:
-        json.dump(told, pipe)
+        json.dump(environment, pipe)
     # Schedulers and the heart monitor are forks of this process, and must not outlive it.
     from arcli.cluster.processes import die_with
 
@@ -176,7 +176,7 @@ def run_engine(folder: Path, engine_id: int, slot: int, uuid: str) -> None:
 
 
 def engine_environment(slot: int, uuid: str) -> dict[str, str]:
-    """What an engine finds in its environment beside the cluster's own."""
+    """Return what an engine finds in its environment beside the cluster's own."""
     return {"ARCLI_SLOT": str(slot), "ARCLI_ENGINE": uuid}
 
 
@@ -195,7 +195,7 @@ def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:
 
 
 def engine_arguments(folder: Path, engine_id: int) -> list[str]:
-    """The same for an engine that is started with another interpreter."""
+    """Return the same for an engine that is started with another interpreter."""
     return [
         f"--{section}.{name}={value}"
         for section, values in _engine_config(folder, engine_id).items()

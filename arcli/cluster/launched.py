@@ -72,11 +72,11 @@ class LaunchedCluster(WatchedCluster):
         # comes.
         self._await(lambda: len(self._engines) >= self.slots or not self._coming(), end)
         if len(self._engines) < self._options.min_engines:
-            there, needed = len(self._engines), self._options.min_engines
+            present, needed = len(self._engines), self._options.min_engines
             raise self._failure(
                 self._gone
                 or self._refused
-                or f"{there} of {self.slots} engines came up by launcher: {self._launcher} within "
+                or f"{present} of {self.slots} engines came up by launcher: {self._launcher} within "
                 f"{self._options.start_timeout:g} s, {needed} are needed"
             )
 
@@ -99,11 +99,11 @@ class LaunchedCluster(WatchedCluster):
         return any(self._groups.values())
 
     def _failure(self, words: str) -> ClusterError:
-        said = "\n".join([self.diagnose(), *self._log_tail()])
-        return ClusterError(f"no cluster: {words}", hint=said)
+        details = "\n".join([self.diagnose(), *self._log_tail()])
+        return ClusterError(f"no cluster: {words}", hint=details)
 
     def _log_tail(self) -> list[str]:
-        """The ends of what launcher and engines said."""
+        """Return the ends of what launcher and engines said."""
         tails = []
         logs = [*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")]
         for path in sorted(logs):
@@ -115,8 +115,8 @@ class LaunchedCluster(WatchedCluster):
     # -- the process that starts it ---------------------------------------------------------
 
     def _await_controller(self, beside: LauncherProcess, end: float) -> dict[str, Any]:
-        while (left := end - time.monotonic()) > 0:
-            event = beside.event(left)
+        while (patience := end - time.monotonic()) > 0:
+            event = beside.event(patience)
             if event is None:
                 continue
             if event["event"] == "controller":
@@ -132,15 +132,15 @@ class LaunchedCluster(WatchedCluster):
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "engines_gone":
-            said = f"launcher: {self._launcher}: {event['reason']}"
+            line = f"launcher: {self._launcher}: {event['reason']}"
             # Engines that never registered have no id, so their slots are reported
             # instead.
             with self._changed:
-                self._refused = said
+                self._refused = line
                 missing = self._groups.pop(event["group"], set())
                 self._changed.notify_all()
             for slot in sorted(missing):
-                self._report(EngineDown(engine_id=None, slot=slot, reason=said))
+                self._report(EngineDown(engine_id=None, slot=slot, reason=line))
         elif event["event"] == "controller_gone":
             self._lose("the controller has ended")
         elif event["event"] == END:
@@ -176,9 +176,9 @@ class LaunchedCluster(WatchedCluster):
 
     def diagnose(self) -> str:
         """See Cluster."""
-        said = super().diagnose()
+        lines = super().diagnose()
         missing = len(set().union(*self._groups.values())) if self._groups else 0
-        return f"{said}, {missing} were started and have not come up" if missing else said
+        return f"{lines}, {missing} were started and have not come up" if missing else lines
 
     def stop(self) -> None:
         """See Cluster. Batch jobs are cancelled."""

@@ -15,7 +15,7 @@ from arcli.specfile.model import Cluster as Wanted
 
 
 def joins(wanted: Wanted) -> bool:
-    """Whether a running cluster is to be joined."""
+    """Tell whether a running cluster is to be joined."""
     return any((wanted.profile, wanted.cluster_id, wanted.connection_file))
 
 
@@ -28,7 +28,7 @@ def open_cluster(
     join: str | None = None,
     helper: SupervisorProcess | None = None,
 ) -> Cluster:
-    """A cluster that is prepared and not started yet.
+    """Return a cluster that is prepared and not started yet.
 
     ``engines`` is how many there should be, None where nobody said; ``folder`` is the spec's, and
     ``scratch`` one that compute nodes see, too. ``join`` names a running cluster and overrides the
@@ -89,7 +89,7 @@ def _cluster(
 
 
 def slots(wanted: Wanted) -> int | None:
-    """How many engines a spec's cluster has where ``-n`` does not say; None where nobody knows.
+    """Return how many engines a spec's cluster has where ``-n`` does not say; None where nobody knows.
 
     ``auto`` is what this machine can keep busy, where the engines are on it.
     """

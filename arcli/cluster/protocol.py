@@ -124,6 +124,6 @@ class Reader:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are whole with this data."""
+        """Return the messages that are whole with this data."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [decode(line) for line in lines]

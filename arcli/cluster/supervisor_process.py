@@ -40,7 +40,7 @@ THREAD_LIMITS = (
 
 
 def thread_limits(threads: int | None) -> dict[str, str]:
-    """How many threads numerical libraries may have on an engine, as environment variables.
+    """Return how many threads numerical libraries may have on an engine, as environment variables.
 
     None: what is set where arcli was called, and one where nothing is.
     """
@@ -73,13 +73,13 @@ class SupervisorProcess:
         self.settings = settings
         self.folder = private_folder.create()
         self.connection, theirs = socket.socketpair()
-        said = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
-        wanted = {
+        log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        request = {
             "engines": min(settings.engines, WAVE),
             "python": settings.python,
             "first_id": settings.first_id,
         }
-        with theirs, os.fdopen(said, "wb") as log:
+        with theirs, os.fdopen(log_fd, "wb") as log:
             with suppress(OSError):  # held for as long as the supervisor lives: see stale.py
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.process = subprocess.Popen(
@@ -90,7 +90,7 @@ class SupervisorProcess:
                     "arcli.cluster.supervisor",
                     str(theirs.fileno()),
                     str(self.folder),
-                    json.dumps(wanted),
+                    json.dumps(request),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -111,7 +111,7 @@ class SupervisorProcess:
             self.connection.sendall(line)
 
     def receive(self) -> bytes:
-        """What it has sent; empty when it is gone, however it went."""
+        """Return what it has sent; empty when it is gone, however it went."""
         try:
             return self.connection.recv(65536)
         except OSError:  # killed with something unread: the connection is reset, not closed

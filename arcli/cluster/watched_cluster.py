@@ -102,8 +102,8 @@ class WatchedCluster:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they would go to the terminal
-                left = max(1.0, end - time.monotonic())
-                self._clients.append(RawClient(dict(connection.info), timeout=left))
+                patience = max(1.0, end - time.monotonic())
+                self._clients.append(RawClient(dict(connection.info), timeout=patience))
                 return self._clients[-1]
         except Exception as error:
             raise self._failure(
@@ -154,14 +154,14 @@ class WatchedCluster:
 
     def _look(self, now: float) -> None:
         """Engines that are new, that have answered, that have gone, that should have gone."""
-        there = set(self._scout.ids)
-        known = {*self._engines, *self._spares, *self._greeted, *self._given_up}
-        for engine_id in sorted((there & set(self.client.ids)) - known):
+        registered = set(self._scout.ids)
+        counted = {*self._engines, *self._spares, *self._greeted, *self._given_up}
+        for engine_id in sorted((registered & set(self.client.ids)) - counted):
             self._greet(engine_id)
         for engine_id in [*self._greeted]:
             if self._greeted[engine_id].ready():
                 self._welcome(engine_id, self._greeted.pop(engine_id))
-        for engine_id in known - there:
+        for engine_id in counted - registered:
             self._part(engine_id)
         for engine_id in [key for key, due in self._doomed.items() if now > due]:
             self._given_up.add(engine_id)
@@ -206,8 +206,8 @@ class WatchedCluster:
 
     def _part(self, engine_id: int) -> None:
         """An engine has left the cluster."""
-        for those in (self._greeted, self._spares):
-            those.pop(engine_id, None)
+        for group in (self._greeted, self._spares):
+            group.pop(engine_id, None)
         self._given_up.discard(engine_id)
         self._let_go(engine_id, "is gone")
 
@@ -304,11 +304,11 @@ class WatchedCluster:
     def diagnose(self) -> str:
         """See Cluster."""
         with self._changed:
-            said = [self._gone] if self._gone is not None else []
-            said.append(f"{len(self._engines)} engines are in use")
+            lines = [self._gone] if self._gone is not None else []
+            lines.append(f"{len(self._engines)} engines are in use")
             if self._greeted:
-                said.append(f"{len(self._greeted)} are registered and have not answered yet")
-        return ", ".join(said)
+                lines.append(f"{len(self._greeted)} are registered and have not answered yet")
+        return ", ".join(lines)
 
     def _detach(self) -> None:
         """Close every connection; the cluster itself goes on."""

@@ -29,7 +29,7 @@ _seek, _END = os.lseek, os.SEEK_END
 
 
 def printed_path(run_folder: str, job: str, index: int, attempt: int, stream: str) -> str:
-    """The file for what an item printed and its record does not hold; ``out`` or ``err``."""
+    """Return the file for what an item printed and its record does not hold; ``out`` or ``err``."""
     return os.path.join(run_folder, "printed", job, f"{index}-{attempt}.{stream}")  # noqa: PTH118
 
 
@@ -43,7 +43,7 @@ class NoCapture:
         pass
 
     def take(self) -> tuple[str, str, bool]:
-        """What was printed since the last call: stdout, stderr, and whether either was capped."""
+        """Return what was printed since the last call: stdout, stderr, and whether either was capped."""
         return NOTHING
 
 
@@ -185,7 +185,7 @@ class _CaptureFile:
             os.close(self._saved)
 
     def stream(self) -> io.TextIOWrapper:
-        """A text stream on the descriptor; closing it leaves the descriptor open."""
+        """Return a text stream on the descriptor; closing it leaves the descriptor open."""
         if self.opened is None or self.opened.closed:
             raw = io.FileIO(self._fd, "w", closefd=False)
             self.opened = io.TextIOWrapper(
@@ -218,7 +218,7 @@ class _CaptureFile:
         return max(0, size - MARK)
 
     def drain(self) -> str:
-        """The text in the file, as far as the cap goes; the file is empty afterwards."""
+        """Return the text in the file, as far as the cap goes; the file is empty afterwards."""
         with self.growing.lock:
             size = os.fstat(self._file).st_size - MARK
             raw = os.pread(self._file, min(size, CAP), MARK)
@@ -228,13 +228,13 @@ class _CaptureFile:
         return raw.decode("utf-8", "backslashreplace")
 
     def was_cut(self) -> bool:
-        """Whether output was dropped since the last call."""
+        """Tell whether output was dropped since the last call."""
         cut, self.growing.cut = self.growing.cut, False
         return cut
 
 
 def _unlinked() -> int:
-    """A descriptor of a file that has no name, opened for appending."""
+    """Return a descriptor of a file that has no name, opened for appending."""
     handle, path = tempfile.mkstemp(prefix="arcli-")
     try:
         os.ftruncate(handle, MARK)
@@ -245,7 +245,7 @@ def _unlinked() -> int:
 
 
 def make_capture(mode: str, live: Live, patrol: Patrol) -> NoCapture:
-    """The capture for ``fd``, ``sys`` or ``none``."""
+    """Return the capture for ``fd``, ``sys`` or ``none``."""
     if mode == "fd":
         return FdCapture(patrol)
     return SysCapture(live, patrol) if mode == "sys" else NoCapture()

@@ -147,21 +147,21 @@ class Command:
     def _end_group(self, child: subprocess.Popen[bytes]) -> None:
         """SIGTERM, later SIGKILL, to all that is left of what the command started."""
         end = time.monotonic() + KILL_AFTER
-        left = _signal_group(child.pid, signal.SIGTERM)
-        while left:
+        remains = _signal_group(child.pid, signal.SIGTERM)
+        while remains:
             try:
                 self._reap(child, os.WNOHANG)
                 late = time.monotonic() > end
-                left = _signal_group(child.pid, signal.SIGKILL if late else 0)
+                remains = _signal_group(child.pid, signal.SIGKILL if late else 0)
                 if late and child.returncode is not None:
                     return  # a zombie that nobody reaps, or another user's
-                time.sleep(_POLL if left else 0)
+                time.sleep(_POLL if remains else 0)
             except TimeLimit:  # the timer's second alarm
                 continue
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Whether there is such a group; its number is nobody else's as long as it has members."""
+    """Tell whether there is such a group; its number is nobody else's as long as it has members."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -226,7 +226,7 @@ class _Output:
                 shutil.copyfileobj(file, copy)
 
     def whole(self) -> bytes | None:
-        """All of stdout, None where it is too much to be parsed."""
+        """Return all of stdout, None where it is too much to be parsed."""
         if os.fstat(self.out.fileno()).st_size > PARSED:
             return None
         self.out.seek(0)
@@ -234,7 +234,7 @@ class _Output:
 
 
 def _file() -> IO[bytes]:
-    """A file without a name, which writers append to."""
+    """Return a file without a name, which writers append to."""
     file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
     return file
@@ -253,7 +253,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _peak(kilobytes: int) -> int | None:
-    """A child's peak memory in bytes, None where this process's own hides it.
+    """Return a child's peak memory in bytes, None where this process's own hides it.
 
     Linux counts the memory of before ``exec``, which is ours, to the child's peak, however it was
     started: https://man7.org/linux/man-pages/man2/getrusage.2.html (``ru_maxrss``). When the child
@@ -284,7 +284,7 @@ def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:
             return float(text)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else error
-        words = f"stdout is not {parse}: {why}: {shlex.quote(text[:80])}"
-        raise Unparsable(words, value) from None
+        message = f"stdout is not {parse}: {why}: {shlex.quote(text[:80])}"
+        raise Unparsable(message, value) from None
     lines = text.split("\n")
     return lines if lines[-1] else lines[:-1]

@@ -10,5 +10,5 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() 
 
 
 def is_ours(filename: str) -> bool:
-    """Whether a file is one of the engine's, or of Python's own imports."""
+    """Tell whether a file is one of the engine's, or of Python's own imports."""
     return filename.startswith(("<arcli/", "<frozen importlib", _FOLDER, _IMPORTLIB))

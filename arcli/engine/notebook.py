@@ -80,8 +80,8 @@ def preflight(path: str) -> None:
     try:
         manager.get_kernel_spec(name)
     except NoSuchKernel:
-        there = ", ".join(sorted(manager.find_kernel_specs())) or "none"
-        raise NoKernel(f"there is no kernel {name!r} for {path}; there is: {there}") from None
+        kernels = ", ".join(sorted(manager.find_kernel_specs())) or "none"
+        raise NoKernel(f"there is no kernel {name!r} for {path}; there is: {kernels}") from None
 
 
 class Notebook:
@@ -113,10 +113,10 @@ class Notebook:
             _check_names(parameters, self._path)
             return self._run(parameters, copy, _Cells(index, attempt))
         finally:
-            said = self._capture.take()
+            printed = self._capture.take()
             with contextlib.suppress(FileNotFoundError):
-                said = _added(said, _finished(copy))
-            self.printed = said
+                printed = _added(printed, _finished(copy))
+            self.printed = printed
 
     def _run(self, parameters: dict[str, Any], copy: str, cells: _Cells) -> Any:
         import papermill
@@ -139,13 +139,13 @@ class Notebook:
         finally:
             os.remove(prepared)  # noqa: PTH107
         for output in done.cells[-1].outputs:
-            if found := output.get("data", {}).get(_MIME):
-                return _value(found)
+            if value := output.get("data", {}).get(_MIME):
+                return _value(value)
         return None
 
 
 def _value(found: Mapping[str, Any]) -> Any:
-    """What the kernel published, as far as this process can have it."""
+    """Return what the kernel published, as far as this process can have it."""
     if found["pickle"] is not None:
         # A class that the notebook defines is unknown here; it may raise anything.
         with contextlib.suppress(Exception):
@@ -157,14 +157,14 @@ def _check_names(parameters: Mapping[str, Any], path: str) -> None:
     """Raise TypeError for a parameter that the notebook's cell of parameters does not have."""
     import papermill
 
-    known = papermill.inspect_notebook(path)
-    strange = [name for name in parameters if name not in known]
-    if known and strange:
-        raise TypeError(f"the notebook has no parameter {strange[0]!r}; it has {', '.join(known)}")
+    declared = papermill.inspect_notebook(path)
+    strange = [name for name in parameters if name not in declared]
+    if declared and strange:
+        raise TypeError(f"the notebook has no parameter {strange[0]!r}; it has {', '.join(declared)}")
 
 
 def _failure(error: Any, copy: str) -> CellFailed:
-    """Which of the author's cells failed, and how. ``error`` is papermill's."""
+    """Tell which of the author's cells failed, and how. ``error`` is papermill's."""
     import nbformat
 
     cells = nbformat.read(copy, as_version=4).cells
@@ -211,6 +211,6 @@ def _finished(copy: str) -> tuple[str, str]:
 
 
 def _added(said: tuple[str, str, bool], printed: tuple[str, str]) -> tuple[str, str, bool]:
-    """What was caught here and what the cells printed, as far as a record keeps it."""
+    """Return what was caught here and what the cells printed, as far as a record keeps it."""
     out, err = said[0] + printed[0], said[1] + printed[1]
     return out[:CAP], err[:CAP], said[2] or len(out) > CAP or len(err) > CAP

@@ -49,9 +49,9 @@ class Names(Mapping[str, str]):
         slot: int = 0,
     ) -> None:
         keys = item if isinstance(item, Mapping) else {}
-        whole = next(iter(keys.values())) if len(keys) == 1 else item
+        subject = next(iter(keys.values())) if len(keys) == 1 else item
         self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
-        self._values = {"": whole, **self.counted, **{str(key): keys[key] for key in keys}}
+        self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(given or {})
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value)]
         self._path = paths[0] if len(paths) == 1 else None
@@ -87,7 +87,7 @@ def _parts(path: PurePath, part: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as a command's argument: text as it is, numbers as Python prints them, else JSON."""
+    """Return a value as a command's argument: text as it is, numbers as Python prints them, else JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -106,19 +106,19 @@ class Placeholder(NamedTuple):
 
 
 def escaped(text: str) -> str:
-    """A text that means itself, braces and all."""
+    """Return a text that means itself, braces and all."""
     return _BRACES.sub(r"{\g<0>}", text)
 
 
 def words_in_braces(text: str) -> Iterator[Placeholder]:
-    """The placeholders of a text that no shell reads."""
+    """Yield the placeholders of a text that no shell reads."""
     for match in _BRACES.finditer(text):
         if not match[0].startswith("{{"):
             yield Placeholder(match[1] or "", match.start(), None)
 
 
 def placeholders(text: str) -> Iterator[Placeholder]:
-    """The placeholders of a shell string, with the quoting that they stand in."""
+    """Yield the placeholders of a shell string, with the quoting that they stand in."""
     for piece in _pieces(text):
         if piece.name is not None:
             yield Placeholder(piece.name, piece.start, piece.inside)
@@ -150,19 +150,19 @@ class _Piece(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _pieces(text: str) -> tuple[_Piece, ...]:
-    found = {match.start(): match for match in _BRACES.finditer(text)}
+    matches = {match.start(): match for match in _BRACES.finditer(text)}
     pieces, end = [], 0
-    for start, inside in places(text, found):
-        whole, name = found[start][0], found[start][1] or ""
-        doubled = whole.startswith("{{")
-        plain = whole[1:-1] if doubled else whole
+    for start, inside in places(text, matches):
+        braces, name = matches[start][0], matches[start][1] or ""
+        doubled = braces.startswith("{{")
+        plain = braces[1:-1] if doubled else braces
         pieces.append(_Piece(text[end:start], start, None if doubled else name, inside, plain))
-        end = start + len(whole)
+        end = start + len(braces)
     return (*pieces, _Piece(text[end:], len(text), None, None, ""))
 
 
 def shell_text(text: str, names: Mapping[str, str], write: Mapping[str, str]) -> str:
-    """A shell string with what ``write`` has for each name in its place. Raises BadTemplate.
+    """Return a shell string with what ``write`` has for each name in its place. Raises BadTemplate.
 
     Braces in quotes are the program's own, unless they name something of the item's: that is what
     a column of a table can do; others are found before the run.
@@ -175,8 +175,8 @@ def shell_text(text: str, names: Mapping[str, str], write: Mapping[str, str]) ->
         elif piece.inside is None:
             parts.append(write[_known(piece.name, names)])
         else:
-            said = f"{{{piece.name}}} stands inside {piece.inside}"
-            raise BadTemplate(f"{said}: leave the quotes out")
+            message = f"{{{piece.name}}} stands inside {piece.inside}"
+            raise BadTemplate(f"{message}: leave the quotes out")
     return "".join(parts)
 
 
@@ -189,7 +189,7 @@ class _Variables(dict[str, str]):
 
 
 def shell_call(text: str, names: Mapping[str, str]) -> list[str]:
-    """A shell string and its values as an argv: the values travel as positional parameters.
+    """Return a shell string and its values as an argv: the values travel as positional parameters.
 
     Nothing of a value ever becomes shell text: each placeholder turns into ``"${arcli_1}"``,
     ``"${arcli_2}"``, …. These are set from the positional parameters before all else, because
@@ -199,13 +199,13 @@ def shell_call(text: str, names: Mapping[str, str]) -> list[str]:
     variables = _Variables()
     script = shell_text(text, names, variables)
     if variables:
-        given = " ".join(f"arcli_{at}=${{{at}}}" for at in range(1, len(variables) + 1))
-        script = f"{given}; {script}"
+        assignments = " ".join(f"arcli_{at}=${{{at}}}" for at in range(1, len(variables) + 1))
+        script = f"{assignments}; {script}"
     return ["/bin/sh", "-c", script, "sh", *(names[name] for name in variables)]
 
 
 def filled(text: str, names: Mapping[str, str]) -> str:
-    """A text that no shell reads with its placeholders filled in. Raises BadTemplate."""
+    """Return a text that no shell reads with its placeholders filled in. Raises BadTemplate."""
 
     def fill(match: re.Match[str]) -> str:
         if match[0].startswith("{{"):
@@ -216,13 +216,13 @@ def filled(text: str, names: Mapping[str, str]) -> str:
 
 
 def argv_call(argv: list[str], names: Mapping[str, str]) -> list[str]:
-    """An argv list with its placeholders filled in. Raises BadTemplate."""
+    """Return an argv list with its placeholders filled in. Raises BadTemplate."""
     return [filled(part, names) for part in argv]
 
 
 def _known(name: str, names: Mapping[str, str]) -> str:
     if name in names:
         return name
-    there = ", ".join(f"{{{known}}}" for known in names if "." not in known)
-    said = f"there is no {{{name}}} in this item, which has {there}"
-    raise BadTemplate(f"{said}; {{{{{name}}}}} is {{{name}}} itself")
+    listing = ", ".join(f"{{{key}}}" for key in names if "." not in key)
+    message = f"there is no {{{name}}} in this item, which has {listing}"
+    raise BadTemplate(f"{message}; {{{{{name}}}}} is {{{name}}} itself")

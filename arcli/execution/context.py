@@ -38,7 +38,7 @@ class Kept(Protocol):
     """What an earlier run has already computed."""
 
     def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
-        """The record's line for this run, or None; ``exact``: only if its value is whole."""
+        """Return the record's line for this run, or None; ``exact``: only if its value is whole."""
 
 
 class Consumer(Protocol):
@@ -111,5 +111,5 @@ class Outcome:
     loading: float = 0.0
 
     def summary(self, job: str) -> JobSummary | None:
-        """A job's summary, None where it has not run."""
+        """Return a job's summary, None where it has not run."""
         return next((summary for summary in self.jobs if summary.name == job), None)

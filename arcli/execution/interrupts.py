@@ -99,7 +99,7 @@ class Interrupts:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """The run is over but for what it writes, which a first signal does not spoil."""
+        """Provide the run is over but for what it writes, which a first signal does not spoil."""
         self._finishing = True
         try:
             yield
@@ -171,7 +171,7 @@ class Interrupts:
             raise self.error()
 
     def error(self) -> ArcliError:
-        """What ended the run, as an error."""
+        """Return what ended the run, as an error."""
         if self.number is not None:
             return Interrupted(self.number, at_once=self._count > 1, reason=self._reason)
         return DeadlineError("the run's deadline passed")

@@ -144,7 +144,7 @@ class Steering(JobWatcher):
         )
 
     def _present(self) -> Iterator[Mapping[str, Any]]:
-        """The engines that there are, as the manifest has them."""
+        """Yield the engines that there are, as the manifest has them."""
         if self._phase is not Phase.ENDED:
             yield from (entry for entry in self._folder.manifest.engines if entry["ended"] is None)
 
@@ -180,7 +180,7 @@ class Steering(JobWatcher):
 
 
 def _engine(entry: Mapping[str, Any], snapshot: Snapshot) -> EngineState:
-    """An engine as the manifest knows it, and what the session says that it is at."""
+    """Return an engine as the manifest knows it, and what the session says that it is at."""
     at = next((item for item in snapshot.items if item.engine_id == entry["engine_id"]), None)
     item = "" if at is None or at.index is None else f", item {at.index}"
     return EngineState(

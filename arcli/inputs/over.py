@@ -50,14 +50,14 @@ class _Arranged(Model):
     @property
     def input(self) -> Input:
         """The one input that is given."""
-        given: Input = next(part for key in inputs() if (part := getattr(self, f"{key}_")) is not None)
-        return given
+        input_: Input = next(part for key in inputs() if (part := getattr(self, f"{key}_")) is not None)
+        return input_
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
-        given = [key for key in inputs() if getattr(self, f"{key}_") is not None]
-        if len(given) != 1:
-            number = f"{', '.join(given)} are given" if given else "none is given"
+        keys = [key for key in inputs() if getattr(self, f"{key}_") is not None]
+        if len(keys) != 1:
+            number = f"{', '.join(keys)} are given" if keys else "none is given"
             raise ValueError(f"exactly one source is needed, {number}; one of: {', '.join(inputs())}")
         return self
 

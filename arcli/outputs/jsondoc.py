@@ -69,7 +69,7 @@ class JsonDocument:
         yield b"]}"
 
     def _items(self, job: str) -> Iterator[bytes]:
-        """Lines, with a comma after each but the last."""
+        """Yield lines, with a comma after each but the last."""
         newline = b""
         stretches = [(start, end) for name, start, end in self._stretches if name == job]
         for block in (block for stretch in stretches for block in self._spool.blocks(*stretch)):

@@ -30,7 +30,7 @@ class Elsewhere(Protocol):
     """Listeners in other shells."""
 
     def listening(self) -> bool:
-        """Whether there is one now."""
+        """Tell whether there is one now."""
 
     def write(self, lines: list[PrintedLines]) -> None:
         """Have them get lines."""
@@ -77,7 +77,7 @@ class LiveOutput:
     # -- on the session's thread ----------------------------------------------------------------
 
     def streams(self, job: str) -> str:
-        """Which streams of a job's items somebody listens to, now."""
+        """Tell which streams of a job's items somebody listens to, now."""
         return "both" if self._elsewhere else self._tails.get(job, "")
 
     def printed(self, message: Printed) -> None:
@@ -140,7 +140,7 @@ class LiveOutput:
 
 
 def tagged(lines: PrintedLines, stream: Stream, *, several: bool) -> str:
-    """Lines as they are shown, each with its item's tag; ``several``: and with its job's."""
+    """Return lines as they are shown, each with its item's tag; ``several``: and with its job's."""
     tag = stream.style(f"{lines.job} {lines.index}: " if several else f"{lines.index}: ", "dim")
     rows = [f"{tag}{plain(line)}\n" for line in lines.lines]
     if lines.left_out:
@@ -149,7 +149,7 @@ def tagged(lines: PrintedLines, stream: Stream, *, several: bool) -> str:
 
 
 def live_stream(streams: Streams, progress: Progress | None, *, inline: bool) -> Stream:
-    """Where lines are shown: stderr, above the progress if there is any.
+    """Tell where lines are shown: stderr, above the progress if there is any.
 
     ``inline``: items that run in this process have its descriptors; this one is kept out of their way.
     """

@@ -91,7 +91,7 @@ BUILT_IN = (
 
 
 def named(name: str) -> Format:
-    """The format of this name. Raises UsageError, which lists what there is."""
+    """Return the format of this name. Raises UsageError, which lists what there is."""
     # Other packages are only asked for what arcli itself lacks: that takes a look at all of them.
     formats = {each.name: each for each in BUILT_IN}
     if name not in formats:
@@ -102,18 +102,18 @@ def named(name: str) -> Format:
 
 
 def by_suffix(path: str) -> Format | None:
-    """The format that the end of a file's name means: the longest suffix that fits, or None."""
+    """Return the format that the end of a file's name means: the longest suffix that fits, or None."""
     name = Path(path).name.lower()
     return _longest(BUILT_IN, name) or _longest(_installed(), name)
 
 
 def every() -> tuple[Format, ...]:
-    """All formats, those of other packages included."""
+    """Return all formats, those of other packages included."""
     return (*BUILT_IN, *_installed())
 
 
 def suffixes(formats: Iterable[Format] = BUILT_IN) -> list[str]:
-    """What names may end in."""
+    """Return what names may end in."""
     return [suffix for each in formats for suffix in each.suffixes]
 
 

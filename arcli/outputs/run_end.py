@@ -155,7 +155,7 @@ def again(argv: Sequence[str], flag: str) -> str | None:
 
 
 def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
-    """The sign of success or failure, in letters where the encoding has no such sign."""
+    """Return the sign of success or failure, in letters where the encoding has no such sign."""
     ends = {job.ended for job in summary.jobs}
     if End.RUNNING in ends:
         return ("▸" if stream.is_unicode else "running:"), "bold"
@@ -177,7 +177,7 @@ def _engines(summary: RunSummary) -> str:
 
 
 def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
-    """A line a job where there are several; what else is worth knowing of each."""
+    """Yield a line a job where there are several; what else is worth knowing of each."""
     several = len(summary.jobs) > 1
     width = min(24, max((len(job.name) for job in summary.jobs), default=0))
     for job in summary.jobs:
@@ -197,7 +197,7 @@ def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
 
 
 def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
-    """The inputs of a group's first items: a line each where each has something to say."""
+    """Yield the inputs of a group's first items: a line each where each has something to say."""
     more = group.count - len(group.items)
     rest = f"and {more:,} more" if more else ""
     labels = [item.label for item in group.items]
@@ -220,7 +220,7 @@ def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
 
 
 def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
-    """The first item's traceback, or what a command said where that is more than a line."""
+    """Yield the first item's traceback, or what a command said where that is more than a line."""
     text = group.stderr if group.type == COMMAND_FAILED else group.traceback
     lines = text.removeprefix("Traceback (most recent call last):\n").splitlines()
     if group.type == COMMAND_FAILED and len(lines) < 2:
@@ -233,7 +233,7 @@ def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
 
 
 def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hint: bool) -> Iterator[str]:
-    """What to do next: look at the tables, run what failed again, go on with what was stopped."""
+    """Yield what to do next: look at the tables, run what failed again, go on with what was stopped."""
     counts = [job.counts for job in summary.jobs]
     failed = sum(each.error + each.timeout for each in counts)
     undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
@@ -246,7 +246,7 @@ def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hi
 
 
 def _short_place(place: str) -> str:
-    """A place relative to the working folder where it is below it."""
+    """Return a place relative to the working folder where it is below it."""
     path, _, line = place.rpartition(":")
     try:
         inside = Path(path).relative_to(os.getcwd())  # noqa: PTH109 - it may be gone, as below
@@ -256,7 +256,7 @@ def _short_place(place: str) -> str:
 
 
 def _wrapped(stream: Stream, text: str, indent: str) -> list[str]:
-    """A line as it is where there is no terminal, else as many as it takes; nothing is cut."""
+    """Return a line as it is where there is no terminal, else as many as it takes; nothing is cut."""
     if stream.width is None or len(text) <= stream.width:
         return [text]
     # A number and its unit stay together.

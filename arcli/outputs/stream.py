@@ -163,7 +163,7 @@ def _has_mode(stream: TextIO, is_kind: Callable[[int], bool]) -> bool:
 
 
 def _terminal(stream: TextIO | None) -> int | None:
-    """Which terminal a stream is, None where it is none."""
+    """Tell which terminal a stream is, None where it is none."""
     if stream is None or not stream.isatty():
         return None
     return os.fstat(stream.fileno()).st_rdev

@@ -39,7 +39,7 @@ class _Columns:
         return cls(input=min(40 if wide else 24, width // 4), engine=wide, took=width >= 60)
 
     def line(self, item: str, engine: str, at: str, took: str, given: str) -> tuple[str, str, str]:
-        """The parts before the result: the item, the times, the input."""
+        """Return the parts before the result: the item, the times, the input."""
         times = f"  {engine:>6}  {at:>8}" if self.engine else ""
         times += f"  {took:>8}" if self.took else ""
         return f"{item:>5}", times, f"  {_fit(given, self.input)}  "
@@ -122,7 +122,7 @@ class TextOutput:
                 yield stream.style(head, "dim") + line
 
     def _at(self, record: dict[str, Any]) -> str:
-        """When the item was done, in seconds since its job's first submission."""
+        """Tell when the item was done, in seconds since its job's first submission."""
         if record.get("replayed"):
             return "kept"
         submitted, completed = record.get("submitted"), record.get("completed")
@@ -134,7 +134,7 @@ class TextOutput:
         return f"{max(0.0, passed.total_seconds()):.2f} s"
 
     def _result(self, record: dict[str, Any]) -> tuple[str, bool]:
-        """What an item came to, and whether that already has what it printed."""
+        """Return what an item came to, and whether that already has what it printed."""
         attempt = record.get("attempt") or 1
         head = f"(attempt {attempt}) " if attempt > 1 else ""
         used = self._columns.used + len(head)
@@ -170,7 +170,7 @@ class TextOutput:
         return self._results.clip(plain(text.decode(errors="ignore")), used)
 
     def _notes(self, record: dict[str, Any], *, printed: bool) -> Iterator[tuple[str, str]]:
-        """What stands below an item's line: what it printed, and how it travelled."""
+        """Yield what stands below an item's line: what it printed, and how it travelled."""
         if self._context.verbose:
             yield "msg", f"{record.get('msg_id')} chunk {record.get('chunk')}"
         for tag, key in (("out", "stdout"), ("err", "stderr")):
@@ -182,7 +182,7 @@ class TextOutput:
 
 
 def _missing(counts: Counts | None) -> str:
-    """The mark of a value that lacks the items that are not ok."""
+    """Return the mark of a value that lacks the items that are not ok."""
     if counts is None or counts.ok == counts.planned:
         return ""
     return f" (from {counts.ok:,} of {counts.planned:,} items)"
@@ -196,7 +196,7 @@ def _last_state(text: str) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    """Text padded to ``width`` columns; longer text is cut, with an ellipsis."""
+    """Return text padded to ``width`` columns; longer text is cut, with an ellipsis."""
     text = one_line(text)
     if text.isascii() and len(text) <= width:
         return text.ljust(width)

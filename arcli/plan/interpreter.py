@@ -29,15 +29,15 @@ def require_ipyparallel(spec: Spec) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"no cluster: {python} cannot be started: {error}") from None
     # A program that is no Python at all may end well, and say something.
-    version, _, found = asked.stdout.strip().partition(") ")
+    version, _, origin = asked.stdout.strip().partition(") ")
     if asked.returncode or not version.startswith("("):
-        said = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]
-        status = f"it ended with {asked.returncode} and said: {said}"
+        answer = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]
+        status = f"it ended with {asked.returncode} and said: {answer}"
         raise ClusterError(
             f"no cluster: {python} is not a Python that works: {status}",
             hint="cluster: python is the interpreter that engines are started with",
         )
-    if found == "None":
+    if origin == "None":
         raise ClusterError(
             f"no cluster: {python} cannot import ipyparallel",
             hint=f"{python} -m pip install ipyparallel",

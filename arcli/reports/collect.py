@@ -35,7 +35,7 @@ class Wanted:
     tallies: bool = False
 
     def needs_journal(self, summary: RunSummary | None) -> bool:
-        """Whether the records have to be read."""
+        """Tell whether the records have to be read."""
         return bool(summary is None or self.by is not None or self.slowest or self.drawn or self.tallies)
 
 
@@ -63,7 +63,7 @@ class Report:
         return self.manifest.exit_code
 
     def to_run(self) -> dict[str, Any]:
-        """The ``run`` object of ``--format json``."""
+        """Return the ``run`` object of ``--format json``."""
         status = self.summary.status if self.state == "ended" else self.state
         return {**self.summary.to_dict(), "status": status, "exit_code": self.exit_code}
 
@@ -76,28 +76,28 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     """
     state = past.state_of(run)
     presences = past.presences(run, past.ended(run, state))
-    found = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
+    collected = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
     damaged = Counter[str]()
     summary = past.summary_of(run)
     # The summary of a run that ended has the tables; only what goes beyond them
     # needs every record.
     if wanted.needs_journal(summary):
         for record in past.records(run, lambda damage: damaged.update([damage.reason])):
-            found.add(record)
-    found.check_key()
+            collected.add(record)
+    collected.check_key()
     # A run that goes on, or that was killed, has no summary: it is made of the
     # records that there are.
     ended = {"running": End.RUNNING, "killed": End.KILLED}.get(state, End.DONE)
-    ledgers = found.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
+    ledgers = collected.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
     return Report(
         manifest=replace(run.manifest, id=run.id),
         state=state,
         began=past.began(run),
-        summary=summary or _summary(run, state, found.account, map(summarize_job, ledgers)),
+        summary=summary or _summary(run, state, collected.account, map(summarize_job, ledgers)),
         tallies={ledger.job: ledger.tally for ledger in ledgers},
-        groups=found.groups,
-        slowest=found.slowest.items,
-        timeline=found.timeline,
+        groups=collected.groups,
+        slowest=collected.slowest.items,
+        timeline=collected.timeline,
         damaged=damaged.total(),
     )
 
@@ -131,7 +131,7 @@ class _Collected:
 
 
 def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]) -> RunSummary:
-    """What can be said of a run that has not said it itself."""
+    """Return what can be said of a run that has not said it itself."""
     began = past.began(run)
     until = time.time() if state == "running" else past.ended(run, state)
     return RunSummary(

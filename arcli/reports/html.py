@@ -35,7 +35,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render(report: Report) -> Iterator[str]:
-    """The page, piece by piece."""
+    """Yield the page, piece by piece."""
     name = report.manifest.name or report.manifest.id
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     # Nothing on the page may load or run what did not come with it.
@@ -89,8 +89,8 @@ def _cards(report: Report) -> Iterator[str]:
         (JOB["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
     )
     yield '<div class="cards">'
-    for figure, words in cards:
-        yield f"<div><b>{text(figure)}</b><span>{text(words)}</span></div>"
+    for figure, label in cards:
+        yield f"<div><b>{text(figure)}</b><span>{text(label)}</span></div>"
     yield "</div>\n"
 
 
@@ -126,8 +126,8 @@ def _jobs(report: Report) -> Iterator[str]:
     yield f"<p>{text(time_words(report.summary))}</p>"
     for job in jobs:
         chunks = f"chunks {chunk_words(job)}" if job.chunks.count else ""
-        words = "; ".join(filter(None, (overhead_words(job), chunks, remarks(job))))
-        yield f"<p>{text(job.name)}: {text(words)}</p>"
+        note = "; ".join(filter(None, (overhead_words(job), chunks, remarks(job))))
+        yield f"<p>{text(job.name)}: {text(note)}</p>"
         if job.value_error is not None:
             yield f"<p>{text(job.name)} has no value: {text(job.value_error)}</p>"
     yield "</section>\n"

@@ -47,7 +47,7 @@ def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, 
 
 
 def _usual(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns that tell most: which item, its input, what it came to."""
+    """Return the columns that tell most: which item, its input, what it came to."""
     keys: dict[str, None] = {}
     whole = False
     for record in records:
@@ -150,7 +150,7 @@ def _engine(run: RunFolder, record: Mapping[str, Any]) -> str:
 
 
 def _files(run: RunFolder, record: Mapping[str, Any]) -> Iterator[str]:
-    """What else was kept of an item: its value as it was, its notebook, all that it printed."""
+    """Yield what else was kept of an item: its value as it was, its notebook, all that it printed."""
     job, index = record["job"], record["index"]
     for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
         yield from map(str, sorted((run.path / folder / job).glob(f"{index}{after}")))

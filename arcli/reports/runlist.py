@@ -23,7 +23,7 @@ _FLEXIBLE = {"spec", "reason"}
 
 
 def table(runs: Sequence[Brief], *, width: int) -> Table:
-    """A row a run: id, name, when, how long, items ok and failed, exit code."""
+    """Return a row a run: id, name, when, how long, items ok and failed, exit code."""
     # Columns that say least go first where there is little room.
     names = ["run", "spec", "when", "took", "ok", "failed", "exit"]
     rows = [_cells(run) for run in runs]

@@ -40,13 +40,13 @@ def write(page: Stream, report: Report) -> None:
 
 
 def title(report: Report) -> str:
-    """Which run this is, when it was, and how it ended."""
+    """Tell which run this is, when it was, and how it ended."""
     name = one_line(report.manifest.name) or "a run"
     return f"{name}, run {report.manifest.id}, {friendly_time(report.began)}: {ending(report)}"
 
 
 def ending(report: Report) -> str:
-    """How a run ended, in words."""
+    """Tell how a run ended, in words."""
     if report.state != "ended":
         return "still running" if report.state == "running" else "killed before its end"
     code = report.exit_code or 0
@@ -56,7 +56,7 @@ def ending(report: Report) -> str:
 
 
 def damage_words(report: Report) -> str:
-    """What is missing from a report because the journal is damaged."""
+    """Return what is missing from a report because the journal is damaged."""
     one = report.damaged == 1
     parts = "1 part" if one else f"{report.damaged:,} parts"
     return f"{parts} of the journal could not be read and {'is' if one else 'are'} not counted"

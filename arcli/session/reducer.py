@@ -113,7 +113,7 @@ class Reducer:
             self._combine()
 
     def _initial(self) -> tuple[bytes | None, bool]:
-        """What a fold starts with, if anything, and whether every part of it may.
+        """Return what a fold starts with, if anything, and whether every part of it may.
 
         Only what ``combine`` leaves as it is can be in every part and still count once.
         """
@@ -143,7 +143,7 @@ class Reducer:
             raise Failed(failed.failure, items=(part.first, part.last)) from None
 
     def finish(self) -> Folded:
-        """The value: what was accumulated, through ``finish``. Raises Failed."""
+        """Return the value: what was accumulated, through ``finish``. Raises Failed."""
         if self._pending:
             self._fold()
         while self._parts:
@@ -168,7 +168,7 @@ def fold_all(folder: Reducer, values: Iterable[Value]) -> Folded:
 
 
 def words(failed: Failed) -> str:
-    """Why a reduce failed, naming the item that it failed at."""
+    """Tell why a reduce failed, naming the item that it failed at."""
     failure = failed.failure
     at = f" at item {failure.item}" if failure.item >= 0 else ""
     if failed.items is not None:

@@ -63,7 +63,7 @@ class _Index:
             offset += len(line)
 
     def places(self) -> Iterator[_Place]:
-        """One place for each record, in the items' order."""
+        """Yield one place for each record, in the items' order."""
         self._file.seek(0)
         index = 0
         while entries := self._file.read(4096 * self._ENTRY.size):
@@ -106,19 +106,19 @@ class JobResults:
         self._places.append(_Place(batch.first, batch.offset, len(batch.lines), batch.pickles))
 
     def records(self) -> Iterator[tuple[dict[str, Any], dict[int, tuple[int, int]] | None]]:
-        """All records, decoded, in the items' order."""
+        """Yield all records, decoded, in the items' order."""
         for place in self._places if self._index is None else self._index.places():
             for line in self.storage.read(place.offset, place.length).splitlines():
                 yield json.loads(line), place.pickles
 
     def values(self, where: Literal["ok", "all"] = "ok") -> Iterator[Value]:
-        """The items' values, in the items' order; those that are not ok are null."""
+        """Yield the items' values, in the items' order; those that are not ok are null."""
         for record, pickles in self.records():
             if record["status"] == Status.OK or where == "all":
                 yield value_of(record, pickles, self.storage)
 
     def inputs(self, where: Literal["ok", "all"]) -> Iterator[Any]:
-        """The values as another job's inputs."""
+        """Yield the values as another job's inputs."""
         for value in self.values(where):
             if value.text is not None:
                 yield from_tree(value.record["value"])
@@ -129,7 +129,7 @@ class JobResults:
 
 
 def value_of(record: dict[str, Any], pickles: dict[int, tuple[int, int]] | None, storage: Storage) -> Value:
-    """The value in a decoded record."""
+    """Return the value in a decoded record."""
     place = (pickles or {}).get(record["index"])
     if place is None or record["exact"]:
         text = json.dumps(record["value"], ensure_ascii=False)

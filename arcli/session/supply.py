@@ -99,7 +99,7 @@ class SourceSupply:
         return None
 
     def _number(self, items: list[Any]) -> list[int]:
-        """How many equal items came before each; the first of its kind has 0."""
+        """Return how many equal items came before each; the first of its kind has 0."""
         if self._occurrences is None:
             return []
         number = self._occurrences.number

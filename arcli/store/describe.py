@@ -55,7 +55,7 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
 
 
 def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
-    """The files that the functions and notebooks of a spec are in, as far as they can be found."""
+    """Yield the files that the functions and notebooks of a spec are in, as far as they can be found."""
     for job in spec.jobs:
         functions = [text for text in (job.map, job.apply, job.reduce, job.combine, job.finish) if text]
         names = [name for name in (source_file(text) for text in functions) if name is not None]

@@ -65,12 +65,12 @@ class JournalIndex:
         return list(self._places)
 
     def numbers(self, job: str) -> Iterator[int]:
-        """The numbers of a job's items that have a record, in their order."""
+        """Return the numbers of a job's items that have a record, in their order."""
         places = self._places.get(job, ())
         return (number for number, place in enumerate(places) if place != _NONE)
 
     def line(self, job: str, number: int) -> bytes | None:
-        """The record of an item, with its newline; None where there is none."""
+        """Return the record of an item, with its newline; None where there is none."""
         places = self._places.get(job)
         if places is None or not 0 <= number < len(places) or places[number] == _NONE:
             return None
@@ -79,7 +79,7 @@ class JournalIndex:
         return self._map[start : self._map.find(b"\n", start) + 1]
 
     def lines(self, job: str | None = None) -> Iterator[bytes]:
-        """All records, of one job or job by job, in the order of the items."""
+        """Yield all records, of one job or job by job, in the order of the items."""
         for name in self.jobs if job is None else [job]:
             for number in self.numbers(name):
                 line = self.line(name, number)

@@ -72,17 +72,17 @@ class Journal:
             return  # what is left is a torn line, which every reader recognises
 
     def read(self, offset: int, length: int) -> bytes:
-        """What stands at ``offset``, ``length`` bytes of it."""
-        found = b""
-        while len(found) < length:
+        """Return what stands at ``offset``, ``length`` bytes of it."""
+        content = b""
+        while len(content) < length:
             try:
-                part = os.pread(self._fd, length - len(found), offset + len(found))
+                part = os.pread(self._fd, length - len(content), offset + len(content))
             except OSError as error:
                 raise self._refused("read", error) from None
             if not part:
                 raise OutputError(f"the journal {self._path} ends too early: something else has cut it")
-            found = found + part if found else part
-        return found
+            content = content + part if content else part
+        return content
 
     def sync(self) -> None:
         """Bring everything appended so far to the disk."""
@@ -176,7 +176,7 @@ def recover(path: Path) -> Recovery:
 
 
 def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
-    """The records of a journal, one after another; what is damaged goes to ``on_damage`` instead.
+    """Yield the records of a journal, one after another; what is damaged goes to ``on_damage`` instead.
 
     Changes nothing, and holds one line at a time. A journal that is being written may be read: it
     ends where it ended at the first call. Raises OSError.
@@ -198,7 +198,7 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
 
 
 def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
-    """The records of a journal that may still be written, as they come, until its writer has ended.
+    """Yield the records of a journal that may still be written, as they come, until its writer has ended.
 
     What is damaged is passed over. Raises OSError but for a journal that is not there yet.
     """
@@ -223,7 +223,7 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
-    """What a line says, or None where it is no record."""
+    """Return what a line says, or None where it is no record."""
     try:
         data = decode(line)
     except ValueError:
@@ -239,7 +239,7 @@ def is_record(data: Mapping[str, Any]) -> bool:
 
 
 def _last_newline(file: BinaryIO | Any, end: int) -> int:
-    """The offset behind the last newline before ``end``; 0 where there is none.
+    """Return the offset behind the last newline before ``end``; 0 where there is none.
 
     Looks from the end, a block at a time: what a power failure leaves can be gigabytes of NULs.
     """

@@ -41,7 +41,7 @@ class LiveFile:
         self._listening = False
 
     def listening(self) -> bool:
-        """Whether anybody listens now; tells the engines when that changes.
+        """Tell whether anybody listens now; tells the engines when that changes.
 
         Clocks of hosts differ: a listener is alive as long as its file's time changes.
         """
@@ -112,7 +112,7 @@ class LiveReader:
             self._inode, self._at = about.st_ino, about.st_size
 
     def read(self) -> list[PrintedLines]:
-        """The lines that have come since the last call."""
+        """Return the lines that have come since the last call."""
         try:
             with self._path.open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino

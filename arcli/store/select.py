@@ -65,7 +65,7 @@ class Condition:
 
 
 def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record has under which names, for conditions, sorting and columns."""
+    """Return what a record has under which names, for conditions, sorting and columns."""
     names = {name: record.get(name) for name in FIELDS}
     given = from_tree(record.get("input"))
     names["input"], names["value"] = _dotted(given), _dotted(from_tree(record.get("value")))
@@ -76,7 +76,9 @@ def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cell_of(record: Mapping[str, Any], column: str) -> Any:
-    """What a record has in a column: a name, or names with dots between; None where there is nothing."""
+    """Return what a record has in a column: a name, or names with dots between; None where there is
+    nothing.
+    """
     names = names_of(record)
     if column in names:
         return names[column]

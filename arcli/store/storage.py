@@ -29,9 +29,9 @@ class RunStorage:
         return offset
 
     def read(self, offset: int, length: int) -> bytes:
-        """What stands in the journal there."""
-        found: bytes = self._journal.read(offset, length)
-        return found
+        """Return what stands in the journal there."""
+        content: bytes = self._journal.read(offset, length)
+        return content
 
     def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
         """Keep a value that a record does not hold, as ``values/JOB/INDEX.SUFFIX``."""
@@ -52,11 +52,11 @@ class RunStorage:
         return offset
 
     def unspool(self, offset: int, length: int) -> bytes:
-        """Bytes that were kept."""
+        """Return bytes that were kept."""
         return os.pread(self._spool.fileno(), length, offset)
 
     def position_files(self, slots: int) -> Path:
-        """The folder of position_file files, one for each slot."""
+        """Return the folder of position_file files, one for each slot."""
         folder = self.folder.path / "engines"
         folder.mkdir(mode=0o700, exist_ok=True)
         for slot in range(slots):

@@ -130,7 +130,7 @@ class _JobAccount:
         )
 
     def _attend(self, use: EngineUse, presence: Presence | None) -> None:
-        """How long an engine was there; it was at least as long as it worked."""
+        """Tell how long an engine was there; it was at least as long as it worked."""
         came, went = self.began, self.ended
         if presence is not None:
             use.slot = presence.slot if use.slot is None else use.slot
@@ -166,14 +166,14 @@ class Account:
     def ledgers(
         self, presences: Iterable[Presence], *, kinds: Mapping[str, str], ended: End
     ) -> list[Ledger]:
-        """The jobs in the order of their first records; ``ended`` is what is said of the last one.
+        """Return the jobs in the order of their first records; ``ended`` is what is said of the last one.
 
         ``kinds`` has the kind of each job that is not a map. To be called once, at the end.
         """
-        known = {presence.engine_id: presence for presence in presences}
+        by_engine = {presence.engine_id: presence for presence in presences}
         last = next(reversed(self._jobs), None)
         return [
-            job.ledger(known, kind=kinds.get(name, "map"), ended=ended if name == last else End.DONE)
+            job.ledger(by_engine, kind=kinds.get(name, "map"), ended=ended if name == last else End.DONE)
             for name, job in self._jobs.items()
         ]
 

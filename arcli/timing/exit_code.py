@@ -41,7 +41,7 @@ def decide(
     deadline: bool = False,
     expectation_failed: bool = False,
 ) -> ExitCode:
-    """The exit code for what happened.
+    """Return the exit code for what happened.
 
     ``errors`` are those that ended the run or an output, ``signal`` the number of the signal that
     stopped it, ``deadline`` whether the run's own passed.
@@ -62,14 +62,14 @@ def first(codes: Collection[int]) -> ExitCode:
 
 
 def code_of_job(job: JobSummary) -> ExitCode:
-    """What one job says by itself."""
+    """Return what one job says by itself."""
     if job.ended in _ENDED:
         return _ENDED[job.ended]
     return ExitCode.OK if job.ok else ExitCode.ITEMS_FAILED
 
 
 def code_of_error(error: BaseException) -> ExitCode:
-    """What one error says; what arcli did not raise on purpose is a bug in it."""
+    """Return what one error says; what arcli did not raise on purpose is a bug in it."""
     if isinstance(error, ArcliError):
         return error.exit_code
     return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG

@@ -146,7 +146,7 @@ class Failures:
                 self.add(record)
 
     def groups(self) -> tuple[FailureGroup, ...]:
-        """The groups, the largest first; of equals the one whose first item comes first.
+        """Return the groups, the largest first; of equals the one whose first item comes first.
 
         Items that were cancelled come last: they are not what went wrong.
         """
@@ -188,7 +188,7 @@ def describe(record: Mapping[str, Any]) -> str:
 
 
 def _type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:
-    """An item's error, or else the reason that arcli gives."""
+    """Return an item's error, or else the reason that arcli gives."""
     error, reason = record.get("error"), record.get("reason")
     if error and (record["status"] == "error" or not reason):
         return one_line(str(error["type"])), one_line(error["message"][: 2 * MESSAGE])[:MESSAGE]
@@ -201,7 +201,7 @@ def _traceback(record: Mapping[str, Any]) -> str:
 
 
 def _last_line(record: Mapping[str, Any]) -> str:
-    """The last line that a command wrote to stderr, or else to stdout."""
+    """Return the last line that a command wrote to stderr, or else to stdout."""
     for name in ("stderr", "stdout"):
         for line in reversed(str(record.get(name) or "")[-DETAILS:].splitlines()):
             if line.strip():

@@ -29,7 +29,7 @@ def input_label(value: Any, index: int, *, longest: int = LONGEST) -> str:
 
 
 def _word(value: Any) -> str:
-    """A part of an input: text as it is, what JSON cannot hold by its repr, the rest as JSON."""
+    """Return a part of an input: text as it is, what JSON cannot hold by its repr, the rest as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and _is_tagged(value):
@@ -38,5 +38,5 @@ def _word(value: Any) -> str:
 
 
 def _is_tagged(value: dict[str, Any]) -> bool:
-    """Whether a mapping stands for a value that JSON lacks (``$float``, ``$pickle`` …)."""
+    """Tell whether a mapping stands for a value that JSON lacks (``$float``, ``$pickle`` …)."""
     return any(key.startswith("$") and not key.startswith("$$") for key in value)

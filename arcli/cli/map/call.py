@@ -16,7 +16,7 @@ _OF_THE_RUN = {"#": "{number}", "%": "{slot}"}
 
 
 def literal(text: str) -> str:
-    """A text that a spec takes as it is: there are no ``${…}`` of a spec's on a command line."""
+    """Return a text that a spec takes as it is: there are no ``${…}`` of a spec's on a command line."""
     return text.replace("${", "$${")
 
 
@@ -52,7 +52,7 @@ def place(text: str, names: Sequence[str]) -> str:
 
 
 def _spelled(match: re.Match[str], names: Sequence[str]) -> str:
-    """The name that a spec has for a short placeholder. Raises UsageError where there is none."""
+    """Return the name that a spec has for a short placeholder. Raises UsageError where there is none."""
     number, kind = match[1], match[2]
     if kind in _OF_THE_RUN and number is None:
         return _OF_THE_RUN[kind]

@@ -44,7 +44,7 @@ class Supply(Protocol):
         """
 
     def give_up(self, slot: int | None) -> list[Chunk]:
-        """Items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
+        """Return items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
 
     @property
     def count(self) -> int:
@@ -166,7 +166,7 @@ class Dispatcher:
     def progressed(
         self, chunk: Chunk, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
     ) -> list[ClientRecord]:
-        """The first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
+        """Return the first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
 
         ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
         where there is no more trying, because the job was stopped.
@@ -300,7 +300,7 @@ class Dispatcher:
         return records
 
     def timed_out(self, chunk: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
-        """The engine was ended because an item did not heed its time limit."""
+        """Note that the engine was ended because an item did not heed its time limit."""
         del self.outstanding[chunk.number]
         self._spare_neighbours(chunk, culprit)
         if chunk.attempt <= self._policy.retries:
@@ -310,7 +310,7 @@ class Dispatcher:
         return client_records(chunk, [culprit], Status.TIMEOUT, reason) + self._left_over(reason)
 
     def _left_over(self, reason: str) -> list[ClientRecord]:
-        """What would be sent again, were it not for a stop."""
+        """Return what would be sent again, were it not for a stop."""
         return self._cancel(f"not sent again: {reason}") if self._stopped else []
 
     def _count_failure(self) -> None:
@@ -350,7 +350,7 @@ class Dispatcher:
         return self._cancel(reason, status)
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
-        """The verdicts on what only the engine in ``slot`` could have run: there will be none."""
+        """Return the verdicts on what only the engine in ``slot`` could have run: there will be none."""
         works = [chunk for chunk in self._again if chunk.pinned == slot]
         late = [entry for entry in self._delayed if entry[2].pinned == slot]
         held = self._supply.give_up(slot)
@@ -422,7 +422,7 @@ class Dispatcher:
         return self._stopped
 
     def late(self, chunk: Chunk) -> bool:
-        """Whether a reply is for a chunk that nobody waits for any more."""
+        """Tell whether a reply is for a chunk that nobody waits for any more."""
         current: Any = self.outstanding.get(chunk.number)
         return current is not chunk
 

@@ -128,7 +128,9 @@ class Health:
     def _watch_chunk(
         self, engine: PooledEngine, running: PendingRequest, limit: float | None, now: float
     ) -> list[Effect]:
-        """The last resort for an engine that neither begins its chunk, nor stops an item, nor ends."""
+        """Return the last resort for an engine that neither begins its chunk, nor stops an item, nor
+        ends.
+        """
         sighting = self._positions.look(engine, now)
         if sighting is None or running.chunk is None:
             return []

@@ -169,7 +169,7 @@ class JobRun:
         return records + self.conclude(cancelled, wall)
 
     def _stamp(self, engine: PooledEngine, pending: PendingRequest, wall: float) -> bytes:
-        """What all records of a chunk share, as the end of each line."""
+        """Return what all records of a chunk share, as the end of each line."""
         assert pending.chunk is not None
         return b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n' % (
             engine.up.engine_id,
@@ -321,7 +321,7 @@ def tally_of(lines: bytes) -> Tally:
 
 
 def _counts_only(tally: Tally) -> Tally:
-    """A tally without its seconds: what was replayed took no time in this run."""
+    """Return a tally without its seconds: what was replayed took no time in this run."""
     counted = Tally()
     counted.counts = tally.counts
     return counted

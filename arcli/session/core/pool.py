@@ -62,7 +62,7 @@ class Pool:
         return iter(list(self.engines.values()))
 
     def ready(self) -> list[PooledEngine]:
-        """The engines that can take work."""
+        """Return the engines that can take work."""
         return [engine for engine in self.engines.values() if engine.usable]
 
     @property

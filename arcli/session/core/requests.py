@@ -152,7 +152,7 @@ class Requests:
         return [Reject(request.future, error) for request in waiting]
 
     def words(self) -> str | None:
-        """What waits for an engine that is still to come, in words; None where nothing does."""
+        """Return what waits for an engine that is still to come, in words; None where nothing does."""
         if not self._pool.ready():
             waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
             return f"{waiting[0].what} waits: no engine has been ready" if waiting else None

@@ -89,7 +89,7 @@ class Observer:
         )
 
     def _rate(self, job: JobRun, done: int, now: float) -> float | None:
-        """Items a second over the last while, or since the job began."""
+        """Return items a second over the last while, or since the job began."""
         if job is not self._job:
             self._job = job
             self._samples = deque([(job.began, 0)])

@@ -14,7 +14,7 @@ class Listener(Protocol):
     """Hears what items print, on the session's thread, which must not wait."""
 
     def streams(self, job: str) -> str:
-        """Which streams of a job's items it listens to: ``out``, ``err``, ``both`` or none."""
+        """Tell which streams of a job's items it listens to: ``out``, ``err``, ``both`` or none."""
 
     def printed(self, message: Printed) -> None:
         """Take lines of a running item."""
@@ -58,7 +58,7 @@ class Observations(Protocol):
     """What the core may look at, beside what it is told."""
 
     def diagnose(self) -> str:
-        """What is known about the cluster's state, in words."""
+        """Return what is known about the cluster's state, in words."""
 
     @property
     def host(self) -> str:

@@ -125,7 +125,7 @@ class Transport(Protocol):
         """
 
     def diagnose(self) -> str:
-        """What is known about the cluster's state, in words."""
+        """Return what is known about the cluster's state, in words."""
 
     @property
     def in_process(self) -> bool:
