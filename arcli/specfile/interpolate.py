@@ -201,7 +201,9 @@ class Interpolator:
             self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
             return _UNKNOWN
         if kind == "jobs" and not name.endswith(".value"):
-            self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{name}.value}}")
+            job, _, last = name.rpartition(".")
+            named = job if job and did_you_mean(last, ["value"]) else name
+            self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{named}.value}}")
             return _UNKNOWN
         if kind == "ref" and not DOTTED_NAME.fullmatch(name):
             self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")

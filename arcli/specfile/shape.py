@@ -104,7 +104,7 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         parent, _ = root.follow(path[:-1])
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
-        near = did_you_mean(str(key), [*keys, *single])
+        near = (not path[:-1] and _elsewhere(parent, key)) or did_you_mean(str(key), [*keys, *single])
         return _key_node(parent, key).problem(f"unknown key {key!r}", near or _list(keys))
     if fault["type"] == "invalid_key":
         parent, _ = root.follow(path[:-1])
@@ -129,6 +129,16 @@ def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Pro
         actual = _of_type(value, str(value))
         return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
     return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _elsewhere(root: Node, key: Any) -> str:
+    """Say where a key at the top belongs, if it is one of the cluster's or of the setup's."""
+    for name, kind in (("cluster", model.Cluster), ("setup", model.Setup)):
+        if key in keys_of(kind):
+            value = root.get(key)
+            text = value.raw if value is not None and value.kind == "scalar" else "…"
+            return f"write {name}: {{{key}: {text}}}"
+    return ""
 
 
 def _key_node(parent: Node, key: Any) -> Node:

@@ -28,7 +28,7 @@ def check(
         yield from job.check(part, at, spec, names, places)
         yield from order.check(part, at, spec, places)
         if part.command is not None:
-            yield from command.check(part, at, source, spec.folder, places)
+            yield from command.check(part, at, source, spec.cluster, spec.folder, places)
         yield from outdir.check(part, at, source, places)
         if source is not None:
             yield from inputs.check(part, at, source, places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Over, Source
 from arcli.paths import is_folder
 from arcli.specfile.checks.texts import in_text
-from arcli.specfile.model import Job
+from arcli.specfile.model import Cluster, Job
 from arcli.specfile.places import Places
 from arcli.suggest import did_you_mean
 from arcli.syntax import Fault
@@ -34,6 +36,17 @@ _ELSEWHERE = {
     "{%}": "{slot}, which counts from 0",
 }
 """GNU parallel's placeholders, and what they are here."""
+_INSTALLED = "install it, or give its path"
+_WORD = re.compile(r"\s*([A-Za-z0-9_][A-Za-z0-9_.+-]*)(?=\s+[^\s(]|\s*$)")
+_OF_SHELLS = frozenset(
+    """
+    alias bg break builtin case cd command continue declare dirs disown do done echo elif else enable esac
+    eval exec exit export false fc fg fi for function getopts hash if in jobs kill let local mapfile popd
+    printf pushd pwd read readonly return select set shift shopt source test then time times trap true type
+    typeset ulimit umask unalias unset until wait while
+    """.split()  # noqa: SIM905 - a word a line would be a page
+)
+"""Words that a shell knows itself."""
 
 
 class ItemNames(NamedTuple):
@@ -54,12 +67,18 @@ class ItemNames(NamedTuple):
         return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
 
 
-def check(job: Job, at: int, source: Source | None, folder: Path, places: Places) -> Iterator[Problem]:
+def check(
+    job: Job, at: int, source: Source | None, cluster: Cluster, folder: Path, places: Places
+) -> Iterator[Problem]:
     """Yield everything that is wrong with the texts of a command; ``source`` as far as it is open."""
     if isinstance(job.command, list) and not job.command:
         yield places.problem("an argv list needs a program", "jobs", at, "command")
     if isinstance(job.command, str) and not job.command.strip():
         yield places.problem("the command is empty", "jobs", at, "command")
+    if (program := _missing_program(job, cluster)) is not None:
+        yield places.problem(
+            f"there is no program {program!r} on PATH", "jobs", at, "command", hint=_INSTALLED
+        )
     names = item_names(job.over, source)
     if job.outdir is not None:
         names = names._replace(known=names.known | {"outdir"})
@@ -74,6 +93,22 @@ def check(job: Job, at: int, source: Source | None, folder: Path, places: Places
     fixed = isinstance(job.cwd, str) and "{" not in job.cwd
     if fixed and not is_folder(folder / str(job.cwd)):
         yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
+
+
+def _missing_program(job: Job, cluster: Cluster) -> str | None:
+    """Return the program of a command on this host that is not there, None where that is not sure."""
+    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
+    elsewhere = cluster.launcher not in {"embedded", "local", "inline"}
+    if joined or elsewhere or "PATH" in {*job.env, *cluster.env}:
+        return None
+    if isinstance(job.command, list):
+        first = job.command[0] if job.command else ""
+        program = first if isinstance(first, str) and not {*"/{}"} & {*first} else ""
+    else:
+        # What else a shell's word can be is left to the shell.
+        word = _WORD.match(job.command) if isinstance(job.command, str) else None
+        program = word[1] if word is not None and word[1] not in _OF_SHELLS else ""
+    return program if program and shutil.which(program) is None else None
 
 
 def _texts(job: Job) -> Iterator[tuple[str, tuple[str | int, ...]]]:

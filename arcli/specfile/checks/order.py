@@ -44,7 +44,11 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             message = f"job {name!r} comes later"
             yield places.problem(message, *path, hint="jobs run in their order: move it up")
         elif name not in spec.names:
-            hint = did_you_mean(name, spec.names) or f"there are: {', '.join(filter(None, spec.names))}"
+            first = name.rpartition(".")[0]
+            near = (
+                f"write ${{jobs.{first}.value}}" if first in spec.names else did_you_mean(name, spec.names)
+            )
+            hint = near or f"there are: {', '.join(filter(None, spec.names))}"
             yield places.problem(f"there is no job {name!r}", *path, hint=hint)
     for key, name in _valued(job):
         source = next((other for other in spec.jobs.items() if other[1].name == name), None)

@@ -183,7 +183,8 @@ def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[
         form = registry.named(output.format)
     elif output.path != "-" and (form := registry.by_suffix(output.path)) is None:
         suffix, suffixes = Path(output.path).suffix.lower(), registry.suffixes(registry.every())
-        hint = did_you_mean(suffix, suffixes)
+        # Three letters are near to many others, and nobody means those.
+        hint = did_you_mean(suffix, suffixes) if len(suffix) > 4 else ""
         hint = hint or f"known are {', '.join(suffixes)}; {{path: …, format: …}} names one"
         ending = f"ends in {suffix}" if suffix else "has no suffix"
         message = f"{output.path} {ending}, which says no known format"
