@@ -78,6 +78,21 @@ def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
     assert mapped(tmp_path, "-k", "--lines", "hosts.txt", "echo")[:2] == (0, b"one\ntwo\n")
 
 
+def test_items_from_a_terminal_are_asked_for(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"a\nb\n\x04")
+        command = [sys.executable, "-m", "arcli", "map", "--inline", "-k", "echo"]
+        done = subprocess.run(
+            command, cwd=tmp_path, stdin=theirs, capture_output=True, timeout=PATIENCE, check=False
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stdout) == (0, b"a\nb\n")
+    assert b"items are read from the terminal" in done.stderr
+
+
 def test_named_inputs_and_tables(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("size,seed\n10,1\n20,2\n")
     (tmp_path / "runs.jsonl").write_text('{"n": 1}\n{"n": 2}\n')

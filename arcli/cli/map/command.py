@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -129,6 +130,9 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     if options["save"]:
         _save(batch, options["save"])
         return 0
+    # Whoever forgot the items would wait for a command that waits for them.
+    if batch.source == ("stdin", "lines") and sys.stdin is not None and sys.stdin.isatty():
+        click.echo("arcli: items are read from the terminal, one a line; Ctrl-D ends them", err=True)
     if (code := detached(flags)) is not None:
         return code
     with early_cluster(flags, flags.engines or options["max_procs"]) as helper:
