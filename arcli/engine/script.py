@@ -45,9 +45,12 @@ class Script:
 
     def __init__(self) -> None:
         self._policy: Any = asyncio.DefaultEventLoopPolicy()
+        self._shell: Any = None
+        self._text: Any = None
 
     def __enter__(self) -> Script:
         self._argv, sys.argv = sys.argv, list(ARGV)
+        self._show_text()
         self._hushed = unhush()
         self._loop = events._get_running_loop()  # noqa: SLF001 - see above
         if self._loop is not None:
@@ -58,12 +61,37 @@ class Script:
 
     def __exit__(self, *exc: object) -> None:
         sys.argv = self._argv
+        if self._shell is not None:
+            self._shell.display_pub = self._publisher
         if self._hushed:
             hush()
         if self._loop is not None:
             self._policy = asyncio.get_event_loop_policy()
             asyncio.set_event_loop_policy(self._kernels)
             events._set_running_loop(self._loop)  # noqa: SLF001
+
+    def _show_text(self) -> None:
+        """Have ``display`` print what it shows as text, as it does where there is no shell."""
+        if "IPython" not in sys.modules:
+            return
+        from IPython.core.getipython import get_ipython
+
+        self._shell = get_ipython()
+        if self._shell is None:
+            return
+        if self._text is None:
+            from IPython.core.displaypub import DisplayPublisher
+
+            class TextPublisher(DisplayPublisher):
+                def publish(self, data: Any, *args: Any, **kwargs: Any) -> None:
+                    print(data.get("text/plain", ""))
+
+                def clear_output(self, wait: bool = False) -> None:
+                    pass
+
+            make: Any = TextPublisher
+            self._text = make()
+        self._publisher, self._shell.display_pub = self._shell.display_pub, self._text
 
 
 def environment(now: Mapping[str, str]) -> dict[str, str]:

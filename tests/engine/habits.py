@@ -170,6 +170,13 @@ def printing():
     return True
 
 
+def rich_output():
+    from IPython.display import display
+
+    display({"a": [1, 2]})
+    return True
+
+
 def own_class():
     return type(pickle.loads(pickle.dumps(Thing()))) is Thing
 

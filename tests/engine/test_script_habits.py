@@ -43,6 +43,8 @@ def test_a_habit_of_scripts_is_kept(habit: str, results: tuple[Path, dict[str, d
     assert record["value"][0] is True
     if habit == "printing":
         assert sorted(record["stdout"].split()) == ["buffer", "child", "descriptor", "print"]
+    if habit == "rich_output":
+        assert record["stdout"] == "{'a': [1, 2]}\n"
     if habit == "logs":
         assert record["stderr"] == "WARNING:mine:careful\n"
 
