@@ -73,8 +73,15 @@ class Run:
                 stdout=out if self.stdout is None else self.stdout,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=self.preexec,
+                preexec_fn=self._as_from_a_terminal,
             )
+
+    def _as_from_a_terminal(self) -> None:
+        """Signals that the tests' own start had ignored (nohup, &) would stay ignored, as promised."""
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if self.preexec is not None:
+            self.preexec()
 
     def relatives(self) -> list[psutil.Process]:
         """Every process that this run started and that still lives, zombies aside."""

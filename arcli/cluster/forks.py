@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -66,6 +67,8 @@ def run_controller(folder: Path, tell: int) -> None:
     from traitlets.config import Config
 
     os.umask(0o077)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
 
     class Hurried:
         """``IPController.init_hub`` sleeps a quarter of a second, for what is long gone.

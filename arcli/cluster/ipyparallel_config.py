@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,14 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
     for name, value in recipe.options.items():
         section, _, trait = name.partition(".")
         owner = Cluster if section == "Cluster" else getattr(classes, section, None)
+        owner = owner or _launcher_classes(recipe.launcher).get(section)
         if owner is not None:
             _must_have(owner, name, trait)
             config[section][trait] = value
         elif section.endswith("Launcher"):
             raise UsageError(f"options: ipyparallel has no {section}", hint=_near(classes))
         else:
+            _must_have(_application_class(section), name, trait)
             arguments[name] = value
     said = {name: f"--{name}={value}" for name, value in arguments.items()}
     config.EngineLauncher.engine_args = [said[n] for n in said if n.startswith("IPEngine.")]
@@ -152,6 +155,29 @@ transfer_executable = False
 arguments           = "{program_args}"
 """
 """ipyparallel's own, and the environment: without it an engine finds no controller."""
+
+
+def _launcher_classes(name: str) -> dict[str, Any]:
+    """The classes of a launcher that another package brings, by the names that options use."""
+    return {
+        base.__name__: base
+        for point in entry_points(group=launchers.ENTRY_POINTS, name=name)
+        for base in point.load().__mro__
+    }
+
+
+def _application_class(section: str) -> Any:
+    """The class of the engine's or the controller's own settings. Raises UsageError where it is none."""
+    from ipyparallel.controller.app import IPController
+    from ipyparallel.engine.app import IPEngine
+
+    known = {one.__name__: one for one in (IPEngine, IPController, *IPController.classes)}
+    if section not in known:
+        raise UsageError(
+            f"options: ipyparallel has no {section}",
+            hint=f"there are Cluster, the launchers, and {', '.join(known)}",
+        )
+    return known[section]
 
 
 def _must_have(owner: Any, name: str, trait: str) -> None:

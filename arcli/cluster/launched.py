@@ -12,10 +12,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from arcli.cluster import protocol
 from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent
 from arcli.cluster.connection import Connection
 from arcli.cluster.ipyparallel_config import IpyparallelConfig
-from arcli.cluster.launcher_process import END, LauncherProcess
+from arcli.cluster.launcher_process import Ended, LauncherProcess
+from arcli.cluster.protocol import (
+    ControllerEnded,
+    ControllerStarted,
+    GroupEnded,
+    StartCluster,
+    StartEngines,
+    StartFailed,
+)
 from arcli.cluster.supervisor_process import thread_limits
 from arcli.cluster.watched_cluster import WatchedCluster
 from arcli.errors import ClusterError, UsageError
@@ -64,7 +73,7 @@ class LaunchedCluster(WatchedCluster):
         end = time.monotonic() + self._options.start_timeout
         self._groups[0] = set(range(self.slots))
         assert self._beside is not None
-        self._beside.send(do="start", recipe=asdict(self._recipe()))
+        self._beside.send(StartCluster(asdict(self._recipe())))
         info = self._await_controller(self._beside, end)
         self._attach(Connection(info, f"the controller of this {self._launcher} cluster"), end)
         self._watch_from_now(on_event)
@@ -117,34 +126,37 @@ class LaunchedCluster(WatchedCluster):
     def _await_controller(self, beside: LauncherProcess, end: float) -> dict[str, Any]:
         while (patience := end - time.monotonic()) > 0:
             event = beside.event(patience)
-            if event is None:
-                continue
-            if event["event"] == "controller":
-                info: dict[str, Any] = event["info"]
-                return info
-            # What the user got wrong is told apart from what the system refused.
-            if event["event"] == "failed" and event["usage"]:
-                raise UsageError(event["words"], hint=event["hint"])
-            if event["event"] in {"failed", END}:
-                raise self._failure(event.get("words", "what starts the cluster has ended"))
-            self._note(event)
+            match event:
+                case ControllerStarted(info):
+                    return info
+                # What the user got wrong is told apart from what the system refused.
+                case StartFailed(message, hint, True):
+                    raise UsageError(message, hint=hint)
+                case StartFailed(message):
+                    raise self._failure(message)
+                case Ended():
+                    raise self._failure("what starts the cluster has ended")
+                case GroupEnded() | ControllerEnded():
+                    self._note(event)
         raise self._failure(f"the controller did not start within {self._options.start_timeout:g} s")
 
-    def _note(self, event: dict[str, Any]) -> None:
-        if event["event"] == "engines_gone":
-            line = f"launcher: {self._launcher}: {event['reason']}"
-            # Engines that never registered have no id, so their slots are reported
-            # instead.
-            with self._changed:
-                self._refused = line
-                missing = self._groups.pop(event["group"], set())
-                self._changed.notify_all()
-            for slot in sorted(missing):
-                self._report(EngineDown(engine_id=None, slot=slot, reason=line))
-        elif event["event"] == "controller_gone":
-            self._lose("the controller has ended")
-        elif event["event"] == END:
-            self._lose("the process that started the cluster is gone")
+    def _note(self, event: protocol.Message | Ended) -> None:
+        match event:
+            case GroupEnded(group, reason):
+                self._group_ended(group, f"launcher: {self._launcher}: {reason}")
+            case ControllerEnded(reason):
+                self._lose(f"the controller {reason}")
+            case Ended():
+                self._lose("the process that started the cluster is gone")
+
+    def _group_ended(self, group: int, reason: str) -> None:
+        """Report the slots of engines that have never registered, and so have no id."""
+        with self._changed:
+            self._refused = reason
+            missing = self._groups.pop(group, set())
+            self._changed.notify_all()
+        for slot in sorted(missing):
+            self._report(EngineDown(engine_id=None, slot=slot, reason=reason))
 
     def _look(self, now: float) -> None:
         assert self._beside is not None
@@ -172,7 +184,7 @@ class LaunchedCluster(WatchedCluster):
             group = 1 + max(self._groups, default=0)
             self._groups[group] = {slot}
             assert self._beside is not None
-            self._beside.send(do="engines", group=group, count=1)
+            self._beside.send(StartEngines(group, 1))
 
     def diagnose(self) -> str:
         """See Cluster."""

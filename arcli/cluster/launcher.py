@@ -21,8 +21,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from arcli.cluster import protocol
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
 from arcli.cluster.processes import adopt_orphans, descendants, kill_all, wake_when_orphaned
+from arcli.cluster.protocol import (
+    ControllerEnded,
+    ControllerStarted,
+    GroupEnded,
+    StartCluster,
+    StartEngines,
+    StartFailed,
+    Stop,
+)
 from arcli.engine.hush import hush
 from arcli.errors import ArcliError
 
@@ -54,15 +64,18 @@ class Launcher:
     async def _serve(self) -> None:
         with suppress(ConnectionError):  # killed with something unread: reset, not closed
             while line := await self._reader.readline():
-                command = json.loads(line)
-                if command["do"] == "stop":
-                    return
-                await getattr(self, f"do_{command.pop('do')}")(**command)
+                match protocol.decode(line):
+                    case StartCluster(config):
+                        await self._start(config)
+                    case StartEngines(group, engines):
+                        await self._start_engines(group, engines)
+                    case Stop():
+                        return
 
-    def _tell(self, event: str, **details: Any) -> None:
-        self._writer.write(json.dumps({"event": event, **details}).encode() + b"\n")
+    def _tell(self, event: protocol.Event) -> None:
+        self._writer.write(protocol.encode(event))
 
-    async def do_start(self, recipe: dict[str, Any]) -> None:
+    async def _start(self, recipe: dict[str, Any]) -> None:
         """Start the controller, and once it can be reached, the engines."""
         tied = [
             sys.executable,
@@ -85,28 +98,26 @@ class Launcher:
             return
         if not sees_files(recipe["launcher"]):
             os.environ["IPP_CONNECTION_INFO"] = json.dumps(info["engine"])
-        self._cluster.controller.on_stop(lambda data: self._tell("controller_gone"))
-        self._tell("controller", info=info["client"])
-        await self.do_engines(0, self._cluster.n)
+        self._cluster.controller.on_stop(lambda data: self._tell(ControllerEnded("has ended")))
+        self._tell(ControllerStarted(info["client"]))
+        await self._start_engines(0, self._cluster.n)
 
-    async def do_engines(self, group: int, count: int) -> None:
+    async def _start_engines(self, group: int, count: int) -> None:
         """Start engines; the client knows them as ``group``."""
         try:
             name = await self._cluster.start_engines(count)
         except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
             self._log.error("engines could not be started: %s", _words(error))
-            self._tell("engines_gone", group=group, reason=_words(error))
+            self._tell(GroupEnded(group, _words(error)))
             return
-        self._cluster.engines[name].on_stop(
-            lambda data: self._tell("engines_gone", group=group, reason=_ending(data))
-        )
+        self._cluster.engines[name].on_stop(lambda data: self._tell(GroupEnded(group, _ending(data))))
 
     def _fail(self, what: str, error: Exception) -> None:
         usage = isinstance(error, ArcliError)
         hint = error.hint if isinstance(error, ArcliError) else None
         words = str(error) if usage else f"{what}: {_words(error)}"
         self._log.error(words)
-        self._tell("failed", words=words, hint=hint, usage=usage)
+        self._tell(StartFailed(words, hint, usage))
 
     async def _stop(self) -> None:
         if self._cluster is not None:

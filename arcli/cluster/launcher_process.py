@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -12,15 +11,18 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from arcli.cluster import protocol
 from arcli.cluster.processes import kill_tree
 from arcli.cluster.supervisor_process import MARK, thread_limits
 
 LAST_WORDS = 60.0
 """Seconds in which batch jobs are cancelled and processes elsewhere ended."""
-END = "end"
-"""The event after which there are no more."""
+
+
+class Ended(NamedTuple):
+    """The process is gone: there will be no more events."""
 
 
 class LauncherProcess:
@@ -28,8 +30,8 @@ class LauncherProcess:
 
     def __init__(self, folder: Path, threads: int | None, env: Mapping[str, str]) -> None:
         self.log = folder / "launching.log"
-        self._buffer = b""
-        self._said: deque[dict[str, Any]] = deque()
+        self._reader = protocol.Reader()
+        self._events: deque[protocol.Message | Ended] = deque()
         self._asked = False
         self._connection, theirs = socket.socketpair()
         limits = thread_limits(threads)
@@ -48,29 +50,28 @@ class LauncherProcess:
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
             )
 
-    def send(self, **command: Any) -> None:
+    def send(self, command: protocol.Command) -> None:
         """Give a command. Its death is noticed where events are read."""
         self._asked = True
         with suppress(OSError):
-            self._connection.sendall(json.dumps(command).encode() + b"\n")
+            self._connection.sendall(protocol.encode(command))
 
-    def event(self, seconds: float = 0.0) -> dict[str, Any] | None:
-        """Return what it has to say next, if it says it within that time; END where it is gone."""
-        if not self._said:
+    def event(self, seconds: float = 0.0) -> protocol.Message | Ended | None:
+        """Return what it has to say next, if it says it within that time; Ended where it is gone."""
+        if not self._events:
             ready, _, _ = select.select([self._connection], [], [], max(0.0, seconds))
             if ready:
                 self._receive()
-        return self._said.popleft() if self._said else None
+        return self._events.popleft() if self._events else None
 
     def _receive(self) -> None:
         try:
             data = self._connection.recv(65536)
         except OSError:  # killed with something unread: the connection is reset, not closed
             data = b""
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        self._said.extend(json.loads(line) for line in lines)
+        self._events.extend(self._reader.feed(data))
         if not data:
-            self._said.append({"event": END})
+            self._events.append(Ended())
 
     def close(self) -> None:
         """End it and all that it started."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import resource
 import stat
 import sys
 import threading
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from ipyparallel.controller import heartmonitor
 from own_cluster import CHILD, Own, own_cluster
-from runs import wait_until
+from runs import running, wait_until
 from tornado.ioloop import PeriodicCallback
 
 from arcli.cluster import forks
@@ -194,3 +195,15 @@ def test_ipyparallels_heart_monitor_can_be_calmed() -> None:
     assert "self.caller = ioloop.PeriodicCallback(self.beat, self.period)" in source
     assert "callback_time" in inspect.getsource(PeriodicCallback._update_next)
     assert "= HeartMonitor(" in inspect.getsource(heartmonitor)
+
+
+def test_too_few_open_files_are_told_before_anything_is_started(tmp_path: Path) -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with running(tmp_path, "map: abs\nover: [-1]\n", "-n", "16", preexec=few) as run:
+        assert run.wait() == 3
+        assert "16 engines need 88 open files in a process, and 64 are allowed" in run.said()
+        assert "ulimit -n 88, or -n 4" in run.said()
+    with running(tmp_path, "map: abs\nover: [-1]\n", "-n", "4", preexec=few) as run:
+        assert run.wait() == 0, run.said()
