@@ -142,6 +142,8 @@ class Policy(Model):
     """How often an item that failed is called again."""
     retry_delay: Seconds = 0.0
     """How long to wait before that; longer each time."""
+    delay: Seconds = 0.0
+    """How long to wait between the starts of two items, which then travel alone."""
     timeout: Limit | None = None
     """How long an item may take; null is no limit."""
     deadline: Limit | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -242,6 +243,26 @@ def test_a_retry_waits_for_its_delay() -> None:
     assert engine.queue
     session.answer(engine)
     assert session.recorder.statuses == {0: "ok"}
+
+
+def test_items_start_one_after_another_where_a_delay_is_given() -> None:
+    session = FakeSession(3)
+    session.begin(3, delay=2.0)
+    starts: list[float] = []
+    for _ in range(80):
+        running = [engine for engine in engines_of(session) if engine.queue]
+        if len(running) > len(starts):
+            starts.append(session.now)
+            assert all(len(chunk_of(engine).indices) == 1 for engine in running)
+        session.wait(0.1)
+    assert len(starts) == 3
+    assert all(later - earlier >= 1.99 for earlier, later in pairwise(starts))
+    finish(session)
+    session.begin(1)
+    session.wait(5.0)
+    due = session.loop._core.due
+    assert due is not None
+    assert due > session.now, "a delay that is over is no reason to turn"
 
 
 def test_nothing_to_do_needs_no_timer() -> None:

@@ -100,6 +100,7 @@ def _shared() -> list[click.Parameter]:
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=DURATION, help="End an item that takes longer.")
+@click.option("--delay", type=DURATION, help="Wait between the starts of two items.")
 @click.option("--halt", type=_Halt(), help="When to stop for failures: now,fail=1 or soon,fail=3%.")
 @click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
@@ -171,7 +172,7 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         tables.append(("stdin", "lines"))
     job: dict[str, Any] = {} if flags["keep_order"] else {"ordered": False}
     job.update(flags["halt"] or {})
-    for key in ("retries", "timeout"):
+    for key in ("retries", "timeout", "delay"):
         if flags[key] is not None:
             job[key] = flags[key]
     top: dict[str, Any] = {}

@@ -135,8 +135,9 @@ class SessionCore:
             return None
         if self._feeder.more:
             return self._now
-        delayed = self._job.items.due if self._job is not None else None
-        return self._now + TICK if delayed is None else min(self._now + TICK, delayed)
+        # What is due already waits for an engine, whose answer is an event.
+        timers = [self._feeder.due, self._job.items.due if self._job is not None else None]
+        return min([self._now + TICK, *(due for due in timers if due is not None and due > self._now)])
 
     def snapshot(self, *, items: bool) -> Snapshot:
         """See how things stand; ``items``: and what each engine is at."""

@@ -116,6 +116,8 @@ class Dispatcher:
 
     def depth(self, engines: int) -> int:
         """Chunks that one of ``engines`` may have outstanding now."""
+        if self._policy.delay:
+            return 1  # an item starts when it is sent
         depth = self.chunks.depth(self._left(), engines)
         # What waits at an engine runs even if the job halts meanwhile.
         return depth if self._policy.halt == "never" else min(depth, 2)

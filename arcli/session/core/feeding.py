@@ -23,6 +23,8 @@ class Feeder:
         self._recalls = recalls
         self._listener = terms.listener
         self.more = False
+        self.due: float | None = None
+        """When the next item may start, where items are to start one after another."""
 
     def feed(self, job: JobRun, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
         """Give engines what they can take, and have back what waits elsewhere behind a long item."""
@@ -42,18 +44,25 @@ class Feeder:
 
         Not all are sent at once, for what comes back says how large the next ones should be.
         """
+        delay = job.plan.job.delay
+        if not delay:
+            self.due = None
+        elif self.due is not None and moment.now < self.due:
+            return []
         depth = job.items.depth(self._pool.width)
         room = [(len(e.chunks), e.answered, e.up.engine_id, e) for e in ready if len(e.chunks) < depth]
         heapq.heapify(room)
         effects: list[Effect] = []
-        while room and len(effects) < BURST:
+        while room and len(effects) < (1 if delay else BURST):
             level, answered, engine_id, engine = heapq.heappop(room)
             send = self._next(job, engine, moment)
             if send is not None:
                 effects.append(send)
                 if level + 1 < depth:
                     heapq.heappush(room, (level + 1, answered, engine_id, engine))
-        self.more = bool(room)
+        if delay and effects:
+            self.due = moment.now + delay
+        self.more = bool(room) and not delay
         return effects
 
     def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:

@@ -63,7 +63,7 @@ class JobRun:
         self.ended = End.DONE
         self.stop_reason = ""
         self.restarts = 0
-        self.fixed = job.chunksize if isinstance(job.chunksize, int) else None
+        self.fixed = job.chunksize if isinstance(job.chunksize, int) else 1 if job.delay else None
         jitter = random.Random(run_id)  # noqa: S311 - nobody has to guess it
         self.items = Dispatcher(job, ChunkPolicy(self.fixed), supply, jitter)
         self.tally = Tally()
