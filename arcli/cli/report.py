@@ -9,6 +9,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.past import output_page, pick_run
+from arcli.errors import UsageError
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
 
 FORMATS = ("text", "json", "markdown", "html", "trace")
-SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html", ".trace": "trace"}
+SUFFIXES = {
+    ".txt": "text",
+    ".json": "json",
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".trace": "trace",
+}
 
 
 @click.command("report", short_help="Show where the time of a past run went.")
@@ -31,10 +39,13 @@ SUFFIXES = {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html",
 @click.option(
     "--by",
     metavar="KEY",
-    help="Group items by a key of their input, or by engine, host, slot, status or job.",
+    multiple=True,
+    help="Group items by a key of their input, or by engine, host, slot, status or job; together.",
 )
 @click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
-def command(run: str, output: str | None, form: str | None, by: str | None, slowest: int | None) -> None:
+def command(
+    run: str, output: str | None, form: str | None, by: tuple[str, ...], slowest: int | None
+) -> None:
     """Show the timing tables of RUN: an id, its beginning, latest (the default) or previous.
 
     Works for runs that still go on or were killed, too: what they did is in their journals. html is
@@ -46,13 +57,27 @@ def command(run: str, output: str | None, form: str | None, by: str | None, slow
       arcli report
       arcli report previous --by seed -o report.html
     """
+    chosen = form or _format_of(output)
     past_run = pick_run(run)
-    suffix = Path(output).suffix.lower() if output else ""
     with output_page(output) as page:
-        _write(page, past_run, form or SUFFIXES.get(suffix, "text"), by, slowest)
+        _write(page, past_run, chosen, by, slowest)
 
 
-def _write(page: Stream, run: RunFolder, form: str, by: str | None, slowest: int | None) -> None:
+def _format_of(output: str | None) -> str:
+    """Choose the format of a report by its file's name. Raises UsageError where that says none."""
+    if output in {None, "-"}:
+        return "text"
+    suffix = Path(output or "").suffix.lower()
+    if suffix not in SUFFIXES:
+        ends = f"ends in {suffix}" if suffix else "has no suffix"
+        raise UsageError(
+            f"{output}: the name {ends}, which says no format of a report",
+            hint=f"known are {', '.join(SUFFIXES)}; or give --format",
+        )
+    return SUFFIXES[suffix]
+
+
+def _write(page: Stream, run: RunFolder, form: str, by: tuple[str, ...], slowest: int | None) -> None:
     if form == "trace":
         from arcli.reports import trace
 

@@ -29,14 +29,14 @@ class Wanted:
     Where none of it is, a run that ended tells all that is needed in its manifest.
     """
 
-    by: str | None = None
+    by: tuple[str, ...] = ()
     slowest: int = 0
     drawn: bool = False
     tallies: bool = False
 
     def needs_journal(self, summary: RunSummary | None) -> bool:
         """Tell whether the records have to be read."""
-        return bool(summary is None or self.by is not None or self.slowest or self.drawn or self.tallies)
+        return bool(summary is None or self.by or self.slowest or self.drawn or self.tallies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Collected:
     def __init__(self, wanted: Wanted, began: float, hosts: Mapping[int, str]) -> None:
         self.account = Account()
         self.slowest = Slowest(wanted.slowest)
-        self.groups = Groups(wanted.by, hosts=hosts) if wanted.by is not None else None
+        self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
         self.timeline = Timeline(began) if wanted.drawn else None
         self._empty = True
 

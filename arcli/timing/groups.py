@@ -41,14 +41,16 @@ class Group:
 
 
 class Groups:
-    """Items grouped by ``key``: one of ``OWN``, ``input`` (the whole), or a key of the input.
+    """Items grouped by ``keys`` together: ``OWN``, ``input`` (all of it), or keys of the input.
 
     ``input.NAME`` is the input's key where its name is one of ``OWN``, too. ``hosts`` has the host
     of each engine.
     """
 
-    def __init__(self, key: str, *, hosts: Mapping[int, str] | None = None) -> None:
-        self.key = key
+    def __init__(self, *keys: str, hosts: Mapping[int, str] | None = None) -> None:
+        self.keys = keys
+        self.key = ", ".join(keys)
+        """What the groups are called."""
         self.seen_keys: dict[str, None] = {}
         """Keys of inputs that there were: what could be asked for instead."""
         self._hosts = hosts or {}
@@ -56,14 +58,16 @@ class Groups:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count a record where it belongs; one whose input lacks the key belongs nowhere."""
-        has_key, value = self._value(record)
-        if not has_key:
+        pairs = [self._value(key, record) for key in self.keys]
+        if not all(has_key for has_key, _ in pairs):
             return
+        parts = [value for _, value in pairs]
+        value = parts[0] if len(parts) == 1 else parts
         groups = self._jobs.setdefault(record["job"], {})
         exact = dump(value)
         group = groups.get(exact)
         if group is None:
-            label = as_label(value)
+            label = ", ".join(map(as_label, parts))
             if len(groups) >= MOST:
                 exact, label, value = b"", OTHERS, None
             tally = Tally(exact=EXACT_ITEMS)
@@ -71,27 +75,27 @@ class Groups:
         seconds = None if record.get("replayed") else record.get("seconds")
         group.tally.add(record["status"], seconds, record.get("attempt") or 1)
 
-    def _value(self, record: Mapping[str, Any]) -> tuple[bool, Any]:
-        if self.key in OWN:
-            return True, self._own(record)
+    def _value(self, key: str, record: Mapping[str, Any]) -> tuple[bool, Any]:
+        if key in OWN:
+            return True, self._own(key, record)
         input_ = record.get("input")
-        if self.key == "input":
+        if key == "input":
             return True, input_
         if not isinstance(input_, dict):
             return False, None
         if len(self.seen_keys) < MOST:
             self.seen_keys.update(dict.fromkeys(map(_bare, input_)))
-        name = self.key.removeprefix("input.")
+        name = key.removeprefix("input.")
         name = f"${name}" if name.startswith("$") else name  # as encoded values escape it
         return name in input_, input_.get(name)
 
-    def _own(self, record: Mapping[str, Any]) -> Any:
+    def _own(self, key: str, record: Mapping[str, Any]) -> Any:
         engine = record.get("engine_id")
-        if self.key == "engine":
+        if key == "engine":
             return engine
-        if self.key == "host":
+        if key == "host":
             return None if engine is None else self._hosts.get(engine)
-        return record.get(self.key)
+        return record.get(key)
 
     def of(self, job: str) -> list[Group]:
         """Return the groups of a job: numbers in their order, anything else as it turned up."""

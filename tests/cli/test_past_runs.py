@@ -270,3 +270,11 @@ def test_clean_removes_the_folder_of_a_cluster_that_is_gone(tmp_path: Path) -> N
         os.utime(path, (0, 0))
     assert clean(tmp_path) == (0, f"removed {folder} of a cluster that is gone, 10 B\n", "")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x", "x.csv"])
+def test_a_report_is_not_written_into_a_name_that_says_no_format(tmp_path: Path, name: str) -> None:
+    run = Run(tmp_path, ["report", "-o", name])
+    assert run.wait() == 2
+    assert f"{name}: the name" in run.said()
+    assert not (tmp_path / name).exists()

@@ -65,7 +65,7 @@ def make(root: Path, records: Sequence[dict[str, Any]], **about: Any) -> RunFold
 def read(root: Path, records: Sequence[dict[str, Any]], **about: Any) -> Report:
     """The whole report of such a run."""
     run = make(root, records, **about)
-    return read_report(run, Wanted(by="n", slowest=3, drawn=True))
+    return read_report(run, Wanted(by=("n",), slowest=3, drawn=True))
 
 
 class Paper:

@@ -92,7 +92,7 @@ def test_text_at_eighty_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "trace"])
 def test_a_hostile_journal_does_no_harm(tmp_path: Path, form: str) -> None:
     run = hostile(tmp_path)
-    report = read_report(run, Wanted(by="n", slowest=5, drawn=True))
+    report = read_report(run, Wanted(by=("n",), slowest=5, drawn=True))
     paper = Paper(200)
     if form == "text":
         text.write(paper.page, report)
@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         run = make(tmp_path, [item(i) for i in range(count)])
         tracemalloc.start()
-        read_report(run, Wanted(by="n", slowest=5))
+        read_report(run, Wanted(by=("n",), slowest=5))
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
@@ -221,7 +221,7 @@ def test_markdown_is_a_table_for_github(tmp_path: Path) -> None:
 def test_markdown_cells_stay_cells(tmp_path: Path) -> None:
     assert escape("a|b\nc <b> `x`") == r"a\|b …"
     assert escape("<b>|`_*[x]") == r"\<b\>\|\`\_\*\[x\]"
-    said = markdown.render(read_report(hostile(tmp_path), Wanted(by="n", slowest=3)))
+    said = markdown.render(read_report(hostile(tmp_path), Wanted(by=("n",), slowest=3)))
     for block in said.split("\n\n"):
         if block.startswith("|"):
             cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
@@ -296,7 +296,7 @@ def test_damage_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
 def test_a_damaged_manifest_costs_only_what_it_said(tmp_path: Path, damage: bytes) -> None:
     run = make(tmp_path, RECORDS)
     (run.path / "manifest.json").write_bytes(damage)
-    report = read_report(RunFolder(run.path), Wanted(by="n", slowest=1, drawn=True))
+    report = read_report(RunFolder(run.path), Wanted(by=("n",), slowest=1, drawn=True))
     assert report.summary.jobs[0].counts.ok == 5
     text.write(Paper().page, report)
     browse(report)
@@ -308,9 +308,9 @@ def test_a_damaged_manifest_costs_only_what_it_said(tmp_path: Path, damage: byte
 def test_a_key_that_no_item_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
     run = make(tmp_path, RECORDS)
     with pytest.raises(UsageError, match="no item has an input 'm'") as caught:
-        read_report(run, Wanted(by="m"))
+        read_report(run, Wanted(by=("m",)))
     assert caught.value.hint == "there are: n, engine, host, slot, status, job"
-    assert read_report(make(tmp_path, []), Wanted(by="m")).groups is not None
+    assert read_report(make(tmp_path, []), Wanted(by=("m",))).groups is not None
 
 
 def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:

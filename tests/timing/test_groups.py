@@ -115,3 +115,14 @@ def test_a_long_input_is_cut_and_a_replayed_item_was_not_slow() -> None:
     slowest.add(record(1, 1, replayed=True, seconds=9.0))
     (slow,) = slowest.items
     assert (slow.index, len(slow.given)) == (0, 200)
+
+
+def test_several_keys_make_groups_together() -> None:
+    groups = Groups("a", "status")
+    for index in range(8):
+        given = {"a": index % 2, "b": index}
+        groups.add({"job": "j", "index": index, "status": "ok" if index < 6 else "error", "input": given})
+    assert [(group.label, group.value, group.tally.total) for group in groups.of("j")] == [
+        ("0, ok", [0, "ok"], 3), ("1, ok", [1, "ok"], 3), ("0, error", [0, "error"], 1),
+        ("1, error", [1, "error"], 1),
+    ]  # fmt: skip
