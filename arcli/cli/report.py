@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from arcli.reports.collect import Report
     from arcli.store.folder import RunFolder
 
+MOST_ITEMS = 100_000
+"""Items that the page has in its table."""
 FORMATS = ("text", "json", "markdown", "html", "trace")
 SUFFIXES = {
     ".txt": "text",
@@ -88,7 +90,13 @@ def _write(page: Stream, run: RunFolder, form: str, by: tuple[str, ...], slowest
 
     if slowest is None:
         slowest = 10 if form == "html" else 0
-    wanted = Wanted(by=by, slowest=slowest, drawn=form == "html", tallies=form in {"html", "json"})
+    wanted = Wanted(
+        by=by,
+        slowest=slowest,
+        drawn=form == "html",
+        tallies=form in {"html", "json"},
+        items=MOST_ITEMS if form == "html" else 0,
+    )
     _show(page, form, read_report(run, wanted))
 
 

@@ -49,8 +49,8 @@ class Tally:
         "_exact", "buckets", "counts", "durations", "longest", "retried", "seconds", "shortest", "squares",
     )  # fmt: skip
 
-    def __init__(self, exact: int = EXACT) -> None:
-        self._exact = exact
+    def __init__(self, exact: int | None = None) -> None:
+        self._exact = EXACT if exact is None else exact
         self.durations: array[float] | None = array("d")
         self.counts: dict[str, int] = {}
         self.seconds = 0.0

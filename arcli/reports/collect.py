@@ -7,16 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.errors import UsageError
+from arcli.escape import plain
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.store.past import State
 from arcli.timing.account import Account
-from arcli.timing.groups import OWN, Groups, Slow, Slowest
+from arcli.timing.failures import describe
+from arcli.timing.groups import OWN, Groups, Slow, Slowest, as_label
+from arcli.timing.labels import input_label
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
@@ -33,10 +36,22 @@ class Wanted:
     slowest: int = 0
     drawn: bool = False
     tallies: bool = False
+    items: int = 0
 
     def needs_journal(self, summary: RunSummary | None) -> bool:
         """Tell whether the records have to be read."""
-        return bool(summary is None or self.by or self.slowest or self.drawn or self.tallies)
+        return bool(summary is None or self.by or self.slowest or self.drawn or self.tallies or self.items)
+
+
+class ItemRow(NamedTuple):
+    """An item in the page's table: its ``input`` and ``result`` as people name them."""
+
+    job: str
+    item: int
+    input: str
+    status: str
+    seconds: float | None
+    result: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,7 @@ class Report:
     groups: Groups | None = None
     slowest: Sequence[Slow] = ()
     timeline: Timeline | None = None
+    items: Sequence[ItemRow] = ()
     damaged: int = 0
 
     @property
@@ -98,6 +114,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
         groups=collected.groups,
         slowest=collected.slowest.items,
         timeline=collected.timeline,
+        items=collected.items,
         damaged=damaged.total(),
     )
 
@@ -110,6 +127,8 @@ class _Collected:
         self.slowest = Slowest(wanted.slowest)
         self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
         self.timeline = Timeline(began) if wanted.drawn else None
+        self._most_items = wanted.items
+        self.items: list[ItemRow] = []
         self._empty = True
 
     def add(self, record: dict[str, Any]) -> None:
@@ -120,6 +139,8 @@ class _Collected:
             self.groups.add(record)
         if self.timeline is not None:
             self.timeline.add(record)
+        if len(self.items) < self._most_items:
+            self.items.append(_row(record))
 
     def check_key(self) -> None:
         """Raises UsageError where there are items and none has what they are to be grouped by."""
@@ -128,6 +149,20 @@ class _Collected:
         keys = [*self.groups.seen_keys, *OWN]
         message = f"no item has an input {self.groups.key!r}"
         raise UsageError(message, hint=f"there are: {', '.join(keys)}")
+
+
+def _row(record: Mapping[str, Any]) -> ItemRow:
+    status = record["status"]
+    value = record.get("value")
+    result = describe(record) if status != Status.OK else "" if value is None else as_label(value)
+    return ItemRow(
+        job=record["job"],
+        item=record["index"],
+        input=input_label(record.get("input"), record["index"], longest=120),
+        status=str(status),
+        seconds=record.get("seconds"),
+        result=plain(result[:200]),
+    )
 
 
 def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]) -> RunSummary:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing from elsewhere, and runs nothing."""
+"""A report as one HTML page that needs nothing from elsewhere, and runs nothing but its own script."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from arcli import __version__
 from arcli.engine.tally import Tally
+from arcli.record import dump
 from arcli.reports import svg
-from arcli.reports.collect import Report
+from arcli.reports.collect import ItemRow, Report
 from arcli.reports.markup import table, text
+from arcli.reports.script import HASH, SCRIPT
 from arcli.reports.style import CSS
 from arcli.reports.text import damage_words, ending
 from arcli.timing.failures import item_words
@@ -31,7 +33,7 @@ from arcli.units import format_seconds
 
 MOST_ENGINES = 256
 MOST_FAILURES = 50
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'"
 
 
 def render(report: Report) -> Iterator[str]:
@@ -53,10 +55,12 @@ def render(report: Report) -> Iterator[str]:
     yield from _failures(report)
     yield from _groups(report)
     yield from _slowest(report)
+    yield from _items(report)
     yield from _engines(report)
     yield from _origin(report)
     yield f"<footer>arcli {text(__version__)}, run {text(report.manifest.id)}</footer>\n"
-    yield "</main></body>\n</html>\n"
+    script = f"<script>{SCRIPT}</script>" if report.items else ""
+    yield f"</main>{script}</body>\n</html>\n"
 
 
 def _pill(report: Report) -> str:
@@ -197,6 +201,26 @@ def _slowest(report: Report) -> Iterator[str]:
     yield "<section><h2>Slowest items</h2>"
     yield from table(("item", "input", *SLOW_COLUMNS[:3]), rows, texts=2)
     yield "</section>\n"
+
+
+def _items(report: Report) -> Iterator[str]:
+    """A table that the page's script fills: it is searched and sorted there."""
+    if not report.items:
+        return
+    total = sum(job.counts.recorded for job in report.summary.jobs)
+    left_out = f"; the first {len(report.items):,} of {total:,}" if total > len(report.items) else ""
+    yield f'<section><h2>Items <small><span id="items-count"></span>{left_out}</small></h2>'
+    yield '<input id="items-search" type="search" placeholder="search" aria-label="search items">'
+    yield '<div class="scroll"><table><thead><tr>'
+    for column in ItemRow._fields:
+        yield f'<th><button type="button" id="items-by-{column}">{column}</button></th>'
+    yield '</tr></thead><tbody id="items-body"></tbody></table></div>'
+    yield '<button type="button" id="items-more" hidden>more</button>'
+    # In a script element only `<` could end it: https://html.spec.whatwg.org/#script-data-state
+    yield '<script type="application/json" id="items-data">['
+    for place, item in enumerate(report.items):
+        yield ("," if place else "") + dump(list(item)).decode().replace("<", "\\u003c")
+    yield "]</script></section>\n"
 
 
 def _engines(report: Report) -> Iterator[str]:

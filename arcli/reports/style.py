@@ -59,6 +59,12 @@ svg .quantile { fill: var(--ink); }
 .s1 { opacity: .3; } .s2 { opacity: .5; } .s3 { opacity: .75; }
 .key i { display: inline-block; width: 10px; height: 10px; border-radius: 2px;
   margin: 0 5px 0 12px; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible, #items-more:focus-visible { outline: 2px solid var(--j0); }
+#items-search { width: 100%; padding: 6px 10px; margin-bottom: 8px; font: inherit; color: inherit;
+  background: var(--lane); border: 1px solid var(--line); border-radius: 6px; }
+#items-more { margin-top: 8px; font: inherit; }
+.not-ok { color: var(--bad); }
 footer { color: var(--soft); margin-top: 20px; font-size: 12.5px; }
 @media print { body { background: none; } section { break-inside: avoid; } }
 """

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 
+from arcli.engine import tally
 from arcli.errors import UsageError
 from arcli.outputs.markdown import escape
 from arcli.reports import html, jsondoc, markdown, text, trace
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
+from arcli.timing import groups
 from arcli.timing.timeline import MOST_SPANS
 
 RECORDS = [*(item(index) for index in range(5)), failed(5, "no")]
@@ -194,7 +196,10 @@ def test_the_page_of_very_many_items_is_small(tmp_path: Path) -> None:
     assert size() < 2 * once < 80_000
 
 
-def test_memory_does_not_grow_with_the_items(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "EXACT", 100)  # so many are kept one by one, and no more
+    monkeypatch.setattr(groups, "EXACT_ITEMS", 100)
+
     def peak(count: int) -> int:
         run = make(tmp_path, [item(i) for i in range(count)])
         tracemalloc.start()
