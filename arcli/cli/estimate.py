@@ -60,43 +60,44 @@ def estimate(spec: Spec, flags: RunFlags, run: Pilot) -> tuple[Estimate, Finishe
 def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
     """Yield how many items each map has; a job over another's values has as many as that one."""
     lengths: dict[str, int | None] = {}
-    for found in preview(spec, slots=slots_of(spec, flags)):
-        job, length = found.job, None if found.source is None else found.source.length
+    for previewed in preview(spec, slots=slots_of(spec, flags)):
+        source, job = previewed.source, previewed.job
+        length = None if source is None else source.length
         if job.kind == "apply":
             continue
         if length is None and job.over is not None:
             needed = [name for name in sources(job.over) if name in lengths]
-            length = lengths[needed[0]] if needed else _counted(found)
+            length = lengths[needed[0]] if needed else _counted(previewed)
         if length is not None and flags.limit is not None:
             length = min(length, flags.limit)
         lengths[job.name] = length
         yield job.name, length
 
 
-def _counted(found: Preview) -> int | None:
+def _counted(previewed: Preview) -> int | None:
     """Count the items of a file; None for what can be read only once, or only in a run."""
-    over = found.job.over
-    if found.source is None or over is None or over.only_in_runs:
+    over = previewed.job.over
+    if previewed.source is None or over is None or over.only_in_runs:
         return None
     if any(part.kind == "stdin" for _, part in over.walk()):
         return None
-    return sum(1 for _ in found.source)
+    return sum(1 for _ in previewed.source)
 
 
-def show(found: Estimate, finished: Finished, name: str, usable: int, *, as_json: bool) -> None:
+def show(prediction: Estimate, finished: Finished, name: str, usable: int, *, as_json: bool) -> None:
     """Print an estimate for people, or as one JSON document; ``usable`` is the most engines."""
-    engines = found.engines
-    wall, off = found.wall(engines), found.uncertainty(engines)
-    best = found.recommended(usable)
+    engines = prediction.engines
+    wall, off = prediction.wall(engines), prediction.uncertainty(engines)
+    best = prediction.recommended(usable)
     if as_json:
-        jobs = [{**asdict(job), "seconds": job.seconds(engines)} for job in found.jobs]
+        jobs = [{**asdict(job), "seconds": job.seconds(engines)} for job in prediction.jobs]
         document: dict[str, Any] = {
             "name": name, "engines": engines, "seconds": wall, "uncertainty": off,
-            "startup_and_end": found.around, "recommended_engines": best, "jobs": jobs,
+            "startup_and_end": prediction.around, "recommended_engines": best, "jobs": jobs,
         }  # fmt: skip
         click.echo(json.dumps(document))
         return
-    for job in found.jobs:
+    for job in prediction.jobs:
         total = f"{job.seen:,} items, how many there are is not known"
         if job.items is not None:
             total = f"{job.items:,} items, estimated from {job.seen:,}"
@@ -106,10 +107,10 @@ def show(found: Estimate, finished: Finished, name: str, usable: int, *, as_json
         click.echo(f"  a message  {format_seconds(job.message)}; chunksize {job.chunksize} (auto finds it)")
         click.echo(f"  the job    {format_seconds(job.seconds(engines))}")
     where = f"{engines} engine{'s' * (engines != 1)}"
-    around = f"start-up and end {format_seconds(found.around)}"
+    around = f"start-up and end {format_seconds(prediction.around)}"
     click.echo(f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {where}, {around}")
     if best != engines:
-        click.echo(f"  recommended: -n {best}, {format_seconds(found.wall(best))}")
+        click.echo(f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}")
     failed = sum(job.counts.failed for job in finished.summary.jobs)
     if failed:
         click.echo(f"  {failed:,} items of the pilot failed: see arcli show {finished.summary.run}")

@@ -63,9 +63,9 @@ def _spelled(match: re.Match[str], names: Sequence[str]) -> str:
         )
         raise UsageError(f"the place {match[0]} means nothing here", hint=hint)
     if int(number or 1) > max(1, len(names)):
-        there = f"there are {len(names)} inputs" if names else "there is one input"
+        inputs = f"there are {len(names)} inputs" if names else "there is one input"
         raise UsageError(
-            f"the place {match[0]} has no input: {there}", hint=f"{{{match[0]}}} is {match[0]} itself"
+            f"the place {match[0]} has no input: {inputs}", hint=f"{{{match[0]}}} is {match[0]} itself"
         )
     key = names[int(number or 1) - 1] if names else ""
     return f"{{{'.'.join(filter(None, (key, part)))}}}"

@@ -14,12 +14,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from arcli.cli import complete
+from arcli.cli.assembly import standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map.arguments import inputs, split
 from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
 from arcli.cli.options import DURATION, Assignment, RunFlags, WithTail
 from arcli.cli.run import command as run_command
-from arcli.cli.run import detached, early_cluster, run_spec, standard_input
+from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
 
 NOT_HERE = {"spec", "jobs", "params"}

@@ -1,0 +1,276 @@
+"""What a run of a spec is assembled of: its folder, its outputs, its cluster, the lock, what it resumes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from arcli.cli.detach import Detached
+from arcli.cli.options import RunFlags, is_inline, slots_of
+from arcli.escape import plain
+
+if TYPE_CHECKING:
+    from arcli.cli.notices import Notices
+    from arcli.cluster.base import Cluster
+    from arcli.cluster.supervisor_process import SupervisorProcess
+    from arcli.execution.run import Finished
+    from arcli.outputs.all_outputs import Outputs
+    from arcli.outputs.progress import Progress
+    from arcli.outputs.progress_display import Mode
+    from arcli.outputs.stream import Streams
+    from arcli.specfile.model import Spec
+    from arcli.store.folder import RunFolder
+    from arcli.store.resume import Kept
+
+MOST_LOST = 3
+"""Lost artifacts that are named when a run is resumed."""
+
+
+def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, began: float) -> Finished:
+    """Run a spec on its cluster, with a folder, outputs and notices of its own.
+
+    ``helper`` is a cluster that is coming up already, ``began`` when the process did (monotonic).
+    Raises UsageError, LockedError, OutputError.
+    """
+    from arcli.cli.notices import Notices
+    from arcli.execution.run import Options, execute
+    from arcli.outputs.live import LiveOutput, live_stream
+    from arcli.outputs.progress_display import make_progress
+    from arcli.outputs.stream import standard_streams
+    from arcli.plan.aside import logged
+    from arcli.store.folder import run_root
+    from arcli.store.live import LiveFile
+    from arcli.store.storage import RunStorage
+
+    streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
+    inline = is_inline(spec, flags)
+    # What an item in this process prints to a descriptor would meet the display there.
+    mode: Mode = "never" if inline or flags.quiet or flags.errors == "json" else flags.progress
+    progress = make_progress(mode, streams, sys.stderr, os.environ, jobs=len(spec.jobs))
+    tails = {job.name: flags.tail or ("both" if job.tail is True else job.tail or "") for job in spec.jobs}
+    outputs = _outputs(spec, flags, streams, progress)
+    if spec.cluster.python is not None and not (inline or flags.cluster_name):
+        from arcli.plan.interpreter import require_ipyparallel
+
+        require_ipyparallel(spec)
+    root = run_root(os.environ)
+    detached = Detached.take(os.environ)
+    with (
+        closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
+        _lock(root, spec, notices, wanted=flags.no_overlap),
+        _folder(root, spec, flags, notices) as (folder, kept),
+        LiveOutput(live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path)) as live,
+    ):
+        if detached is not None:
+            detached.adopt(folder.path)
+        options = Options(
+            began=began,
+            notice=notices.say,
+            warn=notices.warn,
+            up=lambda: detached.up(folder.id) if detached is not None else None,
+            stuck=streams.stuck,
+            limit=flags.limit,
+            deadline=flags.deadline,
+            stdin=standard_input(),
+            kept=kept,
+            history=kept if flags.explain else None,
+            rerun_changed=flags.rerun_changed,
+            whole_output=flags.form == "raw",
+            progress=progress,
+            listener=live,
+            expectations=flags.expectations,
+        )
+        cluster = None if inline else _prepare(spec, flags, folder.path, helper)
+        storage = RunStorage(folder)
+        try:
+            with logged(folder.path / "ipyparallel.log"):
+                return execute(spec, options, storage, outputs, cluster)
+        finally:
+            if cluster is not None:
+                cluster.stop()
+            outputs.abort()
+            storage.close()
+            _tidy(root, spec, folder, notices)
+
+
+def _tidy(root: Path, spec: Spec, folder: RunFolder, notices: Notices) -> None:
+    """Remove old runs of the spec, as it or ``$ARCLI_KEEP`` says; tell once of many gigabytes."""
+    from arcli.errors import OutputError
+    from arcli.store.clean import Policy, clean_spec, has_grown_large, policy_from
+
+    keep = spec.keep
+    policy = policy_from(os.environ) if keep is None else Policy(keep=keep.runs, older_than=keep.age)
+    try:
+        if policy is not None and clean_spec(root, folder, policy):
+            return
+    except OutputError as error:
+        notices.warn(error.message)
+    with suppress(OSError):
+        if has_grown_large(root):
+            notices.warn(f"the runs in {root} are more than a gigabyte: `arcli clean` removes old ones")
+
+
+def standard_input() -> BinaryIO | None:
+    """Return the process's binary standard input, None where it is closed."""
+    return sys.stdin.buffer if sys.stdin is not None else None
+
+
+def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess | None) -> Cluster:
+    """A cluster that does what it can beforehand while this process goes on."""
+    from arcli.cluster.open import open_cluster
+
+    wanted = spec.cluster.engines
+    return open_cluster(
+        spec.cluster.model_copy(update={"python": spec.python}),
+        engines=flags.engines or (None if wanted == "auto" else wanted),
+        folder=spec.folder,
+        scratch=run / "cluster",
+        join=flags.cluster_name,
+        helper=helper,
+    )
+
+
+def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
+    from arcli.outputs.ci import detect
+    from arcli.outputs.open import Destination, open_outputs
+    from arcli.outputs.run_end import RunOrigin
+    from arcli.store.folder import run_root
+
+    destinations = [Destination.of(output, spec.folder) for output in spec.output]
+    destinations += [Destination(path=path) for path in flags.outputs]
+    if flags.form == "raw" and all(destination.path != "-" for destination in destinations):
+        # What a function returns is its output; a command has said it all.
+        options = {"tag": flags.tag, "values": spec.jobs[0].kind != "command"}
+        destinations.append(Destination(path="-", format="raw", options=options))
+    return open_outputs(
+        destinations,
+        streams=streams,
+        format=flags.form,
+        jobs=len(spec.jobs),
+        origin=RunOrigin(spec=flags.spec, host=socket.gethostname(), argv=sys.argv),
+        ci=detect(flags.ci, os.environ),
+        environ=os.environ,
+        quiet=flags.quiet,
+        full=flags.summary == "full",
+        silent=flags.errors == "json",
+        verbose=flags.verbose,
+        progress=progress,
+        runs=run_root(os.environ) / "runs",
+    )
+
+
+def explain_resume(spec: Spec, flags: RunFlags) -> int:
+    """Say what a resumed run would keep, what it would run, and why. Returns the exit code."""
+    from arcli.execution.explain import explain
+    from arcli.store.folder import lineage, run_root
+    from arcli.store.resume import Kept
+
+    earlier = _earlier(run_root(os.environ), spec, flags)
+    if earlier is None:
+        click.echo(f"there is no run of {spec.file}: everything would run")
+        return 0
+    with Kept(lineage(earlier), earlier, failed=flags.failed, on_damage=lambda *damage: None) as kept:
+        click.echo(f"of run {earlier.id}:")
+        for sentence in explain(
+            spec,
+            kept,
+            slots=slots_of(spec, flags),
+            limit=flags.limit,
+            rerun_changed=flags.rerun_changed,
+        ):
+            click.echo(f"  {plain(sentence)}")
+    return 0
+
+
+def _earlier(root: Path, spec: Spec, flags: RunFlags) -> RunFolder | None:
+    """Find the run to go on with. Raises UsageError."""
+    from arcli.store.folder import find_run, latest_to_resume
+
+    if flags.run_id is not None and flags.run_id != "latest":
+        return find_run(root, flags.run_id, os.environ)
+    return latest_to_resume(root, spec.file, os.environ)
+
+
+@contextmanager
+def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from arcli.store.lock import Lock, lock_for
+
+    with Lock.hold(lock_for(root, spec.file, os.environ), f"spec {spec.file}") as lock:
+        if not lock.works:
+            notices.warn("the file system has no locks: --no-overlap cannot see another run of this spec")
+        yield
+
+
+@contextmanager
+def _folder(
+    root: Path, spec: Spec, flags: RunFlags, notices: Notices
+) -> Iterator[tuple[RunFolder, Kept | None]]:
+    """The folder of this run, and what it keeps of the one that it goes on with."""
+    from arcli.errors import OutputError
+    from arcli.store.describe import describe, git_state
+    from arcli.store.folder import RunFolder
+    from arcli.store.known import note_root
+
+    earlier = None
+    if flags.resumes:
+        earlier = _earlier(root, spec, flags)
+        if earlier is None:
+            notices.warn(f"there is no run of {spec.file} in {root}: starting anew")
+    resumes = earlier.id if earlier is not None else None
+    folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
+    note_root(spec.file, root, os.environ)
+
+    def ask_git() -> None:
+        with suppress(OutputError):  # the run itself will meet what is wrong with the folder
+            folder.note_git(git_state(spec.folder))
+
+    # It may take seconds in a large repository, and nothing waits for what it says.
+    asked = threading.Thread(target=ask_git, name="arcli-git", daemon=True)
+    asked.start()
+    if not folder.has_lock:
+        notices.warn(f"{root} is on a file system without locks: runs are told by their signs of life")
+    try:
+        with _kept(earlier, folder, flags, notices) as kept:
+            yield folder, kept
+    finally:
+        asked.join()
+
+
+@contextmanager
+def _kept(
+    earlier: RunFolder | None, folder: RunFolder, flags: RunFlags, notices: Notices
+) -> Iterator[Kept | None]:
+    """What an earlier run has that this one need not compute."""
+    if earlier is None:
+        yield None
+        return
+    from arcli.store.folder import lineage
+    from arcli.store.resume import Kept
+
+    def damaged(path: Path, damage: Any) -> None:
+        said = f"{damage.reason}, {damage.length} bytes from byte {damage.offset} on"
+        notices.say(f"{path}: {said}: what it recorded runs again")
+
+    lost: list[str] = []
+
+    def note_lost(path: str) -> None:
+        lost.append(path)
+        if len(lost) <= MOST_LOST:
+            notices.say(f"{path} is not there as it was made: its item runs again")
+        elif len(lost) == MOST_LOST + 1:
+            notices.say("so it is with others, whose items run again, too")
+
+    with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged, on_lost=note_lost) as kept:
+        notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
+        yield kept
