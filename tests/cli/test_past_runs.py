@@ -78,7 +78,7 @@ def test_a_report_says_what_the_run_said(past: Path) -> None:
     own = json.loads((past / "first.json").read_text())
     report = document(past, "report", "previous", "--format", "json")
     # What the run wrote into its output, it did not know yet: how long writing that took.
-    assert report["run"] == {**own["run"], **{k: report["run"][k] for k in ("wall", "finish")}}
+    assert report["run"] == {**own["run"], **{k: report["run"][k] for k in ("wall", "finish", "writing")}}
     for job in own["jobs"]:
         del job["items"], job["value"]
     histogram = report["jobs"][0].pop("histogram")
@@ -130,7 +130,7 @@ def test_a_report_on_paper(past: Path) -> None:
     code, out, said = arcli(past, "report", "previous", "--by", "a", "--slowest", "1")
     assert (code, said) == (0, "")
     assert "exit 1, some items are not ok" in out
-    assert "2 items: ZeroDivisionError: division by zero (first at item 1)" in out
+    assert re.search(r"^ +2  ZeroDivisionError: division by zero", out, re.MULTILINE)
     assert re.search(r"^small +3 +2 +1 ", out, re.MULTILINE)
     assert re.search(r"^slowest +seconds", out, re.MULTILINE)
     code, _, said = arcli(past, "report", "previous", "--by", "c")
