@@ -23,7 +23,7 @@ from typing import Any
 
 from arcli.cluster import protocol
 from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
-from arcli.cluster.processes import adopt_orphans, descendants, kill_all, wake_when_orphaned
+from arcli.cluster.processes import adopt_orphans, descendants, kill_all
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
@@ -148,7 +148,6 @@ def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
     hush()
     adopt_orphans()
-    wake_when_orphaned()
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     folder = Path(sys.argv[2])

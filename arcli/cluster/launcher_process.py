@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arcli.cluster import protocol
-from arcli.cluster.processes import kill_tree
+from arcli.cluster.processes import kill_tree, wake_when_orphaned
 from arcli.cluster.supervisor_process import MARK, thread_limits
 
 LAST_WORDS = 60.0
@@ -48,6 +48,8 @@ class LauncherProcess:
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **limits, **env, MARK: str(folder)},
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+                # Before anything else: it may be stopped while it still imports, and arcli killed.
+                preexec_fn=wake_when_orphaned,
             )
 
     def send(self, command: protocol.Command) -> None:

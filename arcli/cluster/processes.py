@@ -46,6 +46,7 @@ def wake_when_orphaned() -> None:
     """Have this process continued (SIGCONT) when who started it ends (Linux; else nothing).
 
     It then sees that its connection has ended, and does what it is for, though somebody has stopped it.
+    Called between fork and exec, which keeps it.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 

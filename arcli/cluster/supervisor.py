@@ -38,7 +38,6 @@ from arcli.cluster.processes import (
     kill_all,
     kill_tree,
     strays,
-    wake_when_orphaned,
 )
 from arcli.cluster.protocol import (
     ControllerEnded,
@@ -112,7 +111,6 @@ class Supervisor:
     def run(self) -> None:
         """Serve until the connection ends; afterwards nothing is left."""
         adopt_orphans()
-        wake_when_orphaned()
         wake, alarm = os.pipe()
         for end in (wake, alarm):
             os.set_blocking(end, False)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from arcli.cluster import private_folder
+from arcli.cluster.processes import wake_when_orphaned
 
 MARK = "ARCLI_CLUSTER"
 """The environment variable by which a cluster's processes, and what they start, are known."""
@@ -98,6 +99,8 @@ class SupervisorProcess:
                 pass_fds=[theirs.fileno()],
                 env=self._environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+                # Before anything else: it may be stopped while it still imports, and arcli killed.
+                preexec_fn=wake_when_orphaned,
             )
 
     def _environment(self) -> dict[str, str]:

@@ -153,12 +153,14 @@ def test_a_parent_that_just_exits_takes_all_along(tmp_path: Path) -> None:
         assert not folder.exists()
 
 
-def test_a_supervisor_that_was_stopped_leaves_nothing_when_arcli_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 6], ids=["while it imports", "when it is up"])
+def test_a_supervisor_that_was_stopped_leaves_nothing_when_arcli_is_killed(
+    tmp_path: Path, processes: int
+) -> None:
     """Nobody else would ever continue it."""
     with running(tmp_path, "setup: {imports: [time]}\nmap: time.sleep\nover: [300, 300]\n") as run:
-        wait_until(lambda: len(run.relatives()) > 5, run.said)
-        supervisor = supervisor_of(run.relatives())
-        supervisor.suspend()
+        wait_until(lambda: len(run.relatives()) >= processes, run.said)
+        supervisor_of(run.relatives()).suspend()
         run.process.kill()
         run.process.wait(PATIENCE)
         wait_until(lambda: not run.relatives(), lambda: f"left behind: {run.relatives()}")

@@ -222,3 +222,20 @@ def test_what_items_publish_is_not_taken_for_records(tmp_path: Path) -> None:
     code, records = finish(tmp_path, spec)
     assert (code, statuses(records)) == (0, {"ok": 4})
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("published")] == []
+
+
+@pytest.mark.cluster
+def test_an_engine_that_answers_with_pickles_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    spec = """
+map: |
+  lambda x: (handlers := __import__("_arcli_engine").handlers).update(
+      {run: lambda part: __import__("hostile").Bomb("replied") for run in handlers})
+over: {range: 4}
+chunksize: 1
+cluster: {engines: 1, max_restarts: 1}
+"""
+    code, records = finish(tmp_path, spec)
+    assert code in {1, 3}
+    assert "ok" not in statuses(records[1:])
+    assert not (tmp_path / "replied").exists()
