@@ -18,7 +18,7 @@ INTERVAL = 30.0
 PAUSE = 1.0
 """Seconds between two ``patient`` lines, at least; and how often the thread looks."""
 SHORT = 5.0
-"""Seconds from the start of a run within which ``patient`` lines are not written: most runs are short."""
+"""Seconds from the start of the first job within which ``patient`` lines are not written: most runs are short."""
 
 
 class PlainProgress:
@@ -38,7 +38,8 @@ class PlainProgress:
         self._stream = stream
         self._jobs = jobs
         self._clock = clock
-        self._silent_until = clock() + (SHORT if patient else 0.0)
+        self._silence = SHORT if patient else 0.0
+        self._silent_until = 0.0
         self._pause = PAUSE if patient else 0.0
         self._count: Count | None = None
         self._place = 0
@@ -88,6 +89,8 @@ class PlainProgress:
 
     def _begin(self, job: str, total: int | None) -> Count:
         self._told_at, self._told, self._place = self._clock(), 0, self._place + 1
+        if self._place == 1:
+            self._silent_until = self._told_at + self._silence
         self._count = Count(job, total, self._told_at, place=self._place, jobs=self._jobs)
         return self._count
 
