@@ -18,7 +18,7 @@ INTERVAL = 30.0
 PAUSE = 1.0
 """Seconds between two ``patient`` lines, at least; and how often the thread looks."""
 SHORT = 5.0
-"""Seconds from the start of the first job within which ``patient`` lines are not written: most runs are short."""
+"""Seconds from the first job on in which no ``patient`` lines are written: most runs are short."""
 
 
 class PlainProgress:
