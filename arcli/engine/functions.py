@@ -232,9 +232,10 @@ def caller(
 
 def raising(error: BaseException) -> Callable[[Any], Any]:
     """Return a function of one item, in the place of one whose constants are broken."""
+    trace = error.__traceback__
 
     def call(item: Any) -> Any:
-        raise error
+        raise error.with_traceback(trace)  # else it would grow with each item
 
     return call
 

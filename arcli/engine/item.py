@@ -174,7 +174,8 @@ class Runner:
             self._timer.fired = False
             status, reason = Status.TIMEOUT, f"took longer than {self._timer.seconds:g} s"
         else:
-            if (hint := self._hint(error, item)) is not None:
+            hint = self._hint(error, item)
+            if hint is not None and f"hint: {hint}" not in getattr(error, "__notes__", ()):
                 error.add_note(f"hint: {hint}")
             details, reason = describe(error)
             if isinstance(error, ProgramFailed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from arcli.engine.functions import (
     import_into,
     kind_of,
     opened,
+    raising,
     resolve,
     with_references,
 )
@@ -143,6 +145,19 @@ def test_what_leads_nowhere_says_so(folder: Path, text: str, error: type[Excepti
 def test_generators_and_coroutines_become_values(folder: Path) -> None:
     for text, value in [("numbers", [0, 1, 2]), ("later", 4), ("stream", [0, 1, 2])]:
         assert resolve(f"arcli_test_functions.py:{text}", {}, str(folder))(3) == value
+
+
+def test_an_error_that_is_every_items_does_not_grow() -> None:
+    def depth(error: BaseException) -> int:
+        return len(traceback.extract_tb(error.__traceback__))
+
+    call = raising(ValueError("broken"))
+    depths = []
+    for _ in range(3):
+        with pytest.raises(ValueError, match="broken") as caught:
+            call(1)
+        depths.append(depth(caught.value))
+    assert len(set(depths)) == 1
 
 
 def test_references_are_looked_up_wherever_they_stand() -> None:
