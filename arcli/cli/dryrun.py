@@ -80,7 +80,7 @@ def _calls(found: Preview, limit: int | None) -> Iterator[str]:
         yield _call(found.job, (), {})
         return
     for index, item in enumerate(islice(found.source, limit)):
-        yield _called(found.job, found.source, index, item)
+        yield called(found.job, found.source, index, item)
 
 
 def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
@@ -97,7 +97,7 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
         items = _length(source, limit)
     else:
         items, ends = _ends(source, limit)
-        calls = {index: _called(job, source, index, item) for index, item in ends}
+        calls = {index: called(job, source, index, item) for index, item in ends}
     # Chunks that choose themselves go by times that nobody has measured yet.
     chunks = None
     if items is not None and isinstance(job.chunksize, int):
@@ -134,7 +134,8 @@ def _length(source: Source | None, limit: int | None) -> int | None:
     return source.length if limit is None else min(source.length, limit)
 
 
-def _called(job: Job, source: Source, index: int, item: Any) -> str:
+def called(job: Job, source: Source, index: int, item: Any) -> str:
+    """Write the call of an item as one could type it."""
     if job.kind == "command":
         return _commanded(job, index, item)
     unpack = job.unpack or source.unpack

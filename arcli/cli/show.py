@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -197,8 +197,38 @@ def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
     from arcli.record import decode
     from arcli.reports.items import whole
 
+    call_of = _calls(run)
     for number, line in enumerate(lines):
-        page.write("\n" * (number > 0) + whole(run, decode(line), page))
+        record = decode(line)
+        page.write("\n" * (number > 0) + whole(run, record, page, call_of(record)))
+
+
+def _calls(run: RunFolder) -> Callable[[dict[str, Any]], str | None]:
+    """How to write the calls of a run's items; None for what its spec, as it is now, does not tell."""
+    import hashlib
+    from pathlib import Path
+
+    from arcli.cli.dryrun import called
+    from arcli.cli.past_spec import spec_of
+    from arcli.engine.encode import from_tree
+    from arcli.errors import ArcliError
+    from arcli.plan.preview import preview
+
+    try:
+        spec = spec_of(run, ())
+        if hashlib.sha256(Path(spec.file).read_bytes()).hexdigest() != run.manifest.spec_sha256:
+            return lambda record: None
+        jobs = {found.job.name: found for found in preview(spec, slots=1)}
+    except (ArcliError, OSError):  # the spec is gone or wrong by now, or was none
+        return lambda record: None
+
+    def call_of(record: dict[str, Any]) -> str | None:
+        found = jobs.get(record["job"])
+        if found is None or found.source is None:
+            return None
+        return called(found.job, found.source, record["index"], from_tree(record.get("input")))
+
+    return call_of
 
 
 def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:

@@ -79,12 +79,13 @@ def test_one_item_whole(show: Show, folder: Path) -> None:
     text = show("2", "--job", "fit")
     for part in (
         "item 2 of fit, run ", "error after", '{"lr":0.1,"seed":2}', "ZeroDivisionError: float division",
-        "<lambda>", "fitting \\x1b[31m 2", "arcli rerun", "engine   0",
+        "<lambda>", "fitting \\x1b[31m 2", "(lr=0.1, seed=2)", "arcli rerun", "engine   0",
     ):  # fmt: skip
         assert part in text
     both = show("latest", "0")
     assert "item 0 of fit" in both
     assert "item 0 of last" in both
+    assert "call     echo a" in both
     (run,) = (folder / ".arcli" / "runs").iterdir()
     assert "value    {" in show(run.name[:15], "1")
 
