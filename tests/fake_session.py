@@ -337,11 +337,11 @@ class FakeSession(PositionFiles):
         """Handle what has come, and look at all timers."""
         self.loop.turn(None)
 
-    def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Let time pass, a look at the timers every tenth of a second at most."""
+    def wait(self, seconds: float, until: Callable[[], bool] = lambda: False, *, step: float = 0.1) -> None:
+        """Let time pass, with a look at the timers every ``step`` seconds."""
         end = self.now + seconds
         while self.now < end and not until():
-            self.now = min(end, self.now + 0.1)
+            self.now = min(end, self.now + step)
             self.turn()
 
 

@@ -154,7 +154,7 @@ class Engines(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.05, 1.0, 20.0]))
     def time_passes(self, seconds: float) -> None:
-        self.session.wait(seconds, until=lambda: bool(self.session.ended))
+        self.session.wait(seconds, until=lambda: bool(self.session.ended), step=2.0)
 
     @rule(grace=st.sampled_from([None, 0.0, 5.0]), final=st.booleans())
     def is_stopped(self, grace: float | None, final: bool) -> None:
@@ -189,7 +189,7 @@ class Engines(RuleBasedStateMachine):
             for engine in list(session.transport.engines.values()):
                 while engine.queue:
                     session.answer(engine)
-            session.wait(1.0, until=lambda: bool(session.ended))
+            session.wait(1.0, until=lambda: bool(session.ended), step=1.0)
         assert session.ended, "it never ends"
         planned = session.ended[0].ledger.planned
         assert session.recorder.count == dict.fromkeys(range(planned), 1)
@@ -201,8 +201,8 @@ class Engines(RuleBasedStateMachine):
 
 TestEngines = Engines.TestCase
 TestEngines.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
+    max_examples=120,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
