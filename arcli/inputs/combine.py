@@ -167,14 +167,23 @@ def excluding(source: Source, patterns: Sequence[Any]) -> Source:
     if not patterns:
         return source
     if isinstance(source, Fixed):
-        grid = source.items if isinstance(source.items, Grid) else None
         most = MOST_LOOKED_AT // len(patterns)
+        items, cells = source.items, []
+        for each in patterns:
+            # What concerns one factor alone is taken out of it; only other cells need numbers.
+            smaller = items.without(each, most) if isinstance(items, Grid) else None
+            if smaller is not None:
+                items = smaller
+            else:
+                cells.append(each)
         excluded = [
-            grid.places(each, most) if grid else places(source.items, each, most) for each in patterns
+            items.places(each, most) if isinstance(items, Grid) else places(items, each, most)
+            for each in cells
         ]
         known = [numbers for numbers in excluded if numbers is not None]
         if len(known) == len(excluded):
-            return replace(source, items=Without(source.items, chain.from_iterable(known)))
+            left = Without(items, chain.from_iterable(known)) if known else items
+            return replace(source, items=left)
 
     def kept() -> Iterator[Any]:
         return (item for item in source if not any(matches(item, each) for each in patterns))

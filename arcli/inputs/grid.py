@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Any, TypeVar, overload
@@ -45,6 +45,10 @@ class Rows:
     def row(self, item: Any) -> Mapping[str, Any]:
         """Return an item as a part of a cell."""
         return {self.name: item} if self.names is None else item
+
+    def concerns(self, pattern: Mapping[str, Any]) -> bool:
+        """Tell whether a pattern says anything of this factor."""
+        return any(name in pattern for name in self.names or (self.name,))
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Sequence[int] | None:
         """Return which items match the pattern's share of this factor; None: more than ``most``."""
@@ -102,6 +106,15 @@ class Grid(Lazy[dict[str, Any]]):
                 yield from self._cells(cell, *others)
             else:
                 yield cell
+
+    def without(self, pattern: Mapping[str, Any], most: int) -> Grid | None:
+        """Return the grid without what matches a pattern of a single factor; None for other patterns."""
+        concerned = [factor for factor in self._factors if factor.concerns(pattern)]
+        if len(concerned) != 1 or (excluded := concerned[0].places(pattern, most)) is None:
+            return None
+        factor = concerned[0]
+        left = replace(factor, items=Without(factor.items, excluded))
+        return Grid([left if each is factor else each for each in self._factors])
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
         """Return the numbers of the cells that match, None where they are more than ``most``."""

@@ -172,7 +172,7 @@ def test_items_are_excluded_wherever_they_come_from(items: list[int], gone: list
         ({"range": 10**12, "exclude": [0.5, "x", 0, 3.0]}, 1, 10**12 - 2),
         ({"linspace": [0, 1, 10**9], "exclude": [0]}, 1 / (10**9 - 1), None),
         ({"product": {"a": {"range": 10**9}, "b": [1]}, "exclude": [{"b": 2}]}, {"a": 0, "b": 1}, 10**9),
-        ({"product": {"a": {"range": 10**9}, "b": [1, 2]}, "exclude": [{"b": 1}]}, {"a": 0, "b": 2}, None),
+        ({"product": {"a": {"range": 10**9}, "b": [1, 2]}, "exclude": [{"b": 1}]}, {"a": 0, "b": 2}, 10**9),
         ({"range": 10**9, "exclude": [*range(100_000)], "sample": {"n": 0}}, None, 0),
     ],
 )
