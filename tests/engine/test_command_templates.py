@@ -209,6 +209,9 @@ def test_what_placeholders_stand_for() -> None:
     assert dict(Names("/data/run 1.tar.gz", 4)) == {
         "": "/data/run 1.tar.gz",
         "index": "4",
+        "number": "5",
+        "attempt": "1",
+        "slot": "0",
         "stem": "run 1.tar",
         "suffix": ".gz",
         "parent": "/data",
@@ -216,10 +219,11 @@ def test_what_placeholders_stand_for() -> None:
         "root": "/data/run 1.tar",
         "path": "/data/run 1.tar.gz",
     }
-    assert dict(Names({"a": 1}, 0)) == {"": "1", "a": "1", "index": "0"}
+    where = {"index": "0", "number": "1", "attempt": "1", "slot": "0"}
+    assert dict(Names({"a": 1}, 0)) == {"": "1", "a": "1", **where}
     assert json.loads(Names({"a": 1, "b": "x"}, 0)[""]) == {"a": 1, "b": "x"}
     assert Names({"index": "a column", "b": 1}, 3)["index"] == "a column"
-    assert dict(Names(5, 2)) == {"": "5", "index": "2"}
+    assert dict(Names(5, 2)) == {"": "5", **where, "index": "2", "number": "3"}
 
 
 def test_parts_of_paths_in_the_keys_of_an_item() -> None:
