@@ -20,14 +20,14 @@ import click
     help="json: one document.",
 )
 def command(cluster: str | None, form: str) -> int:
-    r"""Look at what arcli needs, start two engines, and say what to do about what does not work.
+    """Look at what arcli needs, start two engines, and say what to do about what does not work.
 
     Exit 0 where runs work, 3 where they do not; what only some specs need is told and changes nothing.
 
     \b
     Examples:
       arcli doctor
-      arcli doctor --format json | jq '.[] | select(.ok | not)'
+      arcli doctor --format json
     """
     from arcli.errors import ExitCode
     from arcli.escape import plain

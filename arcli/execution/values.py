@@ -160,8 +160,10 @@ def as_input(context: Context, name: str, outcome: Outcome) -> Any:
     value, tree = handed(context, name, outcome), outcome.values[name]
     if value.form == "list":
         return list(outcome.results[name].inputs("ok"))
+    # A number that JSON does not hold exactly (a member of an enumeration) has no elements either:
+    # sources take what it comes to.
     exact = all(text is not None for _, text, _ in value.parts)
-    if exact:
+    if exact or isinstance(tree, int | float):
         return from_tree(tree)
     try:
         reply = context.session.ask(Divide(value.form, value.parts), ElementsReply)

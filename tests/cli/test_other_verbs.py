@@ -136,7 +136,9 @@ jobs:
 - {name: c, notebook: n.ipynb, over: {cases: [{x: 1}]}}
 - {name: d, command: [ls, "{x}"], over: {jsonl: rows.jsonl}}
 """)
-    (tmp_path / "n.ipynb").write_text('{"nbformat": 4}')
+    (tmp_path / "n.ipynb").write_text(
+        '{"nbformat": 4, "cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}}]}'
+    )
     (tmp_path / "rows.jsonl").write_text('{"y": 1}\n')
     code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run")
     assert code == 0

@@ -33,7 +33,7 @@ jobs:
 - {name: not_ours, command: "echo {} | awk '{print $1}' | sed 's/{x}//'", over: ["a b"]}
 - {name: fails, command: "echo out; echo err >&2; exit 3", over: [1]}
 - {name: fine, command: "exit 2", over: [1], ok_exit: [0, 2]}
-- {name: no_program, command: [no-such-program-anywhere], over: [1]}
+- {name: no_program, command: [no-such-program-anywhere], over: [1], env: {PATH: /nowhere}}
 - {name: as_json, command: "echo {}", over: ['{"a": [1, 2]}'], parse: json}
 - {name: as_float, command: "echo {}", over: [" 1.5 "], parse: float}
 - {name: unparsed, command: "echo {}", over: [nonsense], parse: json}
@@ -186,4 +186,7 @@ jobs:
     assert (quoted["ended"], quoted["items"]) == ("input error", [])
     assert "{a} stands inside single quotes" in run.said()
     assert [item["status"] for item in missing["items"]] == ["ok", "error"]
-    assert "there is no {x} in this item, which has {}, {index}, {b}" in missing["items"][1]["reason"]
+    assert (
+        "there is no {x} in this item, which has {}, {index}, {number}, {attempt}, {slot}, {b}"
+        in missing["items"][1]["reason"]
+    )

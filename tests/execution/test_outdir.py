@@ -124,7 +124,7 @@ def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
     ("spec", "message"),
     [
         (
-            "command: 'x {a}'\nover: {product: {a: [1, 2], b: [1, 2]}}\noutdir: 'o/{a}'",
+            "command: 'echo {a}'\nover: {product: {a: [1, 2], b: [1, 2]}}\noutdir: 'o/{a}'",
             "items 0 and 1 have one folder",
         ),
         ("map: 'str'\nover: [a, a/b]\noutdir: 'o/{}'", "one inside of the other's"),
