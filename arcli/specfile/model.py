@@ -329,7 +329,9 @@ class Keep(Model):
     """Which old runs of the spec stay when one has ended: the newest, and those that are young."""
 
     runs: Count | None = None
+    """How many of the newest runs stay."""
     age: Seconds | None = None
+    """Runs that are younger than this stay."""
 
 
 class SpecFile(Model):
@@ -352,6 +354,7 @@ class SpecFile(Model):
     expect: Expected = []
     """What `--fail-if` takes: exit 5 where one of them holds, such as `wall > 30s`."""
     notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
+    """Who is told when the run begins and ends: commands, and services that are pinged."""
     keep: Keep | None = None
     """Who is told when the run begins and ends: commands, and services that are pinged."""
 

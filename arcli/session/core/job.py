@@ -121,11 +121,12 @@ class JobRun:
         if self.items.late(chunk):
             return []
         records = self._take(engine, pending, reply, now, wall)
+        # What was published is done, whatever the reply counts.
         if self.items.stopped:
-            rest = range(reply.done, len(chunk))
+            rest = range(chunk.done, len(chunk))
             records += self.conclude(client_records(chunk, rest, Status.CANCELLED, self.stop_reason), wall)
-        elif reply.done < len(chunk):
-            self.items.not_begun(chunk, reply.done)
+        elif chunk.done < len(chunk):
+            self.items.not_begun(chunk, chunk.done)
         # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
         elapsed = now - max(pending.sent, engine.answered)
         use = self._use(engine)
