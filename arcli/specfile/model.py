@@ -356,7 +356,7 @@ class SpecFile(Model):
     notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
     """Who is told when the run begins and ends: commands, and services that are pinged."""
     keep: Keep | None = None
-    """Who is told when the run begins and ends: commands, and services that are pinged."""
+    """Which of the old runs of this spec stay when one has ended."""
 
 
 def expectations(spec: SpecFile) -> list[thresholds.Expectation]:
