@@ -126,7 +126,9 @@ def calming(monitor: Any) -> Any:
     """
 
     class Calming(monitor):  # type: ignore[misc]
-        changed = 0.0
+        def start(self) -> None:
+            super().start()
+            self.changed = time.monotonic()  # the first engines are on their way
 
         def handle_new_hearts(self, hearts: set[bytes]) -> None:
             super().handle_new_hearts(hearts)
