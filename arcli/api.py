@@ -219,7 +219,7 @@ class Run:
         import pyarrow.parquet as pq
 
         from arcli.outputs.open import Destination, open_file
-        from arcli.reports.export import write_records
+        from arcli.reports.items import write_records
 
         with tempfile.TemporaryDirectory(prefix="arcli-table-") as folder:
             path = Path(folder) / "records.parquet"

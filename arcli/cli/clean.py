@@ -104,7 +104,7 @@ def _policy(keep: int | None, older_than: float | None, *, everything: bool) -> 
 
 
 def _words(run: RunFolder) -> str:
-    from arcli.reports.when import friendly_time
+    from arcli.reports.runlist import friendly_time
     from arcli.store.past import began
 
     name = run.manifest.name or "a run without a name"

@@ -70,7 +70,7 @@ def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, .
 
 
 def _measured(word: str) -> Measured:
-    from arcli.reports.measure import measure_document, measure_run
+    from arcli.reports.comparison import measure_document, measure_run
 
     if word.endswith(".json") or Path(word).is_file():
         return measure_document(Path(word))

@@ -101,18 +101,14 @@ def _write(page: Stream, run: RunFolder, form: str, by: tuple[str, ...], slowest
 
 
 def _show(page: Stream, form: str, report: Report) -> None:
+    from arcli.reports import formats
+
     if form == "text":
-        from arcli.reports import text
-
-        text.write(page, report)
+        formats.write_text(page, report)
     elif form == "json":
-        from arcli.reports import jsondoc
-
-        page.target.write(jsondoc.render(report))
+        page.target.write(formats.render_json(report))
     elif form == "markdown":
-        from arcli.reports import markdown
-
-        page.target.write(markdown.render(report).encode())
+        page.target.write(formats.render_markdown(report).encode())
     else:
         from arcli.reports import html
 

@@ -241,7 +241,7 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     from arcli.outputs.target import STDOUT
     from arcli.reports.collect import Wanted as ReportParts
     from arcli.reports.collect import read_report
-    from arcli.reports.export import write_records
+    from arcli.reports.items import write_records
 
     if output == "-":
         page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout

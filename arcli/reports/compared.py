@@ -11,7 +11,7 @@ from rich.text import Text
 from arcli.escape import one_line
 from arcli.outputs.markdown import escape, table
 from arcli.reports.comparison import Comparison, Row, missing_words
-from arcli.reports.when import friendly_time
+from arcli.reports.runlist import friendly_time
 from arcli.timing.metrics import Measured
 from arcli.timing.tables import figures_table
 from arcli.timing.thresholds import Finding

@@ -12,10 +12,8 @@ from arcli.engine.tally import Tally
 from arcli.record import dump
 from arcli.reports import svg
 from arcli.reports.collect import ItemRow, Report
-from arcli.reports.markup import table, text
-from arcli.reports.script import HASH, SCRIPT
-from arcli.reports.style import CSS
-from arcli.reports.text import damage_words, ending
+from arcli.reports.formats import damage_words, ending
+from arcli.reports.page import CSS, HASH, SCRIPT, table, text
 from arcli.timing.failures import item_words
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,

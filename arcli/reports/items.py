@@ -1,4 +1,4 @@
-"""Items of a past run: a table of records, and one of them with all that is known of it."""
+"""Show items of a past run: as a table, one of them whole, all of them in the format of an output."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from arcli.engine.tally import Status
+from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, plain
+from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.stream import Stream
-from arcli.record import decode, dump
+from arcli.record import RecordBatch, decode, dump
 from arcli.store.folder import RunFolder
 from arcli.store.select import cell_of
 from arcli.timing.failures import describe
 from arcli.timing.labels import input_label
+from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 
 MOST_INPUTS = 8
@@ -154,3 +156,13 @@ def _files(run: RunFolder, record: Mapping[str, Any]) -> Iterator[str]:
     job, index = record["job"], record["index"]
     for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
         yield from map(str, sorted((run.path / folder / job).glob(f"{index}{after}")))
+
+
+def write_records(lines: Iterable[bytes], outputs: Outputs, summary: RunSummary) -> None:
+    """Write records to outputs that have not been started. Raises OutputError."""
+    with outputs:
+        for line in lines:
+            record = decode(line)
+            first, job = record["index"], record["job"]
+            outputs.record(RecordBatch(job=job, first=first, count=1, lines=line, tally=Tally()))
+        outputs.finish(summary, {})

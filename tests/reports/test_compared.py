@@ -11,9 +11,8 @@ import pytest
 from past_runs import BAD, Paper, failed, item, make, read
 
 from arcli.errors import UsageError
-from arcli.reports import compared, jsondoc
-from arcli.reports.comparison import Comparison, compare
-from arcli.reports.measure import measure_document, measure_run
+from arcli.reports import compared, formats
+from arcli.reports.comparison import Comparison, compare, measure_document, measure_run
 from arcli.timing.metrics import Measured
 from arcli.timing.thresholds import check, parse
 
@@ -106,7 +105,7 @@ def test_markdown_is_tables(tmp_path: Path) -> None:
 
 def as_run_document(root: Path) -> dict[str, Any]:
     """What ``arcli run --format json`` writes: the items themselves, and no histogram."""
-    tree = jsondoc.to_tree(read(root, FAST, exit_code=1))
+    tree = formats.to_tree(read(root, FAST, exit_code=1))
     for job in tree["jobs"]:
         del job["histogram"], job["groups"]
         job["items"] = [*FAST, item(10, replayed=True)]
@@ -121,7 +120,7 @@ def same(found: Measured, own: Measured) -> bool:
 def test_a_document_of_a_report_or_of_a_run_measures_as_the_run_itself(tmp_path: Path) -> None:
     own = measure_run(make(tmp_path, FAST))
     document = tmp_path / "x.json"
-    document.write_bytes(jsondoc.render(read(tmp_path, FAST)))
+    document.write_bytes(formats.render_json(read(tmp_path, FAST)))
     assert same(measure_document(document), own)
     document.write_text(json.dumps(as_run_document(tmp_path)))
     assert same(measure_document(document), own)
@@ -144,7 +143,7 @@ def test_other_documents_are_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("damage", [[["x", 1]], [[0, 1]], [[-1.0, 1]], [[1, -5]], [[1, 0]], [3], {"a": 1}])
 def test_a_damaged_histogram_is_refused(tmp_path: Path, damage: Any) -> None:
-    tree = jsondoc.to_tree(read(tmp_path, FAST))
+    tree = formats.to_tree(read(tmp_path, FAST))
     tree["jobs"][0]["histogram"] = damage
     (tmp_path / "x.json").write_text(json.dumps(tree))
     with pytest.raises(UsageError, match="is not what arcli writes of a run"):
@@ -152,7 +151,7 @@ def test_a_damaged_histogram_is_refused(tmp_path: Path, damage: Any) -> None:
 
 
 def test_a_hostile_document_does_no_harm(tmp_path: Path) -> None:
-    tree = jsondoc.to_tree(read(tmp_path, FAST))
+    tree = formats.to_tree(read(tmp_path, FAST))
     tree["run"].update(name=BAD, started=BAD, run=BAD)
     tree["jobs"][0]["name"] = BAD
     (tmp_path / "x.json").write_text(json.dumps(tree))

@@ -14,7 +14,7 @@ from past_runs import failed, item, make
 
 from arcli.reports import html
 from arcli.reports.collect import Wanted, read_report
-from arcli.reports.script import HASH, SCRIPT
+from arcli.reports.page import HASH, SCRIPT
 
 BAD = "</script><script>alert(1)</script>"
 

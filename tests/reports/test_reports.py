@@ -16,7 +16,7 @@ from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 from arcli.engine import tally
 from arcli.errors import UsageError
 from arcli.outputs.markdown import escape
-from arcli.reports import html, jsondoc, markdown, text, trace
+from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
 from arcli.timing import groups
@@ -39,7 +39,7 @@ def hostile(root: Path) -> RunFolder:
 
 def shown(root: Path, width: int) -> str:
     paper = Paper(width)
-    text.write(paper.page, read(root, RECORDS))
+    formats.write_text(paper.page, read(root, RECORDS))
     return re.sub(r"run \S+, \S+:", "run ID, WHEN:", paper.text)
 
 
@@ -97,12 +97,12 @@ def test_a_hostile_journal_does_no_harm(tmp_path: Path, form: str) -> None:
     report = read_report(run, Wanted(by=("n",), slowest=5, drawn=True))
     paper = Paper(200)
     if form == "text":
-        text.write(paper.page, report)
+        formats.write_text(paper.page, report)
     said = {
         "text": lambda: paper.text,
-        "markdown": lambda: markdown.render(report),
+        "markdown": lambda: formats.render_markdown(report),
         "html": lambda: "".join(html.render(report)),
-        "json": lambda: jsondoc.render(report).decode(),
+        "json": lambda: formats.render_json(report).decode(),
         "trace": lambda: b"".join(trace.render(run)).decode(),
     }[form]()
     assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", said) is None
@@ -212,7 +212,7 @@ def test_memory_does_not_grow_with_the_items(tmp_path: Path, monkeypatch: pytest
 
 
 def test_markdown_is_a_table_for_github(tmp_path: Path) -> None:
-    said = markdown.render(read(tmp_path, RECORDS, exit_code=1))
+    said = formats.render_markdown(read(tmp_path, RECORDS, exit_code=1))
     assert said.startswith("### squares: exit 1, some items are not ok\n\n| job | items | ok |")
     blocks = [block for block in said.split("\n\n") if block.startswith("|")]
     assert len(blocks) == 4
@@ -226,7 +226,7 @@ def test_markdown_is_a_table_for_github(tmp_path: Path) -> None:
 def test_markdown_cells_stay_cells(tmp_path: Path) -> None:
     assert escape("a|b\nc <b> `x`") == r"a\|b …"
     assert escape("<b>|`_*[x]") == r"\<b\>\|\`\_\*\[x\]"
-    said = markdown.render(read_report(hostile(tmp_path), Wanted(by=("n",), slowest=3)))
+    said = formats.render_markdown(read_report(hostile(tmp_path), Wanted(by=("n",), slowest=3)))
     for block in said.split("\n\n"):
         if block.startswith("|"):
             cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
@@ -257,7 +257,7 @@ def test_a_trace_is_valid_at_every_seam(tmp_path: Path, count: int) -> None:
 
 
 def test_json_is_the_document_of_a_run_with_histograms(tmp_path: Path) -> None:
-    tree = json.loads(jsondoc.render(read(tmp_path, RECORDS)))
+    tree = json.loads(formats.render_json(read(tmp_path, RECORDS)))
     assert (tree["run"]["status"], tree["run"]["exit_code"]) == ("killed", None)
     (job,) = tree["jobs"]
     assert job["counts"]["error"] == 1
@@ -279,10 +279,10 @@ def test_damage_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
     assert report.damaged == len(strange) + 2
     assert report.summary.jobs[0].counts.planned == 6
     paper = Paper()
-    text.write(paper.page, report)
+    formats.write_text(paper.page, report)
     assert "13 parts of the journal could not be read and are not counted" in paper.text
     assert "13 parts" in "".join(html.render(report))
-    assert "13 parts" in markdown.render(report)
+    assert "13 parts" in formats.render_markdown(report)
 
 
 @pytest.mark.parametrize(
@@ -303,10 +303,10 @@ def test_a_damaged_manifest_costs_only_what_it_said(tmp_path: Path, damage: byte
     (run.path / "manifest.json").write_bytes(damage)
     report = read_report(RunFolder(run.path), Wanted(by=("n",), slowest=1, drawn=True))
     assert report.summary.jobs[0].counts.ok == 5
-    text.write(Paper().page, report)
+    formats.write_text(Paper().page, report)
     browse(report)
-    markdown.render(report)
-    jsondoc.render(report)
+    formats.render_markdown(report)
+    formats.render_json(report)
     json.loads(b"".join(trace.render(RunFolder(run.path))))
 
 
@@ -321,6 +321,6 @@ def test_a_key_that_no_item_has_is_refused_with_those_there_are(tmp_path: Path) 
 def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:
     report = read_report(make(tmp_path, [], started=None, engines=()), Wanted(drawn=True))
     paper = Paper(60)
-    text.write(paper.page, report)
+    formats.write_text(paper.page, report)
     assert "killed before its end" in " ".join(paper.text.split())
     assert report.began > ZERO  # from the id

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from arcli.reports.when import friendly
+from arcli.reports.runlist import friendly
 
 NOW = datetime(2026, 3, 4, 15, 0)
 

@@ -1,4 +1,40 @@
-"""How the HTML report looks, in the light and in the dark."""
+"""What pages of reports have in common: text and tables as HTML, their look, their script.
+
+Nothing that a user's task said is ever markup, and nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Iterable, Iterator, Sequence
+
+from arcli.escape import plain
+
+
+def text(words: str) -> str:
+    """Return text that is safe between tags and in quoted attributes; control characters are shown."""
+    return html.escape(plain(words))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
+    """Yield a table whose first ``texts`` columns are text and the others figures."""
+    yield '<div class="scroll"><table><thead>'
+    yield _row(head, "th", texts)
+    yield "</thead><tbody>"
+    for row in rows:
+        yield _row(row, "td", texts)
+    yield "</tbody></table></div>"
+
+
+def _row(cells: Sequence[str], tag: str, texts: int) -> str:
+    made = []
+    for place, cell in enumerate(cells):
+        kind = "" if place < texts else ' class="n"'
+        made.append(f"<{tag}{kind}>{text(cell)}</{tag}>")
+    return f"<tr>{''.join(made)}</tr>\n"
+
 
 CSS = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2430; --soft: #5c6878;
@@ -68,3 +104,69 @@ th button:focus-visible, #items-more:focus-visible { outline: 2px solid var(--j0
 footer { color: var(--soft); margin-top: 20px; font-size: 12.5px; }
 @media print { body { background: none; } section { break-inside: avoid; } }
 """
+
+
+SCRIPT = """
+"use strict";
+const COLUMNS = ["job", "item", "input", "status", "seconds", "result"];
+const SHOWN = 200;
+
+function choose(items, words, column, ascending) {
+  const parts = words.toLowerCase().split(/\\s+/).filter(Boolean);
+  const chosen = items.filter(item => {
+    const text = item.join(" ").toLowerCase();
+    return parts.every(part => text.includes(part));
+  });
+  const order = (a, b) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    const numbers = typeof a === "number" && typeof b === "number";
+    const less = numbers ? a - b : String(a).localeCompare(String(b));
+    return ascending ? less : -less;
+  };
+  return column === null ? chosen : chosen.sort((x, y) => order(x[column], y[column]));
+}
+
+function start(document) {
+  const source = document.getElementById("items-data");
+  if (source === null) return;
+  const items = JSON.parse(source.textContent);
+  const body = document.getElementById("items-body");
+  const count = document.getElementById("items-count");
+  const search = document.getElementById("items-search");
+  const more = document.getElementById("items-more");
+  let column = null, ascending = true, shown = SHOWN;
+
+  function draw() {
+    const chosen = choose(items, search.value, column, ascending);
+    body.replaceChildren(...chosen.slice(0, shown).map(item => {
+      const row = document.createElement("tr");
+      item.forEach((value, place) => {
+        const cell = document.createElement("td");
+        cell.textContent = value === null ? "-" : place === 4 ? value.toPrecision(4) : value;
+        cell.title = cell.textContent;
+        if (place === 1 || place === 4) cell.className = "n";
+        if (place === 3 && value !== "ok") cell.className = "not-ok";
+        row.append(cell);
+      });
+      return row;
+    }));
+    count.textContent = `${chosen.length} of ${items.length} items`;
+    more.hidden = chosen.length <= shown;
+  }
+
+  search.addEventListener("input", () => { shown = SHOWN; draw(); });
+  more.addEventListener("click", () => { shown += 5 * SHOWN; draw(); });
+  COLUMNS.forEach((name, place) => {
+    document.getElementById(`items-by-${name}`).addEventListener("click", () => {
+      ascending = column === place ? !ascending : true;
+      column = place;
+      draw();
+    });
+  });
+  draw();
+}
+
+if (typeof document !== "undefined") start(document);
+"""
+HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+"""What the page's content security policy allows: this script and no other."""

@@ -1,0 +1,156 @@
+"""Write a report for a terminal, as Markdown that GitHub renders, and as one JSON document.
+
+The document has the form of ``arcli run --format json`` without the items. Each job has ``histogram``
+beside its ``timing``: ``[upper bound in seconds, items]`` pairs, with which two reports can be compared.
+``groups`` and ``slowest`` are there where they were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from arcli.engine.tally import GROWTH, Tally
+from arcli.errors import ExitCode
+from arcli.escape import one_line
+from arcli.outputs.markdown import escape, failures_table, jobs_part, table
+from arcli.outputs.run_end import RunOrigin, write_end
+from arcli.outputs.stream import Stream
+from arcli.record import dump
+from arcli.reports.collect import Report
+from arcli.reports.runlist import friendly_time
+from arcli.timing.groups import Group
+from arcli.timing.grouptables import (
+    GROUP_COLUMNS,
+    SLOW_COLUMNS,
+    group_cells,
+    groups_table,
+    slow_cells,
+    slow_name,
+    slowest_table,
+)
+
+_ENDS = {
+    ExitCode.OK: "every item ok",
+    ExitCode.ITEMS_FAILED: "some items are not ok",
+    ExitCode.EXPECTATION: "an expectation failed",
+}
+
+
+def write_text(page: Stream, report: Report) -> None:
+    """Write a report to ``page``. Raises what the page does."""
+    page.show(Text(title(report), style="bold"))
+    about = report.manifest
+    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+    write_end(page, report.summary, origin, full=True)
+    # With one job its name says nothing new.
+    several = len(report.summary.jobs) > 1
+    if report.groups is not None:
+        for job in report.groups.jobs:
+            label = f"{job}, {report.groups.key}" if several else report.groups.key
+            page.write("\n")
+            page.show(groups_table(label, report.groups.of(job), width=page.table_width))
+    if report.slowest:
+        page.write("\n")
+        page.show(slowest_table(report.slowest, several=several))
+    if report.damaged:
+        page.write("\n" + page.style(damage_words(report), "yellow") + "\n")
+
+
+def title(report: Report) -> str:
+    """Tell which run this is, when it was, and how it ended."""
+    name = one_line(report.manifest.name) or "a run"
+    return f"{name}, run {report.manifest.id}, {friendly_time(report.began)}: {ending(report)}"
+
+
+def ending(report: Report) -> str:
+    """Tell how a run ended, in words."""
+    if report.state != "ended":
+        return "still running" if report.state == "running" else "killed before its end"
+    code = report.exit_code or 0
+    if report.summary.error is not None and code not in _ENDS:
+        return f"exit {code}, {one_line(report.summary.error)}"
+    return f"exit {code}" + (f", {_ENDS[ExitCode(code)]}" if code in _ENDS else "")
+
+
+def damage_words(report: Report) -> str:
+    """Return what is missing from a report because the journal is damaged."""
+    one = report.damaged == 1
+    parts = "1 part" if one else f"{report.damaged:,} parts"
+    return f"{parts} of the journal could not be read and {'is' if one else 'are'} not counted"
+
+
+def render_markdown(report: Report) -> str:
+    """Write the report, with a newline at its end."""
+    return "\n".join(_markdown(report)) + "\n"
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"### {escape(report.manifest.name or report.manifest.id)}: {escape(ending(report))}"
+    yield ""
+    yield from jobs_part(report.summary)
+    yield from failures_table(report.summary)
+    yield from _details(report)
+    if report.damaged:
+        yield escape(damage_words(report)) + "."
+
+
+def _details(report: Report) -> Iterator[str]:
+    several = len(report.summary.jobs) > 1
+    groups = report.groups
+    for job in groups.jobs if groups is not None else ():
+        assert groups is not None
+        label = f"{job}, {groups.key}" if several else groups.key
+        # One table a job, since groups of different jobs have nothing in common.
+        rows = [[group.label, *group_cells(group).values()] for group in groups.of(job)]
+        yield from table((label, *GROUP_COLUMNS), rows)
+    if report.slowest:
+        slowest = [
+            [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
+            for slow in report.slowest
+        ]
+        yield from table(("slowest", "input", *SLOW_COLUMNS[:3]), slowest, texts=2)
+
+
+def render_json(report: Report) -> bytes:
+    """Return the document, with a newline at its end."""
+    return dump(to_tree(report)) + b"\n"
+
+
+def to_tree(report: Report) -> dict[str, Any]:
+    """Return the document as plain data."""
+    jobs = []
+    for job in report.summary.jobs:
+        tree = {**job.to_dict(), "histogram": histogram(report.tallies.get(job.name, Tally()))}
+        if report.groups is not None:
+            by = [_group(group) for group in report.groups.of(job.name)]
+            tree["groups"] = {"by": report.groups.key, "groups": by}
+        jobs.append(tree)
+    tree = {"run": report.to_run(), "jobs": jobs, "damaged": report.damaged}
+    if report.slowest:
+        tree["slowest"] = [asdict(slow) for slow in report.slowest]
+    return tree
+
+
+def histogram(tally: Tally) -> list[list[float]]:
+    """Return how many items took up to how many seconds, in steps of 2 %."""
+    return [[GROWTH**bucket, count] for bucket, count in sorted(tally.buckets.items())]
+
+
+def _group(group: Group) -> dict[str, Any]:
+    tally = group.tally
+    return {
+        "value": group.value,
+        "items": tally.total,
+        "ok": group.ok,
+        "failed": group.failed,
+        "mean": tally.mean,
+        "stddev": tally.deviation,
+        "min": tally.shortest if tally.ran else 0.0,
+        "median": tally.quantile(0.5),
+        "p95": tally.quantile(0.95),
+        "max": tally.longest,
+    }
