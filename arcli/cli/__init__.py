@@ -28,7 +28,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("arcli.cli.run", "Run a spec and stream what comes back."),
-    "map": Verb("arcli.cli.map.command", "Run a command or a function over items, without a spec."),
+    "map": Verb("arcli.cli.map", "Run a command or a function over items, without a spec."),
     "check": Verb("arcli.cli.check", "Check specs; run nothing."),
     "status": Verb("arcli.cli.status", "Show how a run stands."),
     "tail": Verb("arcli.cli.tail", "Show the results of a run as they come."),
@@ -42,7 +42,7 @@ VERBS = {
     "clean": Verb("arcli.cli.clean", "Remove the folders of old runs."),
     "schema": Verb("arcli.cli.schema", "Print the JSON Schema of specs, for editors."),
     "init": Verb("arcli.cli.init", "Write a commented spec that runs as it is."),
-    "completion": Verb("arcli.cli.completion", "Print a script for a shell's completion."),
+    "completion": Verb("arcli.cli.complete", "Print a script for a shell's completion."),
     "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),
     "doctor": Verb("arcli.cli.doctor", "Say what works on this machine, and what to do about the rest."),
 }

@@ -18,7 +18,7 @@ from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.escape import plain
 
 if TYPE_CHECKING:
-    from arcli.cli.notices import Notices
+    from arcli.cli.messages import Notices
     from arcli.cluster.base import Cluster
     from arcli.cluster.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
@@ -40,7 +40,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     ``helper`` is a cluster that is coming up already, ``began`` when the process did (monotonic).
     Raises UsageError, LockedError, OutputError.
     """
-    from arcli.cli.notices import Notices
+    from arcli.cli.messages import Notices
     from arcli.execution.run import Options, execute
     from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress_display import make_progress

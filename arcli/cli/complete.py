@@ -1,4 +1,4 @@
-"""What a shell proposes for an argument: names of jobs, parameters, runs, clusters. Raises nothing.
+"""Propose what a shell completes: names of jobs, parameters, runs, clusters. Raises nothing.
 
 Each is a ``shell_complete`` of click (https://click.palletsprojects.com/en/stable/shell-completion/).
 Where there is nothing to propose, the scripts of ``arcli completion`` leave it to the shell, which
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, split_arg_string
+from click.shell_completion import CompletionItem, get_completion_class, split_arg_string
 
 from arcli.errors import ArcliError
 
 if TYPE_CHECKING:
     from arcli.specfile.tree import Node
+
 
 MOST_RUNS = 100
 
@@ -82,3 +83,40 @@ def _spec() -> Node | None:
             with suppress(ArcliError, OSError):
                 return compose(read(word))
     return None
+
+
+VARIABLE = "_ARCLI_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command("completion", short_help="Print a script for a shell's completion.")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(ctx: click.Context, /, shell: str) -> None:
+    """Print the script that makes SHELL complete options, job names, parameters, runs and clusters.
+
+    The names of files are completed as ever. It goes into ~/.bashrc, ~/.zshrc (after compinit), or
+    a folder of fish's.
+
+    \b
+    Examples:
+      eval "$(arcli completion bash)"
+      eval "$(arcli completion zsh)"
+      arcli completion fish > ~/.config/fish/completions/arcli.fish
+    """
+    maker = get_completion_class(shell)
+    assert maker is not None
+    # Click's scripts propose nothing where arcli has no word for it. Each shell has a way of its own
+    # to go on as for any other program, so that the names of files can still be completed.
+    zsh_describes = 'if [ -n "$completions_with_descriptions" ]; then'
+    pattern, replacement = {
+        "bash": ("-o nosort", "-o nosort -o bashdefault -o default"),
+        "zsh": (
+            zsh_describes,
+            f'if [[ -z "${{response[*]}}" ]]; then _files; return; fi\n    {zsh_describes}',
+        ),
+        "fish": ("--no-files ", ""),
+    }[shell]
+    template = maker.source_template.replace(pattern, replacement)
+    script = type(shell, (maker,), {"source_template": template})
+    click.echo(script(ctx.find_root().command, {}, "arcli", VARIABLE).source())

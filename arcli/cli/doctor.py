@@ -1,12 +1,25 @@
-"""``arcli doctor``: what works here, and what to do about the rest."""
+"""Say what works on this machine, and what to do about what does not: looked at, and tried."""
 
 from __future__ import annotations
 
+import fcntl
+import importlib.metadata
 import json
 import os
-from dataclasses import asdict
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
+
+from arcli.errors import ArcliError, ExitCode
+from arcli.escape import plain
+from arcli.units import format_bytes
 
 
 @click.command("doctor", short_help="Say what works on this machine.")
@@ -29,12 +42,11 @@ def command(cluster: str | None, form: str) -> int:
       arcli doctor
       arcli doctor --format json
     """
-    from arcli.errors import ExitCode
-    from arcli.escape import plain
-    from arcli.execution.doctor import examine
     from arcli.store.folder import run_root
 
     findings = []
+    # Each is shown as soon as it is made: starting engines takes seconds, and a machine that is ill
+    # may take a minute.
     for finding in examine(run_root(os.environ), cluster):
         findings.append(finding)
         if form == "text":
@@ -46,3 +58,201 @@ def command(cluster: str | None, form: str) -> int:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     broken = any(finding.needed and not finding.ok for finding in findings)
     return ExitCode.NO_CLUSTER if broken else ExitCode.OK
+
+
+ENGINES = 2
+PATIENCE = 60.0
+"""Seconds that two engines have to start and to answer."""
+NEEDED = ("ipyparallel", "ipykernel", "pyzmq", "pydantic", "orjson", "click", "rich")
+EXTRAS = {
+    "pyarrow": "-o results.parquet",
+    "papermill": "notebooks",
+    "mpi4py": "launcher: mpi",
+    "numpy": "arrays",
+}
+"""What is used where it is there, and for what."""
+SCARCE = 256
+"""Open files: a controller has some for each engine, in each of its schedulers."""
+LITTLE_DISK = 1_000_000_000
+SKEW = 1.0
+"""Seconds between two hosts' clocks from which on stamps of records mislead."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``ok``, or what to ``do``. ``needed``: no run without it."""
+
+    what: str
+    ok: bool
+    detail: str
+    do: str | None = None
+    needed: bool = False
+
+
+def examine(root: Path, cluster: str | None = None) -> Iterator[Finding]:
+    """Yield findings as they are made. ``root`` is the folder of all runs, ``cluster`` one to look at."""
+    yield Finding(what="python", ok=True, detail=f"{platform.python_version()}, {sys.executable}")
+    yield from packages()
+    yield open_files()
+    yield sockets()
+    yield engines()
+    yield from batch_systems()
+    yield from run_folder(root)
+    yield stale_clusters()
+    if cluster is not None:
+        yield from clocks(cluster)
+
+
+def packages() -> Iterator[Finding]:
+    """Look for what arcli needs, and for what it uses where it is there."""
+    from arcli.installation import how_to_add
+
+    for name in NEEDED:
+        version = _version(name)
+        yield Finding(
+            what=name,
+            ok=version is not None,
+            detail=version or "is not installed",
+            do=None if version else how_to_add(name),
+            needed=True,
+        )
+    for name, use in EXTRAS.items():
+        version = _version(name)
+        detail = version or f"is not installed: needed for {use}"
+        do = None if version else how_to_add(name)
+        yield Finding(what=name, ok=version is not None, detail=detail, do=do)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def open_files() -> Finding:
+    """Compare the limit on open files with what a controller of a few engines has open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft == resource.RLIM_INFINITY or soft >= SCARCE
+    return Finding(
+        what="open files",
+        ok=enough,
+        detail=f"at most {soft} a process",
+        do=None if enough else f"ulimit -n {SCARCE}, or few engines",
+    )
+
+
+def sockets() -> Finding:
+    """Look for a folder that sockets of an embedded cluster can be in: private, its path short."""
+    from arcli.cluster import private_folder
+
+    problems = {base: private_folder.unfit(base) for base in private_folder.bases()}
+    fit = [base for base, problem in problems.items() if problem is None]
+    detail = str(fit[0]) if fit else "; ".join(f"{base}: {problem}" for base, problem in problems.items())
+    do = None if fit else "TMPDIR may name a folder with a short path that others cannot write to"
+    return Finding(what="sockets", ok=bool(fit), detail=detail, do=do, needed=True)
+
+
+def engines() -> Finding:
+    """Start two engines, and have both answer."""
+    from arcli.cluster.base import ClusterOptions
+    from arcli.cluster.embedded import EmbeddedCluster
+
+    began = time.monotonic()
+    cluster = EmbeddedCluster(ClusterOptions(engines=ENGINES, min_engines=ENGINES, start_timeout=PATIENCE))
+    try:
+        cluster.start(lambda event: None)
+        while cluster.coming() and time.monotonic() - began < PATIENCE:
+            time.sleep(0.02)  # there is no event to wait for outside of a session
+        answered = len(cluster.identities(PATIENCE))
+    except ArcliError as error:
+        return Finding(what="engines", ok=False, detail=error.message, do=error.hint, needed=True)
+    finally:
+        cluster.stop()
+    seconds = time.monotonic() - began
+    return Finding(
+        what="engines",
+        ok=answered == ENGINES,
+        detail=f"{answered} of {ENGINES} started and answered, in {seconds:.1f} s",
+        do=None if answered == ENGINES else "is the machine very busy? try again",
+        needed=True,
+    )
+
+
+def batch_systems() -> Iterator[Finding]:
+    """Look for the programs that ipyparallel's launchers submit engines by."""
+    from arcli import launchers
+
+    for launcher in launchers.LAUNCHERS:
+        if launcher.program is None:
+            continue
+        path = shutil.which(launcher.program)
+        yield Finding(
+            what=f"launcher {launcher.name}",
+            ok=path is not None,
+            detail=path or f"there is no {launcher.program} on PATH",
+            do=None if path else f"only for launcher: {launcher.name}",
+        )
+
+
+def run_folder(root: Path) -> Iterator[Finding]:
+    """Tell whether runs can be kept in ``root``, with room and with locks."""
+    # It may not be there yet: what counts is the folder that it would be made in.
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    # Some network file systems take a lock and do nothing, and some refuse: only trying tells.
+    probe = existing / ".arcli-doctor"
+    try:
+        with probe.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks = True
+            except OSError:
+                locks = False
+        probe.unlink()
+    except OSError as error:
+        why = f"{existing}: {error.strerror}"
+        yield Finding(what="run folder", ok=False, detail=why, do="ARCLI_DIR may name another", needed=True)
+        return
+    yield Finding(
+        what="run folder",
+        ok=free > LITTLE_DISK,
+        detail=f"{root.absolute()}, {format_bytes(free)} are free",
+        do=None if free > LITTLE_DISK else "arcli clean",
+    )
+    yield Finding(
+        what="locks",
+        ok=locks,
+        detail="work there" if locks else "do not work there: --no-overlap has no effect",
+        do=None if locks else "ARCLI_DIR may name a folder on another file system",
+    )
+
+
+def stale_clusters() -> Finding:
+    """Look for what clusters have left behind that were killed with all of their supervisors."""
+    from arcli.cluster.private_folder import bases
+    from arcli.cluster.stale import find_stale
+
+    stale = find_stale(bases())
+    processes = sum(len(one.processes) for one in stale)
+    detail = f"{len(stale)} folders and {processes} processes are left" if stale else "none is left"
+    do = "arcli clean" if stale else None
+    return Finding(what="clusters that are gone", ok=not stale, detail=detail, do=do)
+
+
+def clocks(name: str) -> Iterator[Finding]:
+    """Measure how far the clocks of a running cluster's engines are from this host's."""
+    from arcli.cluster.named import find, manage
+
+    try:
+        skews = manage.clocks(find.find(name))
+    except ArcliError as error:
+        yield Finding(what=f"cluster {name}", ok=False, detail=error.message, do=error.hint, needed=True)
+        return
+    for engine_id, skew in sorted(skews.items()):
+        yield Finding(
+            what=f"clock of engine {engine_id}",
+            ok=abs(skew) < SKEW,
+            detail=f"{skew:+.2f} s from this host's",
+            do=None if abs(skew) < SKEW else "set both by NTP: times of records compare badly",
+        )

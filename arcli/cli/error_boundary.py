@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from arcli import __version__
-from arcli.cli.problems import render
+from arcli.cli.messages import render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
 from arcli.escape import plain
 from arcli.outputs.stream import has_color

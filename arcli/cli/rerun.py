@@ -1,4 +1,4 @@
-"""``arcli rerun``: items of a past run once more, here, for a debugger."""
+"""Run items of a past run once more, here, for a debugger: everything before them is as it was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,12 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT
-from arcli.cli.past import pick_run
+from arcli.cli.past import differences, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from arcli.execution.context import Kept
     from arcli.outputs.stream import Stream
     from arcli.record import RecordBatch
     from arcli.specfile.model import Spec
@@ -53,8 +54,6 @@ def command(
       arcli rerun 17 --pdb
       arcli rerun 20261126-0915 3 4 --job fit --times 5
     """
-    from arcli.cli.past_spec import differences, spec_of
-
     run, items = split(words)
     if not items:
         raise UsageError("give the number of an item", hint="`arcli show` lists them")
@@ -66,7 +65,7 @@ def command(
     for sentence in differences(folder, spec):
         click.echo(f"arcli: {sentence}", err=True)
     ok = True
-    for _ in range(times):
+    for _ in range(times):  # a failure that comes and goes may need several
         ok = _once(folder, spec, name, items, pdb=pdb) and ok
     return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
 
@@ -92,7 +91,6 @@ def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
 
 def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bool) -> bool:
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
-    from arcli.execution.again import Chosen, alone
     from arcli.execution.run import Options, execute
     from arcli.outputs.all_outputs import OutputMember, Outputs
     from arcli.outputs.stream import standard_streams
@@ -104,6 +102,9 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
     # Everything that the job builds on is replayed from the run; only the items
     # that are asked for run.
     alone_spec = alone(spec, job)
+    target = next(each for each in alone_spec.jobs if each.name == job)
+    # An apply has an item an engine, and here is one engine: this process.
+    numbers = [0] if target.kind == "apply" else items
     shown = _Items(run, standard_streams(sys.stdout, sys.stderr, os.environ).stdout)
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.
@@ -115,7 +116,7 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
                 options = Options(
                     began=time.monotonic(),
                     notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),
-                    kept=Chosen(kept=kept, job=job, items=frozenset(_here(alone_spec, job, items))),
+                    kept=Chosen(kept=kept, job=job, items=frozenset(numbers)),
                     limit=max(items) + 1 if len(alone_spec.jobs) == 1 else None,
                     passing=(Exception,) if pdb else (),
                 )
@@ -124,27 +125,16 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
                 except Exception as error:
                     if not pdb:
                         raise
-                    _debug(error)
+                    import pdb as debugger  # noqa: T100 - what --pdb asks for
+
+                    click.echo("".join(traceback.format_exception_only(error)), nl=False, err=True)
+                    debugger.post_mortem(error.__traceback__)
                     return False
         finally:
             storage.close()
     for problem in finished.errors:
         raise problem
     return shown.ok
-
-
-def _here(spec: Spec, job: str, items: Sequence[int]) -> Sequence[int]:
-    """Return the items as they are numbered here: an apply has one engine, this process."""
-    applies = next(each for each in spec.jobs if each.name == job).kind == "apply"
-    return [0] if applies else items
-
-
-def _debug(error: Exception) -> None:
-    """Show where it raised, and stop there."""
-    import pdb  # noqa: T100 - what --pdb asks for
-
-    click.echo("".join(traceback.format_exception_only(error)), nl=False, err=True)
-    pdb.post_mortem(error.__traceback__)
 
 
 @dataclass(kw_only=False)
@@ -175,3 +165,51 @@ class _Items:
 
     def abort(self) -> None:
         """See Output."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """Keeps what ``kept`` has of earlier jobs, and passes over all items of ``job`` but ``items``.
+
+    See ``context.Kept``.
+    """
+
+    kept: Kept
+    job: str
+    items: Collection[int]
+
+    def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
+        """See Kept."""
+        from arcli.record import dump
+
+        if job != self.job:
+            return self.kept.take(job, key, index=index, exact=exact)
+        if index in self.items:
+            return None
+        # Its source is still read up to it, so that the items that are wanted have their numbers;
+        # this record stands for it, and is shown to nobody.
+        passed_over = {
+            "run": "", "job": job, "index": index, "key": key, "input": None, "status": "cancelled",
+            "reason": "not asked for", "value": None, "exact": True, "error": None, "stdout": "",
+            "stderr": "", "truncated": False, "attempt": 1, "seconds": None, "replayed": True,
+        }  # fmt: skip
+        return dump(passed_over) + b"\n"
+
+
+def alone(spec: Spec, job: str) -> Spec:
+    """Return the spec with one job and those that it needs; nothing becomes of its values.
+
+    Raises UsageError.
+    """
+    from arcli.plan.choose import only
+
+    chosen = only(spec, [job])
+    # A failure is what is looked for here: it is met once, and ends nothing.
+    nothing = {"reduce": None, "combine": None, "finish": None, "collect": None, "push_as": None}
+    jobs = [
+        each.model_copy(update={**nothing, "ordered": False, "halt": "never", "retries": 0})
+        if each.name == job
+        else each
+        for each in chosen.jobs
+    ]
+    return chosen.model_copy(update={"jobs": jobs, "output": []})

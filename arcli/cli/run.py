@@ -223,11 +223,11 @@ def run_spec(
         settle(expected, [job.name for job in spec.jobs])
         flags = replace(flags, expectations=expected)
     if flags.dry_run:
-        from arcli.cli.dryrun import show
+        from arcli.cli.preview import show_plan
 
         if flags.explain:
             return explain_resume(spec, flags)
-        return show(spec, flags)
+        return show_plan(spec, flags)
     from arcli.plan.preview import preview
 
     preview(spec, slots=slots_of(spec, flags))
@@ -248,7 +248,7 @@ def run_spec(
 
 def _estimate(call: Call, spec: Spec, flags: RunFlags) -> int:
     """Run a pilot and tell what the whole run would take. Returns 0, or how the pilot ended early."""
-    from arcli.cli.estimate import estimate, show
+    from arcli.cli.preview import estimate, show_estimate
     from arcli.cluster.cpus import usable_cpus
     from arcli.cluster.open import joins
 
@@ -262,7 +262,7 @@ def _estimate(call: Call, spec: Spec, flags: RunFlags) -> int:
         return int(finished.summary.exit_code)
     here = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
     usable = usable_cpus() if here and not flags.inline else prediction.engines
-    show(prediction, finished, spec.name, usable, as_json=flags.form == "json")
+    show_estimate(prediction, finished, spec.name, usable, as_json=flags.form == "json")
     return 0
 
 

@@ -208,8 +208,8 @@ def _calls(run: RunFolder) -> Callable[[dict[str, Any]], str | None]:
     import hashlib
     from pathlib import Path
 
-    from arcli.cli.dryrun import called
-    from arcli.cli.past_spec import spec_of
+    from arcli.cli.past import spec_of
+    from arcli.cli.preview import called
     from arcli.engine.encode import from_tree
     from arcli.errors import ArcliError
     from arcli.plan.preview import preview

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
     from arcli.store.folder import RunFolder
 
+
 LOOK = 0.15
 """Seconds between two looks at what items have printed."""
 

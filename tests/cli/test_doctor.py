@@ -10,7 +10,7 @@ import pytest
 from runs import Run
 from test_other_verbs import arcli
 
-from arcli.execution import doctor
+from arcli.cli import doctor
 
 
 @pytest.mark.cluster
@@ -34,6 +34,6 @@ def test_what_no_run_can_do_without_is_exit_3(tmp_path: Path) -> None:
 
 def test_few_open_files_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda what: (64, 64))
-    (finding,) = doctor._files()
+    finding = doctor.open_files()
     assert not finding.ok
     assert "ulimit -n" in (finding.do or "")

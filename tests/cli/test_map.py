@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from runs import MARK, PATIENCE, Run, finish
 
 from arcli.cli import main
-from arcli.cli.map.arguments import Input
-from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
+from arcli.cli.map_spec import Batch, Input, marked_inputs, relative_to, spec_tree, yaml_text
 from arcli.errors import UsageError
 from arcli.specfile.compose import compose
 from arcli.specfile.text import Text
@@ -290,7 +289,6 @@ def test_saving_what_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_usage_errors_are_raised_for_late_options() -> None:
-    from arcli.cli.map.arguments import inputs
 
     with pytest.raises(UsageError, match="stands after"):
-        list(inputs([":::", "a", "--save=x"], ["--save"]))
+        list(marked_inputs([":::", "a", "--save=x"], ["--save"]))

@@ -16,8 +16,7 @@ from click.shell_completion import CompletionItem
 from arcli.cli import complete
 from arcli.cli.assembly import standard_input
 from arcli.cli.error_boundary import Call
-from arcli.cli.map.arguments import inputs, split
-from arcli.cli.map.tree import Batch, relative_to, spec_tree, yaml_text
+from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
 from arcli.cli.options import DURATION, Assignment, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
@@ -62,7 +61,7 @@ class MapCommand(WithTail):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
-        flags, arguments = split(args)
+        flags, arguments = split_words(args)
         ctx.meta["arcli.map.inputs"] = arguments
         try:
             return super().parse_args(ctx, flags)
@@ -159,7 +158,9 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         raise UsageError(
             what, hint="arcli map 'gzip {}' ::: FILE…, or arcli map -f file.py:function ::: ITEM…"
         )
-    marked = list(inputs([*words, *(part for file in flags["lines"] for part in ("::::", file))], options))
+    marked = list(
+        marked_inputs([*words, *(part for file in flags["lines"] for part in ("::::", file))], options)
+    )
     tables = [(key, flags[key]) for key in ("csv", "jsonl") if flags[key]]
     if flags["null"]:
         tables.append(("stdin", "nul"))

@@ -1,21 +1,145 @@
-"""The spec that a command line stands for, as the tree that a YAML file would have given."""
+"""Make a spec of the words of ``arcli map``: the tree that a YAML file would have given."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arcli.cli.map.arguments import Input
-from arcli.cli.map.call import argv, literal, place, shell_string
 from arcli.engine.functions import kind_of
+from arcli.engine.shell import places
+from arcli.engine.template import placeholders, words_in_braces
+from arcli.errors import UsageError
 from arcli.inputs.registry import inputs
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
 from arcli.specfile.text import Text
 from arcli.specfile.tree import Entry, Node
+
+MARKS = (":::", ":::+", "::::", "::::+")
+"""Items, items beside those before them, files of items, files of items beside those before them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """One input of the command line: items, or a file whose lines are the items (``-``: stdin).
+
+    ``linked``: its items go side by side with those of the input before it. ``label`` is how it was
+    written, for messages.
+    """
+
+    label: str
+    items: tuple[str, ...] = ()
+    file: str | None = None
+    linked: bool = False
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part a command line at its first mark: what the command's flags are, and what the inputs."""
+    first = next((at for at, word in enumerate(words) if word in MARKS), len(words))
+    return list(words[:first]), list(words[first:])
+
+
+def marked_inputs(words: Sequence[str], options: Sequence[str]) -> Iterator[Input]:
+    """Yield the inputs that marks and words stand for; each word after ``::::`` is a file of its own.
+
+    ``options`` are the long options of the command. Raises UsageError for one among the words, where
+    it would silently become an item, and for a mark that has nothing before it to go beside.
+    """
+    at, first = 0, True
+    while at < len(words):
+        mark = words[at]
+        end = next((place for place in range(at + 1, len(words)) if words[place] in MARKS), len(words))
+        group = words[at + 1 : end]
+        # A flag behind the marker would silently become an item.
+        late = next((word for word in group if word.partition("=")[0] in options), None)
+        if late is not None:
+            raise UsageError(
+                f"{late} stands after {mark}, where everything is an item",
+                hint=f"flags go before {mark}; items that look like them can come from a file or stdin",
+            )
+        # A plus links an input with the one before it, as GNU parallel does.
+        linked = mark.endswith("+")
+        if linked and first:
+            raise UsageError(f"{mark} goes side by side with an input before it, and there is none")
+        if mark.startswith("::::"):
+            if not group:
+                raise UsageError(f"{mark} needs a file", hint="- is standard input")
+            for file in group:
+                yield Input(label=f"{mark} {file}", file=file, linked=linked)
+        else:
+            yield Input(label=" ".join((mark, *group)), items=tuple(group), linked=linked)
+        at, first = end, False
+
+
+_SHORT = re.compile(r"\{(?=[^}])([1-9]\d*)?(/\.|//|/|\.|#|%)?\}(?!\})")
+"""GNU parallel's placeholders, https://www.gnu.org/software/parallel/man.html, but ``{}`` itself."""
+_PARTS = {None: "", ".": "root", "/": "name", "//": "parent", "/.": "stem"}
+_OF_THE_RUN = {"#": "{number}", "%": "{slot}"}
+
+
+def literal(text: str) -> str:
+    """Return a text that a spec takes as it is: there are no ``${…}`` of a spec's on a command line."""
+    return text.replace("${", "$${")
+
+
+def shell_string(text: str, names: Sequence[str]) -> str:
+    """Give the items their places in a shell string; they are appended where no place is named.
+
+    ``names`` are those of the inputs; none: there is one input, whose items are ``{}``. What stands
+    in quotes stays as it is. Raises UsageError for a place that no input has.
+    """
+    short = {match.start(): match for match in _SHORT.finditer(text)}
+    parts, end = [], 0
+    for start, inside in places(text, short):
+        match = short[start]
+        if inside is None:
+            parts += [text[end:start], _spelled(match, names)]
+            end = match.end()
+    text = "".join([*parts, text[end:]])
+    known = names or [""]
+    named = any(place.inside is None or place.name in known for place in placeholders(text))
+    return text if named else " ".join([text, *_all(names)])
+
+
+def argv(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Give the items their places in a program's arguments likewise, which no shell reads."""
+    spelled = [place(word, names) for word in words]
+    named = any(True for word in spelled for _ in words_in_braces(word))
+    return spelled if named else [*spelled, *_all(names)]
+
+
+def place(text: str, names: Sequence[str]) -> str:
+    """Spell the short placeholders of a text that no shell reads. Raises UsageError."""
+    return _SHORT.sub(lambda match: _spelled(match, names), text)
+
+
+def _spelled(match: re.Match[str], names: Sequence[str]) -> str:
+    """Return the name that a spec has for a short placeholder. Raises UsageError where there is none."""
+    number, kind = match[1], match[2]
+    if kind in _OF_THE_RUN and number is None:
+        return _OF_THE_RUN[kind]
+    part = _PARTS.get(kind)
+    if part is None or (number is None and names):
+        hint = (
+            f"say which: {{1{kind}}}" if part is not None else "arcli map --help has those that there are"
+        )
+        raise UsageError(f"the place {match[0]} means nothing here", hint=hint)
+    if int(number or 1) > max(1, len(names)):
+        inputs = f"there are {len(names)} inputs" if names else "there is one input"
+        raise UsageError(
+            f"the place {match[0]} has no input: {inputs}", hint=f"{{{match[0]}}} is {match[0]} itself"
+        )
+    key = names[int(number or 1) - 1] if names else ""
+    return f"{{{'.'.join(filter(None, (key, part)))}}}"
+
+
+def _all(names: Sequence[str]) -> list[str]:
+    return [f"{{{name}}}" for name in names] or ["{}"]
+
 
 _OF_NUMBERS = {"range", "linspace", "logspace"}
 _OF_PATHS = {"lines", "csv", "jsonl", "parquet", "glob"}

@@ -1,1 +1,0 @@
-"""``arcli map``: a batch without a file. The command line becomes a spec, which runs as any other."""
