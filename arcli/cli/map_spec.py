@@ -13,7 +13,7 @@ from arcli.engine.functions import kind_of
 from arcli.engine.shell import places
 from arcli.engine.template import placeholders, words_in_braces
 from arcli.errors import UsageError
-from arcli.inputs.registry import inputs
+from arcli.inputs.registry import keys
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
 from arcli.specfile.text import Text
@@ -257,7 +257,7 @@ def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
         numbers = [_number(word, label) for word in rest.split(",")]
         single = len(numbers) == 1 and kind == "range"
         return _map({kind: numbers[0] if single else _list(numbers, label)}, label)
-    if colon and kind in inputs():
+    if colon and kind in keys():
         return _map({kind: _text(relative(rest) if kind in _OF_PATHS else rest, label)}, label)
     if value[:1] in {"[", "{"}:
         return compose(Text(label, value))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, create_model, model_validator
+from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model, model_validator
 
 from arcli.errors import InputError
 from arcli.fields import Deferred, Model
-from arcli.inputs import combine
 from arcli.inputs.base import Fixed, Input, Source, SourceContext, within
-from arcli.inputs.registry import inputs
-from arcli.inputs.where import check as check_where
+from arcli.inputs.registry import BUILT_IN, keys, kind_of
+
+INPUT = "$input"
+"""What stands in a model's schema for that of an input, by its key, or of ``over`` itself."""
+if TYPE_CHECKING:
+    from arcli.inputs.where import Where
 
 _Path = tuple[str | int, ...]
 
@@ -50,16 +54,18 @@ class _Arranged(Model):
     @property
     def input(self) -> Input:
         """The one input that is given."""
-        input_: Input = next(part for key in inputs() if (part := getattr(self, f"{key}_")) is not None)
-        return input_
+        return self._inputs()[0]
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
-        keys = [key for key in inputs() if getattr(self, f"{key}_") is not None]
-        if len(keys) != 1:
-            number = f"{', '.join(keys)} are given" if keys else "none is given"
-            raise ValueError(f"exactly one source is needed, {number}; one of: {', '.join(inputs())}")
+        inputs = self._inputs()
+        if len(inputs) != 1:
+            number = f"{', '.join(part.key for part in inputs)} are given" if inputs else "none is given"
+            raise ValueError(f"exactly one source is needed, {number}; one of: {', '.join(keys())}")
         return self
+
+    def _inputs(self) -> list[Input]:
+        return [part for name in type(self).model_fields if isinstance(part := getattr(self, name), Input)]
 
     def walk(self, path: _Path = ()) -> Iterator[tuple[_Path, Over]]:
         """Yield this and all that it is combined of, with their paths in the file."""
@@ -92,6 +98,14 @@ class _Arranged(Model):
             given, where = given.model_copy(update={"where": where}), None
         with within(self.kind):
             source = given.open(context)
+        filters = (where, self.exclude, self.sample, self.shuffle)
+        return source if filters == (None, [], None, None) else self._arrange(source, where, context)
+
+    def _arrange(self, source: Source, where: Where, context: SourceContext) -> Source:
+        """Leave out items of the opened source, choose some, and put them into another order."""
+        from arcli.inputs import combine
+        from arcli.inputs.where import check as check_where
+
         if where is not None:
             check_where(where, source.names)
         exclude, sample = context.resolve(self.exclude), self.sample
@@ -111,37 +125,51 @@ class _Arranged(Model):
         return any(part.input.only_in_runs for _, part in self.walk())
 
 
+def _validator(key: str) -> Callable[[Any], Input | None]:
+    """Return what makes an input of its settings, or of their short form, once there are any."""
+
+    def validate(value: Any) -> Input | None:
+        if value is None:
+            return None
+        kind = kind_of(key)
+        short = kind.short and not isinstance(value, dict | BaseModel)
+        return kind.model_validate({kind.short: value} if short else value)
+
+    return validate
+
+
+def _model(keys: Iterable[str]) -> type[_Arranged]:
+    """Make the model that has these inputs. What one of them is made of is imported when it is used."""
+    fields: dict[str, Any] = {}
+    for key in keys:
+        schema = WithJsonSchema({INPUT: key})
+        kind = Annotated[Any, PlainValidator(_validator(key)), schema]
+        fields[f"{key}_"] = (kind, Field(default=None, alias=key))
+    return create_model("Over", __base__=_Arranged, __doc__=_Arranged.__doc__, **fields)
+
+
+@cache
+def with_other_packages() -> type[_Arranged]:
+    """Return the model that also has the inputs of other packages: looking for them takes a while.
+
+    Raises UsageError for an installed package whose input cannot be loaded.
+    """
+    return _model(keys())
+
+
+def _arranged(value: Any) -> _Arranged:
+    """Validate what stands under ``over``. Raises ValidationError, whose places are below it."""
+    if isinstance(value, list | Deferred):
+        value = {"list": value}
+    keys_ = {field.alias or name for name, field in Over.model_fields.items()}
+    strange = isinstance(value, dict) and not keys_.issuperset(value)
+    return (with_other_packages() if strange else Over).model_validate(value)
+
+
 if TYPE_CHECKING:
     Over = _Arranged
+    Items = _Arranged
 else:
-
-    def _expanded(kind: type[Input]) -> BeforeValidator:
-        """Turn the short form of an input into its long one."""
-
-        def expand(value: Any) -> Any:
-            return value if isinstance(value, dict | BaseModel | None) else {kind.short: value}
-
-        return BeforeValidator(expand if kind.short else lambda value: value)
-
-    Over = create_model(
-        "Over",
-        __base__=_Arranged,
-        __doc__=_Arranged.__doc__,
-        **{
-            f"{key}_": (Annotated[kind, _expanded(kind)] | None, Field(default=None, alias=key))
-            for key, kind in inputs().items()
-        },
-    )
-
-
-def _with_list(value: Any) -> Any:
-    return {"list": value} if isinstance(value, list | Deferred) else value
-
-
-Items = Annotated[Over, BeforeValidator(_with_list)]
-"""What stands under ``over`` and for a factor of a combination: a list of items is short for one."""
-
-# Combinations hold what they are a part of; only now is there something to refer to.
-for _kind in inputs().values():
-    _kind.model_rebuild(_types_namespace={"Items": Items})
-Over.model_rebuild(force=True, _types_namespace={"Items": Items})
+    # What stands under ``over`` and for a factor of a combination: a list of items is short for one.
+    Items = Annotated[Any, PlainValidator(_arranged), WithJsonSchema({INPUT: "over"})]
+    Over = _model(BUILT_IN)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import ConfigDict
 
 from arcli.errors import InputError
 from arcli.inputs.base import Input, Source, SourceContext
 from arcli.inputs.combine import factors, product
-
-if TYPE_CHECKING:
-    from arcli.inputs.over import Items, Over
+from arcli.inputs.over import Items, Over
 
 
 class Product(Input):

@@ -1,54 +1,81 @@
-"""Every kind of input, by its key. A new one is a class in a file of its own and a word here."""
+"""Every kind of input, by its key. A new one is a class in a file of its own and a line here."""
 
 from __future__ import annotations
 
+import importlib
 from functools import cache
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
-from arcli.inputs.base import Input
-from arcli.inputs.cases import Cases
-from arcli.inputs.csv import Csv
-from arcli.inputs.from_job import FromJob
-from arcli.inputs.glob import Glob
-from arcli.inputs.jsonl import Jsonl
-from arcli.inputs.lines import Lines
-from arcli.inputs.linspace import Linspace
-from arcli.inputs.list import List
-from arcli.inputs.logspace import Logspace
-from arcli.inputs.parquet import Parquet
-from arcli.inputs.product import Product
-from arcli.inputs.python import Python
-from arcli.inputs.range import Range
-from arcli.inputs.stdin import Stdin
-from arcli.inputs.zip import Zip
 
-BUILT_IN: tuple[type[Input], ...] = (
-    List, Range, Linspace, Logspace, Lines, Csv, Jsonl, Parquet, Glob, Stdin, Python, FromJob,
-    Product, Zip, Cases,
-)  # fmt: skip
+if TYPE_CHECKING:
+    from arcli.inputs.base import Input
+
+BUILT_IN = {
+    "list": "arcli.inputs.list:List",
+    "range": "arcli.inputs.range:Range",
+    "linspace": "arcli.inputs.linspace:Linspace",
+    "logspace": "arcli.inputs.logspace:Logspace",
+    "lines": "arcli.inputs.lines:Lines",
+    "csv": "arcli.inputs.csv:Csv",
+    "jsonl": "arcli.inputs.jsonl:Jsonl",
+    "parquet": "arcli.inputs.parquet:Parquet",
+    "glob": "arcli.inputs.glob:Glob",
+    "stdin": "arcli.inputs.stdin:Stdin",
+    "python": "arcli.inputs.python:Python",
+    "from": "arcli.inputs.from_job:FromJob",
+    "product": "arcli.inputs.product:Product",
+    "zip": "arcli.inputs.zip:Zip",
+    "cases": "arcli.inputs.cases:Cases",
+}
+"""Where the class of each kind is; only those that a spec uses are imported."""
 GROUP = "arcli.inputs"
 """The group of entry points by which installed packages add inputs."""
 
 
-@cache
-def inputs() -> dict[str, type[Input]]:
-    """Return all kinds of input by their keys, in the order in which messages name them.
+def kind_of(key: str) -> type[Input]:
+    """Return the class of a kind of input. Raises KeyError where there is none, and UsageError."""
+    return _built_in(key) if key in BUILT_IN else _of_other_packages()[key]
+
+
+def keys() -> tuple[str, ...]:
+    """Return the keys of all kinds of input, in the order in which messages name them.
 
     Raises UsageError for an installed package whose input cannot be loaded.
     """
-    kinds = {kind.key: kind for kind in BUILT_IN}
+    return (*BUILT_IN, *_of_other_packages())
+
+
+def inputs() -> dict[str, type[Input]]:
+    """Import all kinds of input, and return them by their keys. Raises UsageError as ``keys`` does."""
+    return {key: kind_of(key) for key in keys()}
+
+
+@cache
+def _built_in(key: str) -> type[Input]:
+    module, _, name = BUILT_IN[key].partition(":")
+    kind: type[Input] = getattr(importlib.import_module(module), name)
+    return kind
+
+
+@cache
+def _of_other_packages() -> dict[str, type[Input]]:
+    from importlib.metadata import entry_points
+
+    from arcli.inputs.base import Input
+
+    kinds: dict[str, type[Input]] = {}
     # A package that cannot be loaded is named: the user can do something about it.
     for entry in entry_points(group=GROUP):
         package = entry.dist.name if entry.dist is not None else entry.value
         try:
-            kind = entry.load()
+            kind: Any = entry.load()
         except Exception as error:  # noqa: BLE001 - importing a package may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise _unusable(entry.name, package, reason) from None
         if not (isinstance(kind, type) and issubclass(kind, Input)):
             raise _unusable(entry.name, package, f"{entry.value} is no arcli.inputs.base.Input")
-        if kind.key in kinds:
+        if kind.key in {*BUILT_IN, *kinds}:
             raise _unusable(entry.name, package, f"there is an input {kind.key!r} already")
         kinds[kind.key] = kind
     return kinds

@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from arcli.fields import Model
-from arcli.inputs.registry import inputs
+from arcli.inputs.over import INPUT, with_other_packages
+from arcli.inputs.registry import inputs, kind_of
 from arcli.record import JOB_NAME
 from arcli.specfile.model import Policy, SpecFile
 from arcli.units import DURATION
@@ -48,9 +49,11 @@ class _Generator(GenerateJsonSchema):
 
 def json_schema() -> dict[str, Any]:
     """Return what an editor needs to complete and check a spec, in either of its forms."""
+    models_: list[type[Model]] = [SpecFile, Policy, with_other_packages(), *inputs().values()]
     _, schema = models_json_schema(
-        [(SpecFile, "validation"), (Policy, "validation")], schema_generator=_Generator
+        [(model, "validation") for model in models_], schema_generator=_Generator
     )
+    schema = _with_references(schema)
     classes = {model.__name__: model for model in _below(Model)}
     for name, part in schema["$defs"].items():
         if name in classes:
@@ -83,6 +86,18 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [{"required": ["jobs"]}, _one_call()],
         "$defs": models,
     }
+
+
+def _with_references(part: Any) -> Any:
+    """Return a schema that refers to those of inputs, where it only has their keys."""
+    if isinstance(part, list):
+        return [_with_references(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    if INPUT not in part:
+        return {key: _with_references(inner) for key, inner in part.items()}
+    name = "Over" if part[INPUT] == "over" else kind_of(part[INPUT]).__name__
+    return {**{key: part[key] for key in part if key != INPUT}, "$ref": f"#/$defs/{name}"}
 
 
 def _below(model: type[Model]) -> Iterator[type[Model]]:

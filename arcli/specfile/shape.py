@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText, Unknown
-from arcli.inputs.over import Over, Sample
-from arcli.inputs.registry import inputs
+from arcli.inputs.over import Sample, with_other_packages
+from arcli.inputs.registry import kind_of
 from arcli.specfile import model
 from arcli.specfile.overrides import WHOLE
 from arcli.specfile.tree import Node, Path
@@ -19,8 +19,6 @@ from arcli.suggest import did_you_mean, quoted
 _MODELS: dict[str | int, type[BaseModel]] = {
     "cluster": model.Cluster,
     "setup": model.Setup,
-    "over": Over,
-    **dict(inputs().items()),
     "sample": Sample,
     "defaults": model.Policy,
 }
@@ -29,8 +27,6 @@ _IN_LISTS: dict[str | int, type[BaseModel]] = {
     "output": model.Output,
     "notify": model.Notification,
     "artifacts": model.Artifact,
-    "product": Over,
-    "zip": Over,
     "scatter": model.Scatter,
 }
 _KINDS = {
@@ -172,9 +168,19 @@ def _known(path: Path) -> list[str]:
     """Return the keys that a map at a path may have."""
     if not path:
         return sorted(top_keys())
-    if path[-1] in _MODELS and not (len(path) > 1 and path[-2] in {"push", "params"}):
+    above = path[-2] if len(path) > 1 else ""
+    if above in {"push", "params"}:
+        return []
+    if path[-1] == "over" or above in {"product", "zip"}:
+        return keys_of(with_other_packages())
+    if path[-1] in _MODELS:
         return keys_of(_MODELS[path[-1]])
-    return keys_of(_IN_LISTS[path[-2]]) if len(path) > 1 and path[-2] in _IN_LISTS else []
+    if above in _IN_LISTS:
+        return keys_of(_IN_LISTS[above])
+    try:
+        return keys_of(kind_of(str(path[-1])))
+    except KeyError:
+        return []
 
 
 def _list(known: Sequence[str]) -> str:

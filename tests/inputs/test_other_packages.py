@@ -98,7 +98,7 @@ def test_the_schema_and_the_messages_know_it(tmp_path: Path, package: Path) -> N
 )
 def test_a_package_that_is_broken_is_named(tmp_path: Path, package: Path, code: str, reason: str) -> None:
     (package / "vowels.py").write_text(code)
-    (tmp_path / "spec.yaml").write_text("map: str.upper\nover: [a]\n")
+    (tmp_path / "spec.yaml").write_text("map: str.upper\nover: {vowels: a}\n")
     done = arcli(tmp_path, package, "check", "spec.yaml")
     assert done.returncode == 2
     assert "the input 'vowels' of the package vowels cannot be used" in done.stderr
