@@ -41,7 +41,8 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     Raises UsageError, LockedError, OutputError.
     """
     from arcli.cli.messages import Notices
-    from arcli.execution.run import Options, execute
+    from arcli.execution.context import Options
+    from arcli.execution.run import execute
     from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress_display import make_progress
     from arcli.outputs.stream import standard_streams
@@ -169,7 +170,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
 
 def explain_resume(spec: Spec, flags: RunFlags) -> int:
     """Say what a resumed run would keep, what it would run, and why. Returns the exit code."""
-    from arcli.execution.explain import explain
+    from arcli.execution.items import explain
     from arcli.store.folder import lineage, run_root
     from arcli.store.resume import Kept
 

@@ -91,7 +91,8 @@ def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
 
 def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bool) -> bool:
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
-    from arcli.execution.run import Options, execute
+    from arcli.execution.context import Options
+    from arcli.execution.run import execute
     from arcli.outputs.all_outputs import OutputMember, Outputs
     from arcli.outputs.stream import standard_streams
     from arcli.store.folder import RunFolder, lineage

@@ -1,24 +1,27 @@
-"""What the jobs of a run share, and what they have come to."""
+"""What the jobs of a run share: how it is to be run, and what they have come to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from arcli.errors import (
-    ArcliError,
-)
-from arcli.execution.interrupts import Interrupts
-from arcli.plan.deferred import JobValue
-from arcli.record import RecordBatch
-from arcli.session.recorder import Storage
-from arcli.session.reducer import Folded
-from arcli.session.results import JobResults
-from arcli.session.session import Session
-from arcli.specfile.model import Spec
-from arcli.timing.ledger import Ledger
+from arcli.session.core.terms import Listener, NoListener
 from arcli.timing.summary import JobSummary, summarize_job
+
+if TYPE_CHECKING:
+    from arcli.errors import ArcliError
+    from arcli.execution.interrupts import Interrupts
+    from arcli.outputs.progress import Progress
+    from arcli.plan.deferred import JobValue
+    from arcli.record import RecordBatch
+    from arcli.session.recorder import Storage
+    from arcli.session.reducer import Folded
+    from arcli.session.results import JobResults
+    from arcli.session.session import Session
+    from arcli.specfile.model import Spec
+    from arcli.timing.ledger import Ledger
+    from arcli.timing.thresholds import Expectation
 
 
 class History(Protocol):
@@ -62,11 +65,40 @@ class JobWatcher:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """What the jobs of a run share. ``limit`` cuts each map's items, ``stdin`` is binary.
+class Options:
+    """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
-    ``notice`` and ``warn`` take sentences for people, the latter under ``-q``, too. ``whole_output``
-    keeps all that commands print.
+    ``notice`` takes sentences for people, and never blocks, ``warn`` those that are told to who
+    wants quiet, too; ``stuck`` tells for how many seconds a write to stdout or stderr has been
+    blocked. ``limit`` cuts each map's items, ``stdin`` is binary. ``whole_output`` keeps all that
+    commands print. ``up`` is called, on another thread, when the cluster is up. ``passing`` are
+    exceptions of items in this process that end the run where they were raised, for a debugger.
+    ``listener`` hears what items print while they run.
+    """
+
+    began: float = 0.0
+    notice: Callable[[str], None] = lambda sentence: None
+    warn: Callable[[str], None] = lambda sentence: None
+    stuck: Callable[[], float] = lambda: 0.0
+    limit: int | None = None
+    deadline: float | None = None
+    stdin: BinaryIO | None = None
+    kept: Kept | None = None
+    history: History | None = None
+    rerun_changed: bool = False
+    whole_output: bool = False
+    progress: Progress | None = None
+    listener: Listener = field(default_factory=NoListener)
+    expectations: Sequence[Expectation] = ()
+    up: Callable[[], None] = lambda: None
+    passing: tuple[type[Exception], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the jobs of a run share; ``slots`` is the number of engines.
+
+    ``note_parts`` takes the hashes of what a job's keys are made of, for a later run to compare.
     """
 
     spec: Spec
@@ -74,19 +106,10 @@ class Context:
     storage: Storage
     outputs: Consumer
     interrupts: Interrupts
-    watcher: JobWatcher = field(default_factory=JobWatcher)
     slots: int
-    stdin: BinaryIO | None = None
-    kept: Kept | None = None
-    limit: int | None = None
-    rerun_changed: bool = False
-    whole_output: bool = False
-    expect: Callable[[str, int | None], None] = lambda job, total: None
-    notice: Callable[[str], None] = lambda sentence: None
-    warn: Callable[[str], None] = lambda sentence: None
-
+    options: Options = field(default_factory=Options)
+    watcher: JobWatcher = field(default_factory=JobWatcher)
     note_parts: Callable[[str, Mapping[str, str]], None] = lambda job, parts: None
-    history: History | None = None
 
     def end(self, outcome: Outcome, ledger: Ledger) -> None:
         """Put down what a job has come to."""

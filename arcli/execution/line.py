@@ -16,8 +16,7 @@ from arcli.errors import (
     SetupError,
 )
 from arcli.execution.context import Context, Outcome
-from arcli.execution.explain import Explanation
-from arcli.execution.items import source_of, supply_of, targets_of
+from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
 from arcli.inputs import Source
 from arcli.plan.choose import pushed, sources, valued
@@ -117,9 +116,9 @@ def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
             return len(targets_of(job, context.slots) or [0])
     except InputError:
         return None
-    if source.length is None or context.limit is None:
+    if source.length is None or context.options.limit is None:
         return source.length
-    return min(source.length, context.limit)
+    return min(source.length, context.options.limit)
 
 
 def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | None] | None:
@@ -144,13 +143,13 @@ def _empty(context: Context, job: Job) -> InputError | None:
     if not job.allow_empty:
         return InputError(reason, hint="allow_empty: true makes that a warning")
     written = "allow_empty" in job.model_fields_set
-    tell = context.notice if written else context.warn
+    tell = context.options.notice if written else context.options.warn
     tell(f"job {job.name!r} has no items: {reason}")
     return None
 
 
 def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
-    session = context.session
+    session, options = context.session, context.options
     session.due = None if job.deadline is None else time.monotonic() + job.deadline
     source = source_of(context, job, outcome)
     plan = plan_job(
@@ -158,23 +157,24 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         job,
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
         unpack=_unpack(job, source),
-        rerun_changed=context.rerun_changed,
+        rerun_changed=options.rerun_changed,
         keep_opaque=_needs_values(job, context.spec),
         run_folder=context.storage.path,
-        whole_output=context.whole_output,
+        whole_output=options.whole_output,
     )
     context.note_parts(job.name, plan.parts)
     began = time.monotonic()
     session.define(plan)
     outcome.loading += time.monotonic() - began
-    explanation = None if context.history is None else Explanation(context.history, plan)
+    explanation = None if options.history is None else Explanation(options.history, plan)
     in_order = job.ordered or not _reads_results(job, context.spec)
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)
     failure: ArcliError | None = None
     taken, failures, began = Tally(), Failures(), time.monotonic()
     with supply_of(context, plan, source, explanation) as (supply, replay):
-        context.expect(job.name, supply.left)
+        if options.progress is not None:
+            options.progress.expect(job.name, supply.left)
         context.watcher.begin(job.name)
         try:
             for batch in session.records(plan, supply, replay):
@@ -187,7 +187,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         except ArcliError as error:
             failure = error
     if explanation is not None:
-        context.notice(explanation.sentence())
+        options.notice(explanation.sentence())
     ledger = session.ledgers.get(job.name)
     if ledger is None:  # an output failed, or somebody asked for an end at once
         ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)

@@ -18,7 +18,7 @@ from arcli.errors import (
     Interrupted,
 )
 from arcli.execution.context import Context, Outcome
-from arcli.execution.setup import dealt
+from arcli.execution.engines import dealt
 from arcli.plan.deferred import JobValue, Resolver
 from arcli.record import RecordBatch, dump
 from arcli.session.core.chunk import PickledInput

@@ -1,0 +1,115 @@
+"""Bring up what a run sends its items to: a session over a cluster's engines, or over this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from arcli.engine.protocol import Hello, Request
+from arcli.engine.protocol import Setup as SetupRequest
+from arcli.errors import OutputError
+from arcli.plan.deferred import Resolver, to_engine
+from arcli.session.core.terms import Terms
+from arcli.session.session import Session
+from arcli.session.setup_files import to_engines as files_to_engines
+
+if TYPE_CHECKING:
+    from arcli.cluster.base import Cluster, ClusterEvent
+    from arcli.execution.context import Options
+    from arcli.specfile.model import Spec
+    from arcli.store.storage import RunStorage
+
+
+@contextmanager
+def open_session(
+    spec: Spec, options: Options, storage: RunStorage, cluster: Cluster | None
+) -> Iterator[Session]:
+    """Start a prepared cluster, and open a session on its engines; without one on this process.
+
+    Raises ClusterError.
+    """
+    if cluster is None:
+        from arcli.session.transport.inline import InlineTransport
+
+        terms = _terms(spec, options, storage, slots=1, max_restarts=0)
+        with Session(InlineTransport(options.passing), terms, storage, storage.run_id) as session:
+            yield session
+        return
+    from arcli.session.transport.ipyparallel import IpyparallelTransport
+
+    transport = IpyparallelTransport(cluster)
+
+    def on_event(event: ClusterEvent) -> None:
+        # On a thread of the cluster's, where nobody would see an exception: a manifest that cannot
+        # be written ends the session instead.
+        transport.on_event(event)
+        try:
+            storage.note_event(event)
+        except OutputError as error:
+            transport.fail(error)
+
+    cluster.start(on_event)
+    if cluster.exposed is not None:
+        options.notice(cluster.exposed)
+    try:
+        # Engines that somebody else started are not ours to start again.
+        restarts = spec.cluster.max_restarts if cluster.owned else 0
+        terms = _terms(spec, options, storage, slots=cluster.slots, max_restarts=restarts)
+        with Session(transport, terms, storage, storage.run_id) as session:
+            yield session
+    finally:
+        transport.leave()
+
+
+def _terms(spec: Spec, options: Options, storage: RunStorage, *, slots: int, max_restarts: int) -> Terms:
+    position_files = storage.position_files(slots)
+    return Terms(
+        max_restarts=max_restarts,
+        start_timeout=spec.cluster.start_timeout,
+        steps=setup_steps(spec, slots, str(position_files)),
+        position_files=position_files,
+        notice=options.notice,
+        listener=options.listener,
+    )
+
+
+def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[[int], list[Request]]:
+    """Return the requests that prepare the engine in a slot: who it is, and the spec's setup."""
+    resolve = Resolver(slots, lambda name: None)
+    setup = spec.setup
+    path = [str(spec.folder), *(str((spec.folder / part).resolve()) for part in setup.path)]
+    push = to_engine(resolve(setup.push))
+    # Dealt out once, by slot: an engine's replacement gets the same part.
+    parts = {
+        name: [
+            part[0] if scatter.flatten and len(part) == 1 else part
+            for part in dealt(resolve(scatter.values), slots)
+        ]
+        for name, scatter in setup.scatter.items()
+    }
+    files = files_to_engines(spec)
+
+    def steps(slot: int) -> list[Request]:
+        scattered = {name: part[slot] for name, part in parts.items()}
+        position_file = None if position_files is None else f"{position_files}/{slot}"
+        return [
+            Hello(slot, position_file),
+            SetupRequest(
+                path=path,
+                imports=setup.imports,
+                push={**push, **scattered},
+                run=setup.run,
+                files=files,
+            ),
+        ]
+
+    return steps
+
+
+def dealt(values: Sequence[Any], slots: int) -> list[Sequence[Any]]:
+    """Deal a sequence out in contiguous parts, the first ones one longer, as ipyparallel does."""
+    size, longer = divmod(len(values), slots)
+    starts = [slot * size + min(slot, longer) for slot in range(slots + 1)]
+    return [values[start:end] for start, end in pairwise(starts)]
