@@ -7,7 +7,7 @@ import gc
 # Imports make many objects and no garbage: looking for it costs a tenth of a cold start.
 gc.set_threshold(50_000, 20, 20)
 
-from arcli.engine.hush import hush  # noqa: E402
+from arcli.engine.own_code import hush  # noqa: E402
 
 hush()
 from arcli.cli import error_boundary  # noqa: E402

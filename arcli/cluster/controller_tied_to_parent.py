@@ -11,7 +11,7 @@ import runpy
 import sys
 
 from arcli.cluster.processes import die_with
-from arcli.engine.hush import hush
+from arcli.engine.own_code import hush
 
 
 def main() -> None:

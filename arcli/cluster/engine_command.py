@@ -10,7 +10,7 @@ _START = (
     "runpy.run_module('ipyparallel.engine', run_name='__main__', alter_sys=True)"
 )
 """Files of the working folder must not pass for modules that the engine, or what it starts, imports, and
-warnings are for items (``arcli.engine.hush``). Items find both variables as they were before."""
+warnings are for items (``arcli.engine.own_code``). Items find both variables as they were before."""
 
 
 def engine_command(python: str) -> list[str]:

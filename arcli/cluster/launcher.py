@@ -33,7 +33,7 @@ from arcli.cluster.protocol import (
     StartFailed,
     Stop,
 )
-from arcli.engine.hush import hush
+from arcli.engine.own_code import hush
 from arcli.errors import ArcliError
 
 STOPS = 20.0

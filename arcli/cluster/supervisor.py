@@ -48,7 +48,7 @@ from arcli.cluster.protocol import (
     StartEngine,
     Stop,
 )
-from arcli.engine.hush import hush
+from arcli.engine.own_code import hush
 
 STOPPED = 5.0
 """Seconds after which a process that was stopped, and answers nobody, is ended."""

@@ -19,8 +19,7 @@ from typing import IO, Any
 from .capture import CAP, NOTHING, printed_path
 from .limits import TimeLimit
 from .live import GrowingFile, Live, Patrol
-from .outdir import VARIABLE
-from .program import ProgramFailed
+from .program import VARIABLE, ProgramFailed
 from .protocol import JobDefinition
 from .template import Names, argv_call, filled, shell_call
 

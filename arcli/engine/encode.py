@@ -1,7 +1,8 @@
-"""Values as JSON text and back, and whether the way back gives an equal value of the same type.
+"""Values as JSON text and back, large arrays as files, and inputs as the keys of their items.
 
 What JSON lacks is tagged by an object with one key that starts with ``$``; a user's key that starts
-with ``$`` gets a second one. What has no JSON form at all raises ``Unfit``.
+with ``$`` gets a second one. What has no JSON form at all raises ``Unfit``. The same function makes
+keys on engines, for records, and in the client, to find what an earlier run has already computed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import base64
 import dataclasses
 import datetime as dt
 import enum
+import io
 import json
 import math
 import os
+import pickle
+import struct
 import sys
 from collections.abc import Mapping, Set
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 _quote = json.encoder.encode_basestring
 LARGE = 1 << 14
@@ -292,3 +297,85 @@ def _in_order(value: Set[Any]) -> list[Any]:
 def _wild(value: str) -> bool:
     """Tell whether there are surrogates that no undecodable byte has left."""
     return any("\ud800" <= char <= "\udfff" and not "\udc80" <= char <= "\udcff" for char in value)
+
+
+PROTOCOL = 5
+_PIECE = b"\x96"  # BYTEARRAY8, of which pickletools tells
+
+
+class ArrayFile(NamedTuple):
+    """A file in NumPy's format: its header (as Latin-1), and where in the pickle its bytes are."""
+
+    header: str
+    start: int
+    length: int
+
+
+def pickled(value: Any) -> bytes:
+    """Return a pickle that any engine can open. Raises what pickling raises."""
+    return pickle.dumps(value, protocol=PROTOCOL)
+
+
+def array_file(value: Any, pickle_of_it: bytes) -> ArrayFile | None:
+    """Tell how the file of an array is made of its pickle; None where ``value`` is not a plain array.
+
+    https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(value) is not numpy.ndarray or value.dtype.hasobject:
+        return None
+    # In protocol 5 the array's bytes follow their length in one piece, in the order
+    # of memory.
+    piece = _PIECE + struct.pack("<Q", value.nbytes)
+    start = pickle_of_it.find(piece, 0, 4096)
+    if start < 0:  # it is not in one piece in memory either
+        return None
+    from numpy.lib import format as npy
+
+    # What NumPy writes before the data of a .npy file:
+    # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    header = io.BytesIO()
+    npy.write_array_header_2_0(header, npy.header_data_from_array_1_0(value))
+    return ArrayFile(header.getvalue().decode("latin-1"), start + len(piece), value.nbytes)
+
+
+DIGEST_SIZE = 12
+
+
+def salted(description: str) -> Any:
+    """Return a hasher that has taken in what all items of a job share (JSON text)."""
+    return blake2b(description.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE)
+
+
+def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
+    """Return the key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
+    return key_from(salt, fingerprint(value), occurrence)
+
+
+def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
+    """Return the same, from the value's ``fingerprint``."""
+    hasher = salt.copy()
+    hasher.update(print_of_value)
+    key: str = hasher.hexdigest()
+    return f"{key}-{occurrence}" if occurrence else key
+
+
+def fingerprint(value: Any) -> bytes:
+    """Return bytes that are the same for equal inputs of the same type.
+
+    An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
+    """
+    try:
+        text, exact = canonical(value)
+    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
+        text, exact = "", False
+    raw = text.encode()
+    return raw if exact else raw + b"\0" + _pickled(value)
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, protocol=4)
+    except Exception:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
+        # It has an address in it, so that no two such inputs are ever taken for one another.
+        return object.__repr__(value).encode("utf-8", "replace")

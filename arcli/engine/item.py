@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, MutableSequence
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
-from .arrays import ArrayFile, array_file, pickled
 from .capture import NOTHING, NoCapture
-from .encode import Unfit, encode, encode_apart
-from .frames import is_ours
-from .keys import item_key, key_from
+from .encode import ArrayFile, Unfit, array_file, encode, encode_apart, item_key, key_from, pickled
+from .errors import describe, safe_repr
 from .limits import TimeLimit, Timer
-from .outdir import ItemFolder
-from .program import Program, ProgramFailed, Shown
+from .program import ItemFolder, Program, ProgramFailed, Shown
 from .tally import Status
-
-REPR = 200
-TRACEBACK = 1 << 16
 
 
 class Opaque(NamedTuple):
@@ -313,56 +306,3 @@ class _Clock:
         seconds, thousandths = divmod(milli, 1000)
         second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         self._prefix = f"{second}.{_THREE[thousandths]}"
-
-
-def describe(error: BaseException) -> tuple[str, str]:
-    """Return an exception as the record's ``error`` (JSON), and as one short line of words."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
-    try:
-        message = str(error)
-    except BaseException as broken:  # noqa: BLE001 - the user's __str__ may raise anything
-        message = f"<its text cannot be had: {type(broken).__name__}>"
-    if isinstance(error, ProgramFailed):
-        name, trace = kind.__name__, error.trace
-    else:
-        trace = user_traceback(error)
-    details = {"type": name, "message": message[:TRACEBACK], "traceback": trace}
-    reason = message if isinstance(error, ProgramFailed) else f"{name}: {message}"
-    reason = reason.strip(": ").partition("\n")[0][:REPR]
-    return encode(_clean(details))[0], _clean(reason)
-
-
-def _qualified(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def user_traceback(error: BaseException) -> str:
-    """Return the traceback as text, without the frames of arcli's that called the user's code."""
-    trace = error.__traceback__
-    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    try:
-        lines = traceback.format_exception(type(error), error, trace, limit=50)
-    except BaseException:  # noqa: BLE001 - as above: __str__, __repr__, __notes__ of the user's
-        lines = traceback.format_tb(trace, limit=50)
-    text = "".join(lines)
-    return text if len(text) <= TRACEBACK else text[: TRACEBACK // 2] + "\n…\n" + text[-1000:]
-
-
-def _clean(value: Any) -> Any:
-    """Return text that JSON can hold, whatever surrogates a message has."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return {key: _clean(part) for key, part in value.items()}
-
-
-def safe_repr(value: Any) -> str:
-    """``repr``, short, and never raising."""
-    try:
-        text = repr(value)
-    except BaseException as error:  # noqa: BLE001 - the user's __repr__ may raise anything
-        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    text = text if len(text) <= REPR else text[: REPR - 1] + "…"
-    cleaned: str = _clean(text)
-    return cleaned

@@ -1,11 +1,12 @@
-"""An item's time limit: an exception first, the end of the engine for code that does not listen."""
+"""What ends an item before its end: its time limit, and a chunk that nobody wants any more."""
 
 from __future__ import annotations
 
 import faulthandler
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,3 +67,41 @@ class Timer:
         if self._wound:
             faulthandler.cancel_dump_traceback_later()
             self._wound = 0.0
+
+
+LOOK = 0.25
+"""Seconds between two looks at whether a chunk that runs is still wanted."""
+
+
+class Abort:
+    """Ends the chunk that is under way when it is not wanted any more: ``came`` tells.
+
+    On a shared engine nobody may send a signal from outside, for it could meet somebody else's
+    task. So the chunk itself asks, and interrupts its own item as Ctrl-C would.
+    """
+
+    def __init__(self, unwanted: Callable[[], bool]) -> None:
+        self.came = False
+        self._unwanted = unwanted
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._look, name="arcli-abort", daemon=True)
+
+    def __enter__(self) -> Abort:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._over.set()
+
+    def _look(self) -> None:
+        main = threading.main_thread().ident
+        while not self._over.wait(LOOK):
+            if not self._unwanted():
+                continue
+            with self._lock:
+                if not self._over.is_set() and main is not None:
+                    self.came = True
+                    signal.pthread_kill(main, signal.SIGINT)
+            return

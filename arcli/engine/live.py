@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from .frames import is_ours
+from .own_code import is_ours
 from .protocol import Printed, RunChunk, encode_reply
 
 PATROL = 0.1

@@ -1,8 +1,21 @@
-"""What items can be beside Python functions: something outside of this process."""
+"""Items that are not functions alone: programs outside of this process, and items with a folder.
+
+A folder is made beside its final name, and renamed into place when the item is ok.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+
+from .protocol import JobDefinition
+from .template import Names, filled
 
 
 class Program(Protocol):
@@ -50,3 +63,109 @@ class ProgramFailed(Exception):
 
 class BadInput(ProgramFailed):
     """An item whose input is not there: it could not be sent, or does not load."""
+
+
+MARKER = ".arcli-item.json"
+"""In every folder that arcli makes: which item it is of. A folder without it is never replaced."""
+VARIABLE = "ARCLI_OUTDIR"
+
+
+class ArtifactMissing(ProgramFailed):
+    """A file that an item had to make, and did not."""
+
+
+class FolderTaken(ProgramFailed):
+    """A folder of an item's name that arcli did not make."""
+
+
+class ItemFolder:
+    """The folders of a job's items, one after the other.
+
+    ``NAME.partial`` is what an item works in, ``NAME.failed`` what is left of the last attempt that
+    failed, ``NAME`` a folder that is whole.
+    """
+
+    def __init__(self, job: JobDefinition) -> None:
+        self._job = job
+        self._ended: dict[str, Any] | None = None
+
+    def run(self, item: Any, index: int, attempt: int, call: Callable[[str], Any]) -> Any:
+        """Call with the path of an empty folder, and put it in its place. Returns what the call does.
+
+        Raises ArtifactMissing, FolderTaken, BadTemplate, OSError, and whatever the call raises.
+        """
+        self._ended = None
+        final = os.path.abspath(filled(self._job.outdir, Names(item, index)))  # noqa: PTH100
+        part, failed = f"{final}.partial", f"{final}.failed"
+        if os.path.lexists(final) and not _is_ours(final):
+            hint = "name another outdir, or remove it"
+            raise FolderTaken(f"{final} is there already, and arcli did not make it: {hint}")
+        _remove(part)
+        os.makedirs(part)  # noqa: PTH103 - nothing heavier on an engine
+        marker = {"run": os.path.basename(self._job.run_folder), "job": self._job.name, "index": index}  # noqa: PTH119
+        with open(os.path.join(part, MARKER), "w", encoding="utf-8") as file:  # noqa: PTH123, PTH118
+            json.dump({**marker, "attempt": attempt}, file)
+        process = os.getpid()
+        try:
+            with _variable(part):
+                value = call(part)
+            if os.getpid() != process:  # a fork of the item's, which is about to end
+                return value
+            artifacts = [*self._artifacts(part, value)]
+            _remove(final)
+            os.rename(part, final)  # noqa: PTH104
+            _remove(failed)
+        except BaseException:
+            if os.getpid() == process:
+                _remove(failed)
+                os.rename(part, failed)  # noqa: PTH104
+                self._ended = {"outdir": failed, "artifacts": []}
+            raise
+        self._ended = {"outdir": final, "artifacts": artifacts}
+        return value
+
+    def taken(self) -> dict[str, Any] | None:
+        """Return the record's keys of the last item, once: where its folder is, and what is in it."""
+        ended, self._ended = self._ended, None
+        return ended
+
+    def _artifacts(self, part: str, value: Any) -> Iterator[dict[str, Any]]:
+        """Yield each file that a pattern matches, with its size in bytes and its SHA-256."""
+        seen = set()
+        for pattern, required in self._job.artifacts:
+            paths = sorted(glob.glob(pattern, root_dir=part, recursive=True))  # noqa: PTH207
+            files = [path for path in paths if os.path.isfile(os.path.join(part, path))]  # noqa: PTH118, PTH113
+            if required and not files:
+                raise ArtifactMissing(f"it did not make {pattern}", value)
+            for path in files:
+                if path not in seen:
+                    seen.add(path)
+                    with open(os.path.join(part, path), "rb") as file:  # noqa: PTH123, PTH118
+                        digest = hashlib.file_digest(file, "sha256").hexdigest()
+                        yield {"path": path, "size": file.tell(), "sha256": digest}
+
+
+@contextlib.contextmanager
+def _variable(part: str) -> Iterator[None]:
+    """Set the variable of the environment for functions and their children while they run."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = part
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def _is_ours(folder: str) -> bool:
+    """Tell whether a folder is one that arcli made, or empty."""
+    if os.path.islink(folder) or not os.path.isdir(folder):  # noqa: PTH112, PTH114
+        return False
+    names = os.listdir(folder)  # noqa: PTH208
+    return not names or MARKER in names
+
+
+def _remove(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .arrays import ArrayFile
+from .encode import ArrayFile
 from .tally import Tally
 
 ValueParts = list[tuple[Any, str | None, bytes | None]]

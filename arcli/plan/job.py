@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from arcli.engine.encode import canonical
+from arcli.engine.encode import canonical, salted
 from arcli.engine.functions import kind_of
-from arcli.engine.keys import salted
 from arcli.engine.protocol import JobDefinition
 from arcli.engine.template import escaped
 from arcli.plan.deferred import to_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from arcli.engine.arrays import ArrayFile
+from arcli.engine.encode import ArrayFile
 from arcli.engine.tally import Tally
 from arcli.session.core.effects import Records
 from arcli.session.core.job import tally_of

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from runs import finish
 
-from arcli.engine.arrays import array_file, pickled
-from arcli.engine.encode import LARGE, encode, encode_apart
-from arcli.engine.keys import item_key, salted
+from arcli.engine.encode import LARGE, array_file, encode, encode_apart, item_key, pickled, salted
 
 np: Any = pytest.importorskip("numpy")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from runs import finish
 
-from arcli.engine.hints import hint_for
+from arcli.engine.errors import hint_for
 
 USERS_FILE = """
 def scaled(x): return x * scale

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.arrays import ArrayFile
+from arcli.engine.encode import ArrayFile
 from arcli.engine.protocol import (
     Again,
     ChunkReply,

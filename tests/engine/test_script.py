@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from arcli.engine import script
-from arcli.engine.script import Script, environment
+from arcli.engine import interpreter
+from arcli.engine.interpreter import Script, environment
 
 
 def test_arguments_are_the_scripts_for_its_time() -> None:
     before = sys.argv
     with Script():
-        assert sys.argv == script.ARGV
+        assert sys.argv == interpreter.ARGV
         sys.argv.append("changed by an item")
     assert sys.argv is before
     with Script():
@@ -48,7 +48,7 @@ def test_no_loop_runs_for_an_item_and_the_engines_is_back_afterwards() -> None:
 
 
 def test_variables_are_as_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script._before_the_kernel.cache_clear()
+    interpreter._before_the_kernel.cache_clear()
     before = Path("/proc/self/environ").read_bytes().split(b"\0")
     terminal = dict(entry.split(b"=", 1) for entry in before if b"=" in entry).get(b"TERM")
     now = {
@@ -58,7 +58,7 @@ def test_variables_are_as_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path
     clean = environment(now)
     assert clean.get("TERM") == (None if terminal is None else os.fsdecode(terminal))
     assert {**clean, "TERM": ""} == {"MINE": "1", "ARCLI_SLOT": "0", "TERM": ""}
-    script._before_the_kernel.cache_clear()
+    interpreter._before_the_kernel.cache_clear()
 
 
 class Engine:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.keys import salted
+from arcli.engine.encode import salted
 from arcli.session import parted
 from arcli.session.core.chunk import Chunk, PickledInput
 from arcli.session.parted import HeldItems, PartedSupply

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from arcli.engine.arrays import ArrayFile
+from arcli.engine.encode import ArrayFile
 from arcli.engine.protocol import Printed
 from arcli.engine.tally import Tally
 from arcli.session.core.pending import PendingRequest

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from arcli.engine.encode import encode_apart
-from arcli.engine.item import safe_repr
+from arcli.engine.errors import safe_repr
 from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
 from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError

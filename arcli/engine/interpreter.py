@@ -1,4 +1,4 @@
-"""What a script of Python's finds when it begins, for items that run inside an engine.
+"""What a script of Python's finds when it begins, for items that run inside an engine, and at a run's end.
 
 An ipyparallel engine is a kernel: it handles messages inside a running event loop, has arguments of
 its own, sets variables for terminals, and handles signals. Code of the user's is to meet none of it.
@@ -14,9 +14,10 @@ import threading
 from asyncio import events
 from collections.abc import Mapping
 from functools import cache
+from os import sep
 from typing import Any
 
-from .hush import hush, unhush
+from .own_code import hush, unhush
 
 ARGV = ["arcli"]
 """``sys.argv`` of an item."""
@@ -146,3 +147,31 @@ def restore_signals() -> None:
 
 
 os.register_at_fork(before=hold_signals, after_in_parent=release_signals, after_in_child=restore_signals)
+
+
+class Visit:
+    """What a run does to an engine's interpreter: entries of ``sys.path``, imported modules."""
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+        self._modules = set(sys.modules)
+
+    def add_path(self, folders: list[str]) -> None:
+        """Put folders in front of ``sys.path``, those aside that are on it."""
+        added = [folder for folder in folders if folder not in sys.path]
+        sys.path[:0] = added
+        self._path += added
+
+    def leave(self) -> None:
+        """Take it back: the next run imports the spec's own modules as they are then."""
+        for folder in self._path:
+            if folder in sys.path:
+                sys.path.remove(folder)
+        for name in set(sys.modules) - self._modules:
+            if self._is_the_specs(getattr(sys.modules[name], "__file__", None)):
+                del sys.modules[name]
+
+    def _is_the_specs(self, file: str | None) -> bool:
+        if file is None or not file.endswith(".py") or "-packages" + sep in file:
+            return False  # extension modules cannot be imported twice
+        return any(file.startswith(folder + sep) for folder in self._path)

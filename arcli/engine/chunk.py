@@ -1,0 +1,328 @@
+"""Run a chunk: the items of one message one after another, their records in one reply."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from .capture import NoCapture
+from .command import Command
+from .encode import salted
+from .errors import describe, failed, hint_for, user_traceback
+from .functions import Lacking, caller, meet, opened, raising, resolve, with_references
+from .interpreter import environment
+from .item import Opaque, Outcome, Runner
+from .limits import Abort, Timer
+from .live import Live, Patrol
+from .notebook import Notebook, preflight
+from .position_file import NOWHERE, PositionFile
+from .program import BadInput, ItemFolder, Program, Shown
+from .protocol import (
+    Again,
+    ChunkReply,
+    Failure,
+    JobDefinition,
+    PickledValue,
+    RunChunk,
+    Unmet,
+    encode_reply,
+)
+from .tally import Status, Tally
+
+PUBLISH_EVERY = 0.25
+"""Seconds after which a chunk that still runs hands out the records it has finished."""
+
+
+class Engine:
+    """What all chunks on an engine share.
+
+    ``namespace`` is the user's; ``publish`` hands out early records and lines. Where the engine is
+    arcli's own process, ``passing`` are the exceptions that interrupt an item and are not its own,
+    and ``stopping`` says that no further item should begin. On an engine that is shared with others
+    ``unwanted`` is called where a chunk begins, and gives what tells whether that chunk has been
+    aborted. ``home`` is a descriptor of the working directory.
+    """
+
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        publish: Callable[[bytes], None] | None,
+        *,
+        watchdog: bool,
+        passing: tuple[type[BaseException], ...],
+        stopping: Callable[[], bool] | None,
+        unwanted: Callable[[], Callable[[], bool]] | None,
+        home: int | None,
+    ) -> None:
+        self.namespace = namespace
+        self.publish = publish
+        self.watchdog = watchdog
+        self.passing = passing
+        self.stopping = stopping
+        self.unwanted = unwanted
+        self.home = home
+        self.live = Live(publish)
+        self.patrol = Patrol(self.live)
+        self.position_file: PositionFile | None = None
+        self.slot = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether other people's tasks run on it, too."""
+        return self.unwanted is not None
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a process of its own, made for this run: neither shared nor arcli itself."""
+        return not self.shared and not self.passing
+
+
+class Job:
+    """A job as this engine knows it: everything that its items share."""
+
+    def __init__(self, job: JobDefinition, engine: Engine, capture: NoCapture) -> None:
+        self._engine = engine
+        self._capture = capture
+        self._salt = salted(job.salt)
+        # What a constant has of an earlier job's values may not load: that is each item's error.
+        self._broken: BaseException | None = None
+        try:
+            self._plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            self._plan, self._broken = job._replace(args=(), kwargs={}), error
+        self._function: Callable[..., Any] | None = None
+        if job.kind in {"map", "apply"}:
+            self._function = resolve(job.function, engine.namespace, job.folder)
+        elif job.notebook is not None:
+            preflight(job.notebook)
+
+    def run(self, request: RunChunk) -> ChunkReply | Failure | Unmet:
+        """Run the items of a chunk, one after another."""
+        lacking = self._lacking()
+        if lacking is not None:
+            return Unmet(lacking)
+        engine, began, begin = self._engine, time.time(), time.perf_counter()
+        # The position file is written first: an engine that dies of what follows is known to have
+        # had this chunk.
+        marks: Any = [*NOWHERE]
+        if engine.position_file is not None:
+            marks = engine.position_file.marks
+            engine.position_file.begin(request.chunk, int(began * 1e9))
+        engine.live.begin(request, marks)
+        try:
+            items, broken = _loaded(request, engine.passing)
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            return failed(f"a chunk of job {request.job!r}", error)
+        results = _Results(request.chunk, request.attempt, self._plan.retries)
+        timer = Timer(self._plan.timeout, watchdog=engine.watchdog and self._plan.kind != "command")
+        with ExitStack() as around:
+            abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
+            around.enter_context(self._capture)
+            self._run_items(
+                request, items, broken, self._runner(timer), results, marks, abort, began, begin
+            )
+        if engine.position_file is not None:
+            engine.position_file.idle()
+        timer.rest()
+        return results.reply((0, 0, 0), began, time.perf_counter() - begin)
+
+    def _run_items(
+        self,
+        request: RunChunk,
+        items: list[Any],
+        broken: dict[int, tuple[Shown, BadInput]],
+        runner: Runner,
+        results: _Results,
+        marks: Any,
+        abort: Abort | None,
+        began: float,
+        begin: float,
+    ) -> None:
+        """Run items until the last one, or until somebody wants no more of them.
+
+        This is where trivial items spend their time: what is asked for each is a comparison or two.
+        """
+        engine, number, attempt = self._engine, request.chunk, request.attempt
+        stopping, home, publish = engine.stopping, engine.home, engine.publish
+        occurrences = request.occurrences
+        pause = int(PUBLISH_EVERY * 1e9)
+        due = time.perf_counter_ns() + pause
+        for position, index in enumerate(request.indices):
+            if stopping is not None and stopping():
+                break
+            # The client has had back what it recalls, and another engine runs that.
+            if marks[3] <= number <= marks[5] and (number > marks[3] or position >= marks[4]):
+                break
+            marks[1] = position
+            occurrence = 0 if occurrences is None else occurrences[position]
+            if broken and position in broken:
+                outcome = runner.refuse(index, *broken[position], attempt, occurrence)
+            else:
+                outcome = runner.run(index, items[position], attempt, occurrence, marks)
+            results.add(position, outcome)
+            # An item that changed the working directory must not move its neighbour.
+            if home is not None:
+                os.fchdir(home)
+            if abort is not None and abort.came:
+                break
+            # Somebody may be waiting for the first records of a long chunk.
+            if outcome.end > due and publish is not None:
+                due = outcome.end + pause
+                publish(encode_reply(results.since_last(began, time.perf_counter() - begin)))
+
+    def _lacking(self) -> str | None:
+        """Tell what the function depends on and this engine has not; None where all is there."""
+        if self._function is None:
+            return None
+        try:
+            meet(self._function)
+        except Lacking as lacking:
+            return str(lacking)
+        except self._engine.passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what is asked is the user's code
+            self._broken = error
+        return None
+
+    def _runner(self, timer: Timer) -> Runner:
+        """Return a runner for one chunk, its references looked up now."""
+        plan, engine, broken = self._plan, self._engine, self._broken
+        call: Callable[[Any], Any] | None = None
+        program: Program | None = None
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        try:
+            args = with_references(plan.args, engine.namespace)
+            kwargs = with_references(plan.kwargs, engine.namespace)
+        except BaseException as error:  # noqa: BLE001 - a reference is the user's expression
+            broken = broken or error
+        if broken is not None:
+            call = raising(broken)
+        elif self._function is not None:
+            call = caller(self._function, plan.unpack, args, kwargs)
+        elif plan.kind == "notebook":
+            program = Notebook(plan, kwargs, self._capture, engine.patrol)
+        else:
+            clean = environment(os.environ) if engine.shared else None
+            program = Command(plan, kwargs, engine.patrol, clean, engine.slot)
+        return Runner(
+            job=plan.name,
+            call=call,
+            program=program,
+            capture=self._capture,
+            timer=timer,
+            salt=self._salt,
+            keep_opaque=plan.keep_opaque,
+            folder=ItemFolder(plan) if plan.outdir else None,
+            passing=engine.passing,
+            hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder),
+        )
+
+
+def _loaded(
+    request: RunChunk, passing: tuple[type[BaseException], ...]
+) -> tuple[list[Any], dict[int, tuple[Shown, BadInput]]]:
+    """The inputs of a chunk, and by their positions those that are broken: how they look, and why.
+
+    Raises what unpickling raises where that is of one that nobody can tell from the others.
+    """
+    broken = {
+        position: (Shown(text), BadInput(f"the input cannot be sent: {reason}"))
+        for position, (text, reason) in request.unsent.items()
+    }
+    items: list[Any] = [None]
+    if len(request.indices) > 1:
+        items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
+        alone = request.opaque
+    else:
+        alone = request.opaque or ({} if broken else {0: request.inputs})
+    for position, raw in alone.items():
+        try:
+            value = pickle.loads(raw)  # noqa: S301
+            items[position] = value[0] if raw is request.inputs else value
+        except passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it runs the user's code
+            failure = BadInput(f"the input does not load: {describe(error)[1]}")
+            failure.trace = user_traceback(error)
+            broken[position] = Shown("<an input that does not load>"), failure
+    return items, broken
+
+
+class _Results:
+    """The records of a chunk as they come in."""
+
+    def __init__(self, chunk: int, attempt: int, retries: int) -> None:
+        self._chunk = chunk
+        self._attempt = attempt
+        self._final = attempt > retries
+        self._positions: list[int] = []
+        self._lines: list[str] = []
+        self._seconds: list[float] = []
+        self._statuses: list[str] = []
+        self._again: list[Again] = []
+        self._opaque: list[tuple[int, Opaque]] = []
+        self._handed = (0, 0, 0)
+        self._done = 0
+
+    def add(self, position: int, outcome: Outcome) -> None:
+        """Take an item's outcome: its record, or the wish to try it again."""
+        line, seconds, _, status, reason, opaque = outcome
+        self._done = position + 1
+        if status != Status.OK and not self._final:
+            self._again.append(Again(position, reason))
+            return
+        self._positions.append(position)
+        self._lines.append(line)
+        self._seconds.append(seconds)
+        self._statuses.append(status)
+        if opaque is not None:
+            self._opaque.append((position, opaque))
+
+    def since_last(self, began: float, busy: float) -> ChunkReply:
+        """A reply with what has come in since the last call."""
+        reply = self.reply(self._handed, began, busy)
+        self._handed = (len(self._lines), len(self._again), len(self._opaque))
+        return reply
+
+    def reply(self, since: tuple[int, int, int], began: float, busy: float) -> ChunkReply:
+        """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
+        first, again, handed = since
+        tally = Tally()
+        tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
+        pickles = self._opaque[handed:]
+        lines = self._lines[first:]
+        text = "\n".join(lines) + "\n" if lines else ""
+        return ChunkReply(
+            chunk=self._chunk,
+            attempt=self._attempt,
+            done=self._done,
+            positions=_runs(self._positions[first:]),
+            again=self._again[again:],
+            values=[
+                PickledValue(position, opaque.saved, len(opaque.raw), opaque.file)
+                for position, opaque in pickles
+            ],
+            tally=tally,
+            began=began,
+            busy=busy,
+            lines=text.encode(),
+            pickles=b"".join([opaque.raw for _, opaque in pickles]),
+        )
+
+
+def _runs(positions: list[int]) -> list[tuple[int, int]]:
+    """Ascending positions as ``(first, count)`` of consecutive ones."""
+    if positions and positions[-1] - positions[0] == len(positions) - 1:
+        return [(positions[0], len(positions))]
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][0] + runs[-1][1] == position:
+            runs[-1][1] += 1
+        else:
+            runs.append([position, 1])
+    return [(first, count) for first, count in runs]
