@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from arcli.engine.position_file import Position
+from arcli.engine.position_file import Position, PositionFiles
 from arcli.engine.protocol import (
     Again,
     ChunkReply,
@@ -30,17 +30,13 @@ from arcli.engine.protocol import (
 from arcli.engine.tally import Tally
 from arcli.plan.job import JobPlan
 from arcli.record import decode
-from arcli.session.core.effects import EndJob, Records
-from arcli.session.core.events import Ask, AskAll, Begin
 from arcli.session.core.job import JobRun, Supply
-from arcli.session.core.pending import Broadcast, Call, Moment
-from arcli.session.core.terms import Terms
+from arcli.session.core.messages import Ask, AskAll, Broadcast, Call, EndJob, Moment, Records
+from arcli.session.interfaces import Down, Events, Lost, Terms, Up
+from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.loop import SessionLoop
-from arcli.session.position_files import PositionFiles
 from arcli.session.recorder import Recorder
 from arcli.session.supply import SourceSupply
-from arcli.session.transport.base import Down, Events, Lost, Up
-from arcli.session.transport.base import Reply as TransportReply
 from arcli.specfile.model import Job
 
 
@@ -304,7 +300,7 @@ class FakeSession(PositionFiles):
         )
         run = JobRun(plan, "run", supply, [], began=self.now, due=due)
         self.recorder = FakeRecorder()
-        self.loop.begin(Begin(run), cast("Recorder", self.recorder), self.ended.append)
+        self.loop.begin(run, cast("Recorder", self.recorder), self.ended.append)
         self.turn()
         return run
 

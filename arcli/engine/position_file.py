@@ -74,3 +74,19 @@ def recall(path: Path, chunk: int, position: int, last: int) -> None:
     with suppress(OSError), path.open("r+b") as file:
         file.seek(_POSITION.size)
         file.write(_RECALL.pack(chunk, position, last))
+
+
+class PositionFiles:
+    """Reads where engines are, and writes what is recalled of them. Without a folder it knows nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, slot: int) -> Position | None:
+        """Tell where the engine in a slot is."""
+        return None if self._folder is None else read(self._folder / f"{slot}")
+
+    def recall(self, slot: int, chunk: int, position: int, last: int) -> None:
+        """Have it begin nothing from a position of ``chunk`` on, up to the end of ``last``."""
+        if self._folder is not None:
+            recall(self._folder / f"{slot}", chunk, position, last)

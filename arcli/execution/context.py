@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from arcli.session.core.terms import Listener, NoListener
+from arcli.session.interfaces import Listener, NoListener
 from arcli.timing.summary import JobSummary, summarize_job
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from arcli.plan.deferred import JobValue
     from arcli.record import RecordBatch
     from arcli.session.recorder import Storage
-    from arcli.session.reducer import Folded
-    from arcli.session.results import JobResults
+    from arcli.session.results import Folded, JobResults
     from arcli.session.session import Session
     from arcli.specfile.model import Spec
     from arcli.timing.ledger import Ledger

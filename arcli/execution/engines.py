@@ -11,7 +11,7 @@ from arcli.engine.protocol import Hello, Request
 from arcli.engine.protocol import Setup as SetupRequest
 from arcli.errors import OutputError
 from arcli.plan.deferred import Resolver, to_engine
-from arcli.session.core.terms import Terms
+from arcli.session.interfaces import Terms
 from arcli.session.session import Session
 from arcli.session.setup_files import to_engines as files_to_engines
 

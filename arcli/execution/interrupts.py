@@ -10,9 +10,9 @@ from types import FrameType
 from typing import Any, Self
 
 from arcli.errors import ArcliError, DeadlineError, Interrupted
-from arcli.session.core.events import Stop
+from arcli.session.core.messages import Stop
+from arcli.session.interfaces import SHAKE
 from arcli.session.session import Session
-from arcli.session.transport.base import SHAKE
 from arcli.timing.ledger import End
 
 GRACE = 5.0

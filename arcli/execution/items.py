@@ -24,8 +24,7 @@ from arcli.plan.preview import preview
 from arcli.plan.readahead import ReadAhead
 from arcli.plan.texts import without_quoted
 from arcli.session.core.job import Supply
-from arcli.session.parted import PartedSupply
-from arcli.session.supply import ApplySupply, SourceSupply
+from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.specfile.model import Job, Spec
 
 

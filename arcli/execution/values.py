@@ -22,9 +22,8 @@ from arcli.execution.engines import dealt
 from arcli.plan.deferred import JobValue, Resolver
 from arcli.record import RecordBatch, dump
 from arcli.session.core.chunk import PickledInput
-from arcli.session.core.pending import Failed
-from arcli.session.reducer import Folded, Reducer, fold_all, words
-from arcli.session.results import JobResults, Value
+from arcli.session.core.messages import Failed
+from arcli.session.results import Folded, JobResults, Reducer, Value, fold_all, words
 from arcli.specfile.model import Job
 from arcli.timing.ledger import End, Ledger
 

@@ -11,15 +11,22 @@ import threading
 import time
 from collections.abc import Callable
 
+from arcli.engine.position_file import PositionFiles
 from arcli.errors import ArcliError
-from arcli.session.core.core import TICK, SessionCore
-from arcli.session.core.effects import (
+from arcli.session.core.core import TICK, Event, SessionCore
+from arcli.session.core.job import JobRun
+from arcli.session.core.messages import (
+    Answered,
+    Early,
     Effect,
     EndJob,
     Forget,
     Interrupt,
     Kill,
+    Moment,
     Notice,
+    NotRevived,
+    PendingRequest,
     Prepare,
     Print,
     Recall,
@@ -31,14 +38,10 @@ from arcli.session.core.effects import (
     Revive,
     Send,
 )
-from arcli.session.core.events import Answered, Begin, Early, Event, NotRevived
-from arcli.session.core.pending import Moment, PendingRequest
 from arcli.session.core.snapshot import Snapshot
-from arcli.session.core.terms import Terms
-from arcli.session.position_files import PositionFiles
+from arcli.session.interfaces import Down, Lost, Reply, Terms, Transport, Wake
+from arcli.session.interfaces import Event as TransportEvent
 from arcli.session.recorder import Recorder
-from arcli.session.transport.base import Down, Lost, Reply, Transport, Wake
-from arcli.session.transport.base import Event as TransportEvent
 
 WATCHED = 5.0
 """Seconds for which somebody who has asked how things stand may ask again."""
@@ -88,10 +91,10 @@ class SessionLoop:
         """Take an event, of the transport or of the main thread. Never blocks."""
         self._events.put(event)
 
-    def begin(self, begin: Begin, recorder: Recorder, end: Callable[[EndJob], None]) -> None:
+    def begin(self, job: JobRun, recorder: Recorder, end: Callable[[EndJob], None]) -> None:
         """Run a job whose records go to ``recorder``; ``end`` is called once, when it is over."""
         self._recorder, self._end = recorder, end
-        self.put(begin)
+        self.put(job)
 
     def snapshot(self) -> Snapshot:
         """Tell how things stood a moment ago."""

@@ -25,16 +25,22 @@ from arcli.engine.protocol import (
 )
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
-from arcli.session.core.effects import EndJob
-from arcli.session.core.events import Ask, AskAll, Begin, CancelItems, Stop
 from arcli.session.core.job import JobRun, Supply
-from arcli.session.core.pending import Broadcast, Call, Failed, setup_error
-from arcli.session.core.reorder import RecordSpan
+from arcli.session.core.messages import (
+    Ask,
+    AskAll,
+    Broadcast,
+    Call,
+    CancelItems,
+    EndJob,
+    Failed,
+    Stop,
+    setup_error,
+)
 from arcli.session.core.snapshot import Snapshot
-from arcli.session.core.terms import Terms
+from arcli.session.interfaces import Terms, Transport, Wake
 from arcli.session.loop import SessionLoop
-from arcli.session.recorder import Recorder, Storage
-from arcli.session.transport.base import Transport, Wake
+from arcli.session.recorder import Recorder, RecordSpan, Storage
 from arcli.timing.ledger import Ledger
 
 HELD_BYTES = 16_000_000
@@ -173,7 +179,7 @@ class Session:
             ordered=plan.job.ordered,
             keep_values=plan.definition.keep_opaque,
         )
-        self._loop.begin(Begin(job), recorder, self._inbox.put)
+        self._loop.begin(job, recorder, self._inbox.put)
         while True:
             got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
             if isinstance(got, RecordSpan):

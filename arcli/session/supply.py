@@ -1,13 +1,21 @@
-"""Items with their numbers, from a source that is read ahead, without what a past run kept."""
+"""Items with their numbers, from a source that is read ahead, without what a past run kept.
+
+With ``view: direct`` and ``targets`` they are dealt out to engines before anything runs.
+"""
 
 from __future__ import annotations
 
+import pickle
+import tempfile
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Protocol
 
 from arcli.errors import ArcliError
 from arcli.plan.numbering import Occurrences
-from arcli.session.core.chunk import Chunk, fingerprint_of, key_of
+from arcli.session.core.chunk import Chunk, PickledInput, fingerprint_of, key_of
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""
@@ -179,3 +187,166 @@ class ApplySupply:
 
 def _sparse(numbers: list[int]) -> list[int] | None:
     return numbers if any(numbers) else None
+
+
+IN_MEMORY = 10_000
+"""Items that are held in memory for one engine."""
+
+
+class HeldItems:
+    """Items of one slot that nobody has taken yet, in their order; beyond some, on disk."""
+
+    def __init__(self, slot: int) -> None:
+        self._slot = slot
+        self._blocks: deque[Chunk | tuple[int, int]] = deque()
+        self._file: Any = None
+        self._count = 0
+        self._in_memory = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, chunk: Chunk, positions: list[int]) -> None:
+        """Hold the items at these positions of a chunk."""
+        part = chunk.part(positions, attempt=1, alone=False)
+        part.pinned = self._slot
+        self._count += len(part)
+        # Inputs that must stay objects, and the first ones, are not worth a file.
+        if self._in_memory < IN_MEMORY or any(isinstance(item, PickledInput) for item in part.inputs):
+            self._in_memory += len(part)
+            self._blocks.append(part)
+            return
+        try:
+            pickled = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception:  # noqa: BLE001 - __reduce__ of the user's may raise anything
+            self._in_memory += len(part)
+            self._blocks.append(part)
+            return
+        # One file for all parts, without a name: it is gone with the process.
+        self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
+        self._blocks.append((self._file.seek(0, 2), len(pickled)))
+        self._file.write(pickled)
+
+    def take(self, count: int) -> Chunk | None:
+        """Take up to ``count`` items, None where there is none."""
+        if not self._blocks:
+            return None
+        taken = self._first()
+        # Blocks are as the source gave them, chunks as the engine can use them.
+        while len(taken) < count and self._blocks:
+            taken = _joined(taken, self._first())
+        if len(taken) > count:
+            rest = taken.part(range(count, len(taken)), attempt=1, alone=False)
+            self._blocks.appendleft(rest)
+            self._in_memory += len(rest)
+            taken = taken.part(range(count), attempt=1, alone=False)
+        self._count -= len(taken)
+        return taken
+
+    def _first(self) -> Chunk:
+        block = self._blocks.popleft()
+        if isinstance(block, Chunk):
+            self._in_memory -= len(block)
+            return block
+        self._file.seek(block[0])
+        chunk: Chunk = pickle.loads(self._file.read(block[1]))  # noqa: S301 - written above
+        if not self._blocks:
+            self._file.close()
+            self._file = None
+        return chunk
+
+
+def _joined(first: Chunk, second: Chunk) -> Chunk:
+    """Make one chunk of two that are not sent."""
+    numbers: list[int] | None = None
+    if first.occurrences is not None or second.occurrences is not None:
+        numbers = [*(first.occurrences or [0] * len(first)), *(second.occurrences or [0] * len(second))]
+    return Chunk(
+        indices=[*first.indices, *second.indices],
+        inputs=[*first.inputs, *second.inputs],
+        occurrences=numbers,
+        pinned=first.pinned,
+    )
+
+
+class PartedSupply:
+    """A Supply for ``view: direct``: the items in as many even parts as there are slots.
+
+    As in ipyparallel's DirectView, parts are contiguous, and the first ones are one longer where it
+    does not come out even. Each engine can begin with its own part at once: what is read on the way
+    there is held, on disk where it is much.
+    """
+
+    def __init__(self, inner: SourceSupply, slots: list[int], total: int) -> None:
+        self._inner = inner
+        size, longer = divmod(total, len(slots))
+        self._slots = slots
+        self._ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(slots))]
+        self._held = {slot: HeldItems(slot) for slot in slots}
+
+    @property
+    def exhausted(self) -> bool:
+        """See Supply."""
+        return self._inner.exhausted and not any(map(len, self._held.values()))
+
+    @property
+    def left(self) -> int | None:
+        """See Supply."""
+        left = self._inner.left
+        return None if left is None else left + sum(map(len, self._held.values()))
+
+    @property
+    def unread(self) -> int | None:
+        """See SourceSupply."""
+        return self._inner.unread
+
+    @property
+    def error(self) -> ArcliError | None:
+        """See SourceSupply."""
+        return self._inner.error
+
+    @property
+    def count(self) -> int:
+        """See Supply."""
+        return self._inner.count
+
+    def take(self, count: int, slot: int | None = None) -> Chunk | None:
+        """See Supply. Items are dealt by their numbers, whichever of them an earlier run has."""
+        held = self._held.get(-1 if slot is None else slot)
+        if held is None:
+            return None
+        self._read(held, count)
+        return held.take(count)
+
+    def _read(self, held: HeldItems, count: int) -> None:
+        """Read on until so many items are held, or as many as one call may look at."""
+        looked = 0
+        while len(held) < count and looked < GLANCE:
+            chunk = self._inner.take(count)
+            if chunk is None:
+                return
+            looked += len(chunk)
+            self._deal(chunk)
+
+    def _deal(self, chunk: Chunk) -> None:
+        """Give each item to the slot whose part its number is in."""
+        last = len(self._slots) - 1  # which also has what a source has beyond its length
+        parts = groupby(
+            range(len(chunk)), key=lambda p: min(last, bisect_right(self._ends, chunk.indices[p]))
+        )
+        for part, positions in parts:
+            self._held[self._slots[part]].add(chunk, [*positions])
+
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        """See Supply."""
+        if slot is not None and slot not in self._held:
+            return []
+        if slot is not None:
+            # Nobody else reads on, where nobody else has a part.
+            self._read(self._held[slot], GLANCE)
+        slots = self._held if slot is None else [slot]
+        chunks: list[Chunk] = []
+        for each in slots:
+            while (chunk := self._held[each].take(GLANCE)) is not None:
+                chunks.append(chunk)
+        return chunks

@@ -21,7 +21,7 @@ from arcli.engine.chunk import PUBLISH_EVERY
 from arcli.execution import Context, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
 from arcli.record import Record, RecordBatch
-from arcli.session.core.terms import Terms
+from arcli.session.interfaces import Terms
 from arcli.session.session import Session
 from arcli.session.transport.inline import InlineTransport
 from arcli.session.transport.ipyparallel import IpyparallelTransport

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Status
-from arcli.session.core.chunk import Chunk, ClientRecord
-from arcli.session.core.chunking import ChunkPolicy
+from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord
 from arcli.session.core.dispatch import MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.specfile.model import Policy
 

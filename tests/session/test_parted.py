@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.encode import salted
-from arcli.session import parted
+from arcli.session import supply as supply_module
 from arcli.session.core.chunk import Chunk, PickledInput
-from arcli.session.parted import HeldItems, PartedSupply
-from arcli.session.supply import SourceSupply
+from arcli.session.supply import HeldItems, PartedSupply, SourceSupply
 
 
 class Reader:
@@ -111,7 +110,7 @@ def test_what_is_held_can_be_given_up_for_one_slot_and_for_all() -> None:
 
 @pytest.mark.parametrize("travels", [True, False])
 def test_much_that_is_held_is_on_disk_if_it_can_be(travels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parted, "IN_MEMORY", 4)
+    monkeypatch.setattr(supply_module, "IN_MEMORY", 4)
     held = HeldItems(3)
     items = [number if travels else (lambda: 1, number) for number in range(40)]
     for first in range(0, 40, 5):
@@ -126,7 +125,7 @@ def test_much_that_is_held_is_on_disk_if_it_can_be(travels: bool, monkeypatch: p
 
 
 def test_what_only_engines_open_is_not_opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parted, "IN_MEMORY", 0)
+    monkeypatch.setattr(supply_module, "IN_MEMORY", 0)
     held = HeldItems(0)
     opaque = PickledInput(pickled=b"not for us", text="null")
     held.add(Chunk(indices=[0], inputs=[opaque]), [0])

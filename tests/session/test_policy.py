@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arcli.session.core.chunking import (
+from arcli.session.core.chunk import (
     GROWTH,
     MAX_BYTES,
     MAX_DEPTH,

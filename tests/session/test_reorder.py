@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
-from arcli.session.core.reorder import RecordSpan, Reorder
+from arcli.session.recorder import RecordSpan, Reorder
 
 
 def piece(first: int, count: int) -> RecordSpan:

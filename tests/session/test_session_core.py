@@ -12,12 +12,11 @@ from arcli.engine.protocol import Done, Printed, RunChunk, encode_reply
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
-from arcli.session.core.events import CancelItems, Stop
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
-from arcli.session.core.pending import Failed
+from arcli.session.core.messages import CancelItems, Failed, Stop
+from arcli.session.interfaces import Broken, Coming
+from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.supply import ApplySupply
-from arcli.session.transport.base import Broken, Coming
-from arcli.session.transport.base import Reply as TransportReply
 from arcli.timing.ledger import End
 
 

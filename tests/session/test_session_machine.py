@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from arcli.engine.protocol import Done, RunChunk, encode_reply
 from arcli.errors import Interrupted
-from arcli.session.core.events import CancelItems, Stop
-from arcli.session.transport.base import Reply as TransportReply
+from arcli.session.core.messages import CancelItems, Stop
+from arcli.session.interfaces import Reply as TransportReply
 from arcli.timing.ledger import End
 
 ITEMS = 12

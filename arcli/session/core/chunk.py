@@ -1,7 +1,17 @@
-"""Items on their way: a chunk's worth of them, and how it falls apart when an engine dies."""
+"""Items on their way: how many travel in one chunk, and how it falls apart when an engine dies.
+
+The sizes are a pure function of what has been measured. A chunk costs some milliseconds wherever it
+goes, so chunks grow until that is a few percent. All engines together share one path for messages,
+the client's and the controller's: with many of them chunks grow further, so that the path has room,
+and none is so small that a round of them would fill it. Towards the end chunks shrink again, so that
+no engine waits for another one's straggler. Guided self-scheduling (Polychronopoulos and Kuck, 1987,
+https://doi.org/10.1109/TC.1987.5009495) and factoring (Hummel, Schonberg and Flynn, 1992,
+https://doi.org/10.1145/135226.135232) are where the shrinking comes from.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -156,3 +166,109 @@ def fingerprint_of(item: Any) -> bytes:
 def key_of(hasher: Any, item: Any, occurrence: int) -> str:
     """Give the ``item_key`` of an item that may be opaque: then no earlier run can have it."""
     return "opaque" if isinstance(item, PickledInput) else item_key(hasher, item, occurrence)
+
+
+TARGET_SECONDS = 0.2
+"""A chunk's work in the middle of a run: a message of 5 ms is then 2.5 % of it."""
+WORTH_SECONDS = 0.01
+"""Below this a chunk is not worth its message, even at the end."""
+GROWTH = 8
+"""A chunk is at most this many times as large as the largest that has come back."""
+SHARE = 2
+"""Near the end a chunk is at most this fraction (1/SHARE) of an engine's fair part."""
+MAX_BYTES = 2_000_000
+"""Bytes of inputs and records in one message."""
+MAX_ITEMS = 50_000
+MEMORY = 0.5
+"""How much of what was known stays with each chunk that comes back: work may change as it goes."""
+RECENT = 0.05
+"""The weight of each chunk that comes back in what is known of the message path."""
+IDLE = 0.1
+"""The share of time that engines wait for their next chunk, beyond which the path is what they wait
+for, so that the rate at which chunks come back is the rate that it can take."""
+ROUNDS = 1.5
+"""A chunk is at least this many times as long as one for each engine takes on the message path: so
+the path has room, however many engines there are."""
+MAX_DEPTH = 8
+COVER_SECONDS = 0.03
+"""The work that should wait at an engine, to cover a message's round trip."""
+
+
+class ChunkPolicy:
+    """Sizes for the chunks of one job. ``fixed`` is the size that the spec gives, None for auto."""
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._fixed = fixed
+        self._seconds: float | None = None
+        self._bytes = 0.0
+        self._largest = 0
+        self._last: float | None = None
+        self._interval = self._gap = self._busy = self._cost = 0.0
+
+    def learn(self, items: int, seconds: float, size: int, *, gap: float = 0.0, now: float = 0.0) -> None:
+        """Take in that a chunk of ``items`` came back: after ``seconds`` on its engine, ``size`` bytes.
+
+        ``gap`` are the seconds that it was under way beside that, ``now`` is a monotonic time.
+        """
+        self._learn_cost(seconds, gap, now)
+        if items < 1:
+            return
+        # A large chunk says more about an item than a small one.
+        keep = 0.0 if self._seconds is None else MEMORY ** min(4.0, items / max(1, self._largest))
+        self._seconds = keep * (self._seconds or 0.0) + (1 - keep) * seconds / items
+        self._bytes = max(size / items, keep * self._bytes + (1 - keep) * size / items)
+        self._largest = max(self._largest, items)
+
+    def _learn_cost(self, seconds: float, gap: float, now: float) -> None:
+        """Learn how often all engines together can have a message: seconds between two.
+
+        While engines wait for chunks, that is how often they come back. While they do not, the path
+        can take at least as many as come back now.
+        """
+        if self._last is not None:
+            self._interval += RECENT * (now - self._last - self._interval)
+        self._last = now
+        self._gap += RECENT * (gap - self._gap)
+        self._busy += RECENT * (seconds - self._busy)
+        if self._gap > IDLE * (self._gap + self._busy):
+            self._cost += RECENT * (self._interval - self._cost)
+        else:
+            self._cost = min(self._cost, self._interval)
+
+    def _round(self, engines: int) -> float:
+        """Seconds that it takes to send each engine a chunk, and to have it back."""
+        return engines * self._cost
+
+    def size(self, left: int | None, engines: int) -> int:
+        """Return items for the next chunk, at least 1, with ``left`` items to go (None: unknown)."""
+        if self._fixed is not None:
+            return self._fixed
+        # Nothing is known yet: one item tells how long they are, and is the first
+        # result.
+        if self._seconds is None:
+            return 1
+        each = max(self._seconds, 1e-9)
+        # As much work as makes a message cheap, growing step by step, and never an
+        # unbounded message.
+        round_ = self._round(engines)
+        target = max(TARGET_SECONDS, ROUNDS * round_)
+        size = min(target / each, self._largest * GROWTH, MAX_ITEMS)
+        if self._bytes:
+            size = min(size, MAX_BYTES // self._bytes)
+        # Near the end every engine should have something: chunks shrink with what
+        # is left.
+        if left is not None:
+            fair = left / max(1, engines)
+            worth = min(max(WORTH_SECONDS, round_) / each, fair)
+            size = min(size, max(fair / SHARE, worth))
+        return max(1, math.ceil(size - 1e-9))
+
+    def depth(self, left: int | None, engines: int) -> int:
+        """Chunks that one engine may have outstanding, the running one included."""
+        if self._seconds is None:
+            return 1
+        chunk = self._seconds * self.size(left, engines)
+        if chunk >= max(TARGET_SECONDS, self._round(engines)):
+            # What waits behind a long chunk cannot be had back; the gap costs a few milliseconds.
+            return 1 if self._fixed is not None or self._seconds > TARGET_SECONDS / 2 else 2
+        return min(MAX_DEPTH, max(2, math.ceil(COVER_SECONDS / max(chunk, 1e-9))))

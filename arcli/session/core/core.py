@@ -14,39 +14,40 @@ from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
 from arcli.record import ItemError
 from arcli.session.core.chunk import Chunk, ClientRecord
-from arcli.session.core.effects import (
-    Effect,
-    EndJob,
-    Interrupt,
-    Notice,
-    Print,
-    Reject,
-    Release,
-)
-from arcli.session.core.events import (
+from arcli.session.core.feeding import Feeder, Recalls
+from arcli.session.core.health import Health, Positions, Quiet, waiting_items
+from arcli.session.core.job import JobRun
+from arcli.session.core.messages import (
     Answered,
     Ask,
     AskAll,
-    Begin,
+    Broadcast,
+    Call,
     CancelItems,
     Early,
-    Event,
+    Effect,
+    EndJob,
+    Interrupt,
+    Moment,
+    Notice,
     NotRevived,
+    PendingRequest,
+    Print,
+    Reject,
+    Release,
     Stop,
+    setup_error,
 )
-from arcli.session.core.feeding import Feeder
-from arcli.session.core.health import Health, Positions, Quiet, waiting_items
-from arcli.session.core.job import JobRun
-from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest, setup_error
-from arcli.session.core.pool import Pool, PooledEngine
-from arcli.session.core.recall import Recalls
+from arcli.session.core.pool import DEADLINE, Pool, PooledEngine, Requests
 from arcli.session.core.recovery import Recovery
-from arcli.session.core.requests import DEADLINE, Requests
 from arcli.session.core.snapshot import Observer, Snapshot
-from arcli.session.core.terms import Observations, Terms
-from arcli.session.transport.base import Broken, Coming, Down, Lost, Up
+from arcli.session.interfaces import Broken, Coming, Down, Lost, Observations, Terms, Up, Wake
 from arcli.timing.ledger import End
 
+Command = Ask | AskAll | JobRun | Stop | CancelItems
+"""What the main thread asks for; a JobRun is a job to be run."""
+Event = Up | Coming | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command
+"""What the core hears of: the transport's events, and what the main thread asks for."""
 TICK = 0.1
 """Seconds between two looks at what nobody reports: early records, items that overstay."""
 
@@ -154,8 +155,8 @@ class SessionCore:
                 self._ask(call)
             case AskAll(broadcast):
                 self._ask_all(broadcast)
-            case Begin(job):
-                self._begin(job)
+            case JobRun():
+                self._begin(event)
             case Stop():
                 self._stop(event)
             case CancelItems(indices, reason):

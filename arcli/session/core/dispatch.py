@@ -16,8 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from arcli.engine.tally import Status
 from arcli.record import ItemError
-from arcli.session.core.chunk import Chunk, ClientRecord, client_records
-from arcli.session.core.chunking import ChunkPolicy
+from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord, client_records
 from arcli.specfile.model import Policy
 
 PIECES = 8

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Position
 from arcli.session.core.dispatch import Dispatcher
-from arcli.session.core.effects import Effect, Kill, Notice, Release
 from arcli.session.core.job import JobRun
-from arcli.session.core.pending import PendingRequest
+from arcli.session.core.messages import Effect, Kill, Notice, PendingRequest, Release
 from arcli.session.core.pool import Pool, PooledEngine
 
 OVERSTAY = 2 * GRACE + 1.0

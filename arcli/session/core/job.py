@@ -15,12 +15,18 @@ from arcli.engine.tally import Status, Tally
 from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
 from arcli.record import Record, decode, read
-from arcli.session.core.chunk import Chunk, ClientRecord, PickledInput, client_records, key_of, packed
-from arcli.session.core.chunking import ChunkPolicy
+from arcli.session.core.chunk import (
+    Chunk,
+    ChunkPolicy,
+    ClientRecord,
+    PickledInput,
+    client_records,
+    key_of,
+    packed,
+)
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.dispatch import Supply as DispatchSupply
-from arcli.session.core.effects import IndexedPickle, Records
-from arcli.session.core.pending import PendingRequest
+from arcli.session.core.messages import IndexedPickle, PendingRequest, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import isoformat

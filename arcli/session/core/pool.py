@@ -1,14 +1,27 @@
-"""The engines that a session works with: who is ready, who is being prepared, what each one has."""
+"""The engines that a session works with, and what they are asked beside chunks."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from arcli.engine.protocol import Failure, decode_reply, encode_request
 from arcli.session.core.chunk import Chunk
-from arcli.session.core.effects import Effect, Kill, Send
-from arcli.session.core.pending import Broadcast, Call, Moment, PendingRequest
-from arcli.session.transport.base import Up
+from arcli.session.core.messages import (
+    Broadcast,
+    Call,
+    Effect,
+    Kill,
+    Moment,
+    PendingRequest,
+    Prepare,
+    Reject,
+    Resolve,
+    Send,
+    setup_error,
+)
+from arcli.session.interfaces import Terms, Up
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -147,3 +160,157 @@ class Pool:
             return None
         engine.pending.remove(pending)
         return engine
+
+
+DEADLINE = "the job's deadline passed"
+
+
+class Requests:
+    """What waits for an answer: calls for any engine, broadcasts for all, steps for newcomers."""
+
+    def __init__(self, pool: Pool, terms: Terms) -> None:
+        self._pool = pool
+        self._terms = terms
+        self._steps: list[bytes] = []
+        self._calls: deque[Call] = deque()
+        self._broadcasts: list[Broadcast] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._calls or self._broadcasts)
+
+    def ask(self, call: Call) -> None:
+        """Have one engine answer, as soon as one can."""
+        self._calls.append(call)
+
+    def ask_all(self, broadcast: Broadcast, moment: Moment) -> list[Effect]:
+        """Have every engine answer; one that is being prepared takes it after that."""
+        self._broadcasts.append(broadcast)
+        effects: list[Effect] = [
+            self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
+            for engine in self._pool
+            if engine.doomed is None
+        ]
+        return effects + self.complete()
+
+    def welcome(self, engine: PooledEngine, moment: Moment) -> list[Effect]:
+        """Send all that prepares an engine at once: it answers in the same order."""
+        first = self._pool.pend(engine, moment)
+        first.first = True
+        slot = engine.up.slot
+        # All that earlier engines were told, in the same order: a replacement must
+        # not differ from them.
+        steps = [*map(encode_request, self._terms.steps(slot)), *self._steps]
+        engine.steps = 1 + len(steps)
+        effects: list[Effect] = [Prepare(engine.up.engine_id, first)]
+        effects += [self._pool.send(engine, step, moment) for step in steps]
+        return effects + [
+            self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
+            for broadcast in self._broadcasts
+            if broadcast.keep or slot not in broadcast.answers
+        ]
+
+    def feed(self, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
+        """Give calls to the engines that have the least to do."""
+        effects: list[Effect] = []
+        while self._calls and ready:
+            idle = min(ready, key=lambda engine: len(engine.pending))
+            call = self._calls.popleft()
+            effects.append(self._pool.send(idle, call.request, moment, call=call))
+        return effects
+
+    def answered(self, engine: PooledEngine, pending: PendingRequest, envelope: bytes) -> list[Effect]:
+        """Hand an answer to whoever waits for it."""
+        if pending.call is not None:
+            return [Resolve(pending.call.future, envelope)]
+        broadcast = pending.broadcast
+        assert broadcast is not None
+        if broadcast not in self._broadcasts:  # it went on without this engine
+            reply = decode_reply(envelope)
+            if isinstance(reply, Failure):
+                raise setup_error(engine.words, reply)
+            return []
+        broadcast.answers[engine.up.slot] = envelope
+        broadcast.where[engine.up.slot] = engine.words
+        return self.complete()
+
+    def complete(self) -> list[Effect]:
+        """Answer the broadcasts that all slots which have an engine, or will, have answered.
+
+        One that later engines will learn as they come up waits for none of those: work begins with
+        the first engine.
+        """
+        effects: list[Effect] = []
+        ready = {engine.up.slot for engine in self._pool.ready()}
+        for broadcast in list(self._broadcasts):
+            waits_for = ready if broadcast.keep and broadcast.answers else self._pool.slots
+            if waits_for <= set(broadcast.answers):
+                self._broadcasts.remove(broadcast)
+                if broadcast.keep:
+                    self._steps.append(broadcast.request)
+                answers = dict(sorted(broadcast.answers.items()))
+                effects.append(Resolve(broadcast.future, answers))
+        return effects
+
+    def bury(self, engine: PooledEngine, reason: str, *, blame: bool) -> list[Effect]:
+        """Have others answer what a dead engine was asked; a call that killed two is given up."""
+        effects: list[Effect] = []
+        for broadcast in self._broadcasts:
+            if broadcast.keep:  # its replacement does not know it
+                broadcast.answers.pop(engine.up.slot, None)
+        # One answer from any engine can come from another one, but a request that
+        # kills twice is to blame.
+        for pending in engine.pending:
+            if (call := pending.call) is None:
+                continue
+            call.deaths += blame
+            if call.deaths > 1:
+                failure = call.failure(f"its engine died each time: {reason}")
+                effects.append(Reject(call.future, failure))
+            else:
+                self._calls.appendleft(call)
+        return effects
+
+    def overdue(self, now: float) -> tuple[list[Effect], list[PooledEngine]]:
+        """Give up what waits beyond its deadline; returns the engines that are still at it, too."""
+        effects: list[Effect] = []
+        at_it: list[PooledEngine] = []
+        for engine in self._pool:
+            for pending in engine.pending:
+                request = pending.call or pending.broadcast
+                if request is not None and request.due is not None and now > request.due:
+                    effects.append(Reject(request.future, request.failure(DEADLINE)))
+                    at_it.append(engine)
+        waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
+        effects += [
+            Reject(request.future, request.failure(DEADLINE))
+            for request in waiting
+            if request.due is not None and now > request.due
+        ]
+        self._calls = deque(c for c in self._calls if c.due is None or now <= c.due)
+        self._broadcasts = [b for b in self._broadcasts if b.due is None or now <= b.due]
+        for engine in at_it:
+            # What it was asked is not asked again when it is gone.
+            engine.pending = [
+                p for p in engine.pending if p.call is None or p.call.due is None or now <= p.call.due
+            ]
+        return effects, at_it
+
+    def fail_all(self, error: BaseException) -> list[Effect]:
+        """Tell everybody who waits that there is no answer."""
+        waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
+        waiting += [p.call for engine in self._pool for p in engine.pending if p.call is not None]
+        self._calls.clear()
+        self._broadcasts.clear()
+        return [Reject(request.future, error) for request in waiting]
+
+    def words(self) -> str | None:
+        """Return what waits for an engine that is still to come, in words; None where nothing does."""
+        if not self._pool.ready():
+            waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
+            return f"{waiting[0].what} waits: no engine has been ready" if waiting else None
+        for broadcast in self._broadcasts:
+            asked = {e.up.slot for e in self._pool for p in e.pending if p.broadcast is broadcast}
+            missing = self._pool.slots - set(broadcast.answers) - asked
+            if missing:
+                return f"{broadcast.what} waits: {len(missing)} engines have not come up"
+        return None

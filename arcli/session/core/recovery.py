@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arcli.session.core.chunk import Chunk
-from arcli.session.core.effects import Effect, Forget, Notice, Replace, Revive
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
-from arcli.session.core.pending import Moment
-from arcli.session.core.pool import Pool, PooledEngine
-from arcli.session.core.requests import Requests
-from arcli.session.core.terms import Terms
-from arcli.session.transport.base import Down
+from arcli.session.core.messages import Effect, Forget, Moment, Notice, Replace, Revive
+from arcli.session.core.pool import Pool, PooledEngine, Requests
+from arcli.session.interfaces import Down, Terms
 
 
 class Restarts:

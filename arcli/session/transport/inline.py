@@ -11,7 +11,7 @@ from typing import Any
 
 from arcli.engine.worker import Worker
 from arcli.errors import DeadlineError, Interrupted
-from arcli.session.transport.base import SHAKE, Events, Reply, Up, Wake
+from arcli.session.interfaces import SHAKE, Events, Reply, Up, Wake
 
 
 class InlineTransport:

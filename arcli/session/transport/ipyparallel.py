@@ -23,7 +23,7 @@ from ipyparallel.serialize.canning import can_map
 from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.cluster.client import RawClient
 from arcli.errors import ArcliError
-from arcli.session.transport.base import Broken, Coming, Down, Events, Lost, Reply, Up, Wake
+from arcli.session.interfaces import Broken, Coming, Down, Events, Lost, Reply, Up, Wake
 from arcli.session.transport.bundle import Bundle
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.

@@ -1,0 +1,326 @@
+"""What the core hears of, and what it wants done; what engines are asked, as data.
+
+The loop carries effects out, in their order, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from arcli.engine.encode import ArrayFile
+from arcli.engine.protocol import Failure, Printed
+from arcli.engine.tally import Tally
+from arcli.errors import ArcliError, DeadlineError, SetupError
+from arcli.session.core.chunk import Chunk
+from arcli.timing.ledger import End, Ledger
+
+
+class Moment(NamedTuple):
+    """When something is handled: a monotonic time for durations, the wall clock's for stamps."""
+
+    now: float
+    wall: float
+
+
+class Failed(Exception):
+    """The user's code failed in a request; ``where``: on which engine, in words.
+
+    ``items`` are the first and the last of those that were folded together, where they were.
+    """
+
+    def __init__(self, failure: Failure, where: str = "", items: tuple[int, int] | None = None) -> None:
+        super().__init__(f"{failure.stage}: {failure.reason}")
+        self.failure = failure
+        self.where = where
+        self.items = items
+
+
+def setup_error(where: str, failure: Failure) -> SetupError:
+    """Say what an engine could not prepare; ``where`` is the engine, in words."""
+    reason, trace = failure.reason, failure.traceback.rstrip()
+    if failure.type.endswith("functions.Unresolved"):  # arcli's own, whose message says it all
+        reason, trace = failure.message, ""
+    details = trace if "File " in trace else None  # one that says more than the message
+    # A module that is missing is the most common mistake, and has a remedy.
+    if failure.missing:
+        message = f"{where} cannot import {failure.missing} ({failure.stage})"
+        error = SetupError(message, hint=failure.hint or None, details=details)
+    else:
+        error = SetupError(f"{where}: {failure.stage}: {reason}", details=details)
+    error.stage = failure.stage
+    return error
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Call:
+    """A request that somebody waits for and that any engine may answer; ``what`` it is for.
+
+    ``due`` is the monotonic time at which nobody waits any longer, ``since`` when it was made.
+    ``deaths`` counts the engines that have died of it.
+    """
+
+    request: bytes
+    future: Future[bytes]
+    what: str
+    since: float
+    due: float | None = None
+    deaths: int = 0
+
+    def failure(self, reason: str) -> Exception:
+        """Say why it will not be answered."""
+        return Failed(Failure(self.what, reason, "", "", ""))
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Broadcast:
+    """A request that every engine answers, one a slot; engines that come up meanwhile, too.
+
+    With ``keep`` it becomes a step of the preparation of all later engines. ``answers`` and
+    ``where``, the engine in words, are by slot; ``due`` and ``since`` are as in a Call.
+    """
+
+    request: bytes
+    future: Future[dict[int, bytes]]
+    keep: bool
+    what: str
+    since: float
+    due: float | None = None
+    answers: dict[int, bytes] = field(default_factory=dict)
+    where: dict[int, str] = field(default_factory=dict)
+
+    def failure(self, reason: str) -> Exception:
+        """Say why some engine will not answer."""
+        return DeadlineError(f"{self.what}: {reason}")
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class PendingRequest:
+    """A request under way: a chunk, a call, a broadcast's part, or a step of a preparation.
+
+    ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
+    is sent. ``first``: nothing was sent to its engine before. ``told``: that it takes long has been
+    said.
+    """
+
+    engine_id: int
+    sent: float
+    submitted: float
+    chunk: Chunk | None = None
+    call: Call | None = None
+    broadcast: Broadcast | None = None
+    first: bool = False
+    told: bool = False
+    msg_id: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it is for, in words."""
+        if self.call is not None:
+            return self.call.what
+        return self.broadcast.what if self.broadcast is not None else "its setup"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Bring arcli's code to an engine."""
+
+    engine_id: int
+    pending: PendingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send an encoded request to an engine; ``label`` is what ipyparallel's own tools show."""
+
+    engine_id: int
+    pending: PendingRequest
+    request: bytes
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nobody waits for this request any more."""
+
+    pending: PendingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End an engine at once, whatever it does. Refused for one that is not ours: it is let go."""
+
+    engine_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Have no more of what an engine runs."""
+
+    engine_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Start a new engine for a slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revive:
+    """Start all engines anew, after the cluster was lost for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """In this process: begin no further item of what was sent, and ``now``: leave this one."""
+
+    now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for people."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Have the engine in a slot begin nothing from a position of a chunk on, up to ``last``."""
+
+    slot: int
+    chunk: int
+    position: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """Lines that a running item has printed, for whoever listens."""
+
+    printed: Printed
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedPickle:
+    """A value that JSON does not hold exactly: where its pickle stands among a chunk's.
+
+    ``saved``: the record names a file for it; ``file`` says how that is made of the pickle, where it
+    is not the pickle itself.
+    """
+
+    index: int
+    saved: bool
+    offset: int
+    length: int
+    file: ArrayFile | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """Records of runs ``(first index, count)`` of items: to the journal, then on their way out.
+
+    ``lines`` has one line a record, in the order of ``spans``; ``tally`` is what they add up to.
+    """
+
+    spans: list[tuple[int, int]]
+    lines: bytes
+    tally: Tally
+    values: list[IndexedPickle] = field(default_factory=list)
+    pickles: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Give somebody who waits what was asked for."""
+
+    future: Future[Any]
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Tell somebody who waits that there is no answer."""
+
+    future: Future[Any]
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class EndJob:
+    """The job is over: its account, and what ended it early, if anything did."""
+
+    ledger: Ledger
+    error: BaseException | None
+
+
+Effect = (
+    Prepare | Send | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
+    | Recall | Print | Records | Resolve | Reject | EndJob
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
+
+    pending: PendingRequest
+    envelope: bytes | None = None
+    error: str | None = None
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Records that a chunk has published while it goes on."""
+
+    pending: PendingRequest
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotRevived:
+    """A cluster that was lost cannot be started anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Have one engine answer a request."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class AskAll:
+    """Have every engine answer a request."""
+
+    broadcast: Broadcast
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """Stop the current job. ``grace``: seconds for what runs, None: until it ends.
+
+    With None that is a drain. ``reason`` stands in the records, ``ended`` in the ledger. ``error``
+    is given where the whole run is to stop: what everybody who waits then gets.
+    """
+
+    reason: str
+    ended: End
+    grace: float | None
+    error: ArcliError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelItems:
+    """End items of the current job by their numbers, wherever they are; no other one is touched."""
+
+    indices: frozenset[int]
+    reason: str
