@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from arcli.cli import VERBS
-from arcli.installation import how_to_add
+from arcli.suggest import how_to_add
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

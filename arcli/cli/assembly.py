@@ -46,7 +46,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress_display import make_progress
     from arcli.outputs.stream import standard_streams
-    from arcli.plan.aside import logged
+    from arcli.plan.readahead import logged
     from arcli.store.folder import run_root
     from arcli.store.live import LiveFile
     from arcli.store.storage import RunStorage
@@ -59,7 +59,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     tails = {job.name: flags.tail or ("both" if job.tail is True else job.tail or "") for job in spec.jobs}
     outputs = _outputs(spec, flags, streams, progress)
     if spec.cluster.python is not None and not (inline or flags.cluster_name):
-        from arcli.plan.interpreter import require_ipyparallel
+        from arcli.cluster.open import require_ipyparallel
 
         require_ipyparallel(spec)
     root = run_root(os.environ)

@@ -105,7 +105,7 @@ def examine(root: Path, cluster: str | None = None) -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Look for what arcli needs, and for what it uses where it is there."""
-    from arcli.installation import how_to_add
+    from arcli.suggest import how_to_add
 
     for name in NEEDED:
         version = _version(name)

@@ -19,9 +19,8 @@ from arcli.escape import one_line
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed
-from arcli.plan.choose import sources, valued
-from arcli.plan.preview import Preview, preview
-from arcli.plan.texts import Texts
+from arcli.plan.deferred import Texts
+from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
 from arcli.timing.estimate import Estimate, estimate_job, pilot_size
 from arcli.units import format_seconds

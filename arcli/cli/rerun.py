@@ -202,7 +202,7 @@ def alone(spec: Spec, job: str) -> Spec:
 
     Raises UsageError.
     """
-    from arcli.plan.choose import only
+    from arcli.plan.preview import only
 
     chosen = only(spec, [job])
     # A failure is what is looked for here: it is met once, and ends nothing.

@@ -176,7 +176,7 @@ def command(call: Call, /, **options: Any) -> int:
 
         spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())
         if flags.jobs:
-            from arcli.plan.choose import only
+            from arcli.plan.preview import only
 
             spec = only(spec, flags.jobs)
         return run_spec(call, spec, flags, helper, began)

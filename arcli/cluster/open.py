@@ -10,8 +10,9 @@ from arcli.cluster.base import Cluster, ClusterOptions
 from arcli.cluster.connection import Connection
 from arcli.cluster.cpus import usable_cpus
 from arcli.cluster.supervisor_process import SupervisorProcess
-from arcli.errors import UsageError
+from arcli.errors import ClusterError, UsageError
 from arcli.specfile.model import Cluster as Wanted
+from arcli.specfile.model import Spec
 
 
 def joins(wanted: Wanted) -> bool:
@@ -112,3 +113,41 @@ def _connection(wanted: Wanted, folder: Path, join: str | None) -> Connection:
         profile, cluster_id = wanted.profile or named_clusters.PROFILE, wanted.cluster_id or ""
         file = named_clusters.named(profile, cluster_id).connection_file
     return Connection.read(file)
+
+
+PATIENCE = 60.0
+"""Seconds that an interpreter has to start."""
+_ASK = "import sys, importlib.util as u; print(sys.version_info[:2], u.find_spec('ipyparallel'))"
+
+
+def require_ipyparallel(spec: Spec) -> None:
+    """Raise ClusterError where ``cluster: python`` cannot run engines, saying what it said."""
+    python = spec.python
+    cluster = spec.cluster
+    launcher = launchers.named(cluster.launcher)
+    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
+    # Whether another host has it, only that host can tell.
+    if python is None or joined or launcher is None or not launcher.own:
+        return
+    import subprocess
+
+    try:
+        asked = subprocess.run(
+            [python, "-c", _ASK], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ClusterError(f"no cluster: {python} cannot be started: {error}") from None
+    # A program that is no Python at all may end well, and say something.
+    version, _, origin = asked.stdout.strip().partition(") ")
+    if asked.returncode or not version.startswith("("):
+        answer = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]
+        status = f"it ended with {asked.returncode} and said: {answer}"
+        raise ClusterError(
+            f"no cluster: {python} is not a Python that works: {status}",
+            hint="cluster: python is the interpreter that engines are started with",
+        )
+    if origin == "None":
+        raise ClusterError(
+            f"no cluster: {python} cannot import ipyparallel",
+            hint=f"{python} -m pip install ipyparallel",
+        )

@@ -17,12 +17,11 @@ from arcli.execution.context import Context, History, Outcome
 from arcli.execution.values import as_input, elements_of
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.loading import loader
-from arcli.plan.deferred import Resolver
+from arcli.plan.deferred import Resolver, without_quoted
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders
 from arcli.plan.preview import preview
 from arcli.plan.readahead import ReadAhead
-from arcli.plan.texts import without_quoted
 from arcli.session.core.job import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.specfile.model import Job, Spec

@@ -19,9 +19,9 @@ from arcli.execution.context import Context, Outcome
 from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
 from arcli.inputs import Source
-from arcli.plan.choose import pushed, sources, valued
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
+from arcli.plan.preview import pushed, sources, valued
 from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
 from arcli.timing.failures import Failures

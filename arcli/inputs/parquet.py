@@ -12,8 +12,8 @@ from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.files import missing
-from arcli.installation import how_to_add
 from arcli.paths import is_file
+from arcli.suggest import how_to_add
 
 
 class Parquet(Input):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
-from arcli.installation import how_to_add
 from arcli.outputs.base import OutputContext
 from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
 from arcli.record import RecordBatch, dump
+from arcli.suggest import how_to_add
 from arcli.timing.summary import RunSummary
 
 if TYPE_CHECKING:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arcli.engine.template import GIVEN, placeholders
+from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
+from arcli.inputs.base import Source, Stream
+from arcli.specfile.model import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,13 @@ class Resolver:
     def __call__(self, tree: Any) -> Any:
         """Return the tree with all that is known by now filled in."""
         if isinstance(tree, Deferred):
-            return self._deferred(tree)
+            match tree.kind:
+                case "engines":
+                    return list(range(self._slots)) if tree.name == "slots" else self._slots
+                case "jobs":
+                    return self._value_of(tree.name.removesuffix(".value"))
+                case "ref":
+                    return tree
         if isinstance(tree, DeferredText):
             parts = tuple(self(part) for part in tree.parts)
             # A job's value inside of a text stays what it is until the command is
@@ -55,16 +65,9 @@ class Resolver:
             return {key: self(part) for key, part in tree.items()}
         return tree
 
-    def _deferred(self, late: Deferred) -> Any:
-        if late.kind == "engines":
-            return list(range(self._slots)) if late.name == "slots" else self._slots
-        if late.kind == "jobs":
-            return self._value_of(late.name.removesuffix(".value"))
-        return late
-
 
 def to_engine(tree: Any) -> Any:
-    """References in a form that needs no arcli on the other side: tuples, which YAML lacks."""
+    """Return references in a form that needs no arcli on the other side: tuples, which YAML lacks."""
     if isinstance(tree, Deferred):
         return (tree.kind, tree.name)
     if isinstance(tree, JobValue):
@@ -76,3 +79,58 @@ def to_engine(tree: Any) -> Any:
     if isinstance(tree, Mapping):
         return {key: to_engine(part) for key, part in tree.items()}
     return tree
+
+
+class Texts:
+    """The texts of a job's command, with placeholders in the places of late values.
+
+    What a late value turns out to be must never become shell text, so it travels as items' values do;
+    ``given`` has the late values by what they are called.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.given: dict[str, Deferred] = {}
+        self.command: str | list[str] | None
+        if isinstance(job.command, list):
+            self.command = [self._text(part) for part in job.command]
+        else:
+            self.command = None if job.command is None else self._text(job.command)
+        self.stdin = None if job.command_stdin is None else self._text(job.command_stdin)
+        self.cwd = None if job.cwd is None else self._text(job.cwd)
+        self.env = {name: self._text(text) for name, text in job.env.items()}
+
+    def _text(self, template: Any) -> str:
+        text = ""
+        for part in template.parts if isinstance(template, DeferredText) else (template,):
+            if isinstance(part, Deferred):
+                name = f"{GIVEN}{len(self.given)}"
+                self.given[name] = part
+                part = f"{{{name}}}"
+            text += part
+        return text
+
+
+def without_quoted(source: Source, job: Job) -> Source:
+    """Return the source of a command, which breaks at an item with a key that stands in quotes.
+
+    What items are called is known before the run where it can be; a value in the middle of other
+    text of the shell's is a mistake in the spec all the same, and not of that one item.
+    """
+    command = Texts(job).command
+    names = placeholders(command) if isinstance(command, str) else ()
+    quoted = {place.name: place.inside for place in names if place.inside is not None}
+    if not quoted:
+        return source
+
+    # Keys are only known as items come: a placeholder that none of them fills is
+    # plain text.
+    def read() -> Iterator[Any]:
+        for number, item in enumerate(source):
+            keys = quoted.keys() & item.keys() if isinstance(item, Mapping) else ()
+            for name in keys:
+                where = f"{{{name}}} stands inside {quoted[name]} in the command of job {job.name!r}"
+                hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
+                raise InputError(f"{where}, and item {number} has a {name!r}", hint=hint)
+            yield item
+
+    return Stream(read, source.length, source.distinct, source.unpack)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,7 @@ from arcli.engine.encode import canonical, salted
 from arcli.engine.functions import kind_of
 from arcli.engine.protocol import JobDefinition
 from arcli.engine.template import escaped
-from arcli.plan.deferred import to_engine
-from arcli.plan.texts import Texts
+from arcli.plan.deferred import Texts, to_engine
 from arcli.specfile.model import Job, Setup, Spec
 
 KEY_FIELDS = (
@@ -68,6 +69,11 @@ def plan_job(
     """
     folder = str(spec.folder)
     texts = Texts(job)
+    # Items' folders are relative to the spec, or in the run's own folder where no pattern is given.
+    if job.outdir is True:
+        outdir: str | None = os.path.join(escaped(run_folder), "outdir", job.name, "{index}")  # noqa: PTH118
+    else:
+        outdir = _working_folder(job.outdir, folder)
     definition = JobDefinition(
         name=job.name,
         kind=job.kind,
@@ -85,7 +91,7 @@ def plan_job(
         notebook=str(spec.folder / job.notebook) if job.notebook else None,
         run_folder=run_folder,
         whole_output=whole_output,
-        outdir=_item_folder(job, folder, run_folder),
+        outdir=outdir or "",
         artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
         timeout=job.timeout,
         retries=job.retries,
@@ -93,11 +99,17 @@ def plan_job(
         keep_opaque=keep_opaque,
         reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
     )
+    # The code that a function or a notebook is in decides a value, too, but a comment that is changed
+    # should not cost hours: it is a part of the keys only where the spec asks for that.
     described = _described(spec.setup, job, definition, resolve)
-    source = _source_of(definition, spec.folder)
+    if definition.notebook is not None:
+        source = Path(definition.notebook).read_text("utf-8", "replace")
+    else:
+        source = source_of(definition.function, spec.folder)
     if rerun_changed:
         described["source"] = source
     salt = canonical(described)[0]
+    # Hashes of the same by what people call it: `--resume --explain` names what has changed.
     parts = {
         "function": [definition.kind, definition.function, definition.unpack, definition.notebook],
         "constants": [definition.args, definition.kwargs],
@@ -109,33 +121,26 @@ def plan_job(
         job=job,
         definition=definition._replace(salt=salt),
         salt=salt,
-        parts={name: _digest(part) for name, part in parts.items()},
+        parts={
+            name: hashlib.sha256(canonical(part)[0].encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            for name, part in parts.items()
+        },
     )
 
 
-def _digest(part: Any) -> str:
-    """A short hash of a part of what decides an item's value."""
-    return hashlib.sha256(canonical(part)[0].encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def _working_folder(cwd: str | None, folder: str) -> str | None:
-    """Relative to the spec, as it stands there; what begins with an item's value is the item's."""
+    """Make a folder relative to the spec; what begins with an item's value is the item's."""
     if cwd is None or (cwd.startswith("{") and not cwd.startswith("{{")):
         return cwd
     return os.path.join(escaped(folder), cwd)  # noqa: PTH118 - may hold {placeholders}
-
-
-def _item_folder(job: Job, folder: str, run_folder: str) -> str:
-    """Return the pattern of the items' folders: relative to the spec, or in the run's own folder."""
-    if job.outdir is True:
-        return os.path.join(escaped(run_folder), "outdir", job.name, "{index}")  # noqa: PTH118
-    return _working_folder(job.outdir, folder) or ""
 
 
 def _described(
     setup: Setup, job: Job, definition: JobDefinition, resolve: Callable[[Any], Any]
 ) -> dict[str, Any]:
     """Return all that decides an item's value beside its input, as data."""
+    # All of the setup is in it, also what this job may not use: nobody can tell from outside which
+    # names a function reaches. A run too many is better than an old value.
     described: dict[str, Any] = {
         "job": {name: getattr(definition, name) for name in KEY_FIELDS},
         "setup": {
@@ -151,12 +156,6 @@ def _described(
     return described
 
 
-def _source_of(definition: JobDefinition, folder: Path) -> str:
-    if definition.notebook is not None:
-        return Path(definition.notebook).read_text("utf-8", "replace")
-    return source_of(definition.function, folder)
-
-
 def source_of(function: str, folder: Path) -> str:
     """Return the text of the file that a function is in, as far as it can be found without importing."""
     file = source_file(function)
@@ -170,3 +169,43 @@ def source_file(function: str) -> str | None:
         return None
     file = function.strip().rpartition(":")[0]
     return file if file.endswith(".py") else file.replace(".", "/") + ".py"
+
+
+ROWS = 4
+WIDTH = 1 << 18
+_MASK = WIDTH - 1
+
+
+class Occurrences:
+    """Counts equal items with a count-min sketch and conservative updates.
+
+    The number that an item gets may be too large where others collide with it, but it is the same
+    for the same sequence of items, and no two equal items get the same one: that is all that a key
+    needs. (Cormode and Muthukrishnan, 2005, https://doi.org/10.1016/j.jalgor.2003.12.001)
+    """
+
+    def __init__(self) -> None:
+        self._rows = [array("I", bytes(4 * WIDTH)) for _ in range(ROWS)]
+
+    def number(self, fingerprint: bytes) -> int:
+        """Return how many items with this fingerprint came before, at least."""
+        # Four places from two hashes (Kirsch and Mitzenmacher, 2006), written out: this runs for
+        # each item of every source, and a loop over the rows takes three times as long.
+        first, second = zlib.crc32(fingerprint), zlib.adler32(fingerprint, len(fingerprint)) | 1
+        a, b, c, d = self._rows
+        i = first & _MASK
+        j = (first + second) & _MASK
+        k = (first + 2 * second) & _MASK
+        m = (first + 3 * second) & _MASK
+        seen = min(a[i], b[j], c[k], d[m])
+        after = seen + 1
+        # Only the smallest counters grow: the others have been raised by items that collide here.
+        if a[i] < after:
+            a[i] = after
+        if b[j] < after:
+            b[j] = after
+        if c[k] < after:
+            c[k] = after
+        if d[m] < after:
+            d[m] = after
+        return seen

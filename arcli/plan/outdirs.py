@@ -34,7 +34,10 @@ class Folders:
             name = os.path.normpath(filled(self._template, Names(item, index)))
         except BadTemplate:
             return None
-        own, *parents = [_digest(path) for path in (name, *map(str, PurePath(name).parents))]
+        # Hashes, not paths: a million items are held here at a few bytes each. A folder may not be
+        # another item's, nor lie above or below of one, for it is renamed into place as a whole.
+        paths = [os.fsencode(path) for path in (name, *map(str, PurePath(name).parents))]
+        own, *parents = [hashlib.blake2b(path, digest_size=12).digest() for path in paths]
         twin = self._own.get(own, self._parents.get(own))
         if twin is None:
             twin = next((self._own[parent] for parent in parents if parent in self._own), None)
@@ -43,10 +46,6 @@ class Folders:
         self._own[own] = index
         self._parents.update((parent, index) for parent in parents)
         return None
-
-
-def _digest(path: str) -> bytes:
-    return hashlib.blake2b(os.fsencode(path), digest_size=12).digest()
 
 
 def problem_of(job: Job, source: Source) -> str | None:
@@ -62,6 +61,7 @@ def with_distinct_folders(source: Source, job: Job) -> Source:
     if _is_distinct(job) or (isinstance(source, Fixed) and source.length <= MOST_WALKED):
         return source
 
+    # What is too long to be walked before the run, or comes from a pipe, is looked at on its way.
     def read() -> Iterator[Any]:
         folders = Folders(str(job.outdir))
         for index, item in enumerate(source):

@@ -1,18 +1,81 @@
-"""What can be known of the inputs before anything is run."""
+"""Which of a spec's jobs are run, and what can be known of their inputs before anything is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.errors import InputError, Problem, SpecError
-from arcli.inputs import Source, SourceContext
+from arcli.errors import InputError, Problem, SpecError, UsageError
+from arcli.inputs import Over, Source, SourceContext
 from arcli.inputs.loading import loader
 from arcli.plan import outdirs
-from arcli.plan.choose import values_in
 from arcli.plan.deferred import Resolver
+from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job, Spec
+from arcli.syntax import used_names
+
+
+def only(spec: Spec, names: Sequence[str]) -> Spec:
+    """Return the spec with the named jobs and those that they need, in its order. Raises UsageError.
+
+    Outputs of other jobs are left out, so that what they hold stays as it is.
+    """
+    jobs = {job.name: job for job in spec.jobs}
+    chosen: set[str] = set()
+    waiting = list(names)
+    # Whatever a chosen job builds on is chosen, too, by what it needs and by the
+    # names that it uses.
+    while waiting:
+        name = waiting.pop()
+        if name not in jobs:
+            near = difflib.get_close_matches(name, jobs, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(jobs)}"
+            raise UsageError(f"there is no job {name!r} in {spec.file}", hint=hint)
+        if name not in chosen:
+            chosen.add(name)
+            job = jobs[name]
+            waiting += [*job.needs, *sources(job.over), *valued(job), *pushed(job, spec)]
+    # Files of jobs that do not run stay as they are.
+    kept = [job for job in spec.jobs if job.name in chosen]
+    output = [output for output in spec.output if output.job is None or output.job in chosen]
+    return spec.model_copy(update={"jobs": kept, "output": output})
+
+
+def sources(over: Over | None) -> Iterator[str]:
+    """Yield the jobs that an input takes values from."""
+    for _, part in over.walk() if over is not None else ():
+        yield from part.input.jobs()
+
+
+def pushed(job: Job, spec: Spec) -> Iterator[str]:
+    """Yield the jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
+    functions = (job.map, job.apply, job.reduce, job.combine, job.finish)
+    used = used_names([text for text in functions if text is not None], spec.setup.run)
+    # A reference may go into the value (`${ref.model.weights}`): its first part is the name. Where
+    # the names that a function uses cannot be known, every job that pushes one may be needed.
+    refs = {late.name.partition(".")[0] for late in deferred_values([job.args, job.kwargs])}
+    # Of several jobs that push under one name the last before this one counts.
+    pushers: dict[str, str] = {}
+    for other in spec.jobs:
+        if other.name == job.name:
+            break
+        if other.push_as is not None and (used is None or other.push_as in used | refs):
+            pushers[other.push_as] = other.name
+    yield from pushers.values()
+
+
+def valued(job: Job) -> Iterator[str]:
+    """Return the jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
+    return values_in([job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env])
+
+
+def values_in(tree: Any) -> Iterator[str]:
+    """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
+    for late in deferred_values(tree):
+        if late.kind == "jobs":
+            yield late.name.removesuffix(".value")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +94,9 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
     """
     previews: list[Preview] = []
     problems: list[Problem] = []
+    # What the check has opened already is used as it is: a pipe can be read only once, and a glob
+    # walked twice might differ. What it left to the number of engines is opened now, if that is known,
+    # but for inputs that an earlier job's value decides: only the run has that.
     for job in spec.jobs:
         source = spec.sources.get(job.name)
         if source is None and job.over is not None and slots is not None and not list(values_in(job.over)):
@@ -39,11 +105,17 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+        # Two items with one folder are told before any has run, where the items can be walked.
         twins = None if source is None else outdirs.problem_of(job, source)
         if twins is not None:
             problems.append(spec.places.problem(twins, "jobs", job.name, "outdir", hint=outdirs.HINT))
-        if slots is not None:
-            problems += _missing_targets(spec, job, slots)
+        # Engines that a job names must be there; they are counted as slots, from 0 on.
+        targets = job.targets if isinstance(job.targets, list) and slots is not None else []
+        for number, slot in enumerate(targets):
+            if slots is not None and slot >= slots:
+                hint = f"there {'are' if slots > 1 else 'is'} {slots}, from 0 on"
+                place = ("jobs", job.name, "targets", number)
+                problems.append(spec.places.problem(f"there is no engine {slot}", *place, hint=hint))
         previews.append(Preview(job=job, source=source))
     if problems:
         raise SpecError(problems)
@@ -51,27 +123,16 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
 
 
 def _context(spec: Spec, job: Job, slots: int) -> SourceContext:
+    values: dict[str, Any] = {}  # of jobs: what would need them is left out
     return SourceContext(
         folder=spec.folder,
         jobs={job.name: _not_yet for job in spec.jobs},
-        resolve=Resolver(slots, _no_value),
+        resolve=Resolver(slots, values.__getitem__),
         load_callable=loader(spec.folder, spec.setup.path),
         texts=job.kind == "command",
     )
 
 
-def _missing_targets(spec: Spec, job: Job, slots: int) -> Iterator[Problem]:
-    for place, slot in enumerate(job.targets if isinstance(job.targets, list) else []):
-        if slot >= slots:
-            hint = f"there {'are' if slots > 1 else 'is'} {slots}, from 0 on"
-            where = ("jobs", job.name, "targets", place)
-            yield spec.places.problem(f"there is no engine {slot}", *where, hint=hint)
-
-
 def _not_yet(where: str) -> Iterator[Any]:
     yield from ()
     raise AssertionError("no source is read before the run")
-
-
-def _no_value(name: str) -> Any:
-    raise AssertionError("jobs that use values are left out")

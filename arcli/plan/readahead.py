@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from arcli.errors import ArcliError, InputError
-from arcli.plan.aside import aside
 
 AHEAD = 4096
 """Items that are read ahead, unless more are asked for at once."""
@@ -50,9 +51,11 @@ class ReadAhead:
     def take(self, n: int) -> list[Any]:
         """Up to ``n`` items that are there now, maybe none. Never blocks."""
         items = self._items
+        # The reader appends without the lock. So hunger is announced before the count: an item that
+        # comes in between is told of once too often, which costs a look, and never not at all.
         with self._room:
             self._wanted = max(AHEAD, 2 * n)
-            self._hungry = True  # before the count: what comes in between must be told
+            self._hungry = True
             count = min(n, len(items))
             taken = [items.popleft() for _ in range(count)]
             self._hungry = count < n
@@ -77,6 +80,7 @@ class ReadAhead:
 
     def _read(self) -> None:
         try:
+            # A generator of the user's may print: standard output is for results.
             with aside():
                 source = iter(islice(self._source, self._limit))
                 while self._make_room() and self._hand_over(source):
@@ -98,6 +102,8 @@ class ReadAhead:
 
     def _hand_over(self, source: Any) -> bool:
         """Read a block of items, each of which is there as soon as it is read; False at the end."""
+        # A block between two looks at the lock: taking it for each item would halve the rate at
+        # which a plain source is read.
         for _ in range(BLOCK):
             item = next(source, _END)
             if item is _END:
@@ -106,10 +112,14 @@ class ReadAhead:
             if self._hungry:
                 self._hungry = False
                 self._notify()
-            # Large items are held one by one: memory goes by bytes, not by items.
-            if type(item) not in _LIGHT and _size(item) > HEAVY:
-                self._wanted = min(self._wanted, 16)
-                return True
+            # Large items are held one by one: memory goes by bytes, not by items. What counts is
+            # a text, an array, or the pickle of an earlier job's value that only engines can open.
+            if type(item) not in _LIGHT:
+                raw = getattr(item, "pickled", item)
+                size = sys.getsizeof(raw) if isinstance(raw, str | bytes) else getattr(raw, "nbytes", 0)
+                if size > HEAVY:
+                    self._wanted = min(self._wanted, 16)
+                    return True
         return True
 
 
@@ -117,8 +127,68 @@ _END = object()
 _LIGHT = frozenset([int, float, bool, dict, list, tuple, type(None)])
 """Types of items whose own size says nothing, or little."""
 
+# -- standard output is for results: what a source or a library prints goes elsewhere --------------
 
-def _size(item: Any) -> int:
-    """Return the bytes of a text, an array, or an earlier job's value that only engines can open."""
-    raw = getattr(item, "pickled", item)
-    return sys.getsizeof(raw) if isinstance(raw, str | bytes) else int(getattr(raw, "nbytes", 0))
+
+_here = threading.local()
+
+
+class _Log:
+    """A text file that is made when the first text is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        """Append a text."""
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            return file.write(text)
+
+    def flush(self) -> None:
+        """It is written already."""
+
+
+class _Aside:
+    """``sys.stdout``, for each thread another one.
+
+    That of threads inside of ``aside`` is ``sys.stderr``; that of threads other than the main one
+    is ``log``, where there is one.
+    """
+
+    def __init__(self, stdout: TextIO | None, log: _Log | None = None) -> None:
+        self._stdout = stdout
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        if getattr(_here, "inside", False):
+            return getattr(sys.stderr, name)
+        if self._log is not None and threading.current_thread() is not threading.main_thread():
+            return getattr(self._log, name)
+        return getattr(self._stdout, name)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Send what this thread prints, as far as Python prints it, to standard error."""
+    if not isinstance(sys.stdout, _Aside):
+        sys.stdout = _Aside(sys.stdout)  # it stays: another thread may read, too
+    _here.inside = True
+    try:
+        yield
+    finally:
+        _here.inside = False
+
+
+@contextmanager
+def logged(log: Path) -> Iterator[None]:
+    """Send what threads other than the main one print to a file: ipyparallel's client has some.
+
+    It prints of results that it does not know any more (``Client._handle_apply_reply``,
+    https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py).
+    """
+    before = sys.stdout
+    sys.stdout = _Aside(before, _Log(log))
+    try:
+        yield
+    finally:
+        sys.stdout = before

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from arcli.errors import ArcliError
-from arcli.plan.numbering import Occurrences
+from arcli.plan.job import Occurrences
 from arcli.session.core.chunk import Chunk, PickledInput, fingerprint_of, key_of
 
 GLANCE = 5000

@@ -21,7 +21,7 @@ from sources import source
 from arcli.errors import InputError
 from arcli.inputs import stdin as standard_input
 from arcli.inputs.spaced import Even
-from arcli.plan.numbering import Occurrences
+from arcli.plan.job import Occurrences
 from arcli.plan.readahead import ReadAhead
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arcli.plan.aside import aside, logged
+from arcli.plan.readahead import aside, logged
 
 
 def in_a_thread(text: str) -> None:
