@@ -67,7 +67,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a mistyped verb."""
+        """Find the verb as click does, with a suggestion for a mistyped one."""
         name = args[0]
         if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
             import difflib  # slower to import than everything else that --help needs
@@ -78,7 +78,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of verbs, without importing any."""
+        """Write the table of verbs, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
 
@@ -130,6 +130,7 @@ def main() -> None:
       arcli map 'gzip -9 {}' ::: *.log
       arcli COMMAND -h
     """
+    # Every path that follows is relative to it, and would fail with a traceback of its own.
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a run of a spec is assembled of: its folder, its outputs, its cluster, the lock, what it resumes."""
+"""Assemble what a run of a spec needs: its folder, outputs, cluster, lock, and what it resumes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +19,6 @@ from arcli.escape import plain
 
 if TYPE_CHECKING:
     from arcli.cli.messages import Notices
-    from arcli.cluster.base import Cluster
     from arcli.cluster.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
     from arcli.outputs.all_outputs import Outputs
@@ -51,6 +50,8 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.store.live import LiveFile
     from arcli.store.storage import RunStorage
 
+    # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
+    # engine is started.
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
@@ -62,11 +63,12 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
         from arcli.cluster.open import require_ipyparallel
 
         require_ipyparallel(spec)
+    # The folder is only there once this spec may run at all, and nothing is heard before it is.
     root = run_root(os.environ)
     detached = Detached.take(os.environ)
     with (
         closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
-        _lock(root, spec, notices, wanted=flags.no_overlap),
+        _lock(root, spec, notices) if flags.no_overlap else nullcontext(),
         _folder(root, spec, flags, notices) as (folder, kept),
         LiveOutput(live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path)) as live,
     ):
@@ -89,7 +91,20 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
             listener=live,
             expectations=flags.expectations,
         )
-        cluster = None if inline else _prepare(spec, flags, folder.path, helper)
+        cluster = None
+        if not inline:
+            from arcli.cluster.open import open_cluster
+
+            # It does what it can beforehand while this process goes on.
+            engines = spec.cluster.engines
+            cluster = open_cluster(
+                spec.cluster.model_copy(update={"python": spec.python}),
+                engines=flags.engines or (None if engines == "auto" else engines),
+                folder=spec.folder,
+                scratch=folder.path / "cluster",
+                join=flags.cluster_name,
+                helper=helper,
+            )
         storage = RunStorage(folder)
         try:
             with logged(folder.path / "ipyparallel.log"):
@@ -107,6 +122,7 @@ def _tidy(root: Path, spec: Spec, folder: RunFolder, notices: Notices) -> None:
     from arcli.errors import OutputError
     from arcli.store.clean import Policy, clean_spec, has_grown_large, policy_from
 
+    # What a spec says of its own runs goes before what the user says of all.
     keep = spec.keep
     policy = policy_from(os.environ) if keep is None else Policy(keep=keep.runs, older_than=keep.age)
     try:
@@ -124,22 +140,8 @@ def standard_input() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
 
 
-def _prepare(spec: Spec, flags: RunFlags, run: Path, helper: SupervisorProcess | None) -> Cluster:
-    """A cluster that does what it can beforehand while this process goes on."""
-    from arcli.cluster.open import open_cluster
-
-    wanted = spec.cluster.engines
-    return open_cluster(
-        spec.cluster.model_copy(update={"python": spec.python}),
-        engines=flags.engines or (None if wanted == "auto" else wanted),
-        folder=spec.folder,
-        scratch=run / "cluster",
-        join=flags.cluster_name,
-        helper=helper,
-    )
-
-
 def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
+    """Open the outputs of the spec and of the flags. Raises OutputError, UsageError."""
     from arcli.outputs.ci import detect
     from arcli.outputs.open import Destination, open_outputs
     from arcli.outputs.run_end import RunOrigin
@@ -201,10 +203,8 @@ def _earlier(root: Path, spec: Spec, flags: RunFlags) -> RunFolder | None:
 
 
 @contextmanager
-def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
+def _lock(root: Path, spec: Spec, notices: Notices) -> Iterator[None]:
+    """Hold the lock of a spec. Raises LockedError."""
     from arcli.store.lock import Lock, lock_for
 
     with Lock.hold(lock_for(root, spec.file, os.environ), f"spec {spec.file}") as lock:
@@ -217,13 +217,14 @@ def _lock(root: Path, spec: Spec, notices: Notices, *, wanted: bool) -> Iterator
 def _folder(
     root: Path, spec: Spec, flags: RunFlags, notices: Notices
 ) -> Iterator[tuple[RunFolder, Kept | None]]:
-    """The folder of this run, and what it keeps of the one that it goes on with."""
+    """Make the folder of this run, and find what it keeps of the one that it goes on with."""
     from arcli.errors import OutputError
     from arcli.store.describe import describe, git_state
     from arcli.store.folder import RunFolder
     from arcli.store.known import note_root
 
     earlier = None
+    # A cron job that resumes must also work the first time.
     if flags.resumes:
         earlier = _earlier(root, spec, flags)
         if earlier is None:
@@ -252,7 +253,7 @@ def _folder(
 def _kept(
     earlier: RunFolder | None, folder: RunFolder, flags: RunFlags, notices: Notices
 ) -> Iterator[Kept | None]:
-    """What an earlier run has that this one need not compute."""
+    """Open what an earlier run has that this one need not compute."""
     if earlier is None:
         yield None
         return
@@ -260,9 +261,10 @@ def _kept(
     from arcli.store.resume import Kept
 
     def damaged(path: Path, damage: Any) -> None:
-        said = f"{damage.reason}, {damage.length} bytes from byte {damage.offset} on"
-        notices.say(f"{path}: {said}: what it recorded runs again")
+        place = f"{damage.length} bytes from byte {damage.offset} on"
+        notices.say(f"{path}: {damage.reason}, {place}: what it recorded runs again")
 
+    # Of a folder that was removed each file is missing: a few names say as much as all of them.
     lost: list[str] = []
 
     def note_lost(path: str) -> None:

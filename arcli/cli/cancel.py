@@ -69,9 +69,11 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
         raise UsageError(f"run {folder.id} has ended already, with exit code {folder.manifest.exit_code}")
     if drain and items is not None:
         raise UsageError("--drain is for the whole run, and --items for some of it; give one of them")
+    # The folder is the channel: the run takes the request away as soon as it sees it, from any host.
     path = post(folder.path, Cancel(reason=reason, drain=drain, items=items))
     due, pause = time.monotonic() + HEARD, threading.Event()
     while path.exists():
+        # Nobody takes it: it must not stop a run that wakes up in an hour.
         if time.monotonic() > due:
             path.unlink(missing_ok=True)
             require_end(folder.fresh())

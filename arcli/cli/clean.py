@@ -14,7 +14,6 @@ from arcli.cli.options import DURATION
 
 if TYPE_CHECKING:
     from arcli.store.clean import Policy
-    from arcli.store.folder import RunFolder
 
 
 class Waste(NamedTuple):
@@ -44,14 +43,19 @@ def command(keep: int | None, older_than: float | None, everything: bool, dry_ru
       arcli clean
       arcli clean --keep 20 --older-than 30d
     """
-    from arcli.errors import ExitCode, OutputError
+    from arcli.errors import ExitCode, OutputError, UsageError
     from arcli.escape import plain
-    from arcli.store.clean import size_of
+    from arcli.store.clean import USUAL, Policy, size_of
     from arcli.units import format_bytes
 
-    policy = _policy(keep, older_than, everything=everything)
+    if everything and (keep is not None or older_than is not None):
+        raise UsageError("--all keeps no past run", hint="leave out --keep and --older-than, or --all")
+    policy = Policy(everything=everything, keep=keep, older_than=older_than)
+    if policy == Policy():
+        policy = USUAL
     verb = "would remove" if dry_run else "removed"
     folders = total = failed = 0
+    # One folder that cannot be removed (a mount, another user's file in it) keeps no other from going.
     for waste in _waste(policy):
         size = size_of(waste.folder)
         try:
@@ -69,14 +73,20 @@ def command(keep: int | None, older_than: float | None, everything: bool, dry_ru
 
 
 def _waste(policy: Policy) -> Iterator[Waste]:
+    """Yield what may go: old runs, the rest of some that were being removed, and of killed clusters."""
     from arcli.cluster.private_folder import bases
     from arcli.cluster.stale import Stale, end_processes, find_stale
+    from arcli.reports.runlist import friendly_time
     from arcli.store.clean import leftovers, removable, remove_folder, remove_run
     from arcli.store.folder import run_root
+    from arcli.store.past import began
 
     root = run_root(os.environ)
     for run in removable(root, policy):
-        yield Waste(run.path, _words(run), partial(remove_run, run))
+        name = run.manifest.name or "a run without a name"
+        what = f"{run.id}: {name}, {friendly_time(began(run))}"
+        yield Waste(run.path, what, partial(remove_run, run))
+    # An arcli that was killed while it removed a run has left it under a name that no run has.
     for folder in leftovers(root):
         yield Waste(folder, f"the rest of run {folder.name[1:21]}", partial(remove_folder, folder))
     for stale in find_stale(bases()):
@@ -88,24 +98,3 @@ def _waste(policy: Policy) -> Iterator[Waste]:
             remove_folder(stale.folder)
 
         yield Waste(stale.folder, f"{stale.folder} of a cluster that is gone{also}", remove)
-
-
-def _policy(keep: int | None, older_than: float | None, *, everything: bool) -> Policy:
-    from arcli.errors import UsageError
-    from arcli.store.clean import USUAL, Policy
-
-    if everything:
-        if keep is not None or older_than is not None:
-            raise UsageError("--all keeps no past run", hint="leave out --keep and --older-than, or --all")
-        return Policy(everything=True)
-    if keep is None and older_than is None:
-        return USUAL
-    return Policy(keep=keep, older_than=older_than)
-
-
-def _words(run: RunFolder) -> str:
-    from arcli.reports.runlist import friendly_time
-    from arcli.store.past import began
-
-    name = run.manifest.name or "a run without a name"
-    return f"{run.id}: {name}, {friendly_time(began(run))}"

@@ -89,15 +89,20 @@ def start(
     from arcli.cluster.named.manage import start as start_cluster
     from arcli.errors import UsageError
 
-    # Embedded and inline engines end with the run that has them, so nothing of them
-    # can be started to stay.
+    # Embedded and inline engines end with the run that has them: nothing of them can be started to stay.
     startable = ["local", *launchers.ipyparallels()]
     if launcher not in startable:
         raise UsageError(f"there is no launcher {launcher!r}", hint=f"there are {', '.join(startable)}")
     folder = profile_folder(profile)
     one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
-    # Files of the cluster go where ipcluster would put them, so that its own tools
-    # find it, too.
+    # A traitlet's value is JSON where it is some: queue=short is text, and n=4 a number.
+    traits: dict[str, Any] = {}
+    for name, text in options:
+        try:
+            traits[name] = json.loads(text)
+        except ValueError:
+            traits[name] = text
+    # Files of the cluster go where ipcluster would put them, so that its own tools find it, too.
     recipe = IpyparallelConfig(
         launcher=launcher,
         engines=engines or usable_cpus(),
@@ -105,24 +110,16 @@ def start(
         scratch=str(folder / "log"),
         python=python or sys.executable,
         cluster_id=cluster_id,
-        options={name: _value(text) for name, text in options},
+        options=traits,
         insecure=insecure,
     )
-    started = start_cluster(one, recipe, timeout, lambda said: click.echo(said, err=True))
+    started = start_cluster(one, recipe, timeout, lambda sentence: click.echo(sentence, err=True))
     # The name goes to stdout, for scripts; what to type next is for people.
     if form == "json":
         click.echo(json.dumps(_row(one, started)))
         return
     click.echo(f"{one.name}: {_count(started)} at {started.address}")
     click.echo(f"arcli run SPEC --cluster {one.name}", err=True)
-
-
-def _value(text: str) -> Any:
-    """Return a traitlet's value: JSON where it is some, else text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @command.command("list")
@@ -145,8 +142,7 @@ def list_(form: str, profile: str | None) -> None:
         click.echo("no cluster is known; `arcli cluster start` starts one", err=True)
     else:
         _table(("name", "state", "engines", "launcher", "address"), rows)
-        # A cluster that was killed leaves its files: nobody but the user may say
-        # that they can go.
+        # A cluster that was killed leaves its files: nobody but the user may say that they can go.
         for row in rows:
             if row["state"] == "gone":
                 hint = f"its files are left; `arcli cluster stop {row['name']}` removes them"
@@ -168,8 +164,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
     from arcli.cluster.named import find, manage
     from arcli.errors import UsageError
 
-    # Neither is a mistake that would stop nothing, both one that would stop too
-    # much.
+    # Neither is a mistake that would stop nothing, both one that would stop too much.
     if bool(names) == everything:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
@@ -211,22 +206,22 @@ def status(form: str, name: str) -> int:
     return ExitCode.OK if cluster.state == "running" else ExitCode.NO_CLUSTER
 
 
-def _row(one: Known, found: Look) -> dict[str, Any]:
+def _row(one: Known, look: Look) -> dict[str, Any]:
     return {
         "name": one.name,
         "profile": one.profile,
         "cluster_id": one.cluster_id,
-        "state": found.state,
-        "why": found.why,
-        "engines": None if found.engines is None else len(found.engines),
+        "state": look.state,
+        "why": look.why,
+        "engines": None if look.engines is None else len(look.engines),
         "launcher": one.launcher,
-        "address": found.address,
+        "address": look.address,
         "connection_file": str(one.connection_file),
     }
 
 
-def _count(found: Look) -> str:
-    count = len(found.engines or ())
+def _count(look: Look) -> str:
+    count = len(look.engines or ())
     return f"{count} engine{'s' * (count != 1)}"
 
 

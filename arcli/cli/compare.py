@@ -13,8 +13,6 @@ from arcli.cli.options import EXPECTATION
 from arcli.cli.past import output_page, pick_run
 
 if TYPE_CHECKING:
-    from arcli.outputs.stream import Stream
-    from arcli.reports.comparison import Comparison
     from arcli.timing.metrics import Measured
 
 
@@ -56,16 +54,25 @@ def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, .
       arcli compare previous latest
       arcli compare baseline.json --fail-if 'p95 > +10%'
     """
+    from arcli.record import dump
+    from arcli.reports import compared
     from arcli.reports.comparison import compare
     from arcli.timing.thresholds import check, fail_on
 
     before, now = _measured(a), _measured(b)
     findings = check(expectations, now, before)
+    comparison = compare(before, now, findings)
     with output_page(None) as page:
-        _show(page, form, compare(before, now, findings))
+        if form == "json":
+            page.target.write(dump(comparison.to_tree()) + b"\n")
+        elif form == "markdown":
+            page.target.write(compared.render_markdown(comparison).encode())
+        else:
+            page.show(compared.text(comparison, width=page.table_width))
+    # What fails is told after the tables that show it, and not twice to a program that has read it.
     error = fail_on(findings)
     if error is not None:
-        call.told = form == "json"
+        call.reported = form == "json"
         raise error
 
 
@@ -75,16 +82,3 @@ def _measured(word: str) -> Measured:
     if word.endswith(".json") or Path(word).is_file():
         return measure_document(Path(word))
     return measure_run(pick_run(word))
-
-
-def _show(page: Stream, form: str, comparison: Comparison) -> None:
-    from arcli.reports import compared
-
-    if form == "json":
-        from arcli.record import dump
-
-        page.target.write(dump(comparison.to_tree()) + b"\n")
-    elif form == "markdown":
-        page.target.write(compared.render_markdown(comparison).encode())
-    else:
-        page.show(compared.text(comparison, width=page.table_width))

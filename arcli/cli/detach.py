@@ -70,6 +70,7 @@ def start(argv: Sequence[str], root: Path, environ: Mapping[str, str]) -> int:
         make_root(root)
         make_private(root / "runs")
         folder = Path(tempfile.mkdtemp(prefix=".starting-", dir=root / "runs")).absolute()
+    # A pipe tells that it is up: a file would have to be looked for, and a signal can come too early.
     receive, report = os.pipe()
     stdin = subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
@@ -84,29 +85,30 @@ def start(argv: Sequence[str], root: Path, environ: Mapping[str, str]) -> int:
         )
         os.close(report)
         # The files may move while they are read, which open ones do not mind.
-        with (folder / "stdout").open("rb") as said, (folder / "stderr").open("rb") as told:
-            run = _wait(process, receive, told.fileno())
+        with (folder / "stdout").open("rb") as results, (folder / "stderr").open("rb") as messages:
+            run = _wait(process, receive, messages.fileno())
             if run is not None:
                 click.echo(run)
                 return 0
             code = process.wait()
-            _forward(told.fileno(), sys.stderr.fileno())
-            _forward(said.fileno(), sys.stdout.fileno())
+            _forward(messages.fileno(), sys.stderr.fileno())
+            _forward(results.fileno(), sys.stdout.fileno())
     shutil.rmtree(folder, ignore_errors=True)  # it is there where no run folder was made
     return code if code >= 0 else 128 - code
 
 
-def _wait(process: subprocess.Popen[bytes], receive: int, told: int) -> str | None:
+def _wait(process: subprocess.Popen[bytes], receive: int, messages: int) -> str | None:
     """Forward what a process says until it reports its run's id, or ends (None)."""
     while True:
         try:
             ready, _, _ = select.select([receive], [], [], LOOK)
-            _forward(told, sys.stderr.fileno())
+            _forward(messages, sys.stderr.fileno())
             if ready:
                 return os.read(receive, 100).decode().strip() or None
             if process.poll() is not None:
                 return None
         except KeyboardInterrupt:
+            # It is in a session of its own, where the terminal's Ctrl-C does not reach it.
             process.send_signal(signal.SIGINT)
 
 

@@ -35,12 +35,12 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class Call:
     """One command line; verbs have it as ``ctx.obj``.
 
-    ``format`` is what ``--format`` asks for, None where it is not given. A verb sets ``told`` when
+    ``format`` is what ``--format`` asks for, None where it is not given. A verb sets ``reported`` when
     its own document on stdout tells of the error. ``as_json``: stderr is for a program.
     """
 
     format: str | None = None
-    told: bool = False
+    reported: bool = False
     as_json: bool = False
     color: bool = False
 
@@ -71,12 +71,15 @@ def guard(action: Callable[[], Any], call: Call) -> int:
     try:
         code = _code(action())
         _flush_stdout()
-    # click ends by SystemExit where a pipe broke: then it is not the code that it
-    # says.
+    # Click makes `sys.exit(1)` of a pipe that broke, and 1 would be said of items that failed.
     except SystemExit as error:
-        code = ExitCode.BROKEN_PIPE if _is_pipe(error.__context__) else _code(error.code)
+        pipe = isinstance(error.__context__, BrokenPipeError)
+        code = ExitCode.BROKEN_PIPE if pipe else _code(error.code)
     except click.ClickException as error:
-        code = _usage(error, call)
+        code = ExitCode.USAGE
+        if not call.as_json:
+            error.show()
+        _json("UsageError", error.format_message(), None, code, [], call)
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except ArcliError as error:
@@ -86,18 +89,22 @@ def guard(action: Callable[[], Any], call: Call) -> int:
     except Exception as error:  # noqa: BLE001 - what nobody foresaw ends here, with its traceback
         code = _bug(error, call)
     # What is still in a buffer could not be written: whoever read stdout has gone.
-    if not _flushed():
+    # Python would try once more when it ends, and print a traceback.
+    try:
+        _flush_stdout()
+    except OSError:
+        silence_stdout()
         code = code or ExitCode.BROKEN_PIPE
     return int(code)
 
 
 def tell(error: ArcliError, call: Call) -> ExitCode:
     """Tell people, and the reader of JSON on stdout, of an error. Returns its exit code."""
-    # Nobody is there who would read it.
+    # Whoever read stdout has gone on purpose, as `head` does: there is nothing to complain of.
     if isinstance(error, ReaderGone):
         return error.exit_code
-    # All problems first, then the sentence that counts them, so that it is the last
-    # on the screen.
+    # All problems first, then the sentence that counts them: the last line is what is seen on a screen
+    # that has scrolled.
     problems = error.problems if isinstance(error, SpecError) else []
     if not call.as_json:
         if problems:
@@ -120,18 +127,16 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
     return error.exit_code
 
 
-def _usage(error: click.ClickException, call: Call) -> ExitCode:
-    if not call.as_json:
-        error.show()
-    message = error.format_message()
-    _json("UsageError", message, None, ExitCode.USAGE, [], call)
-    return ExitCode.USAGE
-
-
 def _os_error(error: OSError, call: Call) -> ExitCode:
     """Say what a failed write means, so that a verb that prints need not ask whether stdout takes it."""
-    if isinstance(error, BrokenPipeError) and _reader_is_gone():
-        return ExitCode.BROKEN_PIPE
+    # Only stdout's reader may leave; a pipe that broke elsewhere is a bug that has to be seen.
+    if isinstance(error, BrokenPipeError):
+        with suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(sys.stdout.fileno(), 0)
+            if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+                return ExitCode.BROKEN_PIPE
+    # Verbs that print do not ask whether there is room; the file that is named is the user's.
     if error.errno in _FULL:
         name = error.filename or "standard output"
         return tell(OutputError(f"cannot write {name}: {error.strerror}", hint="make room"), call)
@@ -141,6 +146,7 @@ def _os_error(error: OSError, call: Call) -> ExitCode:
 def _bug(error: Exception, call: Call) -> ExitCode:
     import traceback
 
+    # In full, also for those who cannot read it: it is what a report of the bug needs.
     summary = "".join(traceback.format_exception_only(error)).strip()
     trace = plain("".join(traceback.format_exception(error))).rstrip()
     if not call.as_json:
@@ -170,7 +176,7 @@ def _json(
     call: Call,
     details: str | None = None,
 ) -> None:
-    if not call.as_json and (call.told or call.format != "json"):
+    if not call.as_json and (call.reported or call.format != "json"):
         return
     import json
     from dataclasses import asdict
@@ -186,12 +192,12 @@ def _json(
     line = json.dumps({"error": error})
     if call.as_json:
         _say(line, call)
-    # Programs read stdout: a fatal error is an object there, too, but only where no
-    # document told of it.
-    if call.format == "json" and not call.told:
+    # A program that reads stdout as one document must get one, also of what went wrong; but never a
+    # second one after a document that has told of it.
+    if call.format == "json" and not call.reported:
         with suppress(OSError):  # the exit code tells what happened first
             click.echo(line)
-        call.told = True
+        call.reported = True
 
 
 def _code(result: Any) -> int:
@@ -202,33 +208,9 @@ def _code(result: Any) -> int:
     return 1
 
 
-def _is_pipe(error: BaseException | None) -> bool:
-    """Click turns a broken pipe into ``sys.exit(1)``."""
-    return isinstance(error, BrokenPipeError)
-
-
-def _reader_is_gone() -> bool:
-    """Tell whether the broken pipe is stdout, and not one that nobody should have broken."""
-    with suppress(OSError, ValueError):
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
-        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    return False
-
-
 def _flush_stdout() -> None:
     if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
-
-
-def _flushed() -> bool:
-    """Tell whether stdout has everything; if not, it never will, and the interpreter must not try."""
-    try:
-        _flush_stdout()
-    except OSError:
-        silence_stdout()
-        return False
-    return True
 
 
 INLINE = "arcli.session.transport.inline"
@@ -243,9 +225,11 @@ def leave(code: Any) -> NoReturn:
     but not while a source blocks in a thread of its own, which would be a fatal error then
     (https://docs.python.org/3/c-api/init.html#c.Py_FinalizeEx).
     """
+    # A source that blocks in a thread of its own would be met by an interpreter that is half gone.
     reading = any(thread.name == "arcli-input" for thread in threading.enumerate())
     if INLINE in sys.modules and not reading:
         raise SystemExit(code)
+    # By hand what ending the interpreter would do for users' code, and none of what takes time.
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter does
     atexit._run_exitfuncs()  # noqa: SLF001 - likewise
     for stream in (sys.stdout, sys.stderr):
@@ -256,7 +240,7 @@ def leave(code: Any) -> NoReturn:
 
 @contextmanager
 def leaving(code: int) -> Iterator[None]:
-    """Provide the run was stopped: what is told now may not be read, and must not keep the process."""
+    """End the process soon, come what may: it was stopped, and nobody may be reading what it tells."""
     timer = threading.Timer(LAST_WORDS, os._exit, [code])
     timer.daemon = True
     timer.start()
@@ -267,7 +251,7 @@ def leaving(code: int) -> Iterator[None]:
 
 
 def silence_stdout() -> None:
-    """Nobody reads stdout: what is still buffered goes nowhere, and nothing waits for it."""
+    """Send what is still buffered for stdout nowhere, since nobody reads it and nothing may wait for it."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -45,7 +45,7 @@ over: {{range: "${{params.n}}"}}
 # The values become one, in the order of the items; leave it out to keep them as they are.
 reduce: operator:add
 
-# LauncherProcess what the terminal shows: .jsonl .json .csv .parquet .txt
+# Beside what the terminal shows: .jsonl .json .csv .parquet .txt
 # output: [results.jsonl]
 """
 
@@ -69,9 +69,10 @@ def command(file: str, force: bool) -> None:
         click.echo(TEMPLATE.format(file="job.yaml", name="job"), nl=False)
         return
     path, typed = Path(file), shlex.quote(file)
-    text = TEMPLATE.format(file=typed, name=_name(path.stem))
-    # Mode x fails where the file exists, without a moment between asking and
-    # writing.
+    # Names of runs and jobs are stricter than those of files.
+    name = "".join(char if char.isalnum() or char in "_.-" else "_" for char in path.stem) or "job"
+    text = TEMPLATE.format(file=typed, name=name)
+    # Mode x fails where the file exists, without a moment between asking and writing.
     with writing(file):
         try:
             with path.open("w" if force else "x", encoding="utf-8") as out:
@@ -81,7 +82,3 @@ def command(file: str, force: bool) -> None:
                 f"{file} is there already", hint="--force replaces it; or name another file"
             ) from None
     click.echo(f"{plain(file)} is written; try: arcli run {plain(typed)}")
-
-
-def _name(stem: str) -> str:
-    return "".join(char if char.isalnum() or char in "_.-" else "_" for char in stem) or "job"

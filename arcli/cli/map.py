@@ -70,15 +70,6 @@ class MapCommand(WithTail):
             raise click.UsageError(f"{error.format_message()} ({hint})", ctx) from None
 
 
-def _shared() -> list[click.Parameter]:
-    """Return the options of ``arcli run`` that make sense without a file."""
-    shared = [copy.copy(option) for option in run_command.params if option.name not in NOT_HERE]
-    for option in shared:
-        if option.name == "form":
-            option.default = DEFAULT_FORMAT
-    return shared
-
-
 @click.command("map", cls=MapCommand, short_help="Run a command or a function over items.")
 @click.argument("call", nargs=-1, shell_complete=complete.files)
 @click.option(
@@ -158,12 +149,14 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         raise UsageError(
             what, hint="arcli map 'gzip {}' ::: FILE…, or arcli map -f file.py:function ::: ITEM…"
         )
+    # Files after -a are what files after :::: are, and combine with the rest as those do.
     marked = list(
         marked_inputs([*words, *(part for file in flags["lines"] for part in ("::::", file))], options)
     )
     tables = [(key, flags[key]) for key in ("csv", "jsonl") if flags[key]]
     if flags["null"]:
         tables.append(("stdin", "nul"))
+    # A table's rows have names of their own, which leaves nothing to combine them with.
     if len(tables) + bool(marked or flags["over"]) > 1:
         raise UsageError("--csv, --jsonl and -0 are all of the input: they go with no other")
     names = [name for name, _ in flags["over"]]
@@ -172,6 +165,12 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         raise UsageError(f"--over {twice}=… is there twice", hint=f"{twice}=1,2,3 has several values")
     if not (tables or marked or names):
         tables.append(("stdin", "lines"))
+    # `-` is standard input wherever a file can stand.
+    source = None
+    if tables:
+        (key, value), *_ = tables
+        source = ("stdin", key) if value == "-" else (key, value)
+    # Only what was asked for goes into the spec, so that one that is saved reads as if typed.
     job: dict[str, Any] = {} if flags["keep_order"] else {"ordered": False}
     job.update(flags["halt"] or {})
     for key in ("retries", "timeout", "delay"):
@@ -186,14 +185,10 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         inputs=marked,
         over=flags["over"],
         outdir=flags["outdir"],
-        source=_from_stdin(*tables[0]) if tables else None,
+        source=source,
         job=job,
         top=top,
     )
-
-
-def _from_stdin(key: str, value: str) -> tuple[str, str]:
-    return ("stdin", key) if value == "-" else (key, value)
 
 
 def _save(batch: Batch, path: str) -> None:
@@ -212,4 +207,10 @@ def _save(batch: Batch, path: str) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
 
 
-command.params += _shared()
+# The options of `arcli run` that make sense without a file are the same ones, but for what is raw here.
+for _option in run_command.params:
+    if _option.name not in NOT_HERE:
+        _option = copy.copy(_option)
+        if _option.name == "form":
+            _option.default = DEFAULT_FORMAT
+        command.params.append(_option)

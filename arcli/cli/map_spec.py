@@ -93,6 +93,7 @@ def shell_string(text: str, names: Sequence[str]) -> str:
     in quotes stays as it is. Raises UsageError for a place that no input has.
     """
     short = {match.start(): match for match in _SHORT.finditer(text)}
+    # In quotes nothing is replaced: a placeholder there is an error of the spec's, with its reason.
     parts, end = [], 0
     for start, inside in places(text, short):
         match = short[start]
@@ -100,8 +101,9 @@ def shell_string(text: str, names: Sequence[str]) -> str:
             parts += [text[end:start], _spelled(match, names)]
             end = match.end()
     text = "".join([*parts, text[end:]])
-    known = names or [""]
-    named = any(place.inside is None or place.name in known for place in placeholders(text))
+    # Braces that name no input may be the shell's own, such as `{a,b}`: they count as no place.
+    inputs_named = names or [""]
+    named = any(place.inside is None or place.name in inputs_named for place in placeholders(text))
     return text if named else " ".join([text, *_all(names)])
 
 
@@ -192,6 +194,7 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
     Raises SpecError for an ``--over`` that is none.
     """
     called = "arcli map"
+    # Every node says which part of the command line it comes from, so that errors can name that.
     job: dict[str, Node] = {}
     if batch.function is not None:
         function = batch.function
@@ -220,9 +223,17 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
         key, value = batch.source
         path = value if key == "stdin" else relative(value)
         return _map({key: _text(path, f"--{key} {value}")}, f"--{key} {value}")
-    nodes = [_source(part, relative) for part in batch.inputs]
+    nodes = []
+    for part in batch.inputs:
+        if part.file is None:
+            nodes.append(_items(part.items, part.label))
+        elif part.file == "-":
+            nodes.append(_map({"stdin": _text("lines", part.label)}, part.label))
+        else:
+            nodes.append(_map({"lines": _text(relative(part.file), part.label)}, part.label))
     if not batch.names:
         return nodes[0]
+    # Inputs that are linked go side by side; each such group is one factor of the combination.
     groups: list[dict[str, Node]] = []
     for name, part, node in zip(batch.names, batch.inputs, nodes, strict=False):
         if not part.linked:
@@ -241,20 +252,12 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
     return _map({"product": _map(factors, "the inputs")}, "the inputs")
 
 
-def _source(part: Input, relative: Callable[[str], str]) -> Node:
-    if part.file is None:
-        return _items(part.items, part.label)
-    if part.file == "-":
-        return _map({"stdin": _text("lines", part.label)}, part.label)
-    return _map({"lines": _text(relative(part.file), part.label)}, part.label)
-
-
 def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
     """Return the source that ``--over NAME=VALUE`` means: ``KIND:…``, YAML in brackets, or items."""
     label = f"--over {name}={value}"
     kind, colon, rest = value.partition(":")
     if colon and kind in _OF_NUMBERS:
-        numbers = [_number(word, label) for word in rest.split(",")]
+        numbers = [_scalar(_value(word.strip()), label, word) for word in rest.split(",")]
         single = len(numbers) == 1 and kind == "range"
         return _map({kind: numbers[0] if single else _list(numbers, label)}, label)
     if colon and kind in keys():
@@ -283,10 +286,6 @@ def _value(word: str) -> Any:
     return word if isinstance(value, bool) else value
 
 
-def _number(word: str, label: str) -> Node:
-    return Node("scalar", _value(word.strip()), Text(label, label), 0, 0, raw=word, plain=True)
-
-
 def _node(value: Any, label: str) -> Node:
     """Plain data as nodes, all of one label."""
     if isinstance(value, list | tuple):
@@ -295,7 +294,11 @@ def _node(value: Any, label: str) -> Node:
         return _map({key: _node(part, label) for key, part in value.items()}, label)
     if isinstance(value, str):
         return _text(value, label)
-    return Node("scalar", value, Text(label, label), 0, 0, raw=str(value), plain=True)
+    return _scalar(value, label, str(value))
+
+
+def _scalar(value: Any, label: str, raw: str) -> Node:
+    return Node("scalar", value, Text(label, label), 0, 0, raw=raw, plain=True)
 
 
 def _text(value: str, label: str) -> Node:
@@ -333,8 +336,12 @@ def yaml_text(tree: Node) -> str:
 
     def text(dumper: Any, value: str) -> Any:
         value.encode()
+        try:
+            means_something = not isinstance(scalars.resolve(value), str)
+        except ValueError:
+            means_something = True
         style = None
-        if _means_something(value) or not value.replace("\n", "").isprintable():
+        if means_something or not value.replace("\n", "").isprintable():
             style = '"'
         elif "\n" in value:
             style = "|" if value == value.strip() else '"'
@@ -342,10 +349,3 @@ def yaml_text(tree: Node) -> str:
 
     Dumper.add_representer(str, text)
     return str(yaml.dump(tree.plain_data(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100))
-
-
-def _means_something(text: str) -> bool:
-    try:
-        return not isinstance(scalars.resolve(text), str)
-    except ValueError:
-        return True

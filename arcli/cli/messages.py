@@ -27,6 +27,7 @@ def render(problem: Problem, *, color: bool = False) -> str:
         place, caret = click.style(place, bold=True), click.style(caret, fg="red", bold=True)
     lines = [f"{place} {plain(problem.message)}"]
     if problem.source is not None and problem.source.strip() and problem.line is not None:
+        # A long line is shown around the place, a tab as one column, so that the caret is under it.
         source, column = _window(problem.source.replace("\t", TAB), problem.column)
         number = str(problem.line)
         lines.append(f"  {number} | {plain(source).rstrip()}")
@@ -70,6 +71,7 @@ class Notices:
     def warn(self, sentence: str) -> None:
         """Tell people what they must know, quiet or not: something is not as they asked for it."""
         self._sentences.put(sentence)
+        # Most runs have nothing to tell, and need no thread for it.
         if self._thread is None:
             self._thread = threading.Thread(target=self._tell, name="arcli-notices", daemon=True)
             self._thread.start()
@@ -83,6 +85,7 @@ class Notices:
             self._stream.close()
 
     def _tell(self) -> None:
+        """Print what is said, on a thread of its own, until there is nothing more."""
         import json
 
         while (sentence := self._sentences.get()) is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
 from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
@@ -56,11 +57,14 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
     slots = slots_of(spec, flags)
     inline = is_inline(spec, flags)
     over = spec.jobs[0].over
-    # As commands in a list, which can be read by a shell or compared.
+    # Every command on a line of its own, which a shell can read or `diff` compare.
     if flags.form == "raw" and not (over is not None and over.only_in_runs):
-        for job_plan in preview(spec, slots=slots):
-            for call in _calls(job_plan, flags.limit):
-                click.echo(call)
+        for previewed in preview(spec, slots=slots):
+            if previewed.source is None:
+                click.echo(_call(previewed.job, (), {}))
+                continue
+            for index, item in enumerate(islice(previewed.source, flags.limit)):
+                click.echo(called(previewed.job, previewed.source, index, item))
         return 0
     plans = [_plan(job_plan, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
     if flags.form in {"text", "raw"}:
@@ -79,27 +83,19 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
     return 0
 
 
-def _calls(found: Preview, limit: int | None) -> Iterator[str]:
-    """Yield every call of a job, as it could be typed."""
-    if found.source is None:
-        yield _call(found.job, (), {})
-        return
-    for index, item in enumerate(islice(found.source, limit)):
-        yield called(found.job, found.source, index, item)
-
-
-def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
-    job, source = found.job, found.source
+def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
+    job, source = previewed.job, previewed.source
     calls: dict[int, str] = {}
     items: int | None = None
-    # An apply has an item an engine, a generator's items are only known when it is
-    # run.
     if job.kind == "apply":
         items = len(job.targets) if isinstance(job.targets, list) else slots
         items = 1 if job.targets == "any" else items
         calls = {0: _call(job, (), {})}
+    # A generator is the user's code, which a dry run does not run, and an earlier job's values are not
+    # there yet; some of them still know how many they will be.
     elif source is None or (job.over is not None and job.over.only_in_runs):
-        items = _length(source, limit)
+        items = source.length if source is not None else None
+        items = items if items is None or limit is None else min(items, limit)
     else:
         items, ends = _ends(source, limit)
         calls = {index: called(job, source, index, item) for index, item in ends}
@@ -107,6 +103,13 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
     chunks = None
     if items is not None and isinstance(job.chunksize, int):
         chunks = -(-items // job.chunksize)
+    steps = {
+        "parse what is printed as": job.parse,
+        "reduce by": job.reduce,
+        "finish by": job.finish,
+        "collect:": job.collect,
+        "push to every engine as": job.push_as,
+    }
     return Plan(
         name=job.name,
         kind=job.kind,
@@ -114,13 +117,15 @@ def _plan(found: Preview, slots: int | None, limit: int | None) -> Plan:
         chunks=chunks,
         ordered=job.ordered,
         calls=calls,
-        then=list(_then(job)),
+        then=[f"{step} {name}" for step, name in steps.items() if name is not None],
         needs=list(dict.fromkeys([*job.needs, *sources(job.over), *valued(job)])),
     )
 
 
 def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]]:
     """Return how many items there are, and the first and last of them with their numbers."""
+    # A list is looked at from both ends; anything else has to be read to its end, keeping only what
+    # may turn out to be the last.
     if isinstance(source, Fixed):
         count = min(source.length, source.length if limit is None else limit)
         numbers = [*range(min(SHOWN, count)), *range(max(SHOWN, count - SHOWN), count)]
@@ -130,13 +135,6 @@ def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]
     last = deque(items, SHOWN)
     shown = [*first, *last]
     return (shown[-1][0] + 1 if shown else 0), shown
-
-
-def _length(source: Source | None, limit: int | None) -> int | None:
-    """Return how many items there will be, if that is known without reading them."""
-    if source is None or source.length is None:
-        return None
-    return source.length if limit is None else min(source.length, limit)
 
 
 def called(job: Job, source: Source, index: int, item: Any) -> str:
@@ -152,7 +150,8 @@ def called(job: Job, source: Source, index: int, item: Any) -> str:
 
 
 def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
-    """Return a call as one would write it."""
+    """Return a call of a function as one would write it."""
+    # A lambda is called in parentheses; a dotted name, a file's function or a notebook is not.
     name = job.map or job.apply or job.notebook or ""
     plain = job.notebook is not None or name.replace(".", "").isidentifier()
     if kind_of(name) == "expression" and not plain:
@@ -175,15 +174,14 @@ def _commanded(job: Job, index: int, item: Any) -> str:
     texts = Texts(job)
     names = Names(item, index, {name: _shown(late) for name, late in texts.given.items()})
     try:
-        # An argv list is shown as a shell would want it typed; a shell string with
-        # its values quoted in place.
+        # An argv list as a shell would want it typed, a shell string with its values quoted in place:
+        # a run hands them over as arguments, but nobody could paste that.
         if isinstance(texts.command, list):
             called = shlex.join(argv_call(texts.command, names))
         else:
             assert texts.command is not None
             called = shell_text(texts.command, names, _Quoted(names))
-        # What surrounds the call is shown in a shell's words, too: it can be pasted
-        # and run.
+        # What surrounds the call stands in a shell's words, too.
         env = [f"{name}={shlex.quote(filled(text, names))}" for name, text in texts.env.items()]
         fed = "" if texts.stdin is None else f" <<< {shlex.quote(filled(texts.stdin, names))}"
         place = "" if texts.cwd is None else f"cd {shlex.quote(filled(texts.cwd, names))}; "
@@ -208,20 +206,6 @@ class _Quoted(Mapping[str, str]):
         return len(self._names)
 
 
-def _then(job: Job) -> Iterator[str]:
-    """Decide what becomes of the results."""
-    if job.parse is not None:
-        yield f"parse what is printed as {job.parse}"
-    if job.reduce is not None:
-        yield f"reduce by {job.reduce}"
-    if job.finish is not None:
-        yield f"finish by {job.finish}"
-    if job.collect is not None:
-        yield f"collect: {job.collect}"
-    if job.push_as is not None:
-        yield f"push to every engine as {job.push_as}"
-
-
 def _lines(plan: Plan) -> Iterator[str]:
     amount = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
     if plan.kind == "apply":
@@ -229,10 +213,9 @@ def _lines(plan: Plan) -> Iterator[str]:
     order = "in order" if plan.ordered else "as they come"
     chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
     yield f"\n{plan.name}: {plan.kind}, {amount}, {chunks}, {order}"
-    # Only the first and the last calls are known, and what is left out between them
-    # is marked.
     if plan.needs:
         yield f"  only if ok: {', '.join(plan.needs)}"
+    # The first and the last calls, with a mark where some between them are left out.
     width = len(str(max(plan.calls, default=0)))
     before = -1
     for index, call in plan.calls.items():
@@ -270,6 +253,8 @@ def estimate(spec: Spec, flags: RunFlags, run: Pilot) -> tuple[Estimate, Finishe
     pilot = spec.model_copy(update={"output": [], "notify": []})
     quiet = replace(flags, outputs=(), form="text", quiet=True, expectations=(), dry_run=False)
     slots = slots_of(spec, flags) or 1
+    # The first pilot tells how long items take, and only then it is known how many fit into the second;
+    # a joined cluster tells how many engines it has only when it is joined.
     finished = run(pilot, replace(quiet, limit=FIRST * slots))
     slots = finished.summary.engines
     jobs = [job for job in finished.summary.jobs if job.kind != "apply"]
@@ -300,52 +285,65 @@ def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
             continue
         if length is None and job.over is not None:
             needed = [name for name in sources(job.over) if name in lengths]
-            length = lengths[needed[0]] if needed else _counted(previewed)
+            # A file is counted by reading it, unless that would use up what can be read only once.
+            if needed:
+                length = lengths[needed[0]]
+            elif source is not None and not job.over.only_in_runs:
+                once = any(part.kind == "stdin" for _, part in job.over.walk())
+                length = None if once else sum(1 for _ in source)
         if length is not None and flags.limit is not None:
             length = min(length, flags.limit)
         lengths[job.name] = length
         yield job.name, length
 
 
-def _counted(previewed: Preview) -> int | None:
-    """Count the items of a file; None for what can be read only once, or only in a run."""
-    over = previewed.job.over
-    if previewed.source is None or over is None or over.only_in_runs:
-        return None
-    if any(part.kind == "stdin" for _, part in over.walk()):
-        return None
-    return sum(1 for _ in previewed.source)
+def estimate_run(call: Call, spec: Spec, flags: RunFlags, run: Pilot) -> int:
+    """Run a pilot and print what the whole run would take. Returns 0, or how the pilot ended early."""
+    from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.open import joins
 
-
-def show_estimate(
-    prediction: Estimate, finished: Finished, name: str, usable: int, *, as_json: bool
-) -> None:
-    """Print an estimate for people, or as one JSON document; ``usable`` is the most engines."""
+    prediction, finished = estimate(spec, flags, run)
+    for error in finished.errors:
+        tell(error, call)
+    if finished.errors or finished.stopped:
+        return int(finished.summary.exit_code)
+    # More engines than there are now can only be recommended where arcli starts them on this machine.
+    embedded = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
+    usable = usable_cpus() if embedded and not flags.inline else prediction.engines
     engines = prediction.engines
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     best = prediction.recommended(usable)
-    if as_json:
+    if flags.form == "json":
         jobs = [{**asdict(job), "seconds": job.seconds(engines)} for job in prediction.jobs]
         document: dict[str, Any] = {
-            "name": name, "engines": engines, "seconds": wall, "uncertainty": off,
+            "name": spec.name, "engines": engines, "seconds": wall, "uncertainty": off,
             "startup_and_end": prediction.around, "recommended_engines": best, "jobs": jobs,
         }  # fmt: skip
         click.echo(json.dumps(document))
-        return
+        return 0
+    for line in _prediction(prediction, spec.name, best):
+        click.echo(line)
+    failed = sum(job.counts.failed for job in finished.summary.jobs)
+    if failed:
+        click.echo(f"  {failed:,} items of the pilot failed: see arcli show {finished.summary.run}")
+    return 0
+
+
+def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
+    """Yield the lines of an estimate for people; ``best`` is how many engines it recommends."""
+    engines = prediction.engines
     for job in prediction.jobs:
         total = f"{job.seen:,} items, how many there are is not known"
         if job.items is not None:
             total = f"{job.items:,} items, estimated from {job.seen:,}"
         spread = f"{format_seconds(job.fastest)} … {format_seconds(job.slowest)}"
-        click.echo(f"{job.name}: {total}")
-        click.echo(f"  an item    {format_seconds(job.mean)} ± {format_seconds(job.stddev)}, {spread}")
-        click.echo(f"  a message  {format_seconds(job.message)}; chunksize {job.chunksize} (auto finds it)")
-        click.echo(f"  the job    {format_seconds(job.seconds(engines))}")
+        yield f"{job.name}: {total}"
+        yield f"  an item    {format_seconds(job.mean)} ± {format_seconds(job.stddev)}, {spread}"
+        yield f"  a message  {format_seconds(job.message)}; chunksize {job.chunksize} (auto finds it)"
+        yield f"  the job    {format_seconds(job.seconds(engines))}"
+    wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     where = f"{engines} engine{'s' * (engines != 1)}"
     around = f"start-up and end {format_seconds(prediction.around)}"
-    click.echo(f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {where}, {around}")
+    yield f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {where}, {around}"
     if best != engines:
-        click.echo(f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}")
-    failed = sum(job.counts.failed for job in finished.summary.jobs)
-    if failed:
-        click.echo(f"  {failed:,} items of the pilot failed: see arcli show {finished.summary.run}")
+        yield f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}"

@@ -14,7 +14,6 @@ from arcli.errors import UsageError
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
     from arcli.reports.collect import Report
-    from arcli.store.folder import RunFolder
 
 MOST_ITEMS = 100_000
 """Items that the page has in its table."""
@@ -62,7 +61,23 @@ def command(
     chosen = form or _format_of(output)
     past_run = pick_run(run)
     with output_page(output) as page:
-        _write(page, past_run, chosen, by, slowest)
+        # A trace is written while the journal is read; everything else sums the run up first.
+        if chosen == "trace":
+            from arcli.reports import trace
+
+            for piece in trace.render(past_run):
+                page.target.write(piece)
+            return
+        from arcli.reports.collect import Wanted, read_report
+
+        parts = Wanted(
+            by=by,
+            slowest=(10 if chosen == "html" else 0) if slowest is None else slowest,
+            drawn=chosen == "html",
+            tallies=chosen in {"html", "json"},
+            items=MOST_ITEMS if chosen == "html" else 0,
+        )
+        _show(page, chosen, read_report(past_run, parts))
 
 
 def _format_of(output: str | None) -> str:
@@ -72,32 +87,12 @@ def _format_of(output: str | None) -> str:
     suffix = Path(output or "").suffix.lower()
     if suffix not in SUFFIXES:
         ends = f"ends in {suffix}" if suffix else "has no suffix"
+        # Whoever asks for a PDF should not find a text that is called one.
         raise UsageError(
             f"{output}: the name {ends}, which says no format of a report",
             hint=f"known are {', '.join(SUFFIXES)}; or give --format",
         )
     return SUFFIXES[suffix]
-
-
-def _write(page: Stream, run: RunFolder, form: str, by: tuple[str, ...], slowest: int | None) -> None:
-    if form == "trace":
-        from arcli.reports import trace
-
-        for piece in trace.render(run):
-            page.target.write(piece)
-        return
-    from arcli.reports.collect import Wanted, read_report
-
-    if slowest is None:
-        slowest = 10 if form == "html" else 0
-    wanted = Wanted(
-        by=by,
-        slowest=slowest,
-        drawn=form == "html",
-        tallies=form in {"html", "json"},
-        items=MOST_ITEMS if form == "html" else 0,
-    )
-    _show(page, form, read_report(run, wanted))
 
 
 def _show(page: Stream, form: str, report: Report) -> None:

@@ -171,7 +171,13 @@ def command(call: Call, /, **options: Any) -> int:
     flags = RunFlags(**options)
     if (code := detached(flags)) is not None:
         return code
-    with _early(flags) as helper:
+    # A spec that has no word of clusters wants an embedded one, which can come up while the spec is
+    # read. The word in a comment costs this head start, and nothing else.
+    path, plain = Path(flags.spec), False
+    if flags.spec != "-" and path.is_file():
+        with path.open("rb") as file:
+            plain = b"cluster" not in file.read(MOST_PEEKED)
+    with early_cluster(flags, flags.engines) if plain else nullcontext() as helper:
         from arcli.specfile.load import load
 
         spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())
@@ -216,6 +222,7 @@ def run_spec(
         raise UsageError("--format raw is for one job, and this spec has several", hint=hint)
     if flags.tag and flags.form != "raw":
         raise UsageError("--tag is for --format raw")
+    # What the spec expects and what flags do holds together: neither takes the other's place.
     expected = (*flags.expectations, *expectations(spec))
     if expected:
         from arcli.timing.thresholds import settle
@@ -230,15 +237,22 @@ def run_spec(
         return show_plan(spec, flags)
     from arcli.plan.preview import preview
 
+    # All that can be known to be wrong is, before an engine is paid for.
     preview(spec, slots=slots_of(spec, flags))
     if flags.estimate:
-        return _estimate(call, spec, flags)
+        from arcli.cli.preview import estimate_run
+
+        def pilot(spec: Spec, flags: RunFlags) -> Finished:
+            return execute_spec(spec, flags, None, time.monotonic())
+
+        return estimate_run(call, spec, flags, pilot)
     _require_other_files(spec, flags.outputs)
     finished = execute_spec(spec, flags, helper, began)
-    call.told = finished.told and flags.form == "json"
+    call.reported = finished.reported and flags.form == "json"
     code = int(finished.summary.exit_code)
+    # Whoever wants an end at once, or has closed stdout, is told nothing there any more.
     if any(map(at_once, finished.errors)):
-        call.told = True
+        call.reported = True
         silence_stdout()
     with leaving(code) if finished.stopped else nullcontext():
         for error in finished.errors:
@@ -246,51 +260,22 @@ def run_spec(
     return code
 
 
-def _estimate(call: Call, spec: Spec, flags: RunFlags) -> int:
-    """Run a pilot and tell what the whole run would take. Returns 0, or how the pilot ended early."""
-    from arcli.cli.preview import estimate, show_estimate
-    from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.open import joins
-
-    def pilot(spec: Spec, flags: RunFlags) -> Finished:
-        return execute_spec(spec, flags, None, time.monotonic())
-
-    prediction, finished = estimate(spec, flags, pilot)
-    for error in finished.errors:
-        tell(error, call)
-    if finished.errors or finished.stopped:
-        return int(finished.summary.exit_code)
-    here = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
-    usable = usable_cpus() if here and not flags.inline else prediction.engines
-    show_estimate(prediction, finished, spec.name, usable, as_json=flags.form == "json")
-    return 0
-
-
 def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
-    """Raise UsageError where an output that a flag names is a file that the run reads."""
+    """Raise UsageError where an output that a flag names is a file that the run reads.
+
+    Those in the spec were looked at when it was loaded, with their places.
+    """
     from arcli.specfile.checks.overwrites import ELSEWHERE, files_read, overwritten
 
     paths = {Path(path): path for path in outputs if path != "-"}
     reads = files_read(spec.jobs, spec.file, spec.folder)
-    for path, words in overwritten(paths, reads).items():
-        raise UsageError(f"-o {path} is {words}", hint=ELSEWHERE)
-
-
-@contextmanager
-def _early(flags: RunFlags) -> Iterator[SupervisorProcess | None]:
-    """A cluster that comes up while the spec is read, where the spec does not speak of clusters."""
-    path = Path(flags.spec)
-    plain = False
-    if flags.spec != "-" and path.is_file():
-        with path.open("rb") as file:
-            plain = b"cluster" not in file.read(MOST_PEEKED)
-    with early_cluster(flags, flags.engines) if plain else nullcontext() as helper:
-        yield helper
+    for path, meaning in overwritten(paths, reads).items():
+        raise UsageError(f"-o {path} is {meaning}", hint=ELSEWHERE)
 
 
 @contextmanager
 def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorProcess | None]:
-    """An embedded cluster that comes up while the spec is read: most of a cold start.
+    """Start an embedded cluster while the spec is read: most of a cold start.
 
     None where the flags ask for another kind, or for none.
     """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,7 +28,7 @@ _NUMBER = re.compile(r"\d{1,7}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Selection:
     """Which records, in which order, with which columns; ``items`` None: all."""
 
     items: tuple[int, ...] | None
@@ -79,7 +80,7 @@ def command(
     run, items = split(words)
     folder = pick_current(run)
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
-    wanted = Wanted(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
+    selection = Selection(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
     from arcli.store.index import JournalIndex
 
     with JournalIndex(folder) as index:
@@ -89,13 +90,13 @@ def command(
                 hint=f"there are: {', '.join(index.jobs)}",
             )
         if output is not None:
-            _export(folder, select(index, wanted), output)
+            _export(folder, select(index, selection), output)
             return
         with output_page(None) as page:
             if form == "text" and items and not columns:
-                _show_items(page, folder, select(index, wanted))
+                _show_items(page, folder, select(index, selection))
             else:
-                _write(page, form, folder, select(index, wanted), wanted)
+                _write(page, form, folder, select(index, selection), selection)
 
 
 def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
@@ -110,64 +111,66 @@ def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
     return run, tuple(map(int, rest))
 
 
-def select(index: JournalIndex, wanted: Wanted) -> Iterator[bytes]:
-    """The lines of the records that are wanted, in the order that is. Raises UsageError."""
+def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
+    """Yield the lines of the records that are selected, in their order. Raises UsageError."""
     from itertools import islice
 
-    return islice(_sorted(_matching(index, wanted), wanted.sort), wanted.limit)
+    from arcli.record import decode
+    from arcli.store.select import cell_of, sort_key
+
+    lines = _matching(index, selection)
+    if selection.sort is not None:
+        column = selection.sort.removeprefix("-")
+        keyed = [(sort_key(cell_of(decode(line), column)), line) for line in lines]
+        keyed.sort(key=lambda pair: pair[0], reverse=column != selection.sort)
+        # What has nothing in this column stays last, in both directions.
+        keyed.sort(key=lambda pair: pair[0][0] == 3)
+        lines = (line for _, line in keyed)
+    return islice(lines, selection.limit)
 
 
-def _matching(index: JournalIndex, wanted: Wanted) -> Iterator[bytes]:
+def _matching(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
+    """Yield the lines of the items that were asked for, or of those for which the expression holds."""
     from arcli.record import decode
     from arcli.store.select import Condition
 
-    if wanted.items is not None:
-        yield from _chosen(index, wanted.items, wanted.job)
-        return
-    if wanted.where is None:
-        yield from index.lines(wanted.job)
-        return
-    condition = Condition(wanted.where)
-    yield from (line for line in index.lines(wanted.job) if condition(decode(line)))
-    condition.check()
-
-
-def _chosen(index: JournalIndex, items: Sequence[int], job: str | None) -> Iterator[bytes]:
-    """The records of items by their numbers, of all jobs that have them. Raises UsageError."""
-    for number in items:
+    job = selection.job
+    for number in selection.items or ():
+        # Without --job an item is one of every job that has its number.
         lines = [index.line(name, number) for name in ([job] if job is not None else index.jobs)]
         if not any(lines):
             raise UsageError(f"there is no record of an item {number}", hint="`arcli show` lists them")
         yield from filter(None, lines)
+    if selection.items is not None:
+        return
+    if selection.where is None:
+        yield from index.lines(job)
+        return
+    condition = Condition(selection.where)
+    yield from (line for line in index.lines(job) if condition(decode(line)))
+    # A name that no record has is a slip of the pen, which an empty table would not tell.
+    condition.check()
 
 
-def _sorted(lines: Iterator[bytes], by: str | None) -> Iterator[bytes]:
-    from arcli.record import decode
-    from arcli.store.select import cell_of, sort_key
-
-    if by is None:
-        return lines
-    column = by.removeprefix("-")
-    keyed = [(sort_key(cell_of(decode(line), column)), line) for line in lines]
-    keyed.sort(key=lambda pair: pair[0], reverse=by.startswith("-"))
-    if by.startswith("-"):  # what has nothing in this column stays last
-        keyed.sort(key=lambda pair: pair[0][0] == 3)
-    return (line for _, line in keyed)
-
-
-def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], wanted: Wanted) -> None:
-    """Write records as a table, CSV, JSON or JSON Lines."""
+def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], selection: Selection) -> None:
+    """Write records as a table, CSV, JSON or JSON Lines; all but a table while they are read."""
     from arcli.record import decode, dump
     from arcli.reports.items import table
     from arcli.store.select import cell_of
 
-    names = wanted.columns
+    names = selection.columns
     if form in {"json", "jsonl"}:
         texts = (
             dump({name: cell_of(decode(line), name) for name in names}) if names else line.rstrip(b"\n")
             for line in lines
         )
-        _write_json(page, texts, as_list=form == "json")
+        # Piece by piece, since a run may have millions of items: a list, too.
+        separator, after = (b"[", b",\n") if form == "json" else (b"", b"")
+        for text in texts:
+            page.target.write(separator + text + (b"" if form == "json" else b"\n"))
+            separator = after
+        if form == "json":
+            page.target.write((b"[" if separator == b"[" else b"") + b"]\n")
     elif form == "csv" and names:
         from arcli.outputs.columns import scalar
         from arcli.outputs.csvfile import cell
@@ -178,33 +181,11 @@ def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], want
     elif form == "csv":
         _export(run, lines, "-")
     else:
-        page.show(table(lines, names, width=page.width, most=wanted.limit or MOST_ROWS))
-
-
-def _write_json(page: Stream, texts: Iterator[bytes], *, as_list: bool) -> None:
-    if not as_list:
-        for text in texts:
-            page.target.write(text + b"\n")
-        return
-    separator = b"["
-    for text in texts:
-        page.target.write(separator + text)
-        separator = b",\n"
-    page.target.write((b"[" if separator == b"[" else b"") + b"]\n")
+        page.show(table(lines, names, width=page.width, most=selection.limit or MOST_ROWS))
 
 
 def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
-    from arcli.record import decode
-    from arcli.reports.items import whole
-
-    call_of = _calls(run)
-    for number, line in enumerate(lines):
-        record = decode(line)
-        page.write("\n" * (number > 0) + whole(run, record, page, call_of(record)))
-
-
-def _calls(run: RunFolder) -> Callable[[dict[str, Any]], str | None]:
-    """How to write the calls of a run's items; None for what its spec, as it is now, does not tell."""
+    """Show each item whole, with its call where the spec is what it was."""
     import hashlib
     from pathlib import Path
 
@@ -213,22 +194,21 @@ def _calls(run: RunFolder) -> Callable[[dict[str, Any]], str | None]:
     from arcli.engine.encode import from_tree
     from arcli.errors import ArcliError
     from arcli.plan.preview import preview
+    from arcli.record import decode
+    from arcli.reports.items import whole
 
-    try:
+    jobs = {}
+    # A spec that is gone or wrong by now, or was none, costs the items their calls and nothing else.
+    with suppress(ArcliError, OSError):
         spec = spec_of(run, ())
-        if hashlib.sha256(Path(spec.file).read_bytes()).hexdigest() != run.manifest.spec_sha256:
-            return lambda record: None
-        jobs = {found.job.name: found for found in preview(spec, slots=1)}
-    except (ArcliError, OSError):  # the spec is gone or wrong by now, or was none
-        return lambda record: None
-
-    def call_of(record: dict[str, Any]) -> str | None:
-        found = jobs.get(record["job"])
-        if found is None or found.source is None:
-            return None
-        return called(found.job, found.source, record["index"], from_tree(record.get("input")))
-
-    return call_of
+        if hashlib.sha256(Path(spec.file).read_bytes()).hexdigest() == run.manifest.spec_sha256:
+            jobs = {each.job.name: each for each in preview(spec, slots=1)}
+    for number, line in enumerate(lines):
+        record = decode(line)
+        about, call = jobs.get(record["job"]), None
+        if about is not None and about.source is not None:
+            call = called(about.job, about.source, record["index"], from_tree(record.get("input")))
+        page.write("\n" * (number > 0) + whole(run, record, page, call))
 
 
 def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
@@ -239,8 +219,7 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     from arcli.outputs.open import Destination, open_file
     from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
-    from arcli.reports.collect import Wanted as ReportParts
-    from arcli.reports.collect import read_report
+    from arcli.reports.collect import Wanted, read_report
     from arcli.reports.items import write_records
 
     if output == "-":
@@ -249,4 +228,4 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
         outputs = Outputs([OutputMember(CsvFile(context))])
     else:
         outputs = open_file(Destination(path=output))
-    write_records(lines, outputs, read_report(run, ReportParts()).summary)
+    write_records(lines, outputs, read_report(run, Wanted()).summary)

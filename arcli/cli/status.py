@@ -13,7 +13,6 @@ from arcli.cli.past import output_page, pick_current, require_end
 
 if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
-    from arcli.store.state import RunState
 
 
 STACKS = 1.5
@@ -59,7 +58,7 @@ def command(run: str | None, form: str, stacks: bool) -> None:
 
 
 def _tree(run: RunFolder) -> dict[str, Any]:
-    """Return everything that is known, as one object; ``state`` is running, ended or killed."""
+    """Return all there is to tell, as one object; ``state`` is running, ended or killed."""
     from arcli.store import past
 
     state = past.current_state(run)
@@ -74,13 +73,16 @@ def _tree(run: RunFolder) -> dict[str, Any]:
 
 
 def _lines(run: RunFolder) -> Iterator[str]:
+    """Yield how the run stands, its jobs, and what each engine of one that goes on is at."""
     import time
 
     from arcli.escape import one_line
     from arcli.store import past
     from arcli.store.state import job_words
-    from arcli.units import format_seconds
+    from arcli.units import format_seconds, parse_time
 
+    # Whether it goes on is told by its lock or its heart, since the file of its state stays as it was
+    # when somebody kills it.
     how, state = past.state_of(run), past.current_state(run)
     name = one_line(run.manifest.name) or "a run"
     took = format_seconds(max(0.0, past.ended(run, how) - past.began(run)))
@@ -100,12 +102,19 @@ def _lines(run: RunFolder) -> Iterator[str]:
     width = max((len(job.name) for job in state.jobs), default=0)
     for job in state.jobs:
         yield f"  {job.name:<{width}}  {job_words(job)}"
-    if how == "running":
-        yield from _engines(state, time.time())
+    if how != "running":
+        return
+    yield f"  {state.ready} of {len(state.engines)} engines ready, {state.running:,} items under way"
+    for engine in state.engines:
+        if engine.running is not None:
+            since = parse_time(engine.since)
+            waited = "" if since is None else f" for {format_seconds(max(0.0, time.time() - since))}"
+            host = one_line(engine.host or "?")
+            yield f"    engine {engine.engine_id} on {host}: {one_line(engine.running)}{waited}"
 
 
 def _asked(run: RunFolder) -> dict[int, str]:
-    """Tell where each engine says it is, by its slot."""
+    """Ask each engine where in the code it is. Returns what they answer, by slot. Raises OutputError."""
     from arcli.errors import OutputError
     from arcli.store import past
     from arcli.store.live import ask_stacks
@@ -136,16 +145,3 @@ def _stacks(run: RunFolder) -> Iterator[str]:
         else:
             yield f"engine {engine.engine_id}:"
             yield plain(text.rstrip("\n"))
-
-
-def _engines(state: RunState, now: float) -> Iterator[str]:
-    from arcli.escape import one_line
-    from arcli.units import format_seconds, parse_time
-
-    yield f"  {state.ready} of {len(state.engines)} engines ready, {state.running:,} items under way"
-    for engine in state.engines:
-        if engine.running is not None:
-            since = parse_time(engine.since)
-            took = "" if since is None else f" for {format_seconds(max(0.0, now - since))}"
-            host = one_line(engine.host or "?")
-            yield f"    engine {engine.engine_id} on {host}: {one_line(engine.running)}{took}"

@@ -13,6 +13,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.past import pick_current, require_end
+from arcli.cli.wait import wait_for
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -51,10 +52,12 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     """
     from arcli.engine.tally import Status, Tally
     from arcli.outputs.base import OutputContext
+    from arcli.outputs.run_end import RunOrigin, write_end
     from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
     from arcli.outputs.text import TextOutput
     from arcli.record import RecordBatch
+    from arcli.reports.collect import Wanted, read_report
     from arcli.store.journal import follow
 
     folder = pick_current(run)
@@ -73,8 +76,15 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
         )
     )
     shown.start()
-    # The journal is in the order of completion; it ends when the run does.
-    ended = _goes_on(folder)
+    # The journal is in the order of completion; only whoever watches the run knows that nothing more
+    # will be written to it.
+    ended = threading.Event()
+
+    def watch() -> None:
+        wait_for(folder, None)
+        ended.set()
+
+    threading.Thread(target=watch, name="arcli-tail", daemon=True).start()
     with (
         nullcontext() if failed else _live(folder, streams.stderr, ended, several=len(jobs) > 1, item=item)
     ):
@@ -90,9 +100,13 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
                         job=record["job"], first=record["index"], count=1, lines=entry.line, tally=Tally()
                     )
                 )
-    require_end(folder.fresh())
+    # It ends as the run itself did, on stderr.
+    over = folder.fresh()
+    require_end(over)
     if form == "text" and item is None:
-        _tell_end(folder.fresh())
+        about = over.manifest
+        origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+        write_end(streams.stderr, read_report(over, Wanted()).summary, origin)
 
 
 @contextmanager
@@ -121,29 +135,3 @@ def _live(
     finally:
         over.set()
         thread.join()
-
-
-def _goes_on(run: RunFolder) -> threading.Event:
-    """Return an event that is set when the run has ended; a thread watches it."""
-    from arcli.cli.wait import wait_for
-
-    ended = threading.Event()
-
-    def watch() -> None:
-        wait_for(run, None)
-        ended.set()
-
-    threading.Thread(target=watch, name="arcli-tail", daemon=True).start()
-    return ended
-
-
-def _tell_end(run: RunFolder) -> None:
-    """Show what a run that has ended came to, on stderr as it did itself."""
-    from arcli.outputs.run_end import RunOrigin, write_end
-    from arcli.outputs.stream import standard_streams
-    from arcli.reports.collect import Wanted, read_report
-
-    about = run.manifest
-    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
-    stderr = standard_streams(sys.stdout, sys.stderr, os.environ).stderr
-    write_end(stderr, read_report(run, Wanted()).summary, origin)

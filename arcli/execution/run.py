@@ -26,14 +26,14 @@ from arcli.units import isoformat
 
 @dataclass
 class Finished:
-    """What a run ended with; ``told``: whether a document on stdout tells of the errors.
+    """What a run ended with; ``reported``: whether a document on stdout tells of the errors.
 
     ``stopped``: a signal or the deadline ended it.
     """
 
     summary: RunSummary
     errors: list[ArcliError]
-    told: bool
+    reported: bool
     stopped: bool
 
 
@@ -129,8 +129,8 @@ def _finish(
     # Only now is it known how long outputs and hooks took: what is kept has that, too.
     summary = account.summary()
     storage.finish(summary)
-    told = errors if account.unmet is None else [*errors, account.unmet]
-    return Finished(summary, told, outputs.told, account.interrupts.stopping)
+    shown = errors if account.unmet is None else [*errors, account.unmet]
+    return Finished(summary, shown, outputs.told, account.interrupts.stopping)
 
 
 def at_once(error: ArcliError) -> bool:

@@ -125,7 +125,7 @@ def test_a_reader_of_json_gets_one_object(capfd: Captured) -> None:
     assert [problem["line"] for problem in error["problems"]] == [3, None]
     assert error["problems"][0]["hint"] == "over?"
     assert "2 problems" in err  # people are told as well
-    assert call.told
+    assert call.reported
 
 
 @pytest.mark.parametrize("form", [None, "text"])
@@ -135,7 +135,7 @@ def test_nobody_else_gets_it(capfd: Captured, form: str | None) -> None:
 
 
 def test_an_error_that_the_document_tells_is_not_told_twice(capfd: Captured) -> None:
-    guard(raising(errors.ClusterError("gone")), Call(format="json", told=True))
+    guard(raising(errors.ClusterError("gone")), Call(format="json", reported=True))
     out, err = capfd.readouterr()
     assert out == ""
     assert err == "arcli: gone\n"
