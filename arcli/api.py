@@ -156,7 +156,7 @@ class Run:
         Of a file of records in the order of the file. Raises UsageError for an expression that is none.
         """
         from arcli.record import decode
-        from arcli.store.select import Condition
+        from arcli.store.index import Condition
 
         condition = Condition(where) if isinstance(where, str) else None
         for line in self._lines():
@@ -262,8 +262,8 @@ def run(
     not begin, with what it said.
     """
     from arcli.errors import ClusterError
+    from arcli.store.channel import read_state
     from arcli.store.folder import list_runs, run_root
-    from arcli.store.state import read_state
 
     words = ["run", os.fspath(spec), "-q", *options]
     words += [word for name, value in (params or {}).items() for word in ("-p", f"{name}={_text(value)}")]

@@ -46,8 +46,8 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.outputs.progress_display import make_progress
     from arcli.outputs.stream import standard_streams
     from arcli.plan.readahead import logged
+    from arcli.store.channel import LiveFile
     from arcli.store.folder import run_root
-    from arcli.store.live import LiveFile
     from arcli.store.storage import RunStorage
 
     # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
@@ -220,8 +220,8 @@ def _folder(
     """Make the folder of this run, and find what it keeps of the one that it goes on with."""
     from arcli.errors import OutputError
     from arcli.store.describe import describe, git_state
+    from arcli.store.files import note_root
     from arcli.store.folder import RunFolder
-    from arcli.store.known import note_root
 
     earlier = None
     # A cron job that resumes must also work the first time.

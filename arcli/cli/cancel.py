@@ -60,8 +60,8 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
       arcli cancel --items 3,7-9 --reason 'do not converge'
     """
     from arcli.errors import ClusterError, UsageError
+    from arcli.store.channel import Cancel, post
     from arcli.store.past import state_of
-    from arcli.store.requests import Cancel, post
 
     folder = pick_current(run)
     require_end(folder)

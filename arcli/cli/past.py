@@ -103,7 +103,7 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
     Raises UsageError where the run had no file, or where a parameter was not kept; SpecError.
     """
     from arcli.specfile.load import load
-    from arcli.store.redact import MASK
+    from arcli.store.describe import MASK
 
     about = run.manifest
     if about.spec_file is None or not Path(about.spec_file).is_file():

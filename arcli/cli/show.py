@@ -116,7 +116,7 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
     from itertools import islice
 
     from arcli.record import decode
-    from arcli.store.select import cell_of, sort_key
+    from arcli.store.index import cell_of, sort_key
 
     lines = _matching(index, selection)
     if selection.sort is not None:
@@ -132,7 +132,7 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
 def _matching(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
     """Yield the lines of the items that were asked for, or of those for which the expression holds."""
     from arcli.record import decode
-    from arcli.store.select import Condition
+    from arcli.store.index import Condition
 
     job = selection.job
     for number in selection.items or ():
@@ -156,7 +156,7 @@ def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], sele
     """Write records as a table, CSV, JSON or JSON Lines; all but a table while they are read."""
     from arcli.record import decode, dump
     from arcli.reports.items import table
-    from arcli.store.select import cell_of
+    from arcli.store.index import cell_of
 
     names = selection.columns
     if form in {"json", "jsonl"}:

@@ -78,7 +78,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
 
     from arcli.escape import one_line
     from arcli.store import past
-    from arcli.store.state import job_words
+    from arcli.store.channel import job_words
     from arcli.units import format_seconds, parse_time
 
     # Whether it goes on is told by its lock or its heart, since the file of its state stays as it was
@@ -117,7 +117,7 @@ def _asked(run: RunFolder) -> dict[int, str]:
     """Ask each engine where in the code it is. Returns what they answer, by slot. Raises OutputError."""
     from arcli.errors import OutputError
     from arcli.store import past
-    from arcli.store.live import ask_stacks
+    from arcli.store.channel import ask_stacks
 
     state = past.current_state(run)
     if state is None or past.state_of(run) != "running":

@@ -115,7 +115,7 @@ def _live(
 ) -> Iterator[None]:
     """Show what running items print, on stderr, while this is open and the run goes on."""
     from arcli.outputs.live import tagged
-    from arcli.store.live import LiveReader, listening
+    from arcli.store.channel import LiveReader, listening
 
     over = threading.Event()
 

@@ -18,9 +18,8 @@ from arcli.execution.interrupts import Interrupts
 from arcli.session.core.snapshot import Snapshot
 from arcli.session.session import Session
 from arcli.specfile.model import Spec
+from arcli.store.channel import Cancel, EngineState, JobState, Phase, RunState, job_words, take, write_state
 from arcli.store.folder import RunFolder
-from arcli.store.requests import Cancel, take
-from arcli.store.state import EngineState, JobState, Phase, RunState, job_words, write_state
 from arcli.timing.summary import JobSummary
 from arcli.units import isoformat
 

@@ -15,7 +15,7 @@ from arcli.outputs.all_outputs import Outputs
 from arcli.outputs.stream import Stream
 from arcli.record import RecordBatch, decode, dump
 from arcli.store.folder import RunFolder
-from arcli.store.select import cell_of
+from arcli.store.index import cell_of
 from arcli.timing.failures import describe
 from arcli.timing.labels import input_label
 from arcli.timing.summary import RunSummary

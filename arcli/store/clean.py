@@ -48,6 +48,7 @@ def removable(root: Path, policy: Policy) -> list[RunFolder]:
     Never one that is alive, nor one that a resumed run takes over records from while it is alive;
     nor, unless ``everything`` goes, what ``--resume`` would go on with.
     """
+    # A link in place of a run may lead anywhere: what it names is not arcli's to remove.
     runs = [run for run in list_runs(root) if not run.path.is_symlink()]
     old = {run.id for run in _old(runs, policy)}
     needed = {each.id for run in _needy(runs, old, policy) for each in lineage(run)}
@@ -56,6 +57,7 @@ def removable(root: Path, policy: Policy) -> list[RunFolder]:
 
 def _old(runs: Iterable[RunFolder], policy: Policy) -> Iterator[RunFolder]:
     """Yield those that neither their rank nor their age keeps; ``runs`` are newest first."""
+    # A rank is counted within a spec: a nightly job does not push out the one that runs once a year.
     ranks: Counter[tuple[str | None, str]] = Counter()
     now = time.time()
     for run in runs:
@@ -68,7 +70,7 @@ def _old(runs: Iterable[RunFolder], policy: Policy) -> Iterator[RunFolder]:
 
 
 def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Iterator[RunFolder]:
-    """Runs whose lineage must stay, newest first."""
+    """Yield the runs whose lineage must stay, newest first."""
     completed: set[str | None] = set()
     resumable: set[str | None] = set()
     for run in runs:
@@ -92,6 +94,7 @@ def policy_from(environ: Mapping[str, str]) -> Policy | None:
     text = environ.get("ARCLI_KEEP", "").strip()
     if not text:
         return None
+    # A number alone counts runs, a duration alone is an age; both may have their names.
     keep: int | None = None
     age: float | None = None
     for part in text.split(","):
@@ -123,6 +126,8 @@ def clean_spec(root: Path, run: RunFolder, policy: Policy) -> int:
 
 def has_grown_large(root: Path) -> bool:
     """Tell, once, that a folder of runs has grown past ``LARGE``; looks for a moment at most."""
+    # Told once: the mark stays until the folder is small again. A slow disk is not walked to its end
+    # for that, the next run will look again.
     mark = root / ".large"
     due, total = time.monotonic() + LOOK, 0
     for run in list_runs(root):
@@ -150,6 +155,7 @@ def leftovers(root: Path) -> list[Path]:
 
 def remove_run(run: RunFolder) -> None:
     """Remove a run's folder; whatever happens, no half of a run stays. Raises OutputError."""
+    # Renamed first, which is done or not: from then on it is no run, however far the rest comes.
     aside = run.path.with_name(f".{run.id}.removed")
     try:
         run.path.rename(aside)

@@ -1,4 +1,7 @@
-"""A new run in the words of a manifest."""
+"""A new run in the words of a manifest, and without its secrets.
+
+Secret are values of the environment, and parameters that are called as secrets are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import getpass
 import hashlib
 import os
 import platform
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +26,79 @@ from arcli.plan.job import source_file
 from arcli.specfile.model import Spec
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
-from arcli.store.redact import NOTHING_SECRET, Redaction, redaction_of
+
+MASK = "***"
+SHORTEST = 3
+"""Characters of a value that is looked for: shorter ones keep no secret, and stand everywhere."""
+_SECRET_NAME = re.compile(r"pass|secret|token|credential|api_?key|private|(^|\.)env(\.|$)", re.IGNORECASE)
+_ASSIGNS = {"-p", "--param", "--set"}
+_JOINED = re.compile(r"(?P<flag>-p|--param=|--set=)(?P<assignment>[^=]+=.*)", re.DOTALL)
+
+
+class Redaction:
+    """Replaces ``secrets`` (the value by what is shown instead) wherever they stand in a text."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = {value: shown for value, shown in secrets.items() if len(value) >= SHORTEST}
+        longest_first = sorted(self._secrets, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """Take the secrets out of a text."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._secrets[match[0]], text)
+
+    def variable(self, value: str) -> str:
+        """Show a value of an environment: the ``${env.…}`` that it came from, or nothing of it."""
+        text = self.text(value)
+        return text if text != value else MASK
+
+    def arguments(self, argv: Sequence[str]) -> list[str]:
+        """Take the secrets out of a command line; also the values of what is called as secrets are."""
+        # What follows `-p`, or is joined to it, is an assignment: its name may say that it is secret.
+        # Anything else is shown but for the secrets that are known by their value.
+        shown: list[str] = []
+        before = ""
+        for word in argv:
+            joined = _JOINED.fullmatch(word)
+            if before in _ASSIGNS:
+                shown.append(self._assignment(word))
+            elif joined is not None:
+                shown.append(joined["flag"] + self._assignment(joined["assignment"]))
+            else:
+                shown.append(self.text(word))
+            before = word
+        return shown
+
+    def _assignment(self, word: str) -> str:
+        name, equals, _ = word.partition("=")
+        if equals and _SECRET_NAME.search(name):
+            return f"{name}={MASK}"
+        return self.text(word)
+
+
+NOTHING_SECRET = Redaction({})
+
+
+def redaction_of(spec: Spec) -> Redaction:
+    """Find what is not to be kept of a spec.
+
+    It is what ``${env.…}`` gave, and parameters that are called as secrets are or that go into an
+    environment.
+    """
+    secrets = {value: f"${{env.{name}}}" for name, value in spec.variables.items()}
+    # A parameter that goes into an environment is one of the two ways to hand over a password.
+    environments = {*spec.cluster.env.values()}
+    for job in spec.jobs:
+        values = job.env.values()
+        environments.update(value for value in values if not isinstance(value, Deferred | DeferredText))
+    for name, value in spec.params.items():
+        text = str(value)
+        if text not in secrets and (_SECRET_NAME.search(name) or text in environments):
+            secrets[text] = MASK
+    return Redaction(secrets)
+
 
 GIT_SECONDS = 2.0
 """How long git may take to say which commit a spec is from."""
@@ -33,6 +109,10 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
     file = Path(spec.file)
     redaction = redaction_of(spec)
     from_file = file.is_file()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
     # All that decides or explains a run's values, and no secret among it.
     return Manifest(
         name=spec.name,
@@ -43,7 +123,7 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
         argv=tuple(plain(redaction.arguments(argv))),
         cwd=plain(str(Path.cwd())),
         host=socket.gethostname(),
-        user=_user(),
+        user=user,
         versions={
             "arcli": arcli.__version__,
             "python": platform.python_version(),
@@ -86,13 +166,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": dirty == "dirty"} if answer.returncode == 0 else None
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
-
-
 def plain(tree: Any, redaction: Redaction = NOTHING_SECRET) -> Any:
     """Make a tree one that JSON can hold, without what is not to be kept.
 
@@ -104,6 +177,7 @@ def plain(tree: Any, redaction: Redaction = NOTHING_SECRET) -> Any:
         named = type(tree).model_fields.items()
         kept = ((field.alias or name, name) for name, field in named if not field.exclude)
         return {key: _field(name, getattr(tree, name), redaction) for key, name in kept}
+    # Inputs, models, mappings and lists are gone through; what is left are the values of YAML.
     if isinstance(tree, Mapping):
         return {str(key): plain(value, redaction) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

@@ -20,13 +20,14 @@ from arcli.record import decode, dump
 from arcli.store.files import (
     ELSEWHERE,
     disk_time,
+    every_root,
     make_private,
     make_root,
     refusing,
     require_own,
+    roots_of,
     write_whole,
 )
-from arcli.store.known import every_root, roots_of
 from arcli.store.lock import Lock, holder_of, is_held
 from arcli.store.manifest import Manifest
 from arcli.units import isoformat
@@ -83,13 +84,24 @@ class RunFolder:
 
         It counts as alive until ``finish``, ``close`` or the end of this process.
         """
+        # Below a folder of another user's nothing is written: what is read back from there is believed.
+        root = root.absolute()
         try:
-            folder = cls(_make(root.absolute()))
+            make_root(root)
+            runs = root / "runs"
+            make_private(runs)
+            folder = None
+            while folder is None:
+                path = runs / run_id(time.time())
+                with suppress(FileExistsError):  # another run was made in the same 15 µs
+                    path.mkdir(mode=0o700)
+                    folder = cls(path)
             require_own(root)
         except OSError as error:
             raise OutputError(
                 f"no run folder can be made in {root}: {error.strerror}", hint=ELSEWHERE
             ) from None
+        # The lock is had before anything tells of the run, so that nobody takes it for a dead one.
         folder._alive = Lock.hold(folder.path / "alive", f"run {folder.id}", wait=True)
         started = isoformat(time.time())
         folder._rewrite(replace(about, id=folder.id, started=started))
@@ -110,6 +122,8 @@ class RunFolder:
 
         From another host, and where the file system has no locks: it has given a sign of life.
         """
+        # A lock that is held says it all. That it is not held says so only on the host of the run:
+        # some shared disks keep locks to the host that took them.
         path = self.path / "alive"
         held = is_held(path)
         if held:
@@ -156,9 +170,20 @@ class RunFolder:
     def note_engines(self, engines: Iterable[Engine]) -> None:
         """Put down engines that have come up; those that are known already stay as they are."""
         with self._writing:
-            known = {entry["uuid"] for entry in self.manifest.engines}
+            noted = {entry["uuid"] for entry in self.manifest.engines}
             now = isoformat(time.time())
-            fresh = tuple(_engine(e, now) for e in engines if e.uuid not in known)
+            fresh = [
+                {
+                    **{
+                        name: getattr(engine, name) for name in ("engine_id", "slot", "uuid", "host", "pid")
+                    },
+                    "started": now,
+                    "ended": None,
+                    "reason": None,
+                }
+                for engine in engines
+                if engine.uuid not in noted
+            ]
             if fresh:
                 self._note(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
 
@@ -174,6 +199,8 @@ class RunFolder:
 
     def finish(self, exit_code: int, summary: Any) -> None:
         """Put down how the run ended, its summary (JSON-able) included. Raises OutputError."""
+        # The one write that has to survive a power failure: by its exit code a run is known to have
+        # ended, and what it said then is not computed anew.
         with self._writing:
             now = isoformat(time.time())
             self._rewrite(
@@ -236,6 +263,8 @@ class RunFolder:
 
     def _note(self, manifest: Manifest) -> None:
         """Put down what may be lost by a power failure: at once, or soon after the last time."""
+        # With 256 engines, each rewriting the whole file as it comes up, the start would be quadratic:
+        # what is noted meanwhile is written by the next sign of life.
         now = time.monotonic()
         if self._noted is not None and now - self._noted < NOTED:
             self.manifest, self._unwritten = manifest, True
@@ -254,12 +283,13 @@ class RunFolder:
 
 
 def run_root(environ: Mapping[str, str]) -> Path:
-    """The folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
+    """Return the folder that holds past runs: ``$ARCLI_DIR``, or ``.arcli`` in the working directory."""
     return Path(environ.get("ARCLI_DIR") or ".arcli")
 
 
 def list_runs(root: Path) -> Iterator[RunFolder]:
-    """The runs below ``root``, newest first; none where there is no such folder."""
+    """Yield the runs below ``root``, newest first; none where there is no such folder."""
+    # Ids begin with the time at which a run began, so that their names order them.
     try:
         names = [entry.name for entry in os.scandir(root / "runs") if entry.is_dir()]
     except OSError:
@@ -269,7 +299,7 @@ def list_runs(root: Path) -> Iterator[RunFolder]:
 
 
 def list_spec_runs(root: Path, spec_file: str, environ: Mapping[str, str]) -> Iterator[RunFolder]:
-    """The runs of a spec's file, newest first, below ``root`` and wherever else it was run."""
+    """Yield the runs of a spec's file, newest first, below ``root`` and wherever else it was run."""
     path = spec_path(spec_file)
     roots = dict.fromkeys([root.absolute(), *roots_of(spec_file, environ)])
     merged = heapq.merge(*map(list_runs, roots), key=lambda run: run.id, reverse=True)
@@ -277,17 +307,18 @@ def list_spec_runs(root: Path, spec_file: str, environ: Mapping[str, str]) -> It
 
 
 def find_run(root: Path, run_id: str, environ: Mapping[str, str]) -> RunFolder:
-    """The run with this id, or with the one id that begins like this, below ``root``, else anywhere.
+    """Return the run with this id, or with the one id that begins like this, below ``root``, else anywhere.
 
     Raises UsageError.
     """
-    found = [run for run in list_runs(root) if run.id.startswith(run_id)]
-    if not found:
+    # What is nearest counts: a beginning of an id that is unique here may be no longer elsewhere.
+    runs = [run for run in list_runs(root) if run.id.startswith(run_id)]
+    if not runs:
         others = (run for other in every_root(environ) for run in list_runs(other))
-        found = list({run.path: run for run in others if run.id.startswith(run_id)}.values())
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} runs begin with" if found else "there is no run"
+        runs = list({run.path: run for run in others if run.id.startswith(run_id)}.values())
+    if len(runs) == 1:
+        return runs[0]
+    what = f"{len(runs)} runs begin with" if runs else "there is no run"
     raise UsageError(f"{what} {run_id!r} in {root}", hint="`arcli runs` lists them")
 
 
@@ -300,6 +331,7 @@ def latest_to_resume(root: Path, spec_file: str, environ: Mapping[str, str]) -> 
     """
     completed: set[str | None] = set()
     newest: RunFolder | None = None
+    # Newest first, so that a run that was completed later is known to be when it is reached.
     for run in list_spec_runs(root, spec_file, environ):
         usable = has_records(run) and not run.alive
         if run.finished or run.id in completed:
@@ -311,17 +343,19 @@ def latest_to_resume(root: Path, spec_file: str, environ: Mapping[str, str]) -> 
 
 
 def spec_path(spec_file: str) -> str:
-    """How manifests name the file of a spec, however it was given; ``-`` stays as it is."""
+    """Return how manifests name the file of a spec, however it was given; ``-`` stays as it is."""
     real = os.path.realpath(spec_file) if Path(spec_file).is_file() else spec_file
     return real.encode("utf-8", "backslashreplace").decode()
 
 
 def lineage(run: RunFolder, environ: Mapping[str, str] = os.environ) -> list[RunFolder]:
-    """The runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
+    """Return the runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
+    # A manifest may name anything: only an id that is older is followed, so that it ends.
     chain = [run]
     while (earlier := chain[-1].manifest.resumes) is not None:
         if not RUN_ID.fullmatch(earlier) or earlier >= chain[-1].id:
             break
+        # Runs of one spec may be in the folders of several shells.
         folders = [
             run.path.parent,
             *(root / "runs" for root in roots_of(run.manifest.spec_file or "", environ)),
@@ -334,42 +368,17 @@ def lineage(run: RunFolder, environ: Mapping[str, str] = os.environ) -> list[Run
 
 
 def has_records(run: RunFolder) -> bool:
-    """Whether there is anything in its journal."""
+    """Tell whether there is anything in its journal."""
     with suppress(OSError):
         return run.journal.stat().st_size > 0
     return False
 
 
-def _make(root: Path) -> Path:
-    """A new folder for a run, under a name that nobody else has."""
-    make_root(root)
-    runs = root / "runs"
-    make_private(runs)
-    while True:
-        path = runs / run_id(time.time())
-        with suppress(FileExistsError):  # another run was made in the same 15 µs
-            path.mkdir(mode=0o700)
-            return path
-
-
 def run_id(now: float) -> str:
-    """A run's id from its start (seconds since the epoch): UTC, then a 65536th of the second."""
+    """Make a run's id of its start (seconds since the epoch): UTC, then a 65536th of the second."""
     second = int(now)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
     return f"{stamp}-{int((now - second) * 65536):04x}"
-
-
-def _engine(engine: Engine, now: str) -> dict[str, Any]:
-    return {
-        "engine_id": engine.engine_id,
-        "slot": engine.slot,
-        "uuid": engine.uuid,
-        "host": engine.host,
-        "pid": engine.pid,
-        "started": now,
-        "ended": None,
-        "reason": None,
-    }
 
 
 def _ended(entry: Any, reason: str | None) -> dict[str, Any]:

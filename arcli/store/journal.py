@@ -34,6 +34,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
+        # A journal that another run has left torn is cut to its last whole record before it grows.
         self._path = path
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -51,25 +52,23 @@ class Journal:
         """
         if self._failure is not None:
             raise self._failure
+        # A disk that is nearly full takes a part: the rest is tried again, and where that fails the
+        # part is taken back, so that no reader finds half of a record.
         start = self._end
         rest = memoryview(lines)
         try:
             while rest:
                 rest = rest[os.pwrite(self._fd, rest, start + len(lines) - len(rest)) :]
         except OSError as error:
-            self._cut_to(start)
+            with suppress(OSError):  # then it is a torn line, which every reader recognises
+                os.ftruncate(self._fd, start)
             raise self._refused("written", error) from None
+        # The thread that syncs begins with the first record: a run that fails before needs none.
         self._end = start + len(lines)
         if self._syncer is None:
             self._syncer = threading.Thread(target=self._keep_synced, name="arcli-journal", daemon=True)
             self._syncer.start()
         return start
-
-    def _cut_to(self, length: int) -> None:
-        try:
-            os.ftruncate(self._fd, length)
-        except OSError:
-            return  # what is left is a torn line, which every reader recognises
 
     def read(self, offset: int, length: int) -> bytes:
         """Return what stands at ``offset``, ``length`` bytes of it."""
@@ -90,6 +89,8 @@ class Journal:
             raise self._failure
         if self._synced == self._end:
             return
+        # What is appended meanwhile belongs to the next time. A file that has no name any more is
+        # written to without an error, and gone when it is closed: that must be told.
         end = self._end
         try:
             _fdatasync(self._fd)
@@ -159,6 +160,7 @@ def recover(path: Path) -> Recovery:
 
     Only for journals that nobody writes. Raises OSError.
     """
+    # From the end, line by line, until one is a record: what a power failure leaves is at the end.
     with path.open("r+b", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         end = _last_newline(file, size)
@@ -181,6 +183,7 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
     Changes nothing, and holds one line at a time. A journal that is being written may be read: it
     ends where it ended at the first call. Raises OSError.
     """
+    # A run that goes on may be writing its last line: what stands behind the last newline is none.
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         end = _last_newline(file, size)
@@ -202,6 +205,7 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
 
     What is damaged is passed over. Raises OSError but for a journal that is not there yet.
     """
+    # By polling: no notices of a file system cross hosts on a shared disk.
     offset, rest = 0, b""
     while True:
         over = ended.is_set()  # before it is read: what was written until then is read now
@@ -209,6 +213,7 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
         with suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(offset + len(rest))
             block = file.read(FOLLOW_BYTES)
+        # The last part is a line that is still being written, or nothing.
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             data = _decoded(line)

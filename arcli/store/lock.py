@@ -21,8 +21,7 @@ from typing import Self
 import orjson
 
 from arcli.errors import LockedError, OutputError
-from arcli.store.files import make_private
-from arcli.store.known import spec_key, state_folder
+from arcli.store.files import make_private, spec_key, state_folder
 from arcli.units import isoformat
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -48,7 +47,16 @@ class Lock:
     def __init__(self, fd: int, *, works: bool = True) -> None:
         self._fd: int | None = fd
         self.works = works
-        _let_go_in_children(weakref.ref(self))
+        # A forked child shares the lock until it closes its copy, and it may outlive its parent. The
+        # hook stays registered for ever, so it must not keep the lock alive.
+        itself = weakref.ref(self)
+
+        def let_go() -> None:
+            lock = itself()
+            if lock is not None:
+                lock.release(shared=True)
+
+        os.register_at_fork(after_in_child=let_go)
 
     @classmethod
     def hold(cls, path: Path, what: str, *, wait: bool = False) -> Self:
@@ -56,7 +64,13 @@ class Lock:
 
         ``wait`` is for a file that is nobody else's, but may be looked at (``is_held``).
         """
-        fd = _open(path)
+        try:
+            make_private(path.parent)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from None
+        # Who has it writes down who that is, for those who do not get it; the text itself locks
+        # nothing. A file system without locks gives it to everybody, which `works` tells.
         works = True
         try:
             try:
@@ -65,11 +79,17 @@ class Lock:
                 if error.errno not in _NO_LOCKS:
                     raise
                 works = False
+            myself = Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
             os.ftruncate(fd, 0)
-            os.pwrite(fd, orjson.dumps(asdict(_myself())), 0)
+            os.pwrite(fd, orjson.dumps(asdict(myself)), 0)
         except BlockingIOError:
             os.close(fd)
-            raise _locked(path, what) from None
+            holder = holder_of(path)
+            who = "another process"
+            if holder is not None:
+                who = f"process {holder.pid} on {holder.host}, since {holder.since}"
+            hint = "wait for it or end it: the lock goes with it"
+            raise LockedError(f"{what} is locked by {who}", hint=hint) from None
         except OSError as error:
             os.close(fd)
             raise OutputError(f"the lock {path} cannot be had: {error.strerror}") from None
@@ -91,17 +111,6 @@ class Lock:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
-
-
-def _let_go_in_children(lock: weakref.ref[Lock]) -> None:
-    """A forked child shares the lock until it closes its copy, and it may outlive its parent."""
-
-    def let_go() -> None:
-        held = lock()
-        if held is not None:
-            held.release(shared=True)
-
-    os.register_at_fork(after_in_child=let_go)
 
 
 def lock_for(root: Path, spec_file: str, environ: Mapping[str, str]) -> Path:
@@ -126,6 +135,7 @@ def is_held(path: Path) -> bool | None:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
         return False
+    # Shared, so that two who look at the same moment do not take each other for the holder.
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -143,25 +153,3 @@ def holder_of(path: Path) -> Holder | None:
         return Holder(**orjson.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _open(path: Path) -> int:
-    try:
-        make_private(path.parent)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from None
-
-
-def _myself() -> Holder:
-    return Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
-
-
-def _locked(path: Path, what: str) -> LockedError:
-    holder = holder_of(path)
-    who = (
-        f"process {holder.pid} on {holder.host}, since {holder.since}"
-        if holder is not None
-        else "another process"
-    )
-    return LockedError(f"{what} is locked by {who}", hint="wait for it or end it: the lock goes with it")

@@ -60,6 +60,7 @@ class Manifest:
         data = orjson.loads(text)
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
+        # Anybody can edit the file: what has another type is damage, and not met later as an error.
         names = [field.name for field in fields(cls)]
         entries = {name: data[name] for name in names if data.get(name) is not None}
         for name, kind in _KINDS.items():
@@ -67,8 +68,11 @@ class Manifest:
                 raise ValueError(f"not a manifest: {name} is {entries[name]!r}")
         for name in ("argv", "engines"):
             entries[name] = tuple(entries.get(name) or ())
-        if not all(map(_is_engine, entries["engines"])):
-            raise ValueError("not a manifest: its engines are not what engines are")
+        for entry in entries["engines"]:  # they may have more than is read of them
+            if not isinstance(entry, dict) or any(
+                name not in entry or not isinstance(entry[name], kind) for name, kind in _ENGINE.items()
+            ):
+                raise ValueError("not a manifest: its engines are not what engines are")
         return cls(**entries)
 
     def to_json(self) -> bytes:
@@ -76,12 +80,3 @@ class Manifest:
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(data, option=option)
-
-
-def _is_engine(entry: Any) -> bool:
-    """Tell whether an object has what an engine has; it may have more."""
-    return (
-        isinstance(entry, dict)
-        and entry.keys() >= _ENGINE.keys()
-        and all(isinstance(entry[name], kind) for name, kind in _ENGINE.items())
-    )

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
 from arcli.record import JOB_NAME
+from arcli.store.channel import RunState, read_state, without_engines
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
-from arcli.store.state import RunState, read_state, without_engines
 from arcli.timing.account import Presence
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary
@@ -29,7 +29,7 @@ LONGEST = 1e10
 
 
 def state_of(run: RunFolder) -> State:
-    """``killed`` is a run that neither ended nor still goes on."""
+    """Tell how a run stands; ``killed`` is one that neither ended nor still goes on."""
     alive = run.alive  # before the manifest is read: a run that ends in between has it written
     if run.manifest.exit_code is not None:
         return "ended"
@@ -37,7 +37,7 @@ def state_of(run: RunFolder) -> State:
 
 
 def current_state(run: RunFolder) -> RunState | None:
-    """What a run told last of how it stands; of one that goes on no more, without what ran then."""
+    """Return what a run told last of how it stands; of one that goes on no more, without what ran then."""
     state = read_state(run.path)
     if state is None or state_of(run) == "running":
         return state
@@ -45,20 +45,22 @@ def current_state(run: RunFolder) -> RunState | None:
 
 
 def summary_of(run: RunFolder) -> RunSummary | None:
-    """What the run itself said at its end; None where it said nothing, or nothing sound."""
-    said = run.manifest.summary
+    """Return what the run itself said at its end; None where it said nothing, or nothing sound."""
+    summary = run.manifest.summary
     try:
-        return run_from_dict(said, said["jobs"]) if isinstance(said, dict) else None
+        return run_from_dict(summary, summary["jobs"]) if isinstance(summary, dict) else None
     except (KeyError, ValueError):
         return None
 
 
 def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dict[str, Any]]:
-    """The records of a run's journal as they came, one at a time; none where there is no journal.
+    """Yield the records of a run's journal as they came, one at a time; none where there is no journal.
 
     Only those whose ``job``, ``index``, ``status``, ``seconds``, ``attempt``, ``chunk`` and
     ``engine_id`` are what they should be; the others are damage, too. Raises OutputError.
     """
+    # Figures are made of these fields: one that is a text, or three centuries, would spoil a report
+    # or end it with an error of its own.
     try:
         for entry in entries(run.journal, on_damage):
             if _sound(entry.data):
@@ -73,7 +75,7 @@ def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dic
 
 
 def presences(run: RunFolder, now: float) -> list[Presence]:
-    """When the run's engines were there; those that have no end until ``now``."""
+    """Return when the run's engines were there; those that have no end until ``now``."""
     return [
         Presence(
             engine_id=entry["engine_id"],
@@ -88,7 +90,7 @@ def presences(run: RunFolder, now: float) -> list[Presence]:
 
 
 def kinds(run: RunFolder) -> dict[str, str]:
-    """The kind of each job, as far as the manifest has the spec."""
+    """Return the kind of each job, as far as the manifest has the spec."""
     spec = run.manifest.spec
     jobs = spec.get("jobs") if isinstance(spec, dict) else None
     return {
@@ -99,16 +101,21 @@ def kinds(run: RunFolder) -> dict[str, str]:
 
 
 def began(run: RunFolder) -> float:
-    """When a run began, in seconds since the epoch; its id tells where the manifest does not."""
+    """Return when a run began, in seconds since the epoch; its id tells where the manifest does not."""
     stamp = f"{run.id[:8]}T{run.id[9:15]}Z"
     return _time(run.manifest.started, _time(stamp, 0.0))
 
 
 def ended(run: RunFolder, state: State) -> float:
-    """When it ended: now where it goes on, at its last sign of life where it was killed."""
+    """Return when it ended: now where it goes on, at its last sign of life where it was killed."""
     if state == "running":
         return time.time()
-    return max(began(run), _time(run.manifest.ended, _last_sign(run)))
+    # What a run that was killed wrote last is the nearest thing to its end that there is.
+    written = 0.0
+    for name in ("journal.jsonl", "manifest.json"):
+        with suppress(OSError):
+            written = max(written, (run.path / name).stat().st_mtime)
+    return max(began(run), _time(run.manifest.ended, written))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +141,8 @@ class Brief:
 
 
 def brief(run: RunFolder) -> Brief:
-    """What is to be said of a run in one line. Reads the journal where there is no summary."""
+    """Return what is to be said of a run in one line. Reads the journal where there is no summary."""
+    # A run that was killed, or goes on, has no summary: then its items are counted.
     state = state_of(run)
     summary = summary_of(run)
     if summary is not None:
@@ -163,8 +171,9 @@ def brief(run: RunFolder) -> Brief:
 
 
 def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterator[RunFolder]:
-    """The runs below ``root``, newest first; with ``spec`` those of this name, or of this file wherever
-    it was run.
+    """Yield the runs below ``root``, newest first.
+
+    With ``spec`` only those of this name, or of this file wherever it was run.
     """
     if spec is not None and Path(spec).is_file():
         yield from list_spec_runs(root, spec, environ)
@@ -176,6 +185,7 @@ def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterato
 
 def _sound(record: Mapping[str, Any]) -> bool:
     seconds = record.get("seconds")
+    error = record.get("error")
     return (
         isinstance(record["job"], str)
         and JOB_NAME.fullmatch(record["job"]) is not None
@@ -183,30 +193,16 @@ def _sound(record: Mapping[str, Any]) -> bool:
         and record["status"] in STATUSES
         and (seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < LONGEST))
         and all(isinstance(record.get(name), int | None) for name in _NUMBERS)
-        and _sound_error(record.get("error"))
+        and (
+            error is None or (isinstance(error, dict) and all(isinstance(error.get(n), str) for n in TEXTS))
+        )
     )
 
 
-def _sound_error(error: Any) -> bool:
-    if not isinstance(error, dict):
-        return error is None
-    return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
-
-
+TEXTS = ("type", "message")
 _NUMBERS = ("attempt", "chunk", "engine_id", "slot")
 
 
 def _time(text: object, otherwise: float) -> float:
-    found = parse_time(text)
-    return otherwise if found is None else found
-
-
-def _last_sign(run: RunFolder) -> float:
-    """When its files were last written to."""
-    written = 0.0
-    for name in ("journal.jsonl", "manifest.json"):
-        try:
-            written = max(written, (run.path / name).stat().st_mtime)
-        except OSError:
-            continue
-    return written
+    seconds = parse_time(text)
+    return otherwise if seconds is None else seconds

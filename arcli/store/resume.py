@@ -53,6 +53,8 @@ class Kept:
         on_damage: Callable[[Path, Damage], None],
         on_lost: Callable[[str], None] = lambda path: None,
     ) -> None:
+        # Kept by the hash of an item's content, not by its number: an item that has moved in its
+        # source is still the same, and one that has changed is none of these.
         self._on_lost = on_lost
         self._runs = list(runs)
         self._into = into
@@ -69,10 +71,12 @@ class Kept:
             raise
 
     def _read(self, run: RunFolder, on_damage: Callable[[Path, Damage], None]) -> None:
+        # Two runs that go on with one another would each write what the other computes.
         if run.alive:
             raise UsageError(f"run {run.id} is still going on", hint="wait for it, or interrupt it first")
         if not run.journal.exists():
             return
+        # Records of another user's would be taken over as if they were one's own results.
         try:
             require_own(run.path)
             require_own(run.journal)
@@ -85,8 +89,10 @@ class Kept:
             raise OutputError(f"the journal {run.journal} cannot be read: {error.strerror}") from None
 
     def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
+        # A job's name becomes a part of paths: one that no job could have is damage.
         digest = _digest(data["key"])
-        if digest is None or not _is_job_name(data["job"]):
+        named = isinstance(data["job"], str) and JOB_NAME.fullmatch(data["job"]) is not None
+        if digest is None or not named:
             return
         job = self._index.setdefault(data["job"], {})
         if data["status"] in self._again:
@@ -128,6 +134,7 @@ class Kept:
         place = self._index.get(job, {}).get(digest) if digest is not None else None
         if place is None or (exact and not place & 1):
             return None
+        # The record stays the bytes that it is; only its head says which run and number it is now.
         offset, number = divmod(place >> 1, len(self._runs))
         line = _line_at(self._files[number], offset)
         head = _HEAD.match(line)
@@ -136,9 +143,11 @@ class Kept:
         was = int(head[2])
         now = was if index is None else index
         new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
+        # What a record says is in an item's folder must be there still, or the item runs again.
         if b',"outdir":"' in line and (lost := _lost_file(decode(line))) is not None:
             self._on_lost(lost)
             return None
+        # A value that is in a file of its own comes along under the item's new number.
         body = line[head.end() :]
         in_files = re.compile(_FILE % re.escape(head[1]))
         if b'"exact":false' in body and (file := in_files.search(body)):
@@ -147,6 +156,7 @@ class Kept:
             if not _adopt(source, self._into.value_path(job, now, suffix)):
                 return None
             body = in_files.sub(rb"\g<1>%d.\g<2>" % now, body)
+        # So does what it printed beyond what a record holds.
         if (self._used[number].path / "printed").is_dir():
             attempt = decode(line)["attempt"]
             for stream in ("out", "err"):
@@ -191,6 +201,7 @@ def _adopt(source: Path, target: Path) -> bool:
             return False
     except OSError:
         return False
+    # By a link, which costs no space; either run may be removed without the other's losing it.
     with refusing(target):
         make_private(target.parent)
         try:
@@ -202,11 +213,6 @@ def _adopt(source: Path, target: Path) -> bool:
     return True
 
 
-def _is_job_name(name: Any) -> bool:
-    """Tell whether a job could have this name, which becomes a part of paths."""
-    return isinstance(name, str) and JOB_NAME.fullmatch(name) is not None
-
-
 def _digest(key: Any) -> bytes | None:
     """Return a key in few bytes; None for one that says nothing about content."""
     match = _KEY.fullmatch(key) if isinstance(key, str) else None
@@ -215,6 +221,8 @@ def _digest(key: Any) -> bytes | None:
 
 def _line_at(fd: int, offset: int) -> bytes:
     """Return the line that begins at ``offset``, with its newline."""
+    # Most lines fit into the first read; the length grows by a factor, so that a line of a gigabyte
+    # is not read a thousand times.
     length = LINE
     while True:
         block = os.pread(fd, length, offset)

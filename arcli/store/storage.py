@@ -44,6 +44,7 @@ class RunStorage:
 
     def spool(self, raw: bytes) -> int:
         """Keep bytes for the time of the run; returns their offset."""
+        # A file without a name: it goes with the process, however that ends.
         if self._spool is None:
             self._spool = tempfile.TemporaryFile(dir=self.folder.path)  # noqa: SIM115 - see close
         offset: int = self._spool.seek(0, os.SEEK_END)
@@ -56,7 +57,9 @@ class RunStorage:
         return os.pread(self._spool.fileno(), length, offset)
 
     def position_files(self, slots: int) -> Path:
-        """Return the folder of position_file files, one for each slot."""
+        """Return the folder of position files, one for each slot."""
+        # They are made here, so that an engine which sees this disk finds its own, and one that does
+        # not see it knows that by its absence.
         folder = self.folder.path / "engines"
         folder.mkdir(mode=0o700, exist_ok=True)
         for slot in range(slots):

@@ -16,9 +16,8 @@ from runs import Run
 
 from arcli.errors import UsageError
 from arcli.store.folder import RunFolder
-from arcli.store.index import FILE, JournalIndex
+from arcli.store.index import FILE, Condition, JournalIndex, cell_of, sort_key
 from arcli.store.manifest import Manifest
-from arcli.store.select import Condition, cell_of, sort_key
 
 SPEC = """\
 jobs:

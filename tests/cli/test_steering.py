@@ -16,9 +16,8 @@ import psutil
 import pytest
 from runs import MARK, Run, wait_until
 
+from arcli.store.channel import Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
-from arcli.store.requests import Cancel, post, take
-from arcli.store.state import read_state
 
 SLEEPY = """\
 jobs:

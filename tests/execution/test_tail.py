@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from runs import Run, running, wait_until
 
-from arcli.store.live import LiveReader, ask_stacks, listening
+from arcli.store.channel import LiveReader, ask_stacks, listening
 
 # Items go on when the test has seen what they printed.
 WAITING = """

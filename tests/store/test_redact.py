@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from runs import Run
 
-from arcli.store.redact import MASK, Redaction
+from arcli.store.describe import MASK, Redaction
 
 SPEC = """\
 params: {level: 3, token: none}
