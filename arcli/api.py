@@ -83,30 +83,27 @@ class Item:
         Raises UsageError for a value that is kept as a pickle, unless the run is trusted: opening a
         pickle runs whatever code is in it.
         """
-        return self._open(self.record.get("value"))
+        tree = self.record.get("value")
+        if not isinstance(tree, dict) or self.folder is None:
+            return from_tree(tree)
+        # What is too large for a record, or none of JSON's, is a file beside the journal. Arrays are
+        # read as NumPy's own format, in which nothing can be executed.
+        if "$array" in tree and "path" in tree["$array"]:
+            path = str(tree["$array"]["path"])
+            if not path.endswith(".npy"):
+                return self._pickled(path)
+            import numpy as np
 
-    def _open(self, tree: Any) -> Any:
-        if isinstance(tree, dict) and self.folder is not None:
-            if "$array" in tree and "path" in tree["$array"]:
-                return self._array(tree["$array"]["path"])
-            if "$pickle" in tree:
-                return self._pickled(tree["$pickle"])
-        return from_tree(tree)
+            return np.load(self._file(path), allow_pickle=False)
+        return self._pickled(tree["$pickle"]) if "$pickle" in tree else from_tree(tree)
 
     def _file(self, path: object) -> Path:
-        """A value's file. Raises UsageError where it is not within the run's folder."""
+        """Return a value's file. Raises UsageError where it is not within the run's folder."""
         assert self.folder is not None
         file = (self.folder / str(path)).resolve()
         if not file.is_relative_to(self.folder.resolve()):
             raise UsageError(f"the value of item {self.index} is not in its run's folder: {path}")
         return file
-
-    def _array(self, path: object) -> Any:
-        if not str(path).endswith(".npy"):
-            return self._pickled(path)
-        import numpy as np
-
-        return np.load(self._file(path), allow_pickle=False)
 
     def _pickled(self, path: object) -> Any:
         if not self.trust:
@@ -265,21 +262,18 @@ def run(
     from arcli.store.channel import read_state
     from arcli.store.folder import list_runs, run_root
 
-    words = ["run", os.fspath(spec), "-q", *options]
-    words += [word for name, value in (params or {}).items() for word in ("-p", f"{name}={_text(value)}")]
-    words += [] if engines is None else ["-n", str(engines)]
-    command = [sys.executable, "-m", "arcli", *words]
+    # In a process of its own: signals, standard output and `os._exit` are a command's to handle, and
+    # whoever calls this from a notebook keeps his own. JSON is a part of YAML, which `-p` reads.
+    command = [sys.executable, "-m", "arcli", "run", os.fspath(spec), "-q", *options]
+    for name, value in (params or {}).items():
+        command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    command += [] if engines is None else ["-n", str(engines)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        _, told = process.communicate()
+        _, log = process.communicate()
     # The folder of the run is the one whose state was written by this process.
     for folder in list_runs(run_root(os.environ)):
         state = read_state(folder.path)
         if state is not None and state.pid == process.pid:
             return Run(folder.path, trust=trust)
-    message = told.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
+    message = log.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
     raise (UsageError if process.returncode == 2 else ClusterError)(message)
-
-
-def _text(value: Any) -> str:
-    """A parameter as the command line has it: YAML, of which JSON is a part."""
-    return value if isinstance(value, str) else json.dumps(value)

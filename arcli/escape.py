@@ -20,6 +20,7 @@ def plain(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return the first line of ``text`` that says something, made plain; ``…`` where there are more."""
+    # A message may begin with blank lines, and go on for pages.
     lines = [line for line in text.strip().split("\n") if line.strip()]
     if not lines:
         return ""
@@ -27,6 +28,7 @@ def one_line(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
+    # As Python writes them in a string, so that what is copied means the same.
     char = match[0]
     if char == "\t":
         return "    "

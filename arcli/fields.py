@@ -42,6 +42,7 @@ Template = Word | Deferred | DeferredText
 
 
 def _duration(value: Any) -> Any:
+    # `true` is a number to Python, and no time to people.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("give a duration such as 250ms, 30s, 5m, 2h, or a number of seconds")
     return parse_duration(value)
@@ -53,6 +54,7 @@ def _not_zero(value: float) -> float:
     return value
 
 
+# Durations are read before pydantic looks at the type, for it takes no text for a number.
 Seconds = Annotated[float, BeforeValidator(_duration)]
 Limit = Annotated[Seconds, AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1)]

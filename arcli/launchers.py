@@ -66,6 +66,7 @@ def engines_on_hosts(launcher: Launcher, options: Mapping[str, Any]) -> int | No
     """
     if launcher.hosts is None or launcher.hosts not in options:
         return None
+    # ipyparallel counts this machine's CPUs where it cannot read the hosts: better none than those.
     hosts = options[launcher.hosts]
     if not isinstance(hosts, Mapping) or not hosts:
         raise ValueError("it maps each host to its number of engines: {node1: 4, me@node2: 8}")

@@ -26,6 +26,8 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 def read(text: bytes) -> Any:
     """Read JSON that arcli wrote, its numbers exact. Raises ValueError."""
+    # The fast reader where it is exact; the slow one, which knows integers of any size and lone
+    # surrogates, where it is not.
     if not _LONG_NUMBER.search(text):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(text)

@@ -31,6 +31,7 @@ def faults_of(text: str, folder: Path, names: set[str] | None) -> Iterator[Fault
 
     ``names`` are those that the engines' namespace has, None where that cannot be known.
     """
+    # A module cannot be looked at without importing it, which runs code: it is met on the engines.
     kind = kind_of(text)
     if kind == "file":
         path, _, name = text.strip().rpartition(":")
@@ -47,7 +48,7 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError) as error:
         hint = "a function is module:name, file.py:name or an expression such as lambda x: x * x"
-        yield Fault(f"not a function: {_said(error)}", hint, *_place(error))
+        yield Fault(f"not a function: {_message(error)}", hint, *_place(error))
         return
     # Literals are evaluated without an error, and are never what was meant.
     if isinstance(tree.body, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
@@ -69,6 +70,7 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
 
 
 def _missing(name: str, body: ast.expr, names: set[str]) -> str:
+    # `model.score` with no `model` is mostly a file or a module that was meant.
     if near := did_you_mean(name, names):
         return near
     if isinstance(body, ast.Attribute) and isinstance(body.value, ast.Name):
@@ -80,6 +82,8 @@ def _missing(name: str, body: ast.expr, names: set[str]) -> str:
 
 def free_names(tree: ast.AST) -> Iterator[ast.Name]:
     """Yield the first use of each name that an expression takes from outside."""
+    # Scopes are not told apart: a name that is bound anywhere in the expression counts as its own. That
+    # may miss a mistake, and never makes one of what is right.
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     bound |= {
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
@@ -100,7 +104,7 @@ def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None) or 1
-        yield Fault(f"{shown}:{line}: {_said(error)}")
+        yield Fault(f"{shown}:{line}: {_message(error)}")
         return
     except OSError as error:
         yield Fault(f"{shown} cannot be read: {error.strerror}")
@@ -114,6 +118,8 @@ def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
 
 def bound_names(tree: ast.AST) -> Iterator[str]:
     """Yield names that a module's code may bind at its top level; ``*`` where that cannot be known."""
+    # Wherever it stands: in an `if`, a `try`, a `with`. What a function binds inside is its own, and is
+    # yielded all the same: nothing that is right may be refused.
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -142,7 +148,7 @@ def source_faults(text: str) -> Iterator[Fault]:
     try:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
-        yield Fault(f"not Python: {_said(error)}", "", *_place(error))
+        yield Fault(f"not Python: {_message(error)}", "", *_place(error))
 
 
 def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
@@ -150,6 +156,8 @@ def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
 
     ``run`` is the source in ``setup: run``, whose functions use names, too.
     """
+    # A function that ``setup: run`` defines may use names in turn: once one of its names is used, all
+    # that its code reads counts.
     used: set[str] = set()
     try:
         for text in texts:
@@ -168,7 +176,7 @@ def _loaded(tree: ast.AST) -> set[str]:
     }
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(getattr(error, "msg", None) or error)
 
 

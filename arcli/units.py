@@ -22,6 +22,7 @@ def parse_duration(value: str | float) -> float:
     Raises ValueError for anything else, and for what is negative or not finite.
     """
     if isinstance(value, str):
+        # Parts with units add up, as in 1h30m.
         text = value.strip()
         if _DURATION.fullmatch(text):
             return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
@@ -74,6 +75,7 @@ def isoformat(timestamp: float) -> str:
 
 def parse_time(text: object) -> float | None:
     """Return the inverse of ``isoformat``, from 1970 to 9998; None for anything that is no such time."""
+    # It may have been edited: a time without a zone is UTC, one out of reach is none at all.
     if not isinstance(text, str):
         return None
     try:

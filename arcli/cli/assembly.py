@@ -19,7 +19,7 @@ from arcli.escape import plain
 
 if TYPE_CHECKING:
     from arcli.cli.messages import Notices
-    from arcli.cluster.supervisor_process import SupervisorProcess
+    from arcli.cluster.embedded.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
     from arcli.outputs.all_outputs import Outputs
     from arcli.outputs.progress import Progress

@@ -74,8 +74,7 @@ def command(keep: int | None, older_than: float | None, everything: bool, dry_ru
 
 def _waste(policy: Policy) -> Iterator[Waste]:
     """Yield what may go: old runs, the rest of some that were being removed, and of killed clusters."""
-    from arcli.cluster.private_folder import bases
-    from arcli.cluster.stale import Stale, end_processes, find_stale
+    from arcli.cluster.embedded.private_folder import Stale, bases, end_processes, find_stale
     from arcli.reports.runlist import friendly_time
     from arcli.store.clean import leftovers, removable, remove_folder, remove_run
     from arcli.store.folder import run_root

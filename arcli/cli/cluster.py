@@ -13,8 +13,7 @@ from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT, DURATION
 
 if TYPE_CHECKING:
-    from arcli.cluster.named.find import Known
-    from arcli.cluster.named.manage import Look
+    from arcli.cluster.named import Known, Look
 
 FORMAT = click.option(
     "--format",
@@ -83,10 +82,10 @@ def start(
       arcli cluster start -n 64 --launcher slurm --id big
     """
     from arcli import launchers
-    from arcli.cluster.cpus import usable_cpus
-    from arcli.cluster.ipyparallel_config import IpyparallelConfig
-    from arcli.cluster.named.find import Known, profile_folder
-    from arcli.cluster.named.manage import start as start_cluster
+    from arcli.cluster.embedded.supervisor_process import usable_cpus
+    from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
+    from arcli.cluster.named import Known, profile_folder
+    from arcli.cluster.named import start as start_cluster
     from arcli.errors import UsageError
 
     # Embedded and inline engines end with the run that has them: nothing of them can be started to stay.
@@ -133,7 +132,7 @@ def list_(form: str, profile: str | None) -> None:
       arcli cluster list
       arcli cluster list --format json
     """
-    from arcli.cluster.named.manage import every
+    from arcli.cluster.named import every
 
     rows = [_row(one, state) for one, state in every(profile)]
     if form == "json":
@@ -161,15 +160,15 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
       arcli cluster stop big
       arcli cluster stop --all
     """
-    from arcli.cluster.named import find, manage
+    from arcli.cluster import named
     from arcli.errors import UsageError
 
     # Neither is a mistake that would stop nothing, both one that would stop too much.
     if bool(names) == everything:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
-    for one in find.known() if everything else [find.find(name) for name in names]:
-        state = manage.stop(one)
+    for one in named.known() if everything else [named.find(name) for name in names]:
+        state = named.stop(one)
         stopped.append(_row(one, state))
         if form == "text":
             was_dead = state.state == "gone"
@@ -188,12 +187,12 @@ def status(form: str, name: str) -> int:
     Examples:
       arcli cluster status big
     """
-    from arcli.cluster.named import find, manage
+    from arcli.cluster import named
     from arcli.errors import ExitCode
 
-    one = find.find(name)
-    cluster = manage.look(one)
-    engines = [asdict(engine) for engine in manage.engines(one)] if cluster.engines else []
+    one = named.find(name)
+    cluster = named.look(one)
+    engines = [asdict(engine) for engine in named.engines(one)] if cluster.engines else []
     if form == "json":
         click.echo(json.dumps({**_row(one, cluster), "engines": engines}))
     else:

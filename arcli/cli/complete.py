@@ -64,7 +64,7 @@ def runs_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def clusters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Propose the clusters that there are."""
-    from arcli.cluster.named.find import known
+    from arcli.cluster.named import known
 
     return [CompletionItem(one.name) for one in known() if one.name.startswith(incomplete)]
 

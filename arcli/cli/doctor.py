@@ -144,7 +144,7 @@ def open_files() -> Finding:
 
 def sockets() -> Finding:
     """Look for a folder that sockets of an embedded cluster can be in: private, its path short."""
-    from arcli.cluster import private_folder
+    from arcli.cluster.embedded import private_folder
 
     problems = {base: private_folder.unfit(base) for base in private_folder.bases()}
     fit = [base for base, problem in problems.items() if problem is None]
@@ -156,7 +156,7 @@ def sockets() -> Finding:
 def engines() -> Finding:
     """Start two engines, and have both answer."""
     from arcli.cluster.base import ClusterOptions
-    from arcli.cluster.embedded import EmbeddedCluster
+    from arcli.cluster.embedded.cluster import EmbeddedCluster
 
     began = time.monotonic()
     cluster = EmbeddedCluster(ClusterOptions(engines=ENGINES, min_engines=ENGINES, start_timeout=PATIENCE))
@@ -230,8 +230,7 @@ def run_folder(root: Path) -> Iterator[Finding]:
 
 def stale_clusters() -> Finding:
     """Look for what clusters have left behind that were killed with all of their supervisors."""
-    from arcli.cluster.private_folder import bases
-    from arcli.cluster.stale import find_stale
+    from arcli.cluster.embedded.private_folder import bases, find_stale
 
     stale = find_stale(bases())
     processes = sum(len(one.processes) for one in stale)
@@ -242,10 +241,10 @@ def stale_clusters() -> Finding:
 
 def clocks(name: str) -> Iterator[Finding]:
     """Measure how far the clocks of a running cluster's engines are from this host's."""
-    from arcli.cluster.named import find, manage
+    from arcli.cluster import named
 
     try:
-        skews = manage.clocks(find.find(name))
+        skews = named.clocks(named.find(name))
     except ArcliError as error:
         yield Finding(what=f"cluster {name}", ok=False, detail=error.message, do=error.hint, needed=True)
         return

@@ -299,7 +299,7 @@ def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
 
 def estimate_run(call: Call, spec: Spec, flags: RunFlags, run: Pilot) -> int:
     """Run a pilot and print what the whole run would take. Returns 0, or how the pilot ended early."""
-    from arcli.cluster.cpus import usable_cpus
+    from arcli.cluster.embedded.supervisor_process import usable_cpus
     from arcli.cluster.open import joins
 
     prediction, finished = estimate(spec, flags, run)

@@ -33,7 +33,7 @@ from arcli.errors import UsageError
 from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
-    from arcli.cluster.supervisor_process import SupervisorProcess
+    from arcli.cluster.embedded.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
     from arcli.specfile.model import Spec
 
@@ -282,8 +282,7 @@ def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorPr
     helper = None
     elsewhere = flags.dry_run or flags.estimate or flags.inline or flags.cluster_name
     if not (elsewhere or any(name.startswith("cluster") for name, _ in flags.sets)):
-        from arcli.cluster.cpus import usable_cpus
-        from arcli.cluster.supervisor_process import Settings, SupervisorProcess
+        from arcli.cluster.embedded.supervisor_process import Settings, SupervisorProcess, usable_cpus
 
         helper = SupervisorProcess(Settings(engines or usable_cpus()))
     try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
+
+LOG_LINES = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,3 +122,13 @@ class Cluster(Protocol):
 
     def stop(self) -> None:
         """End all of it. May be called more than once; never hangs."""
+
+
+def log_tails(logs: Iterable[Path]) -> list[str]:
+    """Return the ends of logs, each line behind the name of its log; those that cannot be read aside."""
+    tails: list[str] = []
+    for path in sorted(logs):
+        with suppress(OSError):
+            lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            tails += [f"{path.stem}: {line}" for line in lines]
+    return tails

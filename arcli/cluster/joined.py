@@ -56,32 +56,35 @@ class JoinedCluster(WatchedCluster):
             raise self._failure(self._too_few(present, connection.address))
         self._await(lambda: len(self._engines) >= self.slots, min(end, time.monotonic() + COMPLETE))
 
-    def _too_few(self, there: int, address: str) -> str:
+    def _too_few(self, present: int, address: str) -> str:
         if self._gone is not None:
             return self._gone
         answered = len(self._engines)
-        message = f"{there} engines are registered at {address}"
-        if there > answered:
+        message = f"{present} engines are registered at {address}"
+        if present > answered:
             message += f", and {answered} of them answered"
         timeout, needed = self._options.start_timeout, self._options.min_engines
         return f"{message} within {timeout:g} s, {needed} are needed"
 
     def release(self, engine_id: int) -> None:
         """See Cluster: it may be running something of somebody else's, and stays as it is."""
-        self._later(lambda: self._release(engine_id))
 
-    def _release(self, engine_id: int) -> None:
-        if engine_id in self._engines:
-            self._greet(engine_id)
-            self._let_go(engine_id, "was let go", deliberate=True)
+        # It is asked who it is: when it answers, it has done with what it ran, and can be used again.
+        def release_now() -> None:
+            if engine_id in self._engines:
+                self._greet(engine_id)
+                self._let_go(engine_id, "was let go", deliberate=True)
+
+        self._later(release_now)
 
     def replace(self, slot: int) -> None:
         """See Cluster: by an engine that is there and has no slot, if there is one."""
-        self._later(lambda: self._replace(slot))
 
-    def _replace(self, slot: int) -> None:
-        self._vacant.add(slot)
-        self._deal()
+        def replace_now() -> None:
+            self._vacant.add(slot)
+            self._deal()
+
+        self._later(replace_now)
 
     def _look(self, now: float) -> None:
         super()._look(now)

@@ -8,8 +8,7 @@ from pathlib import Path
 from arcli import launchers
 from arcli.cluster.base import Cluster, ClusterOptions
 from arcli.cluster.connection import Connection
-from arcli.cluster.cpus import usable_cpus
-from arcli.cluster.supervisor_process import SupervisorProcess
+from arcli.cluster.embedded.supervisor_process import SupervisorProcess, usable_cpus
 from arcli.errors import ClusterError, UsageError
 from arcli.specfile.model import Cluster as Wanted
 from arcli.specfile.model import Spec
@@ -35,6 +34,7 @@ def open_cluster(
     ``scratch`` one that compute nodes see, too. ``join`` names a running cluster and overrides the
     spec.
     """
+    # A flag goes before the spec; where neither says, what is there decides.
     options = ClusterOptions(
         engines=engines or slots(wanted) or 0,
         min_engines=min(engines or wanted.min_engines, wanted.min_engines),
@@ -71,11 +71,11 @@ def _cluster(
     # Only what is used is imported: ipyparallel's launchers cost more than an
     # embedded cluster.
     if launcher.own:
-        from arcli.cluster.embedded import EmbeddedCluster
+        from arcli.cluster.embedded.cluster import EmbeddedCluster
 
         needed = min(options.engines, options.min_engines)
         return EmbeddedCluster(replace(options, min_engines=needed), helper)
-    from arcli.cluster.launched import LaunchedCluster
+    from arcli.cluster.launched.cluster import LaunchedCluster
 
     if not options.engines:
         raise UsageError(
@@ -103,15 +103,16 @@ def slots(wanted: Wanted) -> int | None:
 
 
 def _connection(wanted: Wanted, folder: Path, join: str | None) -> Connection:
-    from arcli.cluster.named import find as named_clusters
+    from arcli.cluster import named
 
+    # By a name, by the file itself, or as ipyparallel's own clients find one.
     if join is not None:
-        file = named_clusters.find(join).connection_file
+        file = named.find(join).connection_file
     elif wanted.connection_file is not None:
         file = folder / Path(wanted.connection_file).expanduser()
     else:
-        profile, cluster_id = wanted.profile or named_clusters.PROFILE, wanted.cluster_id or ""
-        file = named_clusters.named(profile, cluster_id).connection_file
+        profile, cluster_id = wanted.profile or named.PROFILE, wanted.cluster_id or ""
+        file = named.named(profile, cluster_id).connection_file
     return Connection.read(file)
 
 

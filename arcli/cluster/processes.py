@@ -1,4 +1,8 @@
-"""Processes as Linux sees them: who is whose child, and ending all of them."""
+"""Processes as Linux sees them: how they are started and tied, who is whose child, and their end.
+
+``python -m arcli.cluster.processes PARENT MODULE ARGUMENT…`` runs ``python -m MODULE ARGUMENT…`` as a
+process that ends with the parent, however that ends.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +81,7 @@ def is_stopped(pid: int) -> bool:
 
 def descendants(of: int) -> Iterator[int]:
     """Yield the ids of all that ``of`` has started and that still hangs on it, nearest first."""
+    # One look at the table, then the tree of it: what is started meanwhile is found by the next look.
     children: dict[int, list[int]] = defaultdict(list)
     for process in table():
         children[process.parent].append(process.pid)
@@ -102,16 +107,11 @@ def kill_tree(pid: int) -> None:
 
 def strays(of: int, session: int, mark: bytes) -> list[int]:
     """Children of ``of`` that a dead process left: of its session, or with its mark in the env."""
-    processes = []
-    for process in table():
-        if process.parent != of:
-            continue
-        if process.session == session:
-            processes.append(process.pid)
-            continue
-        if _has_mark(process.pid, mark):
-            processes.append(process.pid)
-    return processes
+    return [
+        process.pid
+        for process in table()
+        if process.parent == of and (process.session == session or _has_mark(process.pid, mark))
+    ]
 
 
 def marked(mark: bytes) -> Iterator[int]:
@@ -142,3 +142,38 @@ def ending(status: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+_START = (
+    "import os, runpy, sys, warnings; "
+    "sys.path = [path for path in sys.path if path]; "
+    "os.environ.update(PYTHONSAFEPATH='1', PYTHONWARNINGS=''); "
+    "warnings.filterwarnings('ignore', message='(?s).*'); "
+    "runpy.run_module('ipyparallel.engine', run_name='__main__', alter_sys=True)"
+)
+"""Files of the working folder must not pass for modules that the engine, or what it starts, imports, and
+warnings are for items (``arcli.engine.own_code``). Items find both variables as they were before."""
+
+
+def engine_command(python: str) -> list[str]:
+    """Return the command that starts an engine; its arguments follow."""
+    return [python, "-c", _START]
+
+
+def main() -> None:
+    """Tie this process to the parent, and all that it forks to this process."""
+    import runpy
+
+    from arcli.engine.own_code import hush
+
+    hush()
+    _, parent, module, *arguments = sys.argv
+    die_with(int(parent))
+    me = os.getpid()
+    os.register_at_fork(after_in_child=lambda: die_with(me))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

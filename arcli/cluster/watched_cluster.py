@@ -24,8 +24,7 @@ from arcli.cluster.base import (
     EngineUp,
     OnEvent,
 )
-from arcli.cluster.connection import Connection
-from arcli.cluster.hub import Line
+from arcli.cluster.connection import Connection, Line
 from arcli.errors import ClusterError
 
 POLL = 0.05
@@ -87,12 +86,10 @@ class WatchedCluster:
                 f"nobody answered at {connection.address}, which {connection.where} names, "
                 f"within {self._options.start_timeout:g} s"
             )
-        self._connect_both(end)
+        # One client is the session's, the other belongs to the thread that watches.
+        self.client, self._scout = self._connect(end), self._connect(end)
         self._heard = time.monotonic()
         self._asked = 0.0
-
-    def _connect_both(self, end: float) -> None:
-        self.client, self._scout = self._connect(end), self._connect(end)
 
     def _connect(self, end: float) -> Any:
         from arcli.cluster.client import RawClient
@@ -122,8 +119,8 @@ class WatchedCluster:
                 if not self._changed.wait(max(0.0, end - time.monotonic())):
                     return
 
-    def _failure(self, words: str) -> ClusterError:
-        return ClusterError(f"no cluster: {words}", hint=self.diagnose())
+    def _failure(self, message: str) -> ClusterError:
+        return ClusterError(f"no cluster: {message}", hint=self.diagnose())
 
     # -- the thread -------------------------------------------------------------------------
 
@@ -134,6 +131,8 @@ class WatchedCluster:
             self._lose(f"watching the cluster failed: {type(error).__name__}: {error}")
 
     def _keep_watch(self) -> None:
+        # A laptop that slept has not heard the answer to a question of before: it is asked anew, and
+        # not taken for a controller's silence.
         looked = time.monotonic()
         while not self._leaving.wait(POLL) and self._gone is None:
             now = time.monotonic()
@@ -188,6 +187,8 @@ class WatchedCluster:
 
     def _deal(self) -> None:
         """Give free slots to engines that have none: an engine's own id, where that is one."""
+        # Slots are inherited: an engine that comes for one that died takes its place, so that what
+        # was scattered to that place is computed with again.
         for engine_id in sorted(self._spares):
             free = set(range(self.slots)) - {info.slot for info in self._engines.values()}
             if not free:
@@ -202,34 +203,38 @@ class WatchedCluster:
             self._report(EngineUp(info))
 
     def _settle(self, info: EngineInfo) -> None:
-        """An engine has a slot from now on."""
+        """Note that an engine has a slot from now on."""
 
     def _part(self, engine_id: int) -> None:
-        """An engine has left the cluster."""
+        """Forget an engine that has left the cluster."""
         for group in (self._greeted, self._spares):
             group.pop(engine_id, None)
         self._given_up.discard(engine_id)
         self._let_go(engine_id, "is gone")
 
-    def _let_go(self, engine_id: int, words: str, *, deliberate: bool = False) -> None:
+    def _let_go(self, engine_id: int, end: str, *, deliberate: bool = False) -> None:
+        """Use an engine no more; ``end`` is what became of it, in words."""
         deliberate |= self._doomed.pop(engine_id, None) is not None
         with self._changed:
             info = self._engines.pop(engine_id, None)
             self._changed.notify_all()
         if info is None:
             return
-        reason = f"engine {engine_id} (process {info.pid} on host {info.host}) {words}"
+        reason = f"engine {engine_id} (process {info.pid} on host {info.host}) {end}"
         if self.deals_first and not deliberate:
             self._deal()  # so that there is never a moment without an engine
         self._report(EngineDown(engine_id=engine_id, slot=info.slot, reason=reason))
 
     def _feel_pulse(self, now: float) -> None:
         assert self._line is not None
+        # While engines are missing, they are looked for more often: the hub's notice may be lost. An
+        # answer that does not come in time means that the controller is gone, or as good as that.
+        pulse = PULSE if len(self._engines) >= self.slots else PULSE / 4
         listed = self._line.answer()
         if listed is not None:
             self._heard, self._asked = now, 0.0
             self._compare(listed, now)
-        elif not self._asked and now - self._heard >= self._pulse():
+        elif not self._asked and now - self._heard >= pulse:
             self._asked, self._asked_about = now, set(self._engines)
             self._line.ask()
         elif self._asked and now - self._asked > self.silence:
@@ -238,11 +243,8 @@ class WatchedCluster:
                 f"the controller at {self._connection.address} has not answered for {self.silence:.0f} s"
             )
 
-    def _pulse(self) -> float:
-        return PULSE if len(self._engines) >= self.slots else PULSE / 4
-
     def _compare(self, listed: set[int], now: float) -> None:
-        """What the hub knows counts, where its notices did not reach us."""
+        """Go by what the hub lists, where its notices did not reach us."""
         for engine_id in (self._asked_about & set(self._engines)) - listed:
             self._given_up.add(engine_id)
             self._let_go(engine_id, "is gone")
@@ -278,13 +280,14 @@ class WatchedCluster:
 
     def kill(self, engine_id: int) -> None:
         """See Cluster. The engine's nanny does it; without one, the engine is not used any more."""
-        self._later(lambda: self._kill(engine_id))
 
-    def _kill(self, engine_id: int) -> None:
-        if engine_id in self._engines:
-            self._doomed.setdefault(engine_id, time.monotonic() + LINGERS)
-            with suppress(IndexError):  # it has just left
-                self._scout.send_signal(int(signal.SIGKILL), targets=engine_id, block=False)
+        def kill_now() -> None:
+            if engine_id in self._engines:
+                self._doomed.setdefault(engine_id, time.monotonic() + LINGERS)
+                with suppress(IndexError):  # it has just left
+                    self._scout.send_signal(int(signal.SIGKILL), targets=engine_id, block=False)
+
+        self._later(kill_now)
 
     @property
     def exposed(self) -> str | None:

@@ -14,7 +14,7 @@ import psutil
 from runs import MARK, PATIENCE, marked, wait_until
 
 from arcli.cluster.base import ClusterEvent, ClusterOptions, EngineDown, EngineUp
-from arcli.cluster.embedded import EmbeddedCluster
+from arcli.cluster.embedded.cluster import EmbeddedCluster
 
 CHILD = "subprocess.Popen(['sleep', '300'], start_new_session=True).pid"
 """What a user may start: neither of the engine's session nor waited for."""
@@ -24,7 +24,7 @@ def supervisor_of(processes: list[psutil.Process]) -> psutil.Process:
     """The supervisor among a cluster's processes; the others are its forks, and look like it."""
     pids = {process.pid for process in processes}
     (supervisor,) = (process for process in processes if process.ppid() not in pids)
-    assert "arcli.cluster.supervisor" in supervisor.cmdline()
+    assert "arcli.cluster.embedded.supervisor" in supervisor.cmdline()
     return supervisor
 
 

@@ -89,7 +89,7 @@ SERVES = """
 import sys
 import time
 from arcli.cluster.base import ClusterOptions
-from arcli.cluster.embedded import EmbeddedCluster
+from arcli.cluster.embedded.cluster import EmbeddedCluster
 
 if __name__ == "__main__":
     cluster = EmbeddedCluster(ClusterOptions(engines=2, start_timeout=90))
@@ -177,7 +177,7 @@ def test_clusters_that_are_lost_one_after_another_are_replaced_one_at_a_time() -
             return [
                 p
                 for p in own.processes()
-                if "arcli.cluster.supervisor" in p.cmdline() and p.ppid() == os.getpid()
+                if "arcli.cluster.embedded.supervisor" in p.cmdline() and p.ppid() == os.getpid()
             ]
 
         for number in range(1, 4):

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import pytest
 from runs import PATIENCE, wait_until
 
-from arcli.cluster import forks
-from arcli.cluster.cpus import cgroup_quota, usable_cpus
+from arcli.cluster.embedded import forks
+from arcli.cluster.embedded.supervisor_process import cgroup_quota, usable_cpus
 from arcli.cluster.processes import descendants, ending, kill_all, kill_tree, strays, table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -120,7 +120,7 @@ def test_an_ending_in_words(code: str, words: str) -> None:
 
 BECOMES = """
 import atexit, sys
-from arcli.cluster.forks import become
+from arcli.cluster.embedded.forks import become
 
 atexit.register(lambda: print("at exit"))
 try:
@@ -158,7 +158,7 @@ def test_a_detached_fork_has_default_signals_nothing_to_read_and_a_private_log(
     code = """
 import json, os, signal, sys
 from pathlib import Path
-from arcli.cluster.forks import detach
+from arcli.cluster.embedded.forks import detach
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 detach(Path(sys.argv[1]))
@@ -182,7 +182,7 @@ def test_numpys_generator_is_seeded_anew_too(monkeypatch: pytest.MonkeyPatch) ->
     stream = random.Random(1)
     expected = random.Random(1).random()
     monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace(random=stream))
-    forks._reseed()
+    forks.reseed()
     assert stream.random() != expected
 
 

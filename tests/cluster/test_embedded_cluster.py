@@ -18,9 +18,9 @@ from own_cluster import CHILD, Own, own_cluster
 from runs import running, wait_until
 from tornado.ioloop import PeriodicCallback
 
-from arcli.cluster import forks
-from arcli.cluster.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
-from arcli.cluster.supervisor_process import THREAD_LIMITS
+from arcli.cluster.embedded import forks
+from arcli.cluster.embedded.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
+from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS
 from arcli.errors import ClusterError
 
 

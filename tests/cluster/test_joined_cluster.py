@@ -15,10 +15,10 @@ from connections import GOOD, write_connection
 from foreign import Foreign, foreign
 from runs import PATIENCE, each_once, running, statuses, wait_until
 
+from arcli.cluster import named as named_clusters
 from arcli.cluster.base import ClusterDown, ClusterEvent, ClusterOptions, EngineDown, EngineUp
 from arcli.cluster.connection import Connection
 from arcli.cluster.joined import JoinedCluster
-from arcli.cluster.named import find as named_clusters
 from arcli.errors import ClusterError
 
 SPEC = """

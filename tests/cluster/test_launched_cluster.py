@@ -57,7 +57,7 @@ def of_job(run: Run, name: str) -> list[dict[str, Any]]:
 
 def launching(run: Run) -> psutil.Process:
     """The process that starts a run's cluster."""
-    (found,) = (p for p in run.relatives() if "arcli.cluster.launcher" in p.cmdline())
+    (found,) = (p for p in run.relatives() if "arcli.cluster.launched.launcher" in p.cmdline())
     return found
 
 

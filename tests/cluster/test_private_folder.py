@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arcli.cluster import private_folder
+from arcli.cluster.embedded import private_folder
 from arcli.errors import ClusterError
 
 

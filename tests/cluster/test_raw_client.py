@@ -77,7 +77,7 @@ class FakeController:
 @contextmanager
 def connected() -> Iterator[tuple[FakeController, RawClient]]:
     """A controller and its client, on paths that are short enough for sockets."""
-    from arcli.cluster import private_folder
+    from arcli.cluster.embedded import private_folder
 
     folder = private_folder.create()
     try:

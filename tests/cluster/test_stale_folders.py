@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from runs import PATIENCE, wait_until
 
-from arcli.cluster.stale import LOG, Stale, end_processes, find_stale
-from arcli.cluster.supervisor_process import MARK, Settings, SupervisorProcess
+from arcli.cluster.embedded.private_folder import LOG, MARK, Stale, end_processes, find_stale
+from arcli.cluster.embedded.supervisor_process import Settings, SupervisorProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="certain only with /proc")
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arcli.cluster.base import ClusterOptions
-from arcli.cluster.embedded import EmbeddedCluster
+from arcli.cluster.embedded.cluster import EmbeddedCluster
 from arcli.engine.chunk import PUBLISH_EVERY
 from arcli.execution import Context, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts

@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from arcli.cluster.forks import ENGINE_PACKAGE
+from arcli.cluster.embedded.forks import ENGINE_PACKAGE
 
 MODULES = (
     "tally",

@@ -1,7 +1,7 @@
 """An embedded cluster: a controller and engines on this machine, for one run.
 
-A supervisor process (``arcli.cluster.supervisor``) forks them and ends them; this is its client. After
-the start one thread owns the cluster's life: it watches, and when all of it is lost and the session
+A supervisor process (``arcli.cluster.embedded.supervisor``) forks them and ends them; this is its client.
+After the start one thread owns the cluster's life: it watches, and when all of it is lost and the session
 wants another one, it ends what is left and starts anew. Nobody else does.
 """
 
@@ -14,10 +14,9 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from arcli.cluster import hub, protocol
+from arcli.cluster import protocol
 from arcli.cluster.base import (
     ClusterDown,
     ClusterEvent,
@@ -26,7 +25,10 @@ from arcli.cluster.base import (
     EngineInfo,
     EngineUp,
     OnEvent,
+    log_tails,
 )
+from arcli.cluster.connection import unregister
+from arcli.cluster.embedded.supervisor_process import WAVE, Settings, SupervisorProcess
 from arcli.cluster.processes import is_stopped
 from arcli.cluster.protocol import (
     ControllerEnded,
@@ -37,7 +39,6 @@ from arcli.cluster.protocol import (
     StartEngine,
     Stop,
 )
-from arcli.cluster.supervisor_process import WAVE, Settings, SupervisorProcess
 from arcli.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ LOOK = 2.5
 """Seconds between two looks at whether the supervisor has been stopped."""
 MISSED = 0.5
 """Seconds after which a client that does not know an engine may have missed the news of it."""
-LOG_LINES = 15
 FILES = 56
 FILES_PER_ENGINE = 2
 """Open files that a process of the controller's needs."""
@@ -134,7 +134,11 @@ class EmbeddedCluster:
         self._on_event = on_event
         deadline = time.monotonic() + self._options.start_timeout
         self._connect(deadline)
-        self._begin_life(deadline)
+        self._thread = threading.Thread(
+            target=self._live, args=(deadline,), name="arcli-cluster", daemon=True
+        )
+        self._thread.start()
+        # One engine is enough to begin with; what becomes of the others is told by events.
         with self._changed:
             while not self._engines and self._awaited and self._lost is None:
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
@@ -143,15 +147,11 @@ class EmbeddedCluster:
                 return
         raise self._failure(self._lost or self._too_few(late=time.monotonic() >= deadline))
 
-    def _begin_life(self, deadline: float) -> None:
-        life = threading.Thread(target=self._live, args=(deadline,), name="arcli-cluster", daemon=True)
-        self._thread = life
-        life.start()
-
     # -- its life, on its own thread once it is started --------------------------------------------
 
     def _live(self, deadline: float) -> None:
         """Watch until all is lost, report that once, and begin again if that is wanted."""
+        # It is for the session to say whether another cluster is worth it; until then nothing is done.
         self._watch(deadline)
         while not self._stopped.is_set():
             self._report(ClusterDown(self._lost or "it is gone"))
@@ -172,22 +172,22 @@ class EmbeddedCluster:
         supervisor, stopped, asked = self._supervisor, False, time.monotonic()
         while supervisor is not None and self._lost is None and not self._stopped.is_set():
             self._register()
-            self._start_more()
+            # Engines are started as earlier ones come up: all at once would hold up the first ones.
+            while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
+                self._send(StartEngine(self._unstarted.popleft()))
             self._judge_start(deadline)
+            # A client hears nothing of an engine that registers while it subscribes.
             before = time.monotonic()
             if self._expected and before - asked > MISSED and (client := self.client) is not None:
                 asked = before
                 client.refresh()
+            # A whole look without an event: is it that the supervisor has been stopped? Twice in a row
+            # is long enough, for it supervises nothing then, and only SIGCONT would change that.
             self._read_events(supervisor, POLL if self._expected else LOOK)
             if time.monotonic() - before >= LOOK:
                 was_stopped, stopped = stopped, is_stopped(supervisor.process.pid)
-                if was_stopped and stopped:  # it supervises nothing, and only SIGCONT would change that
+                if was_stopped and stopped:
                     supervisor.process.kill()
-
-    def _start_more(self) -> None:
-        """Have engines started as earlier ones come up: all at once would hold up the first ones."""
-        while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
-            self._send(StartEngine(self._unstarted.popleft()))
 
     def _judge_start(self, deadline: float) -> None:
         """End engines that are late, once: a slot waits for its engine, not for ever."""
@@ -203,6 +203,8 @@ class EmbeddedCluster:
 
     def _start_anew(self, deadline: float) -> None:
         """End what is left of the old cluster, so that nothing of it still runs; then a new one."""
+        # Stopping may come at any moment, from another thread: under the lock there is either a
+        # cluster that it ends, or none is started any more.
         with self._processes:
             self._end()
             if self._stopped.is_set():
@@ -221,6 +223,7 @@ class EmbeddedCluster:
         supervisor.used = True
         from arcli.cluster.client import RawClient  # while the supervisor forks
 
+        # The controller is there when its connection comes; that of an earlier one is forgotten.
         self._info, self._reader, self._lost = {}, protocol.Reader(), None
         while not self._info:
             self._read_events(supervisor, max(0.0, deadline - time.monotonic()))
@@ -273,6 +276,7 @@ class EmbeddedCluster:
         client = self.client
         if not self._expected or client is None:
             return
+        # An engine is of use when the client can send to it: the supervisor has told of it before.
         registered = set(client.ids)
         for engine_id in [*self._expected]:
             if engine_id in registered:
@@ -289,8 +293,9 @@ class EmbeddedCluster:
             self._expected.pop(event.engine_id, None)
             self._awaited.discard(event.slot)
             self._changed.notify_all()
+        # Engines here have no nanny, who would tell the hub that what they had is lost.
         if self._info:
-            hub.unregister(self._info, event.engine_id)
+            unregister(self._info, event.engine_id)
         self._report(
             EngineDown(
                 engine_id=info.engine_id if info else None,
@@ -372,18 +377,8 @@ class EmbeddedCluster:
         return f"{count} of {self.slots} engines came up{within}, {needed} are needed"
 
     def _failure(self, message: str) -> ClusterError:
-        return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *self._log_tails()]))
-
-    def _log_tails(self) -> list[str]:
-        """Return the ends of what controller and engines logged."""
-        if self._supervisor is None:
-            return []
-        tails = []
-        for path in sorted(self._supervisor.folder.glob("*.log")):
-            with suppress(OSError):
-                lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
-                tails += [f"{path.stem}: {line}" for line in lines]
-        return tails
+        logs = [] if self._supervisor is None else log_tails(self._supervisor.folder.glob("*.log"))
+        return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *logs]))
 
     def stop(self) -> None:
         """See Cluster."""

@@ -1,19 +1,28 @@
 """The private folder of an embedded cluster: sockets, keys and logs, out of every other user's reach.
 
-An embedded cluster listens on Unix sockets only, so whoever may open this folder may use the cluster.
+An embedded cluster listens on Unix sockets only, so whoever may open this folder may use the cluster. Its
+supervisor removes it at its end, also where arcli was killed; one stays behind only where the supervisor
+was killed, too, or the machine went down: what nobody uses any more is found here.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from arcli.cluster.processes import kill_marked, marked
 from arcli.errors import ClusterError
 
+MARK = "ARCLI_CLUSTER"
+"""The environment variable by which a cluster's processes, and what they start, are known."""
 PREFIX = "arcli-"
 LONGEST = 103
 """Bytes that the path of a Unix socket may have; macOS has the least (``sys/un.h``; Linux 107)."""
@@ -101,3 +110,90 @@ def check(folder: Path) -> None:
             f"no cluster: {folder} is not a folder that only this user can enter",
             hint="something changes what arcli makes there; TMPDIR may name another place",
         )
+
+
+# -- those that nobody uses any more ---------------------------------------------------------------
+
+NAME = re.compile(r"arcli-[a-z0-9_]{8}")
+"""As ``tempfile.mkdtemp`` makes them of the prefix."""
+LOG = "supervisor.log"
+QUIET_SECONDS = 60.0
+"""What is younger may belong to a supervisor that is only just starting."""
+
+
+class Stale(NamedTuple):
+    """A folder that nobody uses any more, and the processes that its cluster has left behind.
+
+    They are what items had started in sessions of their own, where nothing was there to end them:
+    the supervisor and arcli were killed together.
+    """
+
+    folder: Path
+    processes: tuple[int, ...] = ()
+
+
+def find_stale(bases: Iterable[Path]) -> list[Stale]:
+    """Return those below ``bases`` that are certainly arcli's, this user's, and in nobody's use.
+
+    Certain it can be only where there is /proc; elsewhere there are none.
+    """
+    # What looks like one, then what no process names: both are needed to be certain.
+    folders = []
+    for base in set(bases):
+        with suppress(OSError):
+            named = [entry.path for entry in os.scandir(base) if NAME.fullmatch(entry.name)]
+            folders += [Path(path) for path in named if _is_left(Path(path))]
+    folders.sort()
+    if not folders or not Path("/proc/self/environ").exists():
+        return []
+    used = set(_used(folders))
+    stale = [folder for folder in folders if folder not in used]
+    return [Stale(folder, tuple(marked(f"{MARK}={folder}".encode()))) for folder in stale]
+
+
+def end_processes(stale: Stale) -> None:
+    """End what a cluster has left behind, those that are still the ones that were found."""
+    kill_marked(f"{MARK}={stale.folder}".encode())
+
+
+def _is_left(folder: Path) -> bool:
+    """Tell whether it looks like one, and is neither new nor locked."""
+    try:
+        about, log = folder.lstat(), (folder / LOG).lstat()
+    except OSError:
+        return False
+    return (
+        stat.S_ISDIR(about.st_mode)
+        and stat.S_IMODE(about.st_mode) == 0o700
+        and stat.S_ISREG(log.st_mode)
+        and about.st_uid == log.st_uid == os.getuid()
+        and time.time() - max(about.st_mtime, log.st_mtime) > QUIET_SECONDS
+        and not _is_locked(folder / LOG)
+    )
+
+
+def _is_locked(log: Path) -> bool:
+    """Tell whether the supervisor holds a lock on its log, whichever container it lives in."""
+    # What cannot be looked at counts as locked: nothing is removed by mistake.
+    try:
+        fd = os.open(log, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _used(folders: list[Path]) -> Iterator[Path]:
+    """Yield those that a process names, but for the mark of what an item had started."""
+    names = {os.fsencode(path.name): path for path in folders}
+    marks = {f"{MARK}={path}".encode() for path in folders}
+    for process in Path("/proc").glob("[0-9]*"):
+        for file in ("cmdline", "environ"):
+            with suppress(OSError):
+                texts = set((process / file).read_bytes().split(b"\0")) - marks
+                yield from (path for name, path in names.items() if any(name in text for text in texts))

@@ -1,29 +1,112 @@
-"""Clusters that outlive a run: started, looked at and stopped by their files.
+"""Clusters that outlive a run: found, started, looked at and stopped by their files.
 
-The files are ipyparallel's (``Cluster.from_file``), so ``ipcluster list`` and ``ipcluster stop``
-know what is started here, and the other way round.
+The files are ipyparallel's, in IPython's profiles. A controller writes connection files; ``ipcluster`` and
+``arcli cluster start`` also write a cluster file (``ipyparallel.Cluster.from_file``), so that either knows
+what the other has started. Files can outlive their cluster.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from arcli import launchers
-from arcli.cluster.connection import Connection, forgeable
-from arcli.cluster.hub import Line
-from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for
-from arcli.cluster.named.find import Known, known
+from arcli.cluster.connection import Connection, Line, forgeable
 from arcli.errors import ClusterError
 
 if TYPE_CHECKING:
-    from arcli.cluster.client import Identity
+    from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
+
+
+PROFILE = "default"
+_CONNECTION = re.compile(r"ipcontroller(?:-(.+))?-client\.json")
+_CLUSTER = re.compile(r"cluster-(.*)\.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """A cluster that has left files: it may run, or have ended without tidying up."""
+
+    profile: str
+    cluster_id: str
+    security: Path
+
+    @property
+    def name(self) -> str:
+        """As ``--cluster`` takes it: ``ID`` in the default profile, or ``PROFILE:ID``."""
+        if self.profile == PROFILE and self.cluster_id:
+            return self.cluster_id
+        return f"{self.profile}:{self.cluster_id}"
+
+    @property
+    def connection_file(self) -> Path:
+        """What the controller wrote for clients."""
+        middle = f"-{self.cluster_id}" if self.cluster_id else ""
+        return self.security / f"ipcontroller{middle}-client.json"
+
+    @property
+    def cluster_file(self) -> Path:
+        """What whoever started the cluster wrote, for stopping it later."""
+        return self.security / f"cluster-{self.cluster_id}.json"
+
+    @property
+    def launcher(self) -> str | None:
+        """How its engines were started; None where no cluster file tells."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            cluster: dict[str, Any] = json.loads(self.cluster_file.read_bytes())
+            return str(cluster["engines"]["class"])
+        return None
+
+
+def profile_folder(profile: str) -> Path:
+    """Tell where IPython keeps a profile, whether it is there or not."""
+    from IPython.paths import get_ipython_dir
+
+    return Path(get_ipython_dir()) / f"profile_{profile}"
+
+
+def known(profile: str | None = None) -> list[Known]:
+    """Return all clusters of the user, or those of one profile, by name."""
+    folders = profile_folder(PROFILE).parent.glob("profile_*")
+    others = sorted(path.name.removeprefix("profile_") for path in folders)
+    names = [profile] if profile is not None else [PROFILE, *others]
+    # Of one cluster there may be both files, or either.
+    clusters = {
+        Known(profile=name, cluster_id=match[1] or "", security=path.parent)
+        for name in dict.fromkeys(names)
+        for path in (profile_folder(name) / "security").glob("*.json")
+        if (match := _CLUSTER.fullmatch(path.name) or _CONNECTION.fullmatch(path.name))
+    }
+    return sorted(clusters, key=lambda one: (one.profile != PROFILE, one.name))
+
+
+def find(name: str) -> Known:
+    """Return the cluster that ``ID`` (of the default profile) or ``PROFILE:ID`` names.
+
+    Raises ClusterError with those that are known where there is none.
+    """
+    profile, colon, cluster_id = name.rpartition(":")
+    return named(profile if colon else PROFILE, cluster_id)
+
+
+def named(profile: str, cluster_id: str) -> Known:
+    """Return the same, its parts given."""
+    one = Known(profile=profile, cluster_id=cluster_id, security=profile_folder(profile) / "security")
+    if one.connection_file.is_file() or one.cluster_file.is_file():
+        return one
+    others = ", ".join(other.name for other in known())
+    raise ClusterError(
+        f"there is no cluster {one.name!r}: {one.connection_file} does not exist",
+        hint=f"known are: {others}" if others else "`arcli cluster start` starts one",
+    )
+
 
 ANSWERS = 2.0
 """Seconds that a hub, or an engine, has to answer where people wait for it."""
@@ -42,17 +125,17 @@ class Look:
 
 
 def look(one: Known) -> Look:
-    """Whether a cluster runs, does not answer, or has only left its files."""
+    """Tell whether a cluster runs, does not answer, or has only left its files."""
     try:
         connection = Connection.read(one.connection_file)
         connection.check()
     except ClusterError as error:
         return Look(state="gone", why=error.message)
     address = connection.address
-    there = _ask(connection, ANSWERS)
-    if there is None:
+    registered = _ask(connection, ANSWERS)
+    if registered is None:
         return Look(state="silent", why=f"{address} does not answer", address=address)
-    return Look(state="running", address=address, engines=there)
+    return Look(state="running", address=address, engines=registered)
 
 
 def _ask(connection: Connection, seconds: float) -> set[int] | None:
@@ -73,7 +156,7 @@ class Engine:
 
 
 def engines(one: Known) -> list[Engine]:
-    """The engines of a cluster that runs."""
+    """Ask a cluster that runs for its engines."""
     from arcli.cluster.client import RawClient, ask_identities
 
     connection = Connection.read(one.connection_file)
@@ -84,17 +167,17 @@ def engines(one: Known) -> list[Engine]:
     with RawClient(dict(connection.info), timeout=ANSWERS) as client:
         places = ask_identities(client, ANSWERS)
         ids = sorted(client.ids)
-    return [_engine(key, places.get(key), counts.get(key, {})) for key in ids]
-
-
-def _engine(engine_id: int, place: Identity | None, counts: dict[str, int]) -> Engine:
-    pid, host, _ = place or (None, None, None)
-    waiting = counts.get("queue", 0) + counts.get("tasks", 0)
-    return Engine(engine=engine_id, host=host, pid=pid, waiting=waiting, done=counts.get("completed", 0))
+    engines: list[Engine] = []
+    for engine_id in ids:
+        pid, host, _ = places.get(engine_id) or (None, None, None)
+        count = counts.get(engine_id, {})
+        waiting, done = count.get("queue", 0) + count.get("tasks", 0), count.get("completed", 0)
+        engines.append(Engine(engine=engine_id, host=host, pid=pid, waiting=waiting, done=done))
+    return engines
 
 
 def clocks(one: Known) -> dict[int, float]:
-    """How many seconds the clocks of a cluster's engines are ahead of this host's, by engine.
+    """Return how many seconds the clocks of a cluster's engines are ahead of this host's, by engine.
 
     An answer's way takes a while, so that this is known to within that. Raises ClusterError.
     """
@@ -120,14 +203,24 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
             f"a cluster {one.name!r} is running already",
             hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
         )
+    import asyncio
+
+    from arcli.cluster.launched.ipyparallel_config import cluster_for
+
     # Files of a cluster that was killed would be taken for those of the new one.
     _tidy(one)
     cluster = cluster_for(recipe, _log(one))
     end = time.monotonic() + timeout
+
+    async def bring_up() -> None:
+        await cluster.start_controller()
+        await cluster.controller.get_connection_info()  # engines find it by this file
+        await cluster.start_engines(recipe.engines)
+
     try:
-        asyncio.run(_bring_up(cluster, recipe.engines))
+        asyncio.run(bring_up())
         connection = Connection.read(one.connection_file)
-        there = _gather(connection, recipe.engines, end)
+        registered = _gather(connection, recipe.engines, end)
     # Half a cluster is stopped again, also after Ctrl-C.
     except BaseException as error:
         with suppress(Exception):  # the first error is the one to tell of
@@ -139,40 +232,33 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
                 hint=f"its log is {_log_file(one)}",
             ) from error
         raise
-    if len(there) < recipe.engines:
-        notice(f"{len(there)} of {recipe.engines} engines have come up within {timeout:g} s")
-    return Look(state="running", address=connection.address, engines=there)
-
-
-async def _bring_up(cluster: Any, engines: int) -> None:
-    """Start the controller, and once engines can find its connection file, the engines."""
-    await cluster.start_controller()
-    await cluster.controller.get_connection_info()
-    await cluster.start_engines(engines)
+    if len(registered) < recipe.engines:
+        notice(f"{len(registered)} of {recipe.engines} engines have come up within {timeout:g} s")
+    return Look(state="running", address=connection.address, engines=registered)
 
 
 def _gather(connection: Connection, count: int, end: float) -> set[int]:
-    """The engines that are registered when there are ``count``, or when the time is up."""
+    """Return the engines that are registered when there are ``count``, or when the time is up."""
     while True:
-        there = _ask(connection, max(ANSWERS, end - time.monotonic()))
-        if there is None:
+        registered = _ask(connection, max(ANSWERS, end - time.monotonic()))
+        if registered is None:
             raise ClusterError(f"no cluster: nobody answers at {connection.address}")
-        if len(there) >= count or time.monotonic() > end:
-            return there
+        if len(registered) >= count or time.monotonic() > end:
+            return registered
         time.sleep(0.1)
 
 
 def stop(one: Known) -> Look:
-    """Stop a cluster and remove its files. Returns how it was found. Raises ClusterError.
+    """Stop a cluster and remove its files. Returns how it was before. Raises ClusterError.
 
     Of a cluster that is gone only the files are removed: its processes' ids may be others' now.
     """
-    found = look(one)
+    before = look(one)
     launcher = launchers.named(one.launcher or "")
     # Jobs in a batch queue may outlive the controller, so they are cancelled even
     # where nobody answers.
     batch = one.launcher is not None and (launcher is None or launcher.batch)
-    if one.cluster_file.is_file() and (found.state != "gone" or batch or _left_over(one)):
+    if one.cluster_file.is_file() and (before.state != "gone" or batch or _left_over(one)):
         from ipyparallel import Cluster
 
         if problem := forgeable(one.cluster_file.stat()):  # it names what is imported and run
@@ -187,19 +273,21 @@ def stop(one: Known) -> Look:
             raise ClusterError(
                 f"{one.name} could not be stopped: {error}", hint=f"its log is {_log_file(one)}"
             ) from error
-    elif found.state != "gone":
+    elif before.state != "gone":
         raise ClusterError(
             f"{one.name} has no cluster file, so nobody but who started it knows how to stop it",
             hint=f"it was neither started by arcli nor by ipcluster; {one.cluster_file} is missing",
         )
     _tidy(one)
-    return found
+    return before
 
 
 def _left_over(one: Known) -> bool:
-    """Whether processes of a cluster live on though nobody answers, and are its own."""
+    """Tell whether processes of a cluster live on though nobody answers, and are its own."""
     import psutil
 
+    # On another host nobody can look. Here a process id may be somebody else's by now: only where
+    # all that still live are ipyparallel's are they taken for the cluster's own.
     launcher = launchers.named(one.launcher or "")
     if launcher is None or not launcher.local:
         return False
@@ -230,7 +318,7 @@ def _log_file(one: Known) -> Any:
 
 
 def _log(one: Known) -> logging.Logger:
-    """Where ipyparallel's words go: to a file, not to the terminal."""
+    """Return a log for what ipyparallel prints: in a file, not on the terminal."""
     path = _log_file(one)
     path.parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"arcli.cluster.{one.name}")
@@ -242,5 +330,5 @@ def _log(one: Known) -> logging.Logger:
 
 
 def every(profile: str | None = None) -> list[tuple[Known, Look]]:
-    """All clusters of the user, or of one profile, and what is to be seen of them."""
+    """Return all clusters of the user, or of one profile, and what is to be seen of them."""
     return [(one, look(one)) for one in known(profile)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli import launchers
-from arcli.cluster.engine_command import engine_command
+from arcli.cluster.processes import engine_command
 from arcli.errors import UsageError
 
 GONE_AFTER = 30.0
@@ -53,7 +53,7 @@ def period(engines: int) -> int:
 
 
 def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | None = None) -> Any:
-    """An ``ipyparallel.Cluster`` that is not started yet. ``controller`` is its command.
+    """Make an ``ipyparallel.Cluster`` that is not started yet. ``controller`` is its command.
 
     Raises UsageError where an option means nothing to ipyparallel.
     """
@@ -63,22 +63,30 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
 
     config = Config(_defaults(recipe))
     arguments = _arguments(recipe)
+    # A launcher that another package brings has classes of its own, by which options name it.
+    installed = {
+        base.__name__: base
+        for point in entry_points(group=launchers.ENTRY_POINTS, name=recipe.launcher)
+        for base in point.load().__mro__
+    }
     # Options name a class of the launchers, or one of the programs that these
     # start; only then is it known where they go.
     for name, value in recipe.options.items():
         section, _, trait = name.partition(".")
         owner = Cluster if section == "Cluster" else getattr(classes, section, None)
-        owner = owner or _launcher_classes(recipe.launcher).get(section)
+        owner = owner or installed.get(section)
         if owner is not None:
             _must_have(owner, name, trait)
             config[section][trait] = value
         elif section.endswith("Launcher"):
-            raise UsageError(f"options: ipyparallel has no {section}", hint=_near(classes))
+            names = [one.__name__ for one in classes.all_launchers if "EngineSet" in one.__name__]
+            hint = f"there are {', '.join(names)}"
+            raise UsageError(f"options: ipyparallel has no {section}", hint=hint)
         else:
             _must_have(_application_class(section), name, trait)
             arguments[name] = value
-    said = {name: f"--{name}={value}" for name, value in arguments.items()}
-    config.EngineLauncher.engine_args = [said[n] for n in said if n.startswith("IPEngine.")]
+    flags = {name: f"--{name}={value}" for name, value in arguments.items()}
+    config.EngineLauncher.engine_args = [flags[n] for n in flags if n.startswith("IPEngine.")]
     if controller is not None:
         config.ControllerLauncher.controller_cmd = controller
     # What arcli does not set stays as ipyparallel has it, the user's own profile
@@ -89,7 +97,7 @@ def cluster_for(recipe: IpyparallelConfig, log: Any, controller: list[str] | Non
         profile_dir=recipe.profile,
         cluster_id=recipe.cluster_id or "",
         **({"cluster_file": ""} if recipe.cluster_id is None else {}),
-        controller_args=[said[n] for n in said if not n.startswith("IPEngine.")],
+        controller_args=[flags[n] for n in flags if not n.startswith("IPEngine.")],
         send_engines_connection_env=not sees_files(recipe.launcher),
         shutdown_atexit=False,  # whoever calls this stops it
         load_profile=False,
@@ -109,9 +117,9 @@ def sees_files(launcher: str) -> bool:
 
 
 def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
-    """What engines and controller are told on their command lines, unless options say otherwise."""
+    """Return what engines and controller are told on their command lines, unless options say otherwise."""
     beat = period(recipe.engines)
-    found: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "HeartMonitor.period": beat,
         "HeartMonitor.max_heartmonitor_misses": math.ceil(GONE_AFTER * 1000 / beat),
         # Engines elsewhere must reach it; those on this machine alone need no more than loopback.
@@ -123,9 +131,9 @@ def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
         "IPEngine.max_heartbeat_misses": math.ceil(GONE_AFTER * 1000 / (beat + 500)),
     }
     if recipe.cluster_id is None:  # nobody else uses its hub, its scheduler and its logs
-        found |= {"IPController.db_class": "NoDB", "TaskScheduler.scheme_name": "none"}
-        found |= {"IPController.log_level": 30, "IPEngine.log_level": 30}
-    return found
+        arguments |= {"IPController.db_class": "NoDB", "TaskScheduler.scheme_name": "none"}
+        arguments |= {"IPController.log_level": 30, "IPEngine.log_level": 30}
+    return arguments
 
 
 def _defaults(recipe: IpyparallelConfig) -> dict[str, Any]:
@@ -157,39 +165,25 @@ arguments           = "{program_args}"
 """ipyparallel's own, and the environment: without it an engine finds no controller."""
 
 
-def _launcher_classes(name: str) -> dict[str, Any]:
-    """The classes of a launcher that another package brings, by the names that options use."""
-    return {
-        base.__name__: base
-        for point in entry_points(group=launchers.ENTRY_POINTS, name=name)
-        for base in point.load().__mro__
-    }
-
-
 def _application_class(section: str) -> Any:
-    """The class of the engine's or the controller's own settings. Raises UsageError where it is none."""
+    """Return the class of the engine's or the controller's own settings. Raises UsageError."""
     from ipyparallel.controller.app import IPController
     from ipyparallel.engine.app import IPEngine
 
-    known = {one.__name__: one for one in (IPEngine, IPController, *IPController.classes)}
-    if section not in known:
+    classes = {one.__name__: one for one in (IPEngine, IPController, *IPController.classes)}
+    if section not in classes:
         raise UsageError(
             f"options: ipyparallel has no {section}",
-            hint=f"there are Cluster, the launchers, and {', '.join(known)}",
+            hint=f"there are Cluster, the launchers, and {', '.join(classes)}",
         )
-    return known[section]
+    return classes[section]
 
 
 def _must_have(owner: Any, name: str, trait: str) -> None:
-    known = owner.class_trait_names(config=True)
-    if trait not in known:
+    traits = owner.class_trait_names(config=True)
+    if trait not in traits:
         import difflib
 
-        near = difflib.get_close_matches(trait, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        near = difflib.get_close_matches(trait, traits, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(traits))}"
         raise UsageError(f"options: ipyparallel has no {name}", hint=hint)
-
-
-def _near(classes: Any) -> str:
-    names = [one.__name__ for one in classes.all_launchers if "EngineSet" in one.__name__]
-    return f"there are {', '.join(names)}"

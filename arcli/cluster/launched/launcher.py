@@ -3,7 +3,7 @@
 It outlives a SIGKILL of arcli, and so takes back what arcli itself no longer can: batch jobs,
 processes on other hosts. What ipyparallel prints is in this process's log.
 
-``python -m arcli.cluster.launcher FD FOLDER``; commands and events are lines of JSON on FD.
+``python -m arcli.cluster.launched.launcher FD FOLDER``; commands and events are lines of JSON on FD.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.cluster import protocol
-from arcli.cluster.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
+from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
 from arcli.cluster.processes import adopt_orphans, descendants, kill_all
 from arcli.cluster.protocol import (
     ControllerEnded,
@@ -46,11 +46,12 @@ class Launcher:
     def __init__(self, connection: socket.socket, folder: Path) -> None:
         self._connection = connection
         self._profile = folder / "profile"
-        self._log = logging.getLogger("arcli.cluster.launcher")
+        self._log = logging.getLogger("arcli.cluster.launched.launcher")
         self._cluster: Any = None
 
     async def run(self) -> None:
         """Serve until the connection ends; afterwards the cluster is stopped."""
+        # The end of the connection, however it comes, and a signal are the same: all is taken back.
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -77,11 +78,12 @@ class Launcher:
 
     async def _start(self, recipe: dict[str, Any]) -> None:
         """Start the controller, and once it can be reached, the engines."""
+        # Whoever kills this process must not leave a controller behind, which nobody knows any more.
         tied = [
             sys.executable,
             "-P",
             "-m",
-            "arcli.cluster.controller_tied_to_parent",
+            "arcli.cluster.processes",
             str(os.getpid()),
         ]
         try:
@@ -110,14 +112,20 @@ class Launcher:
             self._log.error("engines could not be started: %s", _words(error))
             self._tell(GroupEnded(group, _words(error)))
             return
-        self._cluster.engines[name].on_stop(lambda data: self._tell(GroupEnded(group, _ending(data))))
+
+        def tell_end(data: Any) -> None:
+            status = data.get("exit_code") if isinstance(data, dict) else None
+            reason = "its launcher ended" if status is None else f"its launcher ended with status {status}"
+            self._tell(GroupEnded(group, reason))
+
+        self._cluster.engines[name].on_stop(tell_end)
 
     def _fail(self, what: str, error: Exception) -> None:
         usage = isinstance(error, ArcliError)
         hint = error.hint if isinstance(error, ArcliError) else None
-        words = str(error) if usage else f"{what}: {_words(error)}"
-        self._log.error(words)
-        self._tell(StartFailed(words, hint, usage))
+        message = str(error) if usage else f"{what}: {_words(error)}"
+        self._log.error(message)
+        self._tell(StartFailed(message, hint, usage))
 
     async def _stop(self) -> None:
         if self._cluster is not None:
@@ -129,7 +137,7 @@ class Launcher:
 
 
 def _words(error: Exception) -> str:
-    """An error of a launcher's: what a command that it ran has said is in the log."""
+    """Put an error of a launcher's into words: what a command that it ran has said is in the log."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"there is no command {error.filename!r}"
     if isinstance(error, subprocess.CalledProcessError):
@@ -137,11 +145,6 @@ def _words(error: Exception) -> str:
         return f"`{command}` exited with status {error.returncode}"
     # Where the controller does not come up, the files that were waited for say nothing.
     return str(error).partition(" while waiting for ")[0] or type(error).__name__
-
-
-def _ending(data: Any) -> str:
-    status = data.get("exit_code") if isinstance(data, dict) else None
-    return "its launcher ended" if status is None else f"its launcher ended with status {status}"
 
 
 def main() -> None:
@@ -157,8 +160,8 @@ def main() -> None:
         asyncio.run(Launcher(connection, folder).run())
     finally:
         kill_all(descendants(os.getpid()))
-        for left in folder.glob("profile*"):  # with the keys
-            shutil.rmtree(left, ignore_errors=True)
+        for profile in folder.glob("profile*"):  # with the keys
+            shutil.rmtree(profile, ignore_errors=True)
         sys.stderr.flush()
         os._exit(0)  # threads of ipyparallel's may still wait for processes
 

@@ -1,13 +1,14 @@
-"""The supervisor's process as its client starts it; cheap to import, for it is the first to start.
+"""The supervisor's process as its client starts it, and how many engines it should have.
 
-What it imports takes longer than all that arcli itself must do before it needs engines, so it
-should be on its way before the spec is even read.
+It is cheap to import, for it is the first to start: what the supervisor imports takes longer than all that
+arcli itself must do before it needs engines, so it should be on its way before the spec is even read.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -15,13 +16,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
-from arcli.cluster import private_folder
+from arcli.cluster.embedded import private_folder
+from arcli.cluster.embedded.private_folder import MARK
 from arcli.cluster.processes import wake_when_orphaned
 
-MARK = "ARCLI_CLUSTER"
-"""The environment variable by which a cluster's processes, and what they start, are known."""
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
 WAVE = 8
@@ -70,6 +71,8 @@ class SupervisorProcess:
     """
 
     def __init__(self, settings: Settings) -> None:
+        # The first engines come up by themselves, so that nobody has to ask for them; the others are
+        # asked for as these come up.
         self.used = False
         self.settings = settings
         self.folder = private_folder.create()
@@ -80,15 +83,20 @@ class SupervisorProcess:
             "python": settings.python,
             "first_id": settings.first_id,
         }
+        limits = thread_limits(settings.threads)
+        inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
+        # Its end of the pair is all that ties it to this process: when that closes, it leaves nothing.
         with theirs, os.fdopen(log_fd, "wb") as log:
-            with suppress(OSError):  # held for as long as the supervisor lives: see stale.py
+            with suppress(
+                OSError
+            ):  # held for as long as the supervisor lives: see private_folder.find_stale
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.process = subprocess.Popen(
                 [
                     sys.executable,
                     "-P",  # a file in the working directory must not pass for a module
                     "-m",
-                    "arcli.cluster.supervisor",
+                    "arcli.cluster.embedded.supervisor",
                     str(theirs.fileno()),
                     str(self.folder),
                     json.dumps(request),
@@ -97,16 +105,11 @@ class SupervisorProcess:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env=self._environment(),
+                env={**inherited, **limits, **settings.env, MARK: str(self.folder)},
                 start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
                 # Before anything else: it may be stopped while it still imports, and arcli killed.
                 preexec_fn=wake_when_orphaned,
             )
-
-    def _environment(self) -> dict[str, str]:
-        limits = thread_limits(self.settings.threads)
-        inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
-        return {**inherited, **limits, **self.settings.env, MARK: str(self.folder)}
 
     def send(self, line: bytes) -> None:
         """Give a command. Its death is noticed where events are read."""
@@ -122,8 +125,10 @@ class SupervisorProcess:
 
     def close(self) -> None:
         """End it and all that it started; returns when nothing is left."""
+        # One that has met nothing of the user's may still be importing, and nothing can have hidden
+        # from it: it need not be asked.
         if not self.used and sys.platform == "linux":
-            self._kill()  # it may still be importing, and nothing can have hidden from it
+            self._kill()
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(LAST_WORDS)
@@ -134,6 +139,7 @@ class SupervisorProcess:
             self.process.wait(LAST_WORDS)
         except subprocess.TimeoutExpired:
             self._kill()
+        # It did not come to its own end: what it would have ended is found by the mark.
         if self.used and self.process.returncode != 0:
             from arcli.cluster.processes import kill_marked
 
@@ -146,3 +152,42 @@ class SupervisorProcess:
 
             kill_tree(self.process.pid)
             self.process.wait()
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """CPUs that are worth an engine each, at least 1. ``root`` holds ``proc`` and ``sys``."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota(root)
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def cgroup_quota(root: Path = Path("/")) -> float | None:
+    """CPUs that the cgroup of this process, or one above it, allows; None without a limit.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    # A line a hierarchy: number, controllers (none: it is cgroup v2), path. The tightest limit of
+    # the group and of all above it holds; in a container the path itself may not be visible.
+    limits: list[float | None] = []
+    for _, controllers, path in (line.split(":", 2) for line in memberships if line.count(":") >= 2):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        below = Path(path.lstrip("/"))
+        limits += map(_limit, (mount / below, *(mount / parent for parent in below.parents)))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _limit(folder: Path) -> float | None:
+    """Return a cgroup's CPUs by its quota: of version 2, or of version 1."""
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        allowed = int((folder / "cpu.cfs_quota_us").read_text())
+        return allowed / int((folder / "cpu.cfs_period_us").read_text()) if allowed > 0 else None
+    return None

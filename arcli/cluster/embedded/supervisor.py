@@ -4,7 +4,7 @@ It imports what controller and engines need once and forks them from itself, so 
 milliseconds. It has no threads, loops or sockets of ZeroMQ, for only then is a fork safe. When the
 connection to arcli ends, for whatever reason, it kills every descendant.
 
-``python -m arcli.cluster.supervisor FD FOLDER SETTINGS``; settings are JSON, commands and events
+``python -m arcli.cluster.embedded.supervisor FD FOLDER SETTINGS``; settings are JSON, commands and events
 are lines of JSON on FD.
 """
 
@@ -27,13 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster import forks, protocol
-from arcli.cluster.engine_command import engine_command
+from arcli.cluster import protocol
+from arcli.cluster.embedded import forks
 from arcli.cluster.processes import (
     adopt_orphans,
     descendants,
     die_with,
     ending,
+    engine_command,
     is_stopped,
     kill_all,
     kill_tree,
@@ -110,13 +111,19 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the connection ends; afterwards nothing is left."""
+        # Orphans of items fall to this process, so that it can end them. A signal writes to a pipe,
+        # which `select` sees: no death is missed between a look and a wait.
         adopt_orphans()
         wake, alarm = os.pipe()
         for end in (wake, alarm):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+
+        def note(number: int, frame: Any) -> None:
+            self._stopping = self._stopping or number != signal.SIGCHLD
+
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
+            signal.signal(number, note)
         self._private = (wake, alarm)
         try:
             warm_up()
@@ -124,10 +131,6 @@ class Supervisor:
             self._serve(wake)
         finally:
             self._leave_nothing()
-
-    def _note(self, number: int, frame: Any) -> None:
-        if number != signal.SIGCHLD:
-            self._stopping = True
 
     def _serve(self, wake: int) -> None:
         with selectors.DefaultSelector() as selector:
@@ -165,11 +168,12 @@ class Supervisor:
 
     def _start(self) -> None:
         """Fork the controller, and once it can be reached, the engines."""
-        told, tell = os.pipe()
+        # Its connection comes by a pipe, whose end is also the sign that it has died on its way.
+        listen, tell = os.pipe()
         work = lambda: forks.run_controller(self._folder, tell)  # noqa: E731
         self._controller = self._fork(work, "controller")
         os.close(tell)
-        with os.fdopen(told) as pipe:
+        with os.fdopen(listen) as pipe:
             text = pipe.read()
         if not text:
             return  # it is dead, and will be reaped
@@ -183,29 +187,26 @@ class Supervisor:
         """Fork an engine for a slot."""
         engine = _Engine(self._ids, slot, str(uuid.uuid4()))
         self._ids += 1
-        work = self._spawned(engine) if self._python else self._forked(engine)
-        pid = self._fork(work, f"engine-{engine.engine_id}")
-        self._engines[pid] = engine
-        self._tell(EngineStarted(pid, engine.engine_id, slot, engine.uuid))
 
-    def _forked(self, engine: _Engine) -> Callable[[], None]:
-        return lambda: forks.run_engine(self._folder, engine.engine_id, engine.slot, engine.uuid)
-
-    def _spawned(self, engine: _Engine) -> Callable[[], None]:
-        assert self._python is not None
-        python = self._python
-        arguments = forks.engine_arguments(self._folder, engine.engine_id)
-        added = forks.engine_environment(engine.slot, engine.uuid)
-
-        def execute() -> None:
-            command = [*engine_command(python), *arguments]
+        def be_engine() -> None:
+            python = self._python
+            if python is None:
+                forks.run_engine(self._folder, engine.engine_id, slot, engine.uuid)
+                return
+            # Another interpreter begins anew: nothing that this one has imported is of use to it.
+            command = [*engine_command(python), *forks.engine_arguments(self._folder, engine.engine_id)]
+            added = forks.engine_environment(slot, engine.uuid)
             os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
 
-        return execute
+        pid = self._fork(be_engine, f"engine-{engine.engine_id}")
+        self._engines[pid] = engine
+        self._tell(EngineStarted(pid, engine.engine_id, slot, engine.uuid))
 
     # -- processes --------------------------------------------------------------------------
 
     def _fork(self, work: Callable[[], None], name: str) -> int:
+        # The child keeps nothing of what is the supervisor's: a copy of its connection that an item's
+        # process inherits would keep the cluster alive after arcli.
         me = os.getpid()
         pid = os.fork()
         if pid:
@@ -234,6 +235,7 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            # A process that is stopped is no dead one, and may go on: `_end_stopped` has the patience.
             if os.WIFSTOPPED(status):
                 self._stopped.setdefault(pid, time.monotonic())
                 continue
@@ -242,6 +244,7 @@ class Supervisor:
                 self._controller = None
                 self._tell(ControllerEnded(reason))
             elif pid in self._engines:
+                # What an engine's items started goes with it, before its replacement runs them again.
                 engine = self._engines.pop(pid)
                 for stray in strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode()):
                     if stray not in self._engines and stray != self._controller:
@@ -249,7 +252,7 @@ class Supervisor:
                 self._tell(EngineEnded(pid, engine.engine_id, engine.slot, reason))
 
     def _end_stopped(self) -> None:
-        """A stopped process holds its messages, and everybody up: it is as good as dead."""
+        """End what has been stopped for long: it holds its messages, and everybody up."""
         for pid, since in list(self._stopped.items()):
             if not is_stopped(pid) or pid not in {*self._engines, self._controller}:
                 del self._stopped[pid]
@@ -259,7 +262,7 @@ class Supervisor:
                 kill_tree(pid)
 
     def _leave_nothing(self) -> None:
-        """Engines may end by themselves for a moment; then every descendant is killed."""
+        """Let engines end by themselves for a moment; then kill every descendant."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         kill_all(self._engines, signal.SIGTERM)
         end = time.monotonic() + LEAVE
@@ -271,6 +274,8 @@ class Supervisor:
             self._engines.pop(pid, None)
             if pid == 0:
                 time.sleep(0.005)  # waitpid has no timeout, and this process must end in time
+        # Whatever is left, and whatever that has started: a child of a killed one falls to this
+        # process, is waited for here, and found by the next look at the table.
         looks = 0
         while True:
             if looks % 25 == 0:  # what was started between a look and the kill is found by the next

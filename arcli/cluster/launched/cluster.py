@@ -1,22 +1,30 @@
-"""A cluster that ipyparallel's launchers start for one run: MPI, SSH, batch systems.
+"""A cluster that ipyparallel's launchers start for one run, and the process beside arcli that has them.
 
-A process of its own (``arcli.cluster.launcher``) starts and ends it; this is its client.
+That process (``arcli.cluster.launched.launcher``) starts and ends it; this is its client.
 """
 
 from __future__ import annotations
 
+import os
+import select
+import socket
+import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from arcli.cluster import protocol
-from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent
+from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent, log_tails
 from arcli.cluster.connection import Connection
-from arcli.cluster.ipyparallel_config import IpyparallelConfig
-from arcli.cluster.launcher_process import Ended, LauncherProcess
+from arcli.cluster.embedded.private_folder import MARK
+from arcli.cluster.embedded.supervisor_process import thread_limits
+from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
+from arcli.cluster.processes import kill_tree, wake_when_orphaned
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
@@ -25,12 +33,78 @@ from arcli.cluster.protocol import (
     StartEngines,
     StartFailed,
 )
-from arcli.cluster.supervisor_process import thread_limits
 from arcli.cluster.watched_cluster import WatchedCluster
 from arcli.errors import ClusterError, UsageError
 from arcli.launchers import Launcher
 
-LOG_LINES = 15
+LAST_WORDS = 60.0
+"""Seconds in which batch jobs are cancelled and processes elsewhere ended."""
+
+
+class Ended(NamedTuple):
+    """The process is gone: there will be no more events."""
+
+
+class LauncherProcess:
+    """``arcli.cluster.launched.launcher``, with its log in ``folder``; all that it starts has ``env``."""
+
+    def __init__(self, folder: Path, threads: int | None, env: Mapping[str, str]) -> None:
+        self.log = folder / "launching.log"
+        self._reader = protocol.Reader()
+        self._events: deque[protocol.Message | Ended] = deque()
+        self._asked = False
+        self._connection, theirs = socket.socketpair()
+        limits = thread_limits(threads)
+        log_fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        command = [sys.executable, "-P", "-m", "arcli.cluster.launched.launcher"]
+        # Its log takes all that launchers print; what is said to arcli comes by the
+        # socket, whose end is the sign to clean up.
+        with theirs, os.fdopen(log_fd, "wb") as log:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **limits, **env, MARK: str(folder)},
+                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+                # Before anything else: it may be stopped while it still imports, and arcli killed.
+                preexec_fn=wake_when_orphaned,
+            )
+
+    def send(self, command: protocol.Command) -> None:
+        """Give a command. Its death is noticed where events are read."""
+        self._asked = True
+        with suppress(OSError):
+            self._connection.sendall(protocol.encode(command))
+
+    def event(self, seconds: float = 0.0) -> protocol.Message | Ended | None:
+        """Return what it has to say next, if it says it within that time; Ended where it is gone."""
+        if not self._events:
+            ready, _, _ = select.select([self._connection], [], [], max(0.0, seconds))
+            if ready:
+                self._receive()
+        return self._events.popleft() if self._events else None
+
+    def _receive(self) -> None:
+        try:
+            data = self._connection.recv(65536)
+        except OSError:  # killed with something unread: the connection is reset, not closed
+            data = b""
+        self._events.extend(self._reader.feed(data))
+        if not data:
+            self._events.append(Ended())
+
+    def close(self) -> None:
+        """End it and all that it started."""
+        if not self._asked:
+            self._process.kill()  # it may still be importing, and has started nothing
+        self._connection.close()
+        try:
+            self._process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            kill_tree(self._process.pid)
+            self._process.wait()
 
 
 class LaunchedCluster(WatchedCluster):
@@ -79,7 +153,7 @@ class LaunchedCluster(WatchedCluster):
         self._watch_from_now(on_event)
         # All, or at least as many as may be gone on with; the rest joins when it
         # comes.
-        self._await(lambda: len(self._engines) >= self.slots or not self._coming(), end)
+        self._await(lambda: len(self._engines) >= self.slots or not any(self._groups.values()), end)
         if len(self._engines) < self._options.min_engines:
             present, needed = len(self._engines), self._options.min_engines
             raise self._failure(
@@ -104,22 +178,9 @@ class LaunchedCluster(WatchedCluster):
             insecure=options.insecure,
         )
 
-    def _coming(self) -> bool:
-        return any(self._groups.values())
-
-    def _failure(self, words: str) -> ClusterError:
-        details = "\n".join([self.diagnose(), *self._log_tail()])
-        return ClusterError(f"no cluster: {words}", hint=details)
-
-    def _log_tail(self) -> list[str]:
-        """Return the ends of what launcher and engines said."""
-        tails = []
-        logs = [*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")]
-        for path in sorted(logs):
-            with suppress(OSError):
-                lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
-                tails += [f"{path.stem}: {line}" for line in lines]
-        return tails
+    def _failure(self, message: str) -> ClusterError:
+        logs = log_tails([*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")])
+        return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *logs]))
 
     # -- the process that starts it ---------------------------------------------------------
 
@@ -151,6 +212,7 @@ class LaunchedCluster(WatchedCluster):
 
     def _group_ended(self, group: int, reason: str) -> None:
         """Report the slots of engines that have never registered, and so have no id."""
+        # Engines that did register are seen to go by the hub.
         with self._changed:
             self._refused = reason
             missing = self._groups.pop(group, set())
@@ -176,15 +238,17 @@ class LaunchedCluster(WatchedCluster):
 
     def replace(self, slot: int) -> None:
         """See Cluster."""
-        self._later(lambda: self._replace(slot))
 
-    def _replace(self, slot: int) -> None:
-        self._deal()
-        if all(info.slot != slot for info in self._engines.values()):
-            group = 1 + max(self._groups, default=0)
-            self._groups[group] = {slot}
-            assert self._beside is not None
-            self._beside.send(StartEngines(group, 1))
+        # A spare engine takes the slot, if there is one; else a group of one is started for it.
+        def replace_now() -> None:
+            self._deal()
+            if all(info.slot != slot for info in self._engines.values()):
+                group = 1 + max(self._groups, default=0)
+                self._groups[group] = {slot}
+                assert self._beside is not None
+                self._beside.send(StartEngines(group, 1))
+
+        self._later(replace_now)
 
     def diagnose(self) -> str:
         """See Cluster."""

@@ -47,7 +47,8 @@ def become(work: Callable[[], None]) -> None:
 
 
 def detach(log: Path) -> None:
-    """Signals as Python begins with them, nothing to read, and a log for whatever is printed."""
+    """Have signals as Python begins with them, nothing to read, and a log for whatever is printed."""
+    # An engine is a fresh Python: what the supervisor has set for itself is none of an item's.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -66,6 +67,7 @@ def run_controller(folder: Path, tell: int) -> None:
     from ipyparallel.controller import heartmonitor
     from traitlets.config import Config
 
+    # Each engine costs it open files; the limit that is usual is for interactive programs.
     os.umask(0o077)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -94,7 +96,13 @@ def run_controller(folder: Path, tell: int) -> None:
 
     me = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with(me))
-    signal.signal(signal.SIGCHLD, _fall_apart)
+
+    # Without its schedulers a controller loses messages, and says nothing: it had better end.
+    def fall_apart(number: int, frame: Any) -> None:
+        os.write(2, b"a scheduler has ended, or was stopped\n")
+        os._exit(1)
+
+    signal.signal(signal.SIGCHLD, fall_apart)
     app.start()
 
 
@@ -144,12 +152,6 @@ def calming(monitor: Any) -> Any:
     return Calming
 
 
-def _fall_apart(number: int, frame: Any) -> None:
-    """Without its schedulers a controller loses messages, and says nothing: it had better end."""
-    os.write(2, b"a scheduler has ended, or was stopped\n")
-    os._exit(1)
-
-
 def _controller_config(folder: Path) -> dict[str, Any]:
     return {
         "ProfileDir": {"location": str(folder / "profile")},
@@ -171,7 +173,7 @@ def run_engine(folder: Path, engine_id: int, slot: int, uuid: str) -> None:
     from traitlets.config import Config
 
     os.environ.update(engine_environment(slot, uuid))
-    _reseed()
+    reseed()
     config = Config(_engine_config(folder, engine_id))
     config.InteractiveShellApp.default_extensions = []
     app = IPEngine.instance(config=config)
@@ -208,8 +210,8 @@ def engine_arguments(folder: Path, engine_id: int) -> list[str]:
     ]
 
 
-def _reseed() -> None:
-    """Forks share the state of their random generators with their parent, and so each other."""
+def reseed() -> None:
+    """Begin anew with random numbers: forks share the state of their generators with their parent."""
     random.seed()
     numpy = sys.modules.get("numpy")
     if numpy is not None:

@@ -1,1 +1,0 @@
-"""Clusters that outlive a run, by name."""
