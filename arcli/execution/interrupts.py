@@ -64,10 +64,16 @@ class Interrupts:
         self.deadline_passed = False
 
     def __enter__(self) -> Self:
+        # What was ignored stays so: nohup and a shell's `&` mean it.
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._signalled)
-        self._before[SHAKE] = signal.signal(SHAKE, self._shaken)
+
+        def shaken(number: int, frame: FrameType | None) -> None:
+            if self.stopping:  # else it was sent by somebody who meant something else
+                raise self.error()
+
+        self._before[SHAKE] = signal.signal(SHAKE, shaken)
         self._before[ASK] = signal.signal(ASK, lambda number, frame: self._answer(self.describe()))
         if self._deadline is not None:
             self._timer = threading.Timer(self._deadline, self._too_late)
@@ -90,7 +96,7 @@ class Interrupts:
 
     @contextmanager
     def watch(self, session: Session) -> Iterator[None]:
-        """Stops go to this session, as long as the block lasts."""
+        """Send stops to this session, as long as the block lasts."""
         self._session = session
         try:
             yield
@@ -99,7 +105,7 @@ class Interrupts:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Provide the run is over but for what it writes, which a first signal does not spoil."""
+        """Only note a first signal while this is open: the run is over but for what it writes."""
         self._finishing = True
         try:
             yield
@@ -138,7 +144,7 @@ class Interrupts:
             raise self.error()
 
     def _too_late(self) -> None:
-        """On a timer's thread: the deadline of the run has passed."""
+        """Stop the run on a timer's thread: its deadline has passed."""
         self.deadline_passed = True
         self._watch_streams()
         if self._session is not None:
@@ -153,22 +159,19 @@ class Interrupts:
     def _watch_streams(self) -> None:
         """From now on nothing may wait for ever for whoever reads the streams."""
         if self._shaker is None:
-            self._shaker = threading.Thread(target=self._keep_shaking, daemon=True)
-            self._shaker.start()
 
-    def _keep_shaking(self) -> None:
-        while not self._ended.wait(LOOK):
-            if self._stuck() > PATIENCE:
-                self._shake()
+            def keep_shaking() -> None:
+                while not self._ended.wait(LOOK):
+                    if self._stuck() > PATIENCE:
+                        self._shake()
+
+            self._shaker = threading.Thread(target=keep_shaking, daemon=True)
+            self._shaker.start()
 
     def _shake(self) -> None:
         """Interrupt whatever the main thread is in."""
         if self._main is not None:
             signal.pthread_kill(self._main, SHAKE)
-
-    def _shaken(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:  # else it was sent by somebody who meant something else
-            raise self.error()
 
     def error(self) -> ArcliError:
         """Return what ended the run, as an error."""

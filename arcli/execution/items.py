@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -58,7 +58,10 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
 def supply_of(
     context: Context, plan: JobPlan, source: Source | None, explanation: Explanation | None = None
 ) -> Iterator[tuple[Supply, list[tuple[int, bytes]]]]:
-    """The job's items, numbered; and where those go that an earlier run has computed."""
+    """Open the job's items, numbered, and where those go that an earlier run has computed.
+
+    Raises InputError.
+    """
     replay: list[tuple[int, bytes]] = []
     kept = context.options.kept
     lookup = None
@@ -82,6 +85,8 @@ def supply_of(
     length = source.length
     if context.options.limit is not None and length is not None:
         length = min(length, context.options.limit)
+    # A source is the user's code or file: it is read on a thread of its own, so that a slow one stops
+    # no timer.
     reader = ReadAhead(source, notify=context.session.wake, limit=context.options.limit)
     supply = SourceSupply(
         reader,
@@ -92,6 +97,7 @@ def supply_of(
         replay=replayed,
     )
     try:
+        # Items that belong to engines are dealt out by number, so that a resumed run deals them alike.
         pinned = plan.job.view == "direct" or isinstance(plan.job.targets, list)
         slots = targets_of(plan.job, context.slots)
         if pinned and slots is not None:
@@ -109,7 +115,7 @@ def supply_of(
 
 
 def targets_of(job: Job, slots: int) -> list[int] | None:
-    """The slots that must do something each; None: any engine."""
+    """Return the slots that must do something each; None: any engine. Raises InputError."""
     if job.targets == "any":
         return None
     if isinstance(job.targets, list):
@@ -139,12 +145,19 @@ class Explanation:
         else:
             self.reasons[self.history.why(self.plan.name, key)] += 1
 
+    def look_up(self, key: str, index: int) -> bytes | None:
+        """Count an item for a supply that only counts them; a line, if an empty one, of what is kept."""
+        kept = self.history.is_kept(self.plan.name, key)
+        self.note(key, kept=kept)
+        return b"" if kept else None
+
     def sentence(self) -> str:
         """Say how many items are kept, how many run, and why."""
         before, running = self.history.parts(self.plan.name), self.reasons.total()
         changed = [name for name, part in self.plan.parts.items() if before.get(name, part) != part]
+        # A changed file makes no item a new one, unless that was asked for: kept ones show that.
         source = changed == ["source"] or (self.kept and "source" in changed)
-        job = f"{self.plan.name}: {_count(self.kept, 'item')} kept, {running:,} to run"
+        job = f"{self.plan.name}: {self.kept:,} item{'s' * (self.kept != 1)} kept, {running:,} to run"
         if source and self.kept:
             job += "; the function's file has changed, which --rerun-changed minds"
         if not running:
@@ -162,8 +175,8 @@ def explain(
     def unknown(name: str) -> Any:
         raise InputError(f"the value of job {name!r} is known in the run only")
 
-    for found in preview(spec, slots=slots):
-        job, source = found.job, found.source
+    for previewed in preview(spec, slots=slots):
+        job, source = previewed.job, previewed.source
         try:
             if source is None or (job.over is not None and job.over.only_in_runs):
                 raise InputError("its items are known in the run only")
@@ -178,12 +191,13 @@ def explain(
             yield f"{job.name}: {error.message}"
             continue
         explanation = Explanation(history, plan)
+        # Keys are given as in a run, since equal inputs are told apart by how often they have come.
         supply = SourceSupply(
             _Directly(source, limit),
             length=source.length,
             distinct=source.distinct,
             hasher=plan.hasher(),
-            kept=_counting(explanation),
+            kept=explanation.look_up,
             replay=lambda index, line: None,
         )
         while not supply.exhausted:
@@ -205,18 +219,3 @@ class _Directly:
         items = list(islice(self._items, n))
         self.exhausted = len(items) < n
         return items
-
-
-def _counting(explanation: Explanation) -> Callable[[str, int], bytes | None]:
-    """Look up items for a supply that only counts them."""
-
-    def lookup(key: str, index: int) -> bytes | None:
-        kept = explanation.history.is_kept(explanation.plan.name, key)
-        explanation.note(key, kept=kept)
-        return b"" if kept else None
-
-    return lookup
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

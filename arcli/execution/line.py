@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from arcli.engine.protocol import Preflight
 from arcli.engine.tally import Tally
@@ -18,7 +17,6 @@ from arcli.errors import (
 from arcli.execution.context import Context, Outcome
 from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
-from arcli.inputs import Source
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
 from arcli.plan.preview import pushed, sources, valued
@@ -107,7 +105,7 @@ def _locate(spec: Spec, job: Job, error: ArcliError) -> None:
 
 
 def _length(context: Context, job: Job, outcome: Outcome) -> int | None:
-    """How many items a job that does not run would have had, None where nobody knows."""
+    """Tell how many items a job that does not run would have had, None where nobody knows."""
     if list(valued(job)):
         return None
     try:
@@ -138,7 +136,7 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
 
 
 def _empty(context: Context, job: Job) -> InputError | None:
-    """What is to be said of a job that had no items."""
+    """Say that a job had no items: as an error that is returned, or as a warning."""
     reason = job.over.nothing() if job.over is not None else "there are no items"
     if not job.allow_empty:
         return InputError(reason, hint="allow_empty: true makes that a warning")
@@ -149,6 +147,7 @@ def _empty(context: Context, job: Job) -> InputError | None:
 
 
 def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
+    """Run a job from its first item to its value. Raises ArcliError for what it ended by."""
     session, options = context.session, context.options
     session.due = None if job.deadline is None else time.monotonic() + job.deadline
     source = source_of(context, job, outcome)
@@ -156,7 +155,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         context.spec,
         job,
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
-        unpack=_unpack(job, source),
+        unpack="nothing" if source is None else job.unpack or source.unpack,
         rerun_changed=options.rerun_changed,
         keep_opaque=_needs_values(job, context.spec),
         run_folder=context.storage.path,
@@ -167,11 +166,16 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     session.define(plan)
     outcome.loading += time.monotonic() - began
     explanation = None if options.history is None else Explanation(options.history, plan)
-    in_order = job.ordered or not _reads_results(job, context.spec)
+    # Records are kept in the items' order where something will look at them again in it: a reducer to
+    # which the order matters, a collected value, or another job.
+    collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
+    read_again = not job.commutative if job.folds else collected or _needs_values(job, context.spec)
+    in_order = job.ordered or not read_again
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)
     failure: ArcliError | None = None
     taken, failures, began = Tally(), Failures(), time.monotonic()
+    # An output that fails or a signal ends the job, and what it has done until then still counts.
     with supply_of(context, plan, source, explanation) as (supply, replay):
         if options.progress is not None:
             options.progress.expect(job.name, supply.left)
@@ -188,6 +192,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
             failure = error
     if explanation is not None:
         options.notice(explanation.sentence())
+    # The session's ledger has the times of engines and chunks; without it, what was seen is all there is.
     ledger = session.ledgers.get(job.name)
     if ledger is None:  # an output failed, or somebody asked for an end at once
         ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
@@ -208,21 +213,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
 
 
 def _needs_values(job: Job, spec: Spec) -> bool:
-    """Whether something will work with the job's real values, and not only show them."""
+    """Tell whether something will work with the job's real values, and not only show them."""
     if job.folds or job.push_as is not None:
         return True
     return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
-
-
-def _reads_results(job: Job, spec: Spec) -> bool:
-    """Whether the records will be looked at again, in the items' order."""
-    if job.folds:
-        return not job.commutative
-    collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
-    return collected or _needs_values(job, spec)
-
-
-def _unpack(job: Job, source: Source | None) -> Any:
-    if source is None:
-        return "nothing"
-    return job.unpack or source.unpack

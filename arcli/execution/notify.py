@@ -56,6 +56,7 @@ class Notifier:
     def _tell(self, events: set[str], path: str, code: int | None, document: dict[str, Any]) -> None:
         """Have every hook for one of these events told; ``path`` is appended to a ping's URL."""
         failed: list[str] = []
+        # One hook that fails keeps no other from being told.
         for number, hook in enumerate(self._spec.notify, 1):
             if not events & {*hook.on}:
                 continue
@@ -93,6 +94,7 @@ class Notifier:
             )
         except OSError as error:
             return error.strerror or str(error)
+        # It has a session of its own, so that what it has started in turn ends with it, too.
         try:
             process.communicate(body, hook.timeout)
         except subprocess.TimeoutExpired:
@@ -126,6 +128,7 @@ def _ping(hook: Notification, path: str, body: bytes) -> str | None:
                 reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
                 problem = type(reason or error).__name__
                 continue
+            # An answer below 500 is one that will not change by asking again.
             problem = None if reply.status < 400 else f"HTTP status {reply.status}"
             if reply.status < 500:
                 break

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -18,7 +18,7 @@ from arcli.execution.interrupts import Interrupts
 from arcli.session.core.snapshot import Snapshot
 from arcli.session.session import Session
 from arcli.specfile.model import Spec
-from arcli.store.channel import Cancel, EngineState, JobState, Phase, RunState, job_words, take, write_state
+from arcli.store.channel import EngineState, JobState, Phase, RunState, job_words, take, write_state
 from arcli.store.folder import RunFolder
 from arcli.timing.summary import JobSummary
 from arcli.units import isoformat
@@ -89,11 +89,11 @@ class Steering(JobWatcher):
         self._publish()
 
     def watch(self, session: Session) -> None:
-        """The engines are being prepared, and this is what knows how things stand."""
+        """Ask this session how things stand from now on: the engines are being prepared."""
         self._session, self._phase = session, Phase.RUNNING
 
     def finishing(self, *, has_begun: bool) -> None:
-        """No job runs any more; ``has_begun``: there are results of some."""
+        """Note that no job runs any more; ``has_begun``: there are results of some."""
         self._phase = Phase.FINISHING
         if has_begun:
             self._is_up()
@@ -127,8 +127,12 @@ class Steering(JobWatcher):
         return "\n".join([head, *(f"  {job.name}: {job_words(job)}" for job in state.jobs)])
 
     def _state(self) -> RunState:
+        # Before it runs there is nobody to ask, and afterwards the jobs remember what was said last.
         running = self._session is not None and self._phase is Phase.RUNNING
         snapshot = self._session.state if self._session is not None and running else Snapshot()
+        # Engines that there are, as the manifest has them; after the end there is none.
+        entries = () if self._phase is Phase.ENDED else self._folder.manifest.engines
+        present = [entry for entry in entries if entry["ended"] is None]
         return RunState(
             run=self._folder.id,
             pid=os.getpid(),
@@ -136,34 +140,26 @@ class Steering(JobWatcher):
             phase=self._phase,
             updated=isoformat(time.time()),
             jobs=tuple(job.look(snapshot) for job in self._jobs.values()),
-            engines=tuple(_engine(entry, snapshot) for entry in self._present()),
+            engines=tuple(_engine(entry, snapshot) for entry in present),
             ready=snapshot.engines,
             running=snapshot.running,
             stopping=self._interrupts.error().message if self._interrupts.stopping else None,
         )
 
-    def _present(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the engines that there are, as the manifest has them."""
-        if self._phase is not Phase.ENDED:
-            yield from (entry for entry in self._folder.manifest.engines if entry["ended"] is None)
-
     def _run(self) -> None:
         published = 0.0
         while not self._closing.wait(LOOK):
             for request in take(self._folder.path):
-                self._obey(request)
+                reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
+                if request.items is None:
+                    self._interrupts.cancel(reason, drain=request.drain)
+                elif self._session is not None and request.job in {None, self._session.state.job}:
+                    self._session.cancel_items(request.items, reason)
             if self._up is not None and self._session is not None and self._session.state.engines:
                 self._is_up()
             if time.monotonic() - published >= PUBLISH:
                 published = time.monotonic()
                 self._publish()
-
-    def _obey(self, request: Cancel) -> None:
-        reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
-        if request.items is None:
-            self._interrupts.cancel(reason, drain=request.drain)
-        elif self._session is not None and request.job in {None, self._session.state.job}:
-            self._session.cancel_items(request.items, reason)
 
     def _publish(self) -> None:
         # The heart beats first: it needs no room on the disk.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from arcli.engine.encode import decode, from_tree
@@ -46,7 +46,7 @@ class Folding:
             self.failed = failed  # the records go on: each has its last word
 
     def finish(self, results: JobResults) -> Folded:
-        """The value. Raises Failed, Interrupted, DeadlineError."""
+        """Return the value. Raises Failed, Interrupted, DeadlineError."""
         if self.failed is not None:
             raise self.failed
         assert self.folder is not None
@@ -54,7 +54,7 @@ class Folding:
 
 
 def folding_of(context: Context, job: Job) -> Folding:
-    """What folds a job's values, if anything does."""
+    """Return what folds a job's values, if anything does."""
     if not job.folds:
         return Folding(None, live=False)
     folder = Reducer(context.session, job, str(context.spec.folder), context.storage)
@@ -69,13 +69,12 @@ def conclude(
     ledger: Ledger,
     outcome: Outcome,
 ) -> ArcliError | None:
-    """The job's value: reduced, gathered or collected; and handed to the engines, if asked for.
+    """Make the job's value: reduced, gathered or collected; and hand it to the engines, if asked for.
 
     Returns what ends the run meanwhile, if anything does.
     """
     try:
-        # A job has one value: folded, gathered from its engines, or collected from
-        # its items.
+        # A job has one value: folded, gathered from its engines, or collected from its items.
         if folding.folder is not None:
             folded = folding.finish(results)
             outcome.folded[job.name] = folded
@@ -84,9 +83,17 @@ def conclude(
             real, shown = _gathered(context, job.gather)
             outcome.gathered[job.name], outcome.values[job.name] = real, shown
         else:
-            outcome.values[job.name] = _collected(job, results)
-        whole = ledger.tally.counts.get(Status.OK, 0) == ledger.planned
-        if job.push_as is not None and whole:  # nobody works with a part as if it were all
+            form = job.collect or ("list" if job.kind == "apply" else "none")
+            if form == "list":
+                outcome.values[job.name] = [value.record["value"] for value in results.values()]
+            elif form == "dict":
+                labelled = _labelled(job, results)
+                outcome.values[job.name] = {text: value.record["value"] for text, _, value in labelled}
+            else:
+                count = sum(1 for _ in results.values()) if form == "count" else None
+                outcome.values[job.name] = count
+        complete = ledger.tally.counts.get(Status.OK, 0) == ledger.planned
+        if job.push_as is not None and complete:  # nobody works with a part as if it were all
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)
             context.session.ask_each(request, Done, what, keep=True)
@@ -101,20 +108,14 @@ def conclude(
     return None
 
 
-def _collected(job: Job, results: JobResults) -> Any:
-    form = job.collect or ("list" if job.kind == "apply" else "none")
-    if form == "list":
-        return [value.record["value"] for value in results.values()]
-    if form == "dict":
-        return {text: value.record["value"] for text, _, value in _labelled(job, results)}
-    return sum(1 for _ in results.values()) if form == "count" else None
-
-
 def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]:
-    """The entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
+    """Yield the entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
     seen: dict[Any, int] = {}
     for value in results.values():
-        key = _label(job, value.record)
+        # An apply's keys are engines, a map's are inputs, or numbers where an input cannot be a key.
+        record, number = value.record, value.index
+        key = record["engine_id"] if job.kind == "apply" else record["input"]
+        key = key if isinstance(key, str | int | float) else number
         text = key if isinstance(key, str) else dump(key).decode()
         first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
         if first != value.index:
@@ -123,16 +124,8 @@ def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]
         yield text, key, value
 
 
-def _label(job: Job, record: Mapping[str, Any]) -> Any:
-    """What a collected dict has as the key: the engine's id of an apply, a map's input or index."""
-    if job.kind == "apply":
-        return record["engine_id"]
-    given = record["input"]
-    return given if isinstance(given, str | int | float) else record["index"]
-
-
 def handed(context: Context, name: str, outcome: Outcome) -> JobValue:
-    """An earlier job's value as it is, for engines: JSON is only what can be shown of it."""
+    """Return an earlier job's value as it is, for engines: JSON is only what can be shown of it."""
     job = next(job for job in context.spec.jobs if job.name == name)
     if name in outcome.gathered:
         return outcome.gathered[name]
@@ -142,17 +135,15 @@ def handed(context: Context, name: str, outcome: Outcome) -> JobValue:
         return JobValue("one", [(None, json.dumps(outcome.values[name]), None)])
     results = outcome.results[name]
     form = "dict" if job.collect == "dict" else "list"
-    labelled = _labelled(job, results) if form == "dict" else _unlabelled(results)
-    return JobValue(form, [(key, value.text, value.pickled) for _, key, value in labelled])
-
-
-def _unlabelled(results: JobResults) -> Iterator[tuple[str, Any, Value]]:
-    for value in results.values():
-        yield "", None, value
+    if form == "dict":
+        entries = [(key, value) for _, key, value in _labelled(job, results)]
+    else:
+        entries = [(None, value) for value in results.values()]
+    return JobValue(form, [(key, value.text, value.pickled) for key, value in entries])
 
 
 def as_input(context: Context, name: str, outcome: Outcome) -> Any:
-    """An earlier job's value for the source of another's items. Raises InputError.
+    """Return an earlier job's value for the source of another's items. Raises InputError.
 
     It may have elements that only engines can open; what is no list is divided by one of them.
     """
@@ -172,7 +163,7 @@ def as_input(context: Context, name: str, outcome: Outcome) -> Any:
 
 
 def elements_of(context: Context, value: Any) -> list[Any]:
-    """The elements of one value of an earlier job, on the thread that reads items. Raises InputError."""
+    """Return the elements of an earlier job's value, on the thread that reads items. Raises InputError."""
     if isinstance(value, list):
         return value
     if not isinstance(value, PickledInput):
@@ -193,7 +184,7 @@ def _elements(reply: ElementsReply) -> Iterator[Any]:
 
 
 def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
-    """A scattered sequence, put together again in the order of the slots; and as JSON shows it.
+    """Put a scattered sequence together again, in the order of the slots; and as JSON shows it.
 
     Parts are lists, but for those of one element that were flattened to it.
     """
@@ -205,11 +196,11 @@ def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
         sizes = [len(part) for part in dealt(values, context.slots)]
         alone = {slot for slot, size in enumerate(sizes) if size == 1}
     parts: list[tuple[Any, str | None, bytes | None]] = []
-    whole: list[Any] = []
+    shown: list[Any] = []
     looked = context.session.ask_each(Look(name), ValueReply, f"gather: {name}")
     for slot, reply in looked.items():
         part = json.loads(reply.text)
         many = slot not in alone and reply.many
         parts.append((many, reply.text.decode() if reply.exact else None, reply.pickled))
-        whole += part if many and isinstance(part, list) else [part]
-    return JobValue("joined", parts), whole
+        shown += part if many and isinstance(part, list) else [part]
+    return JobValue("joined", parts), shown

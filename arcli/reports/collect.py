@@ -95,14 +95,12 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     collected = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
     damaged = Counter[str]()
     summary = past.summary_of(run)
-    # The summary of a run that ended has the tables; only what goes beyond them
-    # needs every record.
+    # The summary of a run that ended has the tables; only what goes beyond them needs every record.
     if wanted.needs_journal(summary):
         for record in past.records(run, lambda damage: damaged.update([damage.reason])):
             collected.add(record)
     collected.check_key()
-    # A run that goes on, or that was killed, has no summary: it is made of the
-    # records that there are.
+    # A run that goes on, or that was killed, has no summary: it is made of the records that there are.
     ended = {"running": End.RUNNING, "killed": End.KILLED}.get(state, End.DONE)
     ledgers = collected.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
     return Report(
@@ -132,6 +130,7 @@ class _Collected:
         self._empty = True
 
     def add(self, record: dict[str, Any]) -> None:
+        """Take a record; what is kept of it does not grow with how many there are."""
         self._empty = False
         self.account.add(record)
         self.slowest.add(record)
@@ -140,7 +139,18 @@ class _Collected:
         if self.timeline is not None:
             self.timeline.add(record)
         if len(self.items) < self._most_items:
-            self.items.append(_row(record))
+            status, value = record["status"], record.get("value")
+            result = "" if value is None else as_label(value)
+            result = result if status == Status.OK else describe(record)
+            row = ItemRow(
+                job=record["job"],
+                item=record["index"],
+                input=input_label(record.get("input"), record["index"], longest=120),
+                status=str(status),
+                seconds=record.get("seconds"),
+                result=plain(result[:200]),
+            )
+            self.items.append(row)
 
     def check_key(self) -> None:
         """Raises UsageError where there are items and none has what they are to be grouped by."""
@@ -149,20 +159,6 @@ class _Collected:
         keys = [*self.groups.seen_keys, *OWN]
         message = f"no item has an input {self.groups.key!r}"
         raise UsageError(message, hint=f"there are: {', '.join(keys)}")
-
-
-def _row(record: Mapping[str, Any]) -> ItemRow:
-    status = record["status"]
-    value = record.get("value")
-    result = describe(record) if status != Status.OK else "" if value is None else as_label(value)
-    return ItemRow(
-        job=record["job"],
-        item=record["index"],
-        input=input_label(record.get("input"), record["index"], longest=120),
-        status=str(status),
-        seconds=record.get("seconds"),
-        result=plain(result[:200]),
-    )
 
 
 def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]) -> RunSummary:

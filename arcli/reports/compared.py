@@ -14,7 +14,6 @@ from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.runlist import friendly_time
 from arcli.timing.metrics import Measured
 from arcli.timing.tables import figures_table
-from arcli.timing.thresholds import Finding
 from arcli.units import parse_time
 
 _COLORS = {None: "", True: "red", False: "green"}
@@ -27,14 +26,21 @@ FIGURE = 9
 
 def text(comparison: Comparison, *, width: int) -> RenderableType:
     """Return the tables, and what they mean, in ``width`` columns."""
-    parts: list[RenderableType] = [_who(comparison), Text(), _table("run", comparison.rows, width)]
+    runs = Table.grid(padding=(0, 2))
+    for side, run in (("A", comparison.a), ("B", comparison.b)):
+        runs.add_row(Text(side, style="bold"), Text(run_words(run)))
+    parts: list[RenderableType] = [runs, Text(), _table("run", comparison.rows, width)]
     for job in comparison.jobs:
         sentence = Text.assemble(("items: ", "dim"), job.items.words())
         parts += [Text(), _table(job.name, job.rows, width), sentence]
     if sentences := missing_words(comparison):
         parts += [Text(), *(Text(one_line(sentence)) for sentence in sentences)]
+    # The verdict stands last on a terminal, where the end is what is seen.
     if comparison.findings:
-        parts += [Text(), *map(_finding, comparison.findings)]
+        parts.append(Text())
+    for finding in comparison.findings:
+        mark = ("FAIL  ", "bold red") if finding.holds else ("ok    ", "green")
+        parts.append(Text.assemble(mark, finding.words()))
     return Group(*parts)
 
 
@@ -43,20 +49,16 @@ def render_markdown(comparison: Comparison) -> str:
     return "\n".join(_lines(comparison)) + "\n"
 
 
-def _who(comparison: Comparison) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for side, run in (("A", comparison.a), ("B", comparison.b)):
-        grid.add_row(Text(side, style="bold"), Text(_words(run)))
-    return grid
-
-
-def _words(run: Measured) -> str:
+def run_words(run: Measured) -> str:
+    """Say which run it is: its id or file, its name, and when it was."""
     started = parse_time(run.started)
     when = f", {friendly_time(started)}" if started is not None else ""
     return f"{one_line(run.label)}, {one_line(run.name)}{when}"
 
 
 def _table(name: str, rows: Sequence[Row], width: int) -> Table:
+    # Columns as wide as their figures, and the names get what is left: tables of several jobs stand
+    # in line, and nothing that counts is cut.
     table = figures_table(name, "A", "B", "change")
     cells = [row.cells() for row in rows]
     for place, column in enumerate(table.columns[1:], 1):
@@ -68,16 +70,11 @@ def _table(name: str, rows: Sequence[Row], width: int) -> Table:
     return table
 
 
-def _finding(finding: Finding) -> Text:
-    mark = ("FAIL  ", "bold red") if finding.holds else ("ok    ", "green")
-    return Text.assemble(mark, finding.words())
-
-
 def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"### {escape(comparison.b.name)}: B against A"
     yield ""
     for side, run in (("A", comparison.a), ("B", comparison.b)):
-        yield f"- {side}: {escape(_words(run))}"
+        yield f"- {side}: {escape(run_words(run))}"
     yield ""
     # What decides the exit code stands first, before the tables that explain it.
     for finding in comparison.findings:

@@ -13,7 +13,7 @@ from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
-from arcli.timing.metrics import JOB, RUN, Figure, JobFigures, Measured, change, measured, show_change
+from arcli.timing.metrics import JOB, RUN, Figure, Measured, change, measured, show_change
 from arcli.timing.significance import Difference, difference
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.thresholds import Finding
@@ -78,36 +78,62 @@ class Comparison:
 
     def to_tree(self) -> dict[str, Any]:
         """Return the document of ``--format json``; a change from nothing is null."""
+        a, b = self.a, self.b
+        runs = [
+            {"run": run.run, "name": run.name, "started": run.started, "source": run.label}
+            for run in (a, b)
+        ]
+        jobs = [
+            {
+                "name": job.name,
+                "figures": _figures(a.jobs[job.name].figures, b.jobs[job.name].figures),
+                "items": {
+                    "verdict": job.items.verdict,
+                    "test": "Mann-Whitney",
+                    "p": job.items.p,
+                    "slower": job.items.slower,
+                },
+            }
+            for job in self.jobs
+        ]
+        findings = [
+            {
+                "expression": finding.expectation.text,
+                "job": finding.job,
+                "a": finding.before,
+                "b": finding.value,
+                "holds": finding.holds,
+            }
+            for finding in self.findings
+        ]
         return {
-            "a": _who(self.a),
-            "b": _who(self.b),
-            "run": _figures(self.a.figures, self.b.figures),
-            "jobs": [self._job(job) for job in self.jobs],
+            "a": runs[0],
+            "b": runs[1],
+            "run": _figures(a.figures, b.figures),
+            "jobs": jobs,
             "only_in_a": list(self.only_a),
             "only_in_b": list(self.only_b),
-            "fail_if": [_finding(finding) for finding in self.findings],
-        }
-
-    def _job(self, job: JobPart) -> dict[str, Any]:
-        return {
-            "name": job.name,
-            "figures": _figures(self.a.jobs[job.name].figures, self.b.jobs[job.name].figures),
-            "items": {
-                "verdict": job.items.verdict,
-                "test": "Mann-Whitney",
-                "p": job.items.p,
-                "slower": job.items.slower,
-            },
+            "fail_if": findings,
         }
 
 
 def compare(a: Measured, b: Measured, findings: Sequence[Finding] = ()) -> Comparison:
     """Put two runs side by side; jobs are matched by name, in the order of the second run."""
+    # A job that only one of them has can be named, and compared with nothing.
+    parts = [
+        JobPart(
+            name=name,
+            rows=_rows(JOB_ROWS, JOB, a.jobs[name].figures, job.figures),
+            items=difference(a.jobs[name].buckets, job.buckets),
+        )
+        for name, job in b.jobs.items()
+        if name in a.jobs
+    ]
     return Comparison(
         a=a,
         b=b,
         rows=_rows(RUN_ROWS, RUN, a.figures, b.figures),
-        jobs=[_part(a.jobs[name], job) for name, job in b.jobs.items() if name in a.jobs],
+        jobs=parts,
         only_a=[name for name in a.jobs if name not in b.jobs],
         only_b=[name for name in b.jobs if name not in a.jobs],
         findings=findings,
@@ -115,14 +141,9 @@ def compare(a: Measured, b: Measured, findings: Sequence[Finding] = ()) -> Compa
 
 
 def missing_words(comparison: Comparison) -> list[str]:
-    """Sentences about jobs that only one of the runs has."""
+    """Return sentences about jobs that only one of the runs has."""
     sides = (("A", comparison.only_a), ("B", comparison.only_b))
     return [f"only in {side}: {', '.join(names)}" for side, names in sides if names]
-
-
-def _part(a: JobFigures, b: JobFigures) -> JobPart:
-    rows = _rows(JOB_ROWS, JOB, a.figures, b.figures)
-    return JobPart(name=b.name, rows=rows, items=difference(a.buckets, b.buckets))
 
 
 def _rows(
@@ -134,26 +155,10 @@ def _rows(
     return [Row(figure=figures[name], before=a[name], now=b[name]) for name in names]
 
 
-def _who(run: Measured) -> dict[str, str]:
-    return {"run": run.run, "name": run.name, "started": run.started, "source": run.label}
-
-
 def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:
-    return {name: {"a": a[name], "b": b[name], "change": _finite(a[name], b[name])} for name in a}
-
-
-def _finite(a: float, b: float) -> float | None:
-    return change(a, b) if a or not b else None
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "expression": finding.expectation.text,
-        "job": finding.job,
-        "a": finding.before,
-        "b": finding.value,
-        "holds": finding.holds,
-    }
+    """Return each figure of both runs; what grew from nothing has no change that JSON could hold."""
+    changes = {name: change(a[name], b[name]) if a[name] or not b[name] else None for name in a}
+    return {name: {"a": a[name], "b": b[name], "change": changes[name]} for name in a}
 
 
 def measure_run(run: RunFolder) -> Measured:

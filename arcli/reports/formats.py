@@ -22,7 +22,6 @@ from arcli.outputs.stream import Stream
 from arcli.record import dump
 from arcli.reports.collect import Report
 from arcli.reports.runlist import friendly_time
-from arcli.timing.groups import Group
 from arcli.timing.grouptables import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
@@ -68,6 +67,7 @@ def title(report: Report) -> str:
 
 def ending(report: Report) -> str:
     """Tell how a run ended, in words."""
+    # A run that was killed has said no exit code, whatever its records look like.
     if report.state != "ended":
         return "still running" if report.state == "running" else "killed before its end"
     code = report.exit_code or 0
@@ -85,17 +85,12 @@ def damage_words(report: Report) -> str:
 
 def render_markdown(report: Report) -> str:
     """Write the report, with a newline at its end."""
-    return "\n".join(_markdown(report)) + "\n"
-
-
-def _markdown(report: Report) -> Iterator[str]:
-    yield f"### {escape(report.manifest.name or report.manifest.id)}: {escape(ending(report))}"
-    yield ""
-    yield from jobs_part(report.summary)
-    yield from failures_table(report.summary)
-    yield from _details(report)
+    title = report.manifest.name or report.manifest.id
+    lines = [f"### {escape(title)}: {escape(ending(report))}", ""]
+    lines += [*jobs_part(report.summary), *failures_table(report.summary), *_details(report)]
     if report.damaged:
-        yield escape(damage_words(report)) + "."
+        lines.append(escape(damage_words(report)) + ".")
+    return "\n".join(lines) + "\n"
 
 
 def _details(report: Report) -> Iterator[str]:
@@ -126,7 +121,21 @@ def to_tree(report: Report) -> dict[str, Any]:
     for job in report.summary.jobs:
         tree = {**job.to_dict(), "histogram": histogram(report.tallies.get(job.name, Tally()))}
         if report.groups is not None:
-            by = [_group(group) for group in report.groups.of(job.name)]
+            by = [
+                {
+                    "value": group.value,
+                    "items": group.tally.total,
+                    "ok": group.ok,
+                    "failed": group.failed,
+                    "mean": group.tally.mean,
+                    "stddev": group.tally.deviation,
+                    "min": group.tally.shortest if group.tally.ran else 0.0,
+                    "median": group.tally.quantile(0.5),
+                    "p95": group.tally.quantile(0.95),
+                    "max": group.tally.longest,
+                }
+                for group in report.groups.of(job.name)
+            ]
             tree["groups"] = {"by": report.groups.key, "groups": by}
         jobs.append(tree)
     tree = {"run": report.to_run(), "jobs": jobs, "damaged": report.damaged}
@@ -138,19 +147,3 @@ def to_tree(report: Report) -> dict[str, Any]:
 def histogram(tally: Tally) -> list[list[float]]:
     """Return how many items took up to how many seconds, in steps of 2 %."""
     return [[GROWTH**bucket, count] for bucket, count in sorted(tally.buckets.items())]
-
-
-def _group(group: Group) -> dict[str, Any]:
-    tally = group.tally
-    return {
-        "value": group.value,
-        "items": tally.total,
-        "ok": group.ok,
-        "failed": group.failed,
-        "mean": tally.mean,
-        "stddev": tally.deviation,
-        "min": tally.shortest if tally.ran else 0.0,
-        "median": tally.quantile(0.5),
-        "p95": tally.quantile(0.95),
-        "max": tally.longest,
-    }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import PurePath
-from typing import Any
 
 from arcli import __version__
 from arcli.engine.tally import Tally
@@ -36,51 +35,35 @@ _POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{H
 
 def render(report: Report) -> Iterator[str]:
     """Yield the page, piece by piece."""
-    name = report.manifest.name or report.manifest.id
+    name, manifest = report.manifest.name or report.manifest.id, report.manifest
+    kind = "warn" if report.state != "ended" else "" if report.exit_code == 0 else "bad"
+    pill = f'<span class="pill {kind}">{text(ending(report))}</span>'
+    when = (manifest.started or "").replace("T", " ")[:19]
+    about = [f"run {manifest.id}", when and f"{when} UTC", manifest.host and f"on {manifest.host}"]
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     # Nothing on the page may load or run what did not come with it.
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<title>{text(name)}: arcli report</title>\n<style>{CSS}</style>\n</head>\n"
-    yield f"<body><main>\n<header><h1>{text(name)}</h1>{_pill(report)}</header>\n"
-    yield f'<div class="about">{text(_about(report))}</div>\n'
-    yield from _cards(report)
+    yield f"<body><main>\n<header><h1>{text(name)}</h1>{pill}</header>\n"
+    yield f'<div class="about">{text(", ".join(filter(None, about)))}</div>\n'
     if report.damaged:
         yield f"<section>{text(damage_words(report))}</section>\n"
-    yield from _timeline(report)
-    yield from _jobs(report)
-    yield from _histograms(report)
-    yield from _failures(report)
-    yield from _groups(report)
-    yield from _slowest(report)
-    yield from _items(report)
-    yield from _engines(report)
-    yield from _origin(report)
+    for section in SECTIONS:
+        yield from section(report)
     yield f"<footer>arcli {text(__version__)}, run {text(report.manifest.id)}</footer>\n"
     script = f"<script>{SCRIPT}</script>" if report.items else ""
     yield f"</main>{script}</body>\n</html>\n"
 
 
-def _pill(report: Report) -> str:
-    kind = "warn" if report.state != "ended" else "" if report.exit_code == 0 else "bad"
-    return f'<span class="pill {kind}">{text(ending(report))}</span>'
-
-
-def _about(report: Report) -> str:
-    about = report.manifest
-    when = (about.started or "").replace("T", " ")[:19]
-    parts = [f"run {about.id}", f"{when} UTC" if when else "", f"on {about.host}"]
-    return ", ".join(filter(None, parts[: 3 if about.host else 2]))
-
-
-def _cards(report: Report) -> Iterator[str]:
+def cards(report: Report) -> Iterator[str]:
+    """Yield the figures that are asked for first."""
     summary = report.summary
     counts = [job.counts for job in summary.jobs]
     wall = sum(job.timing.wall for job in summary.jobs)
     serial = sum(job.timing.serial for job in summary.jobs)
     speedup = serial / wall if wall > 0 else 0.0
-    # What a resumed run replayed took no time in it, and must not count as
-    # throughput.
+    # What a resumed run replayed took no time in it, and must not count as throughput.
     done = sum(each.recorded - each.cancelled - each.replayed for each in counts)
     cards = (
         (format_seconds(summary.wall), f"wall, {format_seconds(summary.startup)} of it start-up"),
@@ -96,7 +79,8 @@ def _cards(report: Report) -> Iterator[str]:
     yield "</div>\n"
 
 
-def _timeline(report: Report) -> Iterator[str]:
+def timeline(report: Report) -> Iterator[str]:
+    """Yield what each engine did, over time."""
     if report.timeline is None or not report.timeline.engines:
         return
     jobs = [job.name for job in report.summary.jobs]
@@ -118,7 +102,8 @@ def _timeline(report: Report) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _jobs(report: Report) -> Iterator[str]:
+def jobs(report: Report) -> Iterator[str]:
+    """Yield the table of jobs, and what is to be said of each."""
     jobs = report.summary.jobs
     if not jobs:
         return
@@ -148,7 +133,8 @@ def _job_row(job: JobSummary, report: Report) -> list[str]:
     ]
 
 
-def _histograms(report: Report) -> Iterator[str]:
+def histograms(report: Report) -> Iterator[str]:
+    """Yield how long the items of each job took."""
     for job, tally in report.tallies.items():
         if tally.ran:
             yield f"<section><h2>Item seconds <small>{text(job)}: {tally.ran:,} items</small></h2>"
@@ -157,14 +143,14 @@ def _histograms(report: Report) -> Iterator[str]:
             yield "</div></section>\n"
 
 
-def _failures(report: Report) -> Iterator[str]:
+def failures(report: Report) -> Iterator[str]:
+    """Yield the kinds of failures, the most frequent first."""
     groups = [(job.name, group) for job in report.summary.jobs for group in job.failures]
     groups.sort(key=lambda pair: -pair[1].count)
     if not groups:
         return
     yield "<section><h2>What failed</h2>"
-    # Closed until somebody asks: a traceback is long, and its title says what it
-    # is.
+    # Closed until somebody asks: a traceback is long, and its title says what it is.
     for job, group in groups[:MOST_FAILURES]:
         place = f" <small>{text(group.place)}</small>" if group.place else ""
         head = f"<b>{text(plural(group.count, 'item'))}</b> {text(group.title)}{place}"
@@ -178,7 +164,8 @@ def _failures(report: Report) -> Iterator[str]:
     yield f"<p>{rest:,} more in {others}</p></section>\n" if rest else "</section>\n"
 
 
-def _groups(report: Report) -> Iterator[str]:
+def groups(report: Report) -> Iterator[str]:
+    """Yield the groups of items that were asked for."""
     groups = report.groups
     for job in groups.jobs if groups is not None else ():
         assert groups is not None
@@ -188,7 +175,8 @@ def _groups(report: Report) -> Iterator[str]:
         yield "</section>\n"
 
 
-def _slowest(report: Report) -> Iterator[str]:
+def slowest(report: Report) -> Iterator[str]:
+    """Yield the items that took longest."""
     if not report.slowest:
         return
     several = len(report.summary.jobs) > 1
@@ -201,7 +189,7 @@ def _slowest(report: Report) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _items(report: Report) -> Iterator[str]:
+def items(report: Report) -> Iterator[str]:
     """A table that the page's script fills: it is searched and sorted there."""
     if not report.items:
         return
@@ -221,7 +209,8 @@ def _items(report: Report) -> Iterator[str]:
     yield "]</script></section>\n"
 
 
-def _engines(report: Report) -> Iterator[str]:
+def engines(report: Report) -> Iterator[str]:
+    """Yield the table of engines."""
     engines = engine_totals(report.summary.jobs)
     if not engines:
         return
@@ -244,17 +233,19 @@ def _engines(report: Report) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _origin(report: Report) -> Iterator[str]:
+def origin(report: Report) -> Iterator[str]:
+    """Yield what the run was made of and by."""
     about = report.manifest
     command = list(map(str, about.argv))
     command[:1] = [PurePath(word).name for word in command[:1]]
-    versions = about.versions or {}
+    versions, git = about.versions or {}, about.git or {}
+    commit = f"{git.get('commit')}{', with changes' if git.get('dirty') else ''}" if git else ""
     entries = {
         "spec": about.spec_file,
         "command": shlex.join(command),
         "goes on with": about.resumes,
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "commit": _commit(about.git or {}),
+        "commit": commit,
     }
     yield "<section><h2>Where it comes from</h2><dl>"
     for name, value in entries.items():
@@ -263,5 +254,7 @@ def _origin(report: Report) -> Iterator[str]:
     yield "</dl></section>\n"
 
 
-def _commit(git: Mapping[str, Any]) -> str:
-    return f"{git.get('commit')}{', with changes' if git.get('dirty') else ''}" if git else ""
+SECTIONS: tuple[Callable[[Report], Iterator[str]], ...] = (
+    cards, timeline, jobs, histograms, failures, groups, slowest, items, engines, origin,
+)  # fmt: skip
+"""The page from top to bottom; each yields nothing where there is nothing to show."""

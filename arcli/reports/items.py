@@ -34,6 +34,7 @@ def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, 
     """
     rows = iter(lines)
     records = [decode(line) for line in islice(rows, most)]
+    # A column of numbers is one only if all that is shown of it are.
     names = list(columns) or _usual(records)
     made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for name in names:
@@ -50,15 +51,16 @@ def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, 
 
 def _usual(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns that tell most: which item, its input, what it came to."""
+    # Inputs get a column a key where every one is a mapping of few keys; `$` marks what JSON lacks.
     keys: dict[str, None] = {}
-    whole = False
+    mappings = True
     for record in records:
-        given = record.get("input")
-        if isinstance(given, dict) and not any(key.startswith("$") for key in given):
-            keys.update(dict.fromkeys(given))
-        else:
-            whole = True
-    spread = bool(keys) and len(keys) <= MOST_INPUTS and not whole
+        item = record.get("input")
+        if not isinstance(item, dict) or any(key.startswith("$") for key in item):
+            mappings = False
+            break
+        keys.update(dict.fromkeys(item))
+    spread = mappings and 0 < len(keys) <= MOST_INPUTS
     several = len({record["job"] for record in records}) > 1
     inputs = [f"input.{key}" for key in keys] if spread else ["input"]
     return [*(["job"] if several else []), "index", *inputs, "status", "seconds", "result"]
@@ -94,6 +96,8 @@ def whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | N
 
 
 def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | None) -> Iterator[str]:
+    # First what a person looks for: what it was called with, and what it came to; then how it got there;
+    # what it printed may be long, and stands near the end.
     status = record["status"]
     took = "" if record.get("seconds") is None else f" after {format_seconds(record['seconds'])}"
     head = f"item {record['index']} of {record['job']}, run {run.id}: {status}{took}"
@@ -105,14 +109,21 @@ def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | 
         yield _line("reason", record["reason"])
     if status == Status.OK:
         yield _line("value", _short(record.get("value")))
-    yield _line("attempt", _attempt(record))
-    yield _line("engine", _engine(run, record))
+    chunk = record.get("chunk")
+    travelled = "" if chunk is None else f", in chunk {chunk} (message {record.get('msg_id')})"
+    yield _line("attempt", f"{record.get('attempt') or 1}{travelled}")
+    number = record.get("engine_id")
+    about = next((each for each in run.manifest.engines if each["engine_id"] == number), None)
+    host = "" if about is None else f" on {about['host']}, process {about['pid']}"
+    yield _line("engine", "none" if number is None else f"{number}{host}, slot {record.get('slot')}")
     names = ("submitted", "started", "completed", "received")
     times = [f"{name} {record[name]}" for name in names if record.get(name)]
     yield _line("times", ", ".join(times) or "it never began")
     yield _line("key", f"{record['key']}{', kept from an earlier run' if record.get('replayed') else ''}")
-    for path in _files(run, record):
-        yield _line("file", str(path))
+    # What else was kept of it: its value as it was, its notebook, all that it printed.
+    for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
+        for path in sorted((run.path / folder / record["job"]).glob(f"{record['index']}{after}")):
+            yield _line("file", str(path))
     error = record.get("error")
     if error:
         yield _line("error", f"{error['type']}: {error['message']}")
@@ -134,28 +145,6 @@ def _line(name: str, text: str) -> str:
 def _block(page: Stream, text: str) -> Iterator[str]:
     for line in plain(text.rstrip("\n")).split("\n"):
         yield page.style(f"    {line}", "dim")
-
-
-def _attempt(record: Mapping[str, Any]) -> str:
-    number = record.get("attempt") or 1
-    chunk = record.get("chunk")
-    return f"{number}" + ("" if chunk is None else f", in chunk {chunk} (message {record.get('msg_id')})")
-
-
-def _engine(run: RunFolder, record: Mapping[str, Any]) -> str:
-    number = record.get("engine_id")
-    if number is None:
-        return "none"
-    about = next((each for each in run.manifest.engines if each["engine_id"] == number), None)
-    where = "" if about is None else f" on {about['host']}, process {about['pid']}"
-    return f"{number}{where}, slot {record.get('slot')}"
-
-
-def _files(run: RunFolder, record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what else was kept of an item: its value as it was, its notebook, all that it printed."""
-    job, index = record["job"], record["index"]
-    for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
-        yield from map(str, sorted((run.path / folder / job).glob(f"{index}{after}")))
 
 
 def write_records(lines: Iterable[bytes], outputs: Outputs, summary: RunSummary) -> None:

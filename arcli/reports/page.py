@@ -21,19 +21,12 @@ def text(words: str) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
     """Yield a table whose first ``texts`` columns are text and the others figures."""
     yield '<div class="scroll"><table><thead>'
-    yield _row(head, "th", texts)
-    yield "</thead><tbody>"
-    for row in rows:
-        yield _row(row, "td", texts)
+    for place, cells in enumerate((head, *rows)):
+        tag = "td" if place else "th"
+        kinds = ["" if column < texts else ' class="n"' for column in range(len(cells))]
+        made = (f"<{tag}{kind}>{text(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        yield f"<tr>{''.join(made)}</tr>\n" + ("" if place else "</thead><tbody>")
     yield "</tbody></table></div>"
-
-
-def _row(cells: Sequence[str], tag: str, texts: int) -> str:
-    made = []
-    for place, cell in enumerate(cells):
-        kind = "" if place < texts else ' class="n"'
-        made.append(f"<{tag}{kind}>{text(cell)}</{tag}>")
-    return f"<tr>{''.join(made)}</tr>\n"
 
 
 CSS = """

@@ -39,8 +39,7 @@ def table(runs: Sequence[Brief], *, width: int) -> Table:
         overflow: Any = "ellipsis" if name in _FLEXIBLE else "fold"
         justify: Any = "right" if right else "left"
         made.add_column(name, justify=justify, no_wrap=True, overflow=overflow)
-    # The spec's name gives way, and the reason after it; figures and ids are never
-    # cut.
+    # The spec's name gives way, and the reason after it; figures and ids are never cut.
     others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n not in _FLEXIBLE)
     spec = max(len("spec"), *(len(row["spec"]) for row in rows))
     made.columns[1].max_width = max(6, min(spec, width - others))
@@ -68,25 +67,25 @@ def _cells(run: Brief) -> dict[str, Text]:
 
 
 def render_json(runs: Sequence[Brief]) -> bytes:
-    """``{"runs": [{"id", "name", "spec_file", "state", "exit_code", "started", …}]}``."""
-    return dump({"runs": [_tree(run) for run in runs]}) + b"\n"
-
-
-def _tree(run: Brief) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "spec_file": run.spec_file,
-        "state": run.state,
-        "exit_code": run.exit_code,
-        "started": isoformat(run.started),
-        "seconds": run.took,
-        "ok": run.ok,
-        "failed": run.failed,
-        "resumes": run.resumes,
-        "reason": run.reason,
-        "folder": str(run.path),
-    }
+    """Return ``{"runs": [{"id", "name", "spec_file", "state", "exit_code", "started", …}]}``."""
+    trees = [
+        {
+            "id": run.id,
+            "name": run.name,
+            "spec_file": run.spec_file,
+            "state": run.state,
+            "exit_code": run.exit_code,
+            "started": isoformat(run.started),
+            "seconds": run.took,
+            "ok": run.ok,
+            "failed": run.failed,
+            "resumes": run.resumes,
+            "reason": run.reason,
+            "folder": str(run.path),
+        }
+        for run in runs
+    ]
+    return dump({"runs": trees}) + b"\n"
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -94,10 +93,11 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def friendly(moment: datetime, now: datetime) -> str:
-    """``today 14:05``, ``yesterday 14:05``, ``Tue 14:05``, ``3 Mar 14:05``, ``2025-03-03``.
+    """Say ``today 14:05``, ``yesterday 14:05``, ``Tue 14:05``, ``3 Mar 14:05``, ``2025-03-03``.
 
     Both are in the time zone of the reader. English whatever the locale, as all of arcli's words.
     """
+    # Beyond a week nobody counts days, and beyond ten months a day without its year misleads.
     clock = moment.strftime("%H:%M")
     days = now.date() - moment.date()
     if days == timedelta(0):

@@ -35,7 +35,9 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
     scale = (WIDTH - LABELS - RIGHT) / line.end
     yield _open(tall + 26, "What each engine did, over time")
     for moment in ticks(line.end, 10):
-        yield _tick(LABELS + moment * scale, tall, format_seconds(moment))
+        x = LABELS + moment * scale
+        yield f'<path class="grid" d="M{x:.1f} 0V{tall + 4}"/>'
+        yield f'<text class="tick" x="{x:.1f}" y="{tall + 20}">{format_seconds(moment)}</text>'
     places = {engine: place * row for place, engine in enumerate(engines)}
     for engine, top in places.items():
         share = percent(line.busy_seconds(engine) / line.end)
@@ -114,7 +116,7 @@ def histogram(tally: Tally) -> Iterator[str]:
 
 
 def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
-    """Yield each has a line of its own for its words, which are on the side that has room."""
+    """Yield a line for each, and its words on a line of their own, on the side that has room."""
     for y, name, q in ((12, "median", 0.5), (27, "p95", 0.95)):
         value = tally.quantile(q)
         share = math.log(max(value, low) / low) / math.log(high / low)
@@ -129,10 +131,3 @@ def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
 
 def _open(tall: float, label: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {tall:g}" role="img" aria-label="{text(plain(label))}">'
-
-
-def _tick(x: float, tall: float, label: str) -> str:
-    return (
-        f'<path class="grid" d="M{x:.1f} 0V{tall + 4}"/>'
-        f'<text class="tick" x="{x:.1f}" y="{tall + 20}">{label}</text>'
-    )

@@ -31,7 +31,11 @@ def render(run: RunFolder) -> Iterator[bytes]:
     places = {host: number for number, host in enumerate(dict.fromkeys(hosts.values()), 1)}
     about = {"run": run.id, "name": run.manifest.name, "started": run.manifest.started}
     yield b'{"displayTimeUnit":"ms","otherData":' + dump(about) + b',"traceEvents":[\n'
-    lines = [dump(event) for event in _names(run, hosts, places)]
+    name = run.manifest.name
+    names = [_named("process_name", pid, 0, f"{name} on {host}") for host, pid in places.items()]
+    for engine, host in sorted(hosts.items()):
+        names.append(_named("thread_name", places[host], engine, f"engine {engine}"))
+    lines = [dump(event) for event in names]
     separator = b""
     # In blocks, so that a run of any length takes no memory.
     for record in past.records(run, lambda damage: None):
@@ -45,15 +49,6 @@ def render(run: RunFolder) -> Iterator[bytes]:
     yield (separator if lines else b"") + b",\n".join(lines) + b"\n]}\n"
 
 
-def _names(run: RunFolder, hosts: dict[int, str], places: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """Hosts are the trace's processes, engines its threads."""
-    name = run.manifest.name
-    for host, pid in places.items():
-        yield _named("process_name", pid, 0, f"{name} on {host}")
-    for engine, host in sorted(hosts.items()):
-        yield _named("thread_name", places[host], engine, f"engine {engine}")
-
-
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
 
@@ -65,8 +60,7 @@ def _event(record: dict[str, Any], began: float, pid: int) -> dict[str, Any] | N
         return None
     args = {name: record[name] for name in _ARGS if record.get(name) is not None}
     error = record.get("error")
-    # Complete events with microseconds since the run began: https://docs.google.com
-    # /document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+    # A complete event, which has its own end: half of a pair would be lost with a damaged journal.
     return {
         "name": f"{record['job']} {record['index']}",
         "cat": f"{record['job']},{record['status']}",
