@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from arcli.cli.messages import Notices
     from arcli.cluster.embedded.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
-    from arcli.outputs.all_outputs import Outputs
-    from arcli.outputs.progress import Progress
-    from arcli.outputs.progress_display import Mode
+    from arcli.outputs.base import Outputs
+    from arcli.outputs.progress import Mode, Progress
     from arcli.outputs.stream import Streams
     from arcli.specfile.model import Spec
     from arcli.store.folder import RunFolder
@@ -43,7 +42,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.execution.context import Options
     from arcli.execution.run import execute
     from arcli.outputs.live import LiveOutput, live_stream
-    from arcli.outputs.progress_display import make_progress
+    from arcli.outputs.progress import make_progress
     from arcli.outputs.stream import standard_streams
     from arcli.plan.readahead import logged
     from arcli.store.channel import LiveFile

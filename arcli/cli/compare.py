@@ -13,7 +13,7 @@ from arcli.cli.options import EXPECTATION
 from arcli.cli.past import output_page, pick_run
 
 if TYPE_CHECKING:
-    from arcli.timing.metrics import Measured
+    from arcli.timing.thresholds import Measured
 
 
 @click.command("compare", short_help="Compare the timing of two runs.")

@@ -13,7 +13,7 @@ from arcli.units import parse_duration
 
 if TYPE_CHECKING:
     from arcli.outputs.ci import CiMode
-    from arcli.outputs.progress_display import Mode
+    from arcli.outputs.progress import Mode
     from arcli.outputs.stream import ColorMode
     from arcli.specfile.model import Spec
     from arcli.timing.thresholds import Expectation

@@ -93,7 +93,7 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
     from arcli.execution.context import Options
     from arcli.execution.run import execute
-    from arcli.outputs.all_outputs import OutputMember, Outputs
+    from arcli.outputs.base import OutputMember, Outputs
     from arcli.outputs.stream import standard_streams
     from arcli.store.folder import RunFolder, lineage
     from arcli.store.manifest import Manifest

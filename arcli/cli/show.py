@@ -213,8 +213,7 @@ def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
 
 def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     """Write records in the format of a run's outputs; ``-``: as CSV to stdout. Raises OutputError."""
-    from arcli.outputs.all_outputs import OutputMember, Outputs
-    from arcli.outputs.base import OutputContext
+    from arcli.outputs.base import OutputContext, OutputMember, Outputs
     from arcli.outputs.csvfile import CsvFile
     from arcli.outputs.open import Destination, open_file
     from arcli.outputs.stream import standard_streams

@@ -13,14 +13,13 @@ from arcli.execution.interrupts import Interrupts
 from arcli.execution.line import run_jobs
 from arcli.execution.notify import Notifier
 from arcli.execution.steering import Steering
-from arcli.outputs.all_outputs import Outputs
+from arcli.outputs.base import Outputs
 from arcli.session.setup_files import setup_files
 from arcli.specfile.model import Spec
 from arcli.store.storage import RunStorage
 from arcli.timing.exit_code import decide
-from arcli.timing.metrics import measured
 from arcli.timing.summary import RunSummary
-from arcli.timing.thresholds import check, fail_on
+from arcli.timing.thresholds import check, fail_on, measured
 from arcli.units import isoformat
 
 

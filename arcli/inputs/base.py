@@ -166,3 +166,8 @@ def within(*path: str | int) -> Iterator[None]:
     except InputError as error:
         error.path = (*path, *error.path)
         raise
+
+
+def integral(value: Any) -> Any:
+    """Return a whole number that is written as ``1e3`` or ``2.0`` as an integer, all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
-from arcli.inputs.grid import MOST_LOOKED_AT, Grid, Picked, Rows, Side, Without, matches, places
-from arcli.inputs.shuffle import permutation
+from arcli.inputs.grid import (
+    MOST_LOOKED_AT,
+    Grid,
+    Picked,
+    Rows,
+    Side,
+    Without,
+    matches,
+    permutation,
+    places,
+)
 from arcli.inputs.where import Where
 from arcli.inputs.where import condition as named_condition
 

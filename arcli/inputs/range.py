@@ -9,12 +9,11 @@ from pydantic import BeforeValidator
 
 from arcli.errors import InputError
 from arcli.fields import Deferred
-from arcli.inputs.base import Fixed, Input, Source, SourceContext
-from arcli.inputs.spaced import whole
+from arcli.inputs.base import Fixed, Input, Source, SourceContext, integral
 
 
 def _whole(value: Any) -> Any:
-    return [whole(part) for part in value] if isinstance(value, list) else whole(value)
+    return [integral(part) for part in value] if isinstance(value, list) else integral(value)
 
 
 class Range(Input):
@@ -31,7 +30,7 @@ class Range(Input):
         value = context.resolve(self.numbers)
         parts = value if isinstance(value, list) else [value]
         try:
-            return Fixed(range(*map(whole, parts)), distinct=True)
+            return Fixed(range(*map(integral, parts)), distinct=True)
         except (TypeError, ValueError) as error:
             raise InputError(f"range: {value!r} is not a range: {error}") from None
 

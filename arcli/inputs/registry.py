@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "list": "arcli.inputs.list:List",
     "range": "arcli.inputs.range:Range",
-    "linspace": "arcli.inputs.linspace:Linspace",
-    "logspace": "arcli.inputs.logspace:Logspace",
+    "linspace": "arcli.inputs.spaced:Linspace",
+    "logspace": "arcli.inputs.spaced:Logspace",
     "lines": "arcli.inputs.lines:Lines",
     "csv": "arcli.inputs.csv:Csv",
     "jsonl": "arcli.inputs.jsonl:Jsonl",
@@ -24,9 +24,9 @@ BUILT_IN = {
     "stdin": "arcli.inputs.stdin:Stdin",
     "python": "arcli.inputs.python:Python",
     "from": "arcli.inputs.from_job:FromJob",
-    "product": "arcli.inputs.product:Product",
-    "zip": "arcli.inputs.zip:Zip",
-    "cases": "arcli.inputs.cases:Cases",
+    "product": "arcli.inputs.combinations:Product",
+    "zip": "arcli.inputs.combinations:Zip",
+    "cases": "arcli.inputs.combinations:Cases",
 }
 """Where the class of each kind is; only those that a spec uses are imported."""
 GROUP = "arcli.inputs"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, overload
 
 from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
 from arcli.fields import Deferred
+from arcli.inputs.base import Fixed, Input, Source, SourceContext, integral
 
 Number = Annotated[int | float, Field(allow_inf_nan=False)] | Deferred
 
@@ -70,11 +72,6 @@ class Powers(Sequence[float]):
         return float(self._base ** self._exponents[index])
 
 
-def whole(value: Any) -> Any:
-    """Return a whole number that is written as ``1e3`` or ``2.0`` as an integer, all else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _three(value: list[Any]) -> list[Any]:
     if len(value) != 3:
         raise ValueError("needs [start, stop, number of points]")
@@ -92,7 +89,7 @@ def spaced(
 
     Raises InputError, which begins with ``name`` and calls an end an exponent in words of ``power``.
     """
-    start, stop, num = *points[:2], whole(points[2])
+    start, stop, num = *points[:2], integral(points[2])
     if not isinstance(num, int) or isinstance(num, bool) or num < 0:
         raise InputError(f"{name}: the number of points is {num!r}, which is not a count")
     for end in (start, stop):
@@ -103,3 +100,44 @@ def spaced(
         except (OverflowError, ZeroDivisionError):
             raise InputError(f"{name}: {power}{end} is too large a number") from None
     return kind(start, stop, num)
+
+
+class Linspace(Input):
+    """Evenly spaced numbers as NumPy's linspace: ``[start, stop, number of points]``."""
+
+    key: ClassVar[str] = "linspace"
+    short: ClassVar[str] = "points"
+    paths: ClassVar[bool] = False
+    points: Points
+    """Start, stop, and the number of points."""
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        points = context.resolve(self.points)
+        return Fixed(spaced(Even, points, "linspace"), distinct=points[0] != points[1])
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """See Input."""
+        return ()
+
+
+class Logspace(Input):
+    """Powers of a base as NumPy's logspace: ``[start, stop, number of points]`` are exponents."""
+
+    key: ClassVar[str] = "logspace"
+    short: ClassVar[str] = "points"
+    paths: ClassVar[bool] = False
+    points: Points
+    """The exponents of start and stop, and the number of points."""
+    base: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """What is raised to these powers."""
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        powers = partial(Powers, base=self.base)
+        points = context.resolve(self.points)
+        return Fixed(spaced(powers, points, "logspace", f"{self.base:g} to the power of "))
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """See Input."""
+        return ()

@@ -18,8 +18,7 @@ from arcli.outputs.base import OutputContext
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import writing
 from arcli.record import RecordBatch, decode
-from arcli.timing.failures import describe
-from arcli.timing.labels import input_label
+from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
 
 OK_CASES = 1000

@@ -10,13 +10,11 @@ from typing import Any, Protocol
 
 from arcli.errors import UsageError
 from arcli.outputs import registry
-from arcli.outputs.all_outputs import OutputMember, Outputs
-from arcli.outputs.base import OutputContext
+from arcli.outputs.base import OutputContext, OutputMember, Outputs
 from arcli.outputs.ci import Ci, FoldedLines, GithubOutput
 from arcli.outputs.progress import Progress
-from arcli.outputs.quiet import QuietOutput
 from arcli.outputs.registry import PACKED, Format
-from arcli.outputs.run_end import RunOrigin
+from arcli.outputs.run_end import QuietOutput, RunOrigin
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
 

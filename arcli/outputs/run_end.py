@@ -9,10 +9,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
 from arcli.outputs.stream import Stream
+from arcli.record import RecordBatch
 from arcli.timing.failures import COMMAND_FAILED, FailureGroup
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobStatus, JobSummary, RunSummary
@@ -264,3 +266,29 @@ def _wrapped(stream: Stream, text: str, indent: str) -> list[str]:
     width = max(len(indent) + 10, stream.width)
     lines = textwrap.wrap(joined, width, subsequent_indent=indent, replace_whitespace=False)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+class QuietOutput:
+    """Silent until a run ends: ``quiet`` with another exit code than 0, else in any case."""
+
+    def __init__(
+        self, report: Stream, origin: RunOrigin, *, quiet: bool = True, full: bool = False
+    ) -> None:
+        self._report = report
+        self._origin = origin
+        self._quiet = quiet
+        self._full = full
+
+    def start(self) -> None:
+        """See Output."""
+
+    def record(self, batch: RecordBatch) -> None:
+        """See Output."""
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        if not self._quiet or summary.exit_code != 0:
+            write_end(self._report, summary, self._origin, full=self._full, quiet=self._quiet)
+
+    def abort(self) -> None:
+        """See Output."""

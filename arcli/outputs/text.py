@@ -12,8 +12,7 @@ from arcli.escape import one_line, plain
 from arcli.outputs.base import OutputContext
 from arcli.outputs.run_end import write_end
 from arcli.record import RecordBatch, decode, dump
-from arcli.timing.failures import describe
-from arcli.timing.labels import input_label
+from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import Counts, RunSummary
 from arcli.units import format_seconds
 

@@ -17,9 +17,8 @@ from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.store.past import State
 from arcli.timing.account import Account
-from arcli.timing.failures import describe
+from arcli.timing.failures import describe, input_label
 from arcli.timing.groups import OWN, Groups, Slow, Slowest, as_label
-from arcli.timing.labels import input_label
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline

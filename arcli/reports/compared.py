@@ -12,8 +12,8 @@ from arcli.escape import one_line
 from arcli.outputs.markdown import escape, table
 from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.runlist import friendly_time
-from arcli.timing.metrics import Measured
 from arcli.timing.tables import figures_table
+from arcli.timing.thresholds import Measured
 from arcli.units import parse_time
 
 _COLORS = {None: "", True: "red", False: "green"}

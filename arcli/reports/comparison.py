@@ -13,10 +13,9 @@ from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
-from arcli.timing.metrics import JOB, RUN, Figure, Measured, change, measured, show_change
-from arcli.timing.significance import Difference, difference
+from arcli.timing.distributions import Difference, difference
 from arcli.timing.stored_summary import run_from_dict
-from arcli.timing.thresholds import Finding
+from arcli.timing.thresholds import JOB, RUN, Figure, Finding, Measured, change, measured, show_change
 
 RUN_ROWS = ("wall", "startup", "failed")
 JOB_ROWS = (

@@ -22,7 +22,7 @@ from arcli.outputs.stream import Stream
 from arcli.record import dump
 from arcli.reports.collect import Report
 from arcli.reports.runlist import friendly_time
-from arcli.timing.grouptables import (
+from arcli.timing.groups import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
     group_cells,

@@ -14,7 +14,7 @@ from arcli.reports.collect import ItemRow, Report
 from arcli.reports.formats import damage_words, ending
 from arcli.reports.page import CSS, HASH, SCRIPT, table, text
 from arcli.timing.failures import item_words
-from arcli.timing.grouptables import (
+from arcli.timing.groups import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
     group_cells,
@@ -22,9 +22,9 @@ from arcli.timing.grouptables import (
     slow_name,
     time_cells,
 )
-from arcli.timing.metrics import JOB
 from arcli.timing.summary import JobSummary
 from arcli.timing.tables import engine_totals
+from arcli.timing.thresholds import JOB
 from arcli.timing.words import chunk_words, overhead_words, percent, plural, remarks, time_words
 from arcli.units import format_seconds
 

@@ -11,13 +11,12 @@ from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, plain
-from arcli.outputs.all_outputs import Outputs
+from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
 from arcli.record import RecordBatch, decode, dump
 from arcli.store.folder import RunFolder
 from arcli.store.index import cell_of
-from arcli.timing.failures import describe
-from arcli.timing.labels import input_label
+from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from arcli.engine.tally import Status, Tally
 from arcli.escape import plain
 from arcli.reports.page import text
-from arcli.timing.histogram import bars, ticks
+from arcli.timing.distributions import bars, ticks
 from arcli.timing.timeline import Span, Timeline
 from arcli.timing.words import percent
 from arcli.units import format_seconds

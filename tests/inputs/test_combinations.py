@@ -16,7 +16,7 @@ from sources import source
 
 from arcli.errors import InputError
 from arcli.inputs import combine
-from arcli.inputs.shuffle import HELD, Feistel, permutation
+from arcli.inputs.grid import HELD, Feistel, permutation
 
 small = st.lists(st.integers(0, 3), max_size=4)
 parts = st.fixed_dictionaries({}, optional={name: st.integers(0, 3) for name in "abc"})

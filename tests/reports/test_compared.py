@@ -13,8 +13,7 @@ from past_runs import BAD, Paper, failed, item, make, read
 from arcli.errors import UsageError
 from arcli.reports import compared, formats
 from arcli.reports.comparison import Comparison, compare, measure_document, measure_run
-from arcli.timing.metrics import Measured
-from arcli.timing.thresholds import check, parse
+from arcli.timing.thresholds import Measured, check, parse
 
 SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
 FAST = [item(i) for i in range(9)] + [failed(9)]

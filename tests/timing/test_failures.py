@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from arcli.timing.failures import (
     EXAMPLES,
+    LONGEST,
     MOST_GROUPS,
     FailureGroup,
     Failures,
+    input_label,
     place_of,
     without_particulars,
 )
-from arcli.timing.labels import LONGEST, input_label
 
 TRACE = """Traceback (most recent call last):
   File "/home/me/fit.py", line 12, in loss

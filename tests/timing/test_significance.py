@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
-from arcli.timing.significance import FEWEST, LEVEL, difference
+from arcli.timing.distributions import FEWEST_ITEMS, LEVEL, difference
 
 histograms = st.dictionaries(st.integers(-5, 5), st.integers(1, 9), min_size=1, max_size=8)
 
@@ -38,7 +38,7 @@ def test_a_run_does_not_differ_from_itself(a: dict[int, int]) -> None:
     same = difference(a, a)
     assert same.slower == 0.5
     assert same.p == 1.0
-    assert same.verdict == ("noise" if sum(a.values()) >= FEWEST else "too few items")
+    assert same.verdict == ("noise" if sum(a.values()) >= FEWEST_ITEMS else "too few items")
 
 
 def test_a_known_value() -> None:

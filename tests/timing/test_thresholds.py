@@ -12,9 +12,21 @@ from hypothesis import strategies as st
 from arcli.engine.tally import Tally
 from arcli.errors import ExitCode, UsageError
 from arcli.timing.ledger import EngineUse, Ledger
-from arcli.timing.metrics import JOB, RUN, JobFigures, Measured, change, measured, show_change
 from arcli.timing.summary import RunSummary, summarize_job
-from arcli.timing.thresholds import GRAMMAR, check, fail_on, parse, settle
+from arcli.timing.thresholds import (
+    GRAMMAR,
+    JOB,
+    RUN,
+    JobFigures,
+    Measured,
+    change,
+    check,
+    fail_on,
+    measured,
+    parse,
+    settle,
+    show_change,
+)
 
 
 def run(jobs: dict[str, dict[str, float]] | None = None, **figures: float) -> Measured:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
-from arcli.timing.histogram import FEWEST, bars, ticks
+from arcli.timing.distributions import FEWEST_BARS, bars, ticks
 from arcli.timing.timeline import CELLS, MOST_SPANS, Timeline
 from arcli.units import isoformat
 
@@ -85,7 +85,7 @@ def test_every_item_is_in_one_bar(seconds: list[float], most: int) -> None:
     for took in seconds:
         tally.add("ok", took)
     found = bars(tally, most)
-    assert FEWEST <= len(found) <= most
+    assert FEWEST_BARS <= len(found) <= most
     assert sum(bar.count for bar in found) == len(seconds)
     assert all(a.high == b.low for a, b in pairwise(found))
     for bar in found:

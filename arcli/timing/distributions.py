@@ -1,6 +1,6 @@
-"""Whether items took longer than before, or whether that may be chance.
+"""The distribution of item seconds: as bars, and whether another run's differs by more than chance.
 
-The Mann-Whitney test: it asks how often an item of one run is slower than one of the other, for all
+The Mann-Whitney test asks how often an item of one run is slower than one of the other, for all
 pairs of them, and needs no bell curve, which item times never are. The histograms of the tallies
 are enough for it: items of one bucket (2 %) count as ties.
 
@@ -14,13 +14,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from arcli.engine.tally import GROWTH, Tally
+
+FEWEST_BARS = 12
+"""Bars that there are at least, empty ones included: one alone says nothing about a width."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """``count`` items took more than ``low`` and up to ``high`` seconds."""
+
+    low: float
+    high: float
+    count: int
+
+
+def bars(tally: Tally, most: int) -> list[Bar]:
+    """At most ``most`` bars (FEWEST_BARS or more), all as wide as each other on a logarithmic axis."""
+    if not tally.buckets:
+        return []
+    first, last = min(tally.buckets), max(tally.buckets)
+    first -= max(0, FEWEST_BARS - (last - first + 1)) // 2
+    wide = max(1, -(-(last - first + 1) // most))
+    count = max(FEWEST_BARS, -(-(last - first + 1) // wide))
+    counts = [0] * count
+    for bucket, items in tally.buckets.items():
+        counts[(bucket - first) // wide] += items
+    edges = [GROWTH ** (first - 1 + place * wide) for place in range(count + 1)]
+    return [Bar(low=edges[i], high=edges[i + 1], count=counts[i]) for i in range(count)]
+
+
+def ticks(end: float, most: int) -> list[float]:
+    """At most ``most`` round numbers from 0 to ``end``, in steps of 1, 2 or 5 times a power of 10.
+
+    ``end`` is above 0; 0 is one of them.
+    """
+    power = 10.0**-12
+    while True:
+        for step in (power, 2 * power, 5 * power):
+            if end / step < most:
+                return [step * number for number in range(int(end / step) + 1)]
+        power *= 10
+
+
 ClientRecord = Literal["slower", "faster", "noise", "too few items"]
 LEVEL = 0.01
 """Below this probability it is not called chance."""
 SMALL = 0.06
 """Less than 56 % of the pairs is nobody's concern, however certain: A. Vargha and H. D. Delaney,
 2000, https://doi.org/10.3102/10769986025002101"""
-FEWEST = 8
+FEWEST_ITEMS = 8
 """Items of each run below which the normal approximation of the test is not good enough."""
 
 
@@ -38,7 +81,7 @@ class Difference:
     @property
     def verdict(self) -> ClientRecord:
         """What to make of it."""
-        if self.fewest < FEWEST:
+        if self.fewest < FEWEST_ITEMS:
             return "too few items"
         if self.p >= LEVEL or abs(self.slower - 0.5) < SMALL:
             return "noise"
@@ -46,8 +89,8 @@ class Difference:
 
     def words(self) -> str:
         """Return the verdict with its reasons, for people."""
-        if self.fewest < FEWEST:
-            return f"fewer than {FEWEST} items to compare"
+        if self.fewest < FEWEST_ITEMS:
+            return f"fewer than {FEWEST_ITEMS} items to compare"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
         if self.verdict == "noise":
             return f"noise (slower in {self.slower * 100:.0f} % of pairs, {p})"
