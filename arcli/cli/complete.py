@@ -76,7 +76,7 @@ def _spec() -> Node | None:
     words are looked at as the shell handed them over.
     """
     from arcli.specfile.compose import compose
-    from arcli.specfile.text import read
+    from arcli.specfile.tree import read
 
     for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
         if Path(word).suffix in {".yaml", ".yml", ".json"} and Path(word).is_file():

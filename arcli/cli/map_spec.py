@@ -16,8 +16,7 @@ from arcli.errors import UsageError
 from arcli.inputs.registry import keys
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
-from arcli.specfile.text import Text
-from arcli.specfile.tree import Entry, Node
+from arcli.specfile.tree import Entry, Node, Text
 
 MARKS = (":::", ":::+", "::::", "::::+")
 """Items, items beside those before them, files of items, files of items beside those before them."""

@@ -265,7 +265,7 @@ def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
 
     Those in the spec were looked at when it was loaded, with their places.
     """
-    from arcli.specfile.checks.overwrites import ELSEWHERE, files_read, overwritten
+    from arcli.specfile.checks.whole import ELSEWHERE, files_read, overwritten
 
     paths = {Path(path): path for path in outputs if path != "-"}
     reads = files_read(spec.jobs, spec.file, spec.folder)

@@ -15,8 +15,7 @@ import yaml
 from arcli.errors import SpecError
 from arcli.specfile import scalars
 from arcli.specfile.hints import syntax_problem
-from arcli.specfile.text import Text
-from arcli.specfile.tree import Entry, Node
+from arcli.specfile.tree import Entry, Node, Text
 
 DEEPEST = 64
 """Levels of nesting: far beyond any spec, far below Python's recursion limit."""

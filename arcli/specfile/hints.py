@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from arcli.errors import Problem
-from arcli.specfile.text import Text
+from arcli.specfile.tree import Text
 from arcli.suggest import quoted
 
 _VALUE = re.compile(r"""^\s*+(?:-\s+)?+(?P<key>[\w.-]+:\s+)?+(?P<value>[^\s"'|>#].*?)\s*$""")

@@ -18,10 +18,8 @@ from arcli.specfile.interpolate import Interpolator
 from arcli.specfile.model import Job, Policy, Spec, SpecFile
 from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.parts import parts_of
-from arcli.specfile.places import Places
 from arcli.specfile.shape import is_about_key, keys_of, problems_of, top_keys
-from arcli.specfile.text import read
-from arcli.specfile.tree import Entry, Node
+from arcli.specfile.tree import Entry, Node, Places, read
 from arcli.suggest import did_you_mean
 
 _WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}

@@ -19,7 +19,7 @@ from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, T
 from arcli.inputs.over import Items
 from arcli.launchers import LAUNCHERS
 from arcli.outputs import registry
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 from arcli.timing import thresholds
 
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

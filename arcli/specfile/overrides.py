@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from arcli.errors import Problem, SpecError
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
-from arcli.specfile.text import Text
-from arcli.specfile.tree import Node
+from arcli.specfile.tree import Node, Text
 from arcli.suggest import did_you_mean
 
 WHOLE = re.compile(r"\$\{[^{}]*\}")

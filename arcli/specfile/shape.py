@@ -13,7 +13,7 @@ from arcli.inputs.over import Sample, with_other_packages
 from arcli.inputs.registry import kind_of
 from arcli.specfile import model
 from arcli.specfile.overrides import WHOLE
-from arcli.specfile.tree import Node, Path
+from arcli.specfile.tree import Node, NodePath
 from arcli.suggest import did_you_mean, quoted
 
 _MODELS: dict[str | int, type[BaseModel]] = {
@@ -54,12 +54,12 @@ def keys_of(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
-def problems_of(error: ValidationError, root: Node, under: Path = ()) -> Iterator[Problem]:
+def problems_of(error: ValidationError, root: Node, under: NodePath = ()) -> Iterator[Problem]:
     """Yield each thing that is wrong once, however many ways of being right it missed.
 
     ``under`` is the path of what was validated.
     """
-    by_path: dict[Path, list[Mapping[str, Any]]] = {}
+    by_path: dict[NodePath, list[Mapping[str, Any]]] = {}
     for fault in error.errors(include_url=False):
         # The place of a key that is wrong is its own, not that of the map which it
         # is in.
@@ -93,7 +93,7 @@ def _is_choice(fault: Mapping[str, Any]) -> bool:
     return fault["type"] in _KINDS or fault["type"] == "literal_error"
 
 
-def _problem(path: Path, faults: Sequence[Mapping[str, Any]], root: Node) -> Problem:
+def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) -> Problem:
     fault = faults[0]
     key = path[-1] if path else ""
     if fault["type"] == "extra_forbidden":
@@ -154,7 +154,7 @@ def _origin(node: Node, root: Node) -> str:
     )
 
 
-def _called(path: Path) -> str:
+def _called(path: NodePath) -> str:
     """Return what a value is called: its key, or its place in a list."""
     if not path:
         return "the spec"
@@ -164,7 +164,7 @@ def _called(path: Path) -> str:
     return str(path[-1])
 
 
-def _known(path: Path) -> list[str]:
+def _known(path: NodePath) -> list[str]:
     """Return the keys that a map at a path may have."""
     if not path:
         return sorted(top_keys())

@@ -17,7 +17,7 @@ from arcli.cli import main
 from arcli.cli.map_spec import Batch, Input, marked_inputs, relative_to, spec_tree, yaml_text
 from arcli.errors import UsageError
 from arcli.specfile.compose import compose
-from arcli.specfile.text import Text
+from arcli.specfile.tree import Text
 
 
 def mapped(folder: Path, *words: str, stdin: bytes = b"", engines: bool = False) -> tuple[int, bytes, str]:

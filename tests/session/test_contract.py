@@ -27,8 +27,7 @@ from arcli.session.transport.inline import InlineTransport
 from arcli.session.transport.ipyparallel import IpyparallelTransport
 from arcli.specfile.compose import compose
 from arcli.specfile.model import Spec
-from arcli.specfile.places import Places
-from arcli.specfile.text import Text
+from arcli.specfile.tree import Places, Text
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.store.storage import RunStorage

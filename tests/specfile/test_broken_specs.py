@@ -10,7 +10,7 @@ import yaml
 from arcli.errors import ExitCode, Problem, SpecError
 from arcli.specfile.compose import FAST, compose
 from arcli.specfile.load import load
-from arcli.specfile.text import LARGEST, Text
+from arcli.specfile.tree import LARGEST, Text
 
 MAP = "map: math:sqrt\n"
 

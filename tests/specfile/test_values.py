@@ -20,7 +20,7 @@ from arcli.specfile.compose import FAST, compose
 from arcli.specfile.load import load
 from arcli.specfile.model import Spec
 from arcli.specfile.schema import json_schema
-from arcli.specfile.text import Text
+from arcli.specfile.tree import Text
 
 JOBS = Path(__file__).parents[2] / "jobs"
 ENVIRON = {"HOME": "/home/me", "EMPTY": ""}

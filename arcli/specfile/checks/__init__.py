@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from arcli.errors import Problem
 from arcli.inputs import Source
-from arcli.specfile.checks import command, inputs, job, order, outdir, whole
+from arcli.specfile.checks import command, inputs, job, order, whole
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 
 __all__ = ["Checked", "check"]
 
@@ -29,7 +29,7 @@ def check(
         yield from order.check(part, at, spec, places)
         if part.command is not None:
             yield from command.check(part, at, source, spec.cluster, spec.folder, places)
-        yield from outdir.check(part, at, source, places)
+        yield from command.check_outdir(part, at, source, places)
         if source is not None:
             yield from inputs.check(part, at, source, places)
     yield from inputs.stdin_readers(spec, places, from_stdin=from_stdin)

@@ -1,4 +1,4 @@
-"""What is checked: the parts of a spec that have the right shape."""
+"""The parts of a spec that have the right shape, and problems inside of their texts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from arcli.errors import Problem
 from arcli.specfile.model import Cluster, Job, Output, Setup
-from arcli.syntax import bound_names, imported
+from arcli.specfile.tree import Places
+from arcli.syntax import Fault, bound_names, imported
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,3 +59,22 @@ def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
         except (SyntaxError, ValueError, RecursionError):
             return None
     return None if "*" in names else names
+
+
+def in_text(fault: Fault, places: Places, path: tuple[str | int, ...]) -> Problem:
+    """Return a fault at its place in the file, as far as the text stands there as it is."""
+    node, _ = places.root.follow(path)
+    # A block's lines are indented in the file and not in the value.
+    if node.block:
+        line = node.line + 1 + fault.line
+        source = node.text.line(line)
+        indent = len(source) - len(source.lstrip())
+        within = node.value.split("\n")[fault.line] if fault.line < node.value.count("\n") + 1 else ""
+        indent -= len(within) - len(within.lstrip())
+        return node.text.problem(fault.message, line, max(0, indent) + fault.column, fault.hint)
+    # A folded or escaped text is not in the file as it is in the value: then its
+    # beginning is the place.
+    start = node.text.line(node.line).find(str(node.value).strip(), node.column)
+    if start < 0 or fault.line:
+        return node.problem(fault.message, fault.hint)
+    return node.text.problem(fault.message, node.line, start + fault.column, fault.hint)

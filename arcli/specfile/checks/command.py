@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from arcli.engine.template import (
@@ -20,9 +20,9 @@ from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Over, Source
 from arcli.paths import is_folder
-from arcli.specfile.checks.texts import in_text
+from arcli.specfile.checks.checked import in_text
 from arcli.specfile.model import Cluster, Job
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 from arcli.syntax import Fault
 
@@ -181,3 +181,29 @@ def item_names(over: Over | None, source: Source | None) -> ItemNames:
     keys = over.input.keys(source)
     parts = PATH_PARTS if over.input.paths else ()
     return ItemNames(_PLAIN | {*parts, *(keys or ())}, complete=keys is not None)
+
+
+def check_outdir(job: Job, at: int, source: Source | None, places: Places) -> Iterator[Problem]:
+    """Yield what is wrong with ``outdir`` and ``artifacts``; ``source`` as far as it is open."""
+    if job.outdir is None:
+        if job.artifacts:
+            hint = 'such as `outdir: "out/{index}"`'
+            yield places.key_problem("artifacts are in an outdir", "jobs", at, "artifacts", hint=hint)
+        return
+    if job.kind in {"apply", "notebook"}:
+        yield places.key_problem(
+            f"outdir is for maps and commands, not for {job.kind}", "jobs", at, "outdir"
+        )
+    if isinstance(job.outdir, str):
+        names = item_names(job.over, source)
+        for place in words_in_braces(job.outdir):
+            if (fault := placeholder_fault(place, job.outdir, names)) is not None:
+                yield in_text(fault, places, ("jobs", at, "outdir"))
+        if not list(words_in_braces(job.outdir)):
+            hint = 'name what tells the items apart: "out/{index}"'
+            yield places.problem("one folder for all items", "jobs", at, "outdir", hint=hint)
+    for number, artifact in enumerate(job.artifacts):
+        path = PurePath(artifact.path)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            message = f"{artifact.path!r} is not inside of the item's folder"
+            yield places.problem(message, "jobs", at, "artifacts", number)

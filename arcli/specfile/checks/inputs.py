@@ -13,7 +13,7 @@ from arcli.inputs.loading import loader
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 
 SOME_INPUT = io.BytesIO()
 """Stands for a standard input that is there, and not read."""

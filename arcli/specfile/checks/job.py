@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from arcli import syntax
 from arcli.errors import Problem
-from arcli.specfile.checks import notebook
-from arcli.specfile.checks.checked import Checked
+from arcli.paths import is_file
+from arcli.specfile.checks.checked import Checked, in_text
 from arcli.specfile.checks.order import deferred_values
-from arcli.specfile.checks.texts import in_text
 from arcli.specfile.model import Cluster, Job
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
 _WAYS = ("map", "apply", "command", "notebook")
@@ -32,7 +33,7 @@ def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Plac
     yield from _references(job, at, names, places)
     yield from _engines(job, at, spec.cluster, places)
     if job.notebook is not None:
-        yield from notebook.check(job.notebook, at, spec.folder, places)
+        yield from _notebook(job.notebook, at, spec.folder, places)
 
 
 def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
@@ -135,3 +136,35 @@ def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Pr
             yield places.problem(message, "jobs", at, "targets", place, hint=hint)
         elif slot in job.targets[:place]:
             yield places.problem(f"engine {slot} is there twice", "jobs", at, "targets", place)
+
+
+def _notebook(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]:
+    """Yield what the file itself tells; kernels are looked for on the engines."""
+    path = folder / name
+    if not is_file(path):
+        yield places.problem(f"there is no file {name}", "jobs", at, "notebook")
+        return
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        yield places.problem(f"{name} cannot be read: {error.strerror}", "jobs", at, "notebook")
+    except (ValueError, RecursionError) as error:
+        yield places.problem(f"{name} is not a notebook: {error}", "jobs", at, "notebook")
+    else:
+        if not isinstance(data, dict) or "nbformat" not in data:
+            message = f"{name} is not a notebook: it has no nbformat"
+            yield places.problem(message, "jobs", at, "notebook")
+        elif not any(_is_tagged(cell) for cell in _as_list(data.get("cells"))):
+            message = f"{name} has no cell that is tagged 'parameters', so that items would change nothing"
+            hint = "tag the cell that gives the parameters their defaults: parameters"
+            yield places.problem(message, "jobs", at, "notebook", hint=hint)
+
+
+def _is_tagged(cell: Any) -> bool:
+    metadata = cell.get("metadata") if isinstance(cell, dict) else None
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return "parameters" in _as_list(tags)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

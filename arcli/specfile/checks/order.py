@@ -10,7 +10,7 @@ from arcli.fields import Deferred, DeferredText, Model
 from arcli.record import JOB_NAME
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.model import Job
-from arcli.specfile.places import Places
+from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
 _OF_VALUES = ("apply", "reduce", "gather", "collect")
