@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from arcli.engine.functions import kind_of
-from arcli.engine.shell import places
-from arcli.engine.template import placeholders, words_in_braces
 from arcli.errors import UsageError
 from arcli.inputs.registry import keys
+from arcli.placeholders import placeholders, places, words_in_braces
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
 from arcli.specfile.tree import Entry, Node, Text

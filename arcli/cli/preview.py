@@ -15,11 +15,12 @@ import click
 from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
-from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
+from arcli.engine.template import BadTemplate, Names, filled, shell_text
 from arcli.escape import one_line
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed
+from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
@@ -177,17 +178,21 @@ def _commanded(job: Job, index: int, item: Any) -> str:
         # An argv list as a shell would want it typed, a shell string with its values quoted in place:
         # a run hands them over as arguments, but nobody could paste that.
         if isinstance(texts.command, list):
-            called = shlex.join(argv_call(texts.command, names))
+            called = shlex.join(_filled(part, names) for part in texts.command)
         else:
             assert texts.command is not None
-            called = shell_text(texts.command, names, _Quoted(names))
+            called = shell_text(compiled_script(texts.command), names, _Quoted(names))
         # What surrounds the call stands in a shell's words, too.
-        env = [f"{name}={shlex.quote(filled(text, names))}" for name, text in texts.env.items()]
-        fed = "" if texts.stdin is None else f" <<< {shlex.quote(filled(texts.stdin, names))}"
-        place = "" if texts.cwd is None else f"cd {shlex.quote(filled(texts.cwd, names))}; "
+        env = [f"{name}={shlex.quote(_filled(text, names))}" for name, text in texts.env.items()]
+        fed = "" if texts.stdin is None else f" <<< {shlex.quote(_filled(texts.stdin, names))}"
+        place = "" if texts.cwd is None else f"cd {shlex.quote(_filled(texts.cwd, names))}; "
     except BadTemplate as error:
         return f"not possible: {error}"
     return f"{place}{' '.join([*env, called])}{fed}"
+
+
+def _filled(text: str, names: Names) -> str:
+    return filled(compiled(text), names)
 
 
 class _Quoted(Mapping[str, str]):

@@ -61,7 +61,6 @@ class Command:
     ) -> None:
         self._slot = slot
         self._patrol = patrol
-        self._text = job.command or ""
         self._stdin = job.command_stdin
         self._cwd = job.cwd
         self._env = job.env
@@ -78,10 +77,8 @@ class Command:
         folder = {} if outdir is None else {"outdir": outdir}
         names = Names(item, index, {**self._given, **folder}, attempt=attempt, slot=self._slot)
         self.usage, self.printed = None, NOTHING
-        if isinstance(self._text, str):
-            argv = shell_call(self._text, names)
-        else:
-            argv = argv_call(self._text, names)
+        shell = self._job.shell
+        argv = argv_call(self._job.argv, names) if shell is None else shell_call(shell, names)
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
         with _Output(cap, index, attempt) as output:
             try:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .encode import ArrayFile
 from .tally import Tally
+from .template import Template
 
 ValueParts = list[tuple[Any, str | None, bytes | None]]
 """Values in parts: a key, and JSON text where that is the value exactly, else its pickle."""
@@ -50,12 +51,12 @@ class Preflight(NamedTuple):
 class JobDefinition(NamedTuple):
     """All that the items of a job share; ``kind`` is ``map``, ``apply``, ``command`` or ``notebook``.
 
-    ``salt`` is the JSON text that every item's key begins with. ``run_folder`` is where the
-    run keeps its files, ``timeout`` is in seconds. ``whole_output``: what a command prints and its
-    record does not hold is kept in a file there.
+    ``salt`` is the JSON text that every item's key begins with. A command is a ``shell`` string, or
+    else ``argv``. ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds.
+    ``whole_output``: what a command prints and its record does not hold is kept in a file there.
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
-    whether one is required. ``keep_opaque`` asks for a pickle of each value
-    that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
+    whether one is required. ``keep_opaque`` asks for a pickle of each value that JSON does not hold
+    exactly. ``reducers`` are functions to look for now, and run later.
     """
 
     name: str
@@ -65,16 +66,17 @@ class JobDefinition(NamedTuple):
     args: Sequence[Any] = ()
     kwargs: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
     unpack: str = "none"
-    command: str | list[str] | None = None
-    command_stdin: str | None = None
-    cwd: str | None = None
-    env: dict[str, str] = {}  # noqa: RUF012 - nobody writes to it
+    shell: Template | None = None
+    argv: Sequence[Template] = ()
+    command_stdin: Template | None = None
+    cwd: Template | None = None
+    env: dict[str, Template] = {}  # noqa: RUF012 - nobody writes to it
     ok_exit: Sequence[int] = (0,)
     parse: str | None = None
     notebook: str | None = None
     run_folder: str = ""
     whole_output: bool = False
-    outdir: str = ""
+    outdir: Template = ()
     artifacts: Sequence[tuple[str, bool]] = ()
     timeout: float | None = None
     retries: int = 0

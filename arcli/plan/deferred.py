@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.engine.template import GIVEN, placeholders
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs.base import Source, Stream
+from arcli.placeholders import GIVEN, placeholders
 from arcli.specfile.model import Job
 
 

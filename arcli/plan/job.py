@@ -14,17 +14,12 @@ from typing import Any, Literal
 from arcli.engine.encode import canonical, salted
 from arcli.engine.functions import kind_of
 from arcli.engine.protocol import JobDefinition
-from arcli.engine.template import escaped
+from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, to_engine
 from arcli.specfile.model import Job, Setup, Spec
 
-KEY_FIELDS = (
-    "kind", "function", "args", "kwargs", "unpack", "command", "command_stdin", "cwd", "env",
-    "ok_exit", "parse", "notebook",
-)  # fmt: skip
-"""What of a job, beside its input, decides an item's value."""
 COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
-"""What of these makes a command."""
+"""What of a job makes a command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,34 +69,37 @@ def plan_job(
         outdir: str | None = os.path.join(escaped(run_folder), "outdir", job.name, "{index}")  # noqa: PTH118
     else:
         outdir = _working_folder(job.outdir, folder)
+    # What of a job, beside its input, decides an item's value.
+    deciding = {
+        "kind": job.kind,
+        "function": job.map or job.apply or "",
+        "args": to_engine(resolve(job.args)),
+        "kwargs": to_engine(resolve({**job.kwargs, **texts.given})),
+        "unpack": unpack,
+        "command": texts.command,
+        "command_stdin": texts.stdin,
+        "cwd": _working_folder(texts.cwd, folder),
+        "env": texts.env,
+        "ok_exit": list(job.ok_exit),
+        "parse": job.parse,
+        "notebook": str(spec.folder / job.notebook) if job.notebook else None,
+    }
     definition = JobDefinition(
         name=job.name,
-        kind=job.kind,
         folder=folder,
-        function=job.map or job.apply or "",
-        args=to_engine(resolve(job.args)),
-        kwargs=to_engine(resolve({**job.kwargs, **texts.given})),
-        unpack=unpack,
-        command=texts.command,
-        command_stdin=texts.stdin,
-        cwd=_working_folder(texts.cwd, folder),
-        env=texts.env,
-        ok_exit=list(job.ok_exit),
-        parse=job.parse,
-        notebook=str(spec.folder / job.notebook) if job.notebook else None,
         run_folder=run_folder,
         whole_output=whole_output,
-        outdir=outdir or "",
         artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
         timeout=job.timeout,
         retries=job.retries,
         capture=job.capture,
         keep_opaque=keep_opaque,
         reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
+        **with_templates(deciding, outdir=outdir or ""),
     )
     # The code that a function or a notebook is in decides a value, too, but a comment that is changed
     # should not cost hours: it is a part of the keys only where the spec asks for that.
-    described = _described(spec.setup, job, definition, resolve)
+    described = _described(spec.setup, job, deciding, definition, resolve)
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
     else:
@@ -113,7 +111,7 @@ def plan_job(
     parts = {
         "function": [definition.kind, definition.function, definition.unpack, definition.notebook],
         "constants": [definition.args, definition.kwargs],
-        "command": [getattr(definition, name) for name in COMMAND_FIELDS],
+        "command": [deciding[name] for name in COMMAND_FIELDS],
         "setup": described["setup"],
         "source": source,
     }
@@ -135,14 +133,32 @@ def _working_folder(cwd: str | None, folder: str) -> str | None:
     return os.path.join(escaped(folder), cwd)  # noqa: PTH118 - may hold {placeholders}
 
 
+def with_templates(fields: Mapping[str, Any], *, outdir: str = "") -> dict[str, Any]:
+    """Return a definition's fields with the texts that have placeholders in parts, as they travel."""
+    texts = {name: fields[name] for name in ("command_stdin", "cwd") if fields.get(name) is not None}
+    command, env = fields.get("command"), fields.get("env", {})
+    return {
+        **{name: field for name, field in fields.items() if name != "command"},
+        **{name: compiled(text) for name, text in texts.items()},
+        "shell": compiled_script(command) if isinstance(command, str) else None,
+        "argv": [compiled(part) for part in command] if isinstance(command, list) else (),
+        "env": {name: compiled(text) for name, text in env.items()},
+        "outdir": compiled(outdir),
+    }
+
+
 def _described(
-    setup: Setup, job: Job, definition: JobDefinition, resolve: Callable[[Any], Any]
+    setup: Setup,
+    job: Job,
+    deciding: Mapping[str, Any],
+    definition: JobDefinition,
+    resolve: Callable[[Any], Any],
 ) -> dict[str, Any]:
     """Return all that decides an item's value beside its input, as data."""
     # All of the setup is in it, also what this job may not use: nobody can tell from outside which
     # names a function reaches. A run too many is better than an old value.
     described: dict[str, Any] = {
-        "job": {name: getattr(definition, name) for name in KEY_FIELDS},
+        "job": deciding,
         "setup": {
             "imports": setup.imports,
             "push": to_engine(resolve(setup.push)),

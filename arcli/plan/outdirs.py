@@ -11,6 +11,7 @@ from typing import Any
 from arcli.engine.template import BadTemplate, Names, filled
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Source, Stream
+from arcli.placeholders import compiled
 from arcli.specfile.model import Job
 
 MOST_WALKED = 200_000
@@ -20,8 +21,8 @@ MOST_WALKED = 200_000
 class Folders:
     """The folders that have been given out; a few bytes each."""
 
-    def __init__(self, template: str) -> None:
-        self._template = template
+    def __init__(self, pattern: str) -> None:
+        self._template = compiled(pattern)
         self._own: dict[bytes, int] = {}
         self._parents: dict[bytes, int] = {}
 

@@ -12,15 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from arcli.engine.template import (
-    BadTemplate,
-    Names,
-    argv_call,
-    filled,
-    placeholders,
-    shell_call,
-    text_of,
-)
+from arcli.engine import template
+from arcli.engine.template import BadTemplate, Names, text_of
+from arcli.placeholders import compiled, compiled_script, placeholders
 
 # What the operating system can pass as an argument: anything but NUL.
 hostile = st.text(
@@ -32,6 +26,16 @@ hostile = st.text(
 )
 SHOW = "printf '%s\\0'"
 shells = settings(deadline=None, max_examples=60)
+
+
+def shell_call(text: str, names: Names) -> list[str]:
+    """Compile a shell string as the client does, and fill it in as an engine does."""
+    return template.shell_call(compiled_script(text), names)
+
+
+def argv_call(argv: list[str], names: Names) -> list[str]:
+    """Likewise, for an argv list."""
+    return template.argv_call([compiled(part) for part in argv], names)
 
 
 def said(argv: list[str]) -> list[str]:
@@ -69,19 +73,19 @@ def test_columns_reach_a_shell_command_whole(first: str, second: str, number: in
 
 @shells
 @given(hostile)
-@pytest.mark.parametrize("template", ['"$(printf "%s." {})"', '"`printf %s. {}`"'])
-def test_a_value_passes_through_command_substitutions(template: str, value: str) -> None:
+@pytest.mark.parametrize("script", ['"$(printf "%s." {})"', '"`printf %s. {}`"'])
+def test_a_value_passes_through_command_substitutions(script: str, value: str) -> None:
     # The full stop is there because substitutions drop newlines at the end.
-    assert said(shell_call(f"{SHOW} {template}", Names(value, 0))) == [f"{value}."]
+    assert said(shell_call(f"{SHOW} {script}", Names(value, 0))) == [f"{value}."]
 
 
 @given(hostile, st.text("{}abc_ $'\"", max_size=20))
-def test_no_value_changes_the_script(value: str, template: str) -> None:
+def test_no_value_changes_the_script(value: str, text: str) -> None:
     """The script depends on the template alone; values are only positional parameters."""
 
     def script(item: str) -> list[str] | str:
         try:
-            return shell_call(template, Names(item, 0))[:3]
+            return shell_call(text, Names(item, 0))[:3]
         except ValueError as error:
             return str(error)
 
@@ -164,9 +168,10 @@ def test_braces_in_quotes_that_name_nothing_are_left_to_the_program() -> None:
 
 @pytest.mark.parametrize("text", ["echo {nmae}", "echo {} {a.stem}", "{print $1} {stm}"])
 def test_a_name_that_nothing_has_is_an_error_that_says_what_there_is(text: str) -> None:
-    for call in (lambda: shell_call(text, Names("x", 0)), lambda: filled(text, Names("x", 0))):
-        with pytest.raises(BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"):
-            call()
+    with pytest.raises(BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"):
+        shell_call(text, Names("x", 0))
+    with pytest.raises(BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"):
+        argv_call([text], Names("x", 0))
 
 
 def test_doubled_braces_are_braces() -> None:

@@ -26,6 +26,7 @@ from arcli.engine.item import Outcome, Runner
 from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
+from arcli.plan.job import with_templates
 
 LIVE = Live(None)
 PATROL = Patrol(LIVE)
@@ -306,7 +307,9 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
 
 def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
     timeout = more.pop("timeout", None)
-    command = Command(JobDefinition("commands", "command", command=text, **more), {}, PATROL)
+    command = Command(
+        JobDefinition("commands", "command", **with_templates({"command": text, **more})), {}, PATROL
+    )
     runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
     line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")

@@ -83,7 +83,7 @@ def test_lines_of_commands_are_told(tmp_path: Path) -> None:
     heard = Heard("err")
     # It ends when its first line has been told, for then the test makes the file.
     text = "echo quiet; echo one >&2; until [ -e told ]; do sleep 0.01; done; echo two >&2"
-    job = JobDefinition("job", "command", command=text, cwd=str(tmp_path))
+    job = JobDefinition("job", "command", shell=[text], cwd=[str(tmp_path)])
     command = Command(job, {}, heard.patrol)
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(command.run, 1, 6, 2)

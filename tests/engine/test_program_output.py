@@ -15,12 +15,14 @@ from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.program import ProgramFailed
 from arcli.engine.protocol import JobDefinition
+from arcli.plan.job import with_templates
 
 PATROL = Patrol(Live(None))
 
 
 def make(text: str, given: dict[str, Any] | None = None, **more: Any) -> Command:
-    return Command(JobDefinition("commands", "command", command=text, **more), given or {}, PATROL)
+    job = JobDefinition("commands", "command", **with_templates({"command": text, **more}))
+    return Command(job, given or {}, PATROL)
 
 
 def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name() -> None:

@@ -30,7 +30,7 @@ from arcli.engine.protocol import (
 from arcli.engine.tally import Tally
 
 REQUESTS: list[Request] = [
-    Define(JobDefinition("fit", "command", command=["echo", "{}"], env={"A": "1"})),
+    Define(JobDefinition("fit", "command", argv=[["echo"], [("", "{}", None)]], env={"A": ["1"]})),
     RunChunk("fit", 3, 1, range(4, 6), b"inputs", None, {1: b"opaque"}),
     Fold("operator:add", "/spec", None, [(0, "1", None), (1, None, b"pickle")]),
 ]

@@ -11,6 +11,7 @@ from arcli.cluster.embedded.forks import ENGINE_PACKAGE
 MODULES = (
     "tally",
     "encode",
+    "template",
     "protocol",
     "own_code",
     "interpreter",
@@ -19,8 +20,6 @@ MODULES = (
     "capture",
     "position_file",
     "functions",
-    "shell",
-    "template",
     "program",
     "command",
     "notebook",

@@ -8,18 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from arcli.engine.template import (
-    COUNTED,
-    PATH_PARTS,
-    Placeholder,
-    placeholders,
-    strange_braces,
-    words_in_braces,
-)
+from arcli.engine.template import COUNTED, PATH_PARTS
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Over, Source
 from arcli.paths import is_folder
+from arcli.placeholders import Placeholder, placeholders, strange_braces, words_in_braces
 from arcli.specfile.checks.checked import in_text
 from arcli.specfile.model import Cluster, Job
 from arcli.specfile.tree import Places

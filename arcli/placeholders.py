@@ -1,15 +1,28 @@
-"""How a shell would read a script, as far as is needed to know what a place in it stands in.
+"""The texts of a command: where their placeholders are, what they stand in, and what travels of them.
 
-Follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html (sections 2.2,
-2.3, 2.6 and 2.7.4): quotes, escapes, comments, here-documents, substitutions, case patterns.
+How a shell would read a script is read as far as is needed to know what a place in it stands in. It
+follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html (sections 2.2, 2.3,
+2.6 and 2.7.4): quotes, escapes, comments, here-documents, substitutions, case patterns.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
+from arcli.engine.template import Template
+
+_NAME = r"([A-Za-z_]\w*(?:\.\w+)*)?"
+GIVEN = "arcli."
+"""How the names of what is given for all items begin; no item's do."""
+_PLAIN = r"[^\s{}'\"`$\\,:;&|<>()]*"
+"""What in doubled braces stands for itself in single ones, as ``{{1}}`` does for ``{1}``."""
+_BRACES = re.compile(rf"\{{\{{(?!{GIVEN}){_PLAIN}\}}\}}|(?<!\$)\{{{_NAME}\}}")
+_STRANGE = re.compile(
+    rf"(?<![\${{])\{{(?!\}}|{_NAME}\}}|[^{{}}]*\.\.[^{{}}]*\}}){_PLAIN}\}}|\{{=.*?=\}}", re.DOTALL
+)
+"""Braces that look like a placeholder of another tool, and are none here."""
 _QUOTES = {"'": "single quotes", '"': "double quotes", "((": "an arithmetic expression"}
 _COMMANDS = {"", "(", "`"}
 """What holds commands: the script itself, substitutions and subshells, backquotes."""
@@ -18,16 +31,89 @@ _BEFORE_COMMANDS = frozenset(["if", "then", "elif", "else", "while", "until", "d
 _DELIMITER = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^\s;&|()<>'\"\\])+)", re.DOTALL)
 
 
-def places(text: str, found: Mapping[int, Any]) -> Iterator[tuple[int, str | None]]:
-    """Yield what the places in ``found`` (by their start: a match) stand in; None: in nothing.
+class Placeholder(NamedTuple):
+    """A name in braces; ``inside``: what of a shell's it stands in and must not, or None."""
+
+    name: str
+    start: int
+    inside: str | None
+
+
+def escaped(text: str) -> str:
+    """Return a text that means itself, braces and all."""
+    return _BRACES.sub(r"{\g<0>}", text)
+
+
+def words_in_braces(text: str) -> Iterator[Placeholder]:
+    """Yield the placeholders of a text that no shell reads."""
+    return _single(_BRACES.finditer(text), {})
+
+
+def placeholders(script: str) -> Iterator[Placeholder]:
+    """Yield the placeholders of a shell string, with the quoting that they stand in."""
+    matches, inside = _in_script(script)
+    return _single(matches, inside)
+
+
+def compiled(text: str) -> Template:
+    """Take a text to pieces that no shell reads, once, for engines, which only fill in placeholders."""
+    return _template(text, _BRACES.finditer(text), {})
+
+
+def compiled_script(script: str) -> Template:
+    """Take a shell string to pieces likewise; braces that are only the shell's own are text."""
+    matches, inside = _in_script(script)
+    return _template(script, matches, inside)
+
+
+def _in_script(script: str) -> tuple[list[re.Match[str]], dict[int, str | None]]:
+    """Return the braces of a shell string that mean something, and what each of them stands in."""
+    matches = {match.start(): match for match in _BRACES.finditer(script)}
+    inside = dict(places(script, matches))
+    return [matches[start] for start in inside], inside
+
+
+def _single(matches: Iterable[re.Match[str]], inside: Mapping[int, str | None]) -> Iterator[Placeholder]:
+    for match in matches:
+        if not match[0].startswith("{{"):
+            yield Placeholder(match[1] or "", match.start(), inside.get(match.start()))
+
+
+def _template(text: str, matches: Iterable[re.Match[str]], inside: Mapping[int, str | None]) -> Template:
+    parts: list[str | tuple[str, str, str | None]] = []
+    end = 0
+    for match in matches:
+        parts.append(text[end : match.start()])
+        end = match.end()
+        # Doubled braces are single ones, which name nothing.
+        if match[0].startswith("{{"):
+            parts.append(match[0][1:-1])
+        else:
+            parts.append((match[1] or "", match[0], inside.get(match.start())))
+    return [part for part in (*parts, text[end:]) if part]
+
+
+def strange_braces(text: str, *, shell: bool) -> Iterator[Placeholder]:
+    """Yield braces that are neither a placeholder nor what a program or a shell means by them.
+
+    Plain are braces that hold blanks, quotes, commas, colons, brackets, ``..`` or nothing that could
+    be a name; in a shell string all that stand in quotes.
+    """
+    matches = {match.start(): match for match in _STRANGE.finditer(text)}
+    for start, inside in places(text, matches) if shell else dict.fromkeys(matches).items():
+        yield Placeholder(matches[start][0], start, inside)
+
+
+def places(text: str, matches: Mapping[int, re.Match[str]]) -> Iterator[tuple[int, str | None]]:
+    """Yield what the places in ``matches``, which are by their start, stand in; None: in nothing.
 
     Those in comments, and those behind a backslash, are left out.
     """
     reader = _Reader(text)
     while reader.at < len(text):
-        if reader.at in found:
+        if reader.at in matches:
             yield reader.at, reader.inside()
-            reader.skip(found[reader.at].end())
+            reader.skip(matches[reader.at].end())
         else:
             reader.step()
 
