@@ -128,15 +128,12 @@ class LiveOutput:
             self._elsewhere = self._listeners.listening()
             if batch and self._elsewhere:
                 self._listeners.write(batch)
-            shown = [lines for lines in batch if self._is_shown(lines)]
+            shown = [lines for lines in batch if self._tails.get(lines.job, "") in {lines.stream, "both"}]
             text = "".join(tagged(lines, self._stream, several=self._several) for lines in shown)
             if left_out:
                 text += f"arcli: {left_out:,} lines are left out: they come faster than they are shown\n"
             if text:
                 self._stream.write(text)
-
-    def _is_shown(self, lines: PrintedLines) -> bool:
-        return self._tails.get(lines.job, "") in {lines.stream, "both"}
 
 
 def tagged(lines: PrintedLines, stream: Stream, *, several: bool) -> str:

@@ -79,18 +79,17 @@ def problems_of(error: ValidationError, root: Node, under: NodePath = ()) -> Ite
     # is wrong.
     for path, faults in by_path.items():
         deeper = any(other[: len(path)] == path and other != path for other in by_path)
-        if not (deeper and all(_is_choice(fault) for fault in faults)):
+        # Whether a fault is only one of several ways in which a value might have been right.
+        if not (
+            deeper
+            and all((fault["type"] in _KINDS or fault["type"] == "literal_error") for fault in faults)
+        ):
             yield _problem(path, faults, root)
 
 
 def is_about_key(fault: Mapping[str, Any]) -> bool:
     """Tell whether it is the key at the end of its path that is wrong, and not the value."""
     return "invalid_key" in fault["type"] or "[key]" in fault["loc"][-1:]
-
-
-def _is_choice(fault: Mapping[str, Any]) -> bool:
-    """Tell whether a fault is only one of several ways in which a value might have been right."""
-    return fault["type"] in _KINDS or fault["type"] == "literal_error"
 
 
 def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) -> Problem:
@@ -101,7 +100,9 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
         near = (not path[:-1] and _elsewhere(parent, key)) or did_you_mean(str(key), [*keys, *single])
-        return _key_node(parent, key).problem(f"unknown key {key!r}", near or _list(keys))
+        return _key_node(parent, key).problem(
+            f"unknown key {key!r}", near or (f"there are: {', '.join(keys)}" if keys else "")
+        )
     if fault["type"] == "invalid_key":
         parent, _ = root.follow(path[:-1])
         name = _key_node(parent, key)
@@ -181,10 +182,6 @@ def _known(path: NodePath) -> list[str]:
         return keys_of(kind_of(str(path[-1])))
     except KeyError:
         return []
-
-
-def _list(known: Sequence[str]) -> str:
-    return f"there are: {', '.join(known)}" if known else ""
 
 
 def _wanted(fault: Mapping[str, Any]) -> str:
