@@ -28,9 +28,9 @@ DEFAULT_FORMAT = "raw"
 
 
 class _Halt(click.ParamType[dict[str, Any]]):
-    """``now,fail=1``, ``soon,fail=3%``, ``never``: the keys of a job."""
+    """``now,fail=1``, ``soon,success=3%``, ``never``, as GNU parallel has them: the key of a job."""
 
-    name = "HOW[,fail=N]"
+    name = "HOW[,fail=N|success=N]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -39,15 +39,19 @@ class _Halt(click.ParamType[dict[str, Any]]):
         if isinstance(value, dict):
             return value
         how, *limits = str(value).split(",")
-        keys: dict[str, Any] = {"halt": how}
-        for limit in limits:
-            what, _, number = limit.partition("=")
-            if what != "fail" or not number:
-                self.fail(f"{limit!r} is not fail=N or fail=N%", param, ctx)
-            keys["max_failures"] = int(number) if number.isdecimal() else number
         if how not in {"never", "soon", "now"}:
             self.fail(f"{how!r} is none of never, soon, now", param, ctx)
-        return keys
+        if how == "never" or not limits:
+            return {"halt": how}
+        keys: dict[str, Any] = {"how": how}
+        for limit in limits:
+            reason, _, number = limit.partition("=")
+            if reason == "done":
+                self.fail(f"{limit}: fail=N and success=N are reasons to stop here", param, ctx)
+            if reason not in {"fail", "success"} or not number:
+                self.fail(f"{limit!r} is not fail=N, success=N, or N% in their place", param, ctx)
+            keys["failed" if reason == "fail" else "ok"] = int(number) if number.isdecimal() else number
+        return {"halt": keys}
 
 
 class MapCommand(WithTail):
@@ -92,7 +96,7 @@ class MapCommand(WithTail):
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=DURATION, help="End an item that takes longer.")
 @click.option("--delay", type=DURATION, help="Wait between the starts of two items.")
-@click.option("--halt", type=_Halt(), help="When to stop for failures: now,fail=1 or soon,fail=3%.")
+@click.option("--halt", type=_Halt(), help="When to stop early: now,fail=1, soon,fail=3% or now,success=1.")
 @click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
 @click.pass_context

@@ -204,7 +204,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         ledger.ended = _end_by(failure)
     if isinstance(failure, InputError):
         ledger.input_error, ledger.unread = failure.message, None
-    if ledger.ended is End.DONE:
+    if ledger.ended in {End.DONE, End.ENOUGH}:
         context.watcher.make_value(job.name)
         failure = conclude(context, job, results, folder, ledger, outcome)
     context.end(outcome, ledger)

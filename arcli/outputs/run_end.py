@@ -236,7 +236,8 @@ def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
 
 def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hint: bool) -> Iterator[str]:
     """Yield what to do next: look at the tables, run what failed again, go on with what was stopped."""
-    counts = [job.counts for job in summary.jobs]
+    # A job that has what was asked for is not gone on with.
+    counts = [job.counts for job in summary.jobs if job.ended is not End.ENOUGH]
     failed = sum(each.error + each.timeout for each in counts)
     undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
     line = again(origin.argv, "--failed" if failed else "--resume") if failed or undone else None

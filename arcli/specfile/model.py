@@ -25,17 +25,17 @@ from arcli.timing import thresholds
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-class MaxFailures(Model):
-    """How many items may fail before ``halt`` takes hold: a count, or a percentage."""
+class Share(Model):
+    """So many of a job's items: a count, or a percentage."""
 
     count: int | None = None
     """A number of items."""
     percent: float | None = None
-    """A percentage of the completed items."""
+    """A percentage of the items that are known to be there."""
 
 
-def _max_failures(value: Any) -> Any:
-    if isinstance(value, MaxFailures | dict):
+def _share(value: Any) -> Any:
+    if isinstance(value, Share | dict):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return {"count": value}
@@ -44,6 +44,27 @@ def _max_failures(value: Any) -> Any:
         if percent <= 100:
             return {"percent": percent}
     raise ValueError("give a number of items such as 3, or a percentage such as 3%")
+
+
+Portion = Annotated[Share, BeforeValidator(_share)]
+"""A number of items such as ``3``, or a percentage such as ``3%``."""
+
+
+class Halt(Model):
+    """When a job stops before its last item, and whether what runs then still ends."""
+
+    failed: Portion | None = None
+    """Stop when so many items have failed: a number, or a percentage."""
+    ok: Portion | None = None
+    """Stop when so many items are ok, which is then all that was asked for: a number, or a percentage."""
+    how: Literal["soon", "now"] = "soon"
+    """What is running then still ends, or is ended."""
+
+    @model_validator(mode="after")
+    def _has_a_reason(self) -> Self:
+        if self.failed is None and self.ok is None:
+            raise ValueError("needs failed: or ok:, after how many it stops")
+        return self
 
 
 LauncherName = Annotated[
@@ -148,9 +169,9 @@ class Policy(Model):
     """How long an item may take; null is no limit."""
     deadline: Limit | None = None
     """How long the job may take, its imports and reducers included."""
-    halt: Literal["never", "soon", "now"] = "never"
-    """What happens after `max_failures`: nothing; running chunks still end; everything ends."""
-    max_failures: Annotated[MaxFailures, BeforeValidator(_max_failures)] = MaxFailures(count=1)
+    halt: Literal["never", "soon", "now"] | Halt = "never"
+    """What happens after `max_failures`: nothing, running chunks still end, everything ends; or a map."""
+    max_failures: Portion = Share(count=1)
     """How many items may fail before `halt` takes hold: a number, or a percentage."""
     capture: Literal["fd", "sys", "none"] = "fd"
     """What items print is kept: with that of C code and child processes, of Python alone, or not."""
@@ -160,6 +181,13 @@ class Policy(Model):
     """The label of its messages in ipyparallel's own tools."""
     allow_empty: bool = True
     """False: a job without items is an error."""
+
+    @property
+    def halts(self) -> Halt | None:
+        """When it stops early, also where ``halt`` is a word and ``max_failures`` counts; None: never."""
+        if isinstance(self.halt, Halt):
+            return self.halt
+        return None if self.halt == "never" else Halt(failed=self.max_failures, how=self.halt)
 
 
 def _expected(value: list[str], job: str | None = None) -> list[str]:

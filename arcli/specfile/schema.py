@@ -35,7 +35,7 @@ _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Scatter": [{"type": "array"}],
     "Output": [{"type": "string"}],
     "Artifact": [{"type": "string"}],
-    "MaxFailures": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
+    "Share": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
 }
 
 

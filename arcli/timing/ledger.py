@@ -14,6 +14,8 @@ class End(StrEnum):
 
     DONE = "done"
     HALT = "halt"
+    ENOUGH = "enough"
+    """As many items were ok as were asked for: the others are not missed."""
     DEADLINE = "deadline"
     INTERRUPTED = "interrupted"
     CLUSTER_LOST = "cluster lost"

@@ -292,6 +292,9 @@ def _counts(ledger: Ledger) -> Counts:
 
 
 def _status(ledger: Ledger, counts: Counts) -> JobStatus:
+    # Whoever asked for the first success has got it, whatever became of the others.
+    if ledger.ended is End.ENOUGH and ledger.value_error is None:
+        return JobStatus.OK
     if counts.failed or ledger.value_error is not None or ledger.ended.is_fault:
         return JobStatus.FAILED
     if ledger.ended is not End.DONE or counts.cancelled or counts.unread != 0:

@@ -62,7 +62,7 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
     elif job.input_error is not None:
         parts.append(f"input error: {job.input_error}")
     elif job.ended is not End.DONE:
-        why = job.reason if job.ended is End.INTERRUPTED else None
+        why = job.reason if job.ended in {End.INTERRUPTED, End.ENOUGH} else None
         parts.append(f"ended: {one_line(why) if why else job.ended_words}")
     elif job.status is JobStatus.EMPTY and not brief:
         parts.append("no items")

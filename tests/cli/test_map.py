@@ -195,6 +195,7 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (["echo", "--csv", "a.csv", ":::", "1"], "they go with no other"),
         (["echo", "--over", "a=1", "--over", "a=2"], "there twice"),
         (["--halt", "maybe", "echo", ":::", "1"], "none of never, soon, now"),
+        (["--halt", "now,done=3", "echo", ":::", "1"], "fail=N and success=N"),
         (["echo {x}", ":::", "1"], "the command:1:6: there is no {x}"),
         (['echo "{}"', ":::", "1"], "leave the quotes out"),
         (["echo", ":::", "1", ":::+", "2", "3"], "zip"),

@@ -175,6 +175,40 @@ halt: now
     assert "halted" in records[0]["reason"]
 
 
+def test_the_first_success_is_enough_where_that_is_what_was_asked_for(tmp_path: Path) -> None:
+    code, records = finish(
+        tmp_path,
+        """
+setup: {imports: [time]}
+map: "lambda x: 1 // 0 if x == 0 else time.sleep(300) if x > 1 else x"
+over: {range: 50}
+halt: {ok: 1, how: now}
+collect: list
+""",
+    )
+    assert code == 0
+    assert each_once(records)
+    counts = statuses(records)
+    assert counts["ok"] == 1
+    assert counts["cancelled"] >= 1
+    assert "enough" in records[-1]["reason"]
+
+
+def test_a_success_that_never_comes_leaves_the_failures_what_they_are(tmp_path: Path) -> None:
+    code, records = finish(tmp_path, 'map: "lambda x: 1 // 0"\nover: {range: 4}\nhalt: {ok: 1}\n')
+    assert code == 1
+    assert statuses(records)["error"] == 4
+
+
+def test_a_map_of_halt_counts_failures_as_max_failures_does(tmp_path: Path) -> None:
+    code, records = finish(
+        tmp_path,
+        'map: "lambda x: 1 // 0"\nover: {range: 400}\nchunksize: 1\nhalt: {failed: 3, ok: 50%}\n',
+    )
+    assert code == 1
+    assert 3 <= statuses(records)["error"] < 40
+
+
 def test_halt_by_percentage_is_judged_from_the_hundredth_item_on(tmp_path: Path) -> None:
     _, records = finish(
         tmp_path,

@@ -440,7 +440,7 @@ def test_halt_counts_failures(limit: int, halt: str) -> None:
     for failures in range(1, 7):
         world.feed(0)
         world.answer(0, set(range(10)))
-        assert world.dispatcher.should_halt == (halt != "never" and failures >= limit)
+        assert (world.dispatcher.halted is not None) == (halt != "never" and failures >= limit)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_halt_by_percentage_is_of_the_items_that_are_known_to_be_there(
     for _ in range(count):
         world.feed(0)
         world.answer(0, set(range(1, count)))
-        halted.append(world.dispatcher.should_halt)
+        halted.append(world.dispatcher.halted is not None)
     assert halted.index(True) == halts_at, "the first item is ok"
     assert all(halted[halts_at:])
 
@@ -464,18 +464,18 @@ def test_halt_by_percentage_of_items_of_which_nobody_knows_how_many_there_are() 
     for done in range(1, 8):
         world.feed(0)
         world.answer(0, {1, 3, 5})
-        assert world.dispatcher.should_halt == (done == 6), "3 of 6 that were read"
+        assert (world.dispatcher.halted is not None) == (done == 6), "3 of 6 that were read"
 
 
 def test_no_failure_never_halts_even_where_none_is_allowed() -> None:
     world = make_world(3, chunksize=1, halt="soon", max_failures=0)
-    assert not world.dispatcher.should_halt
+    assert world.dispatcher.halted is None
     world.feed(0)
     world.answer(0, set())
-    assert not world.dispatcher.should_halt
+    assert world.dispatcher.halted is None
     world.feed(0)
     world.answer(0, {1})
-    assert world.dispatcher.should_halt
+    assert world.dispatcher.halted is not None
 
 
 def test_what_raises_after_a_stop_is_not_tried_again() -> None:

@@ -166,6 +166,8 @@ SHAPE = [
     (MAP + "over: [1]\ncombine: len\n", 3, 1, "needs a reduce", ""),
     (MAP + "over: [1]\nreduce: operator:add\ncollect: list\n", 4, 1, "exclude each other", ""),
     (MAP + "over: [1]\nmax_failures: 3\n", 3, 1, "does nothing", "halt"),
+    (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "needs failed: or ok:", ""),
+    (MAP + "over: [1]\nhalt: {ok: 1}\nmax_failures: 3\n", 4, 1, "halt says itself", "leave"),
     (MAP + "over: [1]\npush_as: a b\n", 3, 10, "not a Python name", ""),
     (MAP + "over: {product: {}}\n", 2, 17, "at least one factor", ""),
     (MAP + "over: {lines: none.txt}\n", 2, 15, "does not exist", ""),

@@ -380,10 +380,10 @@ class SessionCore:
         if job.due is not None and self._now > job.due:
             job.due = None
             self._stop(Stop(reason=DEADLINE, ended=End.DEADLINE, grace=0.0))
-        if job.ended is End.DONE and job.items.should_halt:
-            grace = 0.0 if job.plan.job.halt == "now" else None
-            reason = f"halted after {job.items.failures} failed"
-            self._stop(Stop(reason=reason, ended=End.HALT, grace=grace))
+        halt = job.plan.job.halts if job.ended is End.DONE else None
+        if halt is not None and (halted := job.items.halted) is not None:
+            ended, reason = halted
+            self._stop(Stop(reason=reason, ended=ended, grace=0.0 if halt.how == "now" else None))
         if not self._observations.in_process:
             self._effects += self._health.watch_cancelled(job.items, self._now)
 

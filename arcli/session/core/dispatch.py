@@ -17,14 +17,15 @@ from typing import Any, NamedTuple, Protocol
 from arcli.engine.tally import Status
 from arcli.record import ItemError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord, client_records
-from arcli.specfile.model import Policy
+from arcli.specfile.model import Policy, Share
+from arcli.timing.ledger import End
 
 PIECES = 8
 """A chunk that was lost without a trace of which item did it falls into this many pieces."""
 MIN_KILLS = 2
 """An engine may have died for a reason of its own; an item is to blame from the second time on."""
-MIN_FAILED = 3
-"""Below this many failures a percentage says nothing; GNU parallel's ``--halt fail=20%`` has the same.
+MIN_SHARE = 3
+"""Below this many items a percentage says nothing; GNU parallel's ``--halt fail=20%`` has the same.
 
 https://www.gnu.org/software/parallel/man.html (``--halt``)
 """
@@ -76,6 +77,7 @@ class Dispatcher:
 
     def __init__(self, policy: Policy, chunks: ChunkPolicy, supply: Supply, chance: random.Random) -> None:
         self._policy = policy
+        self._halt = policy.halts
         self._supply = supply
         self._chance = chance
         self._numbers = itertools.count(1)
@@ -91,6 +93,7 @@ class Dispatcher:
         self.outstanding: dict[int, Chunk] = {}
         self.completed = 0
         self.failures = 0
+        self.succeeded = 0
 
     @property
     def finished(self) -> bool:
@@ -119,7 +122,7 @@ class Dispatcher:
             return 1  # an item starts when it is sent
         depth = self.chunks.depth(self._left(), engines)
         # What waits at an engine runs even if the job halts meanwhile.
-        return depth if self._policy.halt == "never" else min(depth, 2)
+        return depth if self._halt is None else min(depth, 2)
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         """Take the next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
@@ -174,6 +177,7 @@ class Dispatcher:
         """
         self.completed += done - chunk.done - len(again)
         self.failures += failed
+        self.succeeded += done - chunk.done - len(again) - failed
         chunk.done = done
         if self._stopped:
             self.completed += len(again)
@@ -334,15 +338,25 @@ class Dispatcher:
         heapq.heappush(self._delayed, (now + delay, chunk.indices[0], chunk))
 
     @property
-    def should_halt(self) -> bool:
-        """Whether as many items have failed as ``halt`` and ``max_failures`` allow for."""
-        limit = self._policy.max_failures
-        if self._policy.halt == "never" or not self.failures:
+    def halted(self) -> tuple[End, str] | None:
+        """How the job is to end before its last item, and why; None where it goes on."""
+        halt = self._halt
+        if halt is None:
+            return None
+        # The failures first: whoever wants one success and allows for no failure asks for both.
+        if self.failures and self._reached(halt.failed, self.failures):
+            return End.HALT, f"halted after {self.failures} failed"
+        if self.succeeded and self._reached(halt.ok, self.succeeded):
+            return End.ENOUGH, f"{self.succeeded} ok, and that is enough"
+        return None
+
+    def _reached(self, limit: Share | None, number: int) -> bool:
+        if limit is None:
             return False
         if limit.percent is not None:
             total = self._supply.count + (self._supply.left or 0)
-            return self.failures >= MIN_FAILED and self.failures * 100 >= limit.percent * total
-        return self.failures >= max(1, limit.count or 0)
+            return number >= MIN_SHARE and number * 100 >= limit.percent * total
+        return number >= max(1, limit.count or 0)
 
     def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Send nothing any more: the verdicts on all that was read and is not with an engine."""

@@ -271,6 +271,7 @@ class JobRun:
             unread=self.supply.unread,
             replayed=self._replayed,
             ended=self.ended,
+            reason=self.stop_reason if self.ended is End.ENOUGH else None,
             tally=self.tally,
             engines=self._uses,
             restarts=self.restarts,

@@ -73,8 +73,11 @@ def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
 
 
 def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    halts = any(other.halt != "never" for other in spec.jobs.values())
-    if "max_failures" in job.model_fields_set and not halts:
+    halts = any(other.halts is not None for other in spec.jobs.values())
+    if "max_failures" in job.model_fields_set and not isinstance(job.halt, str):
+        message = "halt says itself after how many failures: failed"
+        yield places.key_problem(message, "jobs", at, "max_failures", hint="leave max_failures out")
+    elif "max_failures" in job.model_fields_set and not halts:
         hint = "halt: soon or halt: now makes it count"
         message = "max_failures does nothing while halt is never"
         yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
