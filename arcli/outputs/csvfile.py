@@ -15,8 +15,6 @@ from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
 _QUOTED = re.compile('[",\r\n]|^$|^\\s|\\s$')
-_QUOTED_ANY = re.compile('[",\r\n]|(?:^|\0)\\s|\\s(?:$|\0)')
-"""The same, but for empty text, in the cells of a column with NUL between them."""
 _CELL = re.compile('("(?:[^"]|"")*"|[^",\n]*)[,\n]')
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
@@ -85,7 +83,7 @@ class CsvFile:
             return [""] * len(column)
         if self._harmless and str in kinds:
             column = [harmless(value) if isinstance(value, str) else value for value in column]
-        if kinds == {str} and not _QUOTED_ANY.search("\0".join(column)):
+        if kinds == {str} and not _may_need_quotes("".join(column)):
             return [text or '""' for text in column] if "" in column else column
         if kinds == {bool}:
             return ["true" if value else "false" for value in column]
@@ -99,6 +97,11 @@ class CsvFile:
         for (columns, start), end in zip(self._parts, ends, strict=True):
             blocks = self._spool.blocks(start, end)
             yield from blocks if columns == names else _widened(blocks, columns, names)
+
+
+def _may_need_quotes(text: str) -> bool:
+    """Tell whether a cell of a column may need quotes, by all of its text: a few looks at it in C."""
+    return '"' in text or "," in text or len(text.split(maxsplit=1)) > 1 or text != text.strip()
 
 
 def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[str]) -> Iterator[bytes]:
