@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,18 @@ class Run:
                 stdout=out if self.stdout is None else self.stdout,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=self._as_from_a_terminal,
+                preexec_fn=self.preexec,
             )
+        _started.append(self)
 
-    def _as_from_a_terminal(self) -> None:
-        """Signals that the tests' own start had ignored (nohup, &) would stay ignored, as promised."""
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        if self.preexec is not None:
-            self.preexec()
+    def end(self) -> None:
+        """Kill it, if it still runs, and whatever it has started."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for process in self.relatives():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def relatives(self) -> list[psutil.Process]:
         """Every process that this run started and that still lives, zombies aside."""
@@ -100,7 +103,11 @@ class Run:
 
     def wait(self) -> int:
         """The exit code; whatever arcli started is gone when this returns."""
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise
         wait_until(lambda: not self.relatives(), lambda: f"left behind: {self.relatives()}")
         return code
 
@@ -120,6 +127,33 @@ class Run:
         return min(supervisor.children(), key=lambda process: process.create_time())
 
 
+_started: list[Run] = []
+
+
+@contextmanager
+def ended_runs() -> Iterator[None]:
+    """End each run that begins within: one that a failed test left behind would fail others, too."""
+    before = len(_started)
+    try:
+        yield
+    finally:
+        for run in _started[before:]:
+            if run.process.poll() is None:
+                run.end()
+        del _started[before:]
+
+
+def signals_as_from_a_terminal() -> None:
+    """Have what is started from here begin with each signal's default, also below ``nohup`` and ``&``.
+
+    What is ignored stays so in a child, as arcli promises; what has a handler begins anew there. This
+    process goes on without them: the handler does nothing.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
+
+
 @contextmanager
 def running(folder: Path, spec: str, *words: str, **more: Any) -> Iterator[Run]:
     """A run of a spec given as text; killed at the end if it is still there."""
@@ -130,7 +164,7 @@ def running(folder: Path, spec: str, *words: str, **more: Any) -> Iterator[Run]:
     finally:
         if run.process.poll() is None:
             run.process.kill()
-            run.process.wait()
+            run.process.wait()  # what it has started ends by itself
         wait_until(lambda: not run.relatives(), lambda: f"left behind: {run.relatives()}")
 
 

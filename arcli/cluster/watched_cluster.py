@@ -188,8 +188,9 @@ class WatchedCluster:
     def _deal(self) -> None:
         """Give free slots to engines that have none: an engine's own id, where that is one."""
         # Slots are inherited: an engine that comes for one that died takes its place, so that what
-        # was scattered to that place is computed with again.
-        for engine_id in sorted(self._spares):
+        # was scattered to that place is computed with again. Who has waited longest is first: one that
+        # was let go, and is idle again, comes after those that were idle all the time.
+        for engine_id in [*self._spares]:
             free = set(range(self.slots)) - {info.slot for info in self._engines.values()}
             if not free:
                 return

@@ -81,10 +81,10 @@ def test_a_number_of_engines_is_the_most_that_are_used(theirs: Foreign) -> None:
 def test_a_spare_engine_takes_the_place_of_one_that_is_let_go(theirs: Foreign) -> None:
     with Joined(theirs, engines=1) as joined:
         (first,) = joined.cluster.engines()
+        wait_until(lambda: joined.cluster._spares)  # the other one has answered, too
         joined.cluster.release(first.engine_id)
-        wait_until(lambda: joined.of(EngineDown))
-        joined.cluster.replace(0)
         wait_until(lambda: len(joined.of(EngineUp)) == 2)
+        joined.cluster.replace(0)
         (second,) = joined.cluster.engines()
         assert (second.slot, second.engine_id == first.engine_id) == (0, False)
 
