@@ -76,6 +76,7 @@ class SysCapture(NoCapture):
 
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture."""
+        # A task may have put streams of its own in place: ours are renewed for the next one.
         out, err = self._ours
         if not out.written and not err.written and sys.stdout is out and sys.stderr is err:
             return NOTHING

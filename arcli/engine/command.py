@@ -79,6 +79,8 @@ class Command:
         self.usage, self.printed = None, NOTHING
         shell = self._job.shell
         argv = argv_call(self._job.argv, names) if shell is None else shell_call(shell, names)
+        # A record keeps less than what is parsed or copied to a file, so the command may print more than
+        # that.
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
         with _Output(cap, index, attempt) as output:
             try:
@@ -94,6 +96,7 @@ class Command:
 
     def _run(self, argv: list[str], names: Names, output: _Output, outdir: str | None) -> int:
         """Start, wait, reap: the exit status, or a signal's number negated."""
+        # The item's own variables last but one: what the spec sets under `env` wins.
         env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
         env["ARCLI_JOB"] = self._job.name
         env["ARCLI_RUN"] = os.path.basename(self._job.run_folder)  # noqa: PTH119 - nothing heavier here
@@ -101,6 +104,7 @@ class Command:
             env[VARIABLE] = outdir
         env.update({name: filled(text, names) for name, text in self._env.items()})
         with contextlib.ExitStack() as stack:
+            # From a file, not a pipe: a command that reads none of it must not block or break one.
             feed: Any = subprocess.DEVNULL
             if self._stdin is not None:
                 feed = stack.enter_context(tempfile.TemporaryFile())
@@ -116,6 +120,7 @@ class Command:
                 start_new_session=True,
             )
         try:
+            # Reaped by wait4, which tells what the child has used; Popen.wait would not.
             with self._patrol.over(output):
                 self._reap(child, 0)
         finally:
@@ -142,6 +147,7 @@ class Command:
 
     def _end_group(self, child: subprocess.Popen[bytes]) -> None:
         """SIGTERM, later SIGKILL, to all that is left of what the command started."""
+        # A group outlives its leader while any member does, and its number is not given to others as long.
         end = time.monotonic() + KILL_AFTER
         remains = _signal_group(child.pid, signal.SIGTERM)
         while remains:
@@ -197,6 +203,7 @@ class _Output:
 
     def printed(self) -> tuple[str, str, bool]:
         """Stdout and stderr as far as a record keeps them, and whether that is not all."""
+        # Most commands print little: sizes first, then at most what a record keeps.
         files = (self.out.fileno(), self.err.fileno())
         sizes = [os.fstat(file).st_size for file in files]
         if not any(sizes):
@@ -269,6 +276,7 @@ def _cause(status: int) -> str:
 
 
 def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:
+    # From the file, not from the record's text, which may be cut.
     raw = output.whole()
     if raw is None:
         raise Unparsable(f"stdout is more than {PARSED >> 20} MiB, too much to be parsed", value)

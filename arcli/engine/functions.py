@@ -157,6 +157,7 @@ def assembled(form: str, parts: ValueParts) -> Any:
     """Return a value of an earlier job: the ``one`` part, a ``list`` of all, a ``dict`` by their keys, or
     lists ``joined`` (parts that are elements have no key). Raises what unpickling raises.
     """
+    # JSON where that is the whole value, else its pickle: the client has opened neither.
     values = [
         (key, decode(text) if text is not None else pickle.loads(pickled or b""))  # noqa: S301
         for key, text, pickled in parts
@@ -263,6 +264,7 @@ class Lacking(Exception):
 
 def meet(function: Callable[..., Any]) -> None:
     """See to it that all that a function depends on is there. Raises Lacking, and what is asked raises."""
+    # Asked again for each chunk: what depends on a file or a GPU may change while the engine lives.
     for dependent in _dependents(getattr(function, "__wrapped__", function)):
         asked = dependent.df
         try:

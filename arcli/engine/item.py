@@ -104,6 +104,8 @@ class Runner:
 
         ``marks`` gets the time at which it begins (see ``position_file``).
         """
+        # This runs for every item: locals for what is used twice, no call that is not needed, and the clock
+        # read as close to the user's function as can be.
         plain = self._plain
         begin = perf_counter_ns()
         marks[2] = begin + self._clock.offset
@@ -113,6 +115,7 @@ class Runner:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
             return self._failed(index, item, attempt, occurrence, begin, raised)
+        # A fork of the item's that came back here would run the rest of the chunk a second time.
         end = perf_counter_ns()
         if Process.forked:
             os._exit(0)
@@ -120,6 +123,7 @@ class Runner:
             return self._failed(index, item, attempt, occurrence, begin, None)
         printed = self._capture.take() if self._program is None else self._program.printed
         opaque = None
+        # Scalars are encoded on the spot; containers and the user's classes may raise on the way.
         kind = type(value)
         if kind is float or kind is str or value is None or kind is bool:
             text, exact = encode(value)
@@ -160,6 +164,7 @@ class Runner:
         end = perf_counter_ns()
         if Process.forked:
             os._exit(0)
+        # What was printed before it failed belongs to its record as well.
         if printed is None:
             printed = self._capture.take() if self._program is None else self._program.printed
         status, value, details = Status.ERROR, "null", "null"
@@ -167,6 +172,8 @@ class Runner:
             self._timer.fired = False
             status, reason = Status.TIMEOUT, f"took longer than {self._timer.seconds:g} s"
         else:
+            # A hint is a note of the exception, so that tracebacks show it, too; a retried exception has it
+            # already.
             hint = self._hint(error, item)
             if hint is not None and f"hint: {hint}" not in getattr(error, "__notes__", ()):
                 error.add_note(f"hint: {hint}")
@@ -204,6 +211,8 @@ class Runner:
 
         Raises what the user's classes raise on the way.
         """
+        # Three ways to rest: as JSON alone, as JSON beside a pickle that a reducer needs, or as a file that
+        # the record names.
         path = f"values/{self._job}/{index}.pkl"
         try:
             text, exact, large = encode_apart(value, path)
@@ -227,6 +236,8 @@ class Runner:
 
     def _head(self, index: int, item: Any, occurrence: int) -> str:
         """Tell how an item's part of its record begins: which item it is."""
+        # An input was decoded here, so encoding it again costs nothing but time; the record shows large
+        # ones by their shape.
         try:
             if type(item) in _SCALARS:
                 text, exact = encode(item)
@@ -290,6 +301,7 @@ class _Clock:
 
     def both(self, begin: int, end: int) -> tuple[str, str]:
         """Return two readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
+        # Formatting a date costs more than a trivial item: it is done once a millisecond.
         milli, nanos = divmod(begin + self.offset, 1_000_000)
         if milli != self._milli:
             self._turn(milli)

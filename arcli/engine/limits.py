@@ -40,6 +40,8 @@ class Timer:
         if self.seconds is None:
             yield
             return
+        # The alarm is a signal, so it reaches code that sleeps or waits; the watchdog is for code that
+        # never comes back to the interpreter.
         self._wind()
         self.fired = False
         previous = signal.signal(signal.SIGALRM, self._fire)

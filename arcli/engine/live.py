@@ -43,6 +43,8 @@ class Allowance:
 
     def take(self, lines: Sequence[str]) -> list[str]:
         """The first of these lines, as many as there is room for, none of them too long."""
+        # Cut by lines and by bytes, here on the engine: a client with a hundred engines cannot read what
+        # each could tell.
         now = time.monotonic()
         if now - self._second >= 1.0:
             self._second, self._lines, self._bytes = now, MOST_LINES, MOST_BYTES
@@ -122,6 +124,7 @@ class Asked:
         """See what is there, now and then."""
         if time.monotonic() < self._next:
             return
+        # A stat and an open, five times a second at most, while nobody asks.
         self._next = time.monotonic() + TELL
         self.tail = os.path.exists(f"{self._folder}/{TAIL}")  # noqa: PTH110
         try:
@@ -174,6 +177,7 @@ class GrowingFile:
         """
         with self.lock:
             file = self._fileno()
+            # Told first, then cut: what goes beyond the cap is forgotten, not unsaid.
             size = os.fstat(file).st_size
             if size > self._told and live.wants(self._stream) and time.monotonic() >= self._next:
                 self._tell(file, live, index, attempt)

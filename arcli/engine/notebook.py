@@ -106,6 +106,7 @@ class Notebook:
         """Run the notebook for one item. Raises CellFailed, TypeError, OSError."""
         if not isinstance(item, Mapping):
             raise TypeError(f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none")
+        # An item's own value wins over a constant, as a keyword argument does.
         parameters = {**self._constants, **item}
         copy = os.path.join(self._copies, f"{index}.ipynb")  # noqa: PTH118
         self.printed = NOTHING
@@ -122,6 +123,7 @@ class Notebook:
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
+        # The author's file is never written to; what runs is a copy with one more cell.
         prepared = copy.removesuffix(".ipynb") + ".tmp.ipynb"
         _with_last_cell(self._path, prepared)
         try:
@@ -167,6 +169,7 @@ def _failure(error: Any, copy: str) -> CellFailed:
     """Tell which of the author's cells failed, and how. ``error`` is papermill's."""
     import nbformat
 
+    # Counted as the author counts: papermill's cells and arcli's are not among them.
     cells = nbformat.read(copy, as_version=4).cells
     number = 0
     for cell in cells:

@@ -29,6 +29,8 @@ class PositionFile:
     """
 
     def __init__(self, path: str) -> None:
+        # Mapped, so that writing a position is a store to memory: cheap enough for each item, and the page
+        # outlives the process.
         with open(path, "r+b") as file:  # noqa: PTH123 - nothing heavier on an engine
             self.marks = memoryview(mmap.mmap(file.fileno(), _POSITION.size + _RECALL.size)).cast("q")
         self.idle()

@@ -367,6 +367,8 @@ _REPLIES: dict[str, Any] = {
 
 def encode_reply(reply: Reply) -> bytes:
     """Encode a reply: a line of JSON, ``[name, fields, sizes]``, then its fields of bytes."""
+    # Bytes go behind the header as they are: JSON would have to escape them, and records are most of what
+    # travels.
     parts = [field for field in reply if isinstance(field, bytes)]
     fields = [field.to_list() if isinstance(field, Tally) else field for field in reply]
     shown = [None if isinstance(field, bytes) else field for field in fields]
@@ -384,6 +386,8 @@ def decode_reply(raw: bytes) -> Reply:
         name, fields, sizes = json.loads(raw[:end])
         kind = _REPLIES[name]
         offset = end + 1
+        # An engine may be hostile: every size and every name is checked, and nothing but ValueError comes
+        # out.
         for place, size in enumerate(sizes, len(fields) - len(sizes)):
             fields[place] = raw[offset : offset + size]
             offset += size

@@ -42,11 +42,13 @@ class Names(Mapping[str, str]):
         attempt: int = 1,
         slot: int = 0,
     ) -> None:
+        # A mapping of one key is what that key has: `{}` then means the value, as it does for a plain item.
         keys = item if isinstance(item, Mapping) else {}
         subject = next(iter(keys.values())) if len(keys) == 1 else item
         self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
         self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(given or {})
+        # `{stem}` alone is clear only where one value can be a path.
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value)]
         self._path = paths[0] if len(paths) == 1 else None
 
@@ -128,6 +130,7 @@ def shell_call(template: Template, names: Mapping[str, str]) -> list[str]:
     functions and ``set --`` have positional parameters of their own; they are not exported, because
     an environment has no room for large values. Raises BadTemplate.
     """
+    # Numbered as they are met, so that a value used twice travels once.
     variables = _Variables()
     script = shell_text(template, names, variables)
     if variables:

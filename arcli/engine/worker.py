@@ -142,6 +142,7 @@ class Worker:
         """Do the spec's setup, step by step."""
         stage = "files"
         try:
+            # In the order in which the spec's reference tells of them; ``stage`` is what a failure names.
             for name, (content, mode) in request.files.items():
                 _write_beside(name, content, mode)
             self._visit.add_path(request.path)
@@ -249,6 +250,7 @@ class Worker:
         texts: list[str] = []
         raw: list[bytes] = []
         try:
+            # Dividing runs the user's classes, so it is done where they can be imported: here.
             value: Any = assembled(request.form, request.parts)
             if type(value).__name__ == "ndarray" and value.ndim == 1 and value.dtype.kind in "biufU":
                 value = value.tolist()

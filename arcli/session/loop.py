@@ -187,6 +187,7 @@ class SessionLoop:
 
     def _carry_out(self, effects: list[Effect]) -> None:
         """Do all that is to be done. Raises what went wrong first, and writes no record after it."""
+        # After a failed write no later record is written; all else must still be carried out.
         failure: Exception | None = None
         for effect in effects:
             if failure is not None and isinstance(effect, Records):

@@ -105,8 +105,10 @@ class Recorder:
 
     def write(self, records: Records) -> None:
         """Write records down, and hand on what may go out. Raises OutputError."""
+        # Values are on disk before the record that names them.
         pickles = self._keep(records)
         offset = self._storage.append(records.lines)
+        # By far the most common case: a chunk's records are neighbours, and nothing is split.
         if len(records.spans) == 1:
             ((first, count),) = records.spans
             self._push(first, count, records.lines, offset, records.tally, pickles)
@@ -137,6 +139,7 @@ class Recorder:
             lines=lines,
             pickles=pickles,
         )
+        # A straggler holds back what comes after it: that is already on disk and need not stay in memory.
         ready = self._reorder.push(span)
         if not ready:
             span.lines = None  # it waits on disk
@@ -160,5 +163,6 @@ class Recorder:
         if file is None:
             self._storage.save_value(self.job, index, pickled, "pkl")
             return
+        # The array's bytes are cut out of the pickle, which is never opened here.
         array = memoryview(pickled)[file.start : file.start + file.length]
         self._storage.save_value(self.job, index, file.header.encode("latin-1") + array, "npy")

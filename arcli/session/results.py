@@ -65,6 +65,7 @@ class _Index:
 
     def add(self, batch: RecordBatch) -> None:
         """A batch has gone out."""
+        # Fixed-size entries by number: the file is sparse where items are missing.
         offset = batch.offset
         for line in batch.lines.splitlines(keepends=True):
             index = decode(line)["index"]

@@ -100,6 +100,7 @@ class Session:
         """Have an engine answer a request, and go on: ``collect`` has the answer."""
         future: Future[bytes] = Future()
         what = "reduce" if isinstance(request, Fold) else type(request).__name__.lower()
+        # Encoded on the main thread: the loop's must not wait for a large value to be pickled.
         call = Call(
             request=encode_request(request), future=future, what=what, due=self.due, since=time.monotonic()
         )
@@ -149,8 +150,10 @@ class Session:
 
     def _wait(self, future: Future[Any]) -> Any:
         """Wait on the main thread, which is where an in-process transport runs its items."""
+        # The inbox is what the main thread sleeps on, so the answer knocks there.
         future.add_done_callback(lambda _: self._wake())
         while not future.done():
+            # Records that come meanwhile are not lost: they are the beginning of what ``records`` yields.
             got = self._inbox.get()
             if got is not None:
                 self._meanwhile.append(got)  # its place is in the records that come next
@@ -164,6 +167,7 @@ class Session:
         The job's ledger is in ``ledgers`` afterwards. Raises what ended the job early, after the
         records of everything that was read: ClusterError, SetupError, InputError, OutputError.
         """
+        # All that the loop's thread will touch is made here and handed over whole.
         job = JobRun(
             plan,
             self._run_id,
@@ -181,6 +185,7 @@ class Session:
         )
         self._loop.begin(job, recorder, self._inbox.put)
         while True:
+            # None is a knock without news: an in-process transport uses it to run on this very thread.
             got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
             if isinstance(got, RecordSpan):
                 yield self._batch(plan.name, got)
@@ -193,6 +198,7 @@ class Session:
                 self._transport.run_pending()
 
     def _emit(self, piece: RecordSpan) -> None:
+        # A consumer that is slow, a pipe to less, say, finds the lines in the journal instead of in memory.
         if piece.lines is not None:
             if self._emitted - self._consumed > HELD_BYTES:
                 piece.lines = None

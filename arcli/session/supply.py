@@ -169,6 +169,7 @@ class ApplySupply:
     def take(self, count: int, slot: int | None = None) -> Chunk | None:
         """See Supply. Each call is a chunk of its own, whatever ``count`` is."""
         while not self.exhausted:
+            # One call a slot, in the order of the slots, as ipyparallel's apply has it.
             index = self.count
             self.count += 1
             # An apply has no input: its engine's number stands for it.
@@ -279,6 +280,7 @@ class PartedSupply:
 
     def __init__(self, inner: SourceSupply, slots: list[int], total: int) -> None:
         self._inner = inner
+        # Ends are what dealing looks up: the first part whose end is beyond a number has it.
         size, longer = divmod(total, len(slots))
         self._slots = slots
         self._ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(slots))]

@@ -71,6 +71,7 @@ class Chunk:
 
     def part(self, positions: Sequence[int], *, attempt: int, alone: bool) -> Chunk:
         """Make a chunk of the items at these positions, which is not yet sent."""
+        # Deaths and unfit slots go with every part, attempts do not: a retry counts, a part does not.
         occurrences = self.occurrences
         return Chunk(
             indices=[self.indices[position] for position in positions],
@@ -92,6 +93,7 @@ def packed(
     All of a chunk travel in one pickle, so that what they share does. Only where that fails, each
     is looked at: one that cannot be pickled must not cost the others.
     """
+    # Values of earlier jobs that only engines can open stay closed: nested pickles need no class here.
     opaque = {
         position: item.pickled for position, item in enumerate(items) if isinstance(item, PickledInput)
     }
@@ -210,6 +212,7 @@ class ChunkPolicy:
 
         ``gap`` are the seconds that it was under way beside that, ``now`` is a monotonic time.
         """
+        # An empty chunk, all of which was recalled, still says what its message cost.
         self._learn_cost(seconds, gap, now)
         if items < 1:
             return
@@ -225,6 +228,7 @@ class ChunkPolicy:
         While engines wait for chunks, that is how often they come back. While they do not, the path
         can take at least as many as come back now.
         """
+        # Smoothed over many chunks: single ones come in bursts.
         if self._last is not None:
             self._interval += RECENT * (now - self._last - self._interval)
         self._last = now

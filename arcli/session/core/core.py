@@ -111,6 +111,8 @@ class SessionCore:
         self._effects += self._requests.fail_all(error)
         job, self._job = self._job, None
         if job is not None:
+            # Where the user's code or the cluster is the cause, each item that was read gets a record that
+            # says so; a bug of arcli's, or a full disk, writes none.
             if isinstance(error, SetupError | ClusterError):
                 job.ended = End.SETUP_FAILED if isinstance(error, SetupError) else End.CLUSTER_LOST
                 self._conclude(job, job.items.cancel_outstanding(str(error)))
@@ -206,6 +208,7 @@ class SessionCore:
 
     def _stop(self, stop: Stop) -> None:
         """Send nothing more of the current job, and end what runs when its grace is over."""
+        # The first stop of the whole run is the one that its exit code tells; a shorter grace always holds.
         self._final = self._final or stop.error
         if stop.grace is not None:
             end = self._now + stop.grace
@@ -213,6 +216,7 @@ class SessionCore:
             self._effects.append(Interrupt(now=False))
         if (job := self._job) is None:
             return
+        # An interrupt outranks a deadline or a halt that came before it.
         if job.ended is End.DONE or stop.error is not None:
             job.ended = stop.ended
         self._conclude(job, job.items.stop(stop.reason))
@@ -231,9 +235,11 @@ class SessionCore:
 
     def _answered(self, answer: Answered) -> None:
         pending = answer.pending
+        # ipyparallel answers for the dead before the cluster tells why they died: wait for that notice.
         if answer.died:
             self._health.dying(pending.engine_id, self._now)
             return
+        # None where the engine has been given up since: its items are elsewhere already.
         engine = self._pool.settle(pending)
         if engine is None:
             return
@@ -266,6 +272,8 @@ class SessionCore:
         job = self._job
         if job is None or job.items.late(chunk):
             return
+        # What comes from an engine may be anything: it is decoded here, within what a garbled chunk may
+        # cost.
         try:
             reply = decode_reply(envelope)
         except ValueError as garbled:
@@ -278,6 +286,7 @@ class SessionCore:
         elif isinstance(reply, Unmet):
             self._conclude(job, job.items.unmet(chunk, engine.up.slot, reply.reason))
         elif isinstance(reply, ChunkReply):
+            # Items that end show that not every one kills its engine.
             self._recovery.restarts.progress()
             self._effects += job.take_reply(engine, pending, reply, len(envelope), self._now, self._wall)
         else:
@@ -303,6 +312,8 @@ class SessionCore:
             reply = decode_reply(envelope)
             if isinstance(reply, Failure):
                 raise setup_error(engine.words, reply)
+            # Positions can be read where the engine could open the very file; clocks compare only on one
+            # host.
             if isinstance(reply, HelloReply):
                 engine.position_file = reply.position_file and self._terms.position_files is not None
                 engine.local = engine.position_file and reply.host == self._observations.host
@@ -312,6 +323,7 @@ class SessionCore:
     # -- death ------------------------------------------------------------------------------------
 
     def _went_down(self, down: Down) -> None:
+        # Nobody needs another engine while the run is being stopped.
         replace = self._final is None and not self._observations.in_process
         self._effects += self._recovery.engine_down(down, self._job, self._moment, replace=replace)
         if self._pool.hopeless and self._final is not None:
@@ -337,6 +349,8 @@ class SessionCore:
         error = ClusterError(f"the cluster is lost: {reason}", hint=self._observations.diagnose())
         job = self._job
         if job is not None:
+            # Account for the engines before they are dismissed, then end what they had and what was never
+            # sent.
             for engine in self._pool:
                 job.leaves(engine, self._now)
             job.ended = End.CLUSTER_LOST
@@ -357,6 +371,7 @@ class SessionCore:
 
     def _watch(self) -> None:
         """Look at what nobody reports: deadlines, items that overstay, engines that do not come."""
+        # A start that hangs is a death like any other, with its restart.
         for slot, due in list(self._pool.coming.items()):
             if self._now > due:
                 self._went_down(Down(engine_id=None, slot=slot, reason="an engine did not come up in time"))
@@ -378,6 +393,7 @@ class SessionCore:
 
     def _watch_job(self, job: JobRun) -> None:
         if job.due is not None and self._now > job.due:
+            # Once: what runs at the deadline has no grace.
             job.due = None
             self._stop(Stop(reason=DEADLINE, ended=End.DEADLINE, grace=0.0))
         halt = job.plan.job.halts if job.ended is End.DONE else None
@@ -392,6 +408,7 @@ class SessionCore:
         self._effects.append(Interrupt(now=True))
         if self._final is not None:
             self._effects += self._requests.fail_all(self._final)
+        # Only engines that run something are ended; idle ones serve the next job, if there is one.
         reason = self._job.stop_reason if self._job is not None else str(self._final)
         for engine in self._pool:
             if engine.pending and engine.doomed is None and not self._observations.in_process:
@@ -415,10 +432,12 @@ class SessionCore:
         job = self._job
         if job is None:
             return
+        # A job that only replays never hears of an engine, so its records go out here.
         self._effects += job.replayed()
         doomed = any(engine.doomed for engine in self._pool)
         if not job.items.finished or (self._grace is not None and doomed):
             return
+        # Engines that are being ended have to be gone first: the next job must not count on them.
         if self._broken is None:
             for engine in self._pool:
                 job.leaves(engine, self._now)

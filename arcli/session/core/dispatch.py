@@ -126,6 +126,7 @@ class Dispatcher:
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         """Take the next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
+        # Items that were cancelled before they were sent are taken out here, whatever queue they come from.
         chunk = self._next(slot, idle, engines, now)
         while chunk is not None and self._cancelled:
             sifted = self._sifted(chunk)
@@ -142,6 +143,7 @@ class Dispatcher:
     def _next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         while self._delayed and self._delayed[0][0] <= now:
             self._again.append(heapq.heappop(self._delayed)[2])
+        # What was sent before goes first: the order of the records waits for it.
         chunk = self._waiting_for(slot, idle)
         if chunk is None and not idle and self._waiting_for(slot, True, peek=True) is not None:
             self._overtaken += 1
@@ -175,6 +177,7 @@ class Dispatcher:
         ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
         where there is no more trying, because the job was stopped.
         """
+        # Only what is new since the last reply counts; what is tried again has not ended.
         self.completed += done - chunk.done - len(again)
         self.failures += failed
         self.succeeded += done - chunk.done - len(again) - failed
@@ -188,6 +191,7 @@ class Dispatcher:
                     chunk, [position], Status.CANCELLED, f"not tried again: {reason}"
                 )
             ]
+        # Retries travel in chunks of the size that is right now, which may be much less than before.
         positions = [position for position, _ in again]
         size = self.chunks.size(self._left(), 1)
         for at in range(0, len(positions), size):
@@ -207,6 +211,7 @@ class Dispatcher:
 
         Its engine will not begin them. What is left of the chunk is still out.
         """
+        # In as many parts as there are idle engines, so that each gets one.
         rest = range(max(position, chunk.done), len(chunk))
         size = max(1, -(-len(rest) // parts))
         self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
@@ -239,6 +244,7 @@ class Dispatcher:
         del self.outstanding[chunk.number]
         rest = range(chunk.done, len(chunk))
         loss = Loss([])
+        # An item that was alone with its engine is to blame without any other evidence.
         if culprit is None and started and len(rest) == 1:
             culprit = rest[0]
         if not started:
@@ -254,6 +260,7 @@ class Dispatcher:
         return loss._replace(records=loss.records + self._left_over(reason))
 
     def _blame(self, chunk: Chunk, culprit: int, reason: str) -> Loss:
+        # Kills are counted by item, not by chunk: its neighbours change from one attempt to the next.
         index = chunk.indices[culprit]
         kills = self._kills.get(index, 0) + 1
         self._kills[index] = kills
@@ -277,6 +284,7 @@ class Dispatcher:
         if len(rest) == 1:
             self._count_failure()
             return client_records(chunk, rest, Status.ERROR, reason, error) + self._left_over(reason)
+        # Nothing has run, so nobody is to blame yet: the parts that do load are worth finding quickly.
         size = max(1, -(-len(rest) // PIECES))
         self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
         return self._left_over(reason)
@@ -293,6 +301,7 @@ class Dispatcher:
         """End the items that none of these slots, which are all there are, is fit for."""
         if self._unmet is None:
             return []
+        # Engines that are on their way count as slots, so an item waits for one that may be fit.
         hopeless = [chunk for chunk in self._again if slots <= chunk.unfit or chunk.pinned in chunk.unfit]
         self._again = deque(chunk for chunk in self._again if chunk not in hopeless)
         reason = f"no engine has what the function depends on: {self._unmet}"
@@ -307,6 +316,7 @@ class Dispatcher:
     def timed_out(self, chunk: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
         """Note that the engine was ended because an item did not heed its time limit."""
         del self.outstanding[chunk.number]
+        # A time limit that was not heeded is the item's own failure, so its retries count as for any other.
         self._spare_neighbours(chunk, culprit)
         if chunk.attempt <= self._policy.retries:
             self._delay(chunk.part([culprit], attempt=chunk.attempt + 1, alone=False), now)
@@ -353,6 +363,8 @@ class Dispatcher:
     def _reached(self, limit: Share | None, number: int) -> bool:
         if limit is None:
             return False
+        # Of all items, as far as their number is known: a share of what has ended would halt on the first
+        # few failures.
         if limit.percent is not None:
             total = self._supply.count + (self._supply.left or 0)
             return number >= MIN_SHARE and number * 100 >= limit.percent * total
@@ -366,6 +378,7 @@ class Dispatcher:
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
         """Return the verdicts on what only the engine in ``slot`` could have run: there will be none."""
+        # Wherever they wait: to be sent again, to be tried later, or not yet dealt out.
         works = [chunk for chunk in self._again if chunk.pinned == slot]
         late = [entry for entry in self._delayed if entry[2].pinned == slot]
         held = self._supply.give_up(slot)
@@ -401,6 +414,7 @@ class Dispatcher:
 
         Those that are with engines go on: ``cancelled_in`` tells of them.
         """
+        # The reasons stay: an item that is read or sent back later is met by its number then.
         self._cancelled |= dict.fromkeys(indices, reason)
         again = [self._sifted(chunk) for chunk in self._again]
         self._again = deque(chunk for chunk in again if chunk is not None)

@@ -52,6 +52,7 @@ class Recalls:
         if not idle or job.items.waiting or job.items.stopped:
             return []
         effects: list[Effect] = []
+        # Only where both clocks and the file are this host's is it known that an item was not begun.
         for engine in ready:
             running = engine.chunks[0].chunk if engine.chunks else None
             if running is None or not engine.local or job.items.late(running):
@@ -65,6 +66,7 @@ class Recalls:
 
     def _recall(self, engine: PooledEngine, running: Chunk, now: float) -> list[Effect]:
         """Recall what is behind an item that has run for long."""
+        # Short items are not worth it: the engine is through with them before anybody could take over.
         sighting = self._positions.look(engine, now)
         position = sighting.position if sighting is not None else None
         if sighting is None or position is None or now - sighting.since < LONG:
@@ -72,6 +74,7 @@ class Recalls:
         waiting = [p.chunk for p in engine.chunks[1:] if p.chunk is not None]
         behind = max(0, len(running) - position.position - 1) + sum(map(len, waiting))
         bound = any(chunk.pinned is not None or chunk.alone for chunk in (running, *waiting))
+        # Pinned items have nowhere else to go, suspects are alone anyway.
         if position.chunk != running.number or position.position < 0 or not behind or bound:
             return []
         self._pending[engine.up.engine_id] = _Pending(running.number, position.position, now)
@@ -89,6 +92,8 @@ class Recalls:
         if position is None or (position.chunk, position.position) != (recall.chunk, recall.position):
             del self._pending[engine.up.engine_id]  # it went on: it says itself what it left out
             return
+        # The engine is at the same item, so it has begun nothing that was recalled, and will see the recall
+        # before it does.
         recall.taken = True
         job.items.take_back(running, recall.position + 1, idle)
         for pending in engine.chunks[1:]:
@@ -114,12 +119,14 @@ class Feeder:
     def feed(self, job: JobRun, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
         """Give engines what they can take, and have back what waits elsewhere behind a long item."""
         effects: list[Effect] = []
+        # First what nobody can run any more: it would keep the job from ending.
         for slot, reason in self._pool.abandoned.items():
             message = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
             effects += job.conclude(job.items.strand(slot, message), moment.wall)
         effects += job.conclude(job.items.unfit(self._pool.slots), moment.wall)
         effects += self._send(job, ready, moment)
         effects += self._recalls.look(job, moment.now)
+        # What was had back waits now, and an idle engine can begin it in this very turn.
         effects += self._send(job, ready, moment) if job.items.waiting else []
         effects += job.conclude(job.items.concluded(), moment.wall)
         return effects + job.replayed()
@@ -134,6 +141,7 @@ class Feeder:
             self.due = None
         elif self.due is not None and moment.now < self.due:
             return []
+        # By how little they have, then by how long they wait: the order in which engines run dry.
         depth = job.items.depth(self._pool.width)
         room = [(len(e.chunks), e.answered, e.up.engine_id, e) for e in ready if len(e.chunks) < depth]
         heapq.heapify(room)
@@ -145,6 +153,7 @@ class Feeder:
                 effects.append(send)
                 if level + 1 < depth:
                     heapq.heappush(room, (level + 1, answered, engine_id, engine))
+        # Starts are apart by at least the delay over all engines, whoever gets the next one.
         if delay and effects:
             self.due = moment.now + delay
         self.more = bool(room) and not delay
@@ -152,6 +161,7 @@ class Feeder:
 
     def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:
         """The next chunk for an engine, None where there is none for it now."""
+        # A suspect runs with nobody behind it, or its engine's death would cost others once more.
         if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):
             return None
         idle = not engine.pending

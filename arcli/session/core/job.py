@@ -84,6 +84,8 @@ class JobRun:
 
     def encode(self, chunk: Chunk, streams: str) -> bytes:
         """Encode a chunk as it travels to an engine; ``streams`` of its output are listened to."""
+        # Inputs are one pickle within the request's own: the engine opens it where a failure can be told
+        # apart from a broken request.
         inputs, opaque, unsent = packed(chunk.inputs)
         request = RunChunk(
             job=self.plan.name,
@@ -108,6 +110,8 @@ class JobRun:
         """Take records that a chunk has published while it goes on."""
         chunk = pending.chunk
         assert chunk is not None
+        # What is published may be overtaken by the chunk's own reply, or come from an attempt that was
+        # given up: such records are in already, or will come again.
         if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
             return []
         return self._take(engine, pending, reply, now, wall)
@@ -149,12 +153,14 @@ class JobRun:
     ) -> list[Records]:
         chunk = pending.chunk
         assert chunk is not None
+        # Each reply counts from the chunk's beginning, so a repeated one has nothing new.
         if reply.done <= chunk.done:
             return []
         lines, runs, tally = reply.lines, reply.positions, reply.tally
         if chunk.done:  # some of it is in already: count only what is new
             lines, runs = _after(chunk.done, lines, runs)
             tally = tally_of(lines)
+        # Records leave as the bytes that came: only their ends, which all of a chunk share, are added.
         again = [entry for entry in reply.again if entry.position >= chunk.done]
         records = []
         if runs:
@@ -169,6 +175,7 @@ class JobRun:
                 )
             )
         use = self._use(engine)
+        # Every attempt that ended in a record counts for its engine, good or not.
         use.items += tally.total
         use.compute += tally.seconds
         failed = tally.total - tally.counts.get("ok", 0)
@@ -189,6 +196,7 @@ class JobRun:
 
     def _completed(self, lines: bytes, stamp: bytes) -> bytes:
         """Records from their items' own parts, all lines of a chunk in one go."""
+        # One replace for the whole chunk: at a million items this line is what a record costs the client.
         return self._prefix + lines[:-1].replace(b"\n", stamp + self._prefix) + stamp
 
     def conclude(self, ended: list[ClientRecord], wall: float) -> list[Records]:
@@ -198,6 +206,7 @@ class JobRun:
             tally = Tally()
             tally.add(end.status, None, end.attempt)
             self.tally.merge(tally)
+            # One record a span, because such items may be anywhere in the order; they are rare.
             line = self._client_record(end, wall).to_line()
             records.append(Records(spans=[(end.index, 1)], lines=line, tally=tally))
         return records
@@ -235,6 +244,7 @@ class JobRun:
         self._replayed += len(entries)
         records = []
         at = 0
+        # Neighbours go out together, as chunks do: a resumed run replays most of its items.
         while at < len(entries):
             end = at + 1
             while end < len(entries) and entries[end][0] == entries[end - 1][0] + 1:
@@ -262,6 +272,7 @@ class JobRun:
 
     def ledger(self, now: float) -> Ledger:
         """Give the job's account, now that it is over."""
+        # Sizes are counted, not listed: a run of a million chunks has a handful of them.
         sizes = sorted(self._sizes.elements())
         return Ledger(
             job=self.plan.name,
@@ -285,6 +296,7 @@ class JobRun:
 
 def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Turn runs of positions into runs of consecutive item numbers: ``(first number, count)``."""
+    # A chunk fresh from its source is a range; only a retried one has gaps to look for.
     indices = chunk.indices
     if isinstance(indices, range):
         return [(indices[first], count) for first, count in runs]

@@ -39,6 +39,7 @@ class Failed(Exception):
 
 def setup_error(where: str, failure: Failure) -> SetupError:
     """Say what an engine could not prepare; ``where`` is the engine, in words."""
+    # The traceback is shown only where it has frames of the user's: else it repeats the message.
     reason, trace = failure.reason, failure.traceback.rstrip()
     if failure.type.endswith("functions.Unresolved"):  # arcli's own, whose message says it all
         reason, trace = failure.message, ""

@@ -100,6 +100,7 @@ class Pool:
 
     def admit(self, up: Up, now: float) -> PooledEngine:
         """Take in an engine that has come up."""
+        # An engine may come after it was given up for late: it is welcome, and its slot is not abandoned.
         self.coming.pop(up.slot, None)
         self.abandoned.pop(up.slot, None)
         engine = PooledEngine(up=up, since=now)
@@ -143,6 +144,7 @@ class Pool:
         label: str | None = None,
     ) -> Send:
         """Ask an engine something."""
+        # Noted before it is sent, so that a death on the way finds it.
         pending = self.pend(engine, moment, chunk=chunk, call=call, broadcast=broadcast)
         return Send(engine.up.engine_id, pending, request, label)
 
@@ -155,6 +157,7 @@ class Pool:
 
     def settle(self, pending: PendingRequest) -> PooledEngine | None:
         """Take an answered request off its engine; None where nobody waits for it (any more)."""
+        # An engine that was dismissed, or a request that was given up: the answer is nobody's.
         engine = self.engines.get(pending.engine_id)
         if engine is None or pending not in engine.pending:
             return None
@@ -184,6 +187,7 @@ class Requests:
 
     def ask_all(self, broadcast: Broadcast, moment: Moment) -> list[Effect]:
         """Have every engine answer; one that is being prepared takes it after that."""
+        # Newcomers find it there and answer too, so nobody has to know who was asked.
         self._broadcasts.append(broadcast)
         effects: list[Effect] = [
             self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
@@ -194,6 +198,8 @@ class Requests:
 
     def welcome(self, engine: PooledEngine, moment: Moment) -> list[Effect]:
         """Send all that prepares an engine at once: it answers in the same order."""
+        # The code itself is the first request: an engine that never answers it has lost nothing (see
+        # health.SILENT).
         first = self._pool.pend(engine, moment)
         first.first = True
         slot = engine.up.slot
@@ -240,6 +246,7 @@ class Requests:
         the first engine.
         """
         effects: list[Effect] = []
+        # Those that are being prepared answer it after their preparation, in the same queue.
         ready = {engine.up.slot for engine in self._pool.ready()}
         for broadcast in list(self._broadcasts):
             waits_for = ready if broadcast.keep and broadcast.answers else self._pool.slots
@@ -280,6 +287,8 @@ class Requests:
                 if request is not None and request.due is not None and now > request.due:
                     effects.append(Reject(request.future, request.failure(DEADLINE)))
                     at_it.append(engine)
+        # What has not been sent is given up as well: a queue of the batch system may hold engines back for
+        # hours.
         waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
         effects += [
             Reject(request.future, request.failure(DEADLINE))
@@ -305,6 +314,7 @@ class Requests:
 
     def words(self) -> str | None:
         """Return what waits for an engine that is still to come, in words; None where nothing does."""
+        # The longest-waiting one stands for all in what people are told.
         if not self._pool.ready():
             waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
             return f"{waiting[0].what} waits: no engine has been ready" if waiting else None

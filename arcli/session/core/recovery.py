@@ -119,6 +119,7 @@ class Recovery:
 
         Nothing that ran there is to blame.
         """
+        # Engines of a lost cluster have no death of their own: one restart for all of them.
         self.restarts.died(blamed=False)
         if self.restarts.spent:
             return None

@@ -63,6 +63,7 @@ class Observer:
 
     def look(self, job: JobRun | None, now: float, *, items: bool) -> Snapshot:
         """See how things stand; ``items``: and what each engine is at, which costs a file each."""
+        # Read by other threads at any time: what they get is immutable, and made a few times a second.
         ready = self._pool.ready()
         chunks = [pending.chunk for engine in ready for pending in engine.chunks]
         busy = [engine for engine in ready if engine.chunks]
@@ -90,11 +91,13 @@ class Observer:
 
     def _rate(self, job: JobRun, done: int, now: float) -> float | None:
         """Return items a second over the last while, or since the job began."""
+        # A new job starts its own window, with its begin as the first sample.
         if job is not self._job:
             self._job = job
             self._samples = deque([(job.began, 0)])
         if now - self._samples[-1][0] >= 1.0:
             self._samples.append((now, done))
+        # One sample beyond the window stays, to measure from.
         while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW:
             self._samples.popleft()
         since, before = self._samples[0]

@@ -99,6 +99,7 @@ class Bundle:
         self._shared = shared
         self._module = f"_arcli_run_{run}"
         self._package = ENGINE_PACKAGE
+        # Two versions of arcli may use one engine at a time, so a package is named by its content.
         if shared:
             code = "".join(source for _, source in _sources())
             self._package += "_" + hashlib.sha256(code.encode()).hexdigest()[:12]

@@ -80,6 +80,7 @@ class IpyparallelTransport:
         gc.freeze()  # all that was imported will stay: no collection needs to look at it again
         with self._lock:
             self._events = events
+            # In this order: slots that wait, engines that are there, then what has been reported meanwhile.
             for slot in self._cluster.coming():
                 events.put(Coming(slot))
             known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
@@ -101,6 +102,7 @@ class IpyparallelTransport:
         return self._submit(engine_id, lambda view: view.parallel(**flags)(self._handle)([request]), True)
 
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
+        # An engine may unregister between the decision and the sending.
         try:
             view = self._view(engine_id)
             result = submit(view)
@@ -124,6 +126,7 @@ class IpyparallelTransport:
     def _answered(self, msg_id: str, view: Any, result: Any, answers: bool) -> None:
         """On the client's thread: turn a finished result into an event."""
         self._running.pop(msg_id, None)
+        # Never unpickled: ``take`` has the raw bytes (see cluster.client).
         try:
             (answer,) = result if answers else [result.get(0, return_exceptions=True)]
             if isinstance(answer, RemoteError):
@@ -189,6 +192,7 @@ class IpyparallelTransport:
         for view in self._views.values():
             with suppress(*LEFT):
                 goodbyes.append(view.apply_async(exec, self._bundle.farewell, {}))
+        # All at once and with one limit, so that a busy engine does not hold up the end of the run.
         end = time.monotonic() + FAREWELL
         for goodbye in goodbyes:
             goodbye.wait(max(0.0, end - time.monotonic()))
