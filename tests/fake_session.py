@@ -30,9 +30,9 @@ from arcli.engine.protocol import (
 from arcli.engine.tally import Tally
 from arcli.plan.job import JobPlan
 from arcli.record import decode
-from arcli.session.core.job import JobRun, Supply
+from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Ask, AskAll, Broadcast, Call, EndJob, Moment, Records
-from arcli.session.interfaces import Down, Events, Lost, Terms, Up
+from arcli.session.interfaces import Down, Events, Lost, Supply, Terms, Up
 from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder

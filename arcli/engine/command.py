@@ -43,7 +43,7 @@ class Unparsable(ProgramFailed):
 class Command:
     """A command of a job: call it with an item and its index.
 
-    The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``given`` has what
+    The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``constants`` has what
     placeholders stand for in all items, ``environment`` the variables (None: this process's),
     ``slot`` is this engine's. In its environment a command finds ``ARCLI_JOB``, ``ARCLI_INDEX``,
     ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``.
@@ -54,7 +54,7 @@ class Command:
     def __init__(
         self,
         job: JobDefinition,
-        given: Mapping[str, Any],
+        constants: Mapping[str, Any],
         patrol: Patrol,
         environment: Mapping[str, str] | None = None,
         slot: int = 0,
@@ -67,7 +67,7 @@ class Command:
         self._environment = environment
         self._ok = set(job.ok_exit)
         self._parse = job.parse
-        self._given = given
+        self._constants = constants
         self._job = job
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
@@ -75,7 +75,7 @@ class Command:
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
         folder = {} if outdir is None else {"outdir": outdir}
-        names = Names(item, index, {**self._given, **folder}, attempt=attempt, slot=self._slot)
+        names = Names(item, index, {**self._constants, **folder}, attempt=attempt, slot=self._slot)
         self.usage, self.printed = None, NOTHING
         shell = self._job.shell
         argv = argv_call(self._job.argv, names) if shell is None else shell_call(shell, names)

@@ -43,17 +43,16 @@ def hint_for(error: BaseException, item: Any, names: Container[str], folder: str
 def _missing(name: str, folder: str) -> str:
     """Which interpreter has no such module, and which environment beside the spec has."""
     top = name.partition(".")[0]
+    this = os.path.abspath(sys.executable)  # noqa: PTH100 - nothing heavier on an engine
     for base in dict.fromkeys([folder, os.getcwd()]):  # noqa: PTH109 - nothing heavier on an engine
         for venv in (".venv", "venv"):
             pattern = os.path.join(glob.escape(base), venv, "lib", "python*", "site-packages", top)  # noqa: PTH118
             python = os.path.join(base, venv, "bin", "python")  # noqa: PTH118
-            if (glob.glob(pattern) or glob.glob(f"{pattern}.py")) and not _is_this(python):  # noqa: PTH207
+            if os.path.abspath(python) == this:  # noqa: PTH100
+                continue
+            if glob.glob(pattern) or glob.glob(f"{pattern}.py"):  # noqa: PTH207
                 return f"{sys.executable} has no {top}, {python} has: cluster: {{python: {python}}}"
     return f"install it for the engines' Python, {sys.executable}, or name its folder under setup: path"
-
-
-def _is_this(python: str) -> bool:
-    return os.path.abspath(python) == os.path.abspath(sys.executable)  # noqa: PTH100
 
 
 def _is_the_calls(error: BaseException) -> bool:
@@ -75,7 +74,7 @@ TRACEBACK = 1 << 16
 def describe(error: BaseException) -> tuple[str, str]:
     """Return an exception as the record's ``error`` (JSON), and as one short line of words."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
     except BaseException as broken:  # noqa: BLE001 - the user's __str__ may raise anything
@@ -88,10 +87,6 @@ def describe(error: BaseException) -> tuple[str, str]:
     reason = message if isinstance(error, ProgramFailed) else f"{name}: {message}"
     reason = reason.strip(": ").partition("\n")[0][:REPR]
     return encode(_clean(details))[0], _clean(reason)
-
-
-def _qualified(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def user_traceback(error: BaseException) -> str:

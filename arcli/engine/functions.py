@@ -64,10 +64,10 @@ def find(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any
     return function
 
 
-def _near(name: str, known: list[str]) -> str:
+def _near(name: str, names: list[str]) -> str:
     import difflib
 
-    matches = difflib.get_close_matches(name, known, 1)
+    matches = difflib.get_close_matches(name, names, 1)
     return f": did you mean {matches[0]!r}?" if matches else ""
 
 
@@ -101,7 +101,7 @@ def _module_from(path: Path) -> Any:
     name = path.stem
     # Two files of one name are two modules, as two specs on the same engines may
     # have them.
-    if name in sys.modules and not _is_from(sys.modules[name], path):
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(path):
         name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -118,10 +118,6 @@ def _module_from(path: Path) -> Any:
         sys.modules.pop(name, None)
         raise
     return module
-
-
-def _is_from(module: Any, path: Path) -> bool:
-    return getattr(module, "__file__", None) == str(path)
 
 
 def _settling(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,11 +142,11 @@ def _settled(value: Any) -> Any:
         return list(value)
     if isinstance(value, types.CoroutineType):
         return asyncio.run(value)
-    return asyncio.run(_collect(value))
 
+    async def collected() -> list[Any]:
+        return [part async for part in value]
 
-async def _collect(generator: Any) -> list[Any]:
-    return [part async for part in generator]
+    return asyncio.run(collected())
 
 
 def assembled(form: str, parts: ValueParts) -> Any:

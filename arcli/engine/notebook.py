@@ -116,7 +116,9 @@ class Notebook:
         finally:
             printed = self._capture.take()
             with contextlib.suppress(FileNotFoundError):
-                printed = _added(printed, _finished(copy))
+                cells = _finished(copy)
+                out, err = printed[0] + cells[0], printed[1] + cells[1]
+                printed = out[:CAP], err[:CAP], printed[2] or len(out) > CAP or len(err) > CAP
             self.printed = printed
 
     def _run(self, parameters: dict[str, Any], copy: str, cells: _Cells) -> Any:
@@ -146,13 +148,13 @@ class Notebook:
         return None
 
 
-def _value(found: Mapping[str, Any]) -> Any:
+def _value(published: Mapping[str, Any]) -> Any:
     """Return what the kernel published, as far as this process can have it."""
-    if found["pickle"] is not None:
+    if published["pickle"] is not None:
         # A class that the notebook defines is unknown here; it may raise anything.
         with contextlib.suppress(Exception):
-            return pickle.loads(base64.b64decode(found["pickle"]))  # noqa: S301 - from the kernel
-    return Shown(found["repr"])
+            return pickle.loads(base64.b64decode(published["pickle"]))  # noqa: S301 - from the kernel
+    return Shown(published["repr"])
 
 
 def _check_names(parameters: Mapping[str, Any], path: str) -> None:
@@ -173,17 +175,14 @@ def _failure(error: Any, copy: str) -> CellFailed:
     cells = nbformat.read(copy, as_version=4).cells
     number = 0
     for cell in cells:
-        if cell.cell_type == "code" and not _ours(cell):
+        ours = not _OURS.isdisjoint(cell.get("metadata", {}).get("tags", []))
+        if cell.cell_type == "code" and not ours:
             number += 1
             if any(output.output_type == "error" for output in cell.get("outputs", [])):
                 break
     failed = CellFailed(f"cell {number}: {error.ename}: {error.evalue}")
     failed.trace = _ESCAPES.sub("", "\n".join(error.traceback))
     return failed
-
-
-def _ours(cell: Any) -> bool:
-    return not _OURS.isdisjoint(cell.get("metadata", {}).get("tags", []))
 
 
 def _with_last_cell(path: str, prepared: str) -> None:
@@ -211,9 +210,3 @@ def _finished(copy: str) -> tuple[str, str]:
             if output.output_type == "stream":
                 printed[output.name] += output.text
     return printed["stdout"], printed["stderr"]
-
-
-def _added(said: tuple[str, str, bool], printed: tuple[str, str]) -> tuple[str, str, bool]:
-    """Return what was caught here and what the cells printed, as far as a record keeps it."""
-    out, err = said[0] + printed[0], said[1] + printed[1]
-    return out[:CAP], err[:CAP], said[2] or len(out) > CAP or len(err) > CAP

@@ -37,7 +37,7 @@ class Names(Mapping[str, str]):
         self,
         item: Any,
         index: int,
-        given: Mapping[str, Any] | None = None,
+        constants: Mapping[str, Any] | None = None,
         *,
         attempt: int = 1,
         slot: int = 0,
@@ -47,7 +47,7 @@ class Names(Mapping[str, str]):
         subject = next(iter(keys.values())) if len(keys) == 1 else item
         self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
         self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
-        self._values.update(given or {})
+        self._values.update(constants or {})
         # `{stem}` alone is clear only where one value can be a path.
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value)]
         self._path = paths[0] if len(paths) == 1 else None

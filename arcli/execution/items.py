@@ -22,7 +22,7 @@ from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders
 from arcli.plan.preview import preview
 from arcli.plan.readahead import ReadAhead
-from arcli.session.core.job import Supply
+from arcli.session.interfaces import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
 from arcli.specfile.model import Job, Spec
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from arcli.engine.protocol import Printed, Request
 from arcli.errors import ArcliError
+from arcli.session.core.chunk import Chunk
 
 SHAKE = signal.SIGUSR2
 """Its handler makes the main thread leave whatever it is in (``arcli.execution.interrupts``)."""
@@ -195,3 +196,36 @@ class Observations(Protocol):
     @property
     def in_process(self) -> bool:
         """Whether items run in this process."""
+
+
+class Supply(Protocol):
+    """Where numbered items come from."""
+
+    def take(self, count: int, slot: int | None) -> Chunk | None:
+        """Up to ``count`` items that are there now and may run in ``slot``, or None; never blocks.
+
+        An item that another slot must run may be among them where that is rare.
+        """
+
+    def give_up(self, slot: int | None) -> list[Chunk]:
+        """Return items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
+
+    @property
+    def count(self) -> int:
+        """Items that were numbered."""
+
+    @property
+    def left(self) -> int | None:
+        """How many items are still to come, None where nobody knows."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no item will come any more."""
+
+    @property
+    def unread(self) -> int | None:
+        """Items that were never numbered, None where nobody knows."""
+
+    @property
+    def error(self) -> ArcliError | None:
+        """What stopped the source, if anything did."""

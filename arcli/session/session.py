@@ -25,7 +25,7 @@ from arcli.engine.protocol import (
 )
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
-from arcli.session.core.job import JobRun, Supply
+from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
     Ask,
     AskAll,
@@ -38,7 +38,7 @@ from arcli.session.core.messages import (
     setup_error,
 )
 from arcli.session.core.snapshot import Snapshot
-from arcli.session.interfaces import Terms, Transport, Wake
+from arcli.session.interfaces import Supply, Terms, Transport, Wake
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder, RecordSpan, Storage
 from arcli.timing.ledger import Ledger

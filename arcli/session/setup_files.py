@@ -12,11 +12,8 @@ from arcli.specfile.model import Spec
 
 def to_engines(spec: Spec) -> dict[str, tuple[bytes, int]]:
     """Return what is in each file, and its mode."""
-    return {name: _content(spec.folder / name) for name in spec.setup.files}
-
-
-def _content(path: Path) -> tuple[bytes, int]:
-    return path.read_bytes(), path.stat().st_mode & 0o777
+    paths = {name: spec.folder / name for name in spec.setup.files}
+    return {name: (path.read_bytes(), path.stat().st_mode & 0o777) for name, path in paths.items()}
 
 
 @contextmanager

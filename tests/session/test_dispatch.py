@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Status
+from arcli.errors import ArcliError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord
 from arcli.session.core.dispatch import MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.specfile.model import Policy
@@ -22,6 +23,9 @@ DEPTH = 2
 
 class Items:
     """A supply of numbered items; those from ``pin_from`` on belong to slots."""
+
+    unread = 0
+    error: ArcliError | None = None
 
     def __init__(self, count: int, *, slots: int = 0, length_known: bool = True) -> None:
         self._count = count

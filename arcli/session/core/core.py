@@ -94,7 +94,11 @@ class SessionCore:
         self._moment = moment
         try:
             self._watch()
-            self._feed()
+            # Requests first: whoever waits for one holds up a whole job.
+            ready = self._pool.ready()
+            self._effects += self._requests.feed(ready, self._moment)
+            if self._job is not None and ready:
+                self._effects += self._feeder.feed(self._job, ready, self._moment)
             self._finish()
         except ArcliError as error:
             self._break(error)
@@ -153,16 +157,23 @@ class SessionCore:
 
     def _take(self, event: Event) -> None:
         match event:
+            case Ask(Call(future=future)) | AskAll(Broadcast(future=future)) if self._broken is not None:
+                self._effects.append(Reject(future, self._broken))
             case Ask(call):
-                self._ask(call)
+                self._requests.ask(call)
             case AskAll(broadcast):
-                self._ask_all(broadcast)
+                self._effects += self._requests.ask_all(broadcast, self._moment)
             case JobRun():
-                self._begin(event)
+                self._job = event
+                self._grace = self._grace if self._final else None
+                if self._broken is not None:
+                    self._break(self._broken)
             case Stop():
                 self._stop(event)
             case CancelItems(indices, reason):
-                self._cancel(indices, reason)
+                if (job := self._job) is not None:
+                    job.items.cancel(indices, reason)
+                    self._conclude(job, job.items.concluded())
             case _ if self._broken is None:
                 self._take_news(event)
 
@@ -170,7 +181,8 @@ class SessionCore:
         """Take what the transport reports."""
         match event:
             case Up():
-                self._came_up(event)
+                engine = self._pool.admit(event, self._now)
+                self._effects += self._requests.welcome(engine, self._moment)
             case Coming(slot):
                 self._pool.coming[slot] = self._now + self._terms.start_timeout
             case Down():
@@ -188,24 +200,6 @@ class SessionCore:
 
     # -- what the main thread asks for ------------------------------------------------------------
 
-    def _ask(self, call: Call) -> None:
-        if self._broken is not None:
-            self._effects.append(Reject(call.future, self._broken))
-        else:
-            self._requests.ask(call)
-
-    def _ask_all(self, broadcast: Broadcast) -> None:
-        if self._broken is not None:
-            self._effects.append(Reject(broadcast.future, self._broken))
-        else:
-            self._effects += self._requests.ask_all(broadcast, self._moment)
-
-    def _begin(self, job: JobRun) -> None:
-        self._job = job
-        self._grace = self._grace if self._final else None
-        if self._broken is not None:
-            self._break(self._broken)
-
     def _stop(self, stop: Stop) -> None:
         """Send nothing more of the current job, and end what runs when its grace is over."""
         # The first stop of the whole run is the one that its exit code tells; a shorter grace always holds.
@@ -222,16 +216,7 @@ class SessionCore:
         self._conclude(job, job.items.stop(stop.reason))
         job.stop_reason = stop.reason
 
-    def _cancel(self, indices: frozenset[int], reason: str) -> None:
-        if self._job is not None:
-            self._job.items.cancel(indices, reason)
-            self._conclude(self._job, self._job.items.concluded())
-
     # -- engines that come, and what they answer --------------------------------------------------
-
-    def _came_up(self, up: Up) -> None:
-        engine = self._pool.admit(up, self._now)
-        self._effects += self._requests.welcome(engine, self._moment)
 
     def _answered(self, answer: Answered) -> None:
         pending = answer.pending
@@ -329,8 +314,8 @@ class SessionCore:
         if self._pool.hopeless and self._final is not None:
             self._effects += self._requests.fail_all(self._final)
         elif self._pool.hopeless:
-            words = self._recovery.restarts.words
-            self._lose_cluster(f"no engine is left {words}; the last one: {down.reason}")
+            limit = self._recovery.restarts.words
+            self._lose_cluster(f"no engine is left {limit}; the last one: {down.reason}")
         self._effects += self._requests.complete()
 
     def _cluster_is_down(self, reason: str) -> None:
@@ -418,15 +403,6 @@ class SessionCore:
             self._conclude(self._job, self._job.items.cancel_outstanding(reason))
         else:
             self._grace = None
-
-    # -- what engines are given -------------------------------------------------------------------
-
-    def _feed(self) -> None:
-        """Give every engine what it can take."""
-        ready = self._pool.ready()
-        self._effects += self._requests.feed(ready, self._moment)
-        if self._job is not None and ready:
-            self._effects += self._feeder.feed(self._job, ready, self._moment)
 
     def _finish(self) -> None:
         job = self._job

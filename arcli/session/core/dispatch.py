@@ -12,11 +12,12 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
 from arcli.record import ItemError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord, client_records
+from arcli.session.interfaces import Supply
 from arcli.specfile.model import Policy, Share
 from arcli.timing.ledger import End
 
@@ -32,31 +33,6 @@ https://www.gnu.org/software/parallel/man.html (``--halt``)
 MAX_DELAY = 300.0
 OVERTAKEN = 4
 """Chunks that may go before one that needs an engine to itself, until engines are let run dry."""
-
-
-class Supply(Protocol):
-    """Where numbered items come from."""
-
-    def take(self, count: int, slot: int | None) -> Chunk | None:
-        """Up to ``count`` items that are there now and may run in ``slot``, or None; never blocks.
-
-        An item that another slot must run may be among them where that is rare.
-        """
-
-    def give_up(self, slot: int | None) -> list[Chunk]:
-        """Return items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
-
-    @property
-    def count(self) -> int:
-        """Items that were numbered."""
-
-    @property
-    def left(self) -> int | None:
-        """How many items are still to come, None where nobody knows."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no item will come any more."""
 
 
 class Loss(NamedTuple):
@@ -457,5 +433,4 @@ class Dispatcher:
 
 
 def _fits(chunk: Chunk, slot: int | None, idle: bool) -> bool:
-    here = chunk.pinned is None or chunk.pinned == slot
-    return here and (idle or not chunk.alone) and slot not in chunk.unfit
+    return chunk.pinned in {None, slot} and (idle or not chunk.alone) and slot not in chunk.unfit

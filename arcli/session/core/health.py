@@ -119,8 +119,8 @@ class Health:
                     Release(engine.up.engine_id),
                 ]
             # Setup and reducers may take long, but not without a word.
-            if pending.chunk is None and not pending.told and age > QUIET:
-                pending.told = True
+            if pending.chunk is None and not pending.is_told and age > QUIET:
+                pending.is_told = True
                 return [Notice(f"{engine.words} is still at {pending.what}, {QUIET:.0f} s on")]
         return []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -12,7 +12,6 @@ from arcli.engine.encode import encode_apart
 from arcli.engine.errors import safe_repr
 from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
 from arcli.engine.tally import Status, Tally
-from arcli.errors import ArcliError
 from arcli.plan.job import JobPlan
 from arcli.record import Record, decode, read
 from arcli.session.core.chunk import (
@@ -25,23 +24,11 @@ from arcli.session.core.chunk import (
     packed,
 )
 from arcli.session.core.dispatch import Dispatcher
-from arcli.session.core.dispatch import Supply as DispatchSupply
 from arcli.session.core.messages import IndexedPickle, PendingRequest, Records
 from arcli.session.core.pool import PooledEngine
+from arcli.session.interfaces import Supply
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import isoformat
-
-
-class Supply(DispatchSupply, Protocol):
-    """What a job needs of its supply beside what the dispatcher does."""
-
-    @property
-    def unread(self) -> int | None:
-        """Items that were never numbered."""
-
-    @property
-    def error(self) -> ArcliError | None:
-        """What stopped the source."""
 
 
 class JobRun:
@@ -251,7 +238,10 @@ class JobRun:
                 end += 1
             lines = b"".join(line for _, line in entries[at:end])
             tally = tally_of(lines)
-            self.tally.merge(_counts_only(tally))
+            # What was replayed took no time in this run, so it counts without its seconds.
+            counted = Tally()
+            counted.counts = tally.counts
+            self.tally.merge(counted)
             records.append(Records(spans=[(entries[at][0], end - at)], lines=lines, tally=tally))
             at = end
         return records
@@ -338,13 +328,6 @@ def tally_of(lines: bytes) -> Tally:
         data = decode(line if line.startswith(b"{") else b"{" + line + b"}")
         tally.add(data["status"], data["seconds"], data["attempt"])
     return tally
-
-
-def _counts_only(tally: Tally) -> Tally:
-    """Return a tally without its seconds: what was replayed took no time in this run."""
-    counted = Tally()
-    counted.counts = tally.counts
-    return counted
 
 
 def shown(item: Any) -> Any:

@@ -101,7 +101,7 @@ class PendingRequest:
     """A request under way: a chunk, a call, a broadcast's part, or a step of a preparation.
 
     ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
-    is sent. ``first``: nothing was sent to its engine before. ``told``: that it takes long has been
+    is sent. ``first``: nothing was sent to its engine before. ``is_told``: that it takes long has been
     said.
     """
 
@@ -112,7 +112,7 @@ class PendingRequest:
     call: Call | None = None
     broadcast: Broadcast | None = None
     first: bool = False
-    told: bool = False
+    is_told: bool = False
     msg_id: str = ""
 
     @property

@@ -75,6 +75,8 @@ class Observer:
         done = job.tally.total
         total = None if job.supply.left is None else job.supply.count + job.supply.left
         rate = self._rate(job, done, now)
+        shown = [self._item(engine, now) for engine in busy] if items else []
+        shown.sort(key=lambda item: -item.seconds)
         return Snapshot(
             engines=len(ready),
             starting=starting,
@@ -86,7 +88,7 @@ class Observer:
             counts=counts,
             rate=rate,
             seconds_left=(total - done) / rate if rate and total is not None else None,
-            items=self._items(busy, now) if items else (),
+            items=tuple(shown),
         )
 
     def _rate(self, job: JobRun, done: int, now: float) -> float | None:
@@ -102,10 +104,6 @@ class Observer:
             self._samples.popleft()
         since, before = self._samples[0]
         return (done - before) / (now - since) if done > before and now > since else None
-
-    def _items(self, engines: list[PooledEngine], now: float) -> tuple[RunningItem, ...]:
-        items = [self._item(engine, now) for engine in engines]
-        return tuple(sorted(items, key=lambda item: -item.seconds))
 
     def _item(self, engine: PooledEngine, now: float) -> RunningItem:
         pending = engine.chunks[0]

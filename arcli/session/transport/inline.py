@@ -28,10 +28,10 @@ class InlineTransport:
         # The same worker as on engines, with the same requests, in this process.
         self._worker = Worker(
             namespace,
-            self._publish,
+            lambda envelope: self._published.setdefault(_name(self._running), []).append(envelope),
             watchdog=False,
             passing=(Interrupted, DeadlineError, *passing),
-            stopping=self._stopping,
+            stopping=lambda: self._running <= self._stopped,
         )
         self._issued = 0
         self._running = 0
@@ -82,9 +82,6 @@ class InlineTransport:
         else:
             self._events.put(Reply(msg_id=_name(number), envelope=envelope))
 
-    def _publish(self, envelope: bytes) -> None:
-        self._published.setdefault(_name(self._running), []).append(envelope)
-
     def early(self, msg_id: str) -> list[bytes]:
         """See Transport."""
         return self._published.pop(msg_id, [])
@@ -95,9 +92,6 @@ class InlineTransport:
         main = threading.main_thread().ident
         if now and self._running and main is not None:
             signal.pthread_kill(main, SHAKE)
-
-    def _stopping(self) -> bool:
-        return self._running <= self._stopped
 
     def forget(self, msg_id: str) -> None:
         """See Transport."""

@@ -83,9 +83,9 @@ class IpyparallelTransport:
             # In this order: slots that wait, engines that are there, then what has been reported meanwhile.
             for slot in self._cluster.coming():
                 events.put(Coming(slot))
-            known = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
+            reported = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
             for info in self._cluster.engines():
-                if info.engine_id not in known:
+                if info.engine_id not in reported:
                     events.put(_translated(EngineUp(info)))
             for event in self._early:
                 events.put(_translated(event))
@@ -104,7 +104,9 @@ class IpyparallelTransport:
     def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
         # An engine may unregister between the decision and the sending.
         try:
-            view = self._view(engine_id)
+            view = self._views.get(engine_id)
+            if view is None:
+                view = self._views[engine_id] = self._cluster.client[engine_id]
             result = submit(view)
         except LEFT as error:
             # It has left since the session last heard of it; its Down is on the way.
@@ -116,12 +118,6 @@ class IpyparallelTransport:
         self._running[msg_id] = engine_id, view.client
         result.add_done_callback(lambda done: self._answered(msg_id, view, done, answers))
         return msg_id
-
-    def _view(self, engine_id: int) -> Any:
-        view = self._views.get(engine_id)
-        if view is None:
-            view = self._views[engine_id] = self._cluster.client[engine_id]
-        return view
 
     def _answered(self, msg_id: str, view: Any, result: Any, answers: bool) -> None:
         """On the client's thread: turn a finished result into an event."""
