@@ -10,7 +10,7 @@ WORKERS ?= 3
 FLOOR := 90
 CORE_FLOOR := 97
 
-.PHONY: help install run test coverage lint docs soak bench clean
+.PHONY: help install run test coverage lint docs soak fuzz bench clean
 
 help:
 	@echo "make run      the first job: jobs/rms.yaml on an embedded cluster"
@@ -19,6 +19,7 @@ help:
 	@echo "make coverage the tests with their branch coverage, which has floors"
 	@echo "make docs     the documentation as a site, in build/site; links are checked"
 	@echo "make soak     random kills over many rounds"
+	@echo "make fuzz     mutated specs, which have to be valid or refused"
 	@echo "make bench    arcli beside its peers"
 	@echo "make install  only make .venv"
 	@echo "make clean    remove .venv, caches and past runs"
@@ -64,6 +65,9 @@ docs: $(TOOLS)
 
 soak: $(TOOLS)
 	@$(BIN)/python tests/faults/soak.py $(ARGS)
+
+fuzz: $(TOOLS)
+	@$(BIN)/python tests/specfile/fuzz.py $(ARGS)
 
 bench: $(INSTALLED)
 	@$(PIP) '.[bench]'
