@@ -6,7 +6,7 @@ a person looks for comes first: inputs, values, the status, then the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ import msgspec
 
 from arcli.record import FIELDS, OPTIONAL, RecordBatch, decode, dump
 
-BLOCK_ROWS = 1000
-BLOCK_BYTES = 4 << 20
-"""Of records, that become a block together: few enough that they are gone soon, for the memory's sake."""
+BLOCK_BYTES = 1 << 18
+"""Of records' lines that become a block together: so few that they stay in a processor's cache."""
 MOST_COLUMNS = 1000
 """Columns that inputs and values are spread to; what needs others stays in one piece, as JSON."""
 DEEPEST = 8
@@ -49,19 +48,23 @@ class Columns:
         self._spread: dict[str, dict[str, None]] = {"input": {}, "value": {}}
         self._others: dict[str, None] = {}
         self._waiting: list[bytes] = []
-        self._rows = self._bytes = 0
+        self._bytes = 0
 
-    def add(self, batch: RecordBatch) -> Block | None:
-        """Take a batch; returns a block where there are records enough for one. Raises ValueError."""
+    def add(self, batch: RecordBatch) -> Iterator[Block]:
+        """Take a batch, and yield blocks once there is enough for one. Raises ValueError."""
         self._waiting.append(batch.lines)
-        self._rows += batch.count
         self._bytes += len(batch.lines)
-        return self.rest() if self._rows >= BLOCK_ROWS or self._bytes >= BLOCK_BYTES else None
+        if self._bytes >= BLOCK_BYTES:
+            yield from self.rest()
 
-    def rest(self) -> Block | None:
-        """Return a block of what has not become one, if anything has not."""
-        lines, self._waiting, self._rows, self._bytes = b"".join(self._waiting), [], 0, 0
-        return self.block(lines) if lines else None
+    def rest(self) -> Iterator[Block]:
+        """Yield blocks of what has not become one. Raises ValueError."""
+        lines, self._waiting, self._bytes = b"".join(self._waiting), [], 0
+        start = 0
+        while start < len(lines):
+            end = lines.find(b"\n", start + BLOCK_BYTES) + 1 or len(lines)
+            yield self.block(lines[start:end])
+            start = end
 
     @property
     def names(self) -> tuple[str, ...]:

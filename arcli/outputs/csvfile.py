@@ -42,12 +42,12 @@ class CsvFile:
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        if block := self._columns.add(batch):
+        for block in self._columns.add(batch):
             self._write(block)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
-        if block := self._columns.rest():
+        for block in self._columns.rest():
             self._write(block)
         names = self._columns.names
         header = (self._texts([name])[0] for name in names)

@@ -59,7 +59,8 @@ class ParquetFile:
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         self._bytes += len(batch.lines)
-        self._take(self._columns.add(batch))
+        for block in self._columns.add(batch):
+            self._take(block)
         if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._write_group()
 
@@ -67,13 +68,14 @@ class ParquetFile:
         """See Output."""
         _, pq = _pyarrow(self._name)
         with writing(self._name):
-            self._take(self._columns.rest())
+            for block in self._columns.rest():
+                self._take(block)
             self._write_group()
             self._end_part()
             # Without a late column the one part is the file.
             if len(self._parts) == 1:
-                for block in self._parts[0].blocks():
-                    self._target.write(block)
+                for piece in self._parts[0].blocks():
+                    self._target.write(piece)
             # Columns came later than the first part: all of it is read again, block
             # by block, with the last schema.
             else:
@@ -90,10 +92,8 @@ class ParquetFile:
         self._close_parts()
         self._target.discard()
 
-    def _take(self, block: Block | None) -> None:
+    def _take(self, block: Block) -> None:
         """Append a block to the row group that is being gathered, with None where columns differ."""
-        if block is None:
-            return
         for name in dict.fromkeys([*self._group, *block.columns]):
             column = self._group.setdefault(name, [None] * self._rows)
             column.extend(block.columns.get(name) or [None] * block.rows)
