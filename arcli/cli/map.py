@@ -95,7 +95,7 @@ class MapCommand(WithTail):
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=DURATION, help="End an item that takes longer.")
-@click.option("--delay", type=DURATION, help="Wait between the starts of two items.")
+@click.option("-N", "--batch", type=click.IntRange(min=1), metavar="N", help="Give N items to each call.")
 @click.option("--halt", type=_Halt(), help="When to stop early: now,fail=1, soon,fail=3% or now,success=1.")
 @click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
@@ -177,7 +177,7 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
     # Only what was asked for goes into the spec, so that one that is saved reads as if typed.
     job: dict[str, Any] = {} if flags["keep_order"] else {"ordered": False}
     job.update(flags["halt"] or {})
-    for key in ("retries", "timeout", "delay"):
+    for key in ("retries", "timeout", "delay", "batch"):
         if flags[key] is not None:
             job[key] = flags[key]
     top: dict[str, Any] = {}

@@ -84,11 +84,12 @@ def literal(text: str) -> str:
     return text.replace("${", "$${")
 
 
-def shell_string(text: str, names: Sequence[str]) -> str:
+def shell_string(text: str, names: Sequence[str], size: int = 0) -> str:
     """Give the items their places in a shell string; they are appended where no place is named.
 
-    ``names`` are those of the inputs; none: there is one input, whose items are ``{}``. What stands
-    in quotes stays as it is. Raises UsageError for a place that no input has.
+    ``names`` are those of the inputs; none: there is one input, whose items are ``{}``. Of batches of
+    ``size`` items, ``{1}`` is the first. What stands in quotes stays as it is.
+    Raises UsageError for a place that no input has.
     """
     short = {match.start(): match for match in _SHORT.finditer(text)}
     # In quotes nothing is replaced: a placeholder there is an error of the spec's, with its reason.
@@ -96,33 +97,40 @@ def shell_string(text: str, names: Sequence[str]) -> str:
     for start, inside in places(text, short):
         match = short[start]
         if inside is None:
-            parts += [text[end:start], _spelled(match, names)]
+            parts += [text[end:start], _spelled(match, names, size)]
             end = match.end()
     text = "".join([*parts, text[end:]])
     # Braces that name no input may be the shell's own, such as `{a,b}`: they count as no place.
-    inputs_named = names or [""]
+    inputs_named = names or ["", *_of_batch(size)]
     named = any(place.inside is None or place.name in inputs_named for place in placeholders(text))
     return text if named else " ".join([text, *_all(names)])
 
 
-def argv(words: Sequence[str], names: Sequence[str]) -> list[str]:
+def argv(words: Sequence[str], names: Sequence[str], size: int = 0) -> list[str]:
     """Give the items their places in a program's arguments likewise, which no shell reads."""
-    spelled = [place(word, names) for word in words]
+    spelled = [place(word, names, size) for word in words]
     named = any(True for word in spelled for _ in words_in_braces(word))
     return spelled if named else [*spelled, *_all(names)]
 
 
-def place(text: str, names: Sequence[str]) -> str:
+def place(text: str, names: Sequence[str], size: int = 0) -> str:
     """Spell the short placeholders of a text that no shell reads. Raises UsageError."""
-    return _SHORT.sub(lambda match: _spelled(match, names), text)
+    return _SHORT.sub(lambda match: _spelled(match, names, size), text)
 
 
-def _spelled(match: re.Match[str], names: Sequence[str]) -> str:
+def _of_batch(size: int) -> list[str]:
+    """Return the names of the items of a batch."""
+    return [f"arg{number}" for number in range(1, size + 1)]
+
+
+def _spelled(match: re.Match[str], names: Sequence[str], size: int) -> str:
     """Return the name that a spec has for a short placeholder. Raises UsageError where there is none."""
     number, kind = match[1], match[2]
     if kind in _OF_THE_RUN and number is None:
         return _OF_THE_RUN[kind]
     part = _PARTS.get(kind)
+    if size and number is not None and kind is None and int(number) <= size:
+        return f"{{{_of_batch(size)[int(number) - 1]}}}"
     if part is None or (number is None and names):
         hint = (
             f"say which: {{1{kind}}}" if part is not None else "arcli map --help has those that there are"
@@ -166,6 +174,11 @@ class Batch:
     top: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def size(self) -> int:
+        """How many items a call gets as one; 0 where it gets each alone."""
+        return int(self.job.get("batch", 0))
+
+    @property
     def name(self) -> str:
         """What the spec and its job are called: as the program, or the function."""
         if self.function is not None:
@@ -200,12 +213,13 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
             path, _, name = function.rpartition(":")
             function = f"{relative(path)}:{name}"
         job["map"] = _text(function, f"-f {batch.function}")
-        if batch.names and not batch.over:
+        if batch.names and not batch.over and not batch.size:
             job["unpack"] = _text("args", called)
     elif len(batch.call) == 1:
-        job["command"] = _text(shell_string(batch.call[0], batch.names), "the command")
+        job["command"] = _text(shell_string(batch.call[0], batch.names, batch.size), "the command")
     else:
-        job["command"] = _list([_text(word, "the command") for word in argv(batch.call, batch.names)])
+        words = argv(batch.call, batch.names, batch.size)
+        job["command"] = _list([_text(word, "the command") for word in words])
     job["over"] = _over(batch, relative)
     if batch.outdir is not None:
         job["outdir"] = _text(relative(place(batch.outdir, batch.names)), f"--outdir {batch.outdir}")

@@ -148,6 +148,7 @@ class RunFlags:
     verbose: bool = False
     progress: Mode = "auto"
     tail: str | None = None
+    delay: float | None = None
     limit: int | None = None
     deadline: float | None = None
     expectations: tuple[Expectation, ...] = ()

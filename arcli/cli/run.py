@@ -113,6 +113,7 @@ MOST_PEEKED = 1_000_000
     help="How far it is, on stderr.",
 )
 @TAIL
+@click.option("--delay", type=DURATION, help="Wait so long between the starts of two items.")
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
 @click.option(
@@ -217,6 +218,9 @@ def run_spec(
     from arcli.execution.run import at_once
     from arcli.specfile.model import expectations
 
+    if flags.delay is not None:
+        jobs = [job.model_copy(update={"delay": flags.delay}) for job in spec.jobs]
+        spec = spec.model_copy(update={"jobs": jobs})
     if flags.form == "raw" and len(spec.jobs) > 1:
         hint = f"--job NAME runs one; there are {', '.join(job.name for job in spec.jobs)}"
         raise UsageError("--format raw is for one job, and this spec has several", hint=hint)

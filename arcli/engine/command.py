@@ -75,10 +75,13 @@ class Command:
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
         folder = {} if outdir is None else {"outdir": outdir}
-        names = Names(item, index, {**self._constants, **folder}, attempt=attempt, slot=self._slot)
+        constants = {**self._constants, **folder}
+        names = Names(item, index, constants, attempt=attempt, slot=self._slot, batch=self._job.batch)
         self.usage, self.printed = None, NOTHING
-        shell = self._job.shell
-        argv = argv_call(self._job.argv, names) if shell is None else shell_call(shell, names)
+        if self._job.shell is None:
+            argv = argv_call(self._job.argv, names)
+        else:
+            argv = shell_call(self._job.shell, names, self._job.interpreter)
         # A record keeps less than what is parsed or copied to a file, so the command may print more than
         # that.
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP

@@ -30,7 +30,8 @@ class BadTemplate(ValueError):
 class Names(Mapping[str, str]):
     """What placeholders stand for; ``{}`` is under the empty name.
 
-    Texts are made when they are asked for: what is not used may have none.
+    Texts are made when they are asked for: what is not used may have none. Of a ``batch`` of so many
+    items, ``{}`` is all of them, ``{arg1}`` the first; what the last batch has not is empty.
     """
 
     def __init__(
@@ -41,7 +42,13 @@ class Names(Mapping[str, str]):
         *,
         attempt: int = 1,
         slot: int = 0,
+        batch: int = 0,
     ) -> None:
+        # A batch has no keys of its own: its items are counted, and `{}` is all of them.
+        self._batch = [text_of(part) for part in item] if batch else None
+        if self._batch is not None:
+            texts = [*self._batch, *[""] * (batch - len(self._batch))]
+            item = {"": " ".join(self._batch), **{f"arg{at}": text for at, text in enumerate(texts, 1)}}
         # A mapping of one key is what that key has: `{}` then means the value, as it does for a plain item.
         keys = item if isinstance(item, Mapping) else {}
         subject = next(iter(keys.values())) if len(keys) == 1 else item
@@ -49,7 +56,7 @@ class Names(Mapping[str, str]):
         self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(constants or {})
         # `{stem}` alone is clear only where one value can be a path.
-        paths = [value for value in (keys.values() if keys else [item]) if _is_path(value)]
+        paths = [value for value in (keys.values() if keys else [item]) if _is_path(value) and not batch]
         self._path = paths[0] if len(paths) == 1 else None
 
     def __getitem__(self, name: str) -> str:
@@ -60,6 +67,10 @@ class Names(Mapping[str, str]):
         if part not in PATH_PARTS or not _is_path(value):
             raise KeyError(name)
         return _parts(PurePath(text_of(value)), part)
+
+    def words(self, name: str) -> list[str]:
+        """Return what a placeholder becomes in a command: one word, or one for each item of a batch."""
+        return self._batch if name == "" and self._batch is not None else [self[name]]
 
     def __iter__(self) -> Iterator[str]:
         yield from self._values
@@ -115,14 +126,22 @@ def shell_text(template: Template, names: Mapping[str, str], write: Mapping[str,
 
 
 class _Variables(dict[str, str]):
-    """A shell variable for each name that is asked for."""
+    """Shell variables for each name that is asked for; ``texts`` are their values."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        super().__init__()
+        self._names = names
+        self.texts: list[str] = []
 
     def __missing__(self, name: str) -> str:
-        self[name] = f'"${{arcli_{len(self) + 1}}}"'
+        texts = self._names.words(name) if isinstance(self._names, Names) else [self._names[name]]
+        first = len(self.texts) + 1
+        self.texts += texts
+        self[name] = " ".join(f'"${{arcli_{first + at}}}"' for at in range(len(texts)))
         return self[name]
 
 
-def shell_call(template: Template, names: Mapping[str, str]) -> list[str]:
+def shell_call(template: Template, names: Mapping[str, str], interpreter: str = "/bin/sh") -> list[str]:
     """Return a shell string and its values as an argv: the values travel as positional parameters.
 
     Nothing of a value ever becomes shell text: each placeholder turns into ``"${arcli_1}"``,
@@ -131,12 +150,12 @@ def shell_call(template: Template, names: Mapping[str, str]) -> list[str]:
     an environment has no room for large values. Raises BadTemplate.
     """
     # Numbered as they are met, so that a value used twice travels once.
-    variables = _Variables()
+    variables = _Variables(names)
     script = shell_text(template, names, variables)
-    if variables:
-        assignments = " ".join(f"arcli_{at}=${{{at}}}" for at in range(1, len(variables) + 1))
+    if variables.texts:
+        assignments = " ".join(f"arcli_{at}=${{{at}}}" for at in range(1, len(variables.texts) + 1))
         script = f"{assignments}; {script}"
-    return ["/bin/sh", "-c", script, "sh", *(names[name] for name in variables)]
+    return [interpreter, "-c", script, os.path.basename(interpreter), *variables.texts]  # noqa: PTH119
 
 
 def filled(template: Template, names: Mapping[str, str]) -> str:
@@ -146,7 +165,12 @@ def filled(template: Template, names: Mapping[str, str]) -> str:
 
 def argv_call(argv: Sequence[Template], names: Mapping[str, str]) -> list[str]:
     """Return an argv list with its placeholders filled in. Raises BadTemplate."""
-    return [filled(part, names) for part in argv]
+    words: list[str] = []
+    for part in argv:
+        # A batch is as many arguments as it has items, where nothing else stands beside it.
+        alone = isinstance(names, Names) and len(part) == 1 and part[0][0] == ""
+        words += names.words("") if isinstance(names, Names) and alone else [filled(part, names)]
+    return words
 
 
 def _checked(name: str, names: Mapping[str, str]) -> str:

@@ -38,7 +38,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
     spec = context.spec
     source = spec.sources.get(job.name) if job.name == spec.jobs[0].name else None
     if source is None:
-        source = job.over.open(
+        source = job.open_items(
             SourceContext(
                 folder=spec.folder,
                 stdin=context.options.stdin,

@@ -15,6 +15,7 @@ from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
 from arcli.inputs.grid import (
     MOST_LOOKED_AT,
     Grid,
+    Lazy,
     Picked,
     Rows,
     Side,
@@ -30,6 +31,34 @@ if TYPE_CHECKING:
     from arcli.inputs.over import Over
 
 _END = object()
+
+
+class Batches(Lazy[list[Any]]):
+    """Neighbouring items as lists of ``size``, the last one as long as there are items left."""
+
+    def __init__(self, items: Sequence[Any], size: int) -> None:
+        self._items = items
+        self._size = size
+
+    def __len__(self) -> int:
+        return -(-len(self._items) // self._size)
+
+    def _at(self, index: int) -> list[Any]:
+        return list(self._items[index * self._size : (index + 1) * self._size])
+
+
+def batched(source: Source, size: int) -> Source:
+    """Return a source whose items are lists of ``size`` items; the last one may be shorter."""
+    if isinstance(source, Fixed):
+        return Fixed(Batches(source.items, size), source.distinct)
+
+    def read() -> Iterator[list[Any]]:
+        items = iter(source)
+        while batch := list(islice(items, size)):
+            yield batch
+
+    length = None if source.length is None else -(-source.length // size)
+    return Stream(read, length, source.distinct)
 
 
 @dataclass(frozen=True)

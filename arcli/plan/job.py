@@ -84,8 +84,12 @@ def plan_job(
         "parse": job.parse,
         "notebook": str(spec.folder / job.notebook) if job.notebook else None,
     }
+    # Where a job has none, its keys are what they were before there were any.
+    if job.shell is not None:
+        deciding["interpreter"] = job.shell
     definition = JobDefinition(
         name=job.name,
+        batch=job.batch or 0,
         folder=folder,
         run_folder=run_folder,
         whole_output=whole_output,
@@ -111,7 +115,7 @@ def plan_job(
     parts = {
         "function": [definition.kind, definition.function, definition.unpack, definition.notebook],
         "constants": [definition.args, definition.kwargs],
-        "command": [deciding[name] for name in COMMAND_FIELDS],
+        "command": [deciding.get(name) for name in (*COMMAND_FIELDS, "interpreter")],
         "setup": described["setup"],
         "source": source,
     }

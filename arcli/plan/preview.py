@@ -101,7 +101,7 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
         source = spec.sources.get(job.name)
         if source is None and job.over is not None and slots is not None and not list(values_in(job.over)):
             try:
-                source = job.over.open(_context(spec, job, slots))
+                source = job.open_items(_context(spec, job, slots))
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from arcli.errors import UsageError
 from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
+from arcli.inputs.base import Source, SourceContext
 from arcli.inputs.over import Items
 from arcli.launchers import LAUNCHERS
 from arcli.outputs import registry
@@ -235,12 +236,16 @@ class Job(Policy):
     """A notebook, run once an item, whose parameters the item has."""
     over: Items | None = None
     """The items: a list, or a map with one source."""
+    batch: Count | None = None
+    """How many items a call gets, as a list; the last one may be shorter."""
     unpack: Literal["none", "args", "kwargs"] | None = None
     """How an item becomes a call: f(item), f(*item), or f(**item)."""
     args: list[Any] = []
     """Positional constants of every call, after the item."""
     kwargs: dict[str, Any] = {}
     """Constants of every call, by name."""
+    shell: str | None = None
+    """The shell that a command's string is for, such as `bash`; by default `/bin/sh`."""
     command_stdin: Template | None = None
     """What a command reads on its standard input."""
     cwd: str | Deferred | DeferredText | None = None
@@ -278,6 +283,16 @@ class Job(Policy):
     def folds(self) -> bool:
         """Whether its values become one: by ``reduce``, or by a ``finish`` that gets all of them."""
         return self.reduce is not None or self.finish is not None
+
+    def open_items(self, context: SourceContext) -> Source:
+        """Open what ``over`` says, in batches where the job has them. Raises InputError."""
+        assert self.over is not None
+        source = self.over.open(context)
+        if self.batch is None:
+            return source
+        from arcli.inputs.combine import batched
+
+        return batched(source, self.batch)
 
     @property
     def kind(self) -> Literal["map", "apply", "command", "notebook"]:

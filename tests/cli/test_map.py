@@ -293,3 +293,14 @@ def test_usage_errors_are_raised_for_late_options() -> None:
 
     with pytest.raises(UsageError, match="stands after"):
         list(marked_inputs([":::", "a", "--save=x"], ["--save"]))
+
+
+def test_a_call_gets_so_many_items_and_a_function_their_list(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "-k", "-N", "2", "echo", ":::", "a b", "c", "$d")
+    assert (code, out) == (0, b"a b c\n$d\n")
+    code, out, _ = mapped(tmp_path, "-k", "-N", "2", "-f", "lambda pair: len(pair)", ":::", "1", "2", "3")
+    assert (code, out) == (0, b"2\n1\n")
+    code, out, _ = mapped(tmp_path, "-N", "2", "--save", "-", "echo {2}", ":::", "1", "2", "3")
+    assert yaml.safe_load(out) == {
+        "name": "echo", "command": "echo {arg2}", "over": [1, 2, 3], "ordered": False, "batch": 2,
+    }  # fmt: skip

@@ -250,3 +250,19 @@ def test_only_what_is_used_needs_a_text() -> None:
     names = Names({"a": 1, "when": dt.datetime(2026, 1, 2), "raw": b"x", "what": object()}, 0)
     assert said(shell_call(f"{SHOW} {{a}}", names)) == ["1"]
     assert json.loads(Names({"a": 1, "when": dt.date(2026, 1, 2)}, 0)[""])["when"] == "2026-01-02"
+
+
+@shells
+@given(st.lists(hostile, min_size=1, max_size=4))
+def test_a_batch_is_as_many_words_as_it_has_items(values: list[str]) -> None:
+    names = Names(values, 0, batch=4)
+    assert said(shell_call(f"{SHOW} {{}}", names)) == values
+    assert argv_call(["x", "{}"], names) == ["x", *values]
+    assert names["arg4"] == (values[3] if len(values) > 3 else "")
+
+
+def test_another_shell_reads_the_string() -> None:
+    names = Names("a", 0)
+    argv = template.shell_call(compiled_script("[[ {} == a ]] && printf '%s\\0' yes"), names, "bash")
+    assert argv[0] == "bash"
+    assert said(argv) == ["yes"]

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
-from arcli.inputs import combine
+from arcli.inputs import Source, combine
+from arcli.inputs.base import Fixed, Stream
+from arcli.inputs.combine import batched
 from arcli.inputs.grid import HELD, Feistel, permutation
 
 small = st.lists(st.integers(0, 3), max_size=4)
@@ -242,3 +244,14 @@ def test_a_sample_is_an_ordered_part(n: int, count: int) -> None:
         )
         assert len(picked) == min(n, count)
         assert picked == sorted(set(picked))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_batches_have_every_item_once_and_in_order(size: int, stream: bool) -> None:
+    items = range(5)
+    source: Source = Stream(lambda: items, 5) if stream else Fixed(items, distinct=True)
+    batches = batched(source, size)
+    assert batches.length == len(list(batches)) == -(-5 // size)
+    assert [item for batch in batches for item in batch] == list(items)
+    assert all(len(batch) == size for batch in list(batches)[:-1])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from arcli.engine.template import COUNTED, PATH_PARTS
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText
-from arcli.inputs import Over, Source
+from arcli.inputs import Source
 from arcli.paths import is_folder
 from arcli.placeholders import Placeholder, placeholders, strange_braces, words_in_braces
 from arcli.specfile.checks.checked import in_text
@@ -73,7 +73,11 @@ def check(
         yield places.problem(
             f"there is no program {program!r} on PATH", "jobs", at, "command", hint=_INSTALLED
         )
-    names = item_names(job.over, source)
+    if job.shell is not None and _runs_here(job, cluster) and shutil.which(job.shell) is None:
+        yield places.problem(
+            f"there is no program {job.shell!r} on PATH", "jobs", at, "shell", hint=_INSTALLED
+        )
+    names = item_names(job, source)
     if job.outdir is not None:
         names = names._replace(known=names.known | {"outdir"})
     for text, path in _texts(job):
@@ -89,11 +93,16 @@ def check(
         yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
 
 
-def _missing_program(job: Job, cluster: Cluster) -> str | None:
-    """Return the program of a command on this host that is not there, None where that is not sure."""
+def _runs_here(job: Job, cluster: Cluster) -> bool:
+    """Tell whether the PATH of a job's programs is the one of this process."""
     joined = cluster.profile or cluster.cluster_id or cluster.connection_file
     elsewhere = cluster.launcher not in {"embedded", "local", "inline"}
-    if joined or elsewhere or "PATH" in {*job.env, *cluster.env}:
+    return not (joined or elsewhere or "PATH" in {*job.env, *cluster.env})
+
+
+def _missing_program(job: Job, cluster: Cluster) -> str | None:
+    """Return the program of a command on this host that is not there, None where that is not sure."""
+    if not _runs_here(job, cluster):
         return None
     if isinstance(job.command, list):
         first = job.command[0] if job.command else ""
@@ -168,12 +177,14 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 
 
-def item_names(over: Over | None, source: Source | None) -> ItemNames:
+def item_names(job: Job, source: Source | None) -> ItemNames:
     """Return what the placeholders of a command can name."""
-    if over is None or source is None:
+    if job.batch is not None:
+        return ItemNames(_PLAIN | {f"arg{number}" for number in range(1, job.batch + 1)}, complete=True)
+    if job.over is None or source is None:
         return ItemNames(_PLAIN, complete=False)
-    keys = over.input.keys(source)
-    parts = PATH_PARTS if over.input.paths else ()
+    keys = job.over.input.keys(source)
+    parts = PATH_PARTS if job.over.input.paths else ()
     return ItemNames(_PLAIN | {*parts, *(keys or ())}, complete=keys is not None)
 
 
@@ -189,7 +200,7 @@ def check_outdir(job: Job, at: int, source: Source | None, places: Places) -> It
             f"outdir is for maps and commands, not for {job.kind}", "jobs", at, "outdir"
         )
     if isinstance(job.outdir, str):
-        names = item_names(job.over, source)
+        names = item_names(job, source)
         for place in words_in_braces(job.outdir):
             if (fault := placeholder_fault(place, job.outdir, names)) is not None:
                 yield in_text(fault, places, ("jobs", at, "outdir"))

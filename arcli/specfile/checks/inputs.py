@@ -42,7 +42,7 @@ def open_sources(
         errors = list(job.over.check(spec.folder))
         if not errors and spec.sure(at, "over") and not list(deferred_values(job.over)):
             try:
-                sources[at] = job.over.open(replace(context, texts=job.command is not None))
+                sources[at] = job.open_items(replace(context, texts=job.command is not None))
             except InputError as failure:
                 errors.append(failure)
         for error in errors:

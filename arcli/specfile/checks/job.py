@@ -18,7 +18,7 @@ from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
 _WAYS = ("map", "apply", "command", "notebook")
-_OF_COMMANDS = ("command_stdin", "cwd", "env", "ok_exit", "parse")
+_OF_COMMANDS = ("shell", "command_stdin", "cwd", "env", "ok_exit", "parse")
 
 
 def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Places) -> Iterator[Problem]:
@@ -70,6 +70,11 @@ def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
         for key in wrong:
             if key in job.model_fields_set:
                 yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
+    if job.batch is not None and job.kind in {"apply", "notebook"}:
+        yield places.key_problem(f"batch is for maps and commands, not for {job.kind}", "jobs", at, "batch")
+    if job.shell is not None and isinstance(job.command, list):
+        message = "no shell reads a list of arguments"
+        yield places.key_problem(message, "jobs", at, "shell", hint="write the command as one text")
 
 
 def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
