@@ -65,11 +65,14 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     # The folder is only there once this spec may run at all, and nothing is heard before it is.
     root = run_root(os.environ)
     detached = Detached.take(os.environ)
+    above = None if progress is None else progress.above(streams.stderr.target).write
     with (
-        closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json")) as notices,
+        closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json", above=above)) as notices,
         _lock(root, spec, notices) if flags.no_overlap else nullcontext(),
         _folder(root, spec, flags, notices) as (folder, kept),
-        LiveOutput(live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path)) as live,
+        LiveOutput(
+            live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path), progress
+        ) as live,
     ):
         if detached is not None:
             detached.adopt(folder.path)

@@ -6,6 +6,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -54,9 +55,19 @@ LAST_WORDS = 1.0
 
 
 class Notices:
-    """``say`` never blocks, and may be called from any thread and from a signal handler."""
+    """``say`` never blocks, and may be called from any thread and from a signal handler.
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+    ``above`` writes above what is drawn on the terminal, if anything is.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+        above: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._above = above
         self._quiet = quiet
         self._as_json = as_json
         self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -91,7 +102,10 @@ class Notices:
         while (sentence := self._sentences.get()) is not None:
             with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
                 line = json.dumps({"notice": sentence}) if self._as_json else f"arcli: {sentence}"
-                click.echo(line, file=self._stream, err=True)
+                if self._above is not None:
+                    self._above(f"{line}\n".encode(errors="backslashreplace"))
+                else:
+                    click.echo(line, file=self._stream, err=True)
 
 
 def _own_stderr() -> IO[str] | None:

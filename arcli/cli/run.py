@@ -107,10 +107,10 @@ MOST_PEEKED = 1_000_000
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 @click.option(
     "--progress",
-    type=click.Choice(["auto", "bar", "plain", "never"]),
+    type=click.Choice(["auto", "full", "bar", "plain", "never"]),
     default="auto",
     show_default=True,
-    help="How far it is, on stderr.",
+    help="How far it is, on stderr; full: with a line an engine, which auto has where items take long.",
 )
 @TAIL
 @click.option("--delay", type=DURATION, help="Wait so long between the starts of two items.")

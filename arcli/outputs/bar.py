@@ -1,11 +1,12 @@
-"""The progress bar: one live line below everything else."""
+"""The progress bar, and a line for each engine: live lines below everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     ProgressColumn,
@@ -18,21 +19,32 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from arcli.outputs.progress import Count, State
+from arcli.escape import one_line
+from arcli.outputs.progress import LONG, Count, State
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 
+AROUND = 3
+"""Rows of a terminal that engines' lines leave: the bar's, and some of what was there before."""
+MARGIN = 3
+"""Columns that they leave."""
+WIDE = 60
+"""From so many columns on an engine's number is called one."""
+
 
 class BarProgress:
     """A bar where the number of items is known, else a pulse; gone when the run is over.
 
-    ``stream`` is the terminal that it is shown on, ``jobs`` how many there are.
+    ``stream`` is the terminal that it is shown on, ``jobs`` how many there are. ``full``: below it a
+    line for each engine that is at an item; None: where items take long.
     """
 
-    def __init__(self, stream: TextIO, *, color: bool, jobs: int = 1) -> None:
+    def __init__(self, stream: TextIO, *, color: bool, jobs: int = 1, full: bool | None = False) -> None:
         self._jobs = jobs
+        self._full = full
+        self._last_lines: dict[int, str] = {}
         self._place = 0
         self._console = Console(
             file=stream, no_color=not color, force_terminal=True, highlight=False, markup=False
@@ -41,13 +53,14 @@ class BarProgress:
         self._count: Count | None = None
         self._task: TaskID | None = None
         # Redirected streams would be rich's; messages clear the line by themselves.
-        self._live = RichProgress(
+        self._live = _Live(
+            self,
+            self._console,
             SpinnerColumn("line"),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             _Figures(self),
             TimeElapsedColumn(),
-            console=self._console,
             transient=True,
             refresh_per_second=5,
             redirect_stdout=False,
@@ -67,6 +80,19 @@ class BarProgress:
         self._count = self._read = None
         if self._task is not None:
             self._live.reset(self._task, total=None, description="writing outputs")
+
+    def hears(self) -> bool:
+        """See Progress."""
+        # Before any item has ended nobody knows how long they take, and what a first long one prints
+        # should not be missed.
+        if self._full is not None or self._count is None:
+            return self._full is not False
+        return self._count.has_long_items() is not False
+
+    def hear(self, index: int, line: str) -> None:
+        """See Progress."""
+        # Of a bar that a program draws with carriage returns, what is seen last.
+        self._last_lines[index] = one_line(line.rstrip("\r").rpartition("\r")[2])
 
     def above(self, target: Target) -> Target:
         """See Progress."""
@@ -113,15 +139,84 @@ class BarProgress:
             parts.append(f"{count.rate(now):,.3g}/s")
         if remaining := count.left(now):
             parts.append(f"{format_seconds(remaining)} left")
-        if state is not None:
+        # With a line for each engine nobody has to be told how many there are.
+        if state is not None and not self._shows_engines(state):
             parts.append(f"{state.engines} engines, {state.running:,} running")
         return " · ".join(parts)
+
+    def engine_lines(self) -> Iterator[Text]:
+        """Yield what each engine is at, the longest first, as many as fit below the bar."""
+        count, state = self._count, self._read() if self._read is not None else None
+        if state is None or count is None or not self._shows_engines(state):
+            return
+        items = state.items
+        # Only what runs is looked at again; this is also where lines of items that ended are let go.
+        self._last_lines = {
+            item.index: self._last_lines[item.index]
+            for item in items
+            if item.index is not None and item.index in self._last_lines
+        }
+        width, height = self._console.size
+        room = max(1, height - AROUND)
+        shown = items if len(items) <= room else items[: room - 1]
+        label = len("engine ") * (width >= WIDE) + max(
+            (len(str(item.engine_id)) for item in shown), default=0
+        )
+        names = [f"{item.chunk} items" if item.index is None else f"item {item.index}" for item in shown]
+        for item, name in zip(shown, names, strict=True):
+            printed = "" if item.index is None else self._last_lines.get(item.index, "")
+            engine = f"engine {item.engine_id}" if width >= WIDE else str(item.engine_id)
+            head = f"{engine:<{label}}  {name:<{max(map(len, names))}}"
+            yield _cut(f"  {head}  {format_seconds(item.seconds):>7}  {printed}", width)
+        if len(shown) < len(items):
+            yield _cut(f"  … and {len(items) - len(shown)} more", width)
+
+    def _shows_engines(self, state: State) -> bool:
+        if self._full is not None or self._count is None or not state.items:
+            return bool(self._full and state.items)
+        long_items = self._count.has_long_items()
+        return state.items[0].seconds >= LONG if long_items is None else long_items
 
     def _begin(self, job: str, total: int | None) -> None:
         self._place += 1
         self._count = Count(job, total, self._live.get_time(), place=self._place, jobs=self._jobs)
         if self._task is not None:
             self._live.reset(self._task, total=total, description=self._count.name)
+
+
+def _cut(line: str, width: int) -> Text:
+    """Make a line of the display that leaves room for the ^C of a terminal that echoes it."""
+    text = Text(line.rstrip(), style="dim", no_wrap=True)
+    text.truncate(max(1, width - MARGIN), overflow="ellipsis")
+    return text
+
+
+class _Live(RichProgress):
+    """The bar with the engines' lines, at the right place also when the terminal becomes narrower."""
+
+    def __init__(
+        self, progress: BarProgress, console: Console, *columns: ProgressColumn, **options: Any
+    ) -> None:
+        self._progress = progress
+        self._own = console
+        self._drawn: tuple[int, list[int]] | None = None
+        super().__init__(*columns, console=console, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See RichProgress. Called once for each refresh, before what was drawn is erased."""
+        width = self._own.width
+        # Terminals wrap the lines that have become too long, so that what was drawn takes more rows
+        # than rich knows of and goes up.
+        if self._drawn is not None and width < self._drawn[0]:
+            rows = sum(max(1, -(-length // width)) for length in self._drawn[1])
+            self.live._live_render._shape = (width, rows)  # noqa: SLF001 - there is no other way
+        bar = self.make_tasks_table(self.tasks)
+        lines = list(self._progress.engine_lines())
+        drawn = self._own.render_lines(bar, pad=False)
+        lengths = [sum(cell_len(part.text) for part in line) for line in drawn]
+        self._drawn = width, [*lengths, *(line.cell_len for line in lines)]
+        yield bar
+        yield from lines
 
 
 class _Figures(ProgressColumn):

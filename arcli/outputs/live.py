@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -40,7 +40,7 @@ class LiveOutput:
     """Hears from the session what items print (see its Listener), and never blocks it.
 
     ``tails`` says by job which streams go to ``stream``: ``out``, ``err``, ``both`` or none.
-    ``heard`` is told of each last line: the job, the item's number, the line.
+    A ``progress`` that asks for them gets the last lines.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class LiveOutput:
         stream: Stream,
         tails: Mapping[str, str],
         elsewhere: Elsewhere,
-        heard: Callable[[str, int, str], None] = lambda job, index, line: None,
+        progress: Progress | None = None,
     ) -> None:
         self._stream = stream
         self._tails = tails
         self._listeners = elsewhere
-        self._heard = heard
+        self._progress = progress
         self._several = len(tails) > 1
         self._elsewhere = False
         self._told: dict[tuple[str, int, int, str], int] = {}
@@ -78,18 +78,25 @@ class LiveOutput:
 
     def streams(self, job: str) -> str:
         """Tell which streams of a job's items somebody listens to, now."""
-        return "both" if self._elsewhere else self._tails.get(job, "")
+        display = self._progress is not None and self._progress.hears()
+        return "both" if self._elsewhere or display else self._tails.get(job, "")
 
     def printed(self, message: Printed) -> None:
         """Take lines of a running item."""
         place = message.job, message.item, message.attempt, message.stream
         self._told[place] = self._told.get(place, 0) + message.total
         left_out = message.total - len(message.lines)
+        if self._progress is not None and message.lines:
+            self._progress.hear(message.item, message.lines[-1])
+            # Where nobody else listens the lines themselves go nowhere.
+            if not (self._elsewhere or self._tails.get(message.job)):
+                return
         self._put(PrintedLines(message.job, message.item, message.stream, message.lines, left_out))
 
     def recorded(self, job: str, lines: bytes) -> None:
         """Take records: of what their items printed, the rest that was not told while they ran."""
-        if not self.streams(job):
+        # A display of running items has no use for what one printed that has ended.
+        if not (self._elsewhere or self._tails.get(job)):
             return
         for line in lines.splitlines():
             if _SILENT not in line:
@@ -108,8 +115,6 @@ class LiveOutput:
                 self._put(PrintedLines(job, index, stream, taken, len(rest) - len(taken)))
 
     def _put(self, lines: PrintedLines) -> None:
-        if lines.lines:
-            self._heard(lines.job, lines.index, lines.lines[-1])
         with self._come:
             if len(self._waiting) >= BACKLOG:
                 self._left_out += len(lines.lines) + lines.left_out

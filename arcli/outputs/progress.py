@@ -18,6 +18,8 @@ from arcli.units import format_seconds
 
 STRAGGLER = 10.0
 """Seconds from which on an item may be one that keeps the others waiting."""
+LONG = 1.0
+"""Seconds from which on a person can follow what single items do."""
 FACTOR = 3.0
 """How many times as long as 95 % of the items it has to run for that."""
 
@@ -26,8 +28,16 @@ class Running(Protocol):
     """An item that an engine is at."""
 
     @property
+    def engine_id(self) -> int:
+        """Which engine."""
+
+    @property
     def index(self) -> int | None:
         """Its number, None where it cannot be seen."""
+
+    @property
+    def chunk(self) -> int:
+        """How many items were sent with it."""
 
     @property
     def seconds(self) -> float:
@@ -74,6 +84,12 @@ class Progress(Output, Protocol):
     def writing(self) -> None:
         """Show that the jobs have ended, and that outputs are being written, which may take long."""
 
+    def hears(self) -> bool:
+        """Tell whether it shows what running items print; asked from the session's thread."""
+
+    def hear(self, index: int, line: str) -> None:
+        """Take the last line that a running item has printed; on the session's thread."""
+
     def above(self, target: Target) -> Target:
         """Return ``target``, or where it must be written through as both are one terminal."""
 
@@ -113,6 +129,10 @@ class Count:
         self.straggler = None
         if slow:
             self.straggler = f"item {slow[0].index} runs for {format_seconds(slow[0].seconds)}"
+
+    def has_long_items(self) -> bool | None:
+        """Tell whether most items take long; None while none has ended."""
+        return self.shown.quantile(0.5) >= LONG if self.shown.ran else None
 
     @property
     def name(self) -> str:
@@ -202,6 +222,13 @@ class PlainProgress:
         """See Progress."""
         self._ended.set()
 
+    def hears(self) -> bool:
+        """See Progress."""
+        return False
+
+    def hear(self, index: int, line: str) -> None:
+        """See Progress."""
+
     def above(self, target: Target) -> Target:
         """See Progress."""
         return target
@@ -252,11 +279,12 @@ class PlainProgress:
             self._stream.write(f"arcli: {count.words(now)}{engines}\n")
 
 
-Mode = Literal["auto", "bar", "plain", "never"]
+Mode = Literal["auto", "full", "bar", "plain", "never"]
 
 
 def choose(mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping[str, str]) -> Mode:
-    """Return what ``auto`` comes to: a bar on a terminal, else lines.
+    """Return what ``auto`` comes to: on a terminal a bar, with a line an engine where items are long; else
+    lines.
 
     Lines also where results go through a pipe: they may come out beside the bar.
     """
@@ -265,7 +293,7 @@ def choose(mode: Mode, streams: Streams, stream: TextIO | None, environ: Mapping
     if stream is None:
         return "never"
     plain = environ.get("CI") or environ.get("TERM") == "dumb" or streams.piped
-    return "plain" if plain or not stream.isatty() else "bar"
+    return "plain" if plain or not stream.isatty() else "auto"
 
 
 def make_progress(
@@ -277,8 +305,9 @@ def make_progress(
         # Nobody asked for lines in a log: of a short run there are none.
         patient = mode == "auto" and not (stream is not None and stream.isatty())
         return PlainProgress(streams.stderr, jobs=jobs, patient=patient or streams.piped)
-    if chosen == "bar" and stream is not None:
+    if chosen in {"auto", "full", "bar"} and stream is not None:
         from arcli.outputs.bar import BarProgress
 
-        return BarProgress(stream, color=streams.stderr.color, jobs=jobs)
+        full = None if chosen == "auto" else chosen == "full"
+        return BarProgress(stream, color=streams.stderr.color, jobs=jobs, full=full)
     return None

@@ -69,10 +69,11 @@ def on_terminal(
     stdout: bool = False,
     stderr: bool = True,
     pipe: Any = None,
+    spec: str = SPEC,
     **env: str,
 ) -> Iterator[tuple[Run, Screen]]:
     """A run whose stdout and stderr are a terminal, or not; wait for it before looking."""
-    (folder / "spec.yaml").write_text(SPEC)
+    (folder / "spec.yaml").write_text(spec)
     screen = Screen()
 
     def put_stderr() -> None:
@@ -242,3 +243,36 @@ def test_ctrl_c_typed_at_the_terminal(tmp_path: Path) -> None:
     assert [record["index"] for record in records] == list(range(len(records)))
     assert "SIGINT" in screen.text
     assert json.dumps(records[0]["value"]) == json.dumps("y" * 200)
+
+
+LONG = """
+name: long
+map: work.py:work
+over: {range: 4}
+"""
+WORK = """
+import time
+
+def work(n):
+    for epoch in range(40):
+        print(f"epoch {epoch} of {n}")
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("words", [["--progress", "full"], []], ids=["full", "auto"])
+def test_long_items_have_a_line_an_engine_and_messages_stand_above_them(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "work.py").write_text(WORK)
+    with on_terminal(tmp_path, "--format", "jsonl", *words, spec=LONG) as (run, screen):
+        wait_until(lambda: "epoch 1" in screen.text, lambda: screen.text)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+        screen.close()
+    text = screen.text
+    assert re.search(r"engine \d  item \d +\d[\d.]* m?s  epoch 1\d? of \d", text)
+    # The display is erased before a message is written, and drawn anew below it.
+    assert "\x1b[2Karcli: SIGINT" in text
+    assert text.rfind(SHOW_CURSOR) > text.rfind(HIDE_CURSOR)
+    assert "engine" not in text[text.rindex("\x1b[2K") :].partition("ended")[0].replace("engines", "")

@@ -1,0 +1,134 @@
+"""The display below a run on a terminal: which lines it has, and that they fit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from arcli.engine.tally import Status, Tally
+from arcli.outputs.bar import BarProgress
+from arcli.record import RecordBatch
+
+
+@dataclass(frozen=True)
+class Item:
+    engine_id: int
+    index: int | None
+    seconds: float
+    chunk: int = 1
+
+
+@dataclass(frozen=True)
+class Standing:
+    items: Sequence[Item]
+    engines: int = 64
+    running: int = 64
+    job: str | None = "fit"
+    total: int | None = 1000
+    done: int = 0
+
+
+def display(
+    items: Sequence[Item], *, width: int = 80, height: int = 24, full: bool | None = True
+) -> BarProgress:
+    progress = BarProgress(io.StringIO(), color=False, full=full)
+    progress._console.size = (width, height)
+    progress.start()
+    progress.watch(lambda: Standing(items))
+    progress.expect("fit", 1000)
+    return progress
+
+
+def lines(progress: BarProgress) -> list[str]:
+    return [line.plain for line in progress.engine_lines()]
+
+
+def ended(progress: BarProgress, seconds: float) -> None:
+    tally = Tally()
+    tally.add(Status.OK, seconds)
+    progress.record(RecordBatch(job="fit", first=0, count=1, lines=b"", tally=tally))
+
+
+BUSY = [Item(number, number + 100, 64.0 - number) for number in range(64)]
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 24), (200, 24), (80, 10), (40, 4), (200, 100)])
+def test_as_many_engines_as_fit_the_longest_running_first(width: int, height: int) -> None:
+    progress = display(BUSY, width=width, height=height)
+    for item in BUSY:
+        assert item.index is not None
+        progress.hear(item.index, f"epoch {item.engine_id} " + "x" * 300)
+    shown = lines(progress)
+    progress.abort()
+    assert len(shown) == min(64, max(1, height - 3))
+    assert all(len(line) <= width - 3 for line in shown)
+    left_out = 64 - (len(shown) - 1) if len(shown) < 64 else 0
+    assert not left_out or shown.pop() == f"  … and {left_out} more"
+    for item, line in zip(BUSY, shown, strict=False):
+        assert f"item {item.index} " in line
+        assert "epoch" in line
+        assert line.endswith("…")
+
+
+def test_a_line_says_what_runs_for_how_long_and_what_it_printed_last() -> None:
+    progress = display([Item(3, 17, 12.0), Item(11, None, 2.0, chunk=40)])
+    progress.hear(17, "loss 0.5")
+    progress.hear(17, "10 %\r20 %\r\x1b[1m30 %\r")
+    first, second = lines(progress)
+    progress.abort()
+    assert first.split() == ["engine", "3", "item", "17", "12.0", "s", "\\x1b[1m30", "%"]
+    assert second.split() == ["engine", "11", "40", "items", "2.00", "s"]
+
+
+@pytest.mark.parametrize(("seconds", "shows"), [(0.01, False), (5.0, True)])
+def test_by_itself_it_has_lines_where_items_take_long(seconds: float, shows: bool) -> None:
+    progress = display([Item(0, 1, 0.5)], full=None)
+    assert progress.hears()  # what a first long item prints should not be missed
+    assert lines(progress) == []
+    ended(progress, seconds)
+    assert progress.hears() == shows
+    assert bool(lines(progress)) == shows
+    progress.abort()
+
+
+def test_a_first_item_that_runs_for_long_is_shown() -> None:
+    progress = display([Item(0, 0, 3.0)], full=None)
+    assert len(lines(progress)) == 1
+    progress.abort()
+
+
+def test_a_plain_bar_hears_nothing() -> None:
+    progress = display(BUSY, full=False)
+    assert not progress.hears()
+    assert lines(progress) == []
+    progress.abort()
+
+
+def test_what_items_that_ended_have_printed_is_forgotten() -> None:
+    items = [Item(0, 1, 3.0)]
+    progress = display(items)
+    progress.hear(1, "first")
+    items[:] = [Item(0, 2, 3.0)]
+    assert "first" not in "".join(lines(progress))
+    items[:] = [Item(0, 1, 3.0)]
+    assert "first" not in "".join(lines(progress))
+    progress.abort()
+
+
+def test_what_a_narrower_terminal_wraps_is_erased() -> None:
+    progress = display([Item(0, 1, 3.0), Item(1, 2, 3.0)], width=100)
+    for index in (1, 2):
+        progress.hear(index, "x" * 200)
+    live = progress._live
+    live.refresh()
+    stream = progress._console.file
+    assert isinstance(stream, io.StringIO)
+    progress._console.size = (40, 24)
+    start = stream.tell()
+    live.refresh()
+    # Two lines of 97 columns have become three rows each, and the bar, of 52 and more, two.
+    assert stream.getvalue()[start:].count("\x1b[1A") == 2 + 3 + 3 - 1
+    progress.abort()
