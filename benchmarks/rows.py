@@ -373,6 +373,26 @@ def started(count: int) -> Callable[[float], Row]:
     return row
 
 
+def live_output(scale: float) -> Row:
+    """What it costs that somebody watches: the job alone, since starting engines is no part of that."""
+    n = scaled(16, scale)
+
+    def step(name: str, *more: str) -> Step:
+        def measured(folder: Path) -> dict[str, float]:
+            measure.seconds([*arcli("chatty", n, *fixed(1)), "-n", "8", *more], folder, n)
+            return {name: float(measure.summary(folder)["jobs"][0]["timing"]["wall"])}
+
+        return measured
+
+    return Row(
+        name="live_output",
+        title=f"8 engines that print 1,000 lines a second each, {n} items of 4 s",
+        unit="s",
+        steps={"arcli --tail": step("arcli --tail", "--tail"), "arcli": step("arcli")},
+        bars=(Bar(figure="arcli --tail", limit=1.03, against=("arcli",)),),
+    )
+
+
 def large_values(scale: float) -> Row:
     n = scaled(500, scale)
     return Row(
@@ -484,6 +504,7 @@ ROWS: dict[str, Callable[[float], Row]] = {
     "engines_256": engines(256, 1 / 0.60),
     "first_of_64": started(64),
     "first_of_256": started(256),
+    "live_output": live_output,
     "large_values": large_values,
     "csv_rows": csv_rows,
     "text_lines": text_lines,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arcli.cli import VERBS
+from arcli.cli import VERBS, main
 from arcli.specfile.schema import json_schema
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def commands_page() -> str:
 
 
 def _command(command: click.Command, path: str, level: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path)
+    # Click keeps the help option that it makes first: without these settings `-h` would be unknown later.
+    context = click.Context(command, info_name=path, **main.context_settings)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield from (
         "",
