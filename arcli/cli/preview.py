@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -34,18 +35,22 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Calls that are shown from each end of a job."""
 WIDEST = 200
+PATIENCE = 10.0
+"""Seconds that an input is read for its number of items; a filter may let none of 10^12 pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """A job as it would be run; ``calls`` from both ends, by the items' numbers.
 
-    ``items`` is None where only the run itself will tell, ``chunks`` where they choose themselves.
+    ``items`` is None where only the run itself will tell, ``chunks`` where they choose themselves;
+    ``at_least`` is how many were read of an input that takes long.
     """
 
     name: str
     kind: str
     items: int | None
+    at_least: int | None
     chunks: int | None
     ordered: bool
     calls: dict[int, str] = field(default_factory=dict)
@@ -88,6 +93,7 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
     job, source = previewed.job, previewed.source
     calls: dict[int, str] = {}
     items: int | None = None
+    at_least = None
     if job.kind == "apply":
         items = len(job.targets) if isinstance(job.targets, list) else slots
         items = 1 if job.targets == "any" else items
@@ -99,6 +105,9 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
         items = items if items is None or limit is None else min(items, limit)
     else:
         items, ends = _ends(source, limit)
+        if items is None:
+            at_least = ends[-1][0] + 1 if ends else 0
+            ends = ends[:SHOWN]
         calls = {index: called(job, source, index, item) for index, item in ends}
     # Chunks that choose themselves go by times that nobody has measured yet.
     chunks = None
@@ -115,6 +124,7 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
         name=job.name,
         kind=job.kind,
         items=items,
+        at_least=at_least,
         chunks=chunks,
         ordered=job.ordered,
         calls=calls,
@@ -123,19 +133,37 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
     )
 
 
-def _ends(source: Source, limit: int | None) -> tuple[int, list[tuple[int, Any]]]:
-    """Return how many items there are, and the first and last of them with their numbers."""
+def _ends(source: Source, limit: int | None) -> tuple[int | None, list[tuple[int, Any]]]:
+    """Return how many items there are, and the first and last of them with their numbers.
+
+    Where reading takes longer than ``PATIENCE`` the number is None, and the last are those so far.
+    """
     # A list is looked at from both ends; anything else has to be read to its end, keeping only what
     # may turn out to be the last.
     if isinstance(source, Fixed):
         count = min(source.length, source.length if limit is None else limit)
         numbers = [*range(min(SHOWN, count)), *range(max(SHOWN, count - SHOWN), count)]
         return count, [(number, source.items[number]) for number in numbers]
-    items = enumerate(source if limit is None else islice(source, limit))
-    first = list(islice(items, SHOWN))
-    last = deque(items, SHOWN)
-    shown = [*first, *last]
-    return (shown[-1][0] + 1 if shown else 0), shown
+    first: list[tuple[int, Any]] = []
+    last: deque[tuple[int, Any]] = deque(maxlen=SHOWN)
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            for item in enumerate(source if limit is None else islice(source, limit)):
+                (first if len(first) < SHOWN else last).append(item)
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+            failures.append(error)
+
+    # On a thread, for between two items there may be an hour, and a pipe may never end.
+    reader = threading.Thread(target=read, name="arcli-input", daemon=True)
+    reader.start()
+    reader.join(PATIENCE)
+    complete = not reader.is_alive()
+    if failures:
+        raise failures[0]
+    shown = [*first, *last.copy()]
+    return (shown[-1][0] + 1 if shown else 0) if complete else None, shown
 
 
 def called(job: Job, source: Source, index: int, item: Any) -> str:
@@ -213,6 +241,8 @@ class _Quoted(Mapping[str, str]):
 
 def _lines(plan: Plan) -> Iterator[str]:
     amount = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
+    if plan.at_least is not None:
+        amount = f"at least {_count(plan.at_least, 'item')} (that many in {PATIENCE:.0f} s)"
     if plan.kind == "apply":
         amount = "on all engines" if plan.items is None else f"on {_count(plan.items, 'engine')}"
     order = "in order" if plan.ordered else "as they come"

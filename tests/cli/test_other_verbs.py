@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from runs import Run
+import pytest
+from runs import PATIENCE, Run
 
 
 def arcli(folder: Path, *words: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -125,6 +130,31 @@ jobs:
     code, out, _ = arcli(tmp_path, "run", "spec.yaml", "--dry-run", "--job", "grid", "--limit", "5")
     assert "grid: map, 5 items" in out
     assert "rows" not in out
+
+
+HUGE: dict[str, Any] = {
+    "where": {"range": 10**12, "where": "item == 4"},
+    "exclude": {"product": {"a": {"range": 10**6}, "b": {"range": 10**5}},
+                "exclude": [{"a": 1}, {"a": 3, "b": 7}]},
+}  # fmt: skip
+HURRIED = (
+    "from arcli.cli import main, preview; preview.PATIENCE = 0.5; main(['run', 's.json', '--dry-run'])"
+)
+
+
+@pytest.mark.parametrize("over", HUGE.values(), ids=HUGE)
+def test_a_dry_run_does_not_walk_a_huge_input_to_its_end(over: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(json.dumps({"map": "os:getenv", "over": over}))
+    done = subprocess.run(
+        [sys.executable, "-c", HURRIED],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert re.search(r"at least [\d,]+ items? ", done.stdout)
+    assert "os:getenv(4)" in done.stdout or "os:getenv(a=0, b=1)" in done.stdout
 
 
 def test_a_dry_run_shows_all_that_a_command_is_given_and_what_it_waits_for(tmp_path: Path) -> None:
