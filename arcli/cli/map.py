@@ -17,7 +17,7 @@ from arcli.cli import complete
 from arcli.cli.assembly import standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
-from arcli.cli.options import DURATION, Assignment, RunFlags, WithTail
+from arcli.cli.options import Assignment, Duration, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
@@ -52,6 +52,18 @@ class _Halt(click.ParamType[dict[str, Any]]):
                 self.fail(f"{limit!r} is not fail=N, success=N, or N% in their place", param, ctx)
             keys["failed" if reason == "fail" else "ok"] = int(number) if number.isdecimal() else number
         return {"halt": keys}
+
+
+class _TimeLimit(Duration):
+    """A duration, or ``200%`` of what items take."""
+
+    name = "DURATION|N%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        return (
+            value if isinstance(value, str) and value.endswith("%") else super().convert(value, param, ctx)
+        )
 
 
 class MapCommand(WithTail):
@@ -94,7 +106,7 @@ class MapCommand(WithTail):
 @click.option("-j", "--max-procs", type=click.IntRange(min=1), metavar="N", help="How many at once.")
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
-@click.option("--timeout", type=DURATION, help="End an item that takes longer.")
+@click.option("--timeout", type=_TimeLimit(), help="End an item that takes longer, or 200% of the median.")
 @click.option("-N", "--batch", type=click.IntRange(min=1), metavar="N", help="Give N items to each call.")
 @click.option("--halt", type=_Halt(), help="When to stop early: now,fail=1, soon,fail=3% or now,success=1.")
 @click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")

@@ -118,7 +118,8 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return failed(f"a chunk of job {request.job!r}", error)
         results = _Results(request.chunk, request.attempt, self._plan.retries)
-        timer = Timer(self._plan.timeout, watchdog=engine.watchdog and self._plan.kind != "command")
+        limit = self._plan.timeout if request.timeout is None else request.timeout
+        timer = Timer(limit, watchdog=engine.watchdog and self._plan.kind != "command")
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)

@@ -102,7 +102,8 @@ class RunChunk(NamedTuple):
     ``occurrences`` counts equal inputs before each, None where all are different. ``unsent`` has
     inputs that could not be pickled by their position: how they look, and why. ``tail`` says which
     streams are listened to (``out``, ``err``, ``both`` or none; see Printed). A Failure says that
-    the inputs do not load together; each of them has to be sent alone.
+    the inputs do not load together; each of them has to be sent alone. ``timeout`` (seconds) takes
+    the place of the job's.
     """
 
     job: str
@@ -114,6 +115,7 @@ class RunChunk(NamedTuple):
     opaque: dict[int, bytes]
     unsent: dict[int, tuple[str, str]] = {}  # noqa: RUF012 - nobody writes to it
     tail: str = ""
+    timeout: float | None = None
 
 
 class Fold(NamedTuple):

@@ -16,7 +16,7 @@ from arcli.engine.functions import kind_of
 from arcli.engine.protocol import JobDefinition
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, to_engine
-from arcli.specfile.model import Job, Setup, Spec
+from arcli.specfile.model import Job, Setup, Share, Spec
 
 COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
 """What of a job makes a command."""
@@ -94,7 +94,7 @@ def plan_job(
         run_folder=run_folder,
         whole_output=whole_output,
         artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
-        timeout=job.timeout,
+        timeout=None if isinstance(job.timeout, Share) else job.timeout,
         retries=job.retries,
         capture=job.capture,
         keep_opaque=keep_opaque,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from arcli.errors import UsageError
 from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
@@ -49,6 +49,19 @@ def _share(value: Any) -> Any:
 
 Portion = Annotated[Share, BeforeValidator(_share)]
 """A number of items such as ``3``, or a percentage such as ``3%``."""
+
+
+def _time_limit(value: Any) -> Any:
+    """Read ``200%`` as a share of the median, and anything else as a duration. Raises ValueError."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
+        if float(match[1]) <= 100:
+            raise ValueError(f"{value} of the median would end every other item: give more than 100%")
+        return Share(percent=float(match[1]))
+    return value if isinstance(value, Share) else TypeAdapter(Limit).validate_python(value)
+
+
+TimeLimit = Annotated[float | Share, BeforeValidator(_time_limit)]
+"""Seconds, or a share of the median of an item's seconds."""
 
 
 class Halt(Model):
@@ -166,8 +179,8 @@ class Policy(Model):
     """How long to wait before that; longer each time."""
     delay: Seconds = 0.0
     """How long to wait between the starts of two items, which then travel alone."""
-    timeout: Limit | None = None
-    """How long an item may take; null is no limit."""
+    timeout: TimeLimit | None = None
+    """How long an item may take: a duration, or `200%` of the median; null is no limit."""
     deadline: Limit | None = None
     """How long the job may take, its imports and reducers included."""
     halt: Literal["never", "soon", "now"] | Halt = "never"

@@ -29,13 +29,17 @@ _DURATION = {
     ]
 }
 _WAYS = ("map", "apply", "command", "notebook")
-_DURATIONS = ("retry_delay", "timeout", "deadline", "start_timeout")
+_PERCENT = {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}
+_DURATIONS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("retry_delay", "delay", "deadline", "start_timeout"), _DURATION),
+    "timeout": {"anyOf": [*_DURATION["anyOf"], _PERCENT]},
+}
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
     "Scatter": [{"type": "array"}],
     "Output": [{"type": "string"}],
     "Artifact": [{"type": "string"}],
-    "Share": [{"type": "integer"}, {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}],
+    "Share": [{"type": "integer"}, _PERCENT],
 }
 
 
@@ -160,7 +164,7 @@ def _tidy(model: dict[str, Any]) -> dict[str, Any]:
     if "properties" not in model:
         return model
     properties = {
-        name: {**_about(part), **_DURATION} if name in _DURATIONS else _value(part)
+        name: {**_about(part), **_DURATIONS[name]} if name in _DURATIONS else _value(part)
         for name, part in model["properties"].items()
     }
     tidy = {key: part for key, part in model.items() if key != "title"}

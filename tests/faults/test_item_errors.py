@@ -325,3 +325,34 @@ chunksize: 1
     assert code == 1
     assert statuses(records)["error"] == 3
     assert records[0]["status"] == "ok"
+
+
+def test_an_item_that_takes_twice_the_median_is_ended(tmp_path: Path) -> None:
+    code, records = finish(
+        tmp_path,
+        """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(300 if x == 9 else 0.05)"
+over: {range: 12}
+chunksize: 1
+timeout: 400%
+""",
+    )
+    assert code == 1
+    assert statuses(records) == {"ok": 11, "timeout": 1}
+    assert records[9]["status"] == "timeout"
+
+
+def test_one_that_was_sent_before_there_was_a_median_is_ended_too(tmp_path: Path) -> None:
+    code, records = finish(
+        tmp_path,
+        """
+setup: {imports: [time]}
+map: "lambda x: time.sleep(300 if x == 0 else 0.01)"
+over: {range: 12}
+chunksize: 1
+timeout: 400%
+""",
+    )
+    assert code == 1
+    assert statuses(records) == {"ok": 11, "timeout": 1}

@@ -206,3 +206,49 @@ def test_text_of_any_kind_is_one_line_in_a_textfile() -> None:
     part = batch(record(0, job="j"))
     output.finish(summary(part), {})
     assert all(line.startswith(("# ", "arcli_")) for line in out.getvalue().decode().splitlines())
+
+
+NUMBER, TIME, ANY = r"\d+", r"\d+(\.\d+)?", "(?s).*"
+COUNTS = {"tests": NUMBER, "failures": NUMBER, "errors": NUMBER}
+SCHEMA: dict[str, tuple[set[str], dict[str, str], dict[str, str]]] = {
+    "testsuites": ({"testsuite"}, {}, {"name": ANY, "time": TIME, **COUNTS}),
+    "testsuite": (
+        {"properties", "testcase", "system-out", "system-err"},
+        {"name": ANY, **COUNTS},
+        {"skipped": NUMBER, "time": TIME, "timestamp": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "hostname": ANY},
+    ),
+    "properties": ({"property"}, {}, {}),
+    "property": (set(), {"name": ANY, "value": ANY}, {}),
+    "testcase": (
+        {"skipped", "error", "failure", "system-out", "system-err"},
+        {"name": ANY},
+        {"time": TIME, "classname": ANY},
+    ),
+    **{name: (set(), {}, {"type": ANY, "message": ANY}) for name in ("skipped", "error", "failure")},
+    **{name: (set(), {}, {}) for name in ("system-out", "system-err")},
+}
+"""Of each element its children, the attributes that it needs, and those that it may have: the rules of
+the schema by which Jenkins takes a report
+(https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd).
+"""
+
+
+def test_junit_keeps_to_the_common_schema(tmp_path: Path) -> None:
+    error = {"type": "E", "message": "m", "traceback": "t"}
+    records = [
+        record(0), record(1, "error", error=error, stdout="a", stderr="b"), record(2, "lost"),
+        record(3, "timeout"), record(4, "cancelled"), *(record(index) for index in range(5, 9)),
+    ]  # fmt: skip
+    root = junit(tmp_path / "out.xml", *records, ok_cases=2)
+    assert root.tag == "testsuites"
+    names = set()
+    for element in root.iter():
+        children, needed, allowed = SCHEMA[element.tag]
+        names.add(element.tag)
+        assert {child.tag for child in element} <= children
+        assert set(needed) <= set(element.keys())
+        for name, value in element.items():
+            assert re.fullmatch({**needed, **allowed}[name], value), (element.tag, name, value)
+        if element.tag in {"testsuites", "testsuite"}:
+            assert int(element.get("tests", "")) == len(list(element.iter("testcase")))
+    assert names == SCHEMA.keys()

@@ -171,6 +171,8 @@ SHAPE = [
     ("command: echo {}\nover: [1]\nshell: nosuchsh\n", 3, 8, "no program 'nosuchsh'", "install"),
     ("command: echo {arg3}\nover: [1]\nbatch: 2\n", 1, 15, "no {arg3} in the items", "arg"),
     ("apply: 'print'\nbatch: 2\n", 2, 1, "batch is for maps", ""),
+    (MAP + "over: [1]\ntimeout: 50%\n", 3, 10, "more than 100%", ""),
+    (MAP + "over: [1]\ntimeout: long\n", 3, 10, "30s", ""),
     (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "needs failed: or ok:", ""),
     (MAP + "over: [1]\nhalt: {ok: 1}\nmax_failures: 3\n", 4, 1, "halt says itself", "leave"),
     (MAP + "over: [1]\npush_as: a b\n", 3, 10, "not a Python name", ""),

@@ -302,10 +302,12 @@ def test_the_schema_knows_every_key_and_form() -> None:
 REFUSED = [
     "{}", "jobs: []", "map: f:f", "map: f:f\ncommand: ls\nover: [1]", "apply: f:f\nover: [1]",
     "map: f:f\nover: {range: 1, list: [1]}", "map: f:f\nover: {}", "name: x",
-    "map: f:f\nover: [1]\ntimeout: 3 parsecs", "jobs: [{name: a, map: f:f}]",
+    "map: f:f\nover: [1]\nhalt: {okay: 1}", "map: f:f\nover: [1]\ntimeout: 3 parsecs",
+    "jobs: [{name: a, map: f:f}]",
 ]  # fmt: skip
 ACCEPTED = [
-    "map: f:f\nover: [1]\ntimeout: 1h 30m", "apply: f:f",
+    "map: f:f\nover: [1]\ntimeout: 1h 30m", "map: f:f\nover: [1]\ntimeout: 200%\ndelay: 10ms",
+    "map: f:f\nover: [1]\nhalt: {ok: 1, failed: 3%, how: now}\nbatch: 2",  "apply: f:f",
     "command: ls\nover: {range: 2, shuffle: 1}",
     'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
 ]  # fmt: skip

@@ -364,7 +364,7 @@ class SessionCore:
         self._effects += effects
         for engine in at_it:
             self._effects += self._pool.doom(engine, DEADLINE)
-        limit = self._job.plan.job.timeout if self._job is not None else None
+        limit = self._job.limit if self._job is not None else None
         self._effects += self._health.watch(limit, self._now)
         if self._job is not None:
             self._watch_job(self._job)

@@ -27,8 +27,14 @@ from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.messages import IndexedPickle, PendingRequest, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
+from arcli.specfile.model import Share
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import isoformat
+
+MEASURED = 3
+"""Items that have to be measured before their median limits the others', as in GNU parallel."""
+SHORTEST_LIMIT = 0.1
+"""Seconds that an item has in any case: below that, what machines do beside it counts for more."""
 
 
 class JobRun:
@@ -63,9 +69,23 @@ class JobRun:
         self._run_id = run_id
         self._replay = replay
         self._replayed = 0
+        self._median_of = 0
+        self._limit: float | None = None
         self._uses: dict[int, EngineUse] = {}
         self._sizes: Counter[int] = Counter()
         self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(run_id), orjson.dumps(job.name))
+
+    @property
+    def limit(self) -> float | None:
+        """The seconds that an item may take, None: for ever, or until enough of them were measured."""
+        limit = self.plan.job.timeout
+        if not isinstance(limit, Share):
+            return limit
+        # The median moves little between one chunk and the next, and costs a walk over all that is known.
+        if self.tally.ran >= max(MEASURED, 1.1 * self._median_of):
+            self._median_of = self.tally.ran
+            self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * self.tally.quantile(0.5))
+        return self._limit
 
     # -- chunks out ---------------------------------------------------------------------------
 
@@ -84,6 +104,7 @@ class JobRun:
             opaque=opaque,
             unsent=unsent,
             tail=streams,
+            timeout=self.limit,
         )
         raw = encode_request(request)
         chunk.size = len(raw)

@@ -192,7 +192,7 @@ class Recovery:
                 culprit = position.position
         # An item that outlived its limit is a timeout, however its engine came to
         # end.
-        limit = job.plan.job.timeout
+        limit = job.limit
         age = moment.now - sighting.since if sighting is not None else 0.0
         if culprit is not None and limit is not None and age >= limit:
             message = f"took longer than {limit:g} s and did not stop when told to"
