@@ -20,12 +20,22 @@ def check(
 
     ``sources`` are the jobs' opened inputs, by the jobs' places.
     """
-    yield from whole.check(spec, places)
+    yield from whole.cluster(spec, places)
+    yield from whole.setup(spec, places)
+    yield from whole.setup_files(spec, places)
+    yield from whole.late_values(spec, places)
+    yield from whole.outputs(spec, places)
+    yield from whole.destinations(spec, places)
     yield from order.names(spec, places)
     names = spec.engine_names()
+    # A source that could not be opened has its problem already: nothing that follows from it is told.
     for at, part in spec.jobs.items():
         source = sources.get(at)
-        yield from job.check(part, at, spec, names, places)
+        yield from job.call(part, at, spec, places)
+        yield from job.results(part, at, spec, places)
+        yield from job.functions(part, at, spec.folder, names, places)
+        yield from job.targets(part, at, spec.cluster, places)
+        yield from job.notebook(part, at, spec.folder, places)
         yield from order.check(part, at, spec, places)
         if part.command is not None:
             yield from command.check(part, at, source, spec.cluster, spec.folder, places)

@@ -21,55 +21,32 @@ _WAYS = ("map", "apply", "command", "notebook")
 _OF_COMMANDS = ("shell", "command_stdin", "cwd", "env", "ok_exit", "parse")
 
 
-def check(job: Job, at: int, spec: Checked, names: set[str] | None, places: Places) -> Iterator[Problem]:
-    """Yield every problem within one job; ``names`` are those in the engines' namespace, if known."""
-    yield from _ways(job, at, spec, places)
-    if spec.sure(at, *_WAYS):
-        yield from _strangers(job, at, places)
-    if spec.sure(at, "halt"):
-        yield from _failures(job, at, spec, places)
-    yield from _value(job, at, spec, places)
-    yield from _functions(job, at, spec.folder, names, places)
-    yield from _references(job, at, names, places)
-    yield from _engines(job, at, spec.cluster, places)
-    if job.notebook is not None:
-        yield from _notebook(job.notebook, at, spec.folder, places)
-
-
-def _ways(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    """Tell whether it is clear what is called, and with what."""
+def call(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield where it is not clear what a job calls and with what, and keys that mean nothing there."""
     ways = [way for way in _WAYS if getattr(job, way) is not None]
-    if not ways:
-        if spec.sure(at, *_WAYS):
-            message = f"job {job.name!r} needs one of {', '.join(_WAYS)}"
-            yield places.problem(message, "jobs", at)
-        return
-    # The first one is taken for what was meant, and each other is a problem at its
-    # own place.
+    certain = spec.sure(at, *_WAYS)
+    if not ways and certain:
+        yield places.problem(f"job {job.name!r} needs one of {', '.join(_WAYS)}", "jobs", at)
+    # The first one is taken for what was meant, and each other is a problem at its own place.
     for way in ways[1:]:
         message = f"job {job.name!r} has {ways[0]} already, and a job has only one"
         yield places.key_problem(message, "jobs", at, way)
-    if job.kind == "apply":
-        if job.over is not None:
-            hint = "`map:` takes items; apply calls once an engine"
-            yield places.key_problem("apply has no items", "jobs", at, "over", hint=hint)
-    elif job.over is None and spec.sure(at, "over"):
+    if ways and job.kind == "apply" and job.over is not None:
+        hint = "`map:` takes items; apply calls once an engine"
+        yield places.key_problem("apply has no items", "jobs", at, "over", hint=hint)
+    elif ways and job.kind != "apply" and job.over is None and spec.sure(at, "over"):
         hint = "such as `over: {range: 10}` or `over: [a, b, c]`"
         message = f"{job.kind} needs items: the key 'over' is missing"
         yield places.key_problem(message, "jobs", at, ways[0], hint=hint)
-
-
-def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
-    """Yield keys that mean nothing beside the others."""
-    if job.kind != "command":
-        for key in _OF_COMMANDS:
-            if key in job.model_fields_set:
-                yield places.key_problem(f"{key} is for commands", "jobs", at, key)
-    if job.kind in {"command", "notebook"}:
-        wrong = ("args", "kwargs", "unpack") if job.kind == "command" else ("args", "unpack")
-        for key in wrong:
-            if key in job.model_fields_set:
-                yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
+    # Whether a key belongs to the job depends on its kind, which a misspelt `comand:` leaves open.
+    if not certain:
+        return
+    for key in _OF_COMMANDS if job.kind != "command" else ():
+        if key in job.model_fields_set:
+            yield places.key_problem(f"{key} is for commands", "jobs", at, key)
+    for key in {"command": ("args", "kwargs", "unpack"), "notebook": ("args", "unpack")}.get(job.kind, ()):
+        if key in job.model_fields_set:
+            yield places.key_problem(f"a {job.kind} takes no {key}", "jobs", at, key)
     if job.batch is not None and job.kind in {"apply", "notebook"}:
         yield places.key_problem(f"batch is for maps and commands, not for {job.kind}", "jobs", at, "batch")
     if job.shell is not None and isinstance(job.command, list):
@@ -77,19 +54,8 @@ def _strangers(job: Job, at: int, places: Places) -> Iterator[Problem]:
         yield places.key_problem(message, "jobs", at, "shell", hint="write the command as one text")
 
 
-def _failures(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    halts = any(other.halts is not None for other in spec.jobs.values())
-    if "max_failures" in job.model_fields_set and not isinstance(job.halt, str):
-        message = "halt says itself after how many failures: failed"
-        yield places.key_problem(message, "jobs", at, "max_failures", hint="leave max_failures out")
-    elif "max_failures" in job.model_fields_set and not halts:
-        hint = "halt: soon or halt: now makes it count"
-        message = "max_failures does nothing while halt is never"
-        yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
-
-
-def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    """Tell whether what becomes of the results makes sense."""
+def results(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield contradictions in what becomes of a job's results, and of its failures."""
     folds = "reduce" if job.reduce is not None else "finish"
     forms = [key for key in (folds, "gather", "collect") if getattr(job, key) is not None]
     # A job has one value, and each of these says how it is made.
@@ -99,30 +65,40 @@ def _value(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem
         for key in ("combine", "initial", "commutative"):
             if key in job.model_fields_set:
                 yield places.key_problem(f"{key} needs a reduce", "jobs", at, key)
-    if job.push_as is not None:
-        if not job.push_as.isidentifier():
-            yield places.problem(f"{job.push_as!r} is not a Python name", "jobs", at, "push_as")
-        if job.collect in {"none", "count"}:
-            message = f"there is no value to push with collect: {job.collect}"
-            yield places.key_problem(message, "jobs", at, "push_as")
-    if job.gather is not None and not job.gather.isidentifier():
-        yield places.problem(f"{job.gather!r} is not a Python name", "jobs", at, "gather")
+    # Both become names in the engines' namespace, where anything else could never be used.
+    for key in ("push_as", "gather"):
+        name = getattr(job, key)
+        if name is not None and not name.isidentifier():
+            yield places.problem(f"{name!r} is not a Python name", "jobs", at, key)
+    if job.push_as is not None and job.collect in {"none", "count"}:
+        message = f"there is no value to push with collect: {job.collect}"
+        yield places.key_problem(message, "jobs", at, "push_as")
+    # The number may come from `defaults:`, for jobs of which only some halt: it is idle only where
+    # no job of the spec halts.
+    if "max_failures" not in job.model_fields_set or not spec.sure(at, "halt"):
+        return
+    if not isinstance(job.halt, str):
+        message = "halt says itself after how many failures: failed"
+        yield places.key_problem(message, "jobs", at, "max_failures", hint="leave max_failures out")
+    elif not any(other.halts is not None for other in spec.jobs.values()):
+        hint = "halt: soon or halt: now makes it count"
+        message = "max_failures does nothing while halt is never"
+        yield places.key_problem(message, "jobs", at, "max_failures", hint=hint)
 
 
-def _functions(
-    job: Job, at: int, folder: Path, names: set[str] | None, places: Places
-) -> Iterator[Problem]:
+def functions(job: Job, at: int, folder: Path, names: set[str] | None, places: Places) -> Iterator[Problem]:
+    """Yield functions that cannot be what is called, and ``${ref.…}`` to names that no engine has.
+
+    ``names`` are those in the engines' namespace, None where they cannot be known.
+    """
     for key in ("map", "apply", "reduce", "combine", "finish"):
         text = getattr(job, key)
         if text is not None:
             for fault in syntax.faults_of(text, folder, names):
                 yield in_text(fault, places, ("jobs", at, key))
-
-
-def _references(job: Job, at: int, names: set[str] | None, places: Places) -> Iterator[Problem]:
-    """``${ref.…}`` to what nothing puts into the engines' namespace."""
     if names is None:
         return
+    # Only of a name's first part it can be told: what a module or an object has is seen on engines.
     for key in ("args", "kwargs"):
         for late in deferred_values(getattr(job, key)):
             first = late.name.partition(".")[0]
@@ -131,11 +107,14 @@ def _references(job: Job, at: int, names: set[str] | None, places: Places) -> It
                 yield places.problem(f"there is no {first!r} on the engines", "jobs", at, key, hint=hint)
 
 
-def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Problem]:
+def targets(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Problem]:
+    """Yield engines in ``targets`` that are not there, or are there twice."""
     if not isinstance(job.targets, list):
         return
     if not job.targets:
         yield places.problem("targets names no engine", "jobs", at, "targets")
+    # With `engines: auto` nobody knows yet how many there are, and `inline` has one whatever the
+    # number says: the plan compares these when it has the real one.
     for place, slot in enumerate(job.targets):
         beyond = isinstance(cluster.engines, int) and slot >= cluster.engines
         if slot < 0 or (beyond and cluster.launcher != "inline"):
@@ -146,32 +125,37 @@ def _engines(job: Job, at: int, cluster: Cluster, places: Places) -> Iterator[Pr
             yield places.problem(f"engine {slot} is there twice", "jobs", at, "targets", place)
 
 
-def _notebook(name: str, at: int, folder: Path, places: Places) -> Iterator[Problem]:
-    """Yield what the file itself tells; kernels are looked for on the engines."""
-    path = folder / name
-    if not is_file(path):
+def notebook(job: Job, at: int, folder: Path, places: Places) -> Iterator[Problem]:
+    """Yield what a notebook's file itself tells; kernels are looked for on the engines."""
+    if (name := job.notebook) is None:
+        return
+    if not is_file(folder / name):
         yield places.problem(f"there is no file {name}", "jobs", at, "notebook")
         return
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads((folder / name).read_bytes())
     except OSError as error:
         yield places.problem(f"{name} cannot be read: {error.strerror}", "jobs", at, "notebook")
+        return
     except (ValueError, RecursionError) as error:
         yield places.problem(f"{name} is not a notebook: {error}", "jobs", at, "notebook")
-    else:
-        if not isinstance(data, dict) or "nbformat" not in data:
-            message = f"{name} is not a notebook: it has no nbformat"
-            yield places.problem(message, "jobs", at, "notebook")
-        elif not any(_is_tagged(cell) for cell in _as_list(data.get("cells"))):
-            message = f"{name} has no cell that is tagged 'parameters', so that items would change nothing"
-            hint = "tag the cell that gives the parameters their defaults: parameters"
-            yield places.problem(message, "jobs", at, "notebook", hint=hint)
+        return
+    if not isinstance(data, dict) or "nbformat" not in data:
+        message = f"{name} is not a notebook: it has no nbformat"
+        yield places.problem(message, "jobs", at, "notebook")
+        return
+    # Items go into a cell after the tagged one, as papermill does it:
+    # https://papermill.readthedocs.io/en/latest/usage-parameterize.html
+    # The file is anybody's JSON, in which each level may be of another type.
+    metadata = [_as_map(_as_map(cell).get("metadata")) for cell in _as_list(data.get("cells"))]
+    if not any("parameters" in _as_list(each.get("tags")) for each in metadata):
+        message = f"{name} has no cell that is tagged 'parameters', so that items would change nothing"
+        hint = "tag the cell that gives the parameters their defaults: parameters"
+        yield places.problem(message, "jobs", at, "notebook", hint=hint)
 
 
-def _is_tagged(cell: Any) -> bool:
-    metadata = cell.get("metadata") if isinstance(cell, dict) else None
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return "parameters" in _as_list(tags)
+def _as_map(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from arcli.outputs import registry
 from arcli.paths import exists, is_file
 from arcli.specfile.checks.checked import Checked, in_text
 from arcli.specfile.checks.order import deferred_values
-from arcli.specfile.model import Cluster, Job, Output, Setup, interpreter
+from arcli.specfile.model import Cluster, Job, interpreter
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
@@ -27,36 +27,32 @@ _JOIN = ("profile", "cluster_id", "connection_file")
 _TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
 
-def check(spec: Checked, places: Places) -> Iterator[Problem]:
-    """Every problem with what stands beside the jobs."""
-    yield from _cluster(spec.cluster, places)
-    yield from _python(spec.cluster, spec.folder, places)
-    if spec.setup is not None:
-        yield from _names(spec.setup, places)
-        yield from _texts(spec.setup, places)
-        yield from _files(spec.setup, spec.folder, places)
-        yield from _deferred(spec.setup, places)
-    for at, output in spec.outputs.items():
-        yield from _output(output, at, spec, places)
-    yield from _twins(spec, places)
-    yield from _overwritten(spec, places)
-
-
-def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
-    given = [key for key in _JOIN if getattr(cluster, key) is not None]
-    launcher = launchers.named(cluster.launcher)
+def cluster(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield what is wrong with how the engines are started, or with the cluster that is joined."""
+    cluster, launcher = spec.cluster, launchers.named(spec.cluster.launcher)
+    joined = [key for key in _JOIN if getattr(cluster, key) is not None]
+    # One problem about the launcher at most: what it needs and takes means nothing where it is
+    # unknown, and where a running cluster is joined it is not used at all.
     if launcher is None:
         names = launchers.names()
         hint = did_you_mean(cluster.launcher, names) or f"there are {', '.join(names)}"
         yield places.problem(f"there is no launcher {cluster.launcher!r}", "cluster", "launcher", hint=hint)
-    elif given:
-        yield from _joined(cluster, given, places)
+    elif joined:
+        yield from _joined(cluster, joined, places)
     elif cluster.options and launcher.own:
         hint = f"they are for ipyparallel's launchers: {', '.join(launchers.ipyparallels())}"
         message = f"launcher: {cluster.launcher} has no options"
         yield places.key_problem(message, "cluster", "options", hint=hint)
+    elif launcher.hosts is not None and launcher.hosts not in cluster.options:
+        hint = f"options: {{{launcher.hosts}: {{node1: 4, me@node2: 8}}}}"
+        message = f"launcher: {cluster.launcher} needs hosts"
+        yield places.problem(message, "cluster", "launcher", hint=hint)
     elif launcher.hosts is not None:
-        yield from _hosts(cluster, launcher, places)
+        try:
+            launchers.engines_on_hosts(launcher, cluster.options)
+        except ValueError as error:
+            yield places.problem(f"{launcher.hosts}: {error}", "cluster", "options", launcher.hosts)
+    # Only the form: which classes and traits there are, ipyparallel says, and importing it is slow.
     for name in cluster.options:
         if _TRAIT.fullmatch(name) is None:
             hint = "write the class and the trait, such as SlurmEngineSetLauncher.queue"
@@ -64,54 +60,67 @@ def _cluster(cluster: Cluster, places: Places) -> Iterator[Problem]:
     if isinstance(cluster.engines, int) and cluster.min_engines > cluster.engines:
         message = f"min_engines is {cluster.min_engines}, but there are {cluster.engines} engines"
         yield places.problem(message, "cluster", "min_engines")
-
-
-def _hosts(cluster: Cluster, launcher: launchers.Launcher, places: Places) -> Iterator[Problem]:
-    """What is said of hosts, and how many engines each has."""
-    assert launcher.hosts is not None
-    if launcher.hosts not in cluster.options:
-        hint = f"options: {{{launcher.hosts}: {{node1: 4, me@node2: 8}}}}"
-        message = f"launcher: {cluster.launcher} needs hosts"
-        yield places.problem(message, "cluster", "launcher", hint=hint)
-        return
-    try:
-        launchers.engines_on_hosts(launcher, cluster.options)
-    except ValueError as error:
-        yield places.problem(f"{launcher.hosts}: {error}", "cluster", "options", launcher.hosts)
-
-
-def _python(cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
-    """An interpreter that is not there; other hosts than this one are not looked at."""
-    named = interpreter(cluster, folder)
-    launcher = launchers.named(cluster.launcher)
-    if named is None or launcher is None or not launcher.own:
-        return
-    if shutil.which(named) is None:
+    # Engines of other launchers run on other hosts, whose programs cannot be looked for from here.
+    python = interpreter(cluster, spec.folder)
+    if python is not None and launcher is not None and launcher.own and shutil.which(python) is None:
         hint = "the path of an interpreter, such as a project's .venv/bin/python"
-        yield places.problem(f"there is no program {named}", "cluster", "python", hint=hint)
+        yield places.problem(f"there is no program {python}", "cluster", "python", hint=hint)
 
 
-def _joined(cluster: Cluster, given: list[str], places: Places) -> Iterator[Problem]:
-    """A running cluster is as it is: what says how to start one has no meaning."""
-    if cluster.connection_file is not None and len(given) > 1:
+def _joined(cluster: Cluster, joined: list[str], places: Places) -> Iterator[Problem]:
+    """Yield keys that say how to start a cluster, or a second way to find the one that is joined."""
+    # A profile and an id go together: the id is looked up among the profile's clusters.
+    if cluster.connection_file is not None and len(joined) > 1:
         message = "connection_file already says which cluster is joined"
-        yield places.key_problem(message, "cluster", given[0], hint=f"leave {given[0]} out")
+        yield places.key_problem(message, "cluster", joined[0], hint=f"leave {joined[0]} out")
     for key in ("launcher", "python", "env", "options", "threads_per_engine", "max_restarts"):
+        # Not the value counts but that the key was written: also a default would have no effect.
         if key in cluster.model_fields_set:
             message = f"{key} has no effect on a cluster that is joined"
-            hint = f"leave it out, or leave {given[-1]} out to start a cluster"
+            hint = f"leave it out, or leave {joined[-1]} out to start a cluster"
             yield places.key_problem(message, "cluster", key, hint=hint)
 
 
-def _names(setup: Setup, places: Places) -> Iterator[Problem]:
+def setup(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield names and code of the setup that no engine could take."""
+    if (setup := spec.setup) is None:
+        return
     for key in ("push", "scatter"):
         for name in getattr(setup, key):
             if not name.isidentifier():
                 yield places.key_problem(f"{name!r} is not a Python name", "setup", key, name)
+    # Parsed and never run here: a mistake then has its place in the file, and is told before any
+    # engine is started.
+    for at, line in enumerate(setup.imports):
+        if syntax.imported(line) is None:
+            hint = "write `math`, `numpy as np` or `from math import pi`"
+            yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
+    for fault in syntax.source_faults(setup.run) if setup.run is not None else ():
+        yield in_text(fault, places, ("setup", "run"))
 
 
-def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
-    """Values that are not known yet when the engines are set up."""
+def setup_files(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield files and folders of the setup that are not there, or not below the spec's folder."""
+    if (setup := spec.setup) is None:
+        return
+    # A file keeps its relative path in the engines' folder; with `..` it would be written beside it.
+    for at, name in enumerate(setup.files):
+        if not is_file(spec.folder / name):
+            yield places.problem(f"there is no file {name}", "setup", "files", at)
+        elif Path(name).is_absolute() or ".." in Path(name).parts:
+            hint = "files keep their relative path on the engines"
+            yield places.problem(f"{name} is not in the spec's folder", "setup", "files", at, hint=hint)
+    for at, name in enumerate(setup.path):
+        if not exists(spec.folder / name):
+            yield places.problem(f"there is no folder {name}", "setup", "path", at)
+
+
+def late_values(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield values that are not known yet when the engines are set up."""
+    if (setup := spec.setup) is None:
+        return
+    # The client deals a sequence out before any job has run, so that an engine's replacement gets
+    # the same part: of what is only known later, the number of engines is there by then.
     for name, part in setup.scatter.items():
         values = part.values
         no_list = isinstance(values, Deferred) and values.name != "slots"
@@ -119,6 +128,8 @@ def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
+    # Engines import, then push, then run: a pushed `${ref.…}` can name a builtin or what was
+    # imported. After `from … import *`, or a line that is no import, that may be any name.
     imported = {name for line in setup.imports for name in syntax.imported(line) or ["*"]}
     for name, value in setup.push.items():
         for late in deferred_values(value):
@@ -133,32 +144,49 @@ def _deferred(setup: Setup, places: Places) -> Iterator[Problem]:
                 yield places.problem(message, "setup", "push", name, hint=hint)
 
 
-def _texts(setup: Setup, places: Places) -> Iterator[Problem]:
-    for at, line in enumerate(setup.imports):
-        if syntax.imported(line) is None:
-            hint = "write `math`, `numpy as np` or `from math import pi`"
-            yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
-    if setup.run is not None:
-        for fault in syntax.source_faults(setup.run):
-            yield in_text(fault, places, ("setup", "run"))
+def outputs(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield outputs of jobs that are not there, in unknown formats, or with options that these lack."""
+    for at, output in spec.outputs.items():
+        if output.job is not None and output.job not in spec.names:
+            near = did_you_mean(output.job, spec.names)
+            hint = near or f"there are: {', '.join(filter(None, spec.names))}"
+            yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
+        form = None
+        # Without a format the suffix decides; stdout has none, and gets what the command line says.
+        if output.format is not None:
+            form = registry.named(output.format)
+        elif output.path != "-" and (form := registry.by_suffix(output.path)) is None:
+            suffix, suffixes = Path(output.path).suffix.lower(), registry.suffixes(registry.every())
+            # Three letters are near to many others, and nobody means those.
+            hint = did_you_mean(suffix, suffixes) if len(suffix) > 4 else ""
+            hint = hint or f"known are {', '.join(suffixes)}; {{path: …, format: …}} names one"
+            ending = f"ends in {suffix}" if suffix else "has no suffix"
+            message = f"{output.path} {ending}, which says no known format"
+            yield places.problem(message, "output", at, "path", hint=hint)
+        if form is None:
+            continue
+        if output.path == "-" and not form.on_stdout:
+            hint = "give it a file's name"
+            yield places.problem(f"{form.name} cannot be on stdout", "output", at, "path", hint=hint)
+        for name, value in output.options.items():
+            kind = form.options.get(name)
+            if kind is None:
+                hint = did_you_mean(name, form.options) or f"it has: {', '.join(form.options) or 'none'}"
+                message = f"the format {form.name} has no option {name!r}"
+                yield places.key_problem(message, "output", at, "options", name, hint=hint)
+            # The very type: true is an int for isinstance, and no indent.
+            elif type(value) is not kind:
+                wanted = "true or false" if kind is bool else f"of type {kind.__name__}"
+                message = f"{name} must be {wanted}"
+                yield places.problem(message, "output", at, "options", name)
 
 
-def _files(setup: Setup, folder: Path, places: Places) -> Iterator[Problem]:
-    for at, name in enumerate(setup.files):
-        if not is_file(folder / name):
-            yield places.problem(f"there is no file {name}", "setup", "files", at)
-        elif Path(name).is_absolute() or ".." in Path(name).parts:
-            hint = "files keep their relative path on the engines"
-            yield places.problem(f"{name} is not in the spec's folder", "setup", "files", at, hint=hint)
-    for at, name in enumerate(setup.path):
-        if not exists(folder / name):
-            yield places.problem(f"there is no folder {name}", "setup", "path", at)
-
-
-def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
+def destinations(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield outputs that would overwrite each other, or a file that the same run reads."""
     seen: set[str] = set()
     for at, output in spec.outputs.items():
         path = output.path
+        # YAML can write one as "\0", and every call of the file system would raise ValueError for it.
         if "\0" in path:
             yield places.problem("a path has no NUL", "output", at, "path")
             continue
@@ -167,50 +195,11 @@ def _twins(spec: Checked, places: Places) -> Iterator[Problem]:
             hint = "each needs a file of its own"
             yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
         seen.add(name)
-
-
-def _overwritten(spec: Checked, places: Places) -> Iterator[Problem]:
-    """Outputs that are read by the same run."""
     paths = {spec.folder / each.path: str(at) for at, each in spec.outputs.items() if each.path != "-"}
     conflicts = overwritten(paths, files_read(spec.jobs.values(), spec.file, spec.folder))
-    for at, words in conflicts.items():
-        message = f"{spec.outputs[int(at)].path} is {words}"
-        yield places.problem(message, "output", int(at), "path", hint=ELSEWHERE)
-
-
-def _output(output: Output, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
-    form = None
-    if output.format is not None:
-        form = registry.named(output.format)
-    elif output.path != "-" and (form := registry.by_suffix(output.path)) is None:
-        suffix, suffixes = Path(output.path).suffix.lower(), registry.suffixes(registry.every())
-        # Three letters are near to many others, and nobody means those.
-        hint = did_you_mean(suffix, suffixes) if len(suffix) > 4 else ""
-        hint = hint or f"known are {', '.join(suffixes)}; {{path: …, format: …}} names one"
-        ending = f"ends in {suffix}" if suffix else "has no suffix"
-        message = f"{output.path} {ending}, which says no known format"
-        yield places.problem(message, "output", at, "path", hint=hint)
-    if form is not None:
-        yield from _format_options(output, form, at, places)
-    if output.job is not None and output.job not in spec.names:
-        hint = did_you_mean(output.job, spec.names) or f"there are: {', '.join(filter(None, spec.names))}"
-        yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
-
-
-def _format_options(output: Output, form: registry.Format, at: int, places: Places) -> Iterator[Problem]:
-    """Options that the format does not have, or not with such a value."""
-    if output.path == "-" and not form.on_stdout:
-        hint = "give it a file's name"
-        yield places.problem(f"{form.name} cannot be on stdout", "output", at, "path", hint=hint)
-    for name, value in output.options.items():
-        kind = form.options.get(name)
-        if kind is None:
-            hint = did_you_mean(name, form.options) or f"it has: {', '.join(form.options) or 'none'}"
-            message = f"the format {form.name} has no option {name!r}"
-            yield places.key_problem(message, "output", at, "options", name, hint=hint)
-        elif type(value) is not kind:
-            message = f"{name} must be {'true or false' if kind is bool else f'of type {kind.__name__}'}"
-            yield places.problem(message, "output", at, "options", name)
+    for at_, words in conflicts.items():
+        message = f"{spec.outputs[int(at_)].path} is {words}"
+        yield places.problem(message, "output", int(at_), "path", hint=ELSEWHERE)
 
 
 _Identity = tuple[int, int]
