@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -96,7 +96,7 @@ def command(
             if form == "text" and items and not columns:
                 _show_items(page, folder, select(index, selection))
             else:
-                _write(page, form, folder, select(index, selection), selection)
+                _write(page, form, folder, index, selection)
 
 
 def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
@@ -115,50 +115,63 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
     """Yield the lines of the records that are selected, in their order. Raises UsageError."""
     from itertools import islice
 
-    from arcli.record import decode
-    from arcli.store.index import cell_of, sort_key
-
-    lines = _matching(index, selection)
+    items = _matching(index, selection)
     if selection.sort is not None:
-        column = selection.sort.removeprefix("-")
-        keyed = [(sort_key(cell_of(decode(line), column)), line) for line in lines]
-        keyed.sort(key=lambda pair: pair[0], reverse=column != selection.sort)
-        # What has nothing in this column stays last, in both directions.
-        keyed.sort(key=lambda pair: pair[0][0] == 3)
-        lines = (line for _, line in keyed)
-    return islice(lines, selection.limit)
+        items = iter(_sorted(index, items, selection.sort))
+    # Only now, and only of as many as are shown, the records are read.
+    for job, number in islice(items, selection.limit):
+        line = index.line(job, number)
+        assert line is not None
+        yield line
 
 
-def _matching(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
-    """Yield the lines of the items that were asked for, or of those for which the expression holds."""
-    from arcli.record import decode
+def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, int]]:
+    """Yield the items that were asked for, or those for which the expression holds, by job and number."""
     from arcli.store.index import Condition
 
     job = selection.job
     for number in selection.items or ():
         # Without --job an item is one of every job that has its number.
-        lines = [index.line(name, number) for name in ([job] if job is not None else index.jobs)]
-        if not any(lines):
+        items = [(name, number) for name in ([job] if job is not None else index.jobs)]
+        items = [item for item in items if index.line(*item) is not None]
+        if not items:
             raise UsageError(f"there is no record of an item {number}", hint="`arcli show` lists them")
-        yield from filter(None, lines)
+        yield from items
     if selection.items is not None:
         return
-    if selection.where is None:
-        yield from index.lines(job)
-        return
-    condition = Condition(selection.where)
-    yield from (line for line in index.lines(job) if condition(decode(line)))
+    condition = None if selection.where is None else Condition(selection.where)
+    yield from index.items(job, condition)
     # A name that no record has is a slip of the pen, which an empty table would not tell.
-    condition.check()
+    if condition is not None:
+        condition.check()
 
 
-def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], selection: Selection) -> None:
+def _sorted(index: JournalIndex, items: Iterable[tuple[str, int]], by: str) -> list[tuple[str, int]]:
+    """Sort items by a column, with ``-`` before it the largest first."""
+    from arcli.record import decode
+    from arcli.store.index import INDEXED, cell_of, sort_key
+
+    column = by.removeprefix("-")
+
+    def key(item: tuple[str, int]) -> tuple[int, Any]:
+        if column in INDEXED:
+            return sort_key(index.cells(*item)[column])
+        return sort_key(cell_of(decode(index.line(*item) or b"{}"), column))
+
+    keyed = [(key(item), item) for item in items]
+    keyed.sort(key=lambda pair: pair[0], reverse=column != by)
+    # What has nothing in this column stays last, in both directions.
+    keyed.sort(key=lambda pair: pair[0][0] == 3)
+    return [item for _, item in keyed]
+
+
+def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selection: Selection) -> None:
     """Write records as a table, CSV, JSON or JSON Lines; all but a table while they are read."""
     from arcli.record import decode, dump
     from arcli.reports.items import table
     from arcli.store.index import cell_of
 
-    names = selection.columns
+    names, lines = selection.columns, select(index, selection)
     if form in {"json", "jsonl"}:
         texts = (
             dump({name: cell_of(decode(line), name) for name in names}) if names else line.rstrip(b"\n")
@@ -181,7 +194,10 @@ def _write(page: Stream, form: str, run: RunFolder, lines: Iterator[bytes], sele
     elif form == "csv":
         _export(run, lines, "-")
     else:
-        page.show(table(lines, names, width=page.width, most=selection.limit or MOST_ROWS))
+        every = selection.items is None and selection.where is None and selection.limit is None
+        total = index.count(selection.job) if every else None
+        most = selection.limit or MOST_ROWS
+        page.show(table(lines, names, width=page.width, most=most, total=total))
 
 
 def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:

@@ -26,7 +26,14 @@ LONGEST = 60
 """Characters of a cell."""
 
 
-def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, most: int) -> Table:
+def table(
+    lines: Iterable[bytes],
+    columns: Sequence[str],
+    *,
+    width: int | None,
+    most: int,
+    total: int | None = None,
+) -> Table:
     """Make a table of records; without ``columns`` of those that a person wants first.
 
     After ``most`` rows it says how many more there are.
@@ -41,7 +48,8 @@ def table(lines: Iterable[bytes], columns: Sequence[str], *, width: int | None, 
         made.add_column(name, justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis")
     for record in records:
         made.add_row(*(_cell(record, name) for name in names))
-    more = sum(1 for _ in rows)
+    # Where it is known how many there are, the rest need not be read to be counted.
+    more = sum(1 for _ in rows) if total is None else total - len(records)
     if more:
         made.caption = f"{more:,} more: --limit N, --where or --format csv"
         made.caption_justify = "left"

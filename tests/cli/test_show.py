@@ -15,6 +15,7 @@ from journal_records import many_records
 from runs import Run
 
 from arcli.errors import UsageError
+from arcli.record import decode
 from arcli.store.folder import RunFolder
 from arcli.store.index import FILE, Condition, JournalIndex, cell_of, sort_key
 from arcli.store.manifest import Manifest
@@ -126,7 +127,7 @@ def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> Non
     for wrong in (
         b"{}",
         b"",
-        b'{"version":1,"size":%d,"jobs":[["job",3]]}\n123' % run.journal.stat().st_size,
+        b'{"version":2,"size":%d,"jobs":[["job",3]]}\n123' % run.journal.stat().st_size,
     ):
         (run.path / FILE).write_bytes(wrong)
         with JournalIndex(past) as index:
@@ -169,3 +170,47 @@ def test_sorting_takes_all_kinds() -> None:
     assert cell_of({"input": {"c": {"d": 2}}}, "c.d") == 2
     with pytest.raises(UsageError, match="no expression"):
         Condition("import os")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'status == "error"',
+        'status == "error" and x > 1',
+        "seconds > 0.02 and index < 5",
+        "index > 2 or x == 0",
+        "seconds > 0.02 and status",
+        "value.y > 1 and seconds < 1",
+        "min < 3 and index > 0",
+    ],
+)
+def test_what_the_index_answers_is_what_the_records_would(tmp_path: Path, text: str) -> None:
+    records: list[dict[str, Any]] = [
+        {
+            "job": "job",
+            "index": number,
+            "status": "error" if number % 3 == 1 else "ok",
+            "seconds": None if number == 6 else number / 100,
+            "input": {"x": number % 4, "min": number},
+            "value": {"y": number} if number % 2 else None,
+        }
+        for number in range(9)
+    ]
+    run = RunFolder.create(tmp_path, Manifest())
+    blank = json.loads(many_records([0]))
+    run.journal.write_text("".join(json.dumps({**blank, **record}) + "\n" for record in reversed(records)))
+    run.finish(0, None)
+    condition = Condition(text)
+    expected = [("job", record["index"]) for record in records if condition({**blank, **record})]
+    assert 0 < len(expected) < 9
+    # Both times: the index as it is made, and as it is read from its file.
+    for _ in range(2):
+        with JournalIndex(run.fresh()) as index:
+            assert list(index.items(None, Condition(text))) == expected
+            assert index.count() == 9
+    assert not Condition('status == "error"').needs_records
+
+
+@pytest.mark.parametrize("text", ['"n": 1234567890123456789012', '"n": 12345678901234567890'])
+def test_numbers_of_any_size_are_read_exactly(text: str) -> None:
+    assert decode(b"{%s}" % text.encode())["n"] == int(text.rpartition(" ")[2])
