@@ -69,6 +69,24 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
             )
 
 
+def is_async(text: str, folder: Path) -> bool | None:
+    """Tell whether the text of a function leads to an async function; None where only running tells."""
+    kind = kind_of(text)
+    path, _, name = text.strip().rpartition(":")
+    try:
+        if kind == "expression":
+            body = ast.parse(text.strip(), mode="eval").body
+            return False if isinstance(body, ast.Lambda) else None
+        tree = ast.parse((folder / path).read_bytes()) if kind == "file" else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+    # The last definition counts, unless something else binds the name, such as a decorator does.
+    for node in reversed(tree.body):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return None if node.decorator_list else isinstance(node, ast.AsyncFunctionDef)
+    return None
+
+
 def _missing(name: str, body: ast.expr, names: set[str]) -> str:
     # `model.score` with no `model` is mostly a file or a module that was meant.
     if near := did_you_mean(name, names):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from arcli.cli.detach import Detached
-from arcli.cli.options import RunFlags, is_inline, slots_of
+from arcli.cli.options import RunFlags, engines_of, is_inline, slots_of
 from arcli.escape import plain
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
             up=lambda: detached.up(folder.id) if detached is not None else None,
             stuck=streams.stuck,
             limit=flags.limit,
+            at_once=flags.at_once,
             deadline=flags.deadline,
             stdin=standard_input(),
             kept=kept,
@@ -98,10 +99,9 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
             from arcli.cluster.open import open_cluster
 
             # It does what it can beforehand while this process goes on.
-            engines = spec.cluster.engines
             cluster = open_cluster(
                 spec.cluster.model_copy(update={"python": spec.python}),
-                engines=flags.engines or (None if engines == "auto" else engines),
+                engines=engines_of(spec, flags),
                 folder=spec.folder,
                 scratch=folder.path / "cluster",
                 join=flags.cluster_name,

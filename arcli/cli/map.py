@@ -22,7 +22,7 @@ from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
 
-NOT_HERE = {"spec", "jobs", "params"}
+NOT_HERE = {"spec", "jobs", "params", "at_once"}
 """What of ``arcli run`` is about the file of a spec."""
 DEFAULT_FORMAT = "raw"
 
@@ -103,7 +103,9 @@ class MapCommand(WithTail):
 @click.option(
     "-0", "--null", is_flag=True, help="Items on standard input end with NUL, as of find -print0."
 )
-@click.option("-j", "--max-procs", type=click.IntRange(min=1), metavar="N", help="How many at once.")
+@click.option(
+    "-j", "--max-procs", "at_once", type=click.IntRange(min=1), metavar="N", help="How many at once."
+)
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=_TimeLimit(), help="End an item that takes longer, or 200% of the median.")
@@ -143,7 +145,12 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         click.echo("arcli: items are read from the terminal, one a line; Ctrl-D ends them", err=True)
     if (code := detached(flags)) is not None:
         return code
-    with early_cluster(flags, flags.engines or options["max_procs"]) as helper:
+    engines = flags.engines or flags.at_once
+    if engines and options["call"] and not flags.engines:
+        from arcli.cluster.embedded.supervisor_process import usable_cpus
+
+        engines = min(engines, usable_cpus())
+    with early_cluster(flags, engines) as helper:
         from arcli.specfile.load import from_tree
 
         spec = from_tree(
@@ -193,8 +200,10 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         if flags[key] is not None:
             job[key] = flags[key]
     top: dict[str, Any] = {}
-    if flags["max_procs"] is not None:
-        top["cluster"] = {"engines": flags["max_procs"]}
+    # Of commands one engine runs as many as are asked for, on whatever machine the saved spec is run.
+    if flags["at_once"] is not None and flags["save"]:
+        top["cluster"] = {"engines": 1 if flags["call"] else flags["at_once"]}
+        job.update({"concurrency": flags["at_once"]} if flags["call"] else {})
     return Batch(
         call=flags["call"],
         function=flags["function"],

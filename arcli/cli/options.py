@@ -137,6 +137,7 @@ class RunFlags:
     params: tuple[tuple[str, str], ...] = ()
     sets: tuple[tuple[str, str], ...] = ()
     engines: int | None = None
+    at_once: int | None = None
     outputs: tuple[str, ...] = ()
     form: str = "text"
     tag: bool = False
@@ -183,4 +184,25 @@ def slots_of(spec: Spec, flags: RunFlags) -> int | None:
         return 1
     if flags.cluster_name or joins(spec.cluster):
         return None
-    return flags.engines or slots(spec.cluster)
+    return engines_of(spec, flags) or slots(spec.cluster)
+
+
+def engines_of(spec: Spec, flags: RunFlags) -> int | None:
+    """Return how many engines flags and spec ask for, None where neither does.
+
+    ``-j`` is about items: commands and async functions run side by side in as many engines as there
+    would be without it, and never in more; of other functions an engine runs one at a time.
+    """
+    from arcli.plan.job import can_run_beside
+
+    in_spec = None if spec.cluster.engines == "auto" else spec.cluster.engines
+    engines = flags.engines or in_spec
+    if flags.at_once is None or flags.engines is not None:
+        return engines
+    if not all(can_run_beside(job, spec.folder) for job in spec.jobs):
+        return flags.at_once
+    if engines is None:
+        from arcli.cluster.open import slots
+
+        engines = slots(spec.cluster)
+    return None if engines is None else min(engines, flags.at_once)

@@ -70,6 +70,14 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("-n", "--engines", type=click.IntRange(min=1), help="How many engines.")
 @click.option(
+    "-j",
+    "--max-procs",
+    "at_once",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many items at a time, on all engines together.",
+)
+@click.option(
     "-o",
     "--output",
     "outputs",
@@ -178,7 +186,7 @@ def command(call: Call, /, **options: Any) -> int:
     if flags.spec != "-" and path.is_file():
         with path.open("rb") as file:
             plain = b"cluster" not in file.read(MOST_PEEKED)
-    with early_cluster(flags, flags.engines) if plain else nullcontext() as helper:
+    with early_cluster(flags, flags.engines) if plain and not flags.at_once else nullcontext() as helper:
         from arcli.specfile.load import load
 
         spec = load(flags.spec, params=dict(flags.params), sets=flags.sets, stdin=standard_input())

@@ -46,6 +46,9 @@ class NoCapture:
         """Return what was printed since the last call: stdout, stderr, and whether either was capped."""
         return NOTHING
 
+    def begin(self, index: int, attempt: int) -> None:
+        """Note which item prints from now on, where several do side by side."""
+
 
 class SysCapture(NoCapture):
     """Catches what is written to ``sys.stdout`` and ``sys.stderr``."""
@@ -71,7 +74,7 @@ class SysCapture(NoCapture):
             text.lines.look(live, *live.running())
 
     def _renew(self) -> None:
-        self._ours = (_CappedText(self._live, "out"), _CappedText(self._live, "err"))
+        self._ours = (CappedText(self._live, "out"), CappedText(self._live, "err"))
         sys.stdout, sys.stderr = self._ours
 
     def take(self) -> tuple[str, str, bool]:
@@ -84,7 +87,7 @@ class SysCapture(NoCapture):
         return out.text(), err.text(), out.written > CAP or err.written > CAP
 
 
-class _CappedText(io.TextIOBase):
+class CappedText(io.TextIOBase):
     """A text stream that keeps the first CAP characters, and tells of whole lines."""
 
     def __init__(self, live: Live, stream: str) -> None:
@@ -95,9 +98,11 @@ class _CappedText(io.TextIOBase):
         self.written = 0
 
     def writable(self) -> bool:
+        """Tell that it can be written to."""
         return True
 
     def write(self, text: str) -> int:
+        """Keep a text, as far as there is room."""
         if self.written < CAP:
             self._parts.append(text[: CAP - self.written])
         self.written += len(text)
@@ -109,6 +114,7 @@ class _CappedText(io.TextIOBase):
         """A task may close its stdout; the next one still needs it."""
 
     def text(self) -> str:
+        """Return what was written."""
         return "".join(self._parts).encode("utf-8", "backslashreplace").decode()
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from .beside import Loop, require_async
 from .capture import NoCapture
 from .command import Command
 from .encode import salted
 from .errors import describe, failed, hint_for, user_traceback
-from .functions import Lacking, caller, meet, opened, raising, resolve, with_references
+from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
 from .interpreter import environment
 from .item import Opaque, Outcome, Runner
 from .limits import Abort, Timer
@@ -95,7 +96,14 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             self._plan, self._broken = job._replace(args=(), kwargs={}), error
         self._function: Callable[..., Any] | None = None
-        if job.kind in {"map", "apply"}:
+        # One more than others have those engines that come first, so that together they have as many
+        # as were asked for.
+        self._width = job.concurrency - (engine.slot >= job.wider > 0)
+        self._loop: Loop | None = Loop() if job.concurrency > 1 else None
+        if self._loop is not None and job.kind == "map":
+            self._function = find(job.function, engine.namespace, job.folder)
+            require_async(self._function, job.function)
+        elif job.kind in {"map", "apply"}:
             self._function = resolve(job.function, engine.namespace, job.folder)
         elif job.notebook is not None:
             preflight(job.notebook)
@@ -123,57 +131,55 @@ class Job:
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
-            self._run_items(
-                request, items, broken, self._runner(timer), results, marks, abort, began, begin
-            )
+            course = _Course(request, items, broken, marks, abort, engine.stopping)
+            handing = _Handing(results, engine.publish, began, begin)
+            if self._loop is None:
+                self._run_items(course, self._runner(timer), results, handing)
+            else:
+                width = min(max(1, self._width), len(request.indices))
+                runners = [self._runner(timer) for _ in range(width)]
+                self._loop.run([self._lane(course, runner, results, handing) for runner in runners])
         if engine.position_file is not None:
             engine.position_file.idle()
         timer.rest()
         return results.reply((0, 0, 0), began, time.perf_counter() - begin)
 
-    def _run_items(
-        self,
-        request: RunChunk,
-        items: list[Any],
-        broken: dict[int, tuple[Shown, BadInput]],
-        runner: Runner,
-        results: _Results,
-        marks: Any,
-        abort: Abort | None,
-        began: float,
-        begin: float,
-    ) -> None:
-        """Run items until the last one, or until somebody wants no more of them.
+    def leave(self) -> None:
+        """The run is over."""
+        if self._loop is not None:
+            self._loop.close()
+
+    def _run_items(self, course: _Course, runner: Runner, results: _Results, handing: _Handing) -> None:
+        """Run items one after another: the last one, or until somebody wants no more of them.
 
         This is where trivial items spend their time: what is asked for each is a comparison or two.
         """
-        engine, number, attempt = self._engine, request.chunk, request.attempt
-        stopping, home, publish = engine.stopping, engine.home, engine.publish
-        occurrences = request.occurrences
-        pause = int(PUBLISH_EVERY * 1e9)
-        due = time.perf_counter_ns() + pause
-        for position, index in enumerate(request.indices):
-            if stopping is not None and stopping():
-                break
-            # The client has had back what it recalls, and another engine runs that.
-            if marks[3] <= number <= marks[5] and (number > marks[3] or position >= marks[4]):
-                break
-            marks[1] = position
-            occurrence = 0 if occurrences is None else occurrences[position]
+        home, broken, marks, attempt = self._engine.home, course.broken, course.marks, course.attempt
+        for position, index, occurrence in course:
             if broken and position in broken:
                 outcome = runner.refuse(index, *broken[position], attempt, occurrence)
             else:
-                outcome = runner.run(index, items[position], attempt, occurrence, marks)
+                outcome = runner.run(index, course.items[position], attempt, occurrence, marks)
             results.add(position, outcome)
+            # Somebody may be waiting for the first records of a long chunk.
+            if outcome.end > handing.due:
+                handing.hand_out(outcome.end)
             # An item that changed the working directory must not move its neighbour.
             if home is not None:
                 os.fchdir(home)
-            if abort is not None and abort.came:
-                break
-            # Somebody may be waiting for the first records of a long chunk.
-            if outcome.end > due and publish is not None:
-                due = outcome.end + pause
-                publish(encode_reply(results.since_last(began, time.perf_counter() - begin)))
+
+    async def _lane(self, course: _Course, runner: Runner, results: _Results, handing: _Handing) -> None:
+        """Run items one after another, while other lanes run others of the same chunk."""
+        broken, marks, attempt = course.broken, course.marks, course.attempt
+        for position, index, occurrence in course:
+            if broken and position in broken:
+                outcome = runner.refuse(index, *broken[position], attempt, occurrence)
+            else:
+                self._capture.begin(index, attempt)
+                outcome = await runner.run_beside(index, course.items[position], attempt, occurrence, marks)
+            results.add(position, outcome)
+            if outcome.end > handing.due:
+                handing.hand_out(outcome.end)
 
     def _lacking(self) -> str | None:
         """Tell what the function depends on and this engine has not; None where all is there."""
@@ -218,10 +224,72 @@ class Job:
             timer=timer,
             salt=self._salt,
             keep_opaque=plan.keep_opaque,
-            folder=ItemFolder(plan) if plan.outdir else None,
+            folder=ItemFolder(plan, variable=self._loop is None) if plan.outdir else None,
             passing=engine.passing,
             hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder),
         )
+
+
+class _Course:
+    """The items of a chunk that are still to be begun, each once, by whoever asks next.
+
+    There are no more when arcli is stopping, when the chunk was aborted, and where the client has had
+    back what it recalls (``marks``, see ``position_file``), for another engine runs that.
+    """
+
+    def __init__(
+        self,
+        request: RunChunk,
+        items: list[Any],
+        broken: dict[int, tuple[Shown, BadInput]],
+        marks: Any,
+        abort: Abort | None,
+        stopping: Callable[[], bool] | None,
+    ) -> None:
+        self.items = items
+        self.broken = broken
+        self.marks = marks
+        self.attempt = request.attempt
+        self._begun = self._begin(request, abort, stopping)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        return self._begun
+
+    def _begin(
+        self, request: RunChunk, abort: Abort | None, stopping: Callable[[], bool] | None
+    ) -> Iterator[tuple[int, int, int]]:
+        """Yield the position, the number and the occurrence of the next item to begin."""
+        marks, number, occurrences = self.marks, request.chunk, request.occurrences
+        for position, index in enumerate(request.indices):
+            if stopping is not None and stopping():
+                return
+            if marks[3] <= number <= marks[5] and (number > marks[3] or position >= marks[4]):
+                return
+            if abort is not None and abort.came:
+                return
+            marks[1] = position
+            yield position, index, 0 if occurrences is None else occurrences[position]
+
+
+class _Handing:
+    """Hands out what has come in of a chunk, when ``due``: somebody may be waiting for first records."""
+
+    def __init__(
+        self, results: _Results, publish: Callable[[bytes], None] | None, began: float, begin: float
+    ) -> None:
+        self._results = results
+        self._publish = publish
+        self._began = began
+        self._begin = begin
+        self._pause = int(PUBLISH_EVERY * 1e9)
+        self.due = time.perf_counter_ns() + self._pause if publish is not None else 1 << 62
+
+    def hand_out(self, now: int) -> None:
+        """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
+        self.due = now + self._pause
+        assert self._publish is not None
+        busy = time.perf_counter() - self._begin
+        self._publish(encode_reply(self._results.since_last(self._began, busy)))
 
 
 def _loaded(
@@ -269,20 +337,32 @@ class _Results:
         self._opaque: list[tuple[int, Opaque]] = []
         self._handed = (0, 0, 0)
         self._done = 0
+        self._early: dict[int, Outcome] = {}
 
     def add(self, position: int, outcome: Outcome) -> None:
-        """Take an item's outcome: its record, or the wish to try it again."""
-        line, seconds, _, status, reason, opaque = outcome
-        self._done = position + 1
-        if status != Status.OK and not self._final:
-            self._again.append(Again(position, reason))
+        """Take an item's outcome: its record, or the wish to try it again.
+
+        What ends before an item in front of it waits for that: a reply has the first items of a chunk.
+        """
+        if position != self._done:
+            self._early[position] = outcome
             return
-        self._positions.append(position)
-        self._lines.append(line)
-        self._seconds.append(seconds)
-        self._statuses.append(status)
-        if opaque is not None:
-            self._opaque.append((position, opaque))
+        while True:
+            line, seconds, _, status, reason, opaque = outcome
+            self._done = position + 1
+            if status != Status.OK and not self._final:
+                self._again.append(Again(position, reason))
+            else:
+                self._positions.append(position)
+                self._lines.append(line)
+                self._seconds.append(seconds)
+                self._statuses.append(status)
+                if opaque is not None:
+                    self._opaque.append((position, opaque))
+            position = self._done
+            if not self._early or position not in self._early:
+                return
+            outcome = self._early.pop(position)
 
     def since_last(self, began: float, busy: float) -> ChunkReply:
         """A reply with what has come in since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from .capture import CAP, NOTHING, printed_path
@@ -64,7 +65,11 @@ class Command:
         self._stdin = job.command_stdin
         self._cwd = job.cwd
         self._env = job.env
-        self._environment = environment
+        # As bytes, which is what a new process takes: encoding forty variables anew for each item takes
+        # as long as all that is Python's of starting it.
+        source = os.environb if environment is None else _encoded(environment)
+        self._environment = dict(source)
+        self._programs: dict[str, str | None] = {}
         self._ok = set(job.ok_exit)
         self._parse = job.parse
         self._constants = constants
@@ -74,6 +79,28 @@ class Command:
 
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
+        with self._started(item, index, attempt, outdir) as (child, output):
+            try:
+                self._reap(child, 0)
+            finally:
+                self._end(child)
+            return self._value(child, output)
+
+    async def run_beside(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
+        """Run the command as ``run`` does, while others run; each needs a Command of its own."""
+        with self._started(item, index, attempt, outdir) as (child, output):
+            try:
+                await _exit_of(child.pid)
+                self._reap(child, 0)
+            finally:
+                await self._end_beside(child)
+            return self._value(child, output)
+
+    @contextlib.contextmanager
+    def _started(
+        self, item: Any, index: int, attempt: int, outdir: str | None
+    ) -> Iterator[tuple[subprocess.Popen[bytes], _Output]]:
+        """Start the command; what it has printed by the end is kept."""
         folder = {} if outdir is None else {"outdir": outdir}
         constants = {**self._constants, **folder}
         names = Names(item, index, constants, attempt=attempt, slot=self._slot, batch=self._job.batch)
@@ -86,19 +113,30 @@ class Command:
         # that.
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
         with _Output(cap, index, attempt) as output:
+            child = self._start(argv, names, output, outdir)
             try:
-                status = self._run(argv, names, output, outdir)
-            finally:
+                with self._patrol.over(output):
+                    yield child, output
+            except BaseException:
                 self.printed = output.printed()
+                raise
+            finally:
                 if self._job.whole_output:
                     output.keep(self._job, index, attempt)
-            value = {"exit": status, "stdout": self.printed[0], "stderr": self.printed[1]}
-            if status not in self._ok:
-                raise CommandFailed(_cause(status), value)
-            return value if self._parse is None else _parsed(output, self._parse, value)
 
-    def _run(self, argv: list[str], names: Names, output: _Output, outdir: str | None) -> int:
-        """Start, wait, reap: the exit status, or a signal's number negated."""
+    def _value(self, child: subprocess.Popen[bytes], output: _Output) -> Any:
+        """Make the item's value of what the command printed and ended with, or raise CommandFailed."""
+        self.printed = output.printed()
+        value = {"exit": child.returncode, "stdout": self.printed[0], "stderr": self.printed[1]}
+        assert child.returncode is not None
+        if child.returncode not in self._ok:
+            raise CommandFailed(_cause(child.returncode), value)
+        return value if self._parse is None else _parsed(output, self._parse, value)
+
+    def _start(
+        self, argv: list[str], names: Names, output: _Output, outdir: str | None
+    ) -> subprocess.Popen[bytes]:
+        """Start the program in a session of its own, so that all that it starts ends with it."""
         # The item's own variables last but one: what the spec sets under `env` wins.
         env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
         env["ARCLI_JOB"] = self._job.name
@@ -113,23 +151,24 @@ class Command:
                 feed = stack.enter_context(tempfile.TemporaryFile())
                 feed.write(os.fsencode(filled(self._stdin, names)))
                 feed.seek(0)
-            child = subprocess.Popen(
+            return subprocess.Popen(
                 argv,
+                executable=self._program(argv[0]),
                 stdin=feed,
                 stdout=output.out,
                 stderr=output.err,
                 cwd=filled(self._cwd, names) if self._cwd else None,
-                env={**(self._environment or os.environ), **env},
+                env={**self._environment, **_encoded(env)},
                 start_new_session=True,
             )
-        try:
-            # Reaped by wait4, which tells what the child has used; Popen.wait would not.
-            with self._patrol.over(output):
-                self._reap(child, 0)
-        finally:
-            self._end_group(child)
-        assert child.returncode is not None
-        return child.returncode
+
+    def _program(self, name: str) -> str | None:
+        """Return where a program is: it is looked for once; None leaves that to the system."""
+        if name not in self._programs:
+            path = None if "PATH" in self._env else os.fsdecode(self._environment.get(b"PATH", b""))
+            place = shutil.which(name, path=path) if path and "/" not in name else None
+            self._programs[name] = place if place is not None and os.path.isabs(place) else None  # noqa: PTH117
+        return self._programs[name]
 
     def _reap(self, child: subprocess.Popen[bytes], options: int) -> None:
         """Take note of the child's end, if it has ended, and of what it used."""
@@ -148,21 +187,49 @@ class Command:
                 "peak_memory": _peak(used.ru_maxrss),
             }
 
-    def _end_group(self, child: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, later SIGKILL, to all that is left of what the command started."""
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        """End all that is left of a command, whatever alarms come meanwhile."""
+        pauses = self._ending(child)
+        while True:
+            try:
+                for pause in pauses:
+                    time.sleep(pause)
+                return
+            except TimeLimit:  # the timer's second alarm
+                continue
+
+    async def _end_beside(self, child: subprocess.Popen[bytes]) -> None:
+        """End all that is left of a command, also where its chunk is cancelled meanwhile."""
+        cancelled: asyncio.CancelledError | None = None
+        for pause in self._ending(child):
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _ending(self, child: subprocess.Popen[bytes]) -> Iterator[float]:
+        """SIGTERM, later SIGKILL, to all that is left of a command; yields seconds to wait meanwhile.
+
+        It is run to its end, also where an exception is on its way: nothing outlives its item.
+        """
         # A group outlives its leader while any member does, and its number is not given to others as long.
         end = time.monotonic() + KILL_AFTER
         remains = _signal_group(child.pid, signal.SIGTERM)
         while remains:
-            try:
+            with contextlib.suppress(TimeLimit):
                 self._reap(child, os.WNOHANG)
                 late = time.monotonic() > end
                 remains = _signal_group(child.pid, signal.SIGKILL if late else 0)
                 if late and child.returncode is not None:
                     return  # a zombie that nobody reaps, or another user's
-                time.sleep(_POLL if remains else 0)
-            except TimeLimit:  # the timer's second alarm
-                continue
+            if remains:
+                yield _POLL
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
 
 
 def _signal_group(group: int, number: int) -> bool:
@@ -174,6 +241,27 @@ def _signal_group(group: int, number: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+async def _exit_of(pid: int) -> None:
+    """Wait for the end of a child, which is not reaped by that.
+
+    https://man7.org/linux/man-pages/man2/pidfd_open.2.html; where there is none, by looking.
+    """
+    try:
+        fd = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            await asyncio.sleep(_POLL)
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        loop.add_reader(fd, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
 
 
 class _Output:
@@ -240,10 +328,17 @@ class _Output:
 
 
 def _file() -> IO[bytes]:
-    """Return a file without a name, which writers append to."""
-    file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
-    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-    return file
+    """Return a file without a name, which writers append to.
+
+    Where the system can, it never has one (``O_TMPFILE``): that is a third of the cost.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return open(os.open(tempfile.gettempdir(), flags | os.O_TMPFILE, 0o600), "r+b", buffering=0)  # noqa: PTH123
+    except (AttributeError, OSError):  # not Linux, or a file system that cannot
+        file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
+        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        return file
 
 
 def _is_text(raw: bytes) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
+from .command import Command
 from .encode import ArrayFile, Unfit, array_file, encode, encode_apart, item_key, key_from, pickled
 from .errors import describe, safe_repr
 from .limits import TimeLimit, Timer
-from .program import ItemFolder, Program, ProgramFailed, Shown
+from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
 from .tally import Status
 
 
@@ -115,6 +118,37 @@ class Runner:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
             return self._failed(index, item, attempt, occurrence, begin, raised)
+        return self._ended(index, item, attempt, occurrence, begin, value)
+
+    async def run_beside(
+        self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
+    ) -> Outcome:
+        """Run one item as ``run`` does, while others run in the same loop.
+
+        Its time limit cancels it; one that heeds no cancellation is a timeout when it ends.
+        """
+        begin = perf_counter_ns()
+        marks[2] = begin + self._clock.offset
+        limit = asyncio.timeout(self._timer.seconds)
+        try:
+            async with limit:
+                value = await self._beside(item, index, attempt)
+        except self._passing:
+            raise
+        except BaseException as raised:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the chunk is being ended, not this item alone
+            error = TimeLimit() if limit.expired() else raised
+            return self._failed(index, item, attempt, occurrence, begin, error)
+        if limit.expired():
+            return self._failed(index, item, attempt, occurrence, begin, TimeLimit())
+        return self._ended(index, item, attempt, occurrence, begin, value)
+
+    def _ended(
+        self, index: int, item: Any, attempt: int, occurrence: int, begin: int, value: Any
+    ) -> Outcome:
+        """Return the outcome of an item that has a value, unless that cannot be written down."""
         # A fork of the item's that came back here would run the rest of the chunk a second time.
         end = perf_counter_ns()
         if Process.forked:
@@ -198,13 +232,33 @@ class Runner:
             return self._called(item, index, attempt)
 
     def _called(self, item: Any, index: int, attempt: int) -> Any:
-        def call(outdir: str | None) -> Any:
+        if self._folder is None and self._call is not None:
+            return self._call(item)
+        with self._made_folder(item, index, attempt) as folder:
             if self._call is not None:
-                return self._call(item)
-            assert self._program is not None
-            return self._program.run(item, index, attempt, outdir)
+                folder.value = self._call(item)
+            else:
+                assert self._program is not None
+                folder.value = self._program.run(item, index, attempt, folder.path)
+        return folder.value
 
-        return call(None) if self._folder is None else self._folder.run(item, index, attempt, call)
+    async def _beside(self, item: Any, index: int, attempt: int) -> Any:
+        with self._made_folder(item, index, attempt) as folder:
+            if self._call is not None:
+                folder.value = await self._call(item)
+            else:
+                assert isinstance(self._program, Command)
+                folder.value = await self._program.run_beside(item, index, attempt, folder.path)
+        return folder.value
+
+    @contextmanager
+    def _made_folder(self, item: Any, index: int, attempt: int) -> Iterator[MadeFolder]:
+        """Have the item's folder, if its job has any, around what makes its value."""
+        if self._folder is None:
+            yield MadeFolder(None)
+            return
+        with self._folder.around(item, index, attempt) as folder:
+            yield folder
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
         """Return the value as JSON, whether that is exact, and its pickle, if one is wanted.

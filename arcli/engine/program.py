@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from .protocol import JobDefinition
@@ -78,21 +78,31 @@ class FolderTaken(ProgramFailed):
     """A folder of an item's name that arcli did not make."""
 
 
+class MadeFolder:
+    """Where an item works, if anywhere, and what it comes to."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.value: Any = None
+
+
 class ItemFolder:
     """The folders of a job's items, one after the other.
 
     ``NAME.partial`` is what an item works in, ``NAME.failed`` what is left of the last attempt that
-    failed, ``NAME`` a folder that is whole.
+    failed, ``NAME`` a folder that is whole. ``variable``: functions find it in their environment, too.
     """
 
-    def __init__(self, job: JobDefinition) -> None:
+    def __init__(self, job: JobDefinition, *, variable: bool = True) -> None:
         self._job = job
+        self._around = _variable if variable else contextlib.nullcontext
         self._ended: dict[str, Any] | None = None
 
-    def run(self, item: Any, index: int, attempt: int, call: Callable[[str], Any]) -> Any:
-        """Call with the path of an empty folder, and put it in its place. Returns what the call does.
+    @contextlib.contextmanager
+    def around(self, item: Any, index: int, attempt: int) -> Iterator[MadeFolder]:
+        """Make an empty folder for an item, and put it in its place once the item has its value.
 
-        Raises ArtifactMissing, FolderTaken, BadTemplate, OSError, and whatever the call raises.
+        Raises ArtifactMissing, FolderTaken, BadTemplate, OSError.
         """
         self._ended = None
         final = os.path.abspath(filled(self._job.outdir, Names(item, index)))  # noqa: PTH100
@@ -106,12 +116,13 @@ class ItemFolder:
         with open(os.path.join(part, MARKER), "w", encoding="utf-8") as file:  # noqa: PTH123, PTH118
             json.dump({**marker, "attempt": attempt}, file)
         process = os.getpid()
+        folder = MadeFolder(part)
         try:
-            with _variable(part):
-                value = call(part)
+            with self._around(part):
+                yield folder
             if os.getpid() != process:  # a fork of the item's, which is about to end
-                return value
-            artifacts = [*self._artifacts(part, value)]
+                return
+            artifacts = [*self._artifacts(part, folder.value)]
             _remove(final)
             os.rename(part, final)  # noqa: PTH104
             _remove(failed)
@@ -122,7 +133,6 @@ class ItemFolder:
                 self._ended = {"outdir": failed, "artifacts": []}
             raise
         self._ended = {"outdir": final, "artifacts": artifacts}
-        return value
 
     def taken(self) -> dict[str, Any] | None:
         """Return the record's keys of the last item, once: where its folder is, and what is in it."""

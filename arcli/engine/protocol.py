@@ -56,8 +56,9 @@ class JobDefinition(NamedTuple):
     ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds.
     ``whole_output``: what a command prints and its record does not hold is kept in a file there.
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
-    whether one is required. ``keep_opaque`` asks for a pickle of each value that JSON does not hold
-    exactly. ``reducers`` are functions to look for now, and run later.
+    whether one is required. ``concurrency`` is how many items an engine runs side by side; one less
+    in slots from ``wider`` on, where that is not 0. ``keep_opaque`` asks for a pickle of each value
+    that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
     """
 
     name: str
@@ -87,6 +88,8 @@ class JobDefinition(NamedTuple):
     keep_opaque: bool = False
     reducers: Sequence[str] = ()
     salt: str = ""
+    concurrency: int = 1
+    wider: int = 0
 
 
 class Define(NamedTuple):

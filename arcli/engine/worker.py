@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .beside import TaskCapture
 from .capture import NoCapture, make_capture
 from .chunk import Engine, Job
 from .encode import Unfit, decode, encode, pickled
@@ -177,10 +178,15 @@ class Worker:
         stage = f"function of job {job.name!r}"
         if self._engine.ours:
             os.environ["ARCLI_RUN"] = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
+        live, patrol = self._engine.live, self._engine.patrol
         mode = "none" if job.kind == "command" else job.capture
-        capture = self._captures.setdefault(
-            mode, make_capture(mode, self._engine.live, self._engine.patrol)
-        )
+        if job.concurrency > 1 and mode != "none":
+            mode = "task"
+        if mode not in self._captures:
+            self._captures[mode] = (
+                TaskCapture(live, patrol) if mode == "task" else make_capture(mode, live, patrol)
+            )
+        capture = self._captures[mode]
         try:
             self._jobs[job.name] = Job(job, self._engine, capture)
             for text in job.reducers:
@@ -266,6 +272,8 @@ class Worker:
 
     def leave(self) -> None:
         """The run is over, and the engine goes on without it."""
+        for job in self._jobs.values():
+            job.leave()
         self._engine.patrol.close()
         self._visit.leave()
 

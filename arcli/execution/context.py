@@ -72,7 +72,8 @@ class Options:
     blocked. ``limit`` cuts each map's items, ``stdin`` is binary. ``whole_output`` keeps all that
     commands print. ``up`` is called, on another thread, when the cluster is up. ``passing`` are
     exceptions of items in this process that end the run where they were raised, for a debugger.
-    ``listener`` hears what items print while they run.
+    ``listener`` hears what items print while they run. ``at_once`` is how many items run at a time on
+    all engines together, None: as jobs say.
     """
 
     began: float = 0.0
@@ -80,6 +81,7 @@ class Options:
     warn: Callable[[str], None] = lambda sentence: None
     stuck: Callable[[], float] = lambda: 0.0
     limit: int | None = None
+    at_once: int | None = None
     deadline: float | None = None
     stdin: BinaryIO | None = None
     kept: Kept | None = None

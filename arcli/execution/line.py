@@ -160,6 +160,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         keep_opaque=_needs_values(job, context.spec),
         run_folder=context.storage.path,
         whole_output=options.whole_output,
+        at_once=options.at_once,
+        slots=context.slots,
     )
     context.note_parts(job.name, plan.parts)
     began = time.monotonic()

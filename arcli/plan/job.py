@@ -17,6 +17,7 @@ from arcli.engine.protocol import JobDefinition
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, to_engine
 from arcli.specfile.model import Job, Setup, Share, Spec
+from arcli.syntax import is_async
 
 COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
 """What of a job makes a command."""
@@ -40,6 +41,11 @@ class JobPlan:
         """The job's name."""
         return self.job.name
 
+    @property
+    def concurrency(self) -> int:
+        """How many items an engine runs side by side, at most."""
+        return self.definition.concurrency
+
     def hasher(self) -> Any:
         """Return a hasher that has taken in the salt, for ``engine.keys.item_key``."""
         return salted(self.salt)
@@ -55,12 +61,15 @@ def plan_job(
     keep_opaque: bool = False,
     run_folder: str = "",
     whole_output: bool = False,
+    at_once: int | None = None,
+    slots: int = 1,
 ) -> JobPlan:
     """Return what engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
     reducer or a later job needs the real ones. ``run_folder`` is where the run keeps its
-    files; ``whole_output`` asks for what a command prints beyond what its record holds.
+    files; ``whole_output`` asks for what a command prints beyond what its record holds. ``at_once`` is how
+    many items are to run at a time on all ``slots`` engines together, None: as the job says of each.
     """
     folder = str(spec.folder)
     texts = Texts(job)
@@ -87,6 +96,12 @@ def plan_job(
     # Where a job has none, its keys are what they were before there were any.
     if job.shell is not None:
         deciding["interpreter"] = job.shell
+    # What does not divide evenly goes to the engines that come first.
+    concurrency, wider = job.concurrency, 0
+    if at_once is not None:
+        beside = can_run_beside(job, spec.folder)
+        concurrency = -(-at_once // slots) if beside else 1
+        wider = at_once % slots if beside else 0
     definition = JobDefinition(
         name=job.name,
         batch=job.batch or 0,
@@ -94,6 +109,8 @@ def plan_job(
         run_folder=run_folder,
         whole_output=whole_output,
         artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
+        concurrency=concurrency,
+        wider=wider,
         timeout=None if isinstance(job.timeout, Share) else job.timeout,
         retries=job.retries,
         capture=job.capture,
@@ -103,6 +120,7 @@ def plan_job(
     )
     # The code that a function or a notebook is in decides a value, too, but a comment that is changed
     # should not cost hours: it is a part of the keys only where the spec asks for that.
+    # How many run side by side is no part of what decides a value.
     described = _described(spec.setup, job, deciding, definition, resolve)
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
@@ -128,6 +146,11 @@ def plan_job(
             for name, part in parts.items()
         },
     )
+
+
+def can_run_beside(job: Job, folder: Path) -> bool:
+    """Tell whether an engine can run several items of a job side by side, as far as text can tell."""
+    return job.kind == "command" or (job.map is not None and is_async(job.map, folder) is True)
 
 
 def _working_folder(cwd: str | None, folder: str) -> str | None:

@@ -63,6 +63,7 @@ def cards(report: Report) -> Iterator[str]:
     wall = sum(job.timing.wall for job in summary.jobs)
     serial = sum(job.timing.serial for job in summary.jobs)
     speedup = serial / wall if wall > 0 else 0.0
+    used = sum(job.timing.efficiency * job.timing.wall for job in summary.jobs)
     # What a resumed run replayed took no time in it, and must not count as throughput.
     done = sum(each.recorded - each.cancelled - each.replayed for each in counts)
     cards = (
@@ -70,7 +71,7 @@ def cards(report: Report) -> Iterator[str]:
         (f"{sum(each.ok for each in counts):,}", "items ok"),
         (f"{sum(each.failed for each in counts):,}", "items failed"),
         (f"{speedup:.2f}", f"speed-up on {plural(summary.engines, 'engine')}"),
-        (percent(speedup / summary.engines if summary.engines else 0.0), "efficiency"),
+        (percent(used / wall if wall > 0 else 0.0), "efficiency"),
         (JOB["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
     )
     yield '<div class="cards">'

@@ -247,6 +247,8 @@ class Job(Policy):
     """A program, run once an item: a shell string or a list of arguments, with `{placeholders}`."""
     notebook: str | None = None
     """A notebook, run once an item, whose parameters the item has."""
+    concurrency: Count = 1
+    """How many items an engine runs side by side: of commands, and of async functions."""
     over: Items | None = None
     """The items: a list, or a map with one source."""
     batch: Count | None = None

@@ -39,6 +39,7 @@ class _Chunk:
     last: float = -math.inf
     received: float = -math.inf
     items: int = 0
+    compute: float = 0.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -79,7 +80,6 @@ class _JobAccount:
         number: int = record["engine_id"]
         use = self.uses.setdefault(number, EngineUse(engine_id=number, slot=record.get("slot")))
         use.items += 1
-        use.compute += seconds
         chunks = self.open.setdefault(number, {})
         chunk = chunks.get(record.get("chunk") or 0)
         # Records of a chunk come together: those of the oldest are complete when a
@@ -89,6 +89,7 @@ class _JobAccount:
                 self._close(use, chunks.pop(next(iter(chunks))))
             chunk = chunks[record.get("chunk") or 0] = _Chunk()
         chunk.items += 1
+        chunk.compute += seconds
         started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
         if started is not None and completed is not None:
             chunk.first = min(chunk.first, started)
@@ -98,6 +99,11 @@ class _JobAccount:
     def _close(self, use: EngineUse, chunk: _Chunk) -> None:
         use.chunks += 1
         self.sizes[chunk.items] += 1
+        # A moment in which several items ran side by side is one moment of the engine's; what rounding
+        # makes of items one after another is none.
+        span = max(0.0, chunk.last - chunk.first)
+        beside = chunk.last >= chunk.first and chunk.compute > span + 1e-5 * chunk.items
+        use.compute += span if beside else chunk.compute
         if chunk.last >= chunk.first:
             use.busy += chunk.last - chunk.first
             use.returning += max(0.0, chunk.received - chunk.last)

@@ -118,9 +118,10 @@ class Timing:
     """How long a job took, and what it would have taken on one engine.
 
     ``serial`` is the items' own seconds added up (of a resumed run: what this run computed),
-    ``speedup`` is serial ÷ wall, ``efficiency`` speed-up ÷ number of engines, ``throughput`` items
-    a second; the rest describes the seconds an item: ``median``, ``p95`` and ``p99`` are by rank
-    (``Tally.quantile``), exact up to 10,000 items, then within 1 %.
+    ``speedup`` is serial ÷ wall, ``efficiency`` the share of the engines' time that items had
+    (where they run one at a time: speed-up ÷ number of engines), ``throughput`` items a second; the rest
+    describes the seconds an item: ``median``, ``p95`` and ``p99`` are by rank (``Tally.quantile``), exact
+    up to 10,000 items, then within 1 %.
     """
 
     wall: float
@@ -308,12 +309,15 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
     computed = sum(use.compute for use in ledger.engines.values())
     serial = computed if ledger.replayed else tally.seconds
     speedup = serial / wall if wall > 0 else 0.0
+    # Where items ran side by side, an engine was used once for all of them; what rounding makes of
+    # others is none.
+    used = computed if 0.0 < computed < serial * (1 - 1e-6) else serial
     done = counts.recorded - counts.cancelled - counts.replayed
     return Timing(
         wall=wall,
         serial=serial,
         speedup=speedup,
-        efficiency=speedup / width if width else 0.0,
+        efficiency=used / wall / width if width and wall > 0 else 0.0,
         throughput=max(0, done) / wall if wall > 0 else 0.0,
         mean=tally.mean,
         stddev=tally.deviation,

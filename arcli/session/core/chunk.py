@@ -191,16 +191,23 @@ for, so that the rate at which chunks come back is the rate that it can take."""
 ROUNDS = 1.5
 """A chunk is at least this many times as long as one for each engine takes on the message path: so
 the path has room, however many engines there are."""
+RAGGED = 16
+"""Rounds of items side by side that a chunk has at least, in the middle of a run."""
 MAX_DEPTH = 8
 COVER_SECONDS = 0.03
 """The work that should wait at an engine, to cover a message's round trip."""
 
 
 class ChunkPolicy:
-    """Sizes for the chunks of one job. ``fixed`` is the size that the spec gives, None for auto."""
+    """Sizes for the chunks of one job. ``fixed`` is the size that the spec gives, None for auto.
 
-    def __init__(self, fixed: int | None = None) -> None:
+    ``beside`` is how many items an engine runs side by side. What is learnt of an item's seconds is
+    then an engine's time divided by its items, so that a chunk lasts as long as any other does.
+    """
+
+    def __init__(self, fixed: int | None = None, beside: int = 1) -> None:
         self._fixed = fixed
+        self.beside = beside
         self._seconds: float | None = None
         self._bytes = 0.0
         self._largest = 0
@@ -248,22 +255,28 @@ class ChunkPolicy:
         if self._fixed is not None:
             return self._fixed
         # Nothing is known yet: one item tells how long they are, and is the first
-        # result.
+        # result. Places side by side are filled, here and at the end, for all of them are to be used
+        # at a time.
         if self._seconds is None:
-            return 1
+            return self.beside if left is None else max(1, min(self.beside, left))
         each = max(self._seconds, 1e-9)
         # As much work as makes a message cheap, growing step by step, and never an
         # unbounded message.
         round_ = self._round(engines)
         target = max(TARGET_SECONDS, ROUNDS * round_)
-        size = min(target / each, self._largest * GROWTH, MAX_ITEMS)
+        size = target / each
+        # Where items run side by side, the last ones of a chunk leave their neighbours' places empty:
+        # so many rounds make that little.
+        if self.beside > 1:
+            size = max(size, RAGGED * self.beside)
+        size = min(size, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
             size = min(size, MAX_BYTES // self._bytes)
         # Near the end every engine should have something: chunks shrink with what
         # is left.
         if left is not None:
             fair = left / max(1, engines)
-            worth = min(max(WORTH_SECONDS, round_) / each, fair)
+            worth = max(min(max(WORTH_SECONDS, round_) / each, fair), min(self.beside, left))
             size = min(size, max(fair / SHARE, worth))
         return max(1, math.ceil(size - 1e-9))
 
@@ -274,5 +287,5 @@ class ChunkPolicy:
         chunk = self._seconds * self.size(left, engines)
         if chunk >= max(TARGET_SECONDS, self._round(engines)):
             # What waits behind a long chunk cannot be had back; the gap costs a few milliseconds.
-            return 1 if self._fixed is not None or self._seconds > TARGET_SECONDS / 2 else 2
+            return 1 if self._fixed is not None or self._seconds * self.beside > TARGET_SECONDS / 2 else 2
         return min(MAX_DEPTH, max(2, math.ceil(COVER_SECONDS / max(chunk, 1e-9))))

@@ -66,6 +66,7 @@ class Dispatcher:
         self._cancelled: dict[int, str] = {}
         self._concluded: list[ClientRecord] = []
         self.chunks = chunks
+        self.beside = chunks.beside > 1
         self.outstanding: dict[int, Chunk] = {}
         self.completed = 0
         self.failures = 0

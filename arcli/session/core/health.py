@@ -163,7 +163,11 @@ class Health:
                 position = sighting.position
                 if position is None or position.chunk != running.number:
                     continue
-                if position.position not in cancelled:
+                if items.beside:  # it may be any of those that have begun
+                    begun = min(cancelled) <= position.position
+                else:
+                    begun = position.position in cancelled
+                if not begun:
                     continue  # it is at another one of them
             effects += self._pool.doom(engine, "an item that it ran was cancelled")
         return effects

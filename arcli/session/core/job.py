@@ -64,7 +64,7 @@ class JobRun:
         self.restarts = 0
         self.fixed = job.chunksize if isinstance(job.chunksize, int) else 1 if job.delay else None
         jitter = random.Random(run_id)  # noqa: S311 - nobody has to guess it
-        self.items = Dispatcher(job, ChunkPolicy(self.fixed), supply, jitter)
+        self.items = Dispatcher(job, ChunkPolicy(self.fixed, plan.concurrency), supply, jitter)
         self.tally = Tally()
         self._run_id = run_id
         self._replay = replay
@@ -185,7 +185,12 @@ class JobRun:
         use = self._use(engine)
         # Every attempt that ended in a record counts for its engine, good or not.
         use.items += tally.total
-        use.compute += tally.seconds
+        # A moment in which several items run is one moment of the engine's.
+        seconds = tally.seconds
+        if self.plan.concurrency > 1:
+            seconds = min(seconds, max(0.0, reply.busy - pending.computed))
+        pending.computed += seconds
+        use.compute += seconds
         failed = tally.total - tally.counts.get("ok", 0)
         cancelled = self.items.progressed(chunk, reply.done, again, failed, now)
         return records + self.conclude(cancelled, wall)

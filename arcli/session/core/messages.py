@@ -102,7 +102,7 @@ class PendingRequest:
 
     ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
     is sent. ``first``: nothing was sent to its engine before. ``is_told``: that it takes long has been
-    said.
+    said. ``computed`` are the seconds in its items' own code that are accounted for.
     """
 
     engine_id: int
@@ -114,6 +114,7 @@ class PendingRequest:
     first: bool = False
     is_told: bool = False
     msg_id: str = ""
+    computed: float = 0.0
 
     @property
     def what(self) -> str:

@@ -188,7 +188,10 @@ class Recovery:
         if sighting is not None:
             position = sighting.position
             begun = position is not None and position.chunk == chunk.number
-            if position is not None and begun and position.position >= chunk.done:
+            # Where several items run side by side, any of them may be to blame: the last one to begin
+            # is not more suspect than the others.
+            sure = job.plan.concurrency == 1 or len(chunk) - chunk.done == 1
+            if position is not None and begun and sure and position.position >= chunk.done:
                 culprit = position.position
         # An item that outlived its limit is a timeout, however its engine came to
         # end.

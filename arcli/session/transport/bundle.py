@@ -21,10 +21,11 @@ MODULES = (
     "position_file",
     "functions",
     "program",
-    "command",
     "notebook",
     "errors",
+    "command",
     "item",
+    "beside",
     "chunk",
     "worker",
 )

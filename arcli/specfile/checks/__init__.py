@@ -34,6 +34,7 @@ def check(
         yield from job.call(part, at, spec, places)
         yield from job.results(part, at, spec, places)
         yield from job.functions(part, at, spec.folder, names, places)
+        yield from job.concurrency(part, at, spec.folder, places)
         yield from job.targets(part, at, spec.cluster, places)
         yield from job.notebook(part, at, spec.folder, places)
         yield from order.check(part, at, spec, places)

@@ -160,3 +160,30 @@ def _as_map(value: Any) -> dict[str, Any]:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def concurrency(job: Job, at: int, folder: Path, places: Places) -> Iterator[Problem]:
+    """Tell whether items can run side by side in an engine, where that is asked for."""
+    if job.concurrency == 1:
+        return
+    place = ("jobs", at, "concurrency")
+    hint = "more engines run more at once: cluster: {engines: N}"
+    if job.kind in {"apply", "notebook"}:
+        message = (
+            f"concurrency is for commands and async functions: an engine runs one {job.kind} at a time"
+        )
+        yield places.key_problem(message, *place, hint=hint)
+    elif job.map is not None and syntax.is_async(job.map, folder) is False:
+        message = (
+            f"concurrency is for commands and async functions: {job.map.strip()!r} is a plain function, "
+            "and a second call in the same engine could not begin before the first one has ended"
+        )
+        yield places.key_problem(message, *place, hint=hint)
+    elif job.map is not None and job.outdir is not None:
+        message = "concurrency and outdir go together for commands only: all calls have one environment"
+        yield places.key_problem(message, *place)
+    if job.delay:
+        yield places.key_problem("delay has items travel alone: concurrency does nothing", *place)
+    if isinstance(job.chunksize, int) and job.chunksize < job.concurrency:
+        message = f"an engine runs one chunk at a time, and chunksize: {job.chunksize} is less than this"
+        yield places.key_problem(message, *place)

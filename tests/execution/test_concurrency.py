@@ -1,0 +1,268 @@
+"""Items side by side in one engine: commands and coroutines, each with its own output, limit and end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from runs import Run, each_once, finish, running, statuses, wait_until
+
+from arcli.errors import SpecError
+from arcli.specfile.load import load
+
+FETCH = """
+import asyncio
+import os
+import time
+from pathlib import Path
+
+class Meeting:
+    here = 0
+
+async def meet(x):
+    # Each waits until as many are here as are to run side by side.
+    print("begin", x)
+    Meeting.here += 1
+    while Meeting.here % 8:
+        await asyncio.sleep(0.001)
+    print("end", x)
+    return x * x
+
+async def mixed(x):
+    print("item", x)
+    if x == 3:
+        raise ValueError("three")
+    if x == 5:
+        await asyncio.sleep(3600)
+    if x == 7:
+        raise SystemExit(7)
+    await asyncio.sleep(0.01)
+    return x
+
+async def flaky(x, seen={}):
+    seen[x] = seen.get(x, 0) + 1
+    await asyncio.sleep(0)
+    if seen[x] < 3 and x % 2:
+        raise RuntimeError(seen[x])
+    return seen[x]
+
+def plain(x):
+    # Each waits until three processes are here.
+    (Path("here") / str(os.getpid())).touch()
+    while len(list(Path("here").iterdir())) < 3:
+        time.sleep(0.01)
+    return x
+"""
+
+
+ONE = ("-n", "1")
+
+
+def spec(**job: Any) -> str:
+    return json.dumps(job)
+
+
+def started(folder: Path, job: str, *words: str) -> Run:
+    """A run with as many engines as its spec and flags say."""
+    (folder / "spec.json").write_text(job)
+    return Run(folder, ["run", "spec.json", "--format", "jsonl", *words])
+
+
+# A command waits until seven others have begun, so it ends only where eight run side by side.
+MEETING = (
+    "echo begin {}; touch here/{}; while [ $(ls here | wc -l) -lt 8 ]; do sleep 0.01; done; echo end {}"
+)
+
+
+def test_commands_run_side_by_side_each_with_its_own_output(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    code, records = finish(
+        tmp_path, spec(command=MEETING, over={"range": 8}, concurrency=8, timeout="60s"), *ONE
+    )
+    assert code == 0
+    assert each_once(records, 8)
+    assert [record["stdout"] for record in records] == [f"begin {n}\nend {n}\n" for n in range(8)]
+    assert {record["engine_id"] for record in records} == {0}
+    assert all(record["usage"]["user"] is not None for record in records)
+
+
+def test_coroutines_run_side_by_side_each_with_its_own_output(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:meet", over={"range": 16}, concurrency=8, timeout="60s")
+    code, records = finish(tmp_path, job, *ONE)
+    assert code == 0
+    assert each_once(records, 16)
+    assert [record["value"] for record in records] == [n * n for n in range(16)]
+    assert [record["stdout"] for record in records] == [f"begin {n}\nend {n}\n" for n in range(16)]
+
+
+def test_what_goes_wrong_in_one_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:mixed", over={"range": 40}, concurrency=10, timeout="500ms")
+    code, records = finish(tmp_path, job, *ONE)
+    assert code == 1
+    assert each_once(records, 40)
+    ends = {record["index"]: record["status"] for record in records if record["status"] != "ok"}
+    assert ends == {3: "error", 5: "timeout", 7: "error"}
+    assert [record["stdout"] for record in records] == [f"item {n}\n" for n in range(40)]
+
+
+def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    command = "echo {}; if [ {} = 2 ]; then sleep 3600 & echo $! > pid; wait; fi"
+    code, records = finish(
+        tmp_path, spec(command=command, over={"range": 20}, concurrency=5, timeout="500ms"), *ONE
+    )
+    assert code == 1
+    assert each_once(records, 20)
+    assert statuses(records) == {"ok": 19, "timeout": 1}
+    assert records[2]["status"] == "timeout"
+    assert records[2]["stdout"] == "2\n"
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_a_retry_is_counted_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:flaky", over={"range": 20}, concurrency=4, retries=3)
+    code, records = finish(tmp_path, job, *ONE)
+    assert code == 0
+    assert each_once(records, 20)
+    assert [record["attempt"] for record in records] == [3 if n % 2 else 1 for n in range(20)]
+
+
+def test_an_engine_that_is_killed_costs_no_item(tmp_path: Path) -> None:
+    job = json.dumps(
+        {
+            "cluster": {"engines": 2},
+            "command": "echo {}; sleep 0.02",
+            "over": {"range": 400},
+            "concurrency": 8,
+        }
+    )
+    with running(tmp_path, job) as run:
+        wait_until(lambda: len(run.lines()) > 20)
+        run.child("engine").kill()
+        assert run.wait() == 0
+        assert each_once(run.lines(), 400)
+        assert statuses(run.lines()) == {"ok": 400}
+
+
+def test_the_item_that_kills_its_engine_is_found_among_its_neighbours(tmp_path: Path) -> None:
+    code, records = finish(
+        tmp_path,
+        json.dumps(
+            {
+                "cluster": {"engines": 2},
+                "command": "if [ {} = 5 ]; then kill -9 $PPID; fi; echo {}",
+                "over": {"range": 30},
+                "concurrency": 6,
+            }
+        ),
+    )
+    assert code == 1
+    assert each_once(records, 30)
+    assert statuses(records) == {"ok": 29, "lost": 1}
+    assert records[5]["status"] == "lost"
+
+
+def test_a_run_that_is_stopped_leaves_no_command_behind(tmp_path: Path) -> None:
+    job = spec(command="echo $$ > pid{}; sleep 3600", over={"range": 30}, concurrency=5)
+    with running(tmp_path, job, *ONE) as run:
+        pids = [tmp_path / f"pid{n}" for n in range(1)]
+        wait_until(lambda: all(path.exists() and path.read_text() for path in pids))
+        begun = [int(path.read_text()) for path in tmp_path.glob("pid*") if path.read_text()]
+        run.signal(15)
+        assert run.wait() == 143
+        assert each_once(run.lines())
+    wait_until(lambda: not any(map(psutil.pid_exists, begun)))
+
+
+def test_each_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    command = 'test -d "$ARCLI_OUTDIR" && echo {} > {outdir}/value'
+    code, records = finish(
+        tmp_path, spec(command=command, over={"range": 30}, concurrency=6, outdir="out/{}"), *ONE
+    )
+    assert code == 0
+    assert each_once(records, 30)
+    assert [int((tmp_path / f"out/{n}/value").read_text()) for n in range(30)] == list(range(30))
+
+
+def test_it_works_in_arclis_own_process(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = json.dumps({"map": "fetch.py:mixed", "over": {"range": 12}, "concurrency": 4, "timeout": "500ms"})
+    code, records = finish(tmp_path, job, "--inline")
+    assert code == 1
+    assert each_once(records, 12)
+    assert statuses(records) == {"ok": 9, "error": 2, "timeout": 1}
+
+
+def test_the_time_of_engines_is_not_counted_doubly(tmp_path: Path) -> None:
+    with running(
+        tmp_path, spec(command="sleep 0.05; : {}", over={"range": 100}, concurrency=10), *ONE
+    ) as run:
+        assert run.wait() == 0
+        (job,) = run.manifest()["summary"]["jobs"]
+    (engine,) = job["timing"]["engines"]
+    assert job["timing"]["serial"] >= 100 * 0.05
+    assert 0 < engine["compute"] <= engine["busy"] <= engine["present"] + 1e-3
+    assert 0 < job["timing"]["efficiency"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ({"map": "f.py:plain", "over": [1]}, "is a plain function"),
+        ({"map": "lambda x: x", "over": [1]}, "is a plain function"),
+        ({"apply": "os:getpid"}, "one apply at a time"),
+        ({"map": "f.py:mixed", "over": [1], "outdir": "o/{}"}, "for commands only"),
+        ({"command": "true", "over": [1], "delay": "1s"}, "travel alone"),
+        ({"command": "true", "over": [1], "chunksize": 2}, "chunksize: 2 is less"),
+    ],
+)
+def test_a_spec_that_cannot_mean_it_says_why(job: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text(FETCH)
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({**job, "concurrency": 4}))
+    with pytest.raises(SpecError) as error:
+        load(str(path))
+    assert message in error.value.problems[0].message
+
+
+def test_a_plain_function_that_only_engines_can_see_is_told_by_them(tmp_path: Path) -> None:
+    job = spec(map="os.path:basename", over=["a"], concurrency=4)
+    with running(tmp_path, job) as run:
+        assert run.wait() == 6
+        assert "'os.path:basename' is a plain function" in run.said()
+
+
+@pytest.mark.parametrize(("n", "engines"), [(1, 1), (3, 2), (7, 2)])
+def test_j_is_how_many_run_at_a_time_on_all_engines_together(n: int, engines: int, tmp_path: Path) -> None:
+    """Each command notes how many are under way: never more than N, and N at some time."""
+    (tmp_path / "now").mkdir()
+    command = "touch now/{}; ls now | wc -l; sleep 0.2; rm now/{}"
+    job = spec(command=command, over={"range": 40}, cluster={"engines": engines})
+    run = started(tmp_path, job, "-j", str(n))
+    assert run.wait() == 0
+    assert each_once(run.lines(), 40)
+    assert max(int(record["stdout"]) for record in run.lines()) == n
+    assert len({record["engine_id"] for record in run.lines()}) == min(n, engines)
+
+
+def test_j_of_plain_functions_is_the_number_of_engines(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "f.py").write_text(FETCH)
+    run = started(tmp_path, spec(map="f.py:plain", over={"range": 3}, timeout="60s"), "-j", "3")
+    assert run.wait() == 0
+    assert len(run.manifest()["engines"]) == 3
+
+
+def test_map_takes_it_as_gnu_parallel_does(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    items = [str(n) for n in range(8)]
+    run = Run(tmp_path, ["map", "-j", "8", "-q", "--timeout", "60s", MEETING, ":::", *items])
+    assert run.wait() == 0
+    run = Run(tmp_path, ["map", "-j", "8", "--save", "s.yaml", "echo {}", ":::", *items])
+    assert run.wait() == 0
+    assert load(str(tmp_path / "s.yaml")).jobs[0].concurrency == 8
