@@ -106,6 +106,11 @@ class MapCommand(WithTail):
 @click.option(
     "-j", "--max-procs", "at_once", type=click.IntRange(min=1), metavar="N", help="How many at once."
 )
+@click.option(
+    "--pipe", is_flag=True, help="Give blocks of standard input, or of -a FILE, to the command's own."
+)
+@click.option("--block", metavar="SIZE", help="With --pipe: how long a block is at least (1M).")
+@click.option("--recstart", metavar="TEXT", help="With --pipe: how the first line of a record begins.")
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
 @click.option("--timeout", type=_TimeLimit(), help="End an item that takes longer, or 200% of the median.")
@@ -172,16 +177,18 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         raise UsageError(
             what, hint="arcli map 'gzip {}' ::: FILE…, or arcli map -f file.py:function ::: ITEM…"
         )
+    blocks = _blocks(flags)
     # Files after -a are what files after :::: are, and combine with the rest as those do.
-    marked = list(
-        marked_inputs([*words, *(part for file in flags["lines"] for part in ("::::", file))], options)
-    )
-    tables = [(key, flags[key]) for key in ("csv", "jsonl") if flags[key]]
+    files = () if blocks else flags["lines"]
+    marked = list(marked_inputs([*words, *(part for file in files for part in ("::::", file))], options))
+    tables: list[tuple[str, Any]] = [(key, flags[key]) for key in ("csv", "jsonl") if flags[key]]
     if flags["null"]:
         tables.append(("stdin", "nul"))
+    if blocks:
+        tables.append(("blocks", blocks))
     # A table's rows have names of their own, which leaves nothing to combine them with.
     if len(tables) + bool(marked or flags["over"]) > 1:
-        raise UsageError("--csv, --jsonl and -0 are all of the input: they go with no other")
+        raise UsageError("--csv, --jsonl, -0 and --pipe are all of the input: they go with no other")
     names = [name for name, _ in flags["over"]]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
@@ -214,6 +221,19 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         job=job,
         top=top,
     )
+
+
+def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of ``--pipe``, none where it is not asked for. Raises UsageError."""
+    settings = {"bytes": flags["block"], "start": flags["recstart"]}
+    settings = {key: value for key, value in settings.items() if value is not None}
+    if not flags["pipe"]:
+        if settings:
+            raise UsageError("--block and --recstart are for --pipe")
+        return {}
+    if len(flags["lines"]) > 1:
+        raise UsageError("--pipe cuts one file, or standard input")
+    return {"of": next((file for file in flags["lines"] if file != "-"), "stdin"), **settings}
 
 
 def _save(batch: Batch, path: str) -> None:

@@ -168,7 +168,7 @@ class Batch:
     function: str | None = None
     inputs: Sequence[Input] = ()
     over: Sequence[tuple[str, str]] = ()
-    source: tuple[str, str] | None = None
+    source: tuple[str, Any] | None = None
     outdir: str | None = None
     job: Mapping[str, Any] = field(default_factory=dict)
     top: Mapping[str, Any] = field(default_factory=dict)
@@ -215,6 +215,15 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
         job["map"] = _text(function, f"-f {batch.function}")
         if batch.names and not batch.over and not batch.size:
             job["unpack"] = _text("args", called)
+    elif batch.source is not None and batch.source[0] == "blocks":
+        # A block is read, and not named.
+        words = [place(word, ()) for word in batch.call]
+        as_text = len(words) == 1
+        job["command"] = (
+            _text(words[0], "the command")
+            if as_text
+            else _list([_text(word, "the command") for word in words])
+        )
     elif len(batch.call) == 1:
         job["command"] = _text(shell_string(batch.call[0], batch.names, batch.size), "the command")
     else:
@@ -233,6 +242,9 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
     """Tell where the items come from: one source, or every combination of several."""
     if batch.source is not None:
         key, value = batch.source
+        if key == "blocks":
+            of = value["of"] if value["of"] == "stdin" else relative(value["of"])
+            return _map({key: _node({**value, "of": of}, "--pipe")}, "--pipe")
         path = value if key == "stdin" else relative(value)
         return _map({key: _text(path, f"--{key} {value}")}, f"--{key} {value}")
     nodes = []

@@ -113,7 +113,7 @@ class Command:
         # that.
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
         with _Output(cap, index, attempt) as output:
-            child = self._start(argv, names, output, outdir)
+            child = self._start(argv, names, output, outdir, item)
             try:
                 with self._patrol.over(output):
                     yield child, output
@@ -134,7 +134,7 @@ class Command:
         return value if self._parse is None else _parsed(output, self._parse, value)
 
     def _start(
-        self, argv: list[str], names: Names, output: _Output, outdir: str | None
+        self, argv: list[str], names: Names, output: _Output, outdir: str | None, item: Any
     ) -> subprocess.Popen[bytes]:
         """Start the program in a session of its own, so that all that it starts ends with it."""
         # The item's own variables last but one: what the spec sets under `env` wins.
@@ -146,15 +146,18 @@ class Command:
         env.update({name: filled(text, names) for name, text in self._env.items()})
         with contextlib.ExitStack() as stack:
             # From a file, not a pipe: a command that reads none of it must not block or break one.
-            feed: Any = subprocess.DEVNULL
-            if self._stdin is not None:
+            feed: IO[bytes] | None = None
+            if self._stdin is not None or self._job.blocks:
                 feed = stack.enter_context(tempfile.TemporaryFile())
-                feed.write(os.fsencode(filled(self._stdin, names)))
+                if self._stdin is not None:
+                    feed.write(os.fsencode(filled(self._stdin, names)))
+                else:
+                    _write_block(item, feed)
                 feed.seek(0)
             return subprocess.Popen(
                 argv,
                 executable=self._program(argv[0]),
-                stdin=feed,
+                stdin=subprocess.DEVNULL if feed is None else feed,
                 stdout=output.out,
                 stderr=output.err,
                 cwd=filled(self._cwd, names) if self._cwd else None,
@@ -230,6 +233,21 @@ class Command:
 
 def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
     return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
+
+
+def _write_block(item: Any, file: IO[bytes]) -> None:
+    """Write a block: bytes that have travelled, or those of a file that is read here. Raises OSError."""
+    if isinstance(item, bytes):
+        file.write(item)
+        return
+    left = item["length"]
+    with open(item["path"], "rb") as source:  # noqa: PTH123 - nothing heavier on an engine
+        source.seek(item["offset"])
+        while left and (data := source.read(min(left, 1 << 20))):
+            file.write(data)
+            left -= len(data)
+    if left:
+        raise OSError(f"{item['path']} is {left} bytes shorter than it was")
 
 
 def _signal_group(group: int, number: int) -> bool:

@@ -295,6 +295,8 @@ class Runner:
         try:
             if type(item) in _SCALARS:
                 text, exact = encode(item)
+            elif type(item) is bytes and len(item) > _LARGEST_INPUT:
+                text, exact = f'{{"$pickle":null,"repr":"{len(item):,} bytes"}}', False
             else:
                 text, exact, _ = encode_apart(item, None)
         except BaseException:  # noqa: BLE001 - an input of the user's class
@@ -335,6 +337,8 @@ def _said(printed: tuple[str, str, bool]) -> str:
 
 
 _SAID_NOTHING = _said(NOTHING)
+_LARGEST_INPUT = 1 << 12
+"""Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""
 _SCALARS = frozenset({int, float, str, bool, type(None)})
 """Their canonical text is their text."""
 

@@ -52,7 +52,8 @@ class JobDefinition(NamedTuple):
     """All that the items of a job share; ``kind`` is ``map``, ``apply``, ``command`` or ``notebook``.
 
     ``salt`` is the JSON text that every item's key begins with. A command is a ``shell`` string
-    for an ``interpreter``, or else ``argv``. An item is a list of up to ``batch`` inputs, if that is not 0.
+    for an ``interpreter``, or else ``argv``. An item is a list of up to ``batch`` inputs, if that is not 0;
+    ``blocks``: a command reads it on its standard input.
     ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds.
     ``whole_output``: what a command prints and its record does not hold is kept in a file there.
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
@@ -72,6 +73,7 @@ class JobDefinition(NamedTuple):
     argv: Sequence[Template] = ()
     interpreter: str = "/bin/sh"
     batch: int = 0
+    blocks: bool = False
     command_stdin: Template | None = None
     cwd: Template | None = None
     env: dict[str, Template] = {}  # noqa: RUF012 - nobody writes to it

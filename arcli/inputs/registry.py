@@ -22,6 +22,7 @@ BUILT_IN = {
     "parquet": "arcli.inputs.parquet:Parquet",
     "glob": "arcli.inputs.glob:Glob",
     "stdin": "arcli.inputs.stdin:Stdin",
+    "blocks": "arcli.inputs.blocks:Blocks",
     "python": "arcli.inputs.python:Python",
     "from": "arcli.inputs.from_job:FromJob",
     "product": "arcli.inputs.combinations:Product",

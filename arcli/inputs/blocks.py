@@ -1,0 +1,127 @@
+"""Blocks of a file or of standard input, cut where a record begins: what one call reads at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from arcli.errors import InputError
+from arcli.inputs.base import Input, Source, SourceContext, Stream
+from arcli.inputs.files import UNREADABLE, missing, unreadable
+
+READ = 1 << 16
+"""Bytes that are read at once where the next record is looked for."""
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG])?i?[Bb]?\s*")
+_UNITS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _size(value: Any) -> Any:
+    """Read ``1M`` as a number of bytes: K, M and G are powers of 1,024, as GNU parallel has them."""
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise ValueError("give a number of bytes such as 65536, 64K or 1M")
+        return int(float(match[1]) * _UNITS[match[2]])
+    return value
+
+
+class Blocks(Input):
+    """Blocks for a command's standard input; a function gets the bytes, or path, offset and length."""
+
+    key: ClassVar[str] = "blocks"
+    short: ClassVar[str] = "of"
+    paths: ClassVar[bool] = False
+    of: str
+    """A file, which each call reads its part of; or `stdin`, whose bytes travel."""
+    bytes: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 1 << 20
+    """How long a block is at least; it goes on until the next record begins."""
+    start: str = ""
+    """What a line begins with where a record begins; by default every line is a record."""
+
+    @property
+    def reads_stdin(self) -> bool:  # type: ignore[override]
+        """Whether it is standard input that is cut."""
+        return self.of == "stdin"
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        if not self.reads_stdin:
+            for error in missing(self.of, folder):
+                error.path = ("of",)
+                yield error
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        mark = b"\n" + self.start.encode()
+        if not self.reads_stdin:
+            path = context.folder / self.of
+            return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True)
+        stdin = context.stdin
+        if stdin is None:
+            raise InputError("standard input is closed")
+        return Stream(lambda: blocks_of(stdin, self.bytes, mark))
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        if not self.reads_stdin:
+            yield folder / self.of
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """See Input."""
+        return () if self.reads_stdin else ("path", "offset", "length")
+
+    def nothing(self) -> str:
+        """See Input."""
+        return f"{self.of} is empty"
+
+
+def parts_of(path: Path, size: int, mark: bytes) -> Iterator[dict[str, Any]]:
+    """Yield where the blocks of a file are; of the file only the ends of blocks are read."""
+    try:
+        with path.open("rb") as file:
+            end, offset = path.stat().st_size, 0
+            while offset < end:
+                # A line's end belongs to its block, so the search begins with the last byte of it.
+                file.seek(offset + size - 1)
+                cut = _next(file, mark)
+                after = end if cut is None else offset + size - 1 + cut
+                yield {"path": str(path), "offset": offset, "length": after - offset}
+                offset = after
+    except UNREADABLE as error:
+        raise InputError(f"{path} cannot be read: {unreadable(error)}") from None
+
+
+def _next(file: BinaryIO, mark: bytes) -> int | None:
+    """Return how far behind the file's place the next record begins, None where none does."""
+    seen, dropped = b"", 0
+    while data := file.read(READ):
+        seen += data
+        at = seen.find(mark)
+        if at >= 0:
+            return dropped + at + 1
+        # The mark may lie across two reads: as much of the end as can be its beginning is kept.
+        kept = len(mark) - 1
+        dropped += len(seen) - kept
+        seen = seen[len(seen) - kept :]
+    return None
+
+
+def blocks_of(stream: BinaryIO, size: int, mark: bytes) -> Iterator[bytes]:
+    """Yield what a stream has, in blocks that end where a record does."""
+    held, searched = b"", size - 1
+    while data := stream.read(READ):
+        held += data
+        while (at := held.find(mark, searched)) >= 0:
+            # At the very end nobody knows yet whether there is another record.
+            if at + 1 == len(held):
+                break
+            yield held[: at + 1]
+            held, searched = held[at + 1 :], size - 1
+        else:
+            searched = max(size - 1, len(held) - len(mark) + 1)
+    if held:
+        yield held
