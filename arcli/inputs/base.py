@@ -158,6 +158,12 @@ class Input(Model):
         yield from ()
 
 
+def unread(where: Any) -> Iterator[Any]:
+    """Stand for an earlier job's values where sources are opened before the run: nothing reads them."""
+    yield from ()
+    raise AssertionError("no source is read before the run")
+
+
 @contextmanager
 def within(*path: str | int) -> Iterator[None]:
     """Put ``path``, a part of ``over``, before the path of errors that are raised inside."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from arcli.errors import InputError, Problem, SpecError, UsageError
 from arcli.inputs import Over, Source, SourceContext
+from arcli.inputs.base import unread
 from arcli.inputs.loading import loader
 from arcli.plan import outdirs
 from arcli.plan.deferred import Resolver
@@ -126,13 +127,8 @@ def _context(spec: Spec, job: Job, slots: int) -> SourceContext:
     values: dict[str, Any] = {}  # of jobs: what would need them is left out
     return SourceContext(
         folder=spec.folder,
-        jobs={job.name: _not_yet for job in spec.jobs},
+        jobs={job.name: unread for job in spec.jobs},
         resolve=Resolver(slots, values.__getitem__),
         load_callable=loader(spec.folder, spec.setup.path),
         texts=job.kind == "command",
     )
-
-
-def _not_yet(where: str) -> Iterator[Any]:
-    yield from ()
-    raise AssertionError("no source is read before the run")

@@ -43,7 +43,11 @@ def load(
     if root.kind != "map":
         hint = "it begins with keys such as `map:` and `over:`"
         raise SpecError([root.problem(f"a spec is a map, and this is a {root.kind}", hint)])
-    _name(root, "stdin" if source == "-" else Path(source).stem)
+    # A spec without a name is called as its file is, as far as that can name a folder of runs.
+    if root.get("name") is None:
+        stem = "stdin" if source == "-" else Path(source).stem
+        name = _UNNAMEABLE.sub("_", stem) or "run"
+        root.put("name", Node("scalar", name, root.text, 0, 0))
     folder = Path.cwd() if source == "-" else Path(source).resolve().parent
     return from_tree(
         root, file=source, folder=folder, params=params, sets=sets, environ=environ, stdin=stdin
@@ -67,10 +71,12 @@ def from_tree(
     ``stdin`` is what inputs may read in the run, None where it is closed. Raises SpecError with all
     problems that can be found.
     """
+    # Flags come before anything is interpreted: what they set may be a short form, or hold `${…}`.
     problems = [*set_values(root, sets), *set_params(root, params or {})]
     problems += _one_form(root)
     interpolator = Interpolator(root, os.environ if environ is None else environ)
     data = {key: interpolator.data(entry.value) for key, entry in root.entries() if key != "params"}
+    # Parameters refer to each other, which is told as a ring only where each is asked for by name.
     params_node = root.get("params")
     if params_node is None or params_node.kind == "map":
         data["params"] = interpolator.params()
@@ -79,6 +85,8 @@ def from_tree(
     problems += interpolator.problems
     tree = {"jobs": [], **data}
     problems += _faults(tree, root, interpolator.written)
+    # One problem must not hide the others: what has the right shape is checked although the rest
+    # has not. But what follows from a problem that is told already would only distract.
     places = Places(root)
     parts = parts_of(tree, file, folder)
     of_inputs: list[Problem] = []
@@ -86,7 +94,9 @@ def from_tree(
     problems += _new(problems, check(parts, sources, places, from_stdin=file == "-"))
     problems += _new(problems, of_inputs)
     if problems:
-        raise SpecError(sorted(dict.fromkeys(problems), key=_order))
+        # Problems without a line are those of flags and of the file as a whole: they come first.
+        order = sorted(dict.fromkeys(problems), key=lambda p: (p.file, p.line or 0, p.column or 0))
+        raise SpecError(order)
     opened = {parts.names[at]: source for at, source in sources.items()}
     return Spec.model_validate(
         {
@@ -107,20 +117,10 @@ def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
     return [p for p in dict.fromkeys(found) if (p.file, p.line, p.column) not in spotted]
 
 
-def _order(problem: Problem) -> tuple[str, int, int]:
-    return problem.file, problem.line or 0, problem.column or 0
-
-
-def _name(root: Node, stem: str) -> None:
-    """A spec without a name is called as its file is."""
-    if root.get("name") is None:
-        name = _UNNAMEABLE.sub("_", stem) or "run"
-        root.put("name", Node("scalar", name, root.text, 0, 0))
-
-
 def _one_form(root: Node) -> list[Problem]:
     """Bring short forms to the long one: a single job under ``jobs``, defaults into each job."""
     problems: list[Problem] = []
+    # `name` and `expect` are keys of both, and stay where they are: a job's name is the spec's.
     job_keys = {*keys_of(Job)} - top_keys()
     stray = [key for key, _ in root.entries() if key in job_keys]
     jobs, name = root.get("jobs"), root.get("name")
@@ -136,6 +136,7 @@ def _one_form(root: Node) -> list[Problem]:
             job.value[key] = root.value.pop(key)
         job.put("name", name)
         root.put("jobs", Node("list", [job], root.text, root.line, root.column))
+    # Not where a key is unknown: it may be a misspelt `map:`, and then only that should be told.
     nothing = jobs.value == [] if jobs is not None else not stray
     if nothing and {key for key, _ in root.entries()} <= top_keys():
         hint = "give it a `map:`, `apply:` or `command:`, or several jobs under `jobs:`"
@@ -146,6 +147,7 @@ def _one_form(root: Node) -> list[Problem]:
 
 
 def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
+    """Put defaults into each job that does not have the key; return what cannot be a default."""
     policy = set(keys_of(Policy))
     if defaults.value.kind != "map":
         return [defaults.value.problem("defaults should be a map")]
@@ -154,6 +156,7 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
         if key not in policy:
             hint = did_you_mean(str(key), policy) or f"there are: {', '.join(sorted(policy))}"
             problems.append(entry.key.problem(f"{key!r} cannot be a default", hint))
+    # A job shares the node of the default: a wrong one has one place, and is told once.
     jobs = root.get("jobs")
     for job in jobs.value if jobs is not None and jobs.kind == "list" else []:
         if job.kind == "map":
@@ -163,44 +166,38 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
     return problems
 
 
-def _faults(whole: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
+_WORDS = (("command",), ("env",))
+"""Where a number has one obvious text."""
+
+
+def _faults(data: dict[str, Any], root: Node, written: Mapping[int, str]) -> list[Problem]:
     """Return what the models say is wrong.
 
     Where text is wanted and a ``${…}`` is something else, or a number is a word of a command or of
     an environment, it becomes the text that was ``written``.
     """
-    try:
-        SpecFile.model_validate(whole, strict=True)
-    except ValidationError as error:
-        if _put_texts(whole, error, root, written):
-            return _faults(whole, root, written)
-        return list(problems_of(error, root))
-    return []
-
-
-_WORDS = (("command",), ("env",))
-"""Where a number has one obvious text."""
-
-
-def _number(node: Node) -> str | None:
-    number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
-    return node.raw if number else None
-
-
-def _put_texts(
-    whole: dict[str, Any], error: ValidationError, root: Node, written: Mapping[int, str]
-) -> bool:
-    """Tell whether there was a value that could be replaced by its text."""
-    changed = False
-    for fault in error.errors(include_url=False):
-        if is_about_key(fault):
-            continue
-        node, path = root.follow(fault["loc"])
-        text = written.get(id(node), _number(node) if path[-2:-1] in _WORDS else None)
-        if fault["type"] in _WANT_TEXT and text is not None and fault["input"] != text:
-            place: Any = whole
-            for step in path[:-1]:
-                place = place[step]
-            place[path[-1]] = text
-            changed = True
-    return changed
+    while True:
+        try:
+            SpecFile.model_validate(data, strict=True)
+        except ValidationError as raised:
+            error = raised
+        else:
+            return []
+        changed = False
+        # Which type a value should have is known to the models alone, so their faults say where
+        # text was wanted; `007` then stays 007, and is not 7.
+        for fault in error.errors(include_url=False):
+            if is_about_key(fault) or fault["type"] not in _WANT_TEXT:
+                continue
+            node, path = root.follow(fault["loc"])
+            number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+            text = written.get(id(node), node.raw if number and path[-2:-1] in _WORDS else None)
+            if text is not None and fault["input"] != text:
+                place: Any = data
+                for step in path[:-1]:
+                    place = place[step]
+                place[path[-1]] = text
+                changed = True
+        # Until no text helps any more: replacing one value can show the faults behind it.
+        if not changed:
+            return list(problems_of(error, root))

@@ -46,18 +46,15 @@ def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
             continue
         # A parameter whose default is text stays text, whatever it looks like.
         try:
-            value = value_of(Text(label, text), is_text=_is_text(default))
+            old = default.value
+            is_text = default.kind == "scalar" and isinstance(old, str) and not WHOLE.fullmatch(old)
+            value = value_of(Text(label, text), is_text=is_text)
         except SpecError as error:
             yield from error.problems
             continue
         if isinstance(default.value, bool) and isinstance(value.value, str):
             yield value.problem(f"{name} is true or false, not the text {value.value!r}")
         defaults.put(name, value)
-
-
-def _is_text(default: Node) -> bool:
-    text = default.value
-    return default.kind == "scalar" and isinstance(text, str) and not WHOLE.fullmatch(text)
 
 
 def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]:
@@ -70,22 +67,20 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
         text = Text(f"--set {path}={written}", written)
         try:
             steps = path.split(".")
+            # The one job's keys stand at the top, and `jobs.NAME.retries` works all the same, so that
+            # a script can set it in any spec.
             if steps[0] == "jobs" and root.get("jobs") is None and len(steps) > 2:
-                steps = _at_the_top(root, steps, text)
+                if steps[1] not in {"0", _name(root)}:
+                    hint = f"there is one: {_name(root)}"
+                    raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
+                steps = steps[2:]
             _set(root, steps, value_of(text), text)
         except SpecError as error:
             yield from error.problems
 
 
-def _at_the_top(root: Node, steps: list[str], text: Text) -> list[str]:
-    """Return a path to the one job's keys, which stand at the top."""
-    if steps[1] not in {"0", _name(root)}:
-        hint = f"there is one: {_name(root)}"
-        raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
-    return steps[2:]
-
-
 def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
+    """Put a value at a path, whose maps are made where they are missing. Raises SpecError."""
     node = root
     for place, step in enumerate(steps[:-1]):
         below, path = node.follow([_index(node, step)])

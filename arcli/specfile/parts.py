@@ -20,11 +20,32 @@ def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
     broken: dict[str | int, set[str]] = {}
 
     def part(kind: type[Kind], value: Any, at: str | int) -> Kind | None:
-        valid, broken[at] = _valid(kind, value)
-        return valid
+        """Return what is left of a map without its faults, and note the keys that had some."""
+        keys = broken[at] = set()
+        # Taking out one fault can show another, such as a validator that needs all fields to be valid.
+        while isinstance(value, dict):
+            try:
+                return kind.model_validate(value, strict=True)
+            except ValidationError as error:
+                faults = error.errors(include_url=False)
+            for fault in faults:
+                # A name is put in where it is missing: without one nothing else could be checked.
+                if fault["loc"] == ("name",) and fault["type"] == "missing":
+                    value = {**value, "name": ""}
+                    keys.add("name")
+                    continue
+                # A fault of the map as a whole leaves nothing to take out.
+                path = _path_of(value, fault)
+                if not path:
+                    return None
+                keys.add(str(path[0]))
+                value = _without(value, path)
+        return None
 
     jobs = tree["jobs"] if isinstance(tree["jobs"], list) else []
+    names = [job.get("name") if isinstance(job, dict) else None for job in jobs]
     outputs = tree.get("output")
+    # The models know the short form as a part of the whole spec only.
     forms = [
         {"path": output} if isinstance(output, str) else output
         for output in (outputs if isinstance(outputs, list) else [])
@@ -32,7 +53,7 @@ def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
     return Checked(
         file=file,
         folder=folder,
-        names=[_name(job) for job in jobs],
+        names=[name if isinstance(name, str) else "" for name in names],
         jobs={at: job for at, data in enumerate(jobs) if (job := part(Job, data, at))},
         cluster=part(Cluster, tree.get("cluster", {}), "cluster") or Cluster(),
         setup=part(Setup, tree.get("setup", {}), "setup"),
@@ -43,36 +64,14 @@ def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
     )
 
 
-def _name(job: Any) -> str:
-    name = job.get("name") if isinstance(job, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def _valid(kind: type[Kind], value: Any) -> tuple[Kind | None, set[str]]:
-    """Return what is left of a map without its faults, and the keys that are not as they were."""
-    broken: set[str] = set()
-    while isinstance(value, dict):
-        try:
-            return kind.model_validate(value, strict=True), broken
-        except ValidationError as error:
-            for fault in error.errors(include_url=False):
-                if fault["loc"] == ("name",) and fault["type"] == "missing":
-                    value = {**value, "name": ""}
-                    broken.add("name")
-                    continue
-                path = _path_of(value, fault)
-                if not path:
-                    return None, broken
-                broken.add(str(path[0]))
-                value = _without(value, path)
-    return None, broken
-
-
 def _path_of(tree: Any, fault: Mapping[str, Any]) -> _Path:
     """Tell how far a fault's path leads, down to a list, which is right as a whole or not at all."""
+    # A missing key is a fault of the map around it; a wrong one is in `input`, and `loc` ends in
+    # "[key]": https://docs.pydantic.dev/latest/errors/errors/
     loc = fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
     if fault["type"] == "invalid_key":
         loc = (*loc[:-1], fault["input"])
+    # Steps that are no keys are the names of a union's forms, in which pydantic tried the value.
     path: _Path = ()
     for step in loc:
         if not isinstance(tree, dict) or step not in tree:

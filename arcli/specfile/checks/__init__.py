@@ -39,7 +39,8 @@ def check(
         yield from job.notebook(part, at, spec.folder, places)
         yield from order.check(part, at, spec, places)
         if part.command is not None:
-            yield from command.check(part, at, source, spec.cluster, spec.folder, places)
+            yield from command.programs(part, at, spec.cluster, spec.folder, places)
+            yield from command.texts(part, at, source, places)
         yield from command.check_outdir(part, at, source, places)
         if source is not None:
             yield from inputs.check(part, at, source, places)

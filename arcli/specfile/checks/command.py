@@ -30,7 +30,6 @@ _ELSEWHERE = {
     "{%}": "{slot}, which counts from 0",
 }
 """GNU parallel's placeholders, and what they are here."""
-_INSTALLED = "install it, or give its path"
 _WORD = re.compile(r"\s*([A-Za-z0-9_][A-Za-z0-9_.+-]*)(?=\s+[^\s(]|\s*$)")
 _OF_SHELLS = frozenset(
     """
@@ -61,71 +60,62 @@ class ItemNames(NamedTuple):
         return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
 
 
-def check(
-    job: Job, at: int, source: Source | None, cluster: Cluster, folder: Path, places: Places
-) -> Iterator[Problem]:
-    """Yield everything that is wrong with the texts of a command; ``source`` as far as it is open."""
-    if isinstance(job.command, list) and not job.command:
-        yield places.problem("an argv list needs a program", "jobs", at, "command")
-    if isinstance(job.command, str) and not job.command.strip():
-        yield places.problem("the command is empty", "jobs", at, "command")
-    if (program := _missing_program(job, cluster)) is not None:
-        yield places.problem(
-            f"there is no program {program!r} on PATH", "jobs", at, "command", hint=_INSTALLED
-        )
-    if job.shell is not None and _runs_here(job, cluster) and shutil.which(job.shell) is None:
-        yield places.problem(
-            f"there is no program {job.shell!r} on PATH", "jobs", at, "shell", hint=_INSTALLED
-        )
-    names = item_names(job, source)
-    if job.outdir is not None:
-        names = names._replace(known=names.known | {"outdir"})
-    for text, path in _texts(job):
-        shell = path == ("command",)
-        for name in placeholders(text) if shell else words_in_braces(text):
-            if (fault := placeholder_fault(name, text, names)) is not None:
-                yield in_text(fault, places, ("jobs", at, *path))
-        for found in strange_braces(text, shell=shell):
-            if found.inside is None or found.name in _ELSEWHERE:
-                yield in_text(_strange(found, text, names), places, ("jobs", at, *path))
+def programs(job: Job, at: int, cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
+    """Yield what a command cannot be run without: a program, its shell and its folder."""
+    # An argv list, or the first word for a shell, which may begin with anything: an assignment, a
+    # redirection, a function. Only a plain word that no shell knows itself is surely a program.
+    program: object = ""
+    if isinstance(job.command, list):
+        if not job.command:
+            yield places.problem("an argv list needs a program", "jobs", at, "command")
+        first = job.command[0] if job.command else ""
+        program = first if isinstance(first, str) and not {*"/{}"} & {*first} else ""
+    elif isinstance(job.command, str):
+        if not job.command.strip():
+            yield places.problem("the command is empty", "jobs", at, "command")
+        word = _WORD.match(job.command)
+        program = word[1] if word is not None and word[1] not in _OF_SHELLS else ""
+    # What is on the PATH here says nothing of engines on other hosts, or with another PATH.
+    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
+    elsewhere = cluster.launcher not in {"embedded", "local", "inline"}
+    if not (joined or elsewhere or "PATH" in {*job.env, *cluster.env}):
+        for key, name in (("command", program), ("shell", job.shell)):
+            if name and shutil.which(str(name)) is None:
+                message = f"there is no program {name!r} on PATH"
+                yield places.problem(message, "jobs", at, key, hint="install it, or give its path")
+    # A folder with placeholders is another one for each item, and is looked for by the engine.
     fixed = isinstance(job.cwd, str) and "{" not in job.cwd
     if fixed and not is_folder(folder / str(job.cwd)):
         yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
 
 
-def _runs_here(job: Job, cluster: Cluster) -> bool:
-    """Tell whether the PATH of a job's programs is the one of this process."""
-    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
-    elsewhere = cluster.launcher not in {"embedded", "local", "inline"}
-    return not (joined or elsewhere or "PATH" in {*job.env, *cluster.env})
+def texts(job: Job, at: int, source: Source | None, places: Places) -> Iterator[Problem]:
+    """Yield placeholders in a command's texts that name nothing, or cannot be filled in there.
 
-
-def _missing_program(job: Job, cluster: Cluster) -> str | None:
-    """Return the program of a command on this host that is not there, None where that is not sure."""
-    if not _runs_here(job, cluster):
-        return None
+    ``source`` are the job's items, as far as they are open.
+    """
+    names = item_names(job, source)
+    if job.outdir is not None:
+        names = names._replace(known=names.known | {"outdir"})
+    templates: list[tuple[tuple[str | int, ...], Any]] = [(("command",), job.command)]
     if isinstance(job.command, list):
-        first = job.command[0] if job.command else ""
-        program = first if isinstance(first, str) and not {*"/{}"} & {*first} else ""
-    else:
-        # What else a shell's word can be is left to the shell.
-        word = _WORD.match(job.command) if isinstance(job.command, str) else None
-        program = word[1] if word is not None and word[1] not in _OF_SHELLS else ""
-    return program if program and shutil.which(program) is None else None
-
-
-def _texts(job: Job) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Yield the texts that may have placeholders, with their places in a job; the shell's is first."""
-    if isinstance(job.command, list):
-        for number, part in enumerate(job.command):
-            yield _source(part), ("command", number)
-    else:
-        yield _source(job.command), ("command",)
-    for key in ("command_stdin", "cwd"):
-        if (text := getattr(job, key)) is not None:
-            yield _source(text), (key,)
-    for name, text in job.env.items():
-        yield _source(text), ("env", name)
+        templates = [(("command", number), part) for number, part in enumerate(job.command)]
+    templates += [(("command_stdin",), job.command_stdin), (("cwd",), job.cwd)]
+    templates += [(("env", name), value) for name, value in job.env.items()]
+    for path, template in templates:
+        if template is None:
+            continue
+        # Only a shell reads quotes and comments, inside which a value could not be quoted again;
+        # all other texts are words as they are.
+        text, shell = _source(template), path == ("command",)
+        for name in placeholders(text) if shell else words_in_braces(text):
+            if (fault := placeholder_fault(name, text, names)) is not None:
+                yield in_text(fault, places, ("jobs", at, *path))
+        # Braces around no name are left to the program, as in awk '{print}', unless they are what
+        # GNU parallel would fill in.
+        for found in strange_braces(text, shell=shell):
+            if found.inside is None or found.name in _ELSEWHERE:
+                yield in_text(_strange(found, text, names), places, ("jobs", at, *path))
 
 
 def _source(template: Any) -> str:
@@ -140,6 +130,7 @@ def _source(template: Any) -> str:
 def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
     """Return what is wrong with braces that are another tool's placeholder, or nobody's."""
     line, column = _position(found, text)
+    # {1} and {2} are items of several inputs in GNU parallel, which have names here.
     here = _ELSEWHERE.get(found.name)
     keys = names.listed() if names.complete else "{key}"
     if here is None and found.name[1:-1].rstrip("./").isdecimal():
@@ -165,6 +156,7 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
     if found.inside is not None:
         if not names.has(found.name):
             return None  # the program's own braces
+        # The value is quoted for the shell as it is put in, and inside of quotes that would end them.
         message = f"{{{found.name}}} stands inside {found.inside}, where it is not filled in"
         hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
         if "quotes" not in found.inside:
@@ -199,6 +191,8 @@ def check_outdir(job: Job, at: int, source: Source | None, places: Places) -> It
         yield places.key_problem(
             f"outdir is for maps and commands, not for {job.kind}", "jobs", at, "outdir"
         )
+    # `true` is a folder in the run's own, by the item's index; a text has to tell items apart
+    # itself, or they would write over each other's files.
     if isinstance(job.outdir, str):
         names = item_names(job, source)
         for place in words_in_braces(job.outdir):
@@ -207,6 +201,7 @@ def check_outdir(job: Job, at: int, source: Source | None, places: Places) -> It
         if not list(words_in_braces(job.outdir)):
             hint = 'name what tells the items apart: "out/{index}"'
             yield places.problem("one folder for all items", "jobs", at, "outdir", hint=hint)
+    # What is outside could be another item's file, or one that was there before.
     for number, artifact in enumerate(job.artifacts):
         path = PurePath(artifact.path)
         if path.is_absolute() or ".." in path.parts or not path.parts:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from arcli.errors import InputError, Problem
 from arcli.inputs import Source, SourceContext
+from arcli.inputs.base import unread
 from arcli.inputs.loading import loader
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.checks.order import deferred_values
@@ -31,7 +32,7 @@ def open_sources(
     context = SourceContext(
         folder=spec.folder,
         stdin=stdin,
-        jobs=dict.fromkeys(spec.names, _not_yet),
+        jobs=dict.fromkeys(spec.names, unread),
         load_callable=loader(spec.folder, spec.setup.path if spec.setup is not None else ()),
         python=spec.cluster.python,
     )
@@ -39,6 +40,8 @@ def open_sources(
     for at, job in spec.jobs.items():
         if job.over is None:
             continue
+        # Opening reads what a file says of itself, such as the columns of a table: only what has the
+        # right settings, is known already, and is whole in the file can be opened now.
         errors = list(job.over.check(spec.folder))
         if not errors and spec.sure(at, "over") and not list(deferred_values(job.over)):
             try:
@@ -78,8 +81,3 @@ def stdin_readers(spec: Checked, places: Places, *, from_stdin: bool) -> Iterato
     message = "standard input is the spec" if from_stdin else "standard input is read once only"
     for path in readers[0 if from_stdin else 1 :]:
         yield places.key_problem(message, *path)
-
-
-def _not_yet(where: Any) -> Iterator[Any]:
-    yield from ()
-    raise AssertionError("no source is read before the run")

@@ -19,6 +19,7 @@ _OF_VALUES = ("apply", "reduce", "gather", "collect")
 def names(spec: Checked, places: Places) -> Iterator[Problem]:
     """Yield names of jobs that are no names, or not the only one."""
     for at, name in enumerate(spec.names):
+        # A name that is missing or no text is a problem of its shape, which is told already.
         if at not in spec.jobs or "name" in spec.broken[at]:
             continue
         if not JOB_NAME.fullmatch(name):
@@ -44,6 +45,7 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             message = f"job {name!r} comes later"
             yield places.problem(message, *path, hint="jobs run in their order: move it up")
         elif name not in spec.names:
+            # `${jobs.NAME.part.value}`: a job's value can only be had as a whole.
             first = name.rpartition(".")[0]
             near = (
                 f"write ${{jobs.{first}.value}}" if first in spec.names else did_you_mean(name, spec.names)
@@ -51,16 +53,16 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             hint = near or f"there are: {', '.join(filter(None, spec.names))}"
             yield places.problem(f"there is no job {name!r}", *path, hint=hint)
     for key, name in _valued(job):
-        source = next((other for other in spec.jobs.items() if other[1].name == name), None)
-        if source is not None and spec.sure(source[0], *_OF_VALUES) and not _has_value(source[1]):
+        place = next((place for place, other in spec.jobs.items() if other.name == name), None)
+        if place is None or not spec.sure(place, *_OF_VALUES):
+            continue
+        # The results of a map are records and no value, unless it says so: a million of them would
+        # be held in memory. What is folded, gathered, or comes once an engine is a value anyway.
+        other = spec.jobs[place]
+        anyway = other.folds or other.gather is not None or other.kind == "apply"
+        if other.collect == "none" or (other.collect is None and not anyway):
             hint = "give it a reduce, or collect: list"
             yield places.problem(f"job {name!r} has no value", "jobs", at, key, hint=hint)
-
-
-def _has_value(job: Job) -> bool:
-    if job.folds or job.gather is not None or job.kind == "apply":
-        return job.collect != "none"
-    return job.collect not in {None, "none"}
 
 
 def _valued(job: Job) -> Iterator[tuple[str, str]]:
