@@ -376,8 +376,7 @@ class _Results:
         tally = Tally()
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[handed:]
-        lines = self._lines[first:]
-        text = "\n".join(lines) + "\n" if lines else ""
+        text = "\n".join([*self._lines[first:], ""])  # ended by a newline, without another copy
         return ChunkReply(
             chunk=self._chunk,
             attempt=self._attempt,

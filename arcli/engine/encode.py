@@ -19,6 +19,7 @@ import pickle
 import struct
 import sys
 from collections.abc import Mapping, Set
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -31,6 +32,11 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 _sorted = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
 ).encode
+
+
+_LONG = 1 << 10
+"""Characters from which on a text is worth a call of another encoder."""
+_SAFE = 10**18
 
 
 class Unfit(ValueError):
@@ -46,6 +52,9 @@ def encode(value: Any) -> tuple[str, bool]:
     if kind is float and value - value == 0.0:  # finite
         return repr(value), True
     if kind is str and value.isascii():
+        # It has no surrogates, which the compiled encoder refuses; that scans it much faster.
+        if len(value) > _LONG and (dumps := compiled()) is not None:
+            return dumps(value).decode(), True
         return _quote(value), True
     if kind is int and -(10**18) < value < 10**18:
         return str(value), True
@@ -60,13 +69,75 @@ def encode_apart(value: Any, path: str | None) -> tuple[str, bool, bool]:
 
     Also returns whether there is anything large, which is in the text only by its tag. Raises Unfit.
     """
+    if (dumps := compiled()) is not None and is_flat(value):
+        try:
+            return dumps(value).decode(), True, False
+        except TypeError:  # surrogates
+            pass
     builder = _Builder(apart=True, path=path)
     return _dump(_compact, builder.tree(value)), builder.exact, builder.large
 
 
+@cache
+def compiled() -> Any:
+    """Return a compiled encoder that writes bytes, None where there is none.
+
+    Engines of arcli's own Python have orjson, others do without. Both write the same, as far as
+    ``is_flat`` lets them.
+    """
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson.dumps
+
+
+def is_flat(value: Any) -> bool:
+    """Tell whether it is a mapping of plain values which every encoder writes in the same way.
+
+    Encoders differ in floats with an exponent, integers beyond 64 bits, and what is tagged.
+    """
+    if type(value) is not dict:
+        return False
+    for key, part in value.items():
+        kind = type(part)
+        if type(key) is not str or key[:1] == "$":
+            return False
+        if kind is str or part is None or kind is bool:
+            continue
+        if kind is float:
+            if not (1e-4 <= part < 1e16 or -1e16 < part <= -1e-4 or part == 0.0):
+                return False
+        elif kind is not int or not -_SAFE < part < _SAFE:
+            return False
+    return True
+
+
+def input_text(value: Any) -> tuple[str, bytes]:
+    """Return an input as its record shows it, and its ``fingerprint``. Raises as ``encode_apart``.
+
+    An input of a table's is the same for both but for the order of its keys.
+    """
+    if type(value) in _PLAIN:
+        text, exact = encode(value)
+        return text, text.encode() if exact else fingerprint(value)
+    if (dumps := compiled()) is not None and is_flat(value):
+        try:
+            return dumps(value).decode(), dumps(value, option=_SORT_KEYS)
+        except TypeError:  # surrogates
+            pass
+    return encode_apart(value, None)[0], fingerprint(value)
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types whose canonical text is their text."""
+_SORT_KEYS = 1 << 5
+"""orjson.OPT_SORT_KEYS, which need not be imported for it."""
+
+
 def canonical(value: Any) -> tuple[str, bool]:
     """Like ``encode_apart``, with the keys of objects sorted: equal values give equal text."""
-    if type(value) in {int, float, str, bool, type(None)}:
+    if type(value) in _PLAIN:
         return encode(value)
     builder = _Builder(apart=True)
     return _dump(_sorted, builder.tree(value)), builder.exact
@@ -365,6 +436,13 @@ def fingerprint(value: Any) -> bytes:
 
     An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
     """
+    if (dumps := compiled()) is not None and is_flat(value):
+        try:
+            row: bytes = dumps(value, option=_SORT_KEYS)
+        except TypeError:  # surrogates
+            pass
+        else:
+            return row
     try:
         text, exact = canonical(value)
     except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
 from .command import Command
-from .encode import ArrayFile, Unfit, array_file, encode, encode_apart, item_key, key_from, pickled
+from .encode import (
+    ArrayFile,
+    Unfit,
+    array_file,
+    encode,
+    encode_apart,
+    input_text,
+    item_key,
+    key_from,
+    pickled,
+)
 from .errors import describe, safe_repr
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
@@ -293,18 +303,14 @@ class Runner:
         # An input was decoded here, so encoding it again costs nothing but time; the record shows large
         # ones by their shape.
         try:
-            if type(item) in _SCALARS:
-                text, exact = encode(item)
-            elif type(item) is bytes and len(item) > _LARGEST_INPUT:
-                text, exact = f'{{"$pickle":null,"repr":"{len(item):,} bytes"}}', False
+            if type(item) is bytes and len(item) > _LARGEST_INPUT:
+                text = f'{{"$pickle":null,"repr":"{len(item):,} bytes"}}'
+                key = item_key(self._salt, item, occurrence)
             else:
-                text, exact, _ = encode_apart(item, None)
+                text, content = input_text(item)
+                key = key_from(self._salt, content, occurrence)
         except BaseException:  # noqa: BLE001 - an input of the user's class
             text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
-            exact = False
-        if exact and type(item) in _SCALARS:
-            key = key_from(self._salt, text.encode(), occurrence)
-        else:
             key = item_key(self._salt, item, occurrence)
         return f'"index":{index},"key":"{key}","input":{text}'
 
@@ -339,8 +345,6 @@ def _said(printed: tuple[str, str, bool]) -> str:
 _SAID_NOTHING = _said(NOTHING)
 _LARGEST_INPUT = 1 << 12
 """Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""
-_SCALARS = frozenset({int, float, str, bool, type(None)})
-"""Their canonical text is their text."""
 
 
 _THREE = tuple(f"{number:03d}" for number in range(1000))

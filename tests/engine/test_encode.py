@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import stable_id
 
-from arcli.engine.encode import Unfit, canonical, decode, encode
+from arcli.engine import encode as encode_module
+from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart, fingerprint, input_text
 
 text = st.text(st.characters(codec="utf-8"))
 scalars = (
@@ -222,3 +223,29 @@ def test_values_that_contain_themselves_or_go_too_deep_are_refused() -> None:
         encode(deep)
     while isinstance(deep, list):  # not even its end may be recursive
         deep = deep.pop()
+
+
+numbers = st.integers() | st.floats() | st.floats(1e-5, 1e-3) | st.floats(1e15, 1e17)
+cells = st.none() | st.booleans() | numbers | st.text(st.characters())
+
+
+@given(st.dictionaries(st.text(st.characters(), max_size=5), cells, max_size=5))
+def test_a_compiled_encoder_writes_the_same_as_the_standard_library(row: dict[str, Any]) -> None:
+    texts = []
+    for there in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not there:
+                patch.setattr(encode_module, "compiled", lambda: None)
+            try:
+                texts.append([encode_apart(row, None), input_text(row), fingerprint(row)])
+            except Unfit:
+                texts.append([fingerprint(row)])
+    assert encode_module.compiled() is not None
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("char", ["a", '"', "\\", "\x00", "\x1f", "\x7f"])
+def test_a_long_text_is_written_the_same(char: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = encode(char * 5000)
+    monkeypatch.setattr(encode_module, "compiled", lambda: None)
+    assert encode(char * 5000) == text
