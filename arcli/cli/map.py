@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,6 +22,9 @@ from arcli.cli.options import Assignment, Duration, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from arcli.specfile.model import Spec
 
 NOT_HERE = {"spec", "jobs", "params", "at_once"}
 """What of ``arcli run`` is about the file of a spec."""
@@ -234,6 +238,24 @@ def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:
     if len(flags["lines"]) > 1:
         raise UsageError("--pipe cuts one file, or standard input")
     return {"of": next((file for file in flags["lines"] if file != "-"), "stdin"), **settings}
+
+
+def spec_again(argv: Sequence[str], folder: Path) -> Spec:
+    """Make the spec of an earlier ``arcli map`` once more, from its command line and working directory.
+
+    Items of standard input are not among it. Raises UsageError, SpecError.
+    """
+    from arcli.specfile.load import from_tree
+
+    context = command.make_context("map", list(argv[2:]), resilient_parsing=True)
+    batch = _batch(context.params, context.meta["arcli.map.inputs"], ())
+    return from_tree(
+        spec_tree(batch, lambda path: path),
+        file=f"arcli map {batch.name}",
+        folder=folder,
+        sets=context.params["sets"],
+        stdin=io.BytesIO(),
+    )
 
 
 def _save(batch: Batch, path: str) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arcli.cli.options import RunFlags
 from arcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from arcli.inputs.base import Unpack
     from arcli.outputs.stream import Stream
-    from arcli.specfile.model import Spec
+    from arcli.specfile.model import Job, Spec
     from arcli.store.folder import RunFolder
+
+
+_DEFERRED = re.compile(r"\$\{(ref|engines|jobs)\.([^}]+)\}")
 
 
 def pick_run(word: str) -> RunFolder:
@@ -97,6 +102,55 @@ def resume_command(run: RunFolder) -> str:
     return f"arcli run {shlex.quote(spec) if spec else 'SPEC'} --resume --run {run.id}"
 
 
+CALL = (
+    "name",
+    "map",
+    "apply",
+    "command",
+    "notebook",
+    "unpack",
+    "args",
+    "kwargs",
+    "command_stdin",
+    "cwd",
+    "env",
+)
+"""What of a job makes the calls of its items."""
+BY_KEYWORD = ("product", "zip", "cases", "csv", "parquet")
+"""Sources whose items are keyword arguments, unless the job says otherwise."""
+
+
+def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
+    """Return a run's jobs as they were, as far as calls go, and how their sources have items unpacked.
+
+    They are in the manifest, so that neither a spec that has changed since nor one that was never a
+    file matters. What is none there is left out.
+    """
+    from pydantic import ValidationError
+
+    from arcli.fields import Deferred
+    from arcli.specfile.model import Job
+
+    def deferred(value: Any) -> Any:
+        """Tell a ``${ref.name}`` from text, which it was written as."""
+        if isinstance(value, dict):
+            return {key: deferred(part) for key, part in value.items()}
+        match = _DEFERRED.fullmatch(value) if isinstance(value, str) else None
+        return Deferred(kind=match[1], name=match[2]) if match else value  # type: ignore[arg-type]
+
+    jobs: dict[str, tuple[Job, Unpack]] = {}
+    for tree in (run.manifest.spec or {}).get("jobs") or ():
+        over = tree.get("over") or {}
+        by_keyword = any(over.get(kind) is not None for kind in BY_KEYWORD) or over.get("stdin") == "csv"
+        try:
+            job = Job.model_validate({key: tree[key] for key in CALL if tree.get(key) is not None})
+        except (ValidationError, AttributeError, TypeError):
+            continue
+        values = {"args": [deferred(value) for value in job.args], "kwargs": deferred(job.kwargs)}
+        jobs[job.name] = job.model_copy(update=values), "kwargs" if by_keyword else "none"
+    return jobs
+
+
 def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
     """Load the spec of a past run with the parameters that it had; ``params`` replace some of them.
 
@@ -106,10 +160,16 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
     from arcli.store.describe import MASK
 
     about = run.manifest
+    if about.argv[1:2] == ("map",):
+        from arcli.cli.map import spec_again
+
+        if any(MASK in word for word in about.argv):
+            raise UsageError(f"a value on the command line of run {run.id} was not kept")
+        return spec_again(about.argv, Path(about.cwd or "."))
     if about.spec_file is None or not Path(about.spec_file).is_file():
         raise UsageError(
             f"the spec of run {run.id} is no file, or not there any more: {about.spec_file}",
-            hint="put it back, or run an arcli map once more",
+            hint="put it back where it was",
         )
     # The run's own flags belong to what it was: a -p of today goes before them.
     flags = flags_of(about.argv)

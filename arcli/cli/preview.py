@@ -20,7 +20,7 @@ from arcli.engine.template import BadTemplate, Names, filled, shell_text
 from arcli.escape import one_line
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
-from arcli.inputs.base import Fixed
+from arcli.inputs.base import Fixed, Unpack
 from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
 from arcli.plan.preview import Preview, preview, sources, valued
@@ -70,7 +70,7 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
                 click.echo(_call(previewed.job, (), {}))
                 continue
             for index, item in enumerate(islice(previewed.source, flags.limit)):
-                click.echo(called(previewed.job, previewed.source, index, item))
+                click.echo(called(previewed.job, previewed.source.unpack, index, item))
         return 0
     plans = [_plan(job_plan, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
     if flags.form in {"text", "raw"}:
@@ -108,7 +108,7 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
         if items is None:
             at_least = ends[-1][0] + 1 if ends else 0
             ends = ends[:SHOWN]
-        calls = {index: called(job, source, index, item) for index, item in ends}
+        calls = {index: called(job, source.unpack, index, item) for index, item in ends}
     # Chunks that choose themselves go by times that nobody has measured yet.
     chunks = None
     if items is not None and isinstance(job.chunksize, int):
@@ -166,11 +166,13 @@ def _ends(source: Source, limit: int | None) -> tuple[int | None, list[tuple[int
     return (shown[-1][0] + 1 if shown else 0) if complete else None, shown
 
 
-def called(job: Job, source: Source, index: int, item: Any) -> str:
-    """Write the call of an item as one could type it."""
+def called(job: Job, usual: Unpack, index: int, item: Any) -> str:
+    """Write the call of an item as one could type it; ``usual`` is how its source has items unpacked."""
     if job.kind == "command":
         return _commanded(job, index, item)
-    unpack = job.unpack or source.unpack
+    if job.kind == "apply":
+        return _call(job, (), {})
+    unpack = job.unpack or usual
     if unpack == "kwargs" and isinstance(item, dict):
         return _call(job, (), item)
     if unpack == "args":

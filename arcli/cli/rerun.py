@@ -16,15 +16,16 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT
-from arcli.cli.past import differences, pick_run, spec_of
+from arcli.cli.past import differences, jobs_of, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from arcli.execution.context import Kept
+    from arcli.inputs import Over
     from arcli.outputs.stream import Stream
     from arcli.record import RecordBatch
-    from arcli.specfile.model import Spec
+    from arcli.specfile.model import Job, Spec
     from arcli.store.folder import RunFolder
     from arcli.timing.summary import RunSummary
 
@@ -64,9 +65,15 @@ def command(
     spec = spec_of(folder, params)
     for sentence in differences(folder, spec):
         click.echo(f"arcli: {sentence}", err=True)
+    spec = alone(folder, spec, name, max(items))
+    target = next(each for each in spec.jobs if each.name == name)
+    # Where engines differ, this process stands for each that ran one of the items, one at a time.
+    engines_differ = target.kind == "apply" or spec.setup.scatter
+    parts = [[item] for item in items] if engines_differ else [items]
     ok = True
     for _ in range(times):  # a failure that comes and goes may need several
-        ok = _once(folder, spec, name, items, pdb=pdb) and ok
+        for part in parts:
+            ok = _once(folder, spec, target, part, pdb=pdb) and ok
     return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
 
 
@@ -89,7 +96,7 @@ def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
     raise UsageError(f"several jobs have an item {numbers}", hint=hint)
 
 
-def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bool) -> bool:
+def _once(run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool) -> bool:
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
     from arcli.execution.context import Options
     from arcli.execution.run import execute
@@ -100,13 +107,12 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
     from arcli.store.resume import Kept
     from arcli.store.storage import RunStorage
 
-    # Everything that the job builds on is replayed from the run; only the items
-    # that are asked for run.
-    alone_spec = alone(spec, job)
-    target = next(each for each in alone_spec.jobs if each.name == job)
-    # An apply has an item an engine, and here is one engine: this process.
-    numbers = [0] if target.kind == "apply" else items
-    shown = _Items(run, standard_streams(sys.stdout, sys.stderr, os.environ).stdout)
+    # Everything that the job builds on is replayed from the run, engine by engine; only the items that
+    # are asked for run.
+    slots = 1 + max((entry["slot"] or 0 for entry in run.manifest.engines), default=0)
+    is_apply = job.kind == "apply"
+    number = items[0] if is_apply else None
+    shown = _Items(run=run, page=standard_streams(sys.stdout, sys.stderr, os.environ).stdout, number=number)
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.
     with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
@@ -117,12 +123,14 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
                 options = Options(
                     began=time.monotonic(),
                     notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),
-                    kept=Chosen(kept=kept, job=job, items=frozenset(numbers)),
-                    limit=max(items) + 1 if len(alone_spec.jobs) == 1 else None,
+                    kept=Chosen(kept=kept, job=job.name, items=frozenset([0] if is_apply else items)),
+                    limit=max(items) + 1 if len(spec.jobs) == 1 else None,
                     passing=(Exception,) if pdb else (),
+                    slot=_slot(run, job.name, items[0], slots),
+                    slots=slots,
                 )
                 try:
-                    finished = execute(alone_spec, options, storage, Outputs([OutputMember(shown, job)]))
+                    finished = execute(spec, options, storage, Outputs([OutputMember(shown, job.name)]))
                 except Exception as error:
                     if not pdb:
                         raise
@@ -138,12 +146,23 @@ def _once(run: RunFolder, spec: Spec, job: str, items: Sequence[int], *, pdb: bo
     return shown.ok
 
 
-@dataclass(kw_only=False)
+def _slot(run: RunFolder, job: str, number: int, slots: int) -> int:
+    """Tell in which slot's engine an item has run; 0 for one that came from a run with more engines."""
+    from arcli.record import decode
+    from arcli.store.index import JournalIndex
+
+    with JournalIndex(run) as index:
+        slot = decode(index.line(job, number) or b"{}").get("slot")
+    return slot if isinstance(slot, int) and slot < slots else 0
+
+
+@dataclass(kw_only=True)
 class _Items:
-    """An output that shows each item whole."""
+    """An output that shows each item whole; ``number``: as the item that it was in the run."""
 
     run: RunFolder
     page: Stream
+    number: int | None = None
     ok: bool = field(default=True)
 
     def start(self) -> None:
@@ -158,6 +177,7 @@ class _Items:
         for line in batch.lines.splitlines():
             record = decode(line)
             if not record.get("replayed"):
+                record["index"] = record["index"] if self.number is None else self.number
                 self.ok = self.ok and record["status"] == Status.OK
                 self.page.write(whole(self.run, record, self.page))
 
@@ -197,20 +217,33 @@ class Chosen:
         return dump(passed_over) + b"\n"
 
 
-def alone(spec: Spec, job: str) -> Spec:
-    """Return the spec with one job and those that it needs; nothing becomes of its values.
+def alone(run: RunFolder, spec: Spec, job: str, last: int) -> Spec:
+    """Return the spec with one job, up to item ``last``, and the jobs that it needs.
 
-    Raises UsageError.
+    Nothing becomes of its values. Raises UsageError.
     """
     from arcli.plan.preview import only
 
     chosen = only(spec, [job])
     # A failure is what is looked for here: it is met once, and ends nothing.
-    nothing = {"reduce": None, "combine": None, "finish": None, "collect": None, "push_as": None}
-    jobs = [
-        each.model_copy(update={**nothing, "ordered": False, "halt": "never", "retries": 0})
-        if each.name == job
-        else each
-        for each in chosen.jobs
-    ]
-    return chosen.model_copy(update={"jobs": jobs, "output": []})
+    changes: dict[str, Any] = {
+        "reduce": None, "combine": None, "finish": None, "collect": None, "push_as": None,
+        "ordered": False, "halt": "never", "retries": 0, "view": "load_balanced", "targets": "any",
+    }  # fmt: skip
+    target = next(each for each in chosen.jobs if each.name == job)
+    if target.over is not None and any(part.kind == "stdin" for _, part in target.over.walk()):
+        changes |= {"over": _recorded(run, job, last), "unpack": jobs_of(run)[job][1]}
+    jobs = [each.model_copy(update=changes) if each.name == job else each for each in chosen.jobs]
+    return chosen.model_copy(update={"jobs": jobs, "output": [], "sources": {}})
+
+
+def _recorded(run: RunFolder, job: str, last: int) -> Over:
+    """Return a job's items as they were recorded: standard input is gone."""
+    from arcli.engine.encode import from_tree
+    from arcli.inputs import Over
+    from arcli.record import decode
+    from arcli.store.index import JournalIndex
+
+    with JournalIndex(run) as index:
+        lines = [index.line(job, number) for number in range(last + 1)]
+    return Over.model_validate({"list": [from_tree(decode(line or b"{}").get("input")) for line in lines]})

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -201,29 +200,19 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
 
 
 def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
-    """Show each item whole, with its call where the spec is what it was."""
-    import hashlib
-    from pathlib import Path
-
-    from arcli.cli.past import spec_of
+    """Show each item whole, with the call that it was."""
+    from arcli.cli.past import jobs_of
     from arcli.cli.preview import called
     from arcli.engine.encode import from_tree
-    from arcli.errors import ArcliError
-    from arcli.plan.preview import preview
     from arcli.record import decode
     from arcli.reports.items import whole
 
-    jobs = {}
-    # A spec that is gone or wrong by now, or was none, costs the items their calls and nothing else.
-    with suppress(ArcliError, OSError):
-        spec = spec_of(run, ())
-        if hashlib.sha256(Path(spec.file).read_bytes()).hexdigest() == run.manifest.spec_sha256:
-            jobs = {each.job.name: each for each in preview(spec, slots=1)}
+    jobs = jobs_of(run)
     for number, line in enumerate(lines):
-        record = decode(line)
-        about, call = jobs.get(record["job"]), None
-        if about is not None and about.source is not None:
-            call = called(about.job, about.source, record["index"], from_tree(record.get("input")))
+        record, call = decode(line), None
+        if record["job"] in jobs:
+            job, unpack = jobs[record["job"]]
+            call = called(job, unpack, record["index"], from_tree(record.get("input")))
         page.write("\n" * (number > 0) + whole(run, record, page, call))
 
 

@@ -73,7 +73,8 @@ class Options:
     commands print. ``up`` is called, on another thread, when the cluster is up. ``passing`` are
     exceptions of items in this process that end the run where they were raised, for a debugger.
     ``listener`` hears what items print while they run. ``at_once`` is how many items run at a time on
-    all engines together, None: as jobs say.
+    all engines together, None: as jobs say. Where items run in this process it stands for the engine
+    in ``slot`` of ``slots``.
     """
 
     began: float = 0.0
@@ -93,6 +94,8 @@ class Options:
     expectations: Sequence[Expectation] = ()
     up: Callable[[], None] = lambda: None
     passing: tuple[type[Exception], ...] = ()
+    slot: int = 0
+    slots: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

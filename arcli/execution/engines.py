@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,10 @@ def open_session(
     if cluster is None:
         from arcli.session.transport.inline import InlineTransport
 
-        terms = _terms(spec, options, storage, slots=1, max_restarts=0)
+        terms = _terms(spec, options, storage, slots=options.slots, max_restarts=0)
+        # This process is told that it is the engine for which it stands.
+        steps = terms.steps(options.slot)
+        terms = replace(terms, steps=lambda slot: steps)
         with Session(InlineTransport(options.passing), terms, storage, storage.run_id) as session:
             yield session
         return

@@ -72,7 +72,7 @@ def execute(
                     storage=storage,
                     outputs=outputs,
                     interrupts=interrupts,
-                    slots=slots,
+                    slots=slots if cluster is not None else options.slots,
                     options=options,
                     watcher=steering,
                     note_parts=storage.folder.note_parts,

@@ -87,3 +87,53 @@ def test_what_differs_from_then_is_said(folder: Path) -> None:
         assert "value    2" in out
     finally:
         (folder / "fit.py").write_text(text)
+
+
+ENGINES = """\
+setup: {scatter: {part: [1, 2, 3, 4]}}
+jobs:
+- {name: each, apply: "lambda: list(part)", collect: list}
+- {name: use, map: "lambda x, all: [x, all]", over: [5, 6], args: ["${jobs.each.value}"]}
+- {name: words, command: "echo {x} {y}", over: {zip: {x: [1, 2], y: [a b, c]}}}
+"""
+
+
+@pytest.mark.cluster
+def test_this_process_stands_for_the_engine_that_an_item_ran_on(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(ENGINES)
+    assert Run(tmp_path, ["run", "spec.yaml", "-n", "2", "-q"]).wait() == 0
+    out, _ = rerun(tmp_path, "0", "1", "--job", "each")
+    assert out.index("item 0 of each") < out.index("value    [1,2]") < out.index("item 1 of each")
+    assert "value    [3,4]" in out
+    assert "value    [6,[[1,2],[3,4]]]" in rerun(tmp_path, "1", "--job", "use")[0]
+    # How an item was called is told of what it was then, whatever the spec says now.
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
+    for job, call in (
+        ("each", "(lambda: list(part))()"),
+        ("use", "(lambda x, all: [x, all])(5, ${jobs.each.value})"),
+        ("words", "echo 1 'a b'"),
+    ):
+        run = Run(tmp_path, ["show", "0", "--job", job])
+        assert run.wait() == 0
+        assert f"call     {call}\n" in run.out.read_text()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("words", "stdin", "number", "printed"),
+    [
+        (["test {} != b; echo got {}", ":::", "a", "b", "c"], "", 1, "got b"),
+        (["-f", "lambda word: print(word * 2)"], "x\ny\nz\n", 2, "zz"),
+        (["echo {a}-{b}", "--over", "a=1,2", "--over", "b=range:2"], "", 3, "2-1"),
+    ],
+    ids=["marks", "stdin", "over"],
+)
+def test_an_item_of_a_batch_without_a_file(
+    tmp_path: Path, words: list[str], stdin: str, number: int, printed: str
+) -> None:
+    (tmp_path / "items").write_text(stdin)
+    run = Run(tmp_path, ["map", "-j", "1", "-q", *words], stdin=tmp_path / "items")
+    assert run.wait() == 0, run.said()
+    out, told = rerun(tmp_path, str(number))
+    assert f"    {printed}\n" in out
+    assert told == ""
