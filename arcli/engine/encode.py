@@ -118,7 +118,11 @@ def input_text(value: Any) -> tuple[str, bytes]:
 
     An input of a table's is the same for both but for the order of its keys.
     """
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind is int and -_SAFE < value < _SAFE:  # the most common one
+        text = str(value)
+        return text, text.encode()
+    if kind in _PLAIN:
         text, exact = encode(value)
         return text, text.encode() if exact else fingerprint(value)
     if (dumps := compiled()) is not None and is_flat(value):
