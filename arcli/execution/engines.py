@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from arcli.engine.protocol import Hello, Request
 from arcli.engine.protocol import Setup as SetupRequest
 from arcli.errors import OutputError
-from arcli.plan.deferred import Resolver, to_engine
+from arcli.plan.deferred import Resolver, scattered_values, to_engine
 from arcli.session.interfaces import Terms
 from arcli.session.session import Session
 from arcli.session.setup_files import to_engines as files_to_engines
@@ -89,7 +89,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
     parts = {
         name: [
             part[0] if scatter.flatten and len(part) == 1 else part
-            for part in dealt(resolve(scatter.values), slots)
+            for part in dealt(scattered_values(scatter, spec.folder, resolve), slots)
         ]
         for name, scatter in setup.scatter.items()
     }

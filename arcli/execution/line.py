@@ -180,7 +180,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     # An output that fails or a signal ends the job, and what it has done until then still counts.
     with supply_of(context, plan, source, explanation) as (supply, replay):
         if options.progress is not None:
-            options.progress.expect(job.name, supply.left)
+            options.progress.expect(job.name, _expected(job, supply.left, outcome))
         context.watcher.begin(job.name)
         try:
             for batch in session.records(plan, supply, replay):
@@ -212,6 +212,21 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     context.end(outcome, ledger)
     if failure is not None:
         raise failure
+
+
+def _expected(job: Job, left: int | None, outcome: Outcome) -> int | None:
+    """Return how many items a job will have: of values of an earlier job there are as many as it had."""
+    source = None if job.over is None or job.over.kind != "from" else job.over
+    if left is not None or source is None or source.model_fields_set - {"from_", "shuffle"}:
+        return left
+    from arcli.inputs.from_job import FromJob
+
+    assert isinstance(source.input, FromJob)
+    earlier = outcome.summary(source.input.job)
+    if earlier is None or source.input.each:
+        return None
+    number = earlier.counts.ok if source.input.where == "ok" else earlier.counts.recorded
+    return -(-number // (job.batch or 1))
 
 
 def _needs_values(job: Job, spec: Spec) -> bool:

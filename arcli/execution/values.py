@@ -19,7 +19,7 @@ from arcli.errors import (
 )
 from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
-from arcli.plan.deferred import JobValue, Resolver
+from arcli.plan.deferred import JobValue, Resolver, scattered_values
 from arcli.record import RecordBatch, dump
 from arcli.session.core.chunk import PickledInput
 from arcli.session.core.messages import Failed
@@ -192,7 +192,7 @@ def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
     alone: set[int] = set()
     # A part of one element was scattered as that element, and is joined as one.
     if scatter is not None and scatter.flatten:
-        values = Resolver(context.slots, lambda job: None)(scatter.values)
+        values = scattered_values(scatter, context.spec.folder, Resolver(context.slots, lambda job: None))
         sizes = [len(part) for part in dealt(values, context.slots)]
         alone = {slot for slot, size in enumerate(sizes) if size == 1}
     parts: list[tuple[Any, str | None, bytes | None]] = []

@@ -28,6 +28,11 @@ from arcli.units import format_seconds
 
 AROUND = 3
 """Rows of a terminal that engines' lines leave: the bar's, and some of what was there before."""
+BESIDE = 15
+"""Columns of the spinner, of the time and of the blanks between the parts, beside the bar's own."""
+BAR = 24
+SHORT_BAR = 10
+"""Columns of the bar, and of that on a terminal of less than 80."""
 MARGIN = 3
 """Columns that they leave."""
 WIDE = 60
@@ -52,13 +57,14 @@ class BarProgress:
         self._read: Callable[[], State] | None = None
         self._count: Count | None = None
         self._task: TaskID | None = None
+        self._bar = BarColumn(bar_width=BAR)
         # Redirected streams would be rich's; messages clear the line by themselves.
         self._live = _Live(
             self,
             self._console,
             SpinnerColumn("line"),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            self._bar,
             _Figures(self),
             TimeElapsedColumn(),
             transient=True,
@@ -133,16 +139,26 @@ class BarProgress:
         parts = [f"{count.done:,}/{count.total:,}" if count.total is not None else f"{count.done:,} items"]
         if count.failed:
             parts.append(f"{count.failed:,} not ok")
+        straggler = rate = engines = None
         if count.straggler:
+            straggler = len(parts)
             parts.append(count.straggler)
         if count.done:
+            rate = len(parts)
             parts.append(f"{count.rate(now):,.3g}/s")
         if remaining := count.left(now):
             parts.append(f"{format_seconds(remaining)} left")
         # With a line for each engine nobody has to be told how many there are.
         if state is not None and not self._shows_engines(state):
+            engines = len(parts)
             parts.append(f"{state.engines} engines, {state.running:,} running")
-        return " · ".join(parts)
+        # What is needed least goes first where there is no room: the rate, the engines, the straggler.
+        self._bar.bar_width = BAR if self._console.width >= 80 else SHORT_BAR
+        room = self._console.width - BESIDE - self._bar.bar_width - len(count.name)
+        for place in (rate, engines, straggler):
+            if place is not None and len(" · ".join(filter(None, parts))) > room:
+                parts[place] = ""
+        return " · ".join(filter(None, parts))
 
     def engine_lines(self) -> Iterator[Text]:
         """Yield what each engine is at, the longest first, as many as fit below the bar."""

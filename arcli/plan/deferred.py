@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
-from arcli.inputs.base import Source, Stream
+from arcli.inputs.base import Source, SourceContext, Stream
 from arcli.placeholders import GIVEN, placeholders
-from arcli.specfile.model import Job
+from arcli.specfile.model import Job, Scatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,14 @@ class Resolver:
         if isinstance(tree, Mapping):
             return {key: self(part) for key, part in tree.items()}
         return tree
+
+
+def scattered_values(scatter: Scatter, folder: Path, resolve: Callable[[Any], Any]) -> Sequence[Any]:
+    """Return what is dealt out to the engines; a source is read. Raises InputError."""
+    if scatter.over is None:
+        elements: Sequence[Any] = resolve(scatter.values)
+        return elements
+    return list(scatter.over.open(SourceContext(folder=folder, resolve=resolve)))
 
 
 def to_engine(tree: Any) -> Any:

@@ -15,7 +15,7 @@ from arcli.engine.encode import canonical, salted
 from arcli.engine.functions import kind_of
 from arcli.engine.protocol import JobDefinition
 from arcli.placeholders import compiled, compiled_script, escaped
-from arcli.plan.deferred import Texts, to_engine
+from arcli.plan.deferred import Texts, scattered_values, to_engine
 from arcli.specfile.model import Job, Setup, Share, Spec
 from arcli.syntax import is_async
 
@@ -122,7 +122,7 @@ def plan_job(
     # The code that a function or a notebook is in decides a value, too, but a comment that is changed
     # should not cost hours: it is a part of the keys only where the spec asks for that.
     # How many run side by side is no part of what decides a value.
-    described = _described(spec.setup, job, deciding, definition, resolve)
+    described = _described(spec.setup, spec.folder, job, deciding, definition, resolve)
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
     else:
@@ -177,6 +177,7 @@ def with_templates(fields: Mapping[str, Any], *, outdir: str = "") -> dict[str, 
 
 def _described(
     setup: Setup,
+    folder: Path,
     job: Job,
     deciding: Mapping[str, Any],
     definition: JobDefinition,
@@ -190,7 +191,10 @@ def _described(
         "setup": {
             "imports": setup.imports,
             "push": to_engine(resolve(setup.push)),
-            "scatter": {name: to_engine(resolve(part.values)) for name, part in setup.scatter.items()},
+            "scatter": {
+                name: to_engine(scattered_values(part, folder, resolve))
+                for name, part in setup.scatter.items()
+            },
             "run": setup.run,
         },
     }

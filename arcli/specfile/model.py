@@ -122,14 +122,27 @@ class Cluster(Model):
 class Scatter(Model):
     """A sequence dealt out over the engines; ``flatten`` turns a part of one into that one."""
 
-    values: list[Any] | Deferred
+    values: list[Any] | Deferred | None = None
     """What is dealt out, in contiguous parts."""
+    over: Items | None = None
+    """A source whose items are dealt out, in place of values."""
     flatten: bool = True
     """A part of one element is that element, and not a list."""
 
+    @model_validator(mode="after")
+    def _has_elements(self) -> Self:
+        if (self.values is None) == (self.over is None):
+            raise ValueError("give it one of values: […] and over: SOURCE")
+        return self
+
 
 def _scatter(value: Any) -> Any:
-    return {"values": value} if isinstance(value, list | Deferred) else value
+    if isinstance(value, list | Deferred):
+        return {"values": value}
+    # A source is the short form of a map that has one.
+    if isinstance(value, dict) and not value.keys() & {"values", "over", "flatten"}:
+        return {"over": value}
+    return value
 
 
 class Setup(Model):

@@ -241,3 +241,21 @@ jobs:
     assert code == 0
     assert values(jobs["b"]) == [100, 240, 300, 400]
     assert values(jobs["c"]) == [[100, 240, 300, 400]]
+
+
+def test_a_source_is_scattered_as_a_list_is(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
+    spec = """
+cluster: {engines: 2}
+setup:
+  scatter: {rows: {csv: rows.csv}, part: {over: {range: 4}, flatten: false}}
+  run: |
+    def look():
+        return [sum(row["a"] for row in (rows if isinstance(rows, list) else [rows])), list(part)]
+jobs:
+  - {name: look, apply: look}
+  - {name: joined, apply: "lambda: None", gather: rows}
+"""
+    code, jobs, _ = run(tmp_path, spec)
+    assert code == 0
+    assert values(jobs["look"]) == [[3, [0, 1]], [3, [2, 3]]]

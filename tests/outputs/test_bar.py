@@ -132,3 +132,17 @@ def test_what_a_narrower_terminal_wraps_is_erased() -> None:
     # Two lines of 97 columns have become three rows each, and the bar, of 52 and more, two.
     assert stream.getvalue()[start:].count("\x1b[1A") == 2 + 3 + 3 - 1
     progress.abort()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, False), (120, True)])
+def test_how_long_it_takes_stays_where_there_is_little_room(width: int, shown: bool) -> None:
+    progress = display([], width=width, full=False)
+    progress.watch(lambda: Standing([], done=100))
+    ended(progress, 0.1)
+    text = progress.figures()
+    progress.abort()
+    assert text.startswith("100/1,000")
+    assert text.endswith("left") != shown
+    assert ("running" in text) == shown
+    assert "left" in text
+    assert len(text) + 25 + len("fit") <= width or shown

@@ -173,6 +173,8 @@ SHAPE = [
     ("apply: 'print'\nbatch: 2\n", 2, 1, "batch is for maps", ""),
     (MAP + "over: [1]\ntimeout: 50%\n", 3, 10, "more than 100%", ""),
     (MAP + "over: [1]\ntimeout: long\n", 3, 10, "30s", ""),
+    (MAP + "over: [1]\nsetup: {scatter: {x: {csv: no.csv}}}\n", 3, 28, "no.csv does not exist", ""),
+    (MAP + "over: [1]\nsetup: {scatter: {x: {stdin: lines}}}\n", 3, 22, "comes from a file", ""),
     (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "needs failed: or ok:", ""),
     (MAP + "over: [1]\nhalt: {ok: 1}\nmax_failures: 3\n", 4, 1, "halt says itself", "leave"),
     (MAP + "over: [1]\npush_as: a b\n", 3, 10, "not a Python name", ""),

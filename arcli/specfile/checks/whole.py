@@ -122,7 +122,16 @@ def late_values(spec: Checked, places: Places) -> Iterator[Problem]:
     # The client deals a sequence out before any job has run, so that an engine's replacement gets
     # the same part: of what is only known later, the number of engines is there by then.
     for name, part in setup.scatter.items():
-        values = part.values
+        values = part.values if part.over is None else part.over
+        stdin = part.over is not None and any(each.input.reads_stdin for _, each in part.over.walk())
+        if part.over is not None and (part.over.only_in_runs or stdin):
+            message = "what is scattered comes from a file, or stands in the spec"
+            yield places.problem(message, "setup", "scatter", name)
+        elif part.over is not None:
+            for error in part.over.check(spec.folder):
+                yield places.problem(
+                    error.message, "setup", "scatter", name, *error.path, hint=error.hint or ""
+                )
         no_list = isinstance(values, Deferred) and values.name != "slots"
         if no_list or any(late.kind != "engines" for late in deferred_values(values)):
             message = "what is scattered must be known when the engines start"
