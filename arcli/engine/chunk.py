@@ -12,11 +12,11 @@ from typing import Any
 from .beside import Loop, require_async
 from .capture import NoCapture
 from .command import Command
-from .encode import salted
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
 from .interpreter import environment
 from .item import Opaque, Outcome, Runner
+from .keys import salted
 from .limits import Abort, Timer
 from .live import Live, Patrol
 from .notebook import Notebook, preflight

@@ -1,8 +1,7 @@
-"""Values as JSON text and back, large arrays as files, and inputs as the keys of their items.
+"""Values as JSON text and back, and large arrays as files.
 
 What JSON lacks is tagged by an object with one key that starts with ``$``; a user's key that starts
-with ``$`` gets a second one. What has no JSON form at all raises ``Unfit``. The same function makes
-keys on engines, for records, and in the client, to find what an earlier run has already computed.
+with ``$`` gets a second one. What has no JSON form at all raises ``Unfit``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import struct
 import sys
 from collections.abc import Mapping, Set
 from functools import cache
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 _quote = json.encoder.encode_basestring
@@ -36,7 +34,7 @@ _sorted = json.JSONEncoder(
 
 _LONG = 1 << 10
 """Characters from which on a text is worth a call of another encoder."""
-_SAFE = 10**18
+SAFE = 10**18
 
 
 class Unfit(ValueError):
@@ -108,40 +106,20 @@ def is_flat(value: Any) -> bool:
         if kind is float:
             if not (1e-4 <= part < 1e16 or -1e16 < part <= -1e-4 or part == 0.0):
                 return False
-        elif kind is not int or not -_SAFE < part < _SAFE:
+        elif kind is not int or not -SAFE < part < SAFE:
             return False
     return True
 
 
-def input_text(value: Any) -> tuple[str, bytes]:
-    """Return an input as its record shows it, and its ``fingerprint``. Raises as ``encode_apart``.
-
-    An input of a table's is the same for both but for the order of its keys.
-    """
-    kind = type(value)
-    if kind is int and -_SAFE < value < _SAFE:  # the most common one
-        text = str(value)
-        return text, text.encode()
-    if kind in _PLAIN:
-        text, exact = encode(value)
-        return text, text.encode() if exact else fingerprint(value)
-    if (dumps := compiled()) is not None and is_flat(value):
-        try:
-            return dumps(value).decode(), dumps(value, option=_SORT_KEYS)
-        except TypeError:  # surrogates
-            pass
-    return encode_apart(value, None)[0], fingerprint(value)
-
-
-_PLAIN = frozenset({int, float, str, bool, type(None)})
+PLAIN = frozenset({int, float, str, bool, type(None)})
 """Types whose canonical text is their text."""
-_SORT_KEYS = 1 << 5
+SORT_KEYS = 1 << 5
 """orjson.OPT_SORT_KEYS, which need not be imported for it."""
 
 
 def canonical(value: Any) -> tuple[str, bool]:
     """Like ``encode_apart``, with the keys of objects sorted: equal values give equal text."""
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return encode(value)
     builder = _Builder(apart=True)
     return _dump(_sorted, builder.tree(value)), builder.exact
@@ -412,52 +390,3 @@ def array_file(value: Any, pickle_of_it: bytes) -> ArrayFile | None:
     header = io.BytesIO()
     npy.write_array_header_2_0(header, npy.header_data_from_array_1_0(value))
     return ArrayFile(header.getvalue().decode("latin-1"), start + len(piece), value.nbytes)
-
-
-DIGEST_SIZE = 12
-
-
-def salted(description: str) -> Any:
-    """Return a hasher that has taken in what all items of a job share (JSON text)."""
-    return blake2b(description.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE)
-
-
-def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
-    """Return the key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
-    return key_from(salt, fingerprint(value), occurrence)
-
-
-def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
-    """Return the same, from the value's ``fingerprint``."""
-    hasher = salt.copy()
-    hasher.update(print_of_value)
-    key: str = hasher.hexdigest()
-    return f"{key}-{occurrence}" if occurrence else key
-
-
-def fingerprint(value: Any) -> bytes:
-    """Return bytes that are the same for equal inputs of the same type.
-
-    An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
-    """
-    if (dumps := compiled()) is not None and is_flat(value):
-        try:
-            row: bytes = dumps(value, option=_SORT_KEYS)
-        except TypeError:  # surrogates
-            pass
-        else:
-            return row
-    try:
-        text, exact = canonical(value)
-    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
-        text, exact = "", False
-    raw = text.encode()
-    return raw if exact else raw + b"\0" + _pickled(value)
-
-
-def _pickled(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value, protocol=4)
-    except Exception:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
-        # It has an address in it, so that no two such inputs are ever taken for one another.
-        return object.__repr__(value).encode("utf-8", "replace")

@@ -12,18 +12,9 @@ from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
 from .command import Command
-from .encode import (
-    ArrayFile,
-    Unfit,
-    array_file,
-    encode,
-    encode_apart,
-    input_text,
-    item_key,
-    key_from,
-    pickled,
-)
+from .encode import ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, safe_repr
+from .keys import input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
 from .tally import Status

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from arcli.engine.encode import canonical, salted
+from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
+from arcli.engine.keys import salted
 from arcli.engine.protocol import JobDefinition
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, scattered_values, to_engine

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from runs import finish
 
-from arcli.engine.encode import LARGE, array_file, encode, encode_apart, item_key, pickled, salted
+from arcli.engine.encode import LARGE, array_file, encode, encode_apart, pickled
+from arcli.engine.keys import item_key, salted
 
 np: Any = pytest.importorskip("numpy")
 

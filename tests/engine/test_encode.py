@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from runs import stable_id
 
 from arcli.engine import encode as encode_module
-from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart, fingerprint, input_text
+from arcli.engine import keys as keys_module
+from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart
+from arcli.engine.keys import fingerprint, input_text
 
 text = st.text(st.characters(codec="utf-8"))
 scalars = (
@@ -235,7 +237,8 @@ def test_a_compiled_encoder_writes_the_same_as_the_standard_library(row: dict[st
     for there in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not there:
-                patch.setattr(encode_module, "compiled", lambda: None)
+                for module in (encode_module, keys_module):
+                    patch.setattr(module, "compiled", lambda: None)
             try:
                 texts.append([encode_apart(row, None), input_text(row), fingerprint(row)])
             except Unfit:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from runs import stable_id
 
-from arcli.engine.encode import Unfit, canonical, encode, item_key, salted
+from arcli.engine.encode import Unfit, canonical, encode
+from arcli.engine.keys import item_key, salted
 
 np: Any = pytest.importorskip("numpy")
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from arcli.engine.capture import NoCapture, make_capture
 from arcli.engine.command import Command
-from arcli.engine.encode import item_key, salted
 from arcli.engine.errors import describe, safe_repr
 from arcli.engine.item import Outcome, Runner
+from arcli.engine.keys import item_key, salted
 from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.encode import fingerprint, item_key, key_from, salted
+from arcli.engine.keys import fingerprint, item_key, key_from, salted
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -89,7 +89,7 @@ def test_inputs_that_cannot_be_pickled_are_told_apart_all_the_same() -> None:
 @pytest.mark.parametrize("value", [{"b": 1, "a": [1.5, None, {"y": 1, "x": 2}]}, "ä", b"\x00", (1, 2)])
 def test_keys_do_not_depend_on_the_process(value: Any) -> None:
     script = (
-        "from arcli.engine.encode import item_key, salted\n"
+        "from arcli.engine.keys import item_key, salted\n"
         f"print(item_key(salted('a job'), {value!r}, 2), end='')"
     )
     for seed in ("1", "2"):

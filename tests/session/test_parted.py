@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.encode import salted
+from arcli.engine.keys import salted
 from arcli.session import supply as supply_module
 from arcli.session.core.chunk import Chunk, PickledInput
 from arcli.session.supply import HeldItems, PartedSupply, SourceSupply

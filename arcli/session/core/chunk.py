@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arcli.engine.encode import fingerprint, item_key
 from arcli.engine.errors import safe_repr
+from arcli.engine.keys import fingerprint, item_key
 from arcli.engine.tally import Status
 from arcli.record import ItemError
 

@@ -11,6 +11,7 @@ from arcli.cluster.embedded.forks import ENGINE_PACKAGE
 MODULES = (
     "tally",
     "encode",
+    "keys",
     "template",
     "protocol",
     "own_code",

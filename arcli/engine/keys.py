@@ -1,0 +1,81 @@
+"""The content key of an item: a hash of everything that decides its value.
+
+The same function makes keys on engines, for records, and in the client, to find what an earlier run
+has already computed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from hashlib import blake2b
+from typing import Any
+
+from .encode import PLAIN, SAFE, SORT_KEYS, canonical, compiled, encode, encode_apart, is_flat
+
+DIGEST_SIZE = 12
+
+
+def salted(description: str) -> Any:
+    """Return a hasher that has taken in what all items of a job share (JSON text)."""
+    return blake2b(description.encode("utf-8", "surrogatepass"), digest_size=DIGEST_SIZE)
+
+
+def item_key(salt: Any, value: Any, occurrence: int = 0) -> str:
+    """Return the key of an item: 24 hexadecimal digits, and ``-N`` where N equal items came before it."""
+    return key_from(salt, fingerprint(value), occurrence)
+
+
+def key_from(salt: Any, print_of_value: bytes, occurrence: int) -> str:
+    """Return the same, from the value's ``fingerprint``."""
+    hasher = salt.copy()
+    hasher.update(print_of_value)
+    key: str = hasher.hexdigest()
+    return f"{key}-{occurrence}" if occurrence else key
+
+
+def fingerprint(value: Any) -> bytes:
+    """Return bytes that are the same for equal inputs of the same type.
+
+    An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
+    """
+    if (dumps := compiled()) is not None and is_flat(value):
+        try:
+            row: bytes = dumps(value, option=SORT_KEYS)
+        except TypeError:  # surrogates
+            pass
+        else:
+            return row
+    try:
+        text, exact = canonical(value)
+    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
+        text, exact = "", False
+    raw = text.encode()
+    return raw if exact else raw + b"\0" + _pickled(value)
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value, protocol=4)
+    except Exception:  # noqa: BLE001 - __reduce__ and __getstate__ may raise anything
+        # It has an address in it, so that no two such inputs are ever taken for one another.
+        return object.__repr__(value).encode("utf-8", "replace")
+
+
+def input_text(value: Any) -> tuple[str, bytes]:
+    """Return an input as its record shows it, and its ``fingerprint``. Raises as ``encode_apart``.
+
+    An input of a table's is the same for both but for the order of its keys.
+    """
+    kind = type(value)
+    if kind is int and -SAFE < value < SAFE:  # the most common one
+        text = str(value)
+        return text, text.encode()
+    if kind in PLAIN:
+        text, exact = encode(value)
+        return text, text.encode() if exact else fingerprint(value)
+    if (dumps := compiled()) is not None and is_flat(value):
+        try:
+            return dumps(value).decode(), dumps(value, option=SORT_KEYS)
+        except TypeError:  # surrogates
+            pass
+    return encode_apart(value, None)[0], fingerprint(value)
