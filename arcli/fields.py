@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 
 from arcli.units import parse_duration
 
@@ -69,3 +77,41 @@ class Model(BaseModel):
         strict=True,
         arbitrary_types_allowed=True,
     )
+
+
+class Share(Model):
+    """So many of a job's items: a count, or a percentage."""
+
+    count: int | None = None
+    """A number of items."""
+    percent: float | None = None
+    """A percentage of the items that are known to be there."""
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, Share | dict):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return {"count": value}
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
+        percent = float(match[1])
+        if percent <= 100:
+            return {"percent": percent}
+    raise ValueError("give a number of items such as 3, or a percentage such as 3%")
+
+
+Portion = Annotated[Share, BeforeValidator(_share)]
+"""A number of items such as ``3``, or a percentage such as ``3%``."""
+
+
+def _time_limit(value: Any) -> Any:
+    """Read ``200%`` as a share of the median, and anything else as a duration. Raises ValueError."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
+        if float(match[1]) <= 100:
+            raise ValueError(f"{value} of the median would end every other item: give more than 100%")
+        return Share(percent=float(match[1]))
+    return value if isinstance(value, Share) else _not_zero(_duration(value))
+
+
+TimeLimit = Annotated[float | Share, BeforeValidator(_time_limit)]
+"""Seconds, or a share of the median of an item's seconds."""

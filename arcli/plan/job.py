@@ -15,9 +15,10 @@ from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
 from arcli.engine.protocol import JobDefinition
+from arcli.fields import Share
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, scattered_values, to_engine
-from arcli.specfile.model import Job, Setup, Share, Spec
+from arcli.specfile.model import Job, Setup, Spec
 from arcli.syntax import is_async
 
 COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")

@@ -12,10 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from arcli.errors import UsageError
-from arcli.fields import Count, Deferred, DeferredText, Limit, Model, Seconds, Template, Word
+from arcli.fields import (
+    Count,
+    Deferred,
+    DeferredText,
+    Limit,
+    Model,
+    Portion,
+    Seconds,
+    Share,
+    Template,
+    TimeLimit,
+    Word,
+)
 from arcli.inputs.base import Source, SourceContext
 from arcli.inputs.over import Items
 from arcli.launchers import LAUNCHERS
@@ -24,44 +36,6 @@ from arcli.specfile.tree import Places
 from arcli.timing import thresholds
 
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-class Share(Model):
-    """So many of a job's items: a count, or a percentage."""
-
-    count: int | None = None
-    """A number of items."""
-    percent: float | None = None
-    """A percentage of the items that are known to be there."""
-
-
-def _share(value: Any) -> Any:
-    if isinstance(value, Share | dict):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return {"count": value}
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
-        percent = float(match[1])
-        if percent <= 100:
-            return {"percent": percent}
-    raise ValueError("give a number of items such as 3, or a percentage such as 3%")
-
-
-Portion = Annotated[Share, BeforeValidator(_share)]
-"""A number of items such as ``3``, or a percentage such as ``3%``."""
-
-
-def _time_limit(value: Any) -> Any:
-    """Read ``200%`` as a share of the median, and anything else as a duration. Raises ValueError."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
-        if float(match[1]) <= 100:
-            raise ValueError(f"{value} of the median would end every other item: give more than 100%")
-        return Share(percent=float(match[1]))
-    return value if isinstance(value, Share) else TypeAdapter(Limit).validate_python(value)
-
-
-TimeLimit = Annotated[float | Share, BeforeValidator(_time_limit)]
-"""Seconds, or a share of the median of an item's seconds."""
 
 
 class Halt(Model):

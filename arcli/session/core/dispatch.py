@@ -15,10 +15,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
+from arcli.fields import Share
 from arcli.record import ItemError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord, client_records
 from arcli.session.interfaces import Supply
-from arcli.specfile.model import Policy, Share
+from arcli.specfile.model import Policy
 from arcli.timing.ledger import End
 
 PIECES = 8

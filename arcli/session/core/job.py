@@ -12,6 +12,7 @@ from arcli.engine.encode import encode_apart
 from arcli.engine.errors import safe_repr
 from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
 from arcli.engine.tally import Status, Tally
+from arcli.fields import Share
 from arcli.plan.job import JobPlan
 from arcli.record import Record, decode, read
 from arcli.session.core.chunk import (
@@ -27,7 +28,6 @@ from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.messages import IndexedPickle, PendingRequest, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
-from arcli.specfile.model import Share
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import isoformat
 
