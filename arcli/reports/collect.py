@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from arcli.engine.tally import Status, Tally
 from arcli.errors import UsageError
 from arcli.escape import plain
+from arcli.reports.plots import Plots
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
@@ -69,6 +70,7 @@ class Report:
     groups: Groups | None = None
     slowest: Sequence[Slow] = ()
     timeline: Timeline | None = None
+    plots: Plots | None = None
     items: Sequence[ItemRow] = ()
     damaged: int = 0
 
@@ -111,6 +113,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
         groups=collected.groups,
         slowest=collected.slowest.items,
         timeline=collected.timeline,
+        plots=collected.plots,
         items=collected.items,
         damaged=damaged.total(),
     )
@@ -124,6 +127,7 @@ class _Collected:
         self.slowest = Slowest(wanted.slowest)
         self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
         self.timeline = Timeline(began) if wanted.drawn else None
+        self.plots = Plots(began) if wanted.drawn else None
         self._most_items = wanted.items
         self.items: list[ItemRow] = []
         self._empty = True
@@ -137,6 +141,8 @@ class _Collected:
             self.groups.add(record)
         if self.timeline is not None:
             self.timeline.add(record)
+        if self.plots is not None:
+            self.plots.add(record)
         if len(self.items) < self._most_items:
             status, value = record["status"], record.get("value")
             result = "" if value is None else as_label(value)

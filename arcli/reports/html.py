@@ -144,6 +144,23 @@ def histograms(report: Report) -> Iterator[str]:
             yield "</div></section>\n"
 
 
+def plots(report: Report) -> Iterator[str]:
+    """Yield items a second over time, and jobs' seconds against their inputs' numbers and their order."""
+    drawn = report.plots
+    if drawn is None:
+        return
+    if drawing := "".join(drawn.throughput()):
+        yield "<section><h2>Items a second <small>over time, since the run began</small></h2>"
+        yield f'<div class="scroll">{drawing}</div></section>\n'
+    for (job, name), points in drawn.series.items():
+        if drawing := "".join(drawn.scatter(job, name)):
+            title = "the order of the items" if name == "order" else name
+            some = len(points.points)
+            share = "" if some == points.seen else f", {some:,} of {points.seen:,} items"
+            yield f"<section><h2>Seconds against {text(title)} <small>{text(job)}{share}</small></h2>"
+            yield f'<div class="scroll">{drawing}</div></section>\n'
+
+
 def failures(report: Report) -> Iterator[str]:
     """Yield the kinds of failures, the most frequent first."""
     groups = [(job.name, group) for job in report.summary.jobs for group in job.failures]
@@ -256,6 +273,6 @@ def origin(report: Report) -> Iterator[str]:
 
 
 SECTIONS: tuple[Callable[[Report], Iterator[str]], ...] = (
-    cards, timeline, jobs, histograms, failures, groups, slowest, items, engines, origin,
+    cards, timeline, jobs, histograms, plots, failures, groups, slowest, items, engines, origin,
 )  # fmt: skip
 """The page from top to bottom; each yields nothing where there is nothing to show."""

@@ -33,7 +33,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
     tall = row * len(engines)
     # Everything is drawn to one scale, from the run's beginning to its end.
     scale = (WIDTH - LABELS - RIGHT) / line.end
-    yield _open(tall + 26, "What each engine did, over time")
+    yield begin_drawing(tall + 26, "What each engine did, over time")
     for moment in ticks(line.end, 10):
         x = LABELS + moment * scale
         yield f'<path class="grid" d="M{x:.1f} 0V{tall + 4}"/>'
@@ -91,7 +91,7 @@ def histogram(tally: Tally) -> Iterator[str]:
         return
     most = max(bar.count for bar in bins)
     wide = (WIDTH - LABELS - RIGHT) / len(bins)
-    yield _open(TOP + TALL + 26, "How many items took how long")
+    yield begin_drawing(TOP + TALL + 26, "How many items took how long")
     # Two lines are enough to read heights by.
     for count in (most, most // 2):
         y = TOP + TALL * (1 - count / most)
@@ -129,5 +129,6 @@ def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
         )
 
 
-def _open(tall: float, label: str) -> str:
+def begin_drawing(tall: float, label: str) -> str:
+    """Return the tag that begins a drawing; ``label`` is for who cannot see it."""
     return f'<svg viewBox="0 0 {WIDTH} {tall:g}" role="img" aria-label="{text(plain(label))}">'

@@ -174,7 +174,11 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(tmp_path: Path, 
 def test_the_page_draws_every_item_and_tells_all(tmp_path: Path) -> None:
     reader = browse(read(tmp_path, RECORDS, exit_code=1))
     words = " ".join(reader.words)
-    assert reader.tags["svg"] == 2
+    # The engines over time, items a second, seconds against the order and against n, and how many took how
+    # long.
+    assert reader.tags["svg"] == 5
+    assert "Seconds against n" in words
+    assert "item 4: n 1, 500 ms, ok" in words or "item 4: n 1, 500 ms, error" in words
     for index in range(5):
         assert f"squares {index}: " in words
     for part in ("exit 1", "ValueError: no", "By n", "Slowest items", "median", "engine 1"):
