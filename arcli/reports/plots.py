@@ -137,5 +137,5 @@ def _heights(most: float, label: Any) -> Iterator[str]:
     for value in ticks(most, 5):
         y = TOP + TALL * (1 - value / most)
         yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
-        words = text(label(value) if value else "0")
-        yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{words}</text>'
+        figure = text(label(value) if value else "0")
+        yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{figure}</text>'
