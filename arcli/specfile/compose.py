@@ -33,7 +33,14 @@ def compose(text: Text, loader: Any = FAST) -> Node:
     try:
         root = _Composer(text).document(yaml.parse(text.text, Loader=loader))
     except yaml.YAMLError as error:
-        joined = _PAIR.sub(_joined, text.text)
+        # JSON writes a character beyond U+FFFF as two escapes, where YAML wants one; only a text
+        # that cannot be read otherwise is looked through for them.
+        joined = _PAIR.sub(
+            lambda pair: (
+                f"\\U{0x10000 + ((int(pair[1], 16) - 0xD800) << 10) + int(pair[2], 16) - 0xDC00:08x}"
+            ),
+            text.text,
+        )
         if "Unicode character escape" in str(error) and joined != text.text:
             return compose(Text(text.label, joined), loader)
         raise SpecError([syntax_problem(error, text)]) from None
@@ -41,12 +48,6 @@ def compose(text: Text, loader: Any = FAST) -> Node:
         hint = "`arcli init` writes a first one"
         raise SpecError([text.problem("the spec is empty", 0, 0, hint)])
     return root
-
-
-def _joined(pair: re.Match[str]) -> str:
-    """Return the one escape that YAML has for the two by which JSON writes a character."""
-    high, low = int(pair[1], 16) - 0xD800, int(pair[2], 16) - 0xDC00
-    return f"\\U{0x10000 + (high << 10) + low:08x}"
 
 
 class _Composer:
@@ -62,20 +63,25 @@ class _Composer:
 
     def document(self, events: Iterator[Any]) -> Node | None:
         """Take the events of a stream with one document."""
-        # Events of PyYAML's parser, since its own composer knows neither duplicate
-        # keys nor bounds.
+        # Events of PyYAML's parser, since its own composer knows neither duplicate keys nor bounds.
         for event in events:
             match event:
                 case yaml.DocumentStartEvent() if self._root is not None:
                     self._fail(event, "a second document; a spec is one", "remove the `---`")
                 case yaml.ScalarEvent():
-                    self._add(self._scalar(event), event)
+                    self._place(self._scalar(event))
                 case yaml.AliasEvent():
-                    self._add(self._alias(event), event)
+                    self._place(self._alias(event))
                 case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                     self._start(event)
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    self._end()
+                    node, anchor, parts = self._open.pop()
+                    node.value = parts if node.kind == "list" else self._entries(parts)
+                    # The size counts what is behind aliases, too: that is what they add again.
+                    self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in parts)
+                    if anchor is not None:
+                        self._anchors[anchor] = node
+                    self._place(node)
         return self._root
 
     def _node(self, event: Any, kind: Any, value: Any) -> Node:
@@ -86,8 +92,8 @@ class _Composer:
         node.raw = event.value
         node.block = event.style in {"|", ">"}
         node.plain = event.style is None or event.style == ""
-        # A tag says what a value is; without one a plain scalar is read by the core
-        # rules of YAML 1.2.
+        # A tag says what a value is; without one a plain scalar is read by the core rules of YAML
+        # 1.2. A lone `!` makes it text: https://yaml.org/spec/1.2.2/#node-tags
         tag = (event.tag or "").removeprefix(_TAG)
         try:
             if tag in {"", "!"}:
@@ -98,7 +104,9 @@ class _Composer:
                 self._tag(event, tag)
         except ValueError as error:
             self._fail(event, str(error))
-        self._name(event, node)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        self._sizes[id(node)] = 1
         return node
 
     def _alias(self, event: yaml.AliasEvent) -> Node:
@@ -106,6 +114,7 @@ class _Composer:
             from arcli.specfile.hints import undefined_alias
 
             raise SpecError([undefined_alias(event, self._text)])
+        # Its anchor is known but not its node while that is being read: `&a [*a]` would have no end.
         node = self._anchors[event.anchor]
         if node is None:
             self._fail(event, f"*{event.anchor} stands inside of what it stands for")
@@ -118,6 +127,7 @@ class _Composer:
         return node
 
     def _start(self, event: Any) -> None:
+        """Open a map or a list; what comes until its end is a part of it."""
         is_map = isinstance(event, yaml.MappingStartEvent)
         tag = (event.tag or "").removeprefix(_TAG)
         if tag not in {"", "!", "map" if is_map else "seq"}:
@@ -129,25 +139,14 @@ class _Composer:
             self._anchors[event.anchor] = None
         self._open.append((node, event.anchor, []))
 
-    def _end(self) -> None:
-        node, anchor, parts = self._open.pop()
-        if node.kind == "list":
-            node.value = parts
-        else:
-            node.value = self._entries(parts)
-        self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in parts)
-        if anchor is not None:
-            self._anchors[anchor] = node
-        self._place(node)
-
     def _entries(self, parts: list[Node]) -> dict[Any, Entry]:
+        """Return a map's entries of its keys and values in turn. Raises SpecError."""
         entries: dict[Any, Entry] = {}
         for key, value in zip(parts[::2], parts[1::2], strict=True):
             if key.kind != "scalar":
                 hint = "quote it if braces or brackets are part of the text"
                 raise SpecError([key.problem(f"a {key.kind} cannot be a key", hint)])
-            # Read as text it would be a key that nobody knows, and nobody would
-            # know why.
+            # Read as text it would be a key that nobody knows, and nobody would know why.
             if key.plain and key.raw == "<<":
                 hint = "YAML 1.2 has none; what jobs share goes under `defaults:`"
                 raise SpecError([key.problem("a merge key (<<)", hint)])
@@ -160,19 +159,11 @@ class _Composer:
             entries[key.value] = Entry(key, value)
         return entries
 
-    def _add(self, node: Node, event: Any) -> None:
-        self._sizes.setdefault(id(node), 1)
-        self._place(node)
-
     def _place(self, node: Node) -> None:
         if self._open:
             self._open[-1][2].append(node)
         else:
             self._root = node
-
-    def _name(self, event: Any, node: Node) -> None:
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
 
     def _tag(self, event: Any, tag: str) -> None:
         short = f"!!{tag}" if event.tag and event.tag.startswith(_TAG) else tag

@@ -22,12 +22,12 @@ def syntax_problem(error: Any, text: Text) -> Problem:
     message = " ".join(str(getattr(error, "problem", None) or error).split())
     if mark is None:
         return text.problem(f"not YAML: {message}")
+    # From what is certain to what is only near: the first trap that fits says what to do.
     mistake = _Found(error, message, text, mark.line, mark.column, getattr(error, "context_mark", None))
-    for trap in (_tab, _too_deep, _unclosed, _escape, _indent, _no_plain_text, _glued):
-        if problem := trap(mistake):
-            return problem
-    line, column, hint = _hint(error, text, mark.line, mark.column)
-    return text.problem(f"not YAML: {message}", line, column, hint)
+    if problem := _layout(mistake) or _quoting(mistake):
+        return problem
+    line, column, hint = _hint(mistake)
+    return mistake.problem(hint, line, column)
 
 
 class _Found(NamedTuple):
@@ -49,54 +49,40 @@ class _Found(NamedTuple):
         return self.text.problem(f"not YAML: {self.said}", line, column, hint)
 
 
-def _tab(found: _Found) -> Problem | None:
-    source, column = found.source, found.column
-    if "\t" not in source[: column + 1]:
+def _layout(found: _Found) -> Problem | None:
+    """Return a tab, a quote or bracket that is never closed, or keys that are not in one column."""
+    source, column, context = found.source, found.column, found.context
+    if "\t" in source[: column + 1]:
+        tab = source.index("\t")
+        hint = "indent with spaces" if source[:tab].strip() == "" else "use spaces"
+        return found.text.problem("a tab, where YAML allows only spaces", found.line, tab, hint)
+    # libyaml's scanner has a limit of its own, which it meets before the composer meets its.
+    if "nesting depth" in found.said:
+        return found.text.problem("nested too deeply", found.line, column)
+    if context is None:
         return None
-    tab = source.index("\t")
-    hint = "indent with spaces" if source[:tab].strip() == "" else "use spaces"
-    return found.text.problem("a tab, where YAML allows only spaces", found.line, tab, hint)
-
-
-def _too_deep(found: _Found) -> Problem | None:
-    """Return the scanner of libyaml has a limit of its own, which it meets first."""
-    if "nesting depth" not in found.said:
-        return None
-    return found.text.problem("nested too deeply", found.line, found.column)
-
-
-def _unclosed(found: _Found) -> Problem | None:
-    context, text = found.context, found.text
-    at_the_end = found.line >= text.text.count("\n") and found.column >= len(found.source)
-    if context is None or not at_the_end:
-        return None
+    # What is never closed runs to the end of the file, which says nothing: the place is its beginning.
     what = str(found.error.context).removeprefix("while parsing ").removeprefix("while scanning ")
-    if "flow" not in what and "quoted" not in what:
-        return None
-    what = what.replace("a flow sequence", "this [").replace("a flow mapping", "this {")
-    what = what.replace("a quoted scalar", "this quote")
-    return text.problem(f"{what} is never closed", context.line, context.column)
+    at_the_end = found.line >= found.text.text.count("\n") and column >= len(source)
+    if at_the_end and ("flow" in what or "quoted" in what):
+        what = what.replace("a flow sequence", "this [").replace("a flow mapping", "this {")
+        what = what.replace("a quoted scalar", "this quote")
+        return found.text.problem(f"{what} is never closed", context.line, context.column)
+    # A line that begins beside the column of the keys around it, where the parser stumbles at once.
+    indent = len(source) - len(source.lstrip())
+    expected = "find expected" in found.said or "<block mapping start>" in found.said
+    if expected and indent != context.column and indent == column:
+        return found.problem("indent it as much as the keys that it belongs to")
+    return None
 
 
-def _escape(found: _Found) -> Problem | None:
-    """Return a backslash in double quotes, where it means something."""
+def _quoting(found: _Found) -> Problem | None:
+    """Return a hint for text that has a character which means something else in YAML."""
+    # A backslash means something in double quotes, and `"\\d+"` is no escape that there is.
     text = _DOUBLE.search(found.source)
-    if "escape" not in found.said or text is None:
-        return None
-    return found.problem(f"backslashes stay as they are in {quoted(text['inside'])}")
-
-
-def _indent(found: _Found) -> Problem | None:
-    if "find expected" not in found.said and "<block mapping start>" not in found.said:
-        return None
-    indent = len(found.source) - len(found.source.lstrip())
-    if found.context is None or indent == found.context.column or indent != found.column:
-        return None
-    return found.problem("indent it as much as the keys that it belongs to")
-
-
-def _no_plain_text(found: _Found) -> Problem | None:
-    """Return a hint for text that begins with a character which means something else in YAML."""
+    if "escape" in found.said and text is not None:
+        return found.problem(f"backslashes stay as they are in {quoted(text['inside'])}")
+    # A pattern or a shell's word that begins like an alias, an anchor or a directive.
     if "alphabetic or numeric" in found.said or "cannot start any token" in found.said:
         for token in _TOKEN.finditer(found.source):
             if token[0][0] in "*&%@`" and token.start() <= found.column <= token.end():
@@ -104,45 +90,36 @@ def _no_plain_text(found: _Found) -> Problem | None:
     return None
 
 
-def _glued(found: _Found) -> Problem | None:
-    """``key:value`` is noticed in the line below, where the next key is."""
-    below = found.line and "mapping values" in found.said
-    line = found.context.line if found.context is not None else found.line - bool(below)
-    glued = _GLUED.match(found.text.line(line))
-    if glued is None:
-        return None
-    hint = f"YAML wants a space after the colon: {glued['key']}: {glued['value']}"
-    return found.problem(hint, line, glued.start("key"))
-
-
 def undefined_alias(event: Any, text: Text) -> Problem:
-    """``*name`` without an ``&name``: nearly always a pattern that was not quoted."""
+    """Return a ``*name`` without an ``&name``: nearly always a pattern that was not quoted."""
     mark = event.start_mark
     message = f"*{event.anchor} is an alias in YAML, and there is no &{event.anchor}"
     return text.problem(message, mark.line, mark.column, _quote(text.line(mark.line)))
 
 
-def _hint(error: Any, text: Text, line: int, column: int) -> tuple[int, int, str]:
+def _hint(found: _Found) -> tuple[int, int, str]:
     """Return the place and the hint: that of the trap, if one is in the line or in the one before."""
-    context = getattr(error, "context_mark", None)
-    # The parser stumbles behind the mistake: the line it began in and the one
-    # before may have it.
-    lines = dict.fromkeys([line, *([context.line] if context is not None else []), line - 1])
-    for number in (number for number in lines if number >= 0):
-        source = text.line(number)
-        if (unquoted := _UNQUOTED.search(source)) and _in_flow(source, unquoted.start()):
-            quoted = f'"{unquoted[0]}"'
-            return number, unquoted.start(), f"quote it: {quoted}"
-        if number != line and number != getattr(context, "line", line):
+    context, text = found.context, found.text
+    begun = context.line if context is not None else found.line
+    # `key:value` without a space is text, which is noticed in the line below, at the next key's colon.
+    below = context is None and found.line and "mapping values" in found.said
+    number = begun - bool(below)
+    if glued := _GLUED.match(text.line(number)):
+        hint = f"YAML wants a space after the colon: {glued['key']}: {glued['value']}"
+        return number, glued.start("key"), hint
+    # The parser stumbles behind the mistake: the line it began in and the one before may have it.
+    for number in dict.fromkeys((found.line, begun, found.line - 1)):
+        if number < 0:
             continue
-        if hint := _quote(source):
-            return line, column, hint
-    return line, column, ""
-
-
-def _in_flow(source: str, place: int) -> bool:
-    before = source[:place]
-    return before.count("{") + before.count("[") > before.count("}") + before.count("]")
+        # In `[${a}]` the braces are a map to YAML; outside of brackets they are text.
+        source = text.line(number)
+        if unquoted := _UNQUOTED.search(source):
+            before = source[: unquoted.start()]
+            if before.count("{") + before.count("[") > before.count("}") + before.count("]"):
+                return number, unquoted.start(), f'quote it: "{unquoted[0]}"'
+        if number in {found.line, begun} and (hint := _quote(source)):
+            return found.line, found.column, hint
+    return found.line, found.column, ""
 
 
 def _quote(source: str) -> str:

@@ -59,6 +59,7 @@ class Interpolator:
         return {name: self._param(name) for name, _ in self._params.entries()}
 
     def _text(self, node: Node) -> Any:
+        """Return a text with its ``${…}`` filled in, or the value itself where it is one and no more."""
         parts: list[Any] = []
         end = 0
         for match in _PART.finditer(node.value):
@@ -68,11 +69,17 @@ class Interpolator:
                 parts.append("${")
             else:
                 value = self._value(node, match)
-                # A value that is nothing but a placeholder keeps the type of what
-                # it stands for.
+                # A value that is nothing but a placeholder keeps the type of what it stands for.
                 if match[0] == node.value:
                     return value
-                parts.append(self._inside_text(node, match, value))
+                # Inside of a text a value is written as YAML would write it: True is true.
+                if value is None or isinstance(value, bool):
+                    value = {None: "null", True: "true", False: "false"}[value]
+                elif isinstance(value, list | dict):
+                    kind = "a list" if isinstance(value, list) else "a map"
+                    self._fail(node, match, f"{match[0]} is {kind}, which cannot be a part of a text")
+                    value = _UNKNOWN
+                parts.append(str(value) if isinstance(value, int | float) else value)
         parts.append(node.value[end:])
         if _UNKNOWN in parts:
             return _UNKNOWN
@@ -81,47 +88,34 @@ class Interpolator:
             return DeferredText(tuple(part for part in parts if part != ""))
         return "".join(parts)
 
-    def _inside_text(self, node: Node, match: re.Match[str], value: Any) -> Any:
-        if isinstance(value, str | Deferred | Unknown):
-            return value
-        if value is None or isinstance(value, bool):
-            return {None: "null", True: "true", False: "false"}[value]
-        if isinstance(value, int | float):
-            return str(value)
-        kind = "a list" if isinstance(value, list) else "a map"
-        self._fail(node, match, f"{match[0]} is {kind}, which cannot be a part of a text")
-        return _UNKNOWN
-
     def _value(self, node: Node, match: re.Match[str]) -> Any:
+        """Return what a ``${…}`` stands for, ``Unknown`` where that is a problem."""
         if match["open"]:
             self._fail(node, match, "${ is not closed", "write $${ for a literal ${")
             return _UNKNOWN
         inside = _INSIDE.fullmatch(match["inside"])
         kind = inside["kind"] if inside else match["inside"].partition(".")[0].strip()
         if inside is None or kind not in KINDS:
-            self._fail(node, match, *self._unknown(match[0], kind))
+            near, name = did_you_mean(kind, KINDS), match["inside"]
+            # ${NAME} is a parameter to some and a variable to others, and means neither here.
+            if not near and name.isidentifier():
+                near = f"${{env.{name}}} reads the environment; $${{{name}}} is left to a shell"
+                if self._params is not None and self._params.get(name) is not None:
+                    near = f"did you mean ${{params.{name}}}?"
+            kinds = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
+            hint = near or f"there are {kinds}; $${{ is a literal ${{"
+            self._fail(node, match, f"{match[0]} means nothing", hint)
             return _UNKNOWN
         name = inside["name"]
-        # Parameters and environment are known now, everything else when the run has
-        # it.
+        # Parameters and environment are known now, everything else when the run has it.
         if kind == "params":
             return self._of_params(node, match, name)
         if kind == "env":
             return self._of_environ(node, match, name)
         return self._deferred(node, match, kind, name)
 
-    def _unknown(self, whole: str, kind: str) -> tuple[str, str]:
-        near = did_you_mean(kind, KINDS)
-        inside = whole[2:-1]
-        if not near and inside.isidentifier():
-            if self._params is not None and self._params.get(inside) is not None:
-                near = f"did you mean ${{params.{inside}}}?"
-            else:
-                near = f"${{env.{inside}}} reads the environment; $${{{inside}}} is left to a shell"
-        kinds = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
-        return f"{whole} means nothing", near or f"there are {kinds}; $${{ is a literal ${{"
-
     def _of_params(self, node: Node, match: re.Match[str], name: str) -> Any:
+        """Return a parameter, or what is in it at the steps after its name."""
         first, *rest = name.split(".")
         entries = () if self._params is None else self._params.entries()
         names = [key for key, _ in entries if isinstance(key, str)]
@@ -137,8 +131,12 @@ class Interpolator:
             self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
             return _UNKNOWN
         value = self._param(first)
-        if match[0] == node.value and not rest:
-            self._note_written(node, first)
+        # `-p tag=007` is the number 7, and 007 again where the models want text: so its text is kept,
+        # also through parameters that are made of each other.
+        override = None if self._params is None else self._params.get(first)
+        alone = match[0] == node.value and not rest
+        if alone and override is not None and override.kind == "scalar":
+            self.written[id(node)] = self.written.get(id(override), override.raw)
         # Steps into a parameter that is a map or a list.
         for step in rest if value != _UNKNOWN else ():
             if isinstance(value, dict) and step in value:
@@ -150,19 +148,17 @@ class Interpolator:
                 return _UNKNOWN
         return value
 
-    def _note_written(self, node: Node, name: str) -> None:
-        override = None if self._params is None else self._params.get(name)
-        if override is not None and override.kind == "scalar":
-            self.written[id(node)] = self.written.get(id(override), override.raw)
-
     def _param(self, name: Any) -> Any:
+        """Return a parameter's value; each is worked out once, when it is first asked for."""
         if name not in self._values:
             assert self._params is not None
             node = self._params.get(name)
             assert node is not None
+            # What is being worked out is known by name, so that a ring of references has an end.
             self._asking.append(name)
             value = self.data(node)
             self._asking.pop()
+            # Parameters are worked out before the run, when no engine and no job has a value yet.
             if _holds_late(value):
                 message = f"the parameter {name!r} is not known before the run"
                 hint = "a parameter can use ${params.…} and ${env.…}"
@@ -172,6 +168,7 @@ class Interpolator:
         return self._values[name]
 
     def _of_environ(self, node: Node, match: re.Match[str], name: str) -> Any:
+        """Return a variable of the environment, or the default behind ``:-``."""
         default = _DEFAULT.fullmatch(name)
         variable = default["name"] if default else name
         value = self._environ.get(variable)
@@ -185,8 +182,7 @@ class Interpolator:
             hint = hint or f"set it, or give a default: ${{env.{variable}:-…}}"
             self._fail(node, match, f"the environment has no {variable}", hint)
             return _UNKNOWN
-        # Inside of a longer text it is text, alone it is read as if it stood in the
-        # file.
+        # Inside of a longer text it is text, alone it is read as if it stood in the file.
         if match[0] != node.value:
             return value
         self.written[id(node)] = value
@@ -197,10 +193,12 @@ class Interpolator:
             return _UNKNOWN
 
     def _deferred(self, node: Node, match: re.Match[str], kind: str, name: str) -> Any:
+        """Return what stands for a value that only the run knows; its name is checked now."""
         if kind == "engines" and name not in _ENGINES:
             self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
             return _UNKNOWN
         if kind == "jobs" and not name.endswith(".value"):
+            # `${jobs.a.vaule}` is that job's value misspelt; `${jobs.a.b}` may be a job `a.b`.
             job, _, last = name.rpartition(".")
             named = job if job and did_you_mean(last, ["value"]) else name
             self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{named}.value}}")
@@ -213,7 +211,7 @@ class Interpolator:
         return Deferred("engines", name) if kind == "engines" else Deferred("jobs", name)
 
     def _fail(self, node: Node, match: re.Match[str], message: str, hint: str = "") -> None:
-        """At the ``${`` itself, where the line shows it; blocks and escapes move it."""
+        """Note a problem, at the ``${`` itself where the line shows it; blocks and escapes move it."""
         line, column = node.line, node.column
         if node.block:
             line, column = line + 1 + node.value[: match.start()].count("\n"), 0

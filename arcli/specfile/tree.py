@@ -60,22 +60,19 @@ def read(source: str) -> Text:
         with path.open("rb") as file:
             return _decoded(source, file.read(LARGEST + 1))
     except OSError as error:
+        import difflib
+
+        # Another file beside one that is there, and only may not be read, would be no help.
+        here = not path.exists() and path.parent.is_dir()
+        specs = [file.name for file in path.parent.glob("*.y*ml")] if here else []
+        close = difflib.get_close_matches(path.name, specs, 1)
+        hint = f"did you mean {path.with_name(close[0])}?" if close else ""
         why = error.strerror or str(error)
-        raise SpecError([nothing.problem(f"cannot be read: {why}", hint=_near(path))]) from None
-
-
-def _near(path: Path) -> str:
-    """Return a file beside the missing one whose name is like it."""
-    import difflib
-
-    if path.exists() or not path.parent.is_dir():
-        return ""
-    specs = [file.name for file in path.parent.glob("*.y*ml")]
-    close = difflib.get_close_matches(path.name, specs, 1)
-    return f"did you mean {path.with_name(close[0])}?" if close else ""
+        raise SpecError([nothing.problem(f"cannot be read: {why}", hint=hint)]) from None
 
 
 def _decoded(label: str, data: bytes) -> Text:
+    """Return what was read as text, which YAML can hold. Raises SpecError with the place of a bad byte."""
     if len(data) > LARGEST:
         message = f"a spec has at most {LARGEST // 1_000_000} MB"
         raise SpecError([Text(label, "").problem(message, hint=_ITEMS_ELSEWHERE)])
@@ -88,6 +85,7 @@ def _decoded(label: str, data: bytes) -> Text:
         byte = data[error.start]
         message = f"not UTF-8: byte 0x{byte:02x}"
         raise SpecError([good.problem(message, *_place(before), hint="save the file as UTF-8")]) from None
+    # PyYAML's ReaderError for these has an offset and no line.
     if match := _CONTROL.search(text.text):
         message = f"a control character, U+{ord(match[0]):04X}, which YAML does not allow"
         raise SpecError([text.problem(message, *_place(text.text[: match.start()]))])
@@ -146,7 +144,7 @@ class Node:
         self.value[key] = Entry(self.value[key].key if key in self.value else name, value)
 
     def follow(self, path: Sequence[str | int]) -> tuple[Node, NodePath]:
-        """As far down a path as nodes go, and the path that was gone.
+        """Return the node as far down a path as nodes go, and the path to it.
 
         Steps that lead nowhere are left out: a short form has no node for the key it stands for.
         In a list of maps, a name leads to the one that has it.
@@ -154,26 +152,19 @@ class Node:
         node = self
         followed: NodePath = ()
         for step in path:
-            below = node._below(step)
+            below: Node | None = None
+            if node.kind == "map":
+                entry: Entry | None = node.value.get(step)
+                below = entry.value if entry is not None else None
+            elif node.kind == "list" and isinstance(step, int):
+                below = node.value[step] if step < len(node.value) else None
+            # Jobs are named rather than counted in paths, as people write them.
+            elif node.kind == "list":
+                named = [part for part in node.value if (name := part.get("name")) and name.value == step]
+                below = named[0] if named else None
             if below is not None:
                 node, followed = below, (*followed, step)
         return node, followed
-
-    def _below(self, step: str | int) -> Node | None:
-        if self.kind == "map":
-            entry: Entry | None = self.value.get(step)
-            return entry.value if entry is not None else None
-        if self.kind == "list" and isinstance(step, int):
-            below: Node | None = self.value[step] if step < len(self.value) else None
-            return below
-        if self.kind == "list":
-            # Jobs are named rather than counted in paths, as people write them.
-            for part in self.value:
-                name = part.get("name")
-                if name is not None and name.value == step:
-                    named: Node = part
-                    return named
-        return None
 
     def plain_data(self) -> Any:
         """Return the tree as Python data."""
@@ -201,6 +192,7 @@ class Places:
 
     def key_problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
         """Return a problem with the key at the end of a path, or with what it would be in."""
+        # A key of something that is itself not in the file, such as a default, has no place of its own.
         node, existing = self.root.follow(path[:-1])
         entry = node.value.get(path[-1]) if node.kind == "map" else None
         if entry is None or len(existing) < len(path) - 1:
