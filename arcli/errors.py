@@ -6,9 +6,10 @@ The error knows its exit code; only ``arcli.cli.error_boundary`` turns it into a
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
+
+from msgspec import Struct
 
 
 class ExitCode(IntEnum):
@@ -52,8 +53,7 @@ class ArcliError(Exception):
         return self
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One thing that is wrong in a file: what, where (1-based), and what to do about it."""
 
     message: str

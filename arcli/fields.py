@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from msgspec import Struct
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,8 +18,7 @@ from pydantic import (
 from arcli.units import parse_duration
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(Struct, frozen=True):
     """A ``${…}`` whose value is known only at run time.
 
     ``kind`` is ``ref`` (a name in each engine's namespace), ``engines`` (``slots`` or ``count``) or
@@ -31,15 +30,13 @@ class Deferred:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeferredText:
+class DeferredText(Struct, frozen=True):
     """A string with late values inside: literal text and ``Deferred`` in turn."""
 
     parts: tuple[str | Deferred, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """What stands for a value with a ``${…}`` that means nothing; that has been told already."""
 
 

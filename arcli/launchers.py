@@ -7,16 +7,16 @@ https://ipyparallel.readthedocs.io/en/latest/tutorial/process.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from msgspec import Struct
+
 ENTRY_POINTS = "ipyparallel.engine_launchers"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Launcher:
+class Launcher(Struct, frozen=True, kw_only=True):
     """What there is to know of a launcher.
 
     ``own``: arcli brings up its engines itself, and ipyparallel's traits mean nothing to it.

@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
+from msgspec import Struct, to_builtins
 
 from arcli.engine.tally import Tally
 
@@ -55,8 +55,7 @@ def dump(tree: Any) -> bytes:
         return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ItemError:
+class ItemError(Struct, frozen=True, kw_only=True):
     """What went wrong in an item."""
 
     type: str
@@ -64,8 +63,7 @@ class ItemError:
     traceback: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """The one canonical form of an item's result; its fields are the keys of a journal's line."""
 
     run: str
@@ -109,19 +107,19 @@ class Record:
     def to_line(self) -> bytes:
         """Return one line of JSON, its newline included."""
         data = {name: getattr(self, name) for name in FIELDS}
+        data["error"] = to_builtins(self.error)
         for optional in OPTIONAL:
             if not data[optional]:
                 del data[optional]
         return dump(data) + b"\n"
 
 
-FIELDS = tuple(field.name for field in fields(Record))
+FIELDS = Record.__struct_fields__
 OPTIONAL = ("replayed", "usage", "outdir", "artifacts")
 """Fields that stand in a record only where they say something."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordBatch:
+class RecordBatch(Struct, frozen=True, kw_only=True):
     """Records of ``count`` consecutive items of one job, ``first`` to ``first + count - 1``.
 
     ``lines`` holds one JSON object a line, each with its newline; ``tally`` what they add up to.
@@ -142,8 +140,7 @@ class RecordBatch:
             yield Record.from_line(line)
 
 
-@dataclass(frozen=True, slots=True)
-class PrintedLines:
+class PrintedLines(Struct, frozen=True):
     """Lines that an item has printed to ``out`` or ``err``; ``left_out`` more were too many."""
 
     job: str

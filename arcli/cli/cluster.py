@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT, DURATION
@@ -192,7 +192,7 @@ def status(form: str, name: str) -> int:
 
     one = named.find(name)
     cluster = named.look(one)
-    engines = [asdict(engine) for engine in named.engines(one)] if cluster.engines else []
+    engines = [to_builtins(engine) for engine in named.engines(one)] if cluster.engines else []
     if form == "json":
         click.echo(json.dumps({**_row(one, cluster), "engines": engines}))
     else:

@@ -16,10 +16,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 PART = "ARCLI_DETACHED"
 """In the environment of the process that goes on: where it reports, and where its streams are."""
@@ -27,8 +27,7 @@ LOOK = 0.2
 STREAMS = ("stdout", "stderr")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Detached:
+class Detached(Struct, frozen=True, kw_only=True):
     """The part of the process that goes on: ``report`` is a descriptor, ``folder`` has its streams."""
 
     report: int

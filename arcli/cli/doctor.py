@@ -12,10 +12,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+from msgspec import Struct, to_builtins
 
 from arcli.errors import ArcliError, ExitCode
 from arcli.escape import plain
@@ -55,7 +55,7 @@ def command(cluster: str | None, form: str) -> int:
             if finding.do:
                 click.echo(plain(f"    {'':<24} {finding.do}"))
     if form == "json":
-        click.echo(json.dumps([asdict(finding) for finding in findings]))
+        click.echo(json.dumps([to_builtins(finding) for finding in findings]))
     broken = any(finding.needed and not finding.ok for finding in findings)
     return ExitCode.NO_CLUSTER if broken else ExitCode.OK
 
@@ -78,8 +78,7 @@ SKEW = 1.0
 """Seconds between two hosts' clocks from which on stamps of records mislead."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One thing that was looked at: ``ok``, or what to ``do``. ``needed``: no run without it."""
 
     what: str

@@ -15,10 +15,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
+from msgspec import Struct
 
 from arcli import __version__
 from arcli.cli.messages import render
@@ -31,8 +31,7 @@ LAST_WORDS = 3.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-@dataclass(kw_only=True, slots=True)
-class Call:
+class Call(Struct, kw_only=True):
     """One command line; verbs have it as ``ctx.obj``.
 
     ``format`` is what ``--format`` asks for, None where it is not given. A verb sets ``reported`` when
@@ -179,7 +178,8 @@ def _json(
     if not call.as_json and (call.reported or call.format != "json"):
         return
     import json
-    from dataclasses import asdict
+
+    from msgspec import to_builtins
 
     error = {
         "type": kind,
@@ -187,7 +187,7 @@ def _json(
         "hint": hint,
         "details": details,
         "exit_code": int(code),
-        "problems": [asdict(problem) for problem in problems],
+        "problems": [to_builtins(problem) for problem in problems],
     }
     line = json.dumps({"error": error})
     if call.as_json:

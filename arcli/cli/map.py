@@ -7,7 +7,6 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +141,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
     began = time.monotonic() - process_age()
     call: Call = ctx.obj
-    names = {field.name for field in fields(RunFlags)}
+    names = {*RunFlags.__struct_fields__}
     flags = RunFlags(spec="", **{name: value for name, value in options.items() if name in names})
     long = [name for option in ctx.command.params for name in option.opts if name.startswith("--")]
     batch = _batch(options, ctx.meta["arcli.map.inputs"], long)

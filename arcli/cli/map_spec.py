@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from arcli.engine.functions import kind_of
 from arcli.errors import UsageError
@@ -21,8 +22,7 @@ MARKS = (":::", ":::+", "::::", "::::+")
 """Items, items beside those before them, files of items, files of items beside those before them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Input:
+class Input(Struct, frozen=True, kw_only=True):
     """One input of the command line: items, or a file whose lines are the items (``-``: stdin).
 
     ``linked``: its items go side by side with those of the input before it. ``label`` is how it was
@@ -153,8 +153,7 @@ _OF_NUMBERS = {"range", "linspace", "logspace"}
 _OF_PATHS = {"lines", "csv", "jsonl", "parquet", "glob"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """What ``arcli map`` was asked for.
 
     ``call`` are the words of the command, one a shell string and several an argv; ``function``

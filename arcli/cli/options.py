@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from arcli.errors import UsageError
 from arcli.outputs import registry
@@ -125,8 +125,7 @@ ERRORS = click.option(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunFlags:
+class RunFlags(Struct, frozen=True, kw_only=True):
     """The flags of ``arcli run``, by the names of its options; durations are seconds.
 
     ``spec`` is empty where there is no file, as in ``arcli map``.

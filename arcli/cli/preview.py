@@ -7,11 +7,12 @@ import shlex
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
@@ -39,8 +40,7 @@ PATIENCE = 10.0
 """Seconds that an input is read for its number of items; a filter may let none of 10^12 pass."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """A job as it would be run; ``calls`` from both ends, by the items' numbers.
 
     ``items`` is None where only the run itself will tell, ``chunks`` where they choose themselves;
@@ -84,7 +84,7 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
             click.echo("\n".join(_lines(plan)))
         return 0
     # Anything else is for programs: one object.
-    document = {"name": spec.name, "engines": slots, "jobs": [asdict(plan) for plan in plans]}
+    document = {"name": spec.name, "engines": slots, "jobs": [to_builtins(plan) for plan in plans]}
     click.echo(json.dumps(document, default=str))
     return 0
 
@@ -351,7 +351,7 @@ def estimate_run(call: Call, spec: Spec, flags: RunFlags, run: Pilot) -> int:
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     best = prediction.recommended(usable)
     if flags.form == "json":
-        jobs = [{**asdict(job), "seconds": job.seconds(engines)} for job in prediction.jobs]
+        jobs = [{**to_builtins(job), "seconds": job.seconds(engines)} for job in prediction.jobs]
         document: dict[str, Any] = {
             "name": spec.name, "engines": engines, "seconds": wall, "uncertainty": off,
             "startup_and_end": prediction.around, "recommended_engines": best, "jobs": jobs,

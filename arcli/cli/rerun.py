@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from arcli.cli import complete
 from arcli.cli.options import ASSIGNMENT
@@ -188,8 +189,7 @@ class _Items:
         """See Output."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True, kw_only=True):
     """Keeps what ``kept`` has of earlier jobs, and passes over all items of ``job`` but ``items``.
 
     See ``context.Kept``.

@@ -6,10 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from arcli.cli import complete
 from arcli.cli.past import output_page, pick_current
@@ -26,8 +26,7 @@ _NUMBER = re.compile(r"\d{1,7}")
 """What is an item and not the beginning of a run's id, which has a year, a month and a day."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """Which records, in which order, with which columns; ``items`` None: all."""
 
     items: tuple[int, ...] | None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from arcli.cli import complete
 from arcli.cli.past import output_page, pick_current, require_end
@@ -69,7 +69,7 @@ def _tree(run: RunFolder) -> dict[str, Any]:
         "exit_code": run.manifest.exit_code,
         "folder": str(run.path),
     }
-    return about if state is None else {**asdict(state), **about}
+    return about if state is None else {**to_builtins(state), **about}
 
 
 def _lines(run: RunFolder) -> Iterator[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 LOG_LINES = 15
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterOptions:
+class ClusterOptions(Struct, frozen=True, kw_only=True):
     """What a cluster is to be: ``engines`` many, of this interpreter, with these limits.
 
     ``start_timeout`` is in seconds; ``threads`` caps the thread pools of numerical libraries on
@@ -30,8 +30,7 @@ class ClusterOptions:
     insecure: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineInfo:
+class EngineInfo(Struct, frozen=True, kw_only=True):
     """One engine. ``slot`` is its place, which its replacement inherits; ids are never reused."""
 
     engine_id: int
@@ -41,15 +40,13 @@ class EngineInfo:
     uuid: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineUp:
+class EngineUp(Struct, frozen=True):
     """An engine is registered."""
 
     info: EngineInfo
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineDown:
+class EngineDown(Struct, frozen=True, kw_only=True):
     """An engine is gone, or one could not be started (then it has no id)."""
 
     engine_id: int | None
@@ -57,8 +54,7 @@ class EngineDown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterDown:
+class ClusterDown(Struct, frozen=True):
     """The controller or what supervises it is gone."""
 
     reason: str

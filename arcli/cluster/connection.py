@@ -13,9 +13,10 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from arcli.cluster.embedded.private_folder import trusted_owners
 from arcli.errors import ClusterError
@@ -64,8 +65,7 @@ LISTENS = 5.0
 """Seconds that a host has to say whether anything listens; a firewall may never say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """The contents of a connection file for clients, and where it came from, in words."""
 
     info: dict[str, Any]

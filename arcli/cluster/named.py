@@ -13,9 +13,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from arcli import launchers
 from arcli.cluster.connection import Connection, Line, forgeable
@@ -30,8 +31,7 @@ _CONNECTION = re.compile(r"ipcontroller(?:-(.+))?-client\.json")
 _CLUSTER = re.compile(r"cluster-(.*)\.json")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """A cluster that has left files: it may run, or have ended without tidying up."""
 
     profile: str
@@ -114,8 +114,7 @@ ANSWERS = 2.0
 State = Literal["running", "silent", "gone"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class Look(Struct, frozen=True, kw_only=True):
     """What is to be seen of a cluster: ``engines`` are those that are registered."""
 
     state: State
@@ -144,8 +143,7 @@ def _ask(connection: Connection, seconds: float) -> set[int] | None:
         return line.answer(seconds)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True, kw_only=True):
     """One engine, and its messages. A busy one does not say where it is."""
 
     engine: int

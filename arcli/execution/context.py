@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+import msgspec
+from msgspec import Struct
+
 from arcli.session.interfaces import Listener, NoListener
 from arcli.timing.summary import JobSummary, summarize_job
 
@@ -63,8 +66,7 @@ class JobWatcher:
         """A job has ended, or will not begin."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
     ``notice`` takes sentences for people, and never blocks, ``warn`` those that are told to who
@@ -90,7 +92,7 @@ class Options:
     rerun_changed: bool = False
     whole_output: bool = False
     progress: Progress | None = None
-    listener: Listener = field(default_factory=NoListener)
+    listener: Listener = msgspec.field(default_factory=NoListener)
     expectations: Sequence[Expectation] = ()
     up: Callable[[], None] = lambda: None
     passing: tuple[type[Exception], ...] = ()
@@ -98,8 +100,7 @@ class Options:
     slots: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What the jobs of a run share; ``slots`` is the number of engines.
 
     ``note_parts`` takes the hashes of what a job's keys are made of, for a later run to compare.
@@ -111,8 +112,8 @@ class Context:
     outputs: Consumer
     interrupts: Interrupts
     slots: int
-    options: Options = field(default_factory=Options)
-    watcher: JobWatcher = field(default_factory=JobWatcher)
+    options: Options = msgspec.field(default_factory=Options)
+    watcher: JobWatcher = msgspec.field(default_factory=JobWatcher)
     note_parts: Callable[[str, Mapping[str, str]], None] = lambda job, parts: None
 
     def end(self, outcome: Outcome, ledger: Ledger) -> None:

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
@@ -29,8 +31,7 @@ PUBLISH = 1.0
 """Seconds between two versions of the state."""
 
 
-@dataclass(slots=True)
-class _JobProgress:
+class _JobProgress(Struct):
     """A job as it goes; written by the main thread, read by the steering one."""
 
     name: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, TypeAlias
+
+from msgspec import Struct, field
 
 from arcli.errors import InputError
 from arcli.fields import Model
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 Unpack = Literal["none", "kwargs"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceContext:
+class SourceContext(Struct, frozen=True, kw_only=True):
     """What a source may need beside its own settings.
 
     Relative paths are relative to ``folder``; ``stdin`` is binary, None where it is closed.
@@ -40,8 +40,7 @@ class SourceContext:
     elements: Callable[[Any], Iterable[Any]] = iter
 
 
-@dataclass(frozen=True)
-class Fixed:
+class Fixed(Struct, frozen=True):
     """Items that can be had by their number, such as a list, a range or a grid.
 
     Raises InputError for more of them than a sequence can have. ``distinct`` says that no two items
@@ -69,8 +68,7 @@ class Fixed:
         return iter(self.items)
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """Items that can only be had one after another, once; ``read`` begins to read them.
 
     Iterating raises InputError, which names the bad place. ``length`` is None where it turns out by

@@ -10,8 +10,9 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 WRONG = (ValueError, KeyError, RecursionError)
 """What a converter raises for a cell that is not of its type."""
@@ -61,8 +62,7 @@ _READ_OFF: dict[str, Callable[[str], Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """The type of a column: asked for, or read off its cells. ``decimal`` begins a fraction."""
 
     name: str

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count, islice
 from math import prod
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Source, SourceContext, Stream, within
@@ -61,8 +63,7 @@ def batched(source: Source, size: int) -> Source:
     return Stream(read, length, source.distinct)
 
 
-@dataclass(frozen=True)
-class Factor:
+class Factor(Struct, frozen=True):
     """A source in a combination; ``merged``: the keys of its items stand beside the others'."""
 
     name: str

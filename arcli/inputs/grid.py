@@ -6,10 +6,12 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Any, TypeVar, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 T = TypeVar("T")
 MOST_LOOKED_AT = 200_000
@@ -32,8 +34,7 @@ class Lazy(Sequence[T]):
         return self._at(range(len(self))[index])
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """A factor of a combination: each of its items is a part of a cell.
 
     Under its ``name``; or merged into the cell, where the items are mappings with these ``names``.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
+
+from msgspec import Struct, field
 
 from arcli.outputs.run_end import RunOrigin
 from arcli.outputs.stream import Stream
@@ -37,8 +38,7 @@ class Output(Protocol):
         """The output itself failed or the run cannot be summed up: leave nothing half-written."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutputContext:
+class OutputContext(Struct, frozen=True, kw_only=True):
     """What an output is made with: where it writes, and what it is to show.
 
     ``name`` is what messages call it. ``job`` is the one job that it is shown, None for all;

@@ -7,10 +7,10 @@ a person looks for comes first: inputs, values, the status, then the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from arcli.record import FIELDS, OPTIONAL, RecordBatch, decode, dump
 
@@ -33,8 +33,7 @@ _DECODER = msgspec.json.Decoder(_Line)
 """Reads records an order of magnitude faster than into dicts, integers of any size exactly."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """Consecutive records as columns, all of ``rows`` cells: scalars, None, JSON text of the rest."""
 
     rows: int

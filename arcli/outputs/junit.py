@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
+
+from msgspec import Struct, field
 
 from arcli.engine.tally import Status
 from arcli.escape import plain
@@ -30,8 +31,7 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
-@dataclass(kw_only=True, slots=True)
-class _Suite:
+class _Suite(Struct, kw_only=True):
     """What is known of a job's cases so far; ``places`` are their stretches of the spool."""
 
     counts: Counter[str] = field(default_factory=Counter)

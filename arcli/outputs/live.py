@@ -8,8 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from arcli.engine.live import Allowance
 from arcli.engine.protocol import Printed

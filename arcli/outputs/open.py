@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from arcli.errors import UsageError
 from arcli.outputs import registry
@@ -39,8 +41,7 @@ class OutputLike(Protocol):
         """What its format allows."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True, kw_only=True):
     """An output: ``-`` is stdout; ``folder`` is what a relative path is relative to."""
 
     path: str
@@ -158,8 +159,7 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
     return form
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Maker:
+class _Maker(Struct, frozen=True, kw_only=True):
     streams: Streams
     format: str
     several_jobs: bool

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TextIO
+
+from msgspec import Struct, field
 
 from arcli.engine.tally import Status, Tally
 from arcli.outputs.base import Output
@@ -94,8 +95,7 @@ class Progress(Output, Protocol):
         """Return ``target``, or where it must be written through as both are one terminal."""
 
 
-@dataclass(slots=True)
-class Count:
+class Count(Struct):
     """Where a job is: the ``place``-th of ``jobs``, of whose items ``shown`` have been shown.
 
     ``began`` is in seconds of the clock whose ``now`` the methods are given.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from arcli.errors import UsageError
 
@@ -22,8 +23,7 @@ GROUP = "arcli.outputs"
 PACKED = ".gz"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Format:
+class Format(Struct, frozen=True, kw_only=True):
     """A format: its name, the suffixes that mean it, and what makes an output of it.
 
     ``make`` is called with an ``OutputContext``; as text it is ``module:attribute``, imported when

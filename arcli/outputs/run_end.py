@@ -7,9 +7,10 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
@@ -36,8 +37,7 @@ _NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet"}
 """Flags that say which earlier run is gone on with, or that hide what people ask for now."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunOrigin:
+class RunOrigin(Struct, frozen=True, kw_only=True):
     """What a run was started from: the spec's file, the host, and the command line."""
 
     spec: str = ""

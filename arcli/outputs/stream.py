@@ -6,8 +6,9 @@ import io
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
+
+from msgspec import Struct
 
 from arcli.errors import OutputError
 from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
@@ -21,8 +22,7 @@ NO_TERMINAL_WIDTH = 100
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True, kw_only=True):
     """``width`` is in columns; None is no terminal: nothing is clipped."""
 
     target: Target
@@ -81,8 +81,7 @@ class Stream:
         return text if cell_len(text) <= room else set_cell_size(text, room - 1).rstrip() + "…"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Streams:
+class Streams(Struct, frozen=True, kw_only=True):
     """The two streams of the process; ``shared`` where both are one terminal.
 
     ``stuck`` tells for how many seconds a write to either has been blocked.

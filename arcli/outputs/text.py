@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
@@ -22,8 +23,7 @@ _PROGRAM = {"exit", "stdout", "stderr"}
 """The keys of a command's value, whose texts are shown as they were printed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Columns:
+class _Columns(Struct, frozen=True, kw_only=True):
     """Which columns a line has before the result, and how wide the input is; by the room there is."""
 
     input: int

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
@@ -14,8 +15,7 @@ from arcli.placeholders import GIVEN, placeholders
 from arcli.specfile.model import Job, Scatter
 
 
-@dataclass(frozen=True, slots=True)
-class JobValue:
+class JobValue(Struct, frozen=True):
     """An earlier job's value on its way to engines, which open it: the classes of it are theirs.
 
     For ``form`` and ``parts`` see ``engine.functions.assembled``.
@@ -25,8 +25,7 @@ class JobValue:
     parts: list[tuple[Any, str | None, bytes | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(Struct, frozen=True):
     """A string with parts that engines fill in."""
 
     parts: tuple[str | Deferred | JobValue, ...]

@@ -7,9 +7,10 @@ import os
 import zlib
 from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
@@ -25,8 +26,7 @@ COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
 """What of a job makes a command."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobPlan:
+class JobPlan(Struct, frozen=True, kw_only=True):
     """``job`` with its late values filled in, ``definition`` as it travels to engines.
 
     ``salt`` is the JSON text that every key of the job begins with; ``parts`` has hashes of what it is

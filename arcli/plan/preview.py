@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.errors import InputError, Problem, SpecError, UsageError
 from arcli.inputs import Over, Source, SourceContext
@@ -79,8 +80,7 @@ def values_in(tree: Any) -> Iterator[str]:
             yield late.name.removesuffix(".value")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preview:
+class Preview(Struct, frozen=True, kw_only=True):
     """A job and its items. ``source`` is None for an apply, and where only the run will tell."""
 
     job: Job

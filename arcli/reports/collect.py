@@ -6,8 +6,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from arcli.engine.tally import Status, Tally
 from arcli.errors import UsageError
@@ -25,8 +27,7 @@ from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What is asked for beside the tables: groups by a key, the slowest items, a timeline, tallies.
 
     Where none of it is, a run that ended tells all that is needed in its manifest.
@@ -54,8 +55,7 @@ class ItemRow(NamedTuple):
     result: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """A run as reports show it. ``summary`` is the run's own, or what its journal adds up to.
 
     ``tallies`` has the items' seconds by job; ``damaged`` counts the parts of the journal that

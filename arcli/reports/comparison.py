@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.engine.tally import GROWTH, Status, Tally
 from arcli.errors import UsageError
@@ -27,8 +28,7 @@ NOTABLE = 0.05
 """A change that is worth a colour."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """A figure of both runs."""
 
     figure: Figure
@@ -54,8 +54,7 @@ class Row:
         return (self.change > 0) != self.figure.more_is_better
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobPart:
+class JobPart(Struct, frozen=True, kw_only=True):
     """A job that both runs have."""
 
     name: str
@@ -63,8 +62,7 @@ class JobPart:
     items: Difference
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """``a`` before, ``b`` now; ``only_a`` and ``only_b`` are jobs that the other run lacks."""
 
     a: Measured

@@ -8,9 +8,9 @@ beside its ``timing``: ``[upper bound in seconds, items]`` pairs, with which two
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
 from rich.text import Text
 
 from arcli.engine.tally import GROWTH, Tally
@@ -140,7 +140,7 @@ def to_tree(report: Report) -> dict[str, Any]:
         jobs.append(tree)
     tree = {"run": report.to_run(), "jobs": jobs, "damaged": report.damaged}
     if report.slowest:
-        tree["slowest"] = [asdict(slow) for slow in report.slowest]
+        tree["slowest"] = [to_builtins(slow) for slow in report.slowest]
     return tree
 
 

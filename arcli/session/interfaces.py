@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from arcli.engine.protocol import Printed, Request
 from arcli.errors import ArcliError
@@ -16,8 +17,7 @@ SHAKE = signal.SIGUSR2
 """Its handler makes the main thread leave whatever it is in (``arcli.execution.interrupts``)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Up:
+class Up(Struct, frozen=True, kw_only=True):
     """An engine can take requests. Its slot is inherited from the engine that it replaces."""
 
     engine_id: int
@@ -27,15 +27,13 @@ class Up:
     uuid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Coming:
+class Coming(Struct, frozen=True):
     """The first engine for a slot is on its way; an Up or a Down follows."""
 
     slot: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Down:
+class Down(Struct, frozen=True, kw_only=True):
     """An engine is gone, or one for this slot could not be started (``engine_id`` is None)."""
 
     engine_id: int | None
@@ -43,22 +41,19 @@ class Down:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True, kw_only=True):
     """The cluster as a whole is gone: its controller, its supervisor."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """The run cannot go on: what it needs beside engines has failed."""
 
     error: ArcliError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True):
     """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
 
     msg_id: str
@@ -67,8 +62,7 @@ class Reply:
     died: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True, kw_only=True):
     """Something else may have changed: a source has items, somebody wants to stop."""
 
 
@@ -166,8 +160,7 @@ class NoListener:
         """See Listener."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """How often engines are restarted, and how long they may take to come up, in seconds.
 
     ``steps`` gives the requests that prepare the engine in a slot; ``position_files`` is the folder

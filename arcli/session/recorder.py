@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from arcli.engine.encode import ArrayFile
 from arcli.engine.tally import Tally
@@ -13,8 +14,7 @@ from arcli.session.core.job import tally_of
 from arcli.session.core.messages import Records
 
 
-@dataclass(kw_only=True, slots=True)
-class RecordSpan:
+class RecordSpan(Struct, kw_only=True):
     """Records of consecutive items: where they stand in the journal, and perhaps their lines.
 
     ``lines`` is None where they were let go to save memory. ``pickles`` maps indices to places in

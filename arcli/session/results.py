@@ -14,8 +14,11 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.engine.encode import from_tree
 from arcli.engine.protocol import Finish, Fold, FoldReply, Initial, InitialReply, ValueParts, ValueReply
@@ -31,8 +34,7 @@ BLOCK = 4_000_000
 """Bytes of records that are looked at together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """One item's value: JSON text where that is the whole truth, else a pickle that engines know.
 
     ``record`` is the decoded record that it is from.
@@ -44,8 +46,7 @@ class Value:
     record: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     first: int
     offset: int
     length: int

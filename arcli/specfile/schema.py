@@ -46,7 +46,7 @@ _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
 class _Generator(GenerateJsonSchema):
     """Classes that only stand for what is not known yet are a ``${…}`` in a file."""
 
-    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> JsonSchemaValue:
         """See pydantic."""
         return dict(_LATER)
 

@@ -41,7 +41,7 @@ _KINDS = {
     "model_attributes_type": "a map",
 }
 _SHORT_FORMS = {"over": "a list of items or a map with a source, such as {range: 10}"}
-_INTERNAL = {"dataclass_type", "dataclass_exact_type", "is_instance_of"}
+_INTERNAL = {"is_instance_of"}
 
 
 def top_keys() -> set[str]:

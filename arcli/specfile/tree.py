@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
 
 from arcli.errors import Problem, SpecError
 
@@ -17,8 +18,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _ITEMS_ELSEWHERE = "put the items in a file of their own: over: {lines: …}, {csv: …}, {jsonl: …}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Text:
+class Text(Struct, frozen=True, eq=False):
     """What was read, and what it is called in messages."""
 
     label: str
@@ -108,8 +108,7 @@ class Entry(NamedTuple):
     value: Node
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(Struct, eq=False):
     """A scalar, a list or a map. Line and column count from 0.
 
     ``value`` is the scalar's Python value, a list of nodes, or a dict from keys to entries.
@@ -175,8 +174,7 @@ class Node:
         return self.value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Places:
+class Places(Struct, frozen=True, eq=False):
     """The nodes of a spec, after defaults and short forms have found their places."""
 
     root: Node

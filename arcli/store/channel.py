@@ -19,11 +19,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-import orjson
+import msgspec
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from arcli.engine.live import STACKS, TAIL
 from arcli.errors import UsageError
@@ -58,8 +59,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobState:
+class JobState(Struct, frozen=True, kw_only=True):
     """A job so far: items ``done`` of ``total`` (None: unknown), ``failed`` of them not ok.
 
     ``rate`` is items a second, ``left`` the seconds that the rest takes at this rate, None where
@@ -77,8 +77,7 @@ class JobState:
     left: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineState:
+class EngineState(Struct, frozen=True, kw_only=True):
     """An engine: what it runs since when (ISO 8601 UTC), None where it is idle or not known."""
 
     slot: int | None
@@ -89,8 +88,7 @@ class EngineState:
     since: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunState:
+class RunState(Struct, frozen=True, kw_only=True):
     """A run as it was at ``updated`` (ISO 8601 UTC). ``running`` counts items that are under way.
 
     ``stopping`` says why it is about to end, None where it is not.
@@ -110,16 +108,14 @@ class RunState:
 
 def write_state(folder: Path, state: RunState) -> None:
     """Write the state of the run in ``folder``. Raises OSError."""
-    write_whole(folder / STATE, orjson.dumps(state), durable=False)
+    write_whole(folder / STATE, msgspec.json.encode(state), durable=False)
 
 
 def read_state(folder: Path) -> RunState | None:
     """Read the state of the run in ``folder``; None where there is none, or none that is sound."""
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        return TypeAdapter(RunState).validate_json((folder / STATE).read_bytes())
-    except (OSError, ValidationError):
+        return msgspec.json.decode((folder / STATE).read_bytes(), type=RunState)
+    except (OSError, msgspec.MsgspecError):
         return None
 
 
@@ -154,8 +150,7 @@ def job_words(job: JobState) -> str:
 # -- what others ask of it -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True, kw_only=True):
     """Stop: as SIGTERM does; ``drain``: let what runs end; ``items``: only these, by their numbers.
 
     ``job`` is the job whose items are meant, None for the one that runs. ``reason`` stands in records
@@ -177,7 +172,7 @@ def post(run: Path, request: Cancel) -> Path:
     path = folder / f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}.json"
     with refusing(path):
         make_private(folder)
-        write_whole(path, orjson.dumps(request), durable=False)
+        write_whole(path, msgspec.json.encode(request), durable=False)
     return path
 
 
@@ -196,10 +191,8 @@ def take(run: Path) -> Iterator[Cancel]:
                 require_own(path)
                 text = path.read_bytes()
             path.unlink(missing_ok=True)
-            from pydantic import TypeAdapter, ValidationError
-
-            with suppress(ValidationError):
-                yield TypeAdapter(Cancel).validate_json(text)
+            with suppress(msgspec.MsgspecError):
+                yield msgspec.json.decode(text, type=Cancel)
 
 
 # -- what its items print --------------------------------------------------------------------------
@@ -238,7 +231,7 @@ class LiveFile:
 
     def write(self, lines: list[PrintedLines]) -> None:
         """Put lines where listeners look."""
-        text = "".join(json.dumps(asdict(each)) + "\n" for each in lines)
+        text = "".join(json.dumps(to_builtins(each)) + "\n" for each in lines)
         path = self._run / LINES
         # Listeners know by the file's inode that it has begun anew: it is replaced, not cut.
         with suppress(OSError):

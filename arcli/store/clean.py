@@ -9,8 +9,9 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from arcli.errors import OutputError, UsageError
 from arcli.store import past
@@ -27,8 +28,7 @@ LOOK = 0.2
 """Seconds that finding their size may take."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What is kept: the ``keep`` newest runs of each spec, and all that are not ``older_than`` that
     many seconds; None keeps nothing. ``everything``: only runs that are alive are kept.
     """

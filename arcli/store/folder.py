@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from arcli.errors import OutputError, UsageError
 from arcli.record import decode, dump

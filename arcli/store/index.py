@@ -15,10 +15,10 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import orjson
+from msgspec import Struct, field
 
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status
@@ -40,8 +40,7 @@ INDEXED = {"job", "index", "status", "seconds"}
 _STATUSES = tuple(Status)
 
 
-@dataclass(slots=True)
-class _JobIndex:
+class _JobIndex(Struct):
     """What is known of a job's items, by their numbers."""
 
     places: array[int] = field(default_factory=lambda: array("Q"))

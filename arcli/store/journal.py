@@ -11,9 +11,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from arcli.errors import OutputError
 from arcli.record import decode
@@ -129,8 +130,7 @@ class Journal:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Damage:
+class Damage(Struct, frozen=True, kw_only=True):
     """A part of a journal that is no record: where it begins, its length in bytes, and why."""
 
     offset: int
@@ -138,8 +138,7 @@ class Damage:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A record in a journal: its place, its line with the newline, and what the line says."""
 
     offset: int
@@ -147,8 +146,7 @@ class Entry:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recovery:
+class Recovery(Struct, frozen=True, kw_only=True):
     """How long a journal is now, and what was cut off its end, if anything was."""
 
     length: int

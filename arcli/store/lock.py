@@ -14,11 +14,11 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 import orjson
+from msgspec import Struct, to_builtins
 
 from arcli.errors import LockedError, OutputError
 from arcli.store.files import make_private, spec_key, state_folder
@@ -28,8 +28,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 """What file systems without locks answer."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """Who holds a lock: a process, its host, and since when (ISO 8601 UTC)."""
 
     pid: int
@@ -81,7 +80,7 @@ class Lock:
                 works = False
             myself = Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
             os.ftruncate(fd, 0)
-            os.pwrite(fd, orjson.dumps(asdict(myself)), 0)
+            os.pwrite(fd, orjson.dumps(to_builtins(myself)), 0)
         except BlockingIOError:
             os.close(fd)
             holder = holder_of(path)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 _KINDS: dict[str, type] = {
     **dict.fromkeys(("id", "name", "spec_file", "cwd", "host", "user", "resumes"), str),
@@ -24,8 +24,7 @@ _ENGINE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """One run. Times are ISO 8601 UTC; what is not known (yet) is None.
 
     ``sources`` has the SHA-256 of each file with functions of the spec, by its path. ``resumes`` is the
@@ -61,7 +60,7 @@ class Manifest:
         if not isinstance(data, dict):
             raise ValueError("not a manifest")
         # Anybody can edit the file: what has another type is damage, and not met later as an error.
-        names = [field.name for field in fields(cls)]
+        names = cls.__struct_fields__
         entries = {name: data[name] for name in names if data.get(name) is not None}
         for name, kind in _KINDS.items():
             if not isinstance(entries.get(name), kind | None):
@@ -77,6 +76,6 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """JSON, indented, with a newline at its end."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
+        data = {name: getattr(self, name) for name in self.__struct_fields__}
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(data, option=option)

@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
@@ -118,8 +119,7 @@ def ended(run: RunFolder, state: State) -> float:
     return max(began(run), _time(run.manifest.ended, written))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Brief:
+class Brief(Struct, frozen=True, kw_only=True):
     """A line about a run. ``started`` is in seconds since the epoch, ``took`` in seconds.
 
     ``ok`` and ``failed`` count items; ``exit_code`` is None where there is none (yet), ``reason`` what

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from arcli.engine.tally import Tally
 from arcli.timing.failures import Failures
@@ -21,8 +22,7 @@ UNDER_WAY = 4
 """Chunks of one engine whose records may still come in turns; twice what a session sends ahead."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Presence:
+class Presence(Struct, frozen=True, kw_only=True):
     """An engine of the run: from when to when it was there, in seconds since the epoch."""
 
     engine_id: int
@@ -33,8 +33,7 @@ class Presence:
     went: float
 
 
-@dataclass(kw_only=True, slots=True)
-class _Chunk:
+class _Chunk(Struct, kw_only=True):
     first: float = math.inf
     last: float = -math.inf
     received: float = -math.inf
@@ -42,8 +41,7 @@ class _Chunk:
     compute: float = 0.0
 
 
-@dataclass(kw_only=True, slots=True)
-class _JobAccount:
+class _JobAccount(Struct, kw_only=True):
     """One job so far. Memory grows with its engines and its chunk sizes, not with its items."""
 
     name: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from arcli.engine.tally import GROWTH, Tally
 
@@ -20,8 +21,7 @@ FEWEST_BARS = 12
 """Bars that there are at least, empty ones included: one alone says nothing about a width."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """``count`` items took more than ``low`` and up to ``high`` seconds."""
 
     low: float
@@ -67,8 +67,7 @@ FEWEST_ITEMS = 8
 """Items of each run below which the normal approximation of the test is not good enough."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """``slower`` is the share of pairs in which the item of the second run took longer, ties half.
 
     ``p`` is the probability of one at least as large if both runs' items took equally long.

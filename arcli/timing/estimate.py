@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from arcli.timing.summary import JobSummary
 
@@ -16,8 +17,7 @@ GOOD_ENOUGH = 1.05
 """Fewer engines are recommended where they take at most this many times as long."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobEstimate:
+class JobEstimate(Struct, frozen=True, kw_only=True):
     """One job, from a pilot of ``seen`` items; times are seconds, ``items`` None where nobody knows.
 
     ``message`` is what a chunk costs beside its items' own time, ``chunksize`` the one recommended.
@@ -53,8 +53,7 @@ class JobEstimate:
         return self.seconds(engines) * (error + MARGIN)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True, kw_only=True):
     """A whole spec on ``engines``; ``around`` are the seconds of start-up and end."""
 
     engines: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from arcli.escape import one_line, plain
 from arcli.record import decode, dump
@@ -33,8 +34,7 @@ _FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
 _NOT_THE_USERS = re.compile(r"/(?:site|dist)-packages/|/lib/python3\.\d+/|^<")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedItem:
+class FailedItem(Struct, frozen=True, kw_only=True):
     """An item of a group: its ``label`` is its input, ``detail`` its own message, or what the
     command said last.
     """
@@ -44,8 +44,7 @@ class FailedItem:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailureGroup:
+class FailureGroup(Struct, frozen=True, kw_only=True):
     """Items of a job that failed in the same way.
 
     ``type`` is the error's, empty where there was none; ``message`` has ``…`` for what differs
@@ -71,8 +70,7 @@ class FailureGroup:
         return f"{self.status}: {what}" if what else self.status
 
 
-@dataclass(kw_only=True, slots=True)
-class _Group:
+class _Group(Struct, kw_only=True):
     """A group while it grows."""
 
     status: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
@@ -27,8 +27,7 @@ NONE = "-"
 _LONGEST_LABEL = 200
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """Items of one job that have ``label`` in common; ``value`` is that as JSON has it."""
 
     label: str
@@ -116,8 +115,7 @@ class Groups:
         return list(self._jobs)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Slow:
+class Slow(Struct, frozen=True, kw_only=True):
     """An item that took long; ``given`` is its input as JSON, cut where it is very long."""
 
     job: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from arcli.engine.tally import Tally
 from arcli.timing.failures import FailureGroup
@@ -33,8 +34,7 @@ class End(StrEnum):
         return self in {End.SETUP_FAILED, End.INPUT_ERROR, End.OUTPUT_FAILED}
 
 
-@dataclass(kw_only=True, slots=True)
-class EngineUse:
+class EngineUse(Struct, kw_only=True):
     """One engine's part in a job. All times are seconds.
 
     ``present`` is how long the engine was there during the job; of it, ``busy`` it spent on chunks,
@@ -54,8 +54,7 @@ class EngineUse:
     returning: float = 0.0
 
 
-@dataclass(kw_only=True, slots=True)
-class Ledger:
+class Ledger(Struct, kw_only=True):
     """One job's account. ``wall`` is seconds from its first submission to its last record.
 
     ``planned`` counts the items that were read from the source, ``unread`` those that a stopped run

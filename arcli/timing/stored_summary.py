@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from enum import StrEnum
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from arcli.escape import plain
 from arcli.timing.failures import FailedItem, FailureGroup
@@ -21,7 +22,7 @@ from arcli.timing.summary import (
     Timing,
 )
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -84,10 +85,10 @@ def _flat(
     maybe_text: frozenset[str] | set[str] = frozenset(),
     **parts: Any,
 ) -> T:
-    """A dataclass of numbers, of texts where ``text`` says so; ``maybe``: it can be null."""
+    """Make a structure of numbers, of texts where ``text`` says so; ``maybe``: it can be null."""
     values = dict(parts)
-    for field in fields(kind):  # type: ignore[arg-type]
-        if (name := field.name) in parts:
+    for name in kind.__struct_fields__:
+        if name in parts:
             continue
         value = data[name]
         wanted: Any = str if name in text | maybe_text else int | float

@@ -6,9 +6,10 @@ The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from arcli.engine.tally import STATUSES
 from arcli.timing.failures import FailureGroup
@@ -31,8 +32,7 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """Items of a job. ``planned`` is the sum of the five statuses once a job has ended.
 
     ``unread`` items of a stopped job were never read from their source (None: nobody knows how
@@ -61,8 +61,7 @@ class Counts:
         return self.ok + self.failed + self.cancelled
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overhead:
+class Overhead(Struct, frozen=True, kw_only=True):
     """Engine-seconds: what the engines' ``present`` time was spent on.
 
     ``present = compute + envelope + idle``: the items' own code, arcli's around it, and nothing.
@@ -80,8 +79,7 @@ class Overhead:
         return part / self.present if self.present > 0 else 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineSummary:
+class EngineSummary(Struct, frozen=True, kw_only=True):
     """One engine's part in a job; ``idle`` is its present time without a chunk."""
 
     engine_id: int
@@ -102,8 +100,7 @@ class EngineSummary:
         return ("id", self.engine_id) if self.slot is None else ("slot", self.slot)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunks:
+class Chunks(Struct, frozen=True, kw_only=True):
     """How the items travelled; ``given`` is the spec's chunk size, None where arcli chose it."""
 
     count: int
@@ -113,8 +110,7 @@ class Chunks:
     given: int | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True, kw_only=True):
     """How long a job took, and what it would have taken on one engine.
 
     ``serial`` is the items' own seconds added up (of a resumed run: what this run computed),
@@ -138,8 +134,7 @@ class Timing:
     max: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobSummary:
+class JobSummary(Struct, frozen=True, kw_only=True):
     """One job, added up.
 
     ``ended``, ``reason``, ``value_error``, ``input_error`` and ``failures`` are the ledger's.
@@ -175,11 +170,11 @@ class JobSummary:
     def to_dict(self) -> dict[str, Any]:
         """The keys of this job in ``--format json``, without ``value`` and ``items``."""
         timing = {
-            **asdict(self.timing),
-            "overhead": asdict(self.overhead),
-            "chunks": asdict(self.chunks),
+            **to_builtins(self.timing),
+            "overhead": to_builtins(self.overhead),
+            "chunks": to_builtins(self.chunks),
             "restarts": self.restarts,
-            "engines": [asdict(engine) for engine in self.engines],
+            "engines": [to_builtins(engine) for engine in self.engines],
         }
         return {
             "name": self.name,
@@ -189,14 +184,13 @@ class JobSummary:
             "reason": self.reason,
             "value_error": self.value_error,
             "input_error": self.input_error,
-            "counts": asdict(self.counts),
+            "counts": to_builtins(self.counts),
             "timing": timing,
-            "failures": [asdict(group) for group in self.failures],
+            "failures": [to_builtins(group) for group in self.failures],
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
+class RunSummary(Struct, frozen=True, kw_only=True):
     """One run, added up.
 
     ``started`` is ISO 8601 UTC. ``wall`` is the seconds of the whole process, interpreter and imports

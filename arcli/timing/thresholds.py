@@ -6,8 +6,9 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
 
 from arcli.errors import ExpectationError, UsageError
 from arcli.timing.summary import JobSummary, RunSummary
@@ -72,8 +73,7 @@ JOB = {
 """What each job has: the ``counts`` and ``timing`` of its summary."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobFigures:
+class JobFigures(Struct, frozen=True, kw_only=True):
     """One job: its figures by name, and the distribution of item seconds (buckets of a tally)."""
 
     name: str
@@ -81,8 +81,7 @@ class JobFigures:
     buckets: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """One run, measured. ``label`` says to people which one it is."""
 
     run: str
@@ -149,8 +148,7 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """What must not hold: ``figure`` (of ``job``, where it is not None) ``op`` ``limit``.
 
     A ``relative`` limit is a change as a share: 0.1 for ``+10%``.
@@ -169,8 +167,7 @@ class Expectation:
         return self.job is None and self.figure in RUN
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """An expectation and the figures that it met; ``job`` is None where they are the run's."""
 
     expectation: Expectation

@@ -7,8 +7,9 @@ when a run outgrows them, the cells become twice as wide and pairs of them one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.engine.tally import Status
 from arcli.units import parse_time
@@ -20,8 +21,7 @@ FIRST_CELL = 1e-3
 """Seconds that a cell has at first."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """One item on its engine; ``begin`` and ``end`` are seconds since the run began."""
 
     engine_id: int
@@ -32,8 +32,7 @@ class Span:
     status: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True, kw_only=True):
     """A time in which an engine was about as busy; ``share`` (0 … 1) of it. ``failed`` items."""
 
     begin: float

@@ -296,7 +296,6 @@ def test_the_schema_knows_every_key_and_form() -> None:
     assert {"map", "over", "jobs", "defaults", "cluster", "setup", "params", "output"} <= set(keys)
     assert not {"file", "folder", "places"} & set(keys)
     assert {"type": "array"} in schema["$defs"]["Over"]["anyOf"]
-    assert "Deferred" in schema["$defs"]
 
 
 REFUSED = [

@@ -102,7 +102,7 @@ def test_a_record_that_was_replayed_before_is_marked_once(new: RunFolder, tmp_pa
 
 def test_a_line_of_the_record_class_can_be_taken(new: RunFolder) -> None:
     fields = json.loads(line(key(3), run="20260101-000000-ffff", index=3, status="error"))
-    empty: dict[str, Any] = dict.fromkeys(Record.__dataclass_fields__)
+    empty: dict[str, Any] = dict.fromkeys(Record.__struct_fields__)
     error = {"type": "ValueError", "message": "no", "traceback": ""}
     record = Record(**{**empty, **fields, "error": error, "replayed": False, "stderr": ""})
     with kept(new, [record.to_line()]) as store:

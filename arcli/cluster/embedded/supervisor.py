@@ -23,9 +23,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.cluster import protocol
 from arcli.cluster.embedded import forks
@@ -78,8 +79,7 @@ UNUSED = ("debugpy", "numpy")
 scheduler here weighs loads; items that want either import it themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Engine:
+class _Engine(Struct, frozen=True):
     engine_id: int
     slot: int
     uuid: str

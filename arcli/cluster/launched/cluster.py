@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import to_builtins
 
 from arcli.cluster import protocol
 from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent, log_tails
@@ -147,7 +148,7 @@ class LaunchedCluster(WatchedCluster):
         end = time.monotonic() + self._options.start_timeout
         self._groups[0] = set(range(self.slots))
         assert self._beside is not None
-        self._beside.send(StartCluster(asdict(self._recipe())))
+        self._beside.send(StartCluster(to_builtins(self._recipe())))
         info = self._await_controller(self._beside, end)
         self._attach(Connection(info, f"the controller of this {self._launcher} cluster"), end)
         self._watch_from_now(on_event)

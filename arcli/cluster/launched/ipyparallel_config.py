@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from arcli import launchers
 from arcli.cluster.processes import engine_command
@@ -22,8 +23,7 @@ REGISTERS = 30.0
 """Seconds that an engine waits for the answer to its registration."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IpyparallelConfig:
+class IpyparallelConfig(Struct, frozen=True, kw_only=True):
     """A cluster to be started; all of it can travel as JSON.
 
     ``profile`` is the profile's folder, ``scratch`` the folder of batch scripts. ``cluster_id`` is

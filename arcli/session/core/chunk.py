@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from arcli.engine.errors import safe_repr
 from arcli.engine.keys import fingerprint, item_key
@@ -23,8 +24,7 @@ from arcli.engine.tally import Status
 from arcli.record import ItemError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PickledInput:
+class PickledInput(Struct, frozen=True, kw_only=True):
     """An input that only engines can decode: a pickle, and the JSON text that its record shows.
 
     As a part of another input it travels with it, and is itself again where that is unpickled.
@@ -37,8 +37,7 @@ class PickledInput:
         return pickle.loads, (self.pickled,)
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class Chunk:
+class Chunk(Struct, kw_only=True, eq=False):
     """Items that travel together.
 
     ``attempt`` counts from 1 and is the same for all of them. ``pinned`` is the slot that must run
@@ -125,8 +124,7 @@ def pickled(inputs: list[Any]) -> bytes:
         return travelling
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClientRecord:
+class ClientRecord(Struct, frozen=True, kw_only=True):
     """The end of an item that no engine could write a record for."""
 
     index: int

@@ -9,7 +9,8 @@ can go to another engine, and none runs twice.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Positions
@@ -24,8 +25,7 @@ SETTLED = 0.05
 """Seconds after which an engine must have seen a recall before it began another item."""
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(Struct):
     """A recall that was written ``at`` this time, while the engine was at this item."""
 
     chunk: int

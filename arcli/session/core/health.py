@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Position
@@ -29,8 +30,7 @@ LOOK = 0.5
 """Seconds between two looks at an engine's position: an item's age is known so well."""
 
 
-@dataclass(slots=True)
-class Sighting:
+class Sighting(Struct):
     """Where an engine was seen to be, and since when: by the client's own monotonic clock.
 
     The engine's clock may be another host's, or jump, so it only tells one item from the next.

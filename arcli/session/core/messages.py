@@ -6,8 +6,9 @@ The loop carries effects out, in their order, and decides nothing.
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from arcli.engine.encode import ArrayFile
 from arcli.engine.protocol import Failure, Printed
@@ -54,8 +55,7 @@ def setup_error(where: str, failure: Failure) -> SetupError:
     return error
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class Call:
+class Call(Struct, kw_only=True, eq=False):
     """A request that somebody waits for and that any engine may answer; ``what`` it is for.
 
     ``due`` is the monotonic time at which nobody waits any longer, ``since`` when it was made.
@@ -74,8 +74,7 @@ class Call:
         return Failed(Failure(self.what, reason, "", "", ""))
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class Broadcast:
+class Broadcast(Struct, kw_only=True, eq=False):
     """A request that every engine answers, one a slot; engines that come up meanwhile, too.
 
     With ``keep`` it becomes a step of the preparation of all later engines. ``answers`` and
@@ -96,8 +95,7 @@ class Broadcast:
         return DeadlineError(f"{self.what}: {reason}")
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class PendingRequest:
+class PendingRequest(Struct, kw_only=True, eq=False):
     """A request under way: a chunk, a call, a broadcast's part, or a step of a preparation.
 
     ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
@@ -124,16 +122,14 @@ class PendingRequest:
         return self.broadcast.what if self.broadcast is not None else "its setup"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(Struct, frozen=True):
     """Bring arcli's code to an engine."""
 
     engine_id: int
     pending: PendingRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send an encoded request to an engine; ``label`` is what ipyparallel's own tools show."""
 
     engine_id: int
@@ -142,57 +138,49 @@ class Send:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(Struct, frozen=True):
     """Nobody waits for this request any more."""
 
     pending: PendingRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """End an engine at once, whatever it does. Refused for one that is not ours: it is let go."""
 
     engine_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """Have no more of what an engine runs."""
 
     engine_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(Struct, frozen=True):
     """Start a new engine for a slot."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Revive:
+class Revive(Struct, frozen=True):
     """Start all engines anew, after the cluster was lost for this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(Struct, frozen=True):
     """In this process: begin no further item of what was sent, and ``now``: leave this one."""
 
     now: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A sentence for people."""
 
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(Struct, frozen=True):
     """Have the engine in a slot begin nothing from a position of a chunk on, up to ``last``."""
 
     slot: int
@@ -201,15 +189,13 @@ class Recall:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Print:
+class Print(Struct, frozen=True):
     """Lines that a running item has printed, for whoever listens."""
 
     printed: Printed
 
 
-@dataclass(frozen=True, slots=True)
-class IndexedPickle:
+class IndexedPickle(Struct, frozen=True):
     """A value that JSON does not hold exactly: where its pickle stands among a chunk's.
 
     ``saved``: the record names a file for it; ``file`` says how that is made of the pickle, where it
@@ -223,8 +209,7 @@ class IndexedPickle:
     file: ArrayFile | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Records:
+class Records(Struct, frozen=True, kw_only=True):
     """Records of runs ``(first index, count)`` of items: to the journal, then on their way out.
 
     ``lines`` has one line a record, in the order of ``spans``; ``tally`` is what they add up to.
@@ -237,24 +222,21 @@ class Records:
     pickles: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(Struct, frozen=True):
     """Give somebody who waits what was asked for."""
 
     future: Future[Any]
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """Tell somebody who waits that there is no answer."""
 
     future: Future[Any]
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class EndJob:
+class EndJob(Struct, frozen=True):
     """The job is over: its account, and what ended it early, if anything did."""
 
     ledger: Ledger
@@ -267,8 +249,7 @@ Effect = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True, kw_only=True):
     """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
 
     pending: PendingRequest
@@ -277,37 +258,32 @@ class Answered:
     died: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Early:
+class Early(Struct, frozen=True):
     """Records that a chunk has published while it goes on."""
 
     pending: PendingRequest
     envelope: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NotRevived:
+class NotRevived(Struct, frozen=True):
     """A cluster that was lost cannot be started anew."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """Have one engine answer a request."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class AskAll:
+class AskAll(Struct, frozen=True):
     """Have every engine answer a request."""
 
     broadcast: Broadcast
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True, kw_only=True):
     """Stop the current job. ``grace``: seconds for what runs, None: until it ends.
 
     With None that is a drain. ``reason`` stands in the records, ``ended`` in the ledger. ``error``
@@ -320,8 +296,7 @@ class Stop:
     error: ArcliError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelItems:
+class CancelItems(Struct, frozen=True):
     """End items of the current job by their numbers, wherever they are; no other one is touched."""
 
     indices: frozenset[int]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from arcli.engine.protocol import Failure, decode_reply, encode_request
 from arcli.session.core.chunk import Chunk
@@ -24,8 +25,7 @@ from arcli.session.core.messages import (
 from arcli.session.interfaces import Terms, Up
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class PooledEngine:
+class PooledEngine(Struct, kw_only=True, eq=False):
     """One engine. ``steps`` counts what it has yet to answer before it is ready.
 
     ``position_file`` says that it writes down which item it is at, where the client can read it,

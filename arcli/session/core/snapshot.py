@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from arcli.session.core.health import Positions
 from arcli.session.core.job import JobRun
@@ -14,8 +15,7 @@ WINDOW = 30.0
 """Seconds over which a job's rate is measured."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunningItem:
+class RunningItem(Struct, frozen=True, kw_only=True):
     """What an engine is at: the item, None where it cannot be seen, and the ``seconds`` so far.
 
     ``chunk`` is the number of items that were sent with it.
@@ -29,8 +29,7 @@ class RunningItem:
     chunk: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """How a session stands. ``job`` is None between two jobs; ``total`` where nobody knows it.
 
     ``engines`` can take items, ``starting`` are on their way. ``running`` items are being run,

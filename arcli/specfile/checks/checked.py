@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from arcli.errors import Problem
 from arcli.specfile.model import Cluster, Job, Output, Setup
@@ -13,8 +14,7 @@ from arcli.specfile.tree import Places
 from arcli.syntax import Fault, bound_names, imported
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True, kw_only=True):
     """The parts of a spec that have the right shape, by their place.
 
     ``names`` are those of all jobs, empty where there is none. ``broken`` has the keys of each part
