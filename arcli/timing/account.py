@@ -59,7 +59,9 @@ class _JobAccount(Struct, kw_only=True):
         self.planned += 1
         if record["status"] != "ok":
             self.failures.add(record)
-        if record.get("replayed"):  # its seconds were spent in an earlier run
+        # A resumed run copies the records that it keeps. Their seconds were spent in
+        # an earlier run: counted here, they would make this one look faster than it was.
+        if record.get("replayed"):
             self.replayed += 1
             self.tally.add(record["status"], None)
             return
@@ -81,13 +83,16 @@ class _JobAccount(Struct, kw_only=True):
         chunks = self.open.setdefault(number, {})
         chunk = chunks.get(record.get("chunk") or 0)
         # Records of a chunk come together: those of the oldest are complete when a
-        # few newer ones are open.
+        # few newer ones are open. Without this a job of a million chunks would be
+        # held in memory until its end.
         if chunk is None:
             if len(chunks) >= UNDER_WAY:
                 self._close(use, chunks.pop(next(iter(chunks))))
             chunk = chunks[record.get("chunk") or 0] = _Chunk()
         chunk.items += 1
         chunk.compute += seconds
+        # The journal has no times of chunks, only those of items, as the engine's
+        # clock told them. Items that never ran, such as cancelled ones, have none.
         started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
         if started is not None and completed is not None:
             chunk.first = min(chunk.first, started)
@@ -102,19 +107,30 @@ class _JobAccount(Struct, kw_only=True):
         span = max(0.0, chunk.last - chunk.first)
         beside = chunk.last >= chunk.first and chunk.compute > span + 1e-5 * chunk.items
         use.compute += span if beside else chunk.compute
+        # ``received`` is of the client's clock and the others are of the engine's:
+        # where that one is ahead, the way back would have taken less than no time.
         if chunk.last >= chunk.first:
             use.busy += chunk.last - chunk.first
             use.returning += max(0.0, chunk.received - chunk.last)
 
     def ledger(self, presences: Mapping[int, Presence], *, kind: str, ended: End) -> Ledger:
+        # Chunks that are still open have no newer ones behind them: these are the last.
         for number, chunks in self.open.items():
             for chunk in chunks.values():
                 self._close(self.uses[number], chunk)
         self.open.clear()
-        # An engine was there from its start, or the job's, to its end, or the
-        # job's.
+        # An engine was there from its start, or the job's, to its end, or the job's.
+        # It was so at least as long as it worked: the log of the cluster may lack it,
+        # or begin late, and idle time must not become negative.
         for use in self.uses.values():
-            self._attend(use, presences.get(use.engine_id))
+            came, went = self.began, self.ended
+            if presence := presences.get(use.engine_id):
+                use.slot = presence.slot if use.slot is None else use.slot
+                use.host, use.pid = presence.host, presence.pid
+                came, went = max(came, presence.came), min(went, presence.went)
+            use.present = max(use.busy, went - came if went > came else 0.0)
+        # How many items were never read is known only of a job that read them all:
+        # a killed one took the number with it.
         sizes = self.sizes
         return Ledger(
             job=self.name,
@@ -132,15 +148,6 @@ class _JobAccount(Struct, kw_only=True):
             typical_chunk=_median(sizes),
             failures=self.failures.groups(),
         )
-
-    def _attend(self, use: EngineUse, presence: Presence | None) -> None:
-        """Tell how long an engine was there; it was at least as long as it worked."""
-        came, went = self.began, self.ended
-        if presence is not None:
-            use.slot = presence.slot if use.slot is None else use.slot
-            use.host, use.pid = presence.host, presence.pid
-            came, went = max(came, presence.came), min(went, presence.went)
-        use.present = max(use.busy, went - came if went > came else 0.0)
 
 
 class Account:
@@ -170,11 +177,13 @@ class Account:
     def ledgers(
         self, presences: Iterable[Presence], *, kinds: Mapping[str, str], ended: End
     ) -> list[Ledger]:
-        """Return the jobs in the order of their first records; ``ended`` is what is said of the last one.
+        """Return the jobs' ledgers in the order of their first records. To be called once, at the end.
 
-        ``kinds`` has the kind of each job that is not a map. To be called once, at the end.
+        ``kinds`` has the kind of each job that is not a map; ``ended`` is how the last job ended.
         """
         by_engine = {presence.engine_id: presence for presence in presences}
+        # Jobs run one after another: where a later one has records, the ones before
+        # it had come to their end, and only the last was cut short.
         last = next(reversed(self._jobs), None)
         return [
             job.ledger(by_engine, kind=kinds.get(name, "map"), ended=ended if name == last else End.DONE)
@@ -183,6 +192,7 @@ class Account:
 
 
 def _median(sizes: Counter[int]) -> int:
+    """Return the middle size of all chunks, 0 where there is none."""
     seen = 0
     for size in sorted(sizes):
         seen += sizes[size]

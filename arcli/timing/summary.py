@@ -247,9 +247,29 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
 def summarize_job(ledger: Ledger) -> JobSummary:
     """Add up one job's ledger, which is left as it is."""
-    counts = _counts(ledger)
+    # Every status is named, those without items as 0: readers of the JSON look keys
+    # up without asking whether they are there.
+    by_status = {status: ledger.tally.counts.get(status, 0) for status in STATUSES}
+    counts = Counts(
+        planned=ledger.planned,
+        unread=ledger.unread,
+        replayed=ledger.replayed,
+        retried=ledger.tally.retried,
+        **by_status,
+    )
+    # A replacement has an id of its own but the slot of the engine that died. Counted
+    # by id, a restart would lower the efficiency of a job that never had more engines.
     engines = tuple(_engine(use) for _, use in sorted(ledger.engines.items()))
     width = len({engine.place for engine in engines})
+    # Engine by engine: one whose clock measured more for its items than for their
+    # chunk must not shorten what the others spent around theirs.
+    overhead = Overhead(
+        present=sum(engine.present for engine in engines),
+        compute=sum(engine.compute for engine in engines),
+        envelope=sum(max(0.0, engine.busy - engine.compute) for engine in engines),
+        idle=sum(engine.idle for engine in engines),
+        returning=sum(engine.returning for engine in engines),
+    )
     return JobSummary(
         name=ledger.job,
         kind=ledger.kind,
@@ -258,7 +278,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         reason=ledger.reason,
         counts=counts,
         timing=_timing(ledger, counts, width),
-        overhead=_overhead(engines),
+        overhead=overhead,
         engines=engines,
         width=width,
         chunks=Chunks(
@@ -275,23 +295,14 @@ def summarize_job(ledger: Ledger) -> JobSummary:
     )
 
 
-def _counts(ledger: Ledger) -> Counts:
-    by_status = {status: ledger.tally.counts.get(status, 0) for status in STATUSES}
-    return Counts(
-        planned=ledger.planned,
-        unread=ledger.unread,
-        replayed=ledger.replayed,
-        retried=ledger.tally.retried,
-        **by_status,
-    )
-
-
 def _status(ledger: Ledger, counts: Counts) -> JobStatus:
     # Whoever asked for the first success has got it, whatever became of the others.
     if ledger.ended is End.ENOUGH and ledger.value_error is None:
         return JobStatus.OK
+    # A failure outweighs a stop: the job would have failed had it run to its end.
     if counts.failed or ledger.value_error is not None or ledger.ended.is_fault:
         return JobStatus.FAILED
+    # An unknown number of unread items (None) is not 0: the job may lack results.
     if ledger.ended is not End.DONE or counts.cancelled or counts.unread != 0:
         return JobStatus.CANCELLED
     return JobStatus.OK if counts.planned else JobStatus.EMPTY
@@ -306,6 +317,8 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
     # Where items ran side by side, an engine was used once for all of them; what rounding makes of
     # others is none.
     used = computed if 0.0 < computed < serial * (1 - 1e-6) else serial
+    # Cancelled items cost nothing: a job that was stopped early would otherwise seem
+    # to have got through its items the faster, the earlier it was stopped.
     done = counts.recorded - counts.cancelled - counts.replayed
     return Timing(
         wall=wall,
@@ -324,6 +337,7 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
 
 
 def _engine(use: EngineUse) -> EngineSummary:
+    # Both times are measured apart, so busy may come out a little above present.
     return EngineSummary(
         engine_id=use.engine_id,
         slot=use.slot,
@@ -336,14 +350,4 @@ def _engine(use: EngineUse) -> EngineSummary:
         compute=use.compute,
         idle=max(0.0, use.present - use.busy),
         returning=use.returning,
-    )
-
-
-def _overhead(engines: tuple[EngineSummary, ...]) -> Overhead:
-    return Overhead(
-        present=sum(engine.present for engine in engines),
-        compute=sum(engine.compute for engine in engines),
-        envelope=sum(max(0.0, engine.busy - engine.compute) for engine in engines),
-        idle=sum(engine.idle for engine in engines),
-        returning=sum(engine.returning for engine in engines),
     )

@@ -59,13 +59,23 @@ class Timeline:
         started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
         if engine is None or started is None or completed is None or record.get("replayed"):
             return
-        begin = max(0.0, started - self._began)  # clocks may differ
+        # The times are of the engine's clock and the start is of the client's: on
+        # another host an item may seem to have begun before its run.
+        begin = max(0.0, started - self._began)
         end = max(begin, completed - self._began)
         self.end = max(self.end, end)
-        # A fixed number of cells: they become wider as the run goes on.
+        # A fixed number of cells: they become wider as the run goes on, since nobody
+        # knows at its beginning how long it will take.
         while self.end >= CELLS * self._cell:
             self._widen()
-        self._fill(engine, begin, end, failed=record["status"] != Status.OK)
+        # An item gives each cell that it touches the seconds that it spent there, so
+        # that many short ones in one cell add up to its share. It failed at its end.
+        busy, cell = self._busy.setdefault(engine, [0.0] * CELLS), self._cell
+        first, last = int(begin / cell), min(CELLS - 1, int(end / cell))
+        for number in range(first, last + 1):
+            busy[number] += max(0.0, min(end, (number + 1) * cell) - max(begin, number * cell))
+        if record["status"] != Status.OK:
+            self._failed.setdefault(engine, [0] * CELLS)[last] += 1
         # Single items are drawn while they are few enough to be told apart.
         if self._spans is not None:
             self._spans.append(
@@ -81,16 +91,8 @@ class Timeline:
             if len(self._spans) > MOST_SPANS:
                 self._spans = None
 
-    def _fill(self, engine: int, begin: float, end: float, *, failed: bool) -> None:
-        busy = self._busy.setdefault(engine, [0.0] * CELLS)
-        cell = self._cell
-        first, last = int(begin / cell), min(CELLS - 1, int(end / cell))
-        for number in range(first, last + 1):
-            busy[number] += max(0.0, min(end, (number + 1) * cell) - max(begin, number * cell))
-        if failed:
-            self._failed.setdefault(engine, [0] * CELLS)[last] += 1
-
     def _widen(self) -> None:
+        """Make the cells twice as wide: pairs of them become one, the second half is empty."""
         self._cell *= 2
         half = [0] * (CELLS // 2)
         for engine, cells in self._busy.items():
@@ -122,7 +124,10 @@ class Timeline:
         # closes the last.
         for number in range(CELLS + 1):
             share = self._busy[engine][number] / self._cell if number < CELLS else 0.0
+            # Rounded up: one short item in a long cell must still be seen. Sums of
+            # floats end a hair above a step, hence the tiny tolerance.
             now = 0 if share <= 0 else min(levels, int(share * levels + 1 - 1e-9))
+            # Cells with failures stand alone, so that the mark is where they happened.
             broken = number < CELLS and failed[number] > 0
             if now != level or broken or fails or number == CELLS:
                 if level or fails:
