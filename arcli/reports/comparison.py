@@ -43,7 +43,8 @@ class Row(Struct, frozen=True, kw_only=True):
     def cells(self) -> tuple[str, str, str, str]:
         """Name, A, B and the change, for people."""
         title = TITLES.get(self.figure.name, self.figure.name)
-        grown = show_change(self.change) if self.before != self.now else "="
+        # What rounding leaves of two equal figures is no change that anybody can read.
+        grown = show_change(self.change) if abs(self.change) >= 0.0005 else "="
         return (title, self.figure.show(self.before), self.figure.show(self.now), grown)
 
     @property

@@ -84,5 +84,6 @@ def _without(tree: dict[Any, Any], path: Sequence[Any]) -> dict[Any, Any]:
     """Return a map without what is at a path, nor what is empty then."""
     step, *rest = path
     below = _without(tree[step], rest) if rest and step in tree else None
-    kept = {key: value for key, value in tree.items() if key != step}
+    # A key that is not a number (``.nan: …``) equals nothing, itself included.
+    kept = {key: value for key, value in tree.items() if key is not step and key != step}
     return {**kept, step: below} if below else kept

@@ -392,3 +392,11 @@ def test_set_knows_the_name_of_a_single_job(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, MAP + "over: [1]\n", sets=[("jobs.NOSUCH.retries", "2")])
     assert problem.message == "there is no job 'NOSUCH'"
     assert problem.hint == "there is one: spec"
+
+
+def test_a_key_that_equals_nothing_is_a_wrong_key(tmp_path: Path) -> None:
+    """Taking it out of the map used to go on for ever: .nan is not equal to itself."""
+    (tmp_path / "spec.yaml").write_text("jobs:\n- {name: a, map: str, over: {.nan: a}}\n")
+    with pytest.raises(SpecError) as caught:
+        load(str(tmp_path / "spec.yaml"))
+    assert "a key of over should be text" in caught.value.problems[0].message
