@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -133,6 +134,8 @@ class Job:
             around.enter_context(self._capture)
             course = _Course(request, items, broken, marks, abort, engine.stopping)
             handing = _Handing(results, engine.publish, began, begin)
+            if engine.publish is not None:
+                around.enter_context(engine.patrol.over(handing))
             if self._loop is None:
                 self._run_items(course, self._runner(timer), results, handing)
             else:
@@ -288,8 +291,18 @@ class _Handing:
         """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
         self.due = now + self._pause
         assert self._publish is not None
-        busy = time.perf_counter() - self._begin
-        self._publish(encode_reply(self._results.since_last(self._began, busy)))
+        reply = self._results.since_last(self._began, time.perf_counter() - self._begin)
+        if reply is not None:
+            self._publish(encode_reply(reply))
+
+    def look(self, live: Live) -> None:
+        """Publish what is due while an item runs; called on the patrol's thread.
+
+        Nobody else would: what has ended before a long item would wait for that.
+        """
+        now = time.perf_counter_ns()
+        if now > self.due:
+            self.hand_out(now)
 
 
 def _loaded(
@@ -338,12 +351,17 @@ class _Results:
         self._handed = (0, 0, 0)
         self._done = 0
         self._early: dict[int, Outcome] = {}
+        self._lock = threading.Lock()  # items come from the main thread, and go from the patrol's, too
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again.
 
         What ends before an item in front of it waits for that: a reply has the first items of a chunk.
         """
+        with self._lock:
+            self._add(position, outcome)
+
+    def _add(self, position: int, outcome: Outcome) -> None:
         if position != self._done:
             self._early[position] = outcome
             return
@@ -364,11 +382,11 @@ class _Results:
                 return
             outcome = self._early.pop(position)
 
-    def since_last(self, began: float, busy: float) -> ChunkReply:
-        """A reply with what has come in since the last call."""
-        reply = self.reply(self._handed, began, busy)
-        self._handed = (len(self._lines), len(self._again), len(self._opaque))
-        return reply
+    def since_last(self, began: float, busy: float) -> ChunkReply | None:
+        """A reply with what has come in since the last call, None where nothing has."""
+        with self._lock:
+            since, self._handed = self._handed, (len(self._lines), len(self._again), len(self._opaque))
+            return self.reply(since, began, busy) if since != self._handed else None
 
     def reply(self, since: tuple[int, int, int], began: float, busy: float) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""

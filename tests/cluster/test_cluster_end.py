@@ -137,7 +137,7 @@ def test_a_parent_that_is_killed_takes_all_along(
 ) -> None:
     with parent(tmp_path, state) as (process, mark, folder):
         if state == "up":
-            assert len([p for p in marked(mark) if p.name() == "sleep"]) == 2
+            wait_until(lambda: len([p for p in marked(mark) if p.name() == "sleep"]) == 2)
         process.send_signal(number)
         process.wait()
         wait_until(lambda: not marked(mark), lambda: f"left behind: {marked(mark)}")

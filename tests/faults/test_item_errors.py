@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import each_once, finish, running, statuses
+from runs import each_once, finish, running, statuses, wait_until
 
 HOSTILE = """
 setup:
@@ -356,3 +356,17 @@ timeout: 400%
     )
     assert code == 1
     assert statuses(records) == {"ok": 11, "timeout": 1}
+
+
+def test_what_ends_before_a_long_item_of_its_chunk_does_not_wait_for_it(tmp_path: Path) -> None:
+    spec = """
+    setup: {imports: [time]}
+    map: "lambda x: time.sleep(300) if x else x"
+    over: [0, 1]
+    chunksize: 2
+    """
+    with running(tmp_path, spec, "-n", "1") as run:
+        (record,) = wait_until(run.lines)
+        assert (record["index"], record["status"]) == (0, "ok")
+        run.process.terminate()
+        assert run.wait() == 143
