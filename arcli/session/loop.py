@@ -147,15 +147,14 @@ class SessionLoop:
             self._take(self._events.get_nowait())
         self._collect(self._core.pending())
         self._carry_out(self._core.tick(self._clock()))
-        self._look(self._clock().now)
-        if self._transport.in_process:
-            self._wake_main()
-
-    def _look(self, now: float) -> None:
-        """Renew the snapshot, if that has become old; what engines are at, while somebody asks."""
+        # A snapshot takes a look at every chunk: it is renewed now and then, with what each engine is
+        # at only while somebody asks.
+        now = self._clock().now
         if now - self._snapshot_at >= TICK:
             self._snapshot_at = now
             self._snapshot = self._core.snapshot(items=now - self._looked_at < WATCHED)
+        if self._transport.in_process:
+            self._wake_main()
 
     def _take(self, event: Event | Reply) -> None:
         if isinstance(event, Reply):
