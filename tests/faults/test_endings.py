@@ -42,8 +42,9 @@ def test_a_lost_cluster_is_started_anew(tmp_path: Path, victim: str, ordered: st
         assert "a new cluster is started" in run.said()
     assert right(records, 120)
     engines = run.manifest()["engines"]
-    assert sorted(engine["slot"] for engine in engines) == [0, 0, 1, 1]
-    assert len({engine["engine_id"] for engine in engines}) == 4
+    # The new cluster's first engine may have done all that was left before its second one came.
+    assert sorted(engine["slot"] for engine in engines) in ([0, 0, 1, 1], [0, 0, 1], [0, 1, 1])
+    assert len({engine["engine_id"] for engine in engines}) == len(engines)
     assert run.manifest()["summary"]["jobs"][0]["timing"]["restarts"] == 1
 
 
