@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from arcli.cluster.base import Cluster
@@ -50,15 +51,16 @@ def execute(
     with (
         Interrupts(options.notice, options.warn, options.deadline, options.stuck) as interrupts,
         Steering(spec, storage.folder, interrupts, options.up) as steering,
+        ExitStack() as files,
     ):
         account = _Account(spec.name, storage.run_id, options.began, interrupts, cluster)
         outcome = account.outcome
         notifier = Notifier(spec, storage.run_id, options.warn)
         try:
             outputs.start()
+            files.enter_context(setup_files(spec))
             with (
                 notifier.watching(),
-                setup_files(spec),
                 open_session(spec, options, storage, cluster) as session,
                 interrupts.watch(session),
             ):
@@ -88,6 +90,8 @@ def execute(
         with interrupts.finishing():
             if cluster is not None:
                 cluster.stop()
+            # Only now: an engine that came late would have brought them again.
+            files.close()
             account.cluster_has_stopped()
             return _finish(spec, options, storage, outputs, account, notifier)
 

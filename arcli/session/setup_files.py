@@ -41,8 +41,7 @@ def setup_files(spec: Spec) -> Iterator[None]:
     finally:
         for name in new:
             with suppress(OSError):
-                # An engine that was ended while it wrote has left the beginning of it.
-                if (spec.folder / name).read_bytes().startswith(Path(name).read_bytes()):
+                if Path(name).read_bytes() == (spec.folder / name).read_bytes():
                     Path(name).unlink()
         for folder in sorted(folders, reverse=True):
             with suppress(OSError):

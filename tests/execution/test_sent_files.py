@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,13 @@ def test_an_equal_file_stays_and_so_do_the_specs_own(elsewhere: Path) -> None:
     assert run(proj, "spec.yaml")[0] == 0
     assert (proj / "config.txt").exists()
     assert (proj / "deep" / "er" / "s.sh").exists()
+
+
+def test_engines_that_come_late_leave_nothing_either(elsewhere: Path) -> None:
+    """The items are done long before the last engine is there, and brings what it was sent."""
+    (elsewhere.parent / "proj" / "deep" / "large").write_bytes(os.urandom(3_000_000))
+    spec = "map: abs\nover: [1, 2]\nsetup: {files: [config.txt, deep/large]}\n"
+    (elsewhere.parent / "proj" / "many.yaml").write_text(spec)
+    for _ in range(4):
+        assert run(elsewhere, "../proj/many.yaml", "-n", "16")[0] == 0
+        assert left(elsewhere) == {".arcli"}
