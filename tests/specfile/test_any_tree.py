@@ -90,7 +90,6 @@ REFUSED = [
     "map: str\nover: {glob: '" + "{a,b}" * 40 + "'}\n",
     "map: str\nover: {csv: {path: t.csv, delimiter: \"\\n\"}}\n",
     "map: str\nover: [1]\nfile: x\n",
-    "map: str\nover: {.nan: a}\n",
 ]  # fmt: skip
 
 
