@@ -16,7 +16,7 @@ from arcli.reports.collect import Wanted, read_report
 from arcli.store.folder import RunFolder
 from arcli.timing.distributions import Difference, difference
 from arcli.timing.stored_summary import run_from_dict
-from arcli.timing.thresholds import JOB, RUN, Figure, Finding, Measured, change, measured, show_change
+from arcli.timing.thresholds import FIGURES, Figure, Finding, Measured, change, measured, show_change
 
 RUN_ROWS = ("wall", "startup", "failed")
 JOB_ROWS = (
@@ -121,7 +121,7 @@ def compare(a: Measured, b: Measured, findings: Sequence[Finding] = ()) -> Compa
     parts = [
         JobPart(
             name=name,
-            rows=_rows(JOB_ROWS, JOB, a.jobs[name].figures, job.figures),
+            rows=_rows(JOB_ROWS, a.jobs[name].figures, job.figures),
             items=difference(a.jobs[name].buckets, job.buckets),
         )
         for name, job in b.jobs.items()
@@ -130,7 +130,7 @@ def compare(a: Measured, b: Measured, findings: Sequence[Finding] = ()) -> Compa
     return Comparison(
         a=a,
         b=b,
-        rows=_rows(RUN_ROWS, RUN, a.figures, b.figures),
+        rows=_rows(RUN_ROWS, a.figures, b.figures),
         jobs=parts,
         only_a=[name for name in a.jobs if name not in b.jobs],
         only_b=[name for name in b.jobs if name not in a.jobs],
@@ -144,13 +144,8 @@ def missing_words(comparison: Comparison) -> list[str]:
     return [f"only in {side}: {', '.join(names)}" for side, names in sides if names]
 
 
-def _rows(
-    names: Sequence[str],
-    figures: Mapping[str, Figure],
-    a: Mapping[str, float],
-    b: Mapping[str, float],
-) -> list[Row]:
-    return [Row(figure=figures[name], before=a[name], now=b[name]) for name in names]
+def _rows(names: Sequence[str], a: Mapping[str, float], b: Mapping[str, float]) -> list[Row]:
+    return [Row(figure=FIGURES[name], before=a[name], now=b[name]) for name in names]
 
 
 def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from arcli.timing.groups import (
 )
 from arcli.timing.summary import JobSummary
 from arcli.timing.tables import engine_totals
-from arcli.timing.thresholds import JOB
+from arcli.timing.thresholds import FIGURES
 from arcli.timing.words import chunk_words, overhead_words, percent, plural, remarks, time_words
 from arcli.units import format_seconds
 
@@ -72,7 +72,7 @@ def cards(report: Report) -> Iterator[str]:
         (f"{sum(each.failed for each in counts):,}", "items failed"),
         (f"{speedup:.2f}", f"speed-up on {plural(summary.engines, 'engine')}"),
         (percent(used / wall if wall > 0 else 0.0), "efficiency"),
-        (JOB["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
+        (FIGURES["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
     )
     yield '<div class="cards">'
     for figure, label in cards:

@@ -37,26 +37,15 @@ class Figure(NamedTuple):
         return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
 
 
-RUN = {
+FIGURES = {
     figure.name: figure
     for figure in (
+        Figure("items", "count", None),
+        Figure("ok", "count", True),
+        Figure("failed", "count", False),
         Figure("wall", "seconds", False),
         Figure("startup", "seconds", False),
         Figure("finish", "seconds", False),
-        Figure("serial", "seconds", False),
-        Figure("items", "count", None),
-        Figure("ok", "count", True),
-        Figure("failed", "count", False),
-    )
-}
-"""What a run has as a whole; ``wall`` is that of its process, start-up included."""
-JOB = {
-    figure.name: figure
-    for figure in (
-        Figure("items", "count", None),
-        Figure("ok", "count", True),
-        Figure("failed", "count", False),
-        Figure("wall", "seconds", False),
         Figure("serial", "seconds", False),
         Figure("speedup", "number", True),
         Figure("efficiency", "share", True),
@@ -70,6 +59,9 @@ JOB = {
         Figure("max", "seconds", False),
     )
 }
+RUN = ("wall", "startup", "finish", "serial", "items", "ok", "failed")
+"""What a run has as a whole; ``wall`` is that of its process, start-up included."""
+JOB = tuple(name for name in FIGURES if name not in {"startup", "finish"})
 """What each job has: the ``counts`` and ``timing`` of its summary."""
 
 
@@ -136,8 +128,8 @@ GRAMMAR = f"""\
 [JOB.]FIGURE OP LIMIT
   JOB     the name of a job; without it the figure is the run's, or else that of any job
   FIGURE  {", ".join(RUN)} (of the run)
-          {", ".join(list(JOB)[:8])},
-          {", ".join(list(JOB)[8:])} (of a job)
+          {", ".join(JOB[:8])},
+          {", ".join(JOB[8:])} (of a job)
   OP      > >= < <=
   LIMIT   +10% or -10% (against A), 30s or 250ms, 0.8, 80% (efficiency only);
           seconds need their unit"""
@@ -178,7 +170,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     def words(self) -> str:
         """Return the expectation with the figures: ``squares: p95 > +10%: 8.05 ms, now 9.40 ms, …``."""
-        figure = _figure(self.expectation)
+        figure = FIGURES[self.expectation.figure]
         about = f"{self.job}: " if self.job and self.expectation.job is None else ""
         if self.before is None:
             return f"{about}{self.expectation.text}: it is {figure.show(self.value)}"
@@ -198,8 +190,7 @@ def parse(text: str) -> Expectation:
     name = name.replace("-", "").lower()
     if name not in JOB and (name not in RUN or job is not None):
         raise _malformed(text, f"there is no figure {match[2]!r}")
-    figure = RUN[name] if job is None and name in RUN else JOB[name]
-    value, relative = _limit(text, figure, limit)
+    value, relative = _limit(text, FIGURES[name], limit)
     expression = f"{job + '.' if job else ''}{name} {op} {limit}"
     return Expectation(text=expression, job=job, figure=name, op=op, limit=value, relative=relative)
 
@@ -294,7 +285,3 @@ def _find(expectation: Expectation, job: str | None, value: float, before: float
         before=before,
         holds=bool(_OPERATORS[expectation.op](measured, expectation.limit)),
     )
-
-
-def _figure(expectation: Expectation) -> Figure:
-    return RUN[expectation.figure] if expectation.of_run else JOB[expectation.figure]
