@@ -280,7 +280,7 @@ def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
     from arcli.specfile.checks.whole import ELSEWHERE, files_read, overwritten
 
     paths = {Path(path): path for path in outputs if path != "-"}
-    reads = files_read(spec.jobs, spec.file, spec.folder)
+    reads = files_read(spec.jobs, spec.setup, spec.file, spec.folder)
     for path, meaning in overwritten(paths, reads).items():
         raise UsageError(f"-o {path} is {meaning}", hint=ELSEWHERE)
 

@@ -59,6 +59,26 @@ def test_neither_standard_input_nor_code_is_overwritten(folder: Path) -> None:
     assert "code.py is code of job 'spec'" in run.said()
 
 
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        ("{scatter: {x: {jsonl: link.jsonl}}}", "what x is scattered from"),
+        ("{files: [twin.jsonl]}", "a file of the setup"),
+    ],
+)
+def test_what_engines_are_set_up_with_is_not_overwritten(folder: Path, setup: str, words: str) -> None:
+    spec = f"{MAP}over: [{{a: 1}}]\nsetup: {setup}\n"
+    (folder / "spec.yaml").write_text(spec + "output: [data/rows.jsonl]\n")
+    run = Run(folder, ["run", "spec.yaml", "--inline"])
+    assert run.wait() == 2
+    assert f"data/rows.jsonl is {words}" in run.said()
+    (folder / "spec.yaml").write_text(spec)
+    run = Run(folder, ["run", "spec.yaml", "--inline", "-o", "data/rows.jsonl"])
+    assert run.wait() == 2
+    assert f"data/rows.jsonl is {words}" in run.said()
+    assert (folder / "data" / "rows.jsonl").read_text() == DATA
+
+
 def test_another_file_is_written(folder: Path) -> None:
     (folder / "spec.yaml").write_text(MAP + "over: {jsonl: data/rows.jsonl}\noutput: [data/out.jsonl]\n")
     assert Run(folder, ["run", "spec.yaml", "--inline"]).wait() == 0

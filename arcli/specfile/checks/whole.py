@@ -15,11 +15,12 @@ from arcli import launchers, syntax
 from arcli.engine.functions import kind_of
 from arcli.errors import Problem
 from arcli.fields import Deferred
+from arcli.inputs import Over
 from arcli.outputs import registry
 from arcli.paths import exists, is_file
 from arcli.specfile.checks.checked import Checked, in_text
 from arcli.specfile.checks.order import deferred_values
-from arcli.specfile.model import Cluster, Job, interpreter
+from arcli.specfile.model import Cluster, Job, Setup, interpreter
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
@@ -129,9 +130,8 @@ def late_values(spec: Checked, places: Places) -> Iterator[Problem]:
             yield places.problem(message, "setup", "scatter", name)
         elif part.over is not None:
             for error in part.over.check(spec.folder):
-                yield places.problem(
-                    error.message, "setup", "scatter", name, *error.path, hint=error.hint or ""
-                )
+                path = ("setup", "scatter", name, "over", *error.path)
+                yield places.problem(error.message, *path, hint=error.hint or "")
         no_list = isinstance(values, Deferred) and values.name != "slots"
         if no_list or any(late.kind != "engines" for late in deferred_values(values)):
             message = "what is scattered must be known when the engines start"
@@ -205,7 +205,7 @@ def destinations(spec: Checked, places: Places) -> Iterator[Problem]:
             yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
         seen.add(name)
     paths = {spec.folder / each.path: str(at) for at, each in spec.outputs.items() if each.path != "-"}
-    conflicts = overwritten(paths, files_read(spec.jobs.values(), spec.file, spec.folder))
+    conflicts = overwritten(paths, files_read(spec.jobs.values(), spec.setup, spec.file, spec.folder))
     for at_, words in conflicts.items():
         message = f"{spec.outputs[int(at_)].path} is {words}"
         yield places.problem(message, "output", int(at_), "path", hint=ELSEWHERE)
@@ -215,18 +215,27 @@ _Identity = tuple[int, int]
 ELSEWHERE = "results go to a file of their own"
 
 
-def files_read(jobs: Iterable[Job], file: str, folder: Path) -> Iterator[tuple[Path | int, str]]:
+def files_read(
+    jobs: Iterable[Job], setup: Setup | None, file: str, folder: Path
+) -> Iterator[tuple[Path | int, str]]:
     """Yield the files that a run reads, each with words for what it is; an int is a descriptor."""
     if file != "-":
         yield Path(file), "the spec itself"
+    sources: list[tuple[Over | None, str]] = []
+    # Also what engines are set up with: one that is restarted reads it again.
+    if setup is not None:
+        for name in setup.files:
+            yield folder / name, "a file of the setup"
+        sources += [(part.over, f"what {name} is scattered from") for name, part in setup.scatter.items()]
     for job in jobs:
         for text in (job.map, job.apply, job.reduce, job.combine, job.finish):
             if text is not None and kind_of(text) == "file":
                 yield folder / text.strip().rpartition(":")[0], f"code of job {job.name!r}"
         if job.notebook is not None:
             yield folder / job.notebook, f"the notebook of job {job.name!r}"
-        for _, part in job.over.walk() if job.over is not None else ():
-            words = f"an input of job {job.name!r}"
+        sources.append((job.over, f"an input of job {job.name!r}"))
+    for over, words in sources:
+        for _, part in over.walk() if over is not None else ():
             for path in part.input.reads(folder):
                 yield path, words
             if part.input.reads_stdin and sys.stdin is not None:
