@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from arcli.store.index import Condition
     from arcli.timing.summary import RunSummary
 
 Where = str | Callable[["Item"], bool] | None
@@ -156,26 +157,29 @@ class Run:
         from arcli.store.index import Condition
 
         condition = Condition(where) if isinstance(where, str) else None
-        for line in self._lines():
+        for line in self._lines(job, condition):
             item = Item(decode(line), self.folder, self._trust)
-            if job is not None and item.job != job:
-                continue
-            if condition is not None and not condition(item.record):
-                continue
-            if callable(where) and not where(item):
-                continue
-            yield item
+            if not callable(where) or where(item):
+                yield item
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, job: str | None, condition: Condition | None = None) -> Iterator[bytes]:
+        """Yield the records, of all jobs or one, for which a condition holds."""
+        from arcli.record import decode
         from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
 
         if self.folder is not None:
             with JournalIndex(RunFolder(self.folder)) as index:
-                yield from index.lines()
+                for name, number in index.items(job, condition):
+                    line = index.line(name, number)
+                    assert line is not None
+                    yield line
         elif self._records is not None:
             with self._records.open("rb") as file:
-                yield from file
+                for line in file:
+                    record = decode(line)
+                    if job in {None, record["job"]} and (condition is None or condition(record)):
+                        yield line
 
     def value(self, job: str | None = None) -> Any:
         """What a job came to: its reduced, gathered or counted value, else the list of its values.
@@ -220,8 +224,7 @@ class Run:
 
         with tempfile.TemporaryDirectory(prefix="arcli-table-") as folder:
             path = Path(folder) / "records.parquet"
-            lines = (line for line in self._lines() if job is None or f'"job":"{job}"'.encode() in line)
-            write_records(lines, open_file(Destination(path=str(path))), self.summary)
+            write_records(self._lines(job), open_file(Destination(path=str(path))), self.summary)
             return pq.read_table(path)
 
     def to_pandas(self, *, job: str | None = None) -> pd.DataFrame:

@@ -85,6 +85,14 @@ def test_tables(run: arcli.Run) -> None:
     assert table.column("index").to_pylist() == [0, 1, 2]
 
 
+def test_a_table_of_a_job_has_its_records_and_no_others(run: arcli.Run, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    (first, *_), (other, *_) = run.items(job="fit"), run.items(job="total")
+    text = json.dumps({**other.record, "input": {"job": "fit"}}, separators=(",", ":"))
+    path.write_text(f"{json.dumps(dict(first.record))}\n{text}\n")
+    assert arcli.load(path).to_arrow(job="fit").column("job").to_pylist() == ["fit"]
+
+
 def test_a_file_of_records_is_a_run_too(run: arcli.Run, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text("".join(json.dumps(dict(item.record)) + "\n" for item in run.items(job="fit")))
