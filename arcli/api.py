@@ -11,8 +11,10 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,7 +265,7 @@ def run(
     """
     from arcli.errors import ClusterError
     from arcli.store.channel import read_state
-    from arcli.store.folder import list_runs, run_root
+    from arcli.store.folder import list_runs, run_id, run_root
 
     # In a process of its own: signals, standard output and `os._exit` are a command's to handle, and
     # whoever calls this from a notebook keeps his own. JSON is a part of YAML, which `-p` reads.
@@ -271,10 +273,12 @@ def run(
     for name, value in (params or {}).items():
         command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     command += [] if engines is None else ["-n", str(engines)]
+    earliest = run_id(time.time())
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         _, log = process.communicate()
-    # The folder of the run is the one whose state was written by this process.
-    for folder in list_runs(run_root(os.environ)):
+    # The folder of the run is the one whose state was written by this process; of those from before,
+    # another process may have had the same number.
+    for folder in takewhile(lambda run: run.id >= earliest, list_runs(run_root(os.environ))):
         state = read_state(folder.path)
         if state is not None and state.pid == process.pid:
             return Run(folder.path, trust=trust)

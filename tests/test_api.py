@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,26 @@ def test_a_file_of_records_is_a_run_too(run: arcli.Run, tmp_path: Path) -> None:
 def test_what_cannot_run_is_an_error(run: arcli.Run) -> None:
     with pytest.raises(UsageError, match="nope"):
         arcli.run("nope.yaml")
+
+
+def test_a_run_of_another_process_with_the_same_number_is_not_taken_for_it(
+    run: arcli.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails before it has a folder: then only an earlier run can have this number."""
+    assert run.folder is not None
+    past = shutil.copytree(run.folder, tmp_path / ".arcli/runs" / run.id)
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable}
+import json, os, pathlib
+file = pathlib.Path({str(past / "state.json")!r})
+file.write_text(json.dumps({{**json.loads(file.read_text()), "pid": os.getpid()}}))
+raise SystemExit(2)
+""")
+    python.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(UsageError, match="ended with 2"):
+        arcli.run("spec.yaml")
 
 
 HEAVY = "ipyparallel IPython pydantic rich click zmq numpy pyarrow yaml"
