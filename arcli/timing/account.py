@@ -102,16 +102,16 @@ class _JobAccount(Struct, kw_only=True):
     def _close(self, use: EngineUse, chunk: _Chunk) -> None:
         use.chunks += 1
         self.sizes[chunk.items] += 1
-        # A moment in which several items ran side by side is one moment of the engine's; what rounding
-        # makes of items one after another is none.
-        span = max(0.0, chunk.last - chunk.first)
-        beside = chunk.last >= chunk.first and chunk.compute > span + 1e-5 * chunk.items
-        use.compute += span if beside else chunk.compute
+        # Only items that never ran have no times; they took no seconds either.
+        if chunk.last < chunk.first:
+            return
+        # A moment in which several items ran side by side is one moment of the engine's.
+        span = chunk.last - chunk.first
+        use.busy += span
+        use.compute += min(chunk.compute, span)
         # ``received`` is of the client's clock and the others are of the engine's:
         # where that one is ahead, the way back would have taken less than no time.
-        if chunk.last >= chunk.first:
-            use.busy += chunk.last - chunk.first
-            use.returning += max(0.0, chunk.received - chunk.last)
+        use.returning += max(0.0, chunk.received - chunk.last)
 
     def ledger(self, presences: Mapping[int, Presence], *, kind: str, ended: End) -> Ledger:
         # Chunks that are still open have no newer ones behind them: these are the last.

@@ -314,9 +314,6 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
     computed = sum(use.compute for use in ledger.engines.values())
     serial = computed if ledger.replayed else tally.seconds
     speedup = serial / wall if wall > 0 else 0.0
-    # Where items ran side by side, an engine was used once for all of them; what rounding makes of
-    # others is none.
-    used = computed if 0.0 < computed < serial * (1 - 1e-6) else serial
     # Cancelled items cost nothing: a job that was stopped early would otherwise seem
     # to have got through its items the faster, the earlier it was stopped.
     done = counts.recorded - counts.cancelled - counts.replayed
@@ -324,7 +321,8 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
         wall=wall,
         serial=serial,
         speedup=speedup,
-        efficiency=used / wall / width if width and wall > 0 else 0.0,
+        # Where items ran side by side, an engine was used once for all of them.
+        efficiency=computed / wall / width if width and wall > 0 else 0.0,
         throughput=max(0, done) / wall if wall > 0 else 0.0,
         mean=tally.mean,
         stddev=tally.deviation,

@@ -84,6 +84,15 @@ def test_an_engine_is_busy_from_a_chunks_first_start_to_its_last_end() -> None:
     assert sizes == (2, 1, 2, 2)
 
 
+def test_what_items_run_side_by_side_is_one_moment_of_the_engines() -> None:
+    found = ledger(*(record(i, at=0.1 + i / 10, seconds=0.5) for i in range(5)))
+    (use,) = found.engines.values()
+    assert use.compute == use.busy == pytest.approx(0.9)
+    timing = summarize_job(found).timing
+    assert timing.serial == timing.speedup * 2 == 2.5
+    assert timing.efficiency == pytest.approx(0.45)
+
+
 def test_an_engine_is_there_only_until_it_goes() -> None:
     (use,) = ledger(record(0, at=0.1), went=1.5).engines.values()
     assert use.present == pytest.approx(1.5)
