@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from arcli.escape import one_line, plain
 from arcli.record import decode, dump
@@ -57,7 +57,7 @@ class FailureGroup(Struct, frozen=True, kw_only=True):
     message: str
     place: str | None
     count: int
-    items: tuple[FailedItem, ...]
+    items: Annotated[tuple[FailedItem, ...], Meta(min_length=1)]
     traceback: str
     stderr: str
 

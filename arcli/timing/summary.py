@@ -6,6 +6,7 @@ The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -148,14 +149,17 @@ class JobSummary(Struct, frozen=True, kw_only=True):
     timing: Timing
     overhead: Overhead
     engines: tuple[EngineSummary, ...]
-    width: int
-    """Engines that worked side by side: an engine and its replacement are one."""
     chunks: Chunks
     restarts: int
     value_error: str | None
     input_error: str | None = None
     failures: tuple[FailureGroup, ...] = ()
     reason: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Engines that worked side by side: an engine and its replacement are one."""
+        return _width(self.engines)
 
     @property
     def ok(self) -> bool:
@@ -257,10 +261,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         retried=ledger.tally.retried,
         **by_status,
     )
-    # A replacement has an id of its own but the slot of the engine that died. Counted
-    # by id, a restart would lower the efficiency of a job that never had more engines.
     engines = tuple(_engine(use) for _, use in sorted(ledger.engines.items()))
-    width = len({engine.place for engine in engines})
     # Engine by engine: one whose clock measured more for its items than for their
     # chunk must not shorten what the others spent around theirs.
     overhead = Overhead(
@@ -277,10 +278,9 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         ended=ledger.ended,
         reason=ledger.reason,
         counts=counts,
-        timing=_timing(ledger, counts, width),
+        timing=_timing(ledger, counts, _width(engines)),
         overhead=overhead,
         engines=engines,
-        width=width,
         chunks=Chunks(
             count=ledger.chunks,
             smallest=ledger.smallest_chunk,
@@ -306,6 +306,12 @@ def _status(ledger: Ledger, counts: Counts) -> JobStatus:
     if ledger.ended is not End.DONE or counts.cancelled or counts.unread != 0:
         return JobStatus.CANCELLED
     return JobStatus.OK if counts.planned else JobStatus.EMPTY
+
+
+def _width(engines: Iterable[EngineSummary]) -> int:
+    # A replacement has an id of its own but the slot of the engine that died. Counted
+    # by id, a restart would lower the efficiency of a job that never had more engines.
+    return len({engine.place for engine in engines})
 
 
 def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from arcli.engine.tally import STATUSES, Tally
 from arcli.timing.account import Account, Presence
+from arcli.timing.failures import FailedItem, FailureGroup
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.summary import RunSummary, summarize_job
@@ -181,6 +183,10 @@ def other_data() -> list[Any]:
     summary = RunSummary(run="r", name="n", started="now", exit_code=0)
     job = summarize_job(Ledger(job="j")).to_dict()
     good = summary.to_dict()
+    group = {
+        "status": "error", "type": "E", "message": "m", "place": None, "count": 1,
+        "items": [{"index": 0, "label": "a", "detail": ""}], "traceback": "", "stderr": "",
+    }  # fmt: skip
     return [
         (None, []),
         ([], []),
@@ -191,6 +197,11 @@ def other_data() -> list[Any]:
         (good, [{**job, "status": "fine"}]),
         (good, [{**job, "timing": {**job["timing"], "p95": None}}]),
         (good, [{**job, "timing": 1}]),
+        (good, [{key: job[key] for key in job if key != "ended"}]),
+        (good, [{**job, "timing": {**job["timing"], "engines": [{}]}}]),
+        (good, [{**job, "timing": {**job["timing"], "restarts": True}}]),
+        (good, [{**job, "failures": [{**group, "items": []}]}]),
+        (good, [{**job, "failures": [{**group, "count": "many"}]}]),
         (good, [1]),
     ]
 
@@ -199,6 +210,19 @@ def other_data() -> list[Any]:
 def test_other_data_is_no_summary(data: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match="not a summary"):
         run_from_dict(*data)
+
+
+def test_texts_of_a_file_do_nothing_to_a_terminal() -> None:
+    item = FailedItem(index=0, label="\x1b[31m", detail="d")
+    group = FailureGroup(
+        status="error", type="E", message="\x1b[31m", place=None, count=1, items=(item,), traceback="",
+        stderr="",
+    )  # fmt: skip
+    job = summarize_job(Ledger(job="\x1b[31m", failures=(group,))).to_dict()
+    summary = RunSummary(run="\x1b[31m", name="n", started="now", exit_code=0)
+    back = run_from_dict(summary.to_dict(), [job])
+    assert "\x1b" not in repr(msgspec.to_builtins(back))
+    assert repr(back).count(r"\\x1b[31m") == 4
 
 
 def test_the_summary_of_a_summary_is_the_same_also_without_engines() -> None:
