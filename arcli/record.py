@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +53,16 @@ def dump(tree: Any) -> bytes:
         return orjson.dumps(tree)
     except TypeError:
         return json.dumps(tree, separators=(",", ":")).encode("ascii")
+
+
+def is_tagged(value: Mapping[str, Any]) -> bool:
+    """Tell whether a mapping stands for a value that JSON lacks (``$float``, ``$pickle`` …)."""
+    return any(key.startswith("$") and not key.startswith("$$") for key in value)
+
+
+def user_key(key: str) -> str:
+    """Return a key as the user wrote it: one that begins with ``$`` has a second one in a record."""
+    return key[1:] if key.startswith("$$") else key
 
 
 class ItemError(Struct, frozen=True, kw_only=True):

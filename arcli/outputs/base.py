@@ -62,7 +62,7 @@ class OutputContext(Struct, frozen=True, kw_only=True):
 
 
 class OutputMember(NamedTuple):
-    """A output, and the one job that it is shown (None: all).
+    """An output, and the one job that it is shown (None: all).
 
     ``document``: it is what stdout gets at the end. ``file``: it replaces what a file held before.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arcli.record import FIELDS, OPTIONAL, RecordBatch, decode, dump
+from arcli.record import FIELDS, OPTIONAL, RecordBatch, decode, dump, is_tagged, user_key
 
 BLOCK_BYTES = 1 << 18
 """Of records' lines that become a block together: so few that they stay in a processor's cache."""
@@ -27,8 +27,7 @@ REST = (
 )  # fmt: skip
 """Columns that every table has."""
 _SCALARS = {str, int, float, bool, type(None)}
-_NAMES = (*FIELDS,)
-_Line = msgspec.defstruct("_Line", [(name, Any, None) for name in _NAMES], gc=False)
+_Line = msgspec.defstruct("_Line", [(name, Any, None) for name in FIELDS], gc=False)
 _DECODER = msgspec.json.Decoder(_Line)
 """Reads records an order of magnitude faster than into dicts, integers of any size exactly."""
 
@@ -77,9 +76,9 @@ class Columns:
             records = _DECODER.decode_lines(lines)
         except msgspec.MsgspecError:  # half of a surrogate pair, which only the slow reader takes
             trees = map(decode, lines.splitlines())
-            records = [_Line(**{name: tree.get(name) for name in _NAMES}) for tree in trees]
+            records = [_Line(**{name: tree.get(name) for name in FIELDS}) for tree in trees]
         fields = zip(*map(msgspec.structs.astuple, records), strict=True)
-        columns: dict[str, Sequence[Any]] = dict(zip(_NAMES, fields, strict=True))
+        columns: dict[str, Sequence[Any]] = dict(zip(FIELDS, fields, strict=True))
         others = {name: columns.pop(name) for name in OPTIONAL}
         for prefix, known in self._spread.items():
             column = columns.pop(prefix)
@@ -136,7 +135,7 @@ def _spread(values: Sequence[Any], prefix: str, depth: int = DEEPEST) -> dict[st
         and bool(first)
         and all(value is None or value.keys() == first.keys() for value in values)
     )
-    if alike and depth and not _is_tagged(first):
+    if alike and depth and not is_tagged(first):
         columns: dict[str, Sequence[Any]] = {}
         for key in first:
             part = [None if value is None else value[key] for value in values]
@@ -147,7 +146,7 @@ def _spread(values: Sequence[Any], prefix: str, depth: int = DEEPEST) -> dict[st
 
 def _flat(value: Any, prefix: str, depth: int) -> dict[str, Any]:
     """Spread one value."""
-    if not isinstance(value, dict) or not value or not depth or _is_tagged(value):
+    if not isinstance(value, dict) or not value or not depth or is_tagged(value):
         return {} if value is None else {prefix: scalar(value)}
     row: dict[str, Any] = {}
     for key, part in value.items():
@@ -160,12 +159,7 @@ def _columns_of(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _is_tagged(value: Mapping[str, Any]) -> bool:
-    """Whether a mapping stands for a value that JSON lacks."""
-    return any(key.startswith("$") and not key.startswith("$$") for key in value)
-
-
 def _bare(key: str) -> str:
     """A key as a part of a column's name: with quotes where its dots would mean something else."""
-    bare = key[1:] if key.startswith("$$") else key
+    bare = user_key(key)
     return dump(bare).decode() if "." in bare or bare.startswith('"') else bare

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from arcli.escape import one_line, plain
-from arcli.record import decode, dump
+from arcli.record import decode, dump, is_tagged, user_key
 
 MOST_GROUPS = 100
 """Groups of a job that are told apart; the items of any others are one group a status."""
@@ -217,8 +217,8 @@ def input_label(value: Any, index: int, *, longest: int = LONGEST) -> str:
     """
     if value is None:
         return f"item {index}"
-    if isinstance(value, dict) and value and not _is_tagged(value):
-        text = " ".join(f"{key.removeprefix('$$')}={_word(part)}" for key, part in value.items())
+    if isinstance(value, dict) and value and not is_tagged(value):
+        text = " ".join(f"{user_key(key)}={_word(part)}" for key, part in value.items())
     else:
         text = _word(value)
     line = one_line(text) or '""'
@@ -231,11 +231,6 @@ def _word(value: Any) -> str:
     """Return a part of an input: text as it is, what JSON cannot hold by its repr, the rest as JSON."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict) and _is_tagged(value):
+    if isinstance(value, dict) and is_tagged(value):
         return str(value.get("repr", next(iter(value.values()))))
     return dump(value).decode()
-
-
-def _is_tagged(value: dict[str, Any]) -> bool:
-    """Tell whether a mapping stands for a value that JSON lacks (``$float``, ``$pickle`` …)."""
-    return any(key.startswith("$") and not key.startswith("$$") for key in value)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line
-from arcli.record import dump
+from arcli.record import dump, user_key
 from arcli.timing.tables import NARROW, figures_table
 from arcli.units import format_seconds
 
@@ -89,7 +89,7 @@ class Groups:
         if not isinstance(input_, dict):
             return False, None
         if len(self.seen_keys) < MOST:
-            self.seen_keys.update(dict.fromkeys(map(_bare, input_)))
+            self.seen_keys.update(dict.fromkeys(map(user_key, input_)))
         name = key.removeprefix("input.")
         name = f"${name}" if name.startswith("$") else name  # as encoded values escape it
         return name in input_, input_.get(name)
@@ -169,10 +169,6 @@ def as_label(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _bare(key: str) -> str:
-    return key[1:] if key.startswith("$$") else key
 
 
 GROUP_COLUMNS = ("items", "ok", "failed", "mean ± σ", "median", "p95", "min … max")  # noqa: RUF001

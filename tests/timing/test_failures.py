@@ -133,7 +133,7 @@ def test_a_place_is_the_users_own() -> None:
     [
         ({"alpha": 0.9, "seed": 3}, "alpha=0.9 seed=3"),
         ("bad.json", "bad.json"),
-        ({"x": {"$float": "NaN"}, "$$y": [1, 2]}, "x=NaN y=[1,2]"),
+        ({"x": {"$float": "NaN"}, "$$y": [1, 2]}, "x=NaN $y=[1,2]"),
         (None, "item 7"),
         ("", '""'),
         ("a\nb", "a …"),
