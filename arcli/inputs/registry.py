@@ -36,7 +36,11 @@ GROUP = "arcli.inputs"
 
 def kind_of(key: str) -> type[Input]:
     """Return the class of a kind of input. Raises KeyError where there is none, and UsageError."""
-    return _built_in(key) if key in BUILT_IN else _of_other_packages()[key]
+    if key not in BUILT_IN:
+        return _of_other_packages()[key]
+    module, _, name = BUILT_IN[key].partition(":")
+    kind: type[Input] = getattr(importlib.import_module(module), name)
+    return kind
 
 
 def keys() -> tuple[str, ...]:
@@ -50,13 +54,6 @@ def keys() -> tuple[str, ...]:
 def inputs() -> dict[str, type[Input]]:
     """Import all kinds of input, and return them by their keys. Raises UsageError as ``keys`` does."""
     return {key: kind_of(key) for key in keys()}
-
-
-@cache
-def _built_in(key: str) -> type[Input]:
-    module, _, name = BUILT_IN[key].partition(":")
-    kind: type[Input] = getattr(importlib.import_module(module), name)
-    return kind
 
 
 @cache

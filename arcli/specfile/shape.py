@@ -75,15 +75,11 @@ def problems_of(error: ValidationError, root: Node, under: NodePath = ()) -> Ite
         else:
             _, path = root.follow(loc)
         by_path.setdefault(path, []).append(fault)
-    # Of several forms that a value may have, the one that came furthest says what
-    # is wrong.
+    # Of several forms that a value may have, the one that came furthest says what is wrong: that the
+    # value as a whole is none of the others is no fault then.
     for path, faults in by_path.items():
         deeper = any(other[: len(path)] == path and other != path for other in by_path)
-        # Whether a fault is only one of several ways in which a value might have been right.
-        if not (
-            deeper
-            and all((fault["type"] in _KINDS or fault["type"] == "literal_error") for fault in faults)
-        ):
+        if not (deeper and all(fault["type"] in {*_KINDS, "literal_error"} for fault in faults)):
             yield _problem(path, faults, root)
 
 
