@@ -258,11 +258,11 @@ class FakeSession(PositionFiles):
         self.loop.put(answer)
         self.turn()
 
-    def publish(self, engine: FakeEngine, done: int) -> None:
-        """An engine hands out records of its running chunk, which goes on."""
+    def publish(self, engine: FakeEngine, done: int, *, first: int = 0) -> None:
+        """An engine hands out records from position ``first`` on of its running chunk, which goes on."""
         msg_id, request = engine.queue[0]
         assert isinstance(request, RunChunk)
-        envelope = encode_reply(chunk_reply(request, done=done))
+        envelope = encode_reply(chunk_reply(request, done=done, first=first))
         engine.published.setdefault(msg_id, []).append(envelope)
         self.turn()
 
@@ -350,16 +350,17 @@ def chunk_reply(
     request: RunChunk,
     *,
     done: int | None = None,
+    first: int = 0,
     failed: int = 0,
     again: int = 0,
     seconds: float = 0.01,
 ) -> ChunkReply:
-    """The reply of an engine that ran the first ``done`` items, or all; the first ``failed`` of them
-    are errors, the next ``again`` are to be tried again."""
+    """The reply of an engine that ran the first ``done`` items, or all, from ``first`` on; the first
+    ``failed`` of them are errors, the next ``again`` are to be tried again."""
     done = len(request.indices) if done is None else min(done, len(request.indices))
     tally, lines = Tally(), b""
     retried = range(failed, min(done, failed + again))
-    positions = [position for position in range(done) if position not in retried]
+    positions = [position for position in range(first, done) if position not in retried]
     for position in positions:
         status = "error" if position < failed else "ok"
         tally.add(status, seconds, request.attempt)

@@ -427,6 +427,19 @@ def test_a_cluster_that_is_lost_is_started_anew_where_that_can_be(revives: bool)
     assert len(session.recorder.count) == 10
 
 
+def test_what_is_published_may_be_lost_or_overtaken_and_costs_no_record() -> None:
+    session = FakeSession(1)
+    session.begin(6, chunksize=6)
+    (engine,) = engines_of(session)
+    session.publish(engine, 4, first=2)
+    assert not session.recorder.count, "the first two have not come, and would be taken for recorded"
+    session.publish(engine, 2)
+    assert sorted(session.recorder.count) == [0, 1]
+    session.publish(engine, 5, first=4)
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(6), 1)
+
+
 # -- what items are and do is never the run's end --------------------------------------------------------
 
 

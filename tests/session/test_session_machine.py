@@ -91,11 +91,11 @@ class Engines(RuleBasedStateMachine):
         error = "no room" if envelope is None else None
         self.session.deliver(TransportReply(msg_id=msg_id, envelope=envelope, error=error))
 
-    @rule(number=st.integers(0, 3), done=st.integers(0, ITEMS))
-    def publishes(self, number: int, done: int) -> None:
+    @rule(number=st.integers(0, 3), done=st.integers(0, ITEMS), first=st.integers(0, ITEMS))
+    def publishes(self, number: int, done: int, first: int) -> None:
         engine = self.engine(number)
         if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
-            self.session.publish(engine, done)
+            self.session.publish(engine, done, first=first)
 
     @rule(number=st.integers(0, 3), position=st.integers(-1, ITEMS))
     def is_at(self, number: int, position: int) -> None:

@@ -122,7 +122,11 @@ class JobRun:
         # given up: such records are in already, or will come again.
         if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
             return []
-        return self._take(engine, pending, reply, now, wall)
+        # It begins where the one before it ended. Where that has not come, for what is published may be
+        # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
+        # reply has all of them.
+        first = reply.done - len(reply.again) - sum(count for _, count in reply.positions)
+        return self._take(engine, pending, reply, now, wall) if first <= chunk.done else []
 
     def take_reply(
         self,
