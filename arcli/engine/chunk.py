@@ -1,4 +1,4 @@
-"""Run a chunk: the items of one message one after another, their records in one reply."""
+"""Run a chunk: the items of one message, one after another or side by side, their records in one reply."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from .tally import Status, Tally
 
 PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
+_PAUSE, _NEVER = int(PUBLISH_EVERY * 1e9), 1 << 62
 
 
 class Engine:
@@ -110,49 +111,48 @@ class Job:
             preflight(job.notebook)
 
     def run(self, request: RunChunk) -> ChunkReply | Failure | Unmet:
-        """Run the items of a chunk, one after another."""
+        """Run the items of a chunk, one after another, or as many side by side as the job says."""
         lacking = self._lacking()
         if lacking is not None:
             return Unmet(lacking)
-        engine, began, begin = self._engine, time.time(), time.perf_counter()
+        engine = self._engine
+        results = _Results(request, self._plan.retries, engine.publish)
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.
         marks: Any = [*NOWHERE]
         if engine.position_file is not None:
             marks = engine.position_file.marks
-            engine.position_file.begin(request.chunk, int(began * 1e9))
+            engine.position_file.begin(request.chunk, time.time_ns())
         engine.live.begin(request, marks)
         try:
             items, broken = _loaded(request, engine.passing)
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return failed(f"a chunk of job {request.job!r}", error)
-        results = _Results(request.chunk, request.attempt, self._plan.retries)
         limit = self._plan.timeout if request.timeout is None else request.timeout
         timer = Timer(limit, watchdog=engine.watchdog and self._plan.kind != "command")
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
             course = _Course(request, items, broken, marks, abort, engine.stopping)
-            handing = _Handing(results, engine.publish, began, begin)
             if engine.publish is not None:
-                around.enter_context(engine.patrol.over(handing))
+                around.enter_context(engine.patrol.over(results))
             if self._loop is None:
-                self._run_items(course, self._runner(timer), results, handing)
+                self._run_items(course, self._runner(timer), results)
             else:
                 width = min(max(1, self._width), len(request.indices))
                 runners = [self._runner(timer) for _ in range(width)]
-                self._loop.run([self._lane(course, runner, results, handing) for runner in runners])
+                self._loop.run([self._lane(course, runner, results) for runner in runners])
         if engine.position_file is not None:
             engine.position_file.idle()
         timer.rest()
-        return results.reply((0, 0, 0), began, time.perf_counter() - begin)
+        return results.reply()
 
     def leave(self) -> None:
         """The run is over."""
         if self._loop is not None:
             self._loop.close()
 
-    def _run_items(self, course: _Course, runner: Runner, results: _Results, handing: _Handing) -> None:
+    def _run_items(self, course: _Course, runner: Runner, results: _Results) -> None:
         """Run items one after another: the last one, or until somebody wants no more of them.
 
         This is where trivial items spend their time: what is asked for each is a comparison or two.
@@ -164,14 +164,11 @@ class Job:
             else:
                 outcome = runner.run(index, course.items[position], attempt, occurrence, marks)
             results.add(position, outcome)
-            # Somebody may be waiting for the first records of a long chunk.
-            if outcome.end > handing.due:
-                handing.hand_out(outcome.end)
             # An item that changed the working directory must not move its neighbour.
             if home is not None:
                 os.fchdir(home)
 
-    async def _lane(self, course: _Course, runner: Runner, results: _Results, handing: _Handing) -> None:
+    async def _lane(self, course: _Course, runner: Runner, results: _Results) -> None:
         """Run items one after another, while other lanes run others of the same chunk."""
         broken, marks, attempt = course.broken, course.marks, course.attempt
         for position, index, occurrence in course:
@@ -181,8 +178,6 @@ class Job:
                 self._capture.begin(index, attempt)
                 outcome = await runner.run_beside(index, course.items[position], attempt, occurrence, marks)
             results.add(position, outcome)
-            if outcome.end > handing.due:
-                handing.hand_out(outcome.end)
 
     def _lacking(self) -> str | None:
         """Tell what the function depends on and this engine has not; None where all is there."""
@@ -274,37 +269,6 @@ class _Course:
             yield position, index, 0 if occurrences is None else occurrences[position]
 
 
-class _Handing:
-    """Hands out what has come in of a chunk, when ``due``: somebody may be waiting for first records."""
-
-    def __init__(
-        self, results: _Results, publish: Callable[[bytes], None] | None, began: float, begin: float
-    ) -> None:
-        self._results = results
-        self._publish = publish
-        self._began = began
-        self._begin = begin
-        self._pause = int(PUBLISH_EVERY * 1e9)
-        self.due = time.perf_counter_ns() + self._pause if publish is not None else 1 << 62
-
-    def hand_out(self, now: int) -> None:
-        """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
-        self.due = now + self._pause
-        assert self._publish is not None
-        reply = self._results.since_last(self._began, time.perf_counter() - self._begin)
-        if reply is not None:
-            self._publish(encode_reply(reply))
-
-    def look(self, live: Live) -> None:
-        """Publish what is due while an item runs; called on the patrol's thread.
-
-        Nobody else would: what has ended before a long item would wait for that.
-        """
-        now = time.perf_counter_ns()
-        if now > self.due:
-            self.hand_out(now)
-
-
 def _loaded(
     request: RunChunk, passing: tuple[type[BaseException], ...]
 ) -> tuple[list[Any], dict[int, tuple[Shown, BadInput]]]:
@@ -336,12 +300,20 @@ def _loaded(
 
 
 class _Results:
-    """The records of a chunk as they come in."""
+    """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
 
-    def __init__(self, chunk: int, attempt: int, retries: int) -> None:
-        self._chunk = chunk
-        self._attempt = attempt
-        self._final = attempt > retries
+    Items come from the main thread. What has ended before a long one goes from the patrol's: nobody
+    else would hand it out. Everything that was handed out is in the reply once more, for what is
+    published may be lost.
+    """
+
+    def __init__(self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None) -> None:
+        self._chunk = request.chunk
+        self._attempt = request.attempt
+        self._final = request.attempt > retries
+        self._publish = publish
+        self._began, self._begin = time.time(), time.perf_counter()
+        self._due = time.perf_counter_ns() + _PAUSE if publish is not None else _NEVER
         self._positions: list[int] = []
         self._lines: list[str] = []
         self._seconds: list[float] = []
@@ -351,44 +323,52 @@ class _Results:
         self._handed = (0, 0, 0)
         self._done = 0
         self._early: dict[int, Outcome] = {}
-        self._lock = threading.Lock()  # items come from the main thread, and go from the patrol's, too
+        self._lock = threading.Lock()
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again.
 
         What ends before an item in front of it waits for that: a reply has the first items of a chunk.
         """
+        end = outcome.end
+        ended: Outcome | None = outcome
         with self._lock:
-            self._add(position, outcome)
-
-    def _add(self, position: int, outcome: Outcome) -> None:
-        if position != self._done:
-            self._early[position] = outcome
-            return
-        while True:
-            line, seconds, _, status, reason, opaque = outcome
-            self._done = position + 1
-            if status != Status.OK and not self._final:
-                self._again.append(Again(position, reason))
-            else:
-                self._positions.append(position)
-                self._lines.append(line)
-                self._seconds.append(seconds)
-                self._statuses.append(status)
-                if opaque is not None:
-                    self._opaque.append((position, opaque))
-            position = self._done
-            if not self._early or position not in self._early:
+            if position != self._done:
+                self._early[position] = outcome
                 return
-            outcome = self._early.pop(position)
+            while ended:
+                line, seconds, _, status, reason, opaque = ended
+                if status != Status.OK and not self._final:
+                    self._again.append(Again(position, reason))
+                else:
+                    self._positions.append(position)
+                    self._lines.append(line)
+                    self._seconds.append(seconds)
+                    self._statuses.append(status)
+                    if opaque is not None:
+                        self._opaque.append((position, opaque))
+                position += 1
+                ended = self._early.pop(position, None)
+            self._done = position
+        if end > self._due:
+            self._hand_out(end)
 
-    def since_last(self, began: float, busy: float) -> ChunkReply | None:
-        """A reply with what has come in since the last call, None where nothing has."""
+    def look(self, live: Live) -> None:
+        """See Watched: publish what is due while an item runs."""
+        now = time.perf_counter_ns()
+        if now > self._due:
+            self._hand_out(now)
+
+    def _hand_out(self, now: int) -> None:
+        """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
+        # Under the lock to its end: a part must not be overtaken by the next one, from another thread.
         with self._lock:
+            self._due = now + _PAUSE
             since, self._handed = self._handed, (len(self._lines), len(self._again), len(self._opaque))
-            return self.reply(since, began, busy) if since != self._handed else None
+            if since != self._handed and self._publish is not None:
+                self._publish(encode_reply(self.reply(since)))
 
-    def reply(self, since: tuple[int, int, int], began: float, busy: float) -> ChunkReply:
+    def reply(self, since: tuple[int, int, int] = (0, 0, 0)) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
         first, again, handed = since
         tally = Tally()
@@ -406,8 +386,8 @@ class _Results:
                 for position, opaque in pickles
             ],
             tally=tally,
-            began=began,
-            busy=busy,
+            began=self._began,
+            busy=time.perf_counter() - self._begin,
             lines=text.encode(),
             pickles=b"".join([opaque.raw for _, opaque in pickles]),
         )
