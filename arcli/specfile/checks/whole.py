@@ -116,13 +116,11 @@ def setup_files(spec: Checked, places: Places) -> Iterator[Problem]:
             yield places.problem(f"there is no folder {name}", "setup", "path", at)
 
 
-def late_values(spec: Checked, places: Places) -> Iterator[Problem]:
-    """Yield values that are not known yet when the engines are set up."""
-    if (setup := spec.setup) is None:
-        return
+def scattered(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield what cannot be dealt out over the engines: no sequence, or none yet."""
     # The client deals a sequence out before any job has run, so that an engine's replacement gets
     # the same part: of what is only known later, the number of engines is there by then.
-    for name, part in setup.scatter.items():
+    for name, part in spec.setup.scatter.items() if spec.setup is not None else ():
         values = part.values if part.over is None else part.over
         stdin = part.over is not None and any(each.input.reads_stdin for _, each in part.over.walk())
         if part.over is not None and (part.over.only_in_runs or stdin):
@@ -137,6 +135,12 @@ def late_values(spec: Checked, places: Places) -> Iterator[Problem]:
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
+
+
+def pushed(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield values that are not known yet when they are pushed."""
+    if (setup := spec.setup) is None:
+        return
     # Engines import, then push, then run: a pushed `${ref.…}` can name a builtin or what was
     # imported. After `from … import *`, or a line that is no import, that may be any name.
     imported = {name for line in setup.imports for name in syntax.imported(line) or ["*"]}
