@@ -142,11 +142,7 @@ def again(argv: Sequence[str], flag: str) -> str | None:
     words, drop_next = [], False
     # The same command line, without what said how to go on before.
     for word in argv[2:]:
-        if (
-            not drop_next
-            and word not in {"--resume", "--failed", "--run", "-q", "--quiet"}
-            and word[:6] != "--run="
-        ):
+        if not drop_next and word not in _NOT_AGAIN and not word.startswith("--run="):
             words.append(word)
         drop_next = word == "--run"
     if "-" in words:  # a spec or items from standard input, which is gone

@@ -57,7 +57,7 @@ def ticks(end: float, most: int) -> list[float]:
         power *= 10
 
 
-ClientRecord = Literal["slower", "faster", "noise", "too few items"]
+Verdict = Literal["slower", "faster", "noise", "too few items"]
 LEVEL = 0.01
 """Below this probability it is not called chance."""
 SMALL = 0.06
@@ -78,7 +78,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     fewest: int
 
     @property
-    def verdict(self) -> ClientRecord:
+    def verdict(self) -> Verdict:
         """What to make of it."""
         if self.fewest < FEWEST_ITEMS:
             return "too few items"
