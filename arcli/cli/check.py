@@ -6,37 +6,15 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
-from arcli.cli.options import ASSIGNMENT
+from arcli.cli.options import PARAMS, SETS, format_option
 
 
 @click.command("check", short_help="Check specs; run nothing.")
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", shell_complete=complete.files)
-@click.option(
-    "-p",
-    "--param",
-    "params",
-    multiple=True,
-    type=ASSIGNMENT,
-    shell_complete=complete.params,
-    help="Set a parameter of the spec.",
-)
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    type=ASSIGNMENT,
-    metavar="PATH=VALUE",
-    help="Replace any value of the spec, such as jobs.NAME.retries=2.",
-)
+@PARAMS
+@SETS
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of specs that are valid.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object with all problems.",
-)
+@format_option("text", "json", meaning="json: one object with all problems.")
 @click.pass_obj
 def command(
     call: Call,

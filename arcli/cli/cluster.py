@@ -10,19 +10,12 @@ import click
 from msgspec import to_builtins
 
 from arcli.cli import complete
-from arcli.cli.options import ASSIGNMENT, DURATION
+from arcli.cli.options import ASSIGNMENT, DURATION, format_option
 
 if TYPE_CHECKING:
     from arcli.cluster.named import Known, Look
 
-FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one document.",
-)
+FORMAT = format_option("text", "json", meaning="json: one document.")
 
 
 @click.group("cluster", short_help="Clusters that outlive a run.")

@@ -9,7 +9,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
-from arcli.cli.options import EXPECTATION
+from arcli.cli.options import EXPECTATION, format_option
 from arcli.cli.past import output_page, pick_run
 
 if TYPE_CHECKING:
@@ -26,14 +26,7 @@ if TYPE_CHECKING:
     type=EXPECTATION,
     help="Exit 5 if this holds, such as 'p95 > +10%'; may be repeated.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "markdown"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
+@format_option("text", "json", "markdown", meaning="What stdout gets.")
 @click.pass_obj
 def command(call: Call, /, a: str, b: str, form: str, expectations: tuple[Any, ...]) -> None:
     """Compare run B (the latest) with run A: figures, changes, and whether items really differ.

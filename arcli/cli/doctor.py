@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from msgspec import Struct, to_builtins
 
+from arcli.cli.options import format_option
 from arcli.errors import ArcliError, ExitCode
 from arcli.escape import plain
 from arcli.units import format_bytes
@@ -24,14 +25,7 @@ from arcli.units import format_bytes
 
 @click.command("doctor", short_help="Say what works on this machine.")
 @click.option("--cluster", metavar="NAME", help="Also look at the clocks of its engines.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one document.",
-)
+@format_option("text", "json", meaning="json: one document.")
 def command(cluster: str | None, form: str) -> int:
     """Look at what arcli needs, start two engines, and say what to do about what does not work.
 

@@ -25,7 +25,7 @@ from arcli.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from arcli.specfile.model import Spec
 
-NOT_HERE = {"spec", "jobs", "params", "at_once"}
+NOT_HERE = {"spec", "jobs", "params"}
 """What of ``arcli run`` is about the file of a spec."""
 DEFAULT_FORMAT = "raw"
 
@@ -105,9 +105,6 @@ class MapCommand(WithTail):
 @click.option("--jsonl", metavar="FILE", help="JSON Lines whose values are the items.")
 @click.option(
     "-0", "--null", is_flag=True, help="Items on standard input end with NUL, as of find -print0."
-)
-@click.option(
-    "-j", "--max-procs", "at_once", type=click.IntRange(min=1), metavar="N", help="How many at once."
 )
 @click.option(
     "--pipe", is_flag=True, help="Give blocks of standard input, or of -a FILE, to the command's own."

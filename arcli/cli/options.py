@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
+from arcli.cli import complete
 from arcli.errors import UsageError
 from arcli.outputs import registry
 from arcli.units import parse_duration
@@ -109,6 +111,23 @@ class WithTail(click.Command):
         return super().parse_args(ctx, options + args[end:])
 
 
+PARAMS = click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    type=ASSIGNMENT,
+    shell_complete=complete.params,
+    help="Set a parameter of the spec.",
+)
+SETS = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    type=ASSIGNMENT,
+    metavar="PATH=VALUE",
+    help="Replace any value of the spec, such as jobs.NAME.retries=2.",
+)
 COLOR = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
@@ -123,6 +142,18 @@ ERRORS = click.option(
     show_default=True,
     help="How stderr tells of errors: for people, or one JSON object a line.",
 )
+
+
+def format_option(*formats: str, meaning: str) -> Callable[[Any], Any]:
+    """Make the option ``--format`` of a verb that has these; the first one is the default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help=meaning,
+    )
 
 
 class RunFlags(Struct, frozen=True, kw_only=True):

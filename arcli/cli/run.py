@@ -18,12 +18,13 @@ from arcli.cli.assembly import execute_spec, explain_resume, standard_input
 from arcli.cli.detach import PART
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
-    ASSIGNMENT,
     COLOR,
     DURATION,
     ERRORS,
     EXPECTATION,
     FORMAT,
+    PARAMS,
+    SETS,
     TAIL,
     RunFlags,
     WithTail,
@@ -51,23 +52,8 @@ MOST_PEEKED = 1_000_000
     shell_complete=complete.jobs,
     help="Only this job, and its needs.",
 )
-@click.option(
-    "-p",
-    "--param",
-    "params",
-    multiple=True,
-    type=ASSIGNMENT,
-    shell_complete=complete.params,
-    help="Set a parameter of the spec.",
-)
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    type=ASSIGNMENT,
-    metavar="PATH=VALUE",
-    help="Replace any value of the spec, such as jobs.NAME.retries=2.",
-)
+@PARAMS
+@SETS
 @click.option("-n", "--engines", type=click.IntRange(min=1), help="How many engines.")
 @click.option(
     "-j",

@@ -8,20 +8,14 @@ from itertools import islice
 import click
 
 from arcli.cli import complete
+from arcli.cli.options import format_option
 from arcli.cli.past import output_page
 
 
 @click.command("runs", short_help="List past runs, newest first.")
 @click.argument("spec", required=False, metavar="[SPEC]", shell_complete=complete.files)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the N newest.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object, with times in ISO 8601 UTC.",
-)
+@format_option("text", "json", meaning="json: one object, with times in ISO 8601 UTC.")
 def command(spec: str | None, limit: int | None, form: str) -> None:
     """List past runs, newest first; with SPEC, a file or a name, only those of this spec.
 

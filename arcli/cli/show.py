@@ -12,6 +12,7 @@ import click
 from msgspec import Struct
 
 from arcli.cli import complete
+from arcli.cli.options import format_option
 from arcli.cli.past import output_page, pick_current
 from arcli.errors import UsageError
 
@@ -44,14 +45,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 @click.option("--sort", metavar="[-]COLUMN", help="Sort by a column; with - the largest first.")
 @click.option("--columns", metavar="A,B,...", help="Only these columns, such as index,lr,value.loss.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of them.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "csv", "json", "jsonl"]),
-    default="text",
-    show_default=True,
-    help="json: one list of records.",
-)
+@format_option("text", "csv", "json", "jsonl", meaning="json: one list of records.")
 @click.option("-o", "--output", metavar="FILE", help="Write them there; the suffix says how, as in run.")
 def command(
     words: tuple[str, ...],

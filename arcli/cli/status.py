@@ -9,6 +9,7 @@ import click
 from msgspec import to_builtins
 
 from arcli.cli import complete
+from arcli.cli.options import format_option
 from arcli.cli.past import output_page, pick_current, require_end
 
 if TYPE_CHECKING:
@@ -21,14 +22,7 @@ STACKS = 1.5
 
 @click.command("status", short_help="Show how a run stands.")
 @click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one object, with times in ISO 8601 UTC.",
-)
+@format_option("text", "json", meaning="json: one object, with times in ISO 8601 UTC.")
 @click.option("--stacks", is_flag=True, help="Show where in the code each running Python item is.")
 def command(run: str | None, form: str, stacks: bool) -> None:
     """Show how RUN stands: its jobs, how far they are, its engines.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arcli.cli import complete
+from arcli.cli.options import format_option
 from arcli.cli.past import pick_current, require_end
 from arcli.cli.wait import wait_for
 
@@ -28,14 +29,7 @@ LOOK = 0.15
 @click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--item", type=click.IntRange(min=0), metavar="N", help="Only this item.")
 @click.option("--failed", is_flag=True, help="Only what is not ok.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "jsonl"]),
-    default="text",
-    show_default=True,
-    help="jsonl: the records as they are.",
-)
+@format_option("text", "jsonl", meaning="jsonl: the records as they are.")
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 def command(run: str | None, item: int | None, failed: bool, form: str, verbose: bool) -> None:
     """Show the results of RUN in the order in which they come, from its first one to its end.
