@@ -241,8 +241,13 @@ def clean(folder: Path, *words: str) -> tuple[int, list[str], str]:
     if len(ours) < len(lines):  # then the sum has to be ours, too
         ours = [line for line in ours if not re.search(r"removed? \w+ folders", line)]
         word = "would remove" if "--dry-run" in words else "removed"
-        ours += [] if len(ours) == 1 else [f"{word} {len(ours) or 'no'} folders"]
-    return code, [re.sub(r", [\d.]+ k?B$", "", line) for line in ours], run.said()
+        total = f"{len(ours)} folders, SIZE" if ours else "no folders"
+        ours += [] if len(ours) == 1 else [f"{word} {total}"]
+    return code, ours, run.said()
+
+
+def without_sizes(lines: list[str]) -> list[str]:
+    return [re.sub(r", [\d.]+ k?B$", ", SIZE", line) for line in lines]
 
 
 def test_clean_removes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
@@ -253,14 +258,15 @@ def test_clean_removes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     assert clean(tmp_path) == (0, ["removed no folders"], "")
     code, out, _ = clean(tmp_path, "--keep", "1", "--dry-run")
     assert code == 0
-    assert [re.sub(r"(today|yesterday) \d\d:\d\d", "WHEN", line) for line in out] == [
-        f"would remove {ids[1]}: spec, WHEN",
-        f"would remove {ids[2]}: spec, WHEN",
-        "would remove 2 folders",
+    lines = without_sizes(out)
+    assert [re.sub(r"(today|yesterday) \d\d:\d\d", "WHEN", line) for line in lines] == [
+        f"would remove {ids[1]}: spec, WHEN, SIZE",
+        f"would remove {ids[2]}: spec, WHEN, SIZE",
+        "would remove 2 folders, SIZE",
     ]
     assert len(list((tmp_path / ".arcli/runs").iterdir())) == 3
-    removed = [line.replace("would remove", "removed") for line in out]
-    assert clean(tmp_path, "--keep", "1")[1] == removed
+    removed = [line.replace("would remove", "removed") for line in lines]
+    assert without_sizes(clean(tmp_path, "--keep", "1")[1]) == removed
     assert [path.name for path in (tmp_path / ".arcli/runs").iterdir()] == [ids[0]]
     code, _, said = clean(tmp_path, "--all", "--keep", "1")
     assert code == 2
@@ -280,7 +286,7 @@ def test_clean_removes_the_folder_of_a_cluster_that_is_gone(tmp_path: Path) -> N
     for path in (folder / "supervisor.log", folder):
         os.utime(path, (0, 0))
     code, (line, *_), said = clean(tmp_path)
-    assert (code, line, said) == (0, f"removed {folder} of a cluster that is gone", "")
+    assert (code, line, said) == (0, f"removed {folder} of a cluster that is gone, 10 B", "")
     assert not folder.exists()
 
 
