@@ -37,6 +37,7 @@ def command(
     from arcli.errors import Problem, SpecError
     from arcli.escape import plain
     from arcli.specfile.load import load
+    from arcli.timing.words import plural
 
     problems: list[Problem] = []
     # One spec that is wrong keeps no other from being looked at.
@@ -48,7 +49,7 @@ def command(
             continue
         if form == "text" and not quiet:
             jobs = ", ".join(job.name for job in spec.jobs)
-            click.echo(f"{plain(source)}: valid, {len(spec.jobs)} job{'s' * (len(spec.jobs) > 1)}: {jobs}")
+            click.echo(f"{plain(source)}: valid, {plural(len(spec.jobs), 'job')}: {jobs}")
     if problems:
         raise SpecError(problems)
     if form == "json":

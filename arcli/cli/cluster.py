@@ -213,8 +213,9 @@ def _row(one: Known, look: Look) -> dict[str, Any]:
 
 
 def _count(look: Look) -> str:
-    count = len(look.engines or ())
-    return f"{count} engine{'s' * (count != 1)}"
+    from arcli.timing.words import plural
+
+    return plural(len(look.engines or ()), "engine")
 
 
 def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -27,6 +27,7 @@ from arcli.plan.deferred import Texts
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
 from arcli.timing.estimate import Estimate, estimate_job, pilot_size
+from arcli.timing.words import plural
 from arcli.units import format_seconds
 
 if TYPE_CHECKING:
@@ -74,12 +75,10 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
         return 0
     plans = [_plan(job_plan, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
     if flags.form in {"text", "raw"}:
-        where = f"on {slots} engine{'s' * (slots != 1)}"
-        if slots is None:
-            where = "on a running cluster"
-        elif inline:
+        where = f"on {plural(slots, 'engine')}" if slots is not None else "on a running cluster"
+        if inline:
             where = "in this process"
-        click.echo(f"{spec.name}: {len(plans)} job{'s' * (len(plans) != 1)} {where}")
+        click.echo(f"{spec.name}: {plural(len(plans), 'job')} {where}")
         for plan in plans:
             click.echo("\n".join(_lines(plan)))
         return 0
@@ -242,13 +241,13 @@ class _Quoted(Mapping[str, str]):
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    amount = "as many items as there will be" if plan.items is None else _count(plan.items, "item")
+    amount = "as many items as there will be" if plan.items is None else plural(plan.items, "item")
     if plan.at_least is not None:
-        amount = f"at least {_count(plan.at_least, 'item')} (that many in {PATIENCE:.0f} s)"
+        amount = f"at least {plural(plan.at_least, 'item')} (that many in {PATIENCE:.0f} s)"
     if plan.kind == "apply":
-        amount = "on all engines" if plan.items is None else f"on {_count(plan.items, 'engine')}"
+        amount = "on all engines" if plan.items is None else f"on {plural(plan.items, 'engine')}"
     order = "in order" if plan.ordered else "as they come"
-    chunks = "chunks choose themselves" if plan.chunks is None else _count(plan.chunks, "chunk")
+    chunks = "chunks choose themselves" if plan.chunks is None else plural(plan.chunks, "chunk")
     yield f"\n{plan.name}: {plan.kind}, {amount}, {chunks}, {order}"
     if plan.needs:
         yield f"  only if ok: {', '.join(plan.needs)}"
@@ -262,10 +261,6 @@ def _lines(plan: Plan) -> Iterator[str]:
         before = index
     for step in plan.then:
         yield f"  then {_cut(one_line(step))}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _cut(text: str) -> str:
@@ -379,8 +374,7 @@ def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
         yield f"  a message  {format_seconds(job.message)}; chunksize {job.chunksize} (auto finds it)"
         yield f"  the job    {format_seconds(job.seconds(engines))}"
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
-    where = f"{engines} engine{'s' * (engines != 1)}"
     around = f"start-up and end {format_seconds(prediction.around)}"
-    yield f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {where}, {around}"
+    yield f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {plural(engines, 'engine')}, {around}"
     if best != engines:
         yield f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}"
