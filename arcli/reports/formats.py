@@ -7,7 +7,7 @@ beside its ``timing``: ``[upper bound in seconds, items]`` pairs, with which two
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import to_builtins
@@ -25,6 +25,7 @@ from arcli.reports.runlist import friendly_time
 from arcli.timing.groups import (
     GROUP_COLUMNS,
     SLOW_COLUMNS,
+    Group,
     group_cells,
     groups_table,
     slow_cells,
@@ -94,20 +95,28 @@ def render_markdown(report: Report) -> str:
 
 
 def _details(report: Report) -> Iterator[str]:
-    several = len(report.summary.jobs) > 1
     groups = report.groups
     for job in groups.jobs if groups is not None else ():
         assert groups is not None
-        label = f"{job}, {groups.key}" if several else groups.key
+        label = f"{job}, {groups.key}" if len(report.summary.jobs) > 1 else groups.key
         # One table a job, since groups of different jobs have nothing in common.
-        rows = [[group.label, *group_cells(group).values()] for group in groups.of(job)]
-        yield from table((label, *GROUP_COLUMNS), rows)
+        yield from table((label, *GROUP_COLUMNS), group_rows(groups.of(job)))
     if report.slowest:
-        slowest = [
-            [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
-            for slow in report.slowest
-        ]
-        yield from table(("slowest", "input", *SLOW_COLUMNS[:3]), slowest, texts=2)
+        yield from table(("slowest", "input", *SLOW_COLUMNS[:3]), slowest_rows(report), texts=2)
+
+
+def group_rows(groups: Iterable[Group]) -> list[list[str]]:
+    """Return a row a group: its label, and the cells of ``GROUP_COLUMNS``."""
+    return [[group.label, *group_cells(group).values()] for group in groups]
+
+
+def slowest_rows(report: Report) -> list[list[str]]:
+    """Return a row for each of the slowest items: which one, its input, the first of ``SLOW_COLUMNS``."""
+    several = len(report.summary.jobs) > 1
+    return [
+        [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
+        for slow in report.slowest
+    ]
 
 
 def render_json(report: Report) -> bytes:

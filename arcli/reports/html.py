@@ -11,17 +11,10 @@ from arcli.engine.tally import Tally
 from arcli.record import dump
 from arcli.reports import svg
 from arcli.reports.collect import ItemRow, Report
-from arcli.reports.formats import damage_words, ending
+from arcli.reports.formats import damage_words, ending, group_rows, slowest_rows
 from arcli.reports.page import CSS, HASH, SCRIPT, table, text
 from arcli.timing.failures import item_words
-from arcli.timing.groups import (
-    GROUP_COLUMNS,
-    SLOW_COLUMNS,
-    group_cells,
-    slow_cells,
-    slow_name,
-    time_cells,
-)
+from arcli.timing.groups import GROUP_COLUMNS, SLOW_COLUMNS, time_cells
 from arcli.timing.summary import JobSummary
 from arcli.timing.tables import engine_totals
 from arcli.timing.thresholds import FIGURES
@@ -188,8 +181,7 @@ def groups(report: Report) -> Iterator[str]:
     for job in groups.jobs if groups is not None else ():
         assert groups is not None
         yield f"<section><h2>By {text(groups.key)} <small>{text(job)}</small></h2>"
-        rows = [[each.label, *group_cells(each).values()] for each in groups.of(job)]
-        yield from table((groups.key, *GROUP_COLUMNS), rows)
+        yield from table((groups.key, *GROUP_COLUMNS), group_rows(groups.of(job)))
         yield "</section>\n"
 
 
@@ -197,13 +189,8 @@ def slowest(report: Report) -> Iterator[str]:
     """Yield the items that took longest."""
     if not report.slowest:
         return
-    several = len(report.summary.jobs) > 1
-    rows = [
-        [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
-        for slow in report.slowest
-    ]
     yield "<section><h2>Slowest items</h2>"
-    yield from table(("item", "input", *SLOW_COLUMNS[:3]), rows, texts=2)
+    yield from table(("item", "input", *SLOW_COLUMNS[:3]), slowest_rows(report), texts=2)
     yield "</section>\n"
 
 
