@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Any
 
-from .capture import CAP, NOTHING, CappedText, NoCapture
+from .capture import CAP, NOTHING, CappedText, Capture
 from .live import Live, Patrol
 
 
@@ -63,31 +61,22 @@ class Loop:
             runner.close()
 
 
-class TaskCapture(NoCapture):
+class TaskCapture(Capture):
     """Catches what each item's task, and those that it starts, write to ``sys.stdout`` and ``sys.stderr``.
 
     C code and child processes write to descriptors, which belong to all items alike: that is not caught.
     """
 
     def __init__(self, live: Live, patrol: Patrol) -> None:
+        super().__init__(patrol)
         self._live = live
-        self._patrol = patrol
         self._printing: ContextVar[_Printing | None] = ContextVar("arcli-printing", default=None)
         self._items: dict[int, _Printing] = {}
 
-    def __enter__(self) -> TaskCapture:
-        self._before = sys.stdout, sys.stderr
+    def _streams(self) -> tuple[_ByTask, _ByTask]:
         self._items.clear()
-        sys.stdout, sys.stderr = (
-            _ByTask(self._printing, number, stream) for number, stream in enumerate(self._before)
-        )
-        self._watching = ExitStack()
-        self._watching.enter_context(self._patrol.over(self))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._watching.close()
-        sys.stdout, sys.stderr = self._before
+        out, err = self._before
+        return _ByTask(self._printing, 0, out), _ByTask(self._printing, 1, err)
 
     def look(self, live: Live) -> None:
         """See Watched."""

@@ -50,16 +50,15 @@ class NoCapture:
         """Note which item prints from now on, where several do side by side."""
 
 
-class SysCapture(NoCapture):
-    """Catches what is written to ``sys.stdout`` and ``sys.stderr``."""
+class Capture(NoCapture):
+    """Has streams of its own in the place of ``sys.stdout`` and ``sys.stderr``, and looks at them."""
 
-    def __init__(self, live: Live, patrol: Patrol) -> None:
-        self._live = live
+    def __init__(self, patrol: Patrol) -> None:
         self._patrol = patrol
 
-    def __enter__(self) -> SysCapture:
+    def __enter__(self) -> Capture:
         self._before = sys.stdout, sys.stderr
-        self._renew()
+        sys.stdout, sys.stderr = self._streams()
         self._watching = ExitStack()
         self._watching.enter_context(self._patrol.over(self))
         return self
@@ -68,14 +67,30 @@ class SysCapture(NoCapture):
         self._watching.close()
         sys.stdout, sys.stderr = self._before
 
+    def _streams(self) -> tuple[Any, Any]:
+        """Return what stands for stdout and stderr from now on."""
+        raise NotImplementedError
+
+    def look(self, live: Live) -> None:
+        """See Watched."""
+        raise NotImplementedError
+
+
+class SysCapture(Capture):
+    """Catches what is written to ``sys.stdout`` and ``sys.stderr``."""
+
+    def __init__(self, live: Live, patrol: Patrol) -> None:
+        super().__init__(patrol)
+        self._live = live
+
     def look(self, live: Live) -> None:
         """See Watched."""
         for text in self._ours:
             text.lines.look(live, *live.running())
 
-    def _renew(self) -> None:
-        self._ours = (CappedText(self._live, "out"), CappedText(self._live, "err"))
-        sys.stdout, sys.stderr = self._ours
+    def _streams(self) -> tuple[CappedText, CappedText]:
+        self._ours = CappedText(self._live, "out"), CappedText(self._live, "err")
+        return self._ours
 
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture."""
@@ -83,7 +98,7 @@ class SysCapture(NoCapture):
         out, err = self._ours
         if not out.written and not err.written and sys.stdout is out and sys.stderr is err:
             return NOTHING
-        self._renew()
+        sys.stdout, sys.stderr = self._streams()
         return out.text(), err.text(), out.written > CAP or err.written > CAP
 
 
@@ -118,27 +133,21 @@ class CappedText(io.TextIOBase):
         return "".join(self._parts).encode("utf-8", "backslashreplace").decode()
 
 
-class FdCapture(NoCapture):
+class FdCapture(Capture):
     """Catches what is written to the file descriptors 1 and 2, by whomever."""
 
     def __init__(self, patrol: Patrol) -> None:
-        self._files = [_CaptureFile(1, "out"), _CaptureFile(2, "err")]
-        self._patrol = patrol
-
-    def __enter__(self) -> FdCapture:
-        self._before = sys.stdout, sys.stderr
-        for file in self._files:
-            file.attach()
-        sys.stdout, sys.stderr = (file.stream() for file in self._files)
-        self._watching = ExitStack()
-        self._watching.enter_context(self._patrol.over(self))
-        return self
+        super().__init__(patrol)
+        self._files = _CaptureFile(1, "out"), _CaptureFile(2, "err")
 
     def __exit__(self, *exc: object) -> None:
-        self._watching.close()
-        sys.stdout, sys.stderr = self._before
+        super().__exit__(*exc)
         for file in self._files:
             file.detach()
+
+    def _streams(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
+        out, err = self._files
+        return out.attach(), err.attach()
 
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture. This first look runs after every item, so it is short."""
@@ -175,13 +184,14 @@ class _CaptureFile:
         self._saved: int | None = None
         self.opened: Any = None
 
-    def attach(self) -> None:
-        """Put the file where the descriptor was."""
+    def attach(self) -> io.TextIOWrapper:
+        """Put the file where the descriptor was; returns its stream."""
         try:
             self._saved = os.dup(self._fd)
         except OSError:  # closed by whoever started us
             self._saved = None
         os.dup2(self._file, self._fd)
+        return self.stream()
 
     def detach(self) -> None:
         """Put the descriptor back as it was."""
