@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from arcli.cluster.base import ClusterDown, EngineDown, EngineInfo, EngineUp
 from arcli.engine.position_file import Position, PositionFiles
 from arcli.engine.protocol import (
     Again,
@@ -32,7 +33,7 @@ from arcli.plan.job import JobPlan
 from arcli.record import decode
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Ask, AskAll, Broadcast, Call, EndJob, Moment, Records
-from arcli.session.interfaces import Down, Events, Lost, Supply, Terms, Up
+from arcli.session.interfaces import Events, Supply, Terms
 from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder
@@ -216,8 +217,8 @@ class FakeSession(PositionFiles):
         if slot in self.transport.coming:
             self.transport.coming.remove(slot)
         engine = self.transport.new_engine(slot)
-        up = Up(engine_id=engine.engine_id, slot=slot, host="here", pid=None, uuid=f"{slot}")
-        self.loop.put(up)
+        info = EngineInfo(engine_id=engine.engine_id, slot=slot, host="here", pid=None, uuid=f"{slot}")
+        self.loop.put(EngineUp(info))
         self.turn()
         while prepared and engine.queue and not isinstance(engine.queue[0][1], RunChunk | Look):
             self.answer(engine)
@@ -226,20 +227,20 @@ class FakeSession(PositionFiles):
     def dies(self, engine: FakeEngine, reason: str = "killed") -> None:
         """An engine dies, and the cluster says so."""
         self.transport.engines.pop(engine.engine_id, None)
-        self.loop.put(Down(engine_id=engine.engine_id, slot=engine.slot, reason=reason))
+        self.loop.put(EngineDown(engine_id=engine.engine_id, slot=engine.slot, reason=reason))
         self.turn()
 
     def does_not_come(self, slot: int) -> None:
         """No engine can be started for a slot."""
         if slot in self.transport.coming:
             self.transport.coming.remove(slot)
-        self.loop.put(Down(engine_id=None, slot=slot, reason="it could not be started"))
+        self.loop.put(EngineDown(engine_id=None, slot=slot, reason="it could not be started"))
         self.turn()
 
     def cluster_dies(self) -> None:
         """The controller goes, and all engines with it."""
         self.transport.engines.clear()
-        self.loop.put(Lost(reason="the controller ended"))
+        self.loop.put(ClusterDown("the controller ended"))
         self.turn()
 
     def answer(self, engine: FakeEngine, reply: Reply | None = None, **how: Any) -> TransportReply:

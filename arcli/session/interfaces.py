@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from arcli.cluster.base import ClusterEvent
 from arcli.engine.protocol import Printed, Request
 from arcli.errors import ArcliError
 from arcli.session.core.chunk import Chunk
@@ -17,34 +18,10 @@ SHAKE = signal.SIGUSR2
 """Its handler makes the main thread leave whatever it is in (``arcli.execution.interrupts``)."""
 
 
-class Up(Struct, frozen=True, kw_only=True):
-    """An engine can take requests. Its slot is inherited from the engine that it replaces."""
-
-    engine_id: int
-    slot: int
-    host: str
-    pid: int | None
-    uuid: str
-
-
 class Coming(Struct, frozen=True):
-    """The first engine for a slot is on its way; an Up or a Down follows."""
+    """The first engine for a slot is on its way; an EngineUp or an EngineDown follows."""
 
     slot: int
-
-
-class Down(Struct, frozen=True, kw_only=True):
-    """An engine is gone, or one for this slot could not be started (``engine_id`` is None)."""
-
-    engine_id: int | None
-    slot: int
-    reason: str
-
-
-class Lost(Struct, frozen=True, kw_only=True):
-    """The cluster as a whole is gone: its controller, its supervisor."""
-
-    reason: str
 
 
 class Broken(Struct, frozen=True):
@@ -66,7 +43,7 @@ class Wake(Struct, frozen=True, kw_only=True):
     """Something else may have changed: a source has items, somebody wants to stop."""
 
 
-Event = Up | Coming | Down | Lost | Broken | Reply | Wake
+Event = ClusterEvent | Coming | Broken | Reply | Wake
 
 
 class Events(Protocol):
@@ -84,7 +61,7 @@ class Transport(Protocol):
         """Whether the engines are arcli's own, so that they may be ended."""
 
     def open(self, events: Events) -> None:
-        """Start to report events; an ``Up`` for each engine that is there already."""
+        """Start to report events; an EngineUp for each engine that is there already."""
 
     def prepare(self, engine_id: int) -> str:
         """Bring arcli's code to an engine; answered by a Reply without an envelope."""
@@ -102,24 +79,24 @@ class Transport(Protocol):
         """Nobody waits for this request any more."""
 
     def kill(self, engine_id: int) -> None:
-        """End an engine at once; a ``Down`` follows."""
+        """End an engine at once; an EngineDown follows."""
 
     def release(self, engine_id: int) -> None:
-        """Have no more of what an engine runs, and no more than that; a ``Down`` follows."""
+        """Have no more of what an engine runs, and no more than that; an EngineDown follows."""
 
     def replace(self, slot: int) -> None:
-        """Start a new engine for a slot; an ``Up`` or a ``Down`` follows."""
+        """Start a new engine for a slot; an EngineUp or an EngineDown follows."""
 
     def revive(self) -> bool:
-        """After a ``Lost``: start all engines anew; False where that cannot be done.
+        """After a ClusterDown: start all engines anew; False where that cannot be done.
 
-        An ``Up`` for each slot follows, or another ``Lost``.
+        An EngineUp for each slot follows, or another ClusterDown.
         """
 
     def interrupt(self, *, now: bool) -> None:
-        """In-process fleets: begin no further item of what was sent, and ``now``: leave this one.
+        """In this process: begin no further item of what was sent, and ``now``: leave this one.
 
-        Fleets of processes do nothing: engines are ended instead.
+        Where engines are other processes, do nothing: they are ended instead.
         """
 
     def diagnose(self) -> str:
@@ -130,7 +107,7 @@ class Transport(Protocol):
         """Whether items run in this process, on its main thread."""
 
     def run_pending(self) -> Any:
-        """In-process fleets: run what was sent. Called on the main thread."""
+        """In this process: run what was sent. Called on the main thread."""
 
 
 class Listener(Protocol):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, Event, SessionCore
@@ -39,8 +40,8 @@ from arcli.session.core.messages import (
     Send,
 )
 from arcli.session.core.snapshot import Snapshot
-from arcli.session.interfaces import Down, Lost, Reply, Terms, Transport, Wake
 from arcli.session.interfaces import Event as TransportEvent
+from arcli.session.interfaces import Reply, Terms, Transport, Wake
 from arcli.session.recorder import Recorder
 
 WATCHED = 5.0
@@ -164,9 +165,9 @@ class SessionLoop:
             if not event.died:
                 del self._pending[event.msg_id]
             event = Answered(pending=request, envelope=event.envelope, error=event.error, died=event.died)
-        elif isinstance(event, Down | Lost):
+        elif isinstance(event, EngineDown | ClusterDown):
             # What an engine has published before it died counts.
-            self._collect(self._core.pending(event.engine_id if isinstance(event, Down) else None))
+            self._collect(self._core.pending(event.engine_id if isinstance(event, EngineDown) else None))
         self._carry_out(self._core.handle(event, self._clock()))
 
     def _collect(self, requests: list[PendingRequest]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from arcli.cluster.base import ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.engine.position_file import Position
 from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, Unmet, decode_reply
 from arcli.engine.tally import Status
@@ -41,12 +42,12 @@ from arcli.session.core.messages import (
 from arcli.session.core.pool import DEADLINE, Pool, PooledEngine, Requests
 from arcli.session.core.recovery import Recovery
 from arcli.session.core.snapshot import Observer, Snapshot
-from arcli.session.interfaces import Broken, Coming, Down, Lost, Observations, Terms, Up, Wake
+from arcli.session.interfaces import Broken, Coming, Observations, Terms, Wake
 from arcli.timing.ledger import End
 
 Command = Ask | AskAll | JobRun | Stop | CancelItems
 """What the main thread asks for; a JobRun is a job to be run."""
-Event = Up | Coming | Down | Lost | Broken | Wake | Answered | Early | NotRevived | Command
+Event = ClusterEvent | Coming | Broken | Wake | Answered | Early | NotRevived | Command
 """What the core hears of: the transport's events, and what the main thread asks for."""
 TICK = 0.1
 """Seconds between two looks at what nobody reports: early records, items that overstay."""
@@ -152,7 +153,7 @@ class SessionCore:
 
     def pending(self, engine_id: int | None = None) -> list[PendingRequest]:
         """What an engine, or all of them, have been asked and have not answered."""
-        engines = [e for e in self._pool if engine_id is None or e.up.engine_id == engine_id]
+        engines = [e for e in self._pool if engine_id is None or e.info.engine_id == engine_id]
         return [pending for engine in engines for pending in engine.pending]
 
     def _take(self, event: Event) -> None:
@@ -180,19 +181,19 @@ class SessionCore:
     def _take_news(self, event: Event) -> None:
         """Take what the transport reports."""
         match event:
-            case Up():
-                engine = self._pool.admit(event, self._now)
+            case EngineUp(info):
+                engine = self._pool.admit(info, self._now)
                 self._effects += self._requests.welcome(engine, self._moment)
             case Coming(slot):
                 self._pool.coming[slot] = self._now + self._terms.start_timeout
-            case Down():
+            case EngineDown():
                 self._went_down(event)
             case Answered():
                 self._answered(event)
             case Early():
                 self._take_early(event)
-            case Lost():
-                self._cluster_is_down(event.reason)
+            case ClusterDown(reason):
+                self._cluster_is_down(reason)
             case NotRevived():
                 self._lose_cluster(event.reason)
             case Broken():
@@ -269,7 +270,7 @@ class SessionCore:
             error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
             self._conclude(job, job.items.refused(chunk, reply.reason, error))
         elif isinstance(reply, Unmet):
-            self._conclude(job, job.items.unmet(chunk, engine.up.slot, reply.reason))
+            self._conclude(job, job.items.unmet(chunk, engine.info.slot, reply.reason))
         elif isinstance(reply, ChunkReply):
             # Items that end show that not every one kills its engine.
             self._recovery.restarts.progress()
@@ -307,7 +308,7 @@ class SessionCore:
 
     # -- death ------------------------------------------------------------------------------------
 
-    def _went_down(self, down: Down) -> None:
+    def _went_down(self, down: EngineDown) -> None:
         # Nobody needs another engine while the run is being stopped.
         replace = self._final is None and not self._observations.in_process
         self._effects += self._recovery.engine_down(down, self._job, self._moment, replace=replace)
@@ -342,7 +343,7 @@ class SessionCore:
             self._conclude(job, job.items.cancel_outstanding(reason, Status.LOST))
             self._conclude(job, job.items.stop(reason, Status.LOST))
         for engine in self._pool:
-            self._pool.dismiss(engine.up.engine_id)
+            self._pool.dismiss(engine.info.engine_id)
         self._pool.coming.clear()
         self._effects += self._requests.fail_all(error)
         self._broken = error
@@ -359,7 +360,8 @@ class SessionCore:
         # A start that hangs is a death like any other, with its restart.
         for slot, due in list(self._pool.coming.items()):
             if self._now > due:
-                self._went_down(Down(engine_id=None, slot=slot, reason="an engine did not come up in time"))
+                reason = "an engine did not come up in time"
+                self._went_down(EngineDown(engine_id=None, slot=slot, reason=reason))
         effects, at_it = self._requests.overdue(self._now)
         self._effects += effects
         for engine in at_it:
@@ -398,7 +400,7 @@ class SessionCore:
         for engine in self._pool:
             if engine.pending and engine.doomed is None and not self._observations.in_process:
                 engine.doomed = reason
-                self._effects.append(Release(engine.up.engine_id))
+                self._effects.append(Release(engine.info.engine_id))
         if self._job is not None:
             self._conclude(self._job, self._job.items.cancel_outstanding(reason))
         else:

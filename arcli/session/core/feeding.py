@@ -57,7 +57,7 @@ class Recalls:
             running = engine.chunks[0].chunk if engine.chunks else None
             if running is None or not engine.local or job.items.late(running):
                 continue
-            recall = self._pending.get(engine.up.engine_id)
+            recall = self._pending.get(engine.info.engine_id)
             if recall is not None and recall.chunk == running.number:
                 self._settle(engine, running, recall, job, idle, now)
             elif len(effects) < idle:
@@ -77,9 +77,9 @@ class Recalls:
         # Pinned items have nowhere else to go, suspects are alone anyway.
         if position.chunk != running.number or position.position < 0 or not behind or bound:
             return []
-        self._pending[engine.up.engine_id] = _Pending(running.number, position.position, now)
+        self._pending[engine.info.engine_id] = _Pending(running.number, position.position, now)
         last = waiting[-1].number if waiting else running.number
-        return [Recall(engine.up.slot, running.number, position.position + 1, last)]
+        return [Recall(engine.info.slot, running.number, position.position + 1, last)]
 
     def _settle(
         self, engine: PooledEngine, running: Chunk, recall: _Pending, job: JobRun, idle: int, now: float
@@ -90,7 +90,7 @@ class Recalls:
         sighting = self._positions.look(engine, now, fresh=True)
         position = sighting.position if sighting is not None else None
         if position is None or (position.chunk, position.position) != (recall.chunk, recall.position):
-            del self._pending[engine.up.engine_id]  # it went on: it says itself what it left out
+            del self._pending[engine.info.engine_id]  # it went on: it says itself what it left out
             return
         # The engine is at the same item, so it has begun nothing that was recalled, and will see the recall
         # before it does.
@@ -143,7 +143,7 @@ class Feeder:
             return []
         # By how little they have, then by how long they wait: the order in which engines run dry.
         depth = job.items.depth(self._pool.width)
-        room = [(len(e.chunks), e.answered, e.up.engine_id, e) for e in ready if len(e.chunks) < depth]
+        room = [(len(e.chunks), e.answered, e.info.engine_id, e) for e in ready if len(e.chunks) < depth]
         heapq.heapify(room)
         effects: list[Effect] = []
         while room and len(effects) < (1 if delay else BURST):
@@ -165,7 +165,7 @@ class Feeder:
         if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):
             return None
         idle = not engine.pending
-        chunk = job.items.next(engine.up.slot, idle, self._pool.width, moment.now)
+        chunk = job.items.next(engine.info.slot, idle, self._pool.width, moment.now)
         if chunk is None:
             return None
         request = job.encode(chunk, self._listener.streams(job.plan.name))

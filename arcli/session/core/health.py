@@ -55,11 +55,11 @@ class Positions:
         """
         if not engine.position_file:
             return None
-        engine_id = engine.up.engine_id
+        engine_id = engine.info.engine_id
         last = self._sightings.get(engine_id)
         if last is not None and not fresh and now - last.looked < LOOK:
             return last
-        position = self._read(engine.up.slot)
+        position = self._read(engine.info.slot)
         if last is None or last.position != position:
             last = self._sightings[engine_id] = Sighting(position, now, now)
         last.looked = now
@@ -116,7 +116,7 @@ class Health:
                 pending.sent = now
                 return [
                     Notice(f"{engine.words} does not answer: another one is started"),
-                    Release(engine.up.engine_id),
+                    Release(engine.info.engine_id),
                 ]
             # Setup and reducers may take long, but not without a word.
             if pending.chunk is None and not pending.is_told and age > QUIET:
@@ -140,7 +140,7 @@ class Health:
         if position is None and alone and now - max(running.sent, sighting.since) > STUCK:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
-            return [Notice(f"{message}: it is replaced"), Kill(engine.up.engine_id)]
+            return [Notice(f"{message}: it is replaced"), Kill(engine.info.engine_id)]
         if limit is None or position is None or age <= limit + OVERSTAY:
             return []
         # The file tells of another chunk: this one waits behind it.

@@ -203,8 +203,8 @@ class JobRun:
         """Return what all records of a chunk share, as the end of each line."""
         assert pending.chunk is not None
         return b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n' % (
-            engine.up.engine_id,
-            engine.up.slot,
+            engine.info.engine_id,
+            engine.info.slot,
             orjson.dumps(pending.msg_id),
             pending.chunk.number,
             isoformat(pending.submitted).encode(),
@@ -281,12 +281,12 @@ class JobRun:
     # -- the account --------------------------------------------------------------------------
 
     def _use(self, engine: PooledEngine) -> EngineUse:
-        up = engine.up
-        if up.engine_id not in self._uses:
-            self._uses[up.engine_id] = EngineUse(
-                engine_id=up.engine_id, slot=up.slot, host=up.host, pid=up.pid
+        info = engine.info
+        if info.engine_id not in self._uses:
+            self._uses[info.engine_id] = EngineUse(
+                engine_id=info.engine_id, slot=info.slot, host=info.host, pid=info.pid
             )
-        return self._uses[up.engine_id]
+        return self._uses[info.engine_id]
 
     def leaves(self, engine: PooledEngine, now: float) -> None:
         """Account for how long an engine was there, now that its part in this job is over."""

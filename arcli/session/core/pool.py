@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
+from arcli.cluster.base import EngineInfo
 from arcli.engine.protocol import Failure, decode_reply, encode_request
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.messages import (
@@ -22,7 +23,7 @@ from arcli.session.core.messages import (
     Send,
     setup_error,
 )
-from arcli.session.interfaces import Terms, Up
+from arcli.session.interfaces import Terms
 
 
 class PooledEngine(Struct, kw_only=True, eq=False):
@@ -33,7 +34,7 @@ class PooledEngine(Struct, kw_only=True, eq=False):
     ``answered`` is when it last answered anything.
     """
 
-    up: Up
+    info: EngineInfo
     since: float
     steps: int = 0
     ready: bool = False
@@ -46,7 +47,7 @@ class PooledEngine(Struct, kw_only=True, eq=False):
     @property
     def words(self) -> str:
         """The engine, in words."""
-        return f"engine {self.up.engine_id} on host {self.up.host}"
+        return f"engine {self.info.engine_id} on host {self.info.host}"
 
     @property
     def chunks(self) -> list[PendingRequest]:
@@ -81,7 +82,7 @@ class Pool:
     @property
     def slots(self) -> set[int]:
         """The slots that have an engine, or will."""
-        return {engine.up.slot for engine in self.engines.values()} | set(self.coming)
+        return {engine.info.slot for engine in self.engines.values()} | set(self.coming)
 
     @property
     def width(self) -> int:
@@ -98,13 +99,13 @@ class Pool:
         """Whether there is no engine, and none will come."""
         return not self.engines and not self.coming
 
-    def admit(self, up: Up, now: float) -> PooledEngine:
+    def admit(self, info: EngineInfo, now: float) -> PooledEngine:
         """Take in an engine that has come up."""
         # An engine may come after it was given up for late: it is welcome, and its slot is not abandoned.
-        self.coming.pop(up.slot, None)
-        self.abandoned.pop(up.slot, None)
-        engine = PooledEngine(up=up, since=now)
-        self.engines[up.engine_id] = engine
+        self.coming.pop(info.slot, None)
+        self.abandoned.pop(info.slot, None)
+        engine = PooledEngine(info=info, since=now)
+        self.engines[info.engine_id] = engine
         return engine
 
     def dismiss(self, engine_id: int) -> None:
@@ -122,7 +123,7 @@ class Pool:
     ) -> PendingRequest:
         """Note that an engine is asked something now."""
         pending = PendingRequest(
-            engine_id=engine.up.engine_id,
+            engine_id=engine.info.engine_id,
             sent=moment.now,
             submitted=moment.wall,
             chunk=chunk,
@@ -146,14 +147,14 @@ class Pool:
         """Ask an engine something."""
         # Noted before it is sent, so that a death on the way finds it.
         pending = self.pend(engine, moment, chunk=chunk, call=call, broadcast=broadcast)
-        return Send(engine.up.engine_id, pending, request, label)
+        return Send(engine.info.engine_id, pending, request, label)
 
     def doom(self, engine: PooledEngine, why: str) -> list[Effect]:
         """End an engine on purpose."""
         if engine.doomed is not None:
             return []
         engine.doomed = why
-        return [Kill(engine.up.engine_id)]
+        return [Kill(engine.info.engine_id)]
 
     def settle(self, pending: PendingRequest) -> PooledEngine | None:
         """Take an answered request off its engine; None where nobody waits for it (any more)."""
@@ -202,12 +203,12 @@ class Requests:
         # health.SILENT).
         first = self._pool.pend(engine, moment)
         first.first = True
-        slot = engine.up.slot
+        slot = engine.info.slot
         # All that earlier engines were told, in the same order: a replacement must
         # not differ from them.
         steps = [*map(encode_request, self._terms.steps(slot)), *self._steps]
         engine.steps = 1 + len(steps)
-        effects: list[Effect] = [Prepare(engine.up.engine_id, first)]
+        effects: list[Effect] = [Prepare(engine.info.engine_id, first)]
         effects += [self._pool.send(engine, step, moment) for step in steps]
         return effects + [
             self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
@@ -235,8 +236,8 @@ class Requests:
             if isinstance(reply, Failure):
                 raise setup_error(engine.words, reply)
             return []
-        broadcast.answers[engine.up.slot] = envelope
-        broadcast.where[engine.up.slot] = engine.words
+        broadcast.answers[engine.info.slot] = envelope
+        broadcast.where[engine.info.slot] = engine.words
         return self.complete()
 
     def complete(self) -> list[Effect]:
@@ -247,7 +248,7 @@ class Requests:
         """
         effects: list[Effect] = []
         # Those that are being prepared answer it after their preparation, in the same queue.
-        ready = {engine.up.slot for engine in self._pool.ready()}
+        ready = {engine.info.slot for engine in self._pool.ready()}
         for broadcast in list(self._broadcasts):
             waits_for = ready if broadcast.keep and broadcast.answers else self._pool.slots
             if waits_for <= set(broadcast.answers):
@@ -263,7 +264,7 @@ class Requests:
         effects: list[Effect] = []
         for broadcast in self._broadcasts:
             if broadcast.keep:  # its replacement does not know it
-                broadcast.answers.pop(engine.up.slot, None)
+                broadcast.answers.pop(engine.info.slot, None)
         # One answer from any engine can come from another one, but a request that
         # kills twice is to blame.
         for pending in engine.pending:
@@ -319,7 +320,7 @@ class Requests:
             waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
             return f"{waiting[0].what} waits: no engine has been ready" if waiting else None
         for broadcast in self._broadcasts:
-            asked = {e.up.slot for e in self._pool for p in e.pending if p.broadcast is broadcast}
+            asked = {e.info.slot for e in self._pool for p in e.pending if p.broadcast is broadcast}
             missing = self._pool.slots - set(broadcast.answers) - asked
             if missing:
                 return f"{broadcast.what} waits: {len(missing)} engines have not come up"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from arcli.cluster.base import EngineDown
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Effect, Forget, Moment, Notice, Replace, Revive
 from arcli.session.core.pool import Pool, PooledEngine, Requests
-from arcli.session.interfaces import Down, Terms
+from arcli.session.interfaces import Terms
 
 
 class Restarts:
@@ -83,7 +84,9 @@ class Recovery:
         self._start_timeout = terms.start_timeout
         self.restarts = Restarts(terms.max_restarts)
 
-    def engine_down(self, down: Down, job: JobRun | None, moment: Moment, *, replace: bool) -> list[Effect]:
+    def engine_down(
+        self, down: EngineDown, job: JobRun | None, moment: Moment, *, replace: bool
+    ) -> list[Effect]:
         """Let go of a dead engine, or of one that could not be started.
 
         With ``replace`` another one is started, unless there have been too many.
@@ -128,7 +131,7 @@ class Recovery:
         for slot in self._pool.slots:
             self._pool.coming[slot] = moment.now + self._start_timeout
         for engine in self._pool:
-            self._health.dead(engine.up.engine_id)
+            self._health.dead(engine.info.engine_id)
             effects += self._bury(engine, job, reason, moment, judge=False).effects
         return [*effects, Revive(reason)]
 
@@ -145,8 +148,8 @@ class Recovery:
         Without ``judge`` nothing that it ran is to blame.
         """
         sighting = self._positions.look(engine, moment.now, fresh=True)
-        self._positions.forget(engine.up.engine_id)
-        self._pool.dismiss(engine.up.engine_id)
+        self._positions.forget(engine.info.engine_id)
+        self._pool.dismiss(engine.info.engine_id)
         burial = Burial()
         if job is not None:
             job.leaves(engine, moment.now)

@@ -117,9 +117,9 @@ class Observer:
         elif len(chunk) == 1:
             index = chunk.indices[0]
         return RunningItem(
-            engine_id=engine.up.engine_id,
-            slot=engine.up.slot,
-            host=engine.up.host,
+            engine_id=engine.info.engine_id,
+            slot=engine.info.slot,
+            host=engine.info.host,
             index=index,
             seconds=now - since,
             chunk=len(chunk),

@@ -9,9 +9,10 @@ import socket
 import threading
 from typing import Any
 
+from arcli.cluster.base import EngineInfo, EngineUp
 from arcli.engine.worker import Worker
 from arcli.errors import DeadlineError, Interrupted
-from arcli.session.interfaces import SHAKE, Events, Reply, Up, Wake
+from arcli.session.interfaces import SHAKE, Events, Reply, Wake
 
 
 class InlineTransport:
@@ -44,8 +45,8 @@ class InlineTransport:
     def open(self, events: Events) -> None:
         """See Transport."""
         self._events = events
-        me = Up(engine_id=0, slot=0, host=socket.gethostname(), pid=os.getpid(), uuid="inline")
-        events.put(me)
+        me = EngineInfo(engine_id=0, slot=0, host=socket.gethostname(), pid=os.getpid(), uuid="inline")
+        events.put(EngineUp(me))
 
     def prepare(self, engine_id: int) -> str:
         """See Transport. The code is here already."""

@@ -20,10 +20,10 @@ import ipyparallel
 from ipyparallel.error import EngineError, RemoteError
 from ipyparallel.serialize.canning import can_map
 
-from arcli.cluster.base import Cluster, ClusterDown, ClusterEvent, EngineDown, EngineUp
+from arcli.cluster.base import Cluster, ClusterEvent, EngineUp
 from arcli.cluster.client import RawClient
 from arcli.errors import ArcliError
-from arcli.session.interfaces import Broken, Coming, Down, Events, Lost, Reply, Up, Wake
+from arcli.session.interfaces import Broken, Coming, Events, Reply
 from arcli.session.transport.bundle import Bundle
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
@@ -65,7 +65,7 @@ class IpyparallelTransport:
             if self._events is None:
                 self._early.append(event)
                 return
-        self._events.put(_translated(event))
+        self._events.put(event)
 
     def fail(self, error: ArcliError) -> None:
         """Have the session end with this error. Safe to call from any thread."""
@@ -86,9 +86,9 @@ class IpyparallelTransport:
             reported = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
             for info in self._cluster.engines():
                 if info.engine_id not in reported:
-                    events.put(_translated(EngineUp(info)))
+                    events.put(EngineUp(info))
             for event in self._early:
-                events.put(_translated(event))
+                events.put(event)
             if self._failure is not None:
                 events.put(Broken(self._failure))
 
@@ -109,7 +109,7 @@ class IpyparallelTransport:
                 view = self._views[engine_id] = self._cluster.client[engine_id]
             result = submit(view)
         except LEFT as error:
-            # It has left since the session last heard of it; its Down is on the way.
+            # It has left since the session last heard of it; its EngineDown is on the way.
             unsent = f"unsent-{next(self._unsent)}"
             assert self._events is not None
             self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
@@ -195,19 +195,3 @@ class IpyparallelTransport:
 
     def run_pending(self) -> None:
         """See Transport. Engines run what they are sent by themselves."""
-
-
-def _translated(event: ClusterEvent) -> Up | Down | Lost | Wake:
-    if isinstance(event, EngineUp):
-        info = event.info
-        return Up(
-            engine_id=info.engine_id,
-            slot=info.slot,
-            host=info.host,
-            pid=info.pid,
-            uuid=info.uuid,
-        )
-    if isinstance(event, EngineDown):
-        return Down(engine_id=event.engine_id, slot=event.slot, reason=event.reason)
-    assert isinstance(event, ClusterDown)
-    return Lost(reason=event.reason)
