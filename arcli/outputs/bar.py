@@ -136,29 +136,26 @@ class BarProgress:
         if self._task is not None:
             self._live.update(self._task, completed=count.done, total=count.total)
         now = self._live.get_time()
-        parts = [f"{count.done:,}/{count.total:,}" if count.total is not None else f"{count.done:,} items"]
+        of = f"/{count.total:,}" if count.total is not None else " items"
+        parts = {"done": f"{count.done:,}{of}"}
         if count.failed:
-            parts.append(f"{count.failed:,} not ok")
-        straggler = rate = engines = None
+            parts["failed"] = f"{count.failed:,} not ok"
         if count.straggler:
-            straggler = len(parts)
-            parts.append(count.straggler)
+            parts["straggler"] = count.straggler
         if count.done:
-            rate = len(parts)
-            parts.append(f"{count.rate(now):,.3g}/s")
+            parts["rate"] = f"{count.rate(now):,.3g}/s"
         if remaining := count.left(now):
-            parts.append(f"{format_seconds(remaining)} left")
+            parts["left"] = f"{format_seconds(remaining)} left"
         # With a line for each engine nobody has to be told how many there are.
         if state is not None and not self._shows_engines(state):
-            engines = len(parts)
-            parts.append(f"{state.engines} engines, {state.running:,} running")
+            parts["engines"] = f"{state.engines} engines, {state.running:,} running"
         # What is needed least goes first where there is no room: the rate, the engines, the straggler.
         self._bar.bar_width = BAR if self._console.width >= 80 else SHORT_BAR
         room = self._console.width - BESIDE - self._bar.bar_width - len(count.name)
-        for place in (rate, engines, straggler):
-            if place is not None and len(" · ".join(filter(None, parts))) > room:
-                parts[place] = ""
-        return " · ".join(filter(None, parts))
+        for name in ("rate", "engines", "straggler"):
+            if len(" · ".join(parts.values())) > room:
+                parts.pop(name, None)
+        return " · ".join(parts.values())
 
     def engine_lines(self) -> Iterator[Text]:
         """Yield what each engine is at, the longest first, as many as fit below the bar."""
