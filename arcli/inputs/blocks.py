@@ -112,16 +112,18 @@ def _next(file: BinaryIO, mark: bytes) -> int | None:
 
 def blocks_of(stream: BinaryIO, size: int, mark: bytes) -> Iterator[bytes]:
     """Yield what a stream has, in blocks that end where a record does."""
-    held, searched = b"", size - 1
+    # An array grows at its end and shrinks at its beginning without a copy of the rest each time.
+    held, searched = bytearray(), size - 1
     while data := stream.read(READ):
         held += data
         while (at := held.find(mark, searched)) >= 0:
             # At the very end nobody knows yet whether there is another record.
             if at + 1 == len(held):
                 break
-            yield held[: at + 1]
-            held, searched = held[at + 1 :], size - 1
+            yield bytes(held[: at + 1])
+            del held[: at + 1]
+            searched = size - 1
         else:
             searched = max(size - 1, len(held) - len(mark) + 1)
     if held:
-        yield held
+        yield bytes(held)
