@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 from ipyparallel.controller import heartmonitor
-from own_cluster import CHILD, Own, own_cluster
+from own_cluster import CHILD, Own, own_cluster, supervisor_of
 from runs import running, wait_until
 from tornado.ioloop import PeriodicCallback
 
+from arcli.cluster.base import ClusterDown
 from arcli.cluster.embedded import forks
 from arcli.cluster.embedded.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
 from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS
@@ -155,6 +156,27 @@ def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: P
         (down,) = own.down()
         assert (down.engine_id, down.slot) == (None, 1)
         assert "exited with status 7" in down.reason
+
+
+def only_the_first(folder: Path) -> Path:
+    """An interpreter of which the first engine comes up, and every other one hangs."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\n[ "$ARCLI_SLOT" = 0 ] && exec {sys.executable} "$@"\nexec sleep 300\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_a_supervisor_that_is_stopped_while_engines_come_is_noticed(tmp_path: Path) -> None:
+    own = Own(python=str(only_the_first(tmp_path)))
+    try:
+        own.cluster.start(own.note)
+        supervisor_of(own.processes()).suspend()
+        wait_until(
+            lambda: any(isinstance(event, ClusterDown) for event in own.events), own.cluster.diagnose
+        )
+    finally:
+        own.cluster.stop()
+        wait_until(lambda: not own.processes())
 
 
 def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(

@@ -169,7 +169,8 @@ class EmbeddedCluster:
 
     def _watch(self, deadline: float) -> None:
         """Note what happens until the cluster is lost or stopped."""
-        supervisor, stopped, asked = self._supervisor, False, time.monotonic()
+        supervisor, stopped = self._supervisor, False
+        asked = looked = time.monotonic()
         while supervisor is not None and self._lost is None and not self._stopped.is_set():
             self._register()
             # Engines are started as earlier ones come up: all at once would hold up the first ones.
@@ -177,17 +178,17 @@ class EmbeddedCluster:
                 self._send(StartEngine(self._unstarted.popleft()))
             self._judge_start(deadline)
             # A client hears nothing of an engine that registers while it subscribes.
-            before = time.monotonic()
-            if self._expected and before - asked > MISSED and (client := self.client) is not None:
-                asked = before
+            now = time.monotonic()
+            if self._expected and now - asked > MISSED and (client := self.client) is not None:
+                asked = now
                 client.refresh()
-            # A whole look without an event: is it that the supervisor has been stopped? Twice in a row
-            # is long enough, for it supervises nothing then, and only SIGCONT would change that.
-            self._read_events(supervisor, POLL if self._expected else LOOK)
-            if time.monotonic() - before >= LOOK:
-                was_stopped, stopped = stopped, is_stopped(supervisor.process.pid)
+            # A supervisor that has been stopped supervises nothing, and only SIGCONT would change that: at
+            # two looks in a row is long enough.
+            if now - looked >= LOOK:
+                looked, was_stopped, stopped = now, stopped, is_stopped(supervisor.process.pid)
                 if was_stopped and stopped:
                     supervisor.process.kill()
+            self._read_events(supervisor, POLL if self._expected else LOOK)
 
     def _judge_start(self, deadline: float) -> None:
         """End engines that are late, once: a slot waits for its engine, not for ever."""
