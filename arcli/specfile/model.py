@@ -80,7 +80,7 @@ class Cluster(Model):
     min_engines: Count = 1
     """Go on with so many, where not all have come up in time."""
     start_timeout: Seconds = 60.0
-    """How long to wait for the engines."""
+    """How long to wait for the engines; embedded ones come one after another: for the next one."""
     max_restarts: Annotated[int, Field(ge=0)] = 10
     """How many engines that died are replaced in a run."""
     threads_per_engine: Count | None = None

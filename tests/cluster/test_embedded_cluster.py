@@ -8,6 +8,7 @@ import resource
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +16,13 @@ from types import SimpleNamespace
 import pytest
 from ipyparallel.controller import heartmonitor
 from own_cluster import CHILD, Own, own_cluster, supervisor_of
-from runs import running, wait_until
+from runs import PATIENCE, running, wait_until
 from tornado.ioloop import PeriodicCallback
 
-from arcli.cluster.base import ClusterDown
-from arcli.cluster.embedded import forks
+from arcli.cluster.base import ClusterDown, ClusterEvent
+from arcli.cluster.embedded import cluster, forks
 from arcli.cluster.embedded.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
-from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS
+from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS, WAVE
 from arcli.errors import ClusterError
 
 
@@ -158,12 +159,59 @@ def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: P
         assert "exited with status 7" in down.reason
 
 
+class Clock:
+    """A cluster's clock, which can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        """Stands for ``time.monotonic``."""
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cluster, "time", clock)
+    return clock
+
+
+def test_an_engine_is_late_after_the_one_before_it_however_many_there_are(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine hundreds take longer than the time to start, and yet none is late."""
+
+    def note(own: Own, event: ClusterEvent) -> None:
+        own.events.append(event)
+        clock.ahead += 0.9 * PATIENCE
+
+    monkeypatch.setattr(Own, "note", note)
+    with own_cluster(engines=WAVE + 3) as own:
+        assert own.down() == []
+        assert sorted(event.info.slot for event in own.up()) == list(range(WAVE + 3))
+
+
 def only_the_first(folder: Path) -> Path:
     """An interpreter of which the first engine comes up, and every other one hangs."""
     python = folder / "python"
     python.write_text(f'#!/bin/sh\n[ "$ARCLI_SLOT" = 0 ] && exec {sys.executable} "$@"\nexec sleep 300\n')
     python.chmod(0o755)
     return python
+
+
+def test_every_slot_whose_engine_is_given_up_is_reported(tmp_path: Path, clock: Clock) -> None:
+    """Also those that were not even started, or a job would wait for them for ever."""
+    own = Own(python=str(only_the_first(tmp_path)), engines=WAVE + 3)
+    try:
+        own.cluster.start(own.note)
+        clock.ahead += 2 * PATIENCE
+        wait_until(lambda: len(own.down()) == WAVE + 2, own.cluster.diagnose)
+        assert own.cluster.coming() == set()
+        assert sorted(event.slot for event in own.down()) == list(range(1, WAVE + 3))
+    finally:
+        own.cluster.stop()
+        wait_until(lambda: not own.processes())
 
 
 def test_a_supervisor_that_is_stopped_while_engines_come_is_noticed(tmp_path: Path) -> None:

@@ -398,6 +398,19 @@ def test_work_begins_with_the_first_engine() -> None:
     assert session.recorder.count == dict.fromkeys(range(10), 1)
 
 
+def test_it_is_for_the_cluster_to_say_which_first_engine_is_late() -> None:
+    """It starts them one after another, and that takes as long as it takes."""
+    session = FakeSession(1, start_timeout=30.0)
+    session.loop.put(Coming(slot=1))
+    session.begin(10, chunksize=1)
+    session.wait(95)
+    assert session.transport.coming == []
+    session.does_not_come(1)
+    assert session.transport.coming == [1]
+    session.wait(35)
+    assert session.transport.coming == [1, 1]
+
+
 def test_what_a_late_engine_cannot_learn_ends_the_run() -> None:
     session = FakeSession(1)
     late = session.comes(1, prepared=False)

@@ -168,11 +168,14 @@ class EmbeddedCluster:
             self._watch(deadline)
 
     def _watch(self, deadline: float) -> None:
-        """Note what happens until the cluster is lost or stopped."""
+        """Note what happens until the cluster is lost or stopped; ``deadline`` is the first engine's."""
         supervisor, stopped = self._supervisor, False
         asked = looked = time.monotonic()
         while supervisor is not None and self._lost is None and not self._stopped.is_set():
-            self._register()
+            # Many engines take their time, and a busy machine takes more: late is what does not come
+            # within the time to start after the one before it.
+            if self._register():
+                deadline = time.monotonic() + self._options.start_timeout
             # Engines are started as earlier ones come up: all at once would hold up the first ones.
             while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
                 self._send(StartEngine(self._unstarted.popleft()))
@@ -194,13 +197,20 @@ class EmbeddedCluster:
         """End engines that are late, once: a slot waits for its engine, not for ever."""
         if not self._awaited or time.monotonic() < deadline:
             return
+        # An engine that has been asked for, and of which the supervisor has not told yet, is judged then.
+        never_started = [*self._unstarted]
+        late = [info for info in self._expected.values() if info.slot in self._awaited]
         with self._changed:
-            self._awaited.clear()
+            self._awaited -= {*never_started, *(info.slot for info in late)}
             self._unstarted.clear()
-        for info in self._expected.values():
+        for info in late:
             self._send(KillEngine(info.pid or 0))
         if len(self._engines) < self._options.min_engines:
             self._lose(self._too_few(late=True))
+            return
+        # Those that are killed are reported when they have ended; of these nobody else would hear.
+        for slot in never_started:
+            self._report(EngineDown(engine_id=None, slot=slot, reason="an engine was not started in time"))
 
     def _start_anew(self, deadline: float) -> None:
         """End what is left of the old cluster, so that nothing of it still runs; then a new one."""
@@ -272,13 +282,14 @@ class EmbeddedCluster:
             case ControllerEnded():
                 self._lose(f"the controller {event.reason}")
 
-    def _register(self) -> None:
-        """Take in the engines that the client knows by now."""
+    def _register(self) -> bool:
+        """Take in the engines that the client knows by now. Returns whether a slot has its first one."""
         client = self.client
         if not self._expected or client is None:
-            return
+            return False
         # An engine is of use when the client can send to it: the supervisor has told of it before.
         registered = set(client.ids)
+        awaited = len(self._awaited)
         for engine_id in [*self._expected]:
             if engine_id in registered:
                 info = self._expected.pop(engine_id)
@@ -287,6 +298,7 @@ class EmbeddedCluster:
                     self._awaited.discard(info.slot)
                     self._changed.notify_all()
                 self._report(EngineUp(info))
+        return len(self._awaited) < awaited
 
     def _engine_ended(self, event: EngineEnded) -> None:
         with self._changed:

@@ -39,7 +39,7 @@ from arcli.session.core.messages import (
     Stop,
     setup_error,
 )
-from arcli.session.core.pool import DEADLINE, Pool, PooledEngine, Requests
+from arcli.session.core.pool import DEADLINE, NEVER, Pool, PooledEngine, Requests
 from arcli.session.core.recovery import Recovery
 from arcli.session.core.snapshot import Observer, Snapshot
 from arcli.session.interfaces import Broken, Coming, Observations, Terms, Wake
@@ -185,7 +185,7 @@ class SessionCore:
                 engine = self._pool.admit(info, self._now)
                 self._effects += self._requests.welcome(engine, self._moment)
             case Coming(slot):
-                self._pool.coming[slot] = self._now + self._terms.start_timeout
+                self._pool.coming[slot] = NEVER
             case EngineDown():
                 self._went_down(event)
             case Answered():

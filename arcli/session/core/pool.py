@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -60,11 +61,14 @@ class PooledEngine(Struct, kw_only=True, eq=False):
         return self.ready and self.doomed is None
 
 
+NEVER = math.inf
+
+
 class Pool:
     """All engines, by id, and the slots whose next engine is on its way.
 
-    ``coming`` has the monotonic times at which those engines must be there; ``abandoned`` the slots
-    that will have none, and why.
+    ``coming`` has the monotonic times at which those engines must be there, NEVER where it is for the
+    cluster to say which first engine is late; ``abandoned`` the slots that will have none, and why.
     """
 
     def __init__(self) -> None:

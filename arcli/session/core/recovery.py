@@ -9,7 +9,7 @@ from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Effect, Forget, Moment, Notice, Replace, Revive
-from arcli.session.core.pool import Pool, PooledEngine, Requests
+from arcli.session.core.pool import NEVER, Pool, PooledEngine, Requests
 from arcli.session.interfaces import Terms
 
 
@@ -129,7 +129,7 @@ class Recovery:
         self._count_restart(job)
         effects: list[Effect] = [Notice(f"{reason}: a new cluster is started")]
         for slot in self._pool.slots:
-            self._pool.coming[slot] = moment.now + self._start_timeout
+            self._pool.coming[slot] = NEVER
         for engine in self._pool:
             self._health.dead(engine.info.engine_id)
             effects += self._bury(engine, job, reason, moment, judge=False).effects
