@@ -150,10 +150,10 @@ class Dispatcher:
     def progressed(
         self, chunk: Chunk, done: int, again: Sequence[tuple[int, str]], failed: int, now: float
     ) -> list[ClientRecord]:
-        """Return the first ``done`` items of a chunk are accounted for; ``again`` are to be tried again.
+        """Account for the first ``done`` items of a chunk; ``again`` are to be tried again.
 
-        ``failed`` of the records that came with this are of items that are not ok. Returns verdicts
-        where there is no more trying, because the job was stopped.
+        ``failed`` of the records that came with this are of items that are not ok. Returns the records
+        of those that are not tried again after all, because the job was stopped.
         """
         # Only what is new since the last reply counts; what is tried again has not ended.
         self.completed += done - chunk.done - len(again)
@@ -163,9 +163,9 @@ class Dispatcher:
         if self._stopped:
             self.completed += len(again)
             return [
-                verdict
+                record
                 for position, reason in again
-                for verdict in client_records(
+                for record in client_records(
                     chunk, [position], Status.CANCELLED, f"not tried again: {reason}"
                 )
             ]
@@ -246,7 +246,7 @@ class Dispatcher:
             self._requeue(chunk, [[culprit]], alone=True)
             return Loss([], blamed=True)
         del self._kills[index]
-        self._count_failure()
+        self._count_failures()
         text = reason.replace("{times}", f"{kills} times", 1)
         return Loss(client_records(chunk, [culprit], Status.LOST, text), True, True, chunk.deaths)
 
@@ -260,7 +260,7 @@ class Dispatcher:
         del self.outstanding[chunk.number]
         rest = range(chunk.done, len(chunk))
         if len(rest) == 1:
-            self._count_failure()
+            self._count_failures()
             return client_records(chunk, rest, Status.ERROR, reason, error) + self._left_over(reason)
         # Nothing has run, so nobody is to blame yet: the parts that do load are worth finding quickly.
         size = max(1, -(-len(rest) // PIECES))
@@ -284,31 +284,27 @@ class Dispatcher:
         self._again = deque(chunk for chunk in self._again if chunk not in hopeless)
         reason = f"no engine has what the function depends on: {self._unmet}"
         error = ItemError(type="UnmetDependency", message=reason, traceback="")
-        records = []
-        for chunk in hopeless:
-            self.completed += len(chunk)
-            self.failures += len(chunk)
-            records += client_records(chunk, range(len(chunk)), Status.ERROR, reason, error)
-        return records
+        self._count_failures(sum(map(len, hopeless)))
+        return _all_records(hopeless, Status.ERROR, reason, error)
 
     def timed_out(self, chunk: Chunk, culprit: int, reason: str, now: float) -> list[ClientRecord]:
-        """Note that the engine was ended because an item did not heed its time limit."""
+        """End the item, or try it again, whose engine was ended because it did not heed its time limit."""
         del self.outstanding[chunk.number]
         # A time limit that was not heeded is the item's own failure, so its retries count as for any other.
         self._spare_neighbours(chunk, culprit)
         if chunk.attempt <= self._policy.retries:
             self._delay(chunk.part([culprit], attempt=chunk.attempt + 1, alone=False), now)
             return self._left_over(reason)
-        self._count_failure()
+        self._count_failures()
         return client_records(chunk, [culprit], Status.TIMEOUT, reason) + self._left_over(reason)
 
     def _left_over(self, reason: str) -> list[ClientRecord]:
         """Return what would be sent again, were it not for a stop."""
         return self._cancel(f"not sent again: {reason}") if self._stopped else []
 
-    def _count_failure(self) -> None:
-        self.completed += 1
-        self.failures += 1
+    def _count_failures(self, count: int = 1) -> None:
+        self.completed += count
+        self.failures += count
 
     def _requeue(self, chunk: Chunk, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
         for piece in reversed(pieces):
@@ -349,32 +345,28 @@ class Dispatcher:
         return number >= max(1, limit.count or 0)
 
     def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
-        """Send nothing any more: the verdicts on all that was read and is not with an engine."""
+        """Send nothing any more; returns the records of all that was read and is not with an engine."""
         self._stopped = True
         self._again += self._supply.give_up(None)
         return self._cancel(reason, status)
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
-        """Return the verdicts on what only the engine in ``slot`` could have run: there will be none."""
+        """End what only the engine in ``slot`` could have run: there will be none."""
         # Wherever they wait: to be sent again, to be tried later, or not yet dealt out.
-        works = [chunk for chunk in self._again if chunk.pinned == slot]
+        again = [chunk for chunk in self._again if chunk.pinned == slot]
         late = [entry for entry in self._delayed if entry[2].pinned == slot]
         held = self._supply.give_up(slot)
-        if not works and not late and not held:
+        if not again and not late and not held:
             return []
         self._again = deque(chunk for chunk in self._again if chunk.pinned != slot)
         self._delayed = [entry for entry in self._delayed if entry not in late]
         heapq.heapify(self._delayed)
-        stranded = [*works, *(chunk for *_, chunk in late), *held]
-        for chunk in stranded:
-            self.completed += len(chunk)
-            self.failures += len(chunk)
-        return [
-            v for chunk in stranded for v in client_records(chunk, range(len(chunk)), Status.LOST, reason)
-        ]
+        stranded = [*again, *(chunk for *_, chunk in late), *held]
+        self._count_failures(sum(map(len, stranded)))
+        return _all_records(stranded, Status.LOST, reason)
 
     def cancel_outstanding(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
-        """Give up what is with engines, too: its verdicts. Deferred replies will find no chunk."""
+        """Give up what is with engines, too; returns its records. Late replies will find no chunk."""
         ended: list[ClientRecord] = []
         for chunk in self.outstanding.values():
             ended += client_records(chunk, range(chunk.done, len(chunk)), status, reason)
@@ -382,10 +374,10 @@ class Dispatcher:
         return ended
 
     def _cancel(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
-        works = [*self._again, *(chunk for *_, chunk in self._delayed)]
+        chunks = [*self._again, *(chunk for *_, chunk in self._delayed)]
         self._again.clear()
         self._delayed.clear()
-        return [v for chunk in works for v in client_records(chunk, range(len(chunk)), status, reason)]
+        return _all_records(chunks, status, reason)
 
     def cancel(self, indices: Iterable[int], reason: str) -> None:
         """End these items where they wait; those that are not read yet will end when they are.
@@ -432,6 +424,16 @@ class Dispatcher:
         """Tell whether a reply is for a chunk that nobody waits for any more."""
         current: Any = self.outstanding.get(chunk.number)
         return current is not chunk
+
+
+def _all_records(
+    chunks: Sequence[Chunk], status: Status, reason: str, error: ItemError | None = None
+) -> list[ClientRecord]:
+    return [
+        record
+        for chunk in chunks
+        for record in client_records(chunk, range(len(chunk)), status, reason, error)
+    ]
 
 
 def _fits(chunk: Chunk, slot: int | None, idle: bool) -> bool:
