@@ -14,10 +14,9 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from arcli.engine.encode import from_tree
@@ -87,8 +86,7 @@ class _Index:
                 index += 1
 
 
-@dataclass
-class JobResults:
+class JobResults(Struct):
     """Remembers a few numbers for each batch of a job's records; reads them again on demand.
 
     ``ordered``: batches come in the items' order, or nobody minds.
@@ -289,11 +287,11 @@ class Reducer:
         return Folded(json.loads(reply.text), text, reply.pickled)
 
 
-def fold_all(folder: Reducer, values: Iterable[Value]) -> Folded:
+def fold_all(reducer: Reducer, values: Iterable[Value]) -> Folded:
     """Fold values that stand in a journal already."""
     for value in values:
-        folder.add_value(value)
-    return folder.finish()
+        reducer.add_value(value)
+    return reducer.finish()
 
 
 def words(failed: Failed) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from arcli.cluster.base import EngineDown
 from arcli.session.core.chunk import Chunk
@@ -56,8 +56,7 @@ class Restarts:
         return f"after {self.count} restarts {limit}"
 
 
-@dataclass
-class Burial:
+class Burial(Struct):
     """What the death of an engine comes to, for the items that it had.
 
     ``blamed``: an item is to blame; ``overstayed``: by not heeding its time limit. ``culprit``: it
