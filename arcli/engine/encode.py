@@ -30,11 +30,10 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 _sorted = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
 ).encode
-
-
 _LONG = 1 << 10
 """Characters from which on a text is worth a call of another encoder."""
 SAFE = 10**18
+"""Integers below this are written in the same way by every encoder."""
 
 
 class Unfit(ValueError):
@@ -54,7 +53,7 @@ def encode(value: Any) -> tuple[str, bool]:
         if len(value) > _LONG and (dumps := compiled()) is not None:
             return dumps(value).decode(), True
         return _quote(value), True
-    if kind is int and -(10**18) < value < 10**18:
+    if kind is int and -SAFE < value < SAFE:
         return str(value), True
     if value is None:
         return "null", True

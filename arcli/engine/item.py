@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
 from .command import Command
-from .encode import ArrayFile, Unfit, array_file, encode, encode_apart, pickled
+from .encode import SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, safe_repr
 from .keys import input_text, item_key, key_from
 from .limits import TimeLimit, Timer
@@ -43,7 +43,6 @@ class Outcome(NamedTuple):
 
 
 _new = tuple.__new__
-_LARGE = 10**18
 
 
 class Process:
@@ -162,7 +161,7 @@ class Runner:
         kind = type(value)
         if kind is float or kind is str or value is None or kind is bool:
             text, exact = encode(value)
-        elif kind is int and -_LARGE < value < _LARGE:
+        elif kind is int and -SAFE < value < SAFE:
             text, exact = str(value), True
         else:
             try:
