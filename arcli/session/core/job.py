@@ -140,8 +140,6 @@ class JobRun:
         """Take a chunk's own reply of ``size`` bytes, with all of its records."""
         chunk = pending.chunk
         assert chunk is not None
-        if self.items.late(chunk):
-            return []
         records = self._take(engine, pending, reply, now, wall)
         # What was published is done, whatever the reply counts.
         if self.items.stopped:
