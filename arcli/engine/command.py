@@ -42,14 +42,14 @@ class Unparsable(ProgramFailed):
 
 
 class Command:
-    """A command of a job: call it with an item and its index.
+    """A command of a job, which is run for one item at a time.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``constants`` has what
     placeholders stand for in all items, ``environment`` the variables (None: this process's),
     ``slot`` is this engine's. In its environment a command finds ``ARCLI_JOB``, ``ARCLI_INDEX``,
-    ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``.
-    ``usage`` has the last child's user and system seconds and
-    its peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
+    ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``. ``usage`` has the last child's user and
+    system seconds and its peak memory in bytes (None where that cannot be known), ``printed`` what it
+    wrote.
     """
 
     def __init__(

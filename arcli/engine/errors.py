@@ -66,9 +66,8 @@ def _is_the_calls(error: BaseException) -> bool:
 
 
 REPR = 200
-
-
 TRACEBACK = 1 << 16
+"""Characters of a value, or of a reason, that are shown, and of a message or a traceback."""
 
 
 def describe(error: BaseException) -> tuple[str, str]:

@@ -214,7 +214,7 @@ class PrintedText:
         self._lines.extend(line.encode("utf-8", "backslashreplace") for line in lines)
 
     def flush(self) -> None:
-        """A stream can be flushed; here nothing waits for it."""
+        """A stream can be flushed, as papermill does; here nothing waits for it."""
 
     def look(self, live: Live, index: int, attempt: int) -> None:
         """Tell of new lines if anybody listens."""

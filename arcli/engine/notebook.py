@@ -85,7 +85,7 @@ def preflight(path: str) -> None:
 
 
 class Notebook:
-    """A notebook of a job: call it with an item, whose keys are the parameters, and its index.
+    """A notebook of a job, which is run for one item at a time, whose keys are the parameters.
 
     The executed copy of each item is kept as ``INDEX.ipynb`` in the job's folder.
     """

@@ -31,9 +31,9 @@ class RecordSpan(Struct, kw_only=True):
 
 
 class Reorder:
-    """Holds pieces back until all earlier items are out; with ``ordered=False`` it holds nothing.
+    """Holds spans back until all earlier items are out; with ``ordered=False`` it holds nothing.
 
-    Holding costs a few numbers a piece: the records themselves wait in the journal.
+    Holding costs a few numbers a span: the records themselves wait in the journal.
     """
 
     def __init__(self, *, ordered: bool) -> None:
@@ -41,21 +41,21 @@ class Reorder:
         self._next = 0
         self._waiting: list[tuple[int, RecordSpan]] = []
 
-    def push(self, piece: RecordSpan) -> list[RecordSpan]:
-        """Take a piece; returns those that may go out now, in order."""
+    def push(self, span: RecordSpan) -> list[RecordSpan]:
+        """Take a span; returns those that may go out now, in order."""
         if not self._ordered:
-            return [piece]
-        heapq.heappush(self._waiting, (piece.first, piece))
+            return [span]
+        heapq.heappush(self._waiting, (span.first, span))
         ready: list[RecordSpan] = []
         while self._waiting and self._waiting[0][0] == self._next:
-            _, piece = heapq.heappop(self._waiting)
-            self._next += piece.count
-            ready.append(piece)
+            _, span = heapq.heappop(self._waiting)
+            self._next += span.count
+            ready.append(span)
         return ready
 
     @property
     def waiting(self) -> int:
-        """Pieces that are held back."""
+        """Spans that are held back."""
         return len(self._waiting)
 
 

@@ -197,29 +197,29 @@ class Session:
             elif self._transport.in_process:
                 self._transport.run_pending()
 
-    def _emit(self, piece: RecordSpan) -> None:
+    def _emit(self, span: RecordSpan) -> None:
         # A consumer that is slow, a pipe to less, say, finds the lines in the journal instead of in memory.
-        if piece.lines is not None:
+        if span.lines is not None:
             if self._emitted - self._consumed > HELD_BYTES:
-                piece.lines = None
+                span.lines = None
             else:
-                self._emitted += piece.length
-        self._inbox.put(piece)
+                self._emitted += span.length
+        self._inbox.put(span)
 
-    def _batch(self, job: str, piece: RecordSpan) -> RecordBatch:
-        lines = piece.lines
+    def _batch(self, job: str, span: RecordSpan) -> RecordBatch:
+        lines = span.lines
         if lines is None:
-            lines = self._storage.read(piece.offset, piece.length)
+            lines = self._storage.read(span.offset, span.length)
         else:
-            self._consumed += piece.length
+            self._consumed += span.length
         return RecordBatch(
             job=job,
-            first=piece.first,
-            count=piece.count,
+            first=span.first,
+            count=span.count,
             lines=lines,
-            tally=piece.tally,
-            offset=piece.offset,
-            pickles=piece.pickles,
+            tally=span.tally,
+            offset=span.offset,
+            pickles=span.pickles,
         )
 
 

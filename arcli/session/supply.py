@@ -37,7 +37,7 @@ class Reader(Protocol):
 
 
 class SourceSupply:
-    """A Supply (see dispatch) for a map: numbers the items, and counts equal ones.
+    """A Supply (see interfaces) for a map: numbers the items, and counts equal ones.
 
     ``length`` is the source's, None where unknown. ``kept`` gives the line of an item's record that
     an earlier run has, by its key and its number now, or None; such items go to
