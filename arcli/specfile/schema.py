@@ -36,7 +36,7 @@ _DURATIONS: dict[str, dict[str, Any]] = {
 }
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
-    "Scatter": [{"type": "array"}],
+    "Scatter": [{"$ref": "#/$defs/Over"}],
     "Output": [{"type": "string"}],
     "Artifact": [{"type": "string"}],
     "Share": [{"type": "integer"}, _PERCENT],

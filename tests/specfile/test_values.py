@@ -306,7 +306,8 @@ REFUSED = [
 ]  # fmt: skip
 ACCEPTED = [
     "map: f:f\nover: [1]\ntimeout: 1h 30m", "map: f:f\nover: [1]\ntimeout: 200%\ndelay: 10ms",
-    "map: f:f\nover: [1]\nhalt: {ok: 1, failed: 3%, how: now}\nbatch: 2",  "apply: f:f",
+    "map: f:f\nover: [1]\nhalt: {ok: 1, failed: 3%, how: now}\nbatch: 2", "apply: f:f",
+    "apply: f:f\nsetup: {scatter: {a: [1], b: {range: 3}, c: {over: {range: 3}, flatten: false}}}",
     "command: ls\nover: {range: 2, shuffle: 1}",
     'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
 ]  # fmt: skip
