@@ -27,7 +27,6 @@ _IN_LISTS: dict[str | int, type[BaseModel]] = {
     "output": model.Output,
     "notify": model.Notification,
     "artifacts": model.Artifact,
-    "scatter": model.Scatter,
 }
 _KINDS = {
     "int_type": "a whole number",
@@ -170,6 +169,8 @@ def _known(path: NodePath) -> list[str]:
         return []
     if path[-1] == "over" or above in {"product", "zip"}:
         return keys_of(with_other_packages())
+    if above == "scatter":  # a source stands there, too
+        return [*keys_of(model.Scatter), *keys_of(with_other_packages())]
     if path[-1] in _MODELS:
         return keys_of(_MODELS[path[-1]])
     if above in _IN_LISTS:

@@ -175,6 +175,7 @@ SHAPE = [
     (MAP + "over: [1]\ntimeout: long\n", 3, 10, "30s", ""),
     (MAP + "over: [1]\nsetup: {scatter: {x: {csv: no.csv}}}\n", 3, 28, "no.csv does not exist", ""),
     (MAP + "over: [1]\nsetup: {scatter: {x: {over: {csv: no.csv}}}}\n", 3, 35, "does not exist", ""),
+    (MAP + "over: [1]\nsetup: {scatter: {x: {rnge: 3}}}\n", 3, 23, "unknown key 'rnge'", "'range'"),
     (MAP + "over: [1]\nsetup: {scatter: {x: {stdin: lines}}}\n", 3, 22, "comes from a file", ""),
     (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "needs failed: or ok:", ""),
     (MAP + "over: [1]\nhalt: {ok: 1}\nmax_failures: 3\n", 4, 1, "halt says itself", "leave"),
