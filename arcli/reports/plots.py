@@ -5,12 +5,12 @@ What is kept for it is as small for millions of items as for thousands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
 from arcli.reports.page import text
-from arcli.reports.svg import LABELS, RIGHT, TALL, TOP, WIDTH, begin_drawing
+from arcli.reports.svg import LABELS, RIGHT, TALL, TOP, WIDTH, bar, begin_drawing, level, tick
 from arcli.timing.distributions import ticks
 from arcli.units import format_seconds, parse_time
 
@@ -96,7 +96,7 @@ class Plots:
         wide = WIDTH - LABELS - RIGHT
         for place in range(5):
             x, value = LABELS + wide * place / 4, low + (high - low) * place / 4
-            yield f'<text class="tick" x="{x:.1f}" y="{TOP + TALL + 18}">{value:.4g}</text>'
+            yield tick(x, f"{value:.4g}")
         for point in points:
             x = LABELS + wide * (point.x - low) / (high - low)
             y = TOP + TALL * (1 - point.seconds / slowest)
@@ -115,27 +115,20 @@ class Plots:
             return
         end = len(rates) * self._cell
         yield begin_drawing(TOP + TALL + 26, "Items a second over time")
-        yield from _heights(max(rates), lambda rate: f"{rate:.3g}/s")
+        most = max(rates)
+        yield from _heights(most, lambda rate: f"{rate:.3g}/s")
         wide = WIDTH - LABELS - RIGHT
         for moment in ticks(end, 10):
-            x = LABELS + wide * moment / end
-            yield f'<text class="tick" x="{x:.1f}" y="{TOP + TALL + 18}">{format_seconds(moment)}</text>'
+            yield tick(LABELS + wide * moment / end, format_seconds(moment))
         for place, rate in enumerate(rates):
             if rate:
-                high = max(1.0, TALL * rate / max(rates))
                 span = f"{format_seconds(place * self._cell)}: {rate:.3g} items a second"
-                x, y = LABELS + wide * place / len(rates), TOP + TALL - high
-                yield (
-                    f'<rect class="j0" x="{x:.1f}" y="{y:.1f}" width="{wide / len(rates):.2f}" '
-                    f'height="{high:.1f}"><title>{text(span)}</title></rect>'
-                )
+                x = LABELS + wide * place / len(rates)
+                yield bar(x, wide / len(rates), rate / most, span)
         yield "</svg>"
 
 
-def _heights(most: float, label: Any) -> Iterator[str]:
+def _heights(most: float, label: Callable[[float], str]) -> Iterator[str]:
     """Yield the lines that heights are read by, from 0 to ``most``."""
     for value in ticks(most, 5):
-        y = TOP + TALL * (1 - value / most)
-        yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
-        figure = text(label(value) if value else "0")
-        yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{figure}</text>'
+        yield level(value / most, label(value) if value else "0")

@@ -37,7 +37,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
     for moment in ticks(line.end, 10):
         x = LABELS + moment * scale
         yield f'<path class="grid" d="M{x:.1f} 0V{tall + 4}"/>'
-        yield f'<text class="tick" x="{x:.1f}" y="{tall + 20}">{format_seconds(moment)}</text>'
+        yield tick(x, format_seconds(moment), tall + 20)
     places = {engine: place * row for place, engine in enumerate(engines)}
     for engine, top in places.items():
         share = percent(line.busy_seconds(engine) / line.end)
@@ -89,28 +89,19 @@ def histogram(tally: Tally) -> Iterator[str]:
     bins = bars(tally, BARS)
     if not bins:
         return
-    most = max(bar.count for bar in bins)
+    most = max(each.count for each in bins)
     wide = (WIDTH - LABELS - RIGHT) / len(bins)
     yield begin_drawing(TOP + TALL + 26, "How many items took how long")
     # Two lines are enough to read heights by.
     for count in (most, most // 2):
-        y = TOP + TALL * (1 - count / most)
-        yield f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
-        yield f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{count:,}</text>'
-    # A bar that has anything in it is seen, however small its share is.
-    for place, bar in enumerate(bins):
-        if bar.count:
-            high = max(1.0, TALL * bar.count / most)
-            span = f"{format_seconds(bar.low)} … {format_seconds(bar.high)}: {bar.count:,}"
-            x, y = LABELS + place * wide + 0.5, TOP + TALL - high
-            yield (
-                f'<rect class="j0" x="{x:.1f}" y="{y:.1f}" '
-                f'width="{wide - 1:.1f}" height="{high:.1f}"><title>{text(span)}</title></rect>'
-            )
+        yield level(count / most, f"{count:,}")
+    for place, each in enumerate(bins):
+        if each.count:
+            span = f"{format_seconds(each.low)} … {format_seconds(each.high)}: {each.count:,}"
+            yield bar(LABELS + place * wide + 0.5, wide - 1, each.count / most, span)
     step = max(1, len(bins) // 8)
     for place in range(0, len(bins), step):
-        x, label = LABELS + place * wide, format_seconds(bins[place].low)
-        yield f'<text class="tick" x="{x:.1f}" y="{TOP + TALL + 18}">{label}</text>'
+        yield tick(LABELS + place * wide, format_seconds(bins[place].low))
     yield from _quantiles(tally, bins[0].low, bins[-1].high)
     yield "</svg>"
 
@@ -132,3 +123,26 @@ def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
 def begin_drawing(tall: float, label: str) -> str:
     """Return the tag that begins a drawing; ``label`` is for who cannot see it."""
     return f'<svg viewBox="0 0 {WIDTH} {tall:g}" role="img" aria-label="{text(plain(label))}">'
+
+
+def bar(x: float, wide: float, share: float, title: str) -> str:
+    """Return a bar of a share (0 … 1) of the height: one that has anything in it is seen."""
+    high = max(1.0, TALL * share)
+    return (
+        f'<rect class="j0" x="{x:.1f}" y="{TOP + TALL - high:.1f}" width="{wide:.2f}" '
+        f'height="{high:.1f}"><title>{text(title)}</title></rect>'
+    )
+
+
+def level(share: float, label: str) -> str:
+    """Return the line that heights are read by at a share (0 … 1) of the height."""
+    y = TOP + TALL * (1 - share)
+    return (
+        f'<path class="grid" d="M{LABELS} {y:.1f}H{WIDTH - RIGHT}"/>'
+        f'<text class="label" x="{LABELS - 8}" y="{y + 4:.1f}">{text(label)}</text>'
+    )
+
+
+def tick(x: float, label: str, y: float = TOP + TALL + 18) -> str:
+    """Return a figure below a drawing."""
+    return f'<text class="tick" x="{x:.1f}" y="{y:g}">{text(label)}</text>'
