@@ -18,6 +18,7 @@ from arcli.store.folder import RunFolder
 from arcli.store.index import cell_of
 from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
+from arcli.timing.tables import bare_table
 from arcli.units import format_seconds
 
 MOST_INPUTS = 8
@@ -42,7 +43,7 @@ def table(
     records = [decode(line) for line in islice(rows, most)]
     # A column of numbers is one only if all that is shown of it are.
     names = list(columns) or _usual(records)
-    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    made = bare_table()
     for name in names:
         numbers = all(isinstance(cell_of(record, name), int | float | None) for record in records)
         made.add_column(name, justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis")

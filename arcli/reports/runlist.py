@@ -12,7 +12,7 @@ from rich.text import Text
 from arcli.escape import one_line
 from arcli.record import dump
 from arcli.store.past import Brief
-from arcli.timing.tables import NARROW
+from arcli.timing.tables import NARROW, bare_table
 from arcli.units import format_seconds, isoformat
 
 WIDE = 100
@@ -33,7 +33,7 @@ def table(runs: Sequence[Brief], *, width: int) -> Table:
         names.append("resumes")
     if width >= WIDE and any(run.reason for run in runs):
         names.append("reason")
-    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    made = bare_table()
     for name in names:
         right = name in {"took", "ok", "failed"}
         overflow: Any = "ellipsis" if name in _FLEXIBLE else "fold"

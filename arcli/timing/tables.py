@@ -147,6 +147,11 @@ def figures_table(first: str, *others: str) -> Table:
     """An empty table: a column of names, which gives way where it is narrow, and one a figure."""
     columns = [Column(first, overflow="ellipsis", no_wrap=True)]
     columns += [Column(header, justify="right", no_wrap=True) for header in others]
+    return bare_table(*columns)
+
+
+def bare_table(*columns: Column) -> Table:
+    """Make an empty table as all of arcli's are: without lines, its columns' names dim."""
     return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
 
 
