@@ -39,6 +39,7 @@ class _Chunk(Struct, kw_only=True):
     received: float = -math.inf
     items: int = 0
     compute: float = 0.0
+    longest: float = 0.0
 
 
 class _JobAccount(Struct, kw_only=True):
@@ -91,6 +92,7 @@ class _JobAccount(Struct, kw_only=True):
             chunk = chunks[record.get("chunk") or 0] = _Chunk()
         chunk.items += 1
         chunk.compute += seconds
+        chunk.longest = max(chunk.longest, seconds)
         # The journal has no times of chunks, only those of items, as the engine's
         # clock told them. Items that never ran, such as cancelled ones, have none.
         started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
@@ -105,8 +107,9 @@ class _JobAccount(Struct, kw_only=True):
         # Only items that never ran have no times; they took no seconds either.
         if chunk.last < chunk.first:
             return
-        # A moment in which several items ran side by side is one moment of the engine's.
-        span = chunk.last - chunk.first
+        # Times are of microseconds, which a short item's seconds are finer than: a chunk took no less
+        # than its longest item. A moment in which several ran side by side is one of the engine's.
+        span = max(chunk.last - chunk.first, chunk.longest)
         use.busy += span
         use.compute += min(chunk.compute, span)
         # ``received`` is of the client's clock and the others are of the engine's:

@@ -46,7 +46,7 @@ failed              1          0   -100.0 %
 wall           5.01 s     5.01 s          =
 serial         5.50 s     16.5 s   +200.0 %
 speed-up         1.10       3.29   +200.0 %
-efficiency     54.9 %     54.9 %          =
+efficiency     54.9 %    164.7 %   +200.0 %
 throughput       2.00       2.00          =
 mean           550 ms     1.65 s   +200.0 %
 median         550 ms     1.65 s   +200.0 %

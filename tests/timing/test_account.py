@@ -95,6 +95,13 @@ def test_what_items_run_side_by_side_is_one_moment_of_the_engines() -> None:
     assert timing.efficiency == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize("seconds", [4e-7, 9.4e-6, 1.04e-5])
+def test_seconds_that_are_finer_than_times_are_not_lost(seconds: float) -> None:
+    (use,) = ledger(record(seconds=seconds)).engines.values()
+    assert use.compute == seconds
+    assert use.busy >= seconds
+
+
 def test_an_engine_is_there_only_until_it_goes() -> None:
     (use,) = ledger(record(0, at=0.1), went=1.5).engines.values()
     assert use.present == pytest.approx(1.5)
