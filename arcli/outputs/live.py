@@ -96,14 +96,16 @@ class LiveOutput:
 
     def recorded(self, job: str, lines: bytes) -> None:
         """Take records: of what their items printed, the rest that was not told while they ran."""
-        # A display of running items has no use for what one printed that has ended.
-        if not (self._elsewhere or self._tails.get(job)):
+        # A display of running items has no use for what one printed that has ended: of that only the
+        # counts are let go.
+        listened = bool(self._elsewhere or self._tails.get(job))
+        if not (listened or self._told):
             return
         for line in lines.splitlines():
             if _SILENT not in line:
-                self._rest(job, decode(line))
+                self._rest(job, decode(line), listened=listened)
 
-    def _rest(self, job: str, record: Mapping[str, object]) -> None:
+    def _rest(self, job: str, record: Mapping[str, object], *, listened: bool) -> None:
         index, attempt, slot = record["index"], record["attempt"], record["slot"]
         assert isinstance(index, int)
         assert isinstance(attempt, int)
@@ -111,7 +113,7 @@ class LiveOutput:
         for stream in ("out", "err"):
             printed = str(record[f"std{stream}"]).removesuffix("\n").split("\n")
             told = self._told.pop((job, index, attempt, stream), 0)
-            if (rest := printed[told:]) and printed != [""]:
+            if listened and (rest := printed[told:]) and printed != [""]:
                 taken = allowance.take(rest)
                 self._put(PrintedLines(job, index, stream, taken, len(rest) - len(taken)))
 
