@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from arcli.cluster.embedded import private_folder
 from arcli.cluster.embedded.private_folder import MARK
@@ -64,6 +64,33 @@ class Settings(NamedTuple):
     first_id: int = 0
 
 
+def start_beside(
+    module: str, folder: Path, *arguments: str, log: BinaryIO, env: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a module of arcli's that outlives this process by as long as it takes to tidy up.
+
+    Its arguments are the descriptor of its end of a connection, ``folder`` and ``arguments``; ``log``
+    takes what it and all that it starts print. Returns the process and this end of the connection.
+    """
+    # Its end of the pair is all that ties it to this process: when that closes, it leaves nothing.
+    connection, theirs = socket.socketpair()
+    inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
+    command = [sys.executable, "-P", "-m", module]  # -P: a file in the working folder is no module
+    with theirs:
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno()), str(folder), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[theirs.fileno()],
+            env={**inherited, **env, MARK: str(folder)},
+            start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+            # Before anything else: it may be stopped while it still imports, and arcli killed.
+            preexec_fn=wake_when_orphaned,
+        )
+    return process, connection
+
+
 class SupervisorProcess:
     """A supervisor with a private ``folder``; its events, and its commands, on ``connection``.
 
@@ -76,39 +103,22 @@ class SupervisorProcess:
         self.used = False
         self.settings = settings
         self.folder = private_folder.create()
-        self.connection, theirs = socket.socketpair()
-        log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
         request = {
             "engines": min(settings.engines, WAVE),
             "python": settings.python,
             "first_id": settings.first_id,
         }
-        limits = thread_limits(settings.threads)
-        inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
-        # Its end of the pair is all that ties it to this process: when that closes, it leaves nothing.
-        with theirs, os.fdopen(log_fd, "wb") as log:
-            with suppress(
-                OSError
-            ):  # held for as long as the supervisor lives: see private_folder.find_stale
+        log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(log_fd, "wb") as log:
+            # Held for as long as the supervisor lives: see private_folder.find_stale.
+            with suppress(OSError):
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",  # a file in the working directory must not pass for a module
-                    "-m",
-                    "arcli.cluster.embedded.supervisor",
-                    str(theirs.fileno()),
-                    str(self.folder),
-                    json.dumps(request),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                env={**inherited, **limits, **settings.env, MARK: str(self.folder)},
-                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
-                # Before anything else: it may be stopped while it still imports, and arcli killed.
-                preexec_fn=wake_when_orphaned,
+            self.process, self.connection = start_beside(
+                "arcli.cluster.embedded.supervisor",
+                self.folder,
+                json.dumps(request),
+                log=log,
+                env={**thread_limits(settings.threads), **settings.env},
             )
 
     def send(self, line: bytes) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -22,10 +21,9 @@ from msgspec import to_builtins
 from arcli.cluster import protocol
 from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent, log_tails
 from arcli.cluster.connection import Connection
-from arcli.cluster.embedded.private_folder import MARK
-from arcli.cluster.embedded.supervisor_process import thread_limits
+from arcli.cluster.embedded.supervisor_process import start_beside, thread_limits
 from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
-from arcli.cluster.processes import kill_tree, wake_when_orphaned
+from arcli.cluster.processes import kill_tree
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
@@ -54,23 +52,10 @@ class LauncherProcess:
         self._reader = protocol.Reader()
         self._events: deque[protocol.Message | Ended] = deque()
         self._asked = False
-        self._connection, theirs = socket.socketpair()
-        limits = thread_limits(threads)
         log_fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        command = [sys.executable, "-P", "-m", "arcli.cluster.launched.launcher"]
-        # Its log takes all that launchers print; what is said to arcli comes by the
-        # socket, whose end is the sign to clean up.
-        with theirs, os.fdopen(log_fd, "wb") as log:
-            self._process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **limits, **env, MARK: str(folder)},
-                start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
-                # Before anything else: it may be stopped while it still imports, and arcli killed.
-                preexec_fn=wake_when_orphaned,
+        with os.fdopen(log_fd, "wb") as log:
+            self._process, self._connection = start_beside(
+                "arcli.cluster.launched.launcher", folder, log=log, env={**thread_limits(threads), **env}
             )
 
     def send(self, command: protocol.Command) -> None:

@@ -92,7 +92,6 @@ class Launcher:
             )
             # For batch systems whose launcher passes only its own environment on.
             os.environ |= {"IPP_PROFILE_DIR": str(self._profile), "IPP_CLUSTER_ID": ""}
-            os.environ.pop("IPP_CONNECTION_INFO", None)  # of a cluster that this runs on
             await self._cluster.start_controller()
             info = await self._cluster.controller.get_connection_info()
         except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
