@@ -246,32 +246,3 @@ def test_the_first_version_of_cgroups(tmp_path: Path) -> None:
 def test_a_damaged_quota_is_none(tmp_path: Path) -> None:
     root = cgroups(tmp_path, "0::/\nnonsense\n", cpu_dot_max="what\n")
     assert cgroup_quota(root) is None
-
-
-def test_a_heart_monitor_hurries_from_its_start_until_engines_have_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An engine is ready with its first heartbeat: a monitor that begins calmly delays all of them."""
-    now = 1000.0
-    monkeypatch.setattr(forks, "time", SimpleNamespace(monotonic=lambda: now))
-
-    class Monitor:
-        def __init__(self) -> None:
-            self.hearts: set[bytes] = set()
-            self.caller = SimpleNamespace(callback_time=forks.HEARTBEAT_MS)
-
-        def start(self) -> None: ...
-        def beat(self) -> None: ...
-        def handle_new_hearts(self, hearts: set[bytes]) -> None:
-            self.hearts |= hearts
-
-    monitor = forks.calming(Monitor)()
-    monitor.start()
-    monitor.beat()
-    assert monitor.caller.callback_time == forks.HEARTBEAT_MS
-    now += forks.HURRY + 1
-    monitor.beat()
-    assert monitor.caller.callback_time == forks.CALM_MS
-    monitor.handle_new_hearts({b"a replacement"})
-    monitor.beat()
-    assert monitor.caller.callback_time == forks.HEARTBEAT_MS

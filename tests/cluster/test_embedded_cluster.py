@@ -230,6 +230,7 @@ def test_a_supervisor_that_is_stopped_while_engines_come_is_noticed(tmp_path: Pa
 def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An engine is ready with its first heartbeat: a monitor that begins calmly delays all of them."""
     now = 100.0
     monkeypatch.setattr(forks, "time", SimpleNamespace(monotonic=lambda: now))
 
@@ -240,6 +241,9 @@ def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
             self.caller = SimpleNamespace(callback_time=HEARTBEAT_MS)
             self.hearts: set[bytes] = set()
 
+        def start(self) -> None:
+            pass
+
         def handle_new_hearts(self, hearts: set[bytes]) -> None:
             self.hearts |= hearts
 
@@ -248,6 +252,9 @@ def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
 
     monitor = calming(HeartMonitor)()
     assert type(monitor).__name__ == "HeartMonitor"
+    monitor.start()
+    monitor.beat()
+    assert monitor.caller.callback_time == HEARTBEAT_MS
     monitor.handle_new_hearts({b"1"})
     monitor.beat()
     assert monitor.caller.callback_time == HEARTBEAT_MS
@@ -257,6 +264,9 @@ def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
     now += HURRY + 0.1
     monitor.beat()
     assert monitor.caller.callback_time == CALM_MS
+    monitor.handle_new_hearts({b"a replacement"})
+    monitor.beat()
+    assert monitor.caller.callback_time < CALM_MS
 
 
 def test_ipyparallels_heart_monitor_can_be_calmed() -> None:

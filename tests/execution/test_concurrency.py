@@ -170,7 +170,7 @@ def test_the_item_that_kills_its_engine_is_found_among_its_neighbours(tmp_path: 
 def test_a_run_that_is_stopped_leaves_no_command_behind(tmp_path: Path) -> None:
     job = spec(command="echo $$ > pid{}; sleep 3600", over={"range": 30}, concurrency=5)
     with running(tmp_path, job, *ONE) as run:
-        pids = [tmp_path / f"pid{n}" for n in range(1)]
+        pids = [tmp_path / f"pid{n}" for n in range(5)]
         wait_until(lambda: all(path.exists() and path.read_text() for path in pids))
         begun = [int(path.read_text()) for path in tmp_path.glob("pid*") if path.read_text()]
         run.signal(15)
