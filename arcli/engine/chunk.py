@@ -96,7 +96,7 @@ class Job:
         try:
             self._plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-            self._plan, self._broken = job._replace(args=(), kwargs={}), error
+            self._plan, self._broken = job._replace(args=[], kwargs={}), error
         self._function: Callable[..., Any] | None = None
         # One more than others have those engines that come first, so that together they have as many
         # as were asked for.

@@ -66,7 +66,7 @@ class JobDefinition(NamedTuple):
     kind: str
     folder: str = "."
     function: str = ""
-    args: Sequence[Any] = ()
+    args: list[Any] = []  # noqa: RUF012 - nobody writes to it
     kwargs: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
     unpack: str = "none"
     shell: Template | None = None
@@ -270,7 +270,7 @@ class PickledValue(NamedTuple):
 
 
 class ChunkReply(NamedTuple):
-    """Records of a chunk's items, all of them or those since the last early reply.
+    """Records of a chunk's items: all of them, or, while it runs, those since the last early reply.
 
     ``done`` is the number of items at its beginning that are accounted for. ``positions`` are runs
     ``(first, count)`` of the positions that ``lines`` has records of, ``again`` has the others.
