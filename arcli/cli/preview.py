@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -272,22 +273,22 @@ MOST_ITEMS = 20_000
 FIRST = 2
 """Items an engine in the first pilot, which tells how many fit into the second."""
 
-Pilot = Callable[[Spec, RunFlags], "Finished"]
 
-
-def estimate(spec: Spec, flags: RunFlags, run: Pilot) -> tuple[Estimate, Finished]:
-    """Run a pilot of the spec, or two, and estimate the whole.
+def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
+    """Run a pilot of the spec, or two, and estimate the whole. Raises what a run can raise.
 
     A pilot is a run as any other, of the first items of each job and without the spec's outputs and
-    notifications; ``run`` runs it. The second one has as many items as fit into some seconds.
+    notifications. The second one has as many items as fit into some seconds.
     """
+    from arcli.cli.assembly import execute_spec
+
     lengths = dict(_lengths(spec, flags))
     pilot = spec.model_copy(update={"output": [], "notify": []})
     quiet = replace(flags, outputs=(), form="text", quiet=True, expectations=(), dry_run=False)
     slots = slots_of(spec, flags) or 1
     # The first pilot tells how long items take, and only then it is known how many fit into the second;
     # a joined cluster tells how many engines it has only when it is joined.
-    finished = run(pilot, replace(quiet, limit=FIRST * slots))
+    finished = execute_spec(pilot, replace(quiet, limit=FIRST * slots), None, time.monotonic())
     slots = finished.summary.engines
     jobs = [job for job in finished.summary.jobs if job.kind != "apply"]
     size = pilot_size(jobs, slots, PILOT_SECONDS, MOST_ITEMS)
@@ -295,7 +296,7 @@ def estimate(spec: Spec, flags: RunFlags, run: Pilot) -> tuple[Estimate, Finishe
     if not finished.errors and FIRST * slots < min(size, longest) and None not in lengths.values():
         # What the first one has opened has been read.
         again = pilot.model_copy(update={"sources": {}})
-        finished = run(again, replace(quiet, limit=size))
+        finished = execute_spec(again, replace(quiet, limit=size), None, time.monotonic())
     summary = finished.summary
     return Estimate(
         engines=summary.engines,
@@ -329,12 +330,12 @@ def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
         yield job.name, length
 
 
-def estimate_run(call: Call, spec: Spec, flags: RunFlags, run: Pilot) -> int:
+def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:
     """Run a pilot and print what the whole run would take. Returns 0, or how the pilot ended early."""
     from arcli.cluster.embedded.supervisor_process import usable_cpus
     from arcli.cluster.open import joins
 
-    prediction, finished = estimate(spec, flags, run)
+    prediction, finished = estimate(spec, flags)
     for error in finished.errors:
         tell(error, call)
     if finished.errors or finished.stopped:

@@ -35,7 +35,6 @@ from arcli.outputs.registry import suffixes
 
 if TYPE_CHECKING:
     from arcli.cluster.embedded.supervisor_process import SupervisorProcess
-    from arcli.execution.run import Finished
     from arcli.specfile.model import Spec
 
 MOST_PEEKED = 1_000_000
@@ -240,10 +239,7 @@ def run_spec(
     if flags.estimate:
         from arcli.cli.preview import estimate_run
 
-        def pilot(spec: Spec, flags: RunFlags) -> Finished:
-            return execute_spec(spec, flags, None, time.monotonic())
-
-        return estimate_run(call, spec, flags, pilot)
+        return estimate_run(call, spec, flags)
     _require_other_files(spec, flags.outputs)
     finished = execute_spec(spec, flags, helper, began)
     call.reported = finished.reported and flags.form == "json"
