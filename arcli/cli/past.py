@@ -95,11 +95,17 @@ def require_end(run: RunFolder) -> None:
 
 
 def resume_command(run: RunFolder) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that goes on with a run, as it was called, from where it was."""
     import shlex
 
-    spec = run.manifest.spec_file
-    return f"arcli run {shlex.quote(spec) if spec else 'SPEC'} --resume --run {run.id}"
+    from arcli.outputs.run_end import again
+
+    about, flags = run.manifest, ("--resume", "--run", run.id)
+    line = again(about.argv, *flags)
+    if line is None:
+        return f"the same command again, with {shlex.join(flags)}"
+    here = about.cwd is None or Path(about.cwd) == Path.cwd()
+    return line if here else f"cd {shlex.quote(about.cwd or '.')} && {line}"
 
 
 CALL = (

@@ -135,7 +135,7 @@ def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -
             yield from (stream.style(line, "red") for line in _wrapped(stream, words, " " * INDENT))
 
 
-def again(argv: Sequence[str], flag: str) -> str | None:
+def again(argv: Sequence[str], *flags: str) -> str | None:
     """Write the command line that goes on with a run; None where it cannot be called again as it is."""
     if len(argv) < 2:
         return None
@@ -148,7 +148,7 @@ def again(argv: Sequence[str], flag: str) -> str | None:
     if "-" in words:  # a spec or items from standard input, which is gone
         return None
     verb = argv[1]
-    line = shlex.join(["arcli", verb, *words, flag] if verb == "run" else ["arcli", verb, flag, *words])
+    line = shlex.join(["arcli", verb, *words, *flags] if verb == "run" else ["arcli", verb, *flags, *words])
     return plain(line) if len(line) <= _LONGEST_COMMAND else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -188,6 +189,34 @@ def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
             assert f"--resume --run {newest(tmp_path).id}" in ended.said()
         assert tail.wait() == 3
     assert "running" not in told(arcli(tmp_path, "status", code=3))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["map", "-n", "1", "-k", "test -e go || sleep 300; echo {}", "--over", "x=1,2"],
+        ["run", "spec.yaml", "-n", "1", "-p", "word=a b", "--format", "raw", "-q"],
+    ],
+    ids=["map", "run"],
+)
+def test_the_command_that_goes_on_with_a_killed_run_does(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        'params: {word: b}\ncommand: "test -e go || sleep 300; echo {} ${params.word}"\nover: [1, 2]\n'
+    )
+    run = Run(tmp_path, words)
+    wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/state.json")), run.said)
+    run.process.kill()
+    run.wait()
+    killed = newest(tmp_path).id
+    (tmp_path / "go").touch()
+    command = arcli(tmp_path, "status", code=3).said().partition("hint: ")[2]
+    went_on = Run(tmp_path, shlex.split(command)[1:])
+    assert went_on.wait() == 0, went_on.said()
+    assert went_on.out.read_text() == ("1\n2\n" if "map" in words else "1 a b\n2 a b\n")
+    (tmp_path / "elsewhere").mkdir()
+    env = {"ARCLI_DIR": str(tmp_path / ".arcli")}
+    said = arcli(tmp_path / "elsewhere", "status", killed, code=3, env=env).said()
+    assert f"hint: cd {tmp_path} && {command}" in said
 
 
 def test_a_signal_asks_a_run_how_it_stands(tmp_path: Path) -> None:
