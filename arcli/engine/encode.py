@@ -50,7 +50,7 @@ def encode(value: Any) -> tuple[str, bool]:
         return repr(value), True
     if kind is str and value.isascii():
         # It has no surrogates, which the compiled encoder refuses; that scans it much faster.
-        if len(value) > _LONG and (dumps := compiled()) is not None:
+        if len(value) > _LONG and (dumps := compiled_dumps()) is not None:
             return dumps(value).decode(), True
         return _quote(value), True
     if kind is int and -SAFE < value < SAFE:
@@ -66,7 +66,7 @@ def encode_apart(value: Any, path: str | None) -> tuple[str, bool, bool]:
 
     Also returns whether there is anything large, which is in the text only by its tag. Raises Unfit.
     """
-    if (dumps := compiled()) is not None and is_flat(value):
+    if (dumps := compiled_dumps()) is not None and is_flat(value):
         try:
             return dumps(value).decode(), True, False
         except TypeError:  # surrogates
@@ -76,7 +76,7 @@ def encode_apart(value: Any, path: str | None) -> tuple[str, bool, bool]:
 
 
 @cache
-def compiled() -> Any:
+def compiled_dumps() -> Any:
     """Return a compiled encoder that writes bytes, None where there is none.
 
     Engines of arcli's own Python have orjson, others do without. Both write the same, as far as

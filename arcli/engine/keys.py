@@ -10,7 +10,7 @@ import pickle
 from hashlib import blake2b
 from typing import Any
 
-from .encode import PLAIN, SAFE, SORT_KEYS, canonical, compiled, encode, encode_apart, is_flat
+from .encode import PLAIN, SAFE, SORT_KEYS, canonical, compiled_dumps, encode, encode_apart, is_flat
 
 DIGEST_SIZE = 12
 
@@ -38,7 +38,7 @@ def fingerprint(value: Any) -> bytes:
 
     An input that JSON does not hold exactly is pickled as well: equal text is then not enough.
     """
-    if (dumps := compiled()) is not None and is_flat(value):
+    if (dumps := compiled_dumps()) is not None and is_flat(value):
         try:
             row: bytes = dumps(value, option=SORT_KEYS)
         except TypeError:  # surrogates
@@ -73,7 +73,7 @@ def input_text(value: Any) -> tuple[str, bytes]:
     if kind in PLAIN:
         text, exact = encode(value)
         return text, text.encode() if exact else fingerprint(value)
-    if (dumps := compiled()) is not None and is_flat(value):
+    if (dumps := compiled_dumps()) is not None and is_flat(value):
         try:
             return dumps(value).decode(), dumps(value, option=SORT_KEYS)
         except TypeError:  # surrogates
