@@ -127,9 +127,7 @@ class Health:
     def _watch_chunk(
         self, engine: PooledEngine, running: PendingRequest, limit: float | None, now: float
     ) -> list[Effect]:
-        """Return the last resort for an engine that neither begins its chunk, nor stops an item, nor
-        ends.
-        """
+        """End, as the last resort, an engine that does not begin its chunk, or does not stop an item."""
         sighting = self._positions.look(engine, now)
         if sighting is None or running.chunk is None:
             return []

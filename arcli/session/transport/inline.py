@@ -70,8 +70,7 @@ class InlineTransport:
         if _name(number) in self._forgotten:
             return
         envelope = None
-        # A request at a time, so that what comes from outside is seen between
-        # items.
+        # A request at a time, so that what comes from outside is seen between them.
         try:
             self._running = number
             if request is not None:
