@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion for a mistyped word; empty where nothing is near."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), 1)
     return f"did you mean {near[0]!r}?" if near else ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from arcli.plan import outdirs
 from arcli.plan.deferred import Resolver
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job, Spec
+from arcli.suggest import did_you_mean
 from arcli.syntax import used_names
 
 
@@ -32,8 +32,7 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
     while waiting:
         name = waiting.pop()
         if name not in jobs:
-            near = difflib.get_close_matches(name, jobs, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(jobs)}"
+            hint = did_you_mean(name, jobs) or f"there are: {', '.join(jobs)}"
             raise UsageError(f"there is no job {name!r} in {spec.file}", hint=hint)
         if name not in chosen:
             chosen.add(name)

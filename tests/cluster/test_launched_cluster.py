@@ -208,7 +208,7 @@ def test_ssh_starts_engines_on_other_hosts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("launcher", "options", "code", "words"),
     [
-        ("slurm", {"SlurmEngineSetLauncher.queu": "x"}, 2, "did you mean queue?"),
+        ("slurm", {"SlurmEngineSetLauncher.queu": "x"}, 2, "did you mean 'queue'?"),
         ("slurm", {"SlurmEngineLauncher.queue": "x"}, 2, "SlurmEngineSetLauncher"),
         ("mpi", {"MPIEngineSetLauncher.mpi_cmd": ["no-mpiexec"]}, 3, "no command 'no-mpiexec'"),
         ("slurm", {"SlurmEngineSetLauncher.submit_command": ["false"]}, 3, "status 1"),

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from arcli import launchers
 from arcli.cluster.processes import engine_command
 from arcli.errors import UsageError
+from arcli.suggest import did_you_mean
 
 GONE_AFTER = 30.0
 """Seconds without a heartbeat after which an engine, or for an engine the controller, is gone."""
@@ -182,8 +183,5 @@ def _application_class(section: str) -> Any:
 def _must_have(owner: Any, name: str, trait: str) -> None:
     traits = owner.class_trait_names(config=True)
     if trait not in traits:
-        import difflib
-
-        near = difflib.get_close_matches(trait, traits, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(traits))}"
+        hint = did_you_mean(trait, traits) or f"there are {', '.join(sorted(traits))}"
         raise UsageError(f"options: ipyparallel has no {name}", hint=hint)
