@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, MutableSequence
-from contextlib import contextmanager
+from collections.abc import Callable, MutableSequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -251,14 +251,11 @@ class Runner:
                 folder.value = await self._program.run_beside(item, index, attempt, folder.path)
         return folder.value
 
-    @contextmanager
-    def _made_folder(self, item: Any, index: int, attempt: int) -> Iterator[MadeFolder]:
+    def _made_folder(self, item: Any, index: int, attempt: int) -> AbstractContextManager[MadeFolder]:
         """Have the item's folder, if its job has any, around what makes its value."""
         if self._folder is None:
-            yield MadeFolder(None)
-            return
-        with self._folder.around(item, index, attempt) as folder:
-            yield folder
+            return nullcontext(MadeFolder(None))
+        return self._folder.around(item, index, attempt)
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
         """Return the value as JSON, whether that is exact, and its pickle, if one is wanted.
