@@ -136,18 +136,6 @@ class FakeTransport:
         return engine
 
 
-class FakeStorage:
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-
-    def append(self, lines: bytes) -> int:
-        offset = len(self.written)
-        self.written += lines
-        return offset
-
-
 class FakeRecorder:
     """Counts the records of each item; ``fails`` is raised by the next one."""
 
