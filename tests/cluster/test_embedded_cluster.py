@@ -227,6 +227,19 @@ def test_a_supervisor_that_is_stopped_while_engines_come_is_noticed(tmp_path: Pa
         wait_until(lambda: not own.processes())
 
 
+def test_too_few_engines_are_the_end_with_the_time_after_the_last_one(tmp_path: Path, clock: Clock) -> None:
+    own = Own(python=str(only_the_first(tmp_path)), min_engines=2)
+    try:
+        own.cluster.start(own.note)
+        clock.ahead += 2 * PATIENCE
+        (down,) = wait_until(lambda: [event for event in own.events if isinstance(event, ClusterDown)])
+        assert f"1 of 2 engines came up, and no other within {PATIENCE:g} s, 2 are needed" in down.reason
+        assert not own.cluster.revive()
+    finally:
+        own.cluster.stop()
+        wait_until(lambda: not own.processes())
+
+
 def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -385,8 +385,9 @@ class EmbeddedCluster:
         return ", ".join(parts)
 
     def _too_few(self, *, late: bool) -> str:
-        within = f" within {self._options.start_timeout:g} s" if late else ""
         count, needed = len(self._engines), self._options.min_engines
+        within = f" within {self._options.start_timeout:g} s" if late else ""
+        within = f", and no other{within}" if late and count else within
         return f"{count} of {self.slots} engines came up{within}, {needed} are needed"
 
     def _failure(self, message: str) -> ClusterError:
