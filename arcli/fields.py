@@ -85,15 +85,20 @@ class Share(Model):
     """A percentage of the items that are known to be there."""
 
 
+def _percent(value: Any) -> float | None:
+    """Read a percentage such as ``3%``; None for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    return float(match[1]) if match else None
+
+
 def _share(value: Any) -> Any:
     if isinstance(value, Share | dict):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return {"count": value}
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
-        percent = float(match[1])
-        if percent <= 100:
-            return {"percent": percent}
+    percent = _percent(value)
+    if percent is not None and percent <= 100:
+        return {"percent": percent}
     raise ValueError("give a number of items such as 3, or a percentage such as 3%")
 
 
@@ -103,10 +108,10 @@ Portion = Annotated[Share, BeforeValidator(_share)]
 
 def _time_limit(value: Any) -> Any:
     """Read ``200%`` as a share of the median, and anything else as a duration. Raises ValueError."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)):
-        if float(match[1]) <= 100:
+    if (percent := _percent(value)) is not None:
+        if percent <= 100:
             raise ValueError(f"{value} of the median would end every other item: give more than 100%")
-        return Share(percent=float(match[1]))
+        return Share(percent=percent)
     return value if isinstance(value, Share) else _not_zero(_duration(value))
 
 
