@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_session import FakeEngine, FakeSession, failure, make_plan
 
+from arcli.cluster.base import EngineInfo, EngineUp
 from arcli.engine.protocol import Done, Printed, RunChunk, encode_reply
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
@@ -394,6 +395,20 @@ def test_work_begins_with_the_first_engine() -> None:
     late = session.comes(1)
     while not isinstance(late.queue[0][1], RunChunk):
         session.answer(late)
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(10), 1)
+
+
+def test_an_engine_that_is_told_of_twice_is_prepared_once() -> None:
+    """It came up while the session was opened, which lists those that are there."""
+    session = FakeSession(1)
+    session.begin(10, chunksize=1)
+    (engine,) = engines_of(session)
+    requests = len(engine.queue)
+    info = EngineInfo(engine_id=engine.engine_id, slot=0, host="here", pid=None, uuid="0")
+    session.loop.put(EngineUp(info))
+    session.turn()
+    assert len(engine.queue) == requests
     finish(session)
     assert session.recorder.count == dict.fromkeys(range(10), 1)
 

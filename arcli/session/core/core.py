@@ -182,8 +182,10 @@ class SessionCore:
         """Take what the transport reports."""
         match event:
             case EngineUp(info):
-                engine = self._pool.admit(info, self._now)
-                self._effects += self._requests.welcome(engine, self._moment)
+                # One that comes up while the transport is opened is told of twice: listed, and reported.
+                if info.engine_id not in self._pool.engines:
+                    engine = self._pool.admit(info, self._now)
+                    self._effects += self._requests.welcome(engine, self._moment)
             case Coming(slot):
                 self._pool.coming[slot] = NEVER
             case EngineDown():

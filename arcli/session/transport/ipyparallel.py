@@ -83,10 +83,8 @@ class IpyparallelTransport:
             # In this order: slots that wait, engines that are there, then what has been reported meanwhile.
             for slot in self._cluster.coming():
                 events.put(Coming(slot))
-            reported = {e.info.engine_id for e in self._early if isinstance(e, EngineUp)}
             for info in self._cluster.engines():
-                if info.engine_id not in reported:
-                    events.put(EngineUp(info))
+                events.put(EngineUp(info))
             for event in self._early:
                 events.put(event)
             if self._failure is not None:
