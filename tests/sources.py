@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.inputs import Over, SourceContext
-from arcli.inputs.loading import loader
+from arcli.inputs.python import loader
 
 
 def source(over: Any, folder: Path = Path(), **more: Any) -> Any:

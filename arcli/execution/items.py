@@ -16,7 +16,7 @@ from arcli.errors import (
 from arcli.execution.context import Context, History, Outcome
 from arcli.execution.values import as_input, elements_of
 from arcli.inputs import Source, SourceContext
-from arcli.inputs.loading import loader
+from arcli.inputs.python import loader
 from arcli.plan.deferred import Resolver, without_quoted
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders

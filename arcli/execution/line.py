@@ -219,7 +219,7 @@ def _expected(job: Job, left: int | None, outcome: Outcome) -> int | None:
     source = None if job.over is None or job.over.kind != "from" else job.over
     if left is not None or source is None or source.model_fields_set - {"from_", "shuffle"}:
         return left
-    from arcli.inputs.from_job import FromJob
+    from arcli.inputs.values import FromJob
 
     assert isinstance(source.input, FromJob)
     earlier = outcome.summary(source.input.job)

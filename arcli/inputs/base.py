@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, TypeAlias, TypeVar, overload
 
 from msgspec import Struct, field
 
@@ -16,6 +16,7 @@ from arcli.fields import Model
 if TYPE_CHECKING:
     from arcli.inputs.over import Over
 
+T = TypeVar("T")
 Unpack = Literal["none", "kwargs"]
 
 
@@ -38,6 +39,26 @@ class SourceContext(Struct, frozen=True, kw_only=True):
     python: str | None = None
     texts: bool = False
     elements: Callable[[Any], Iterable[Any]] = iter
+
+
+class Lazy(Sequence[T]):
+    """A sequence that makes the item at a number when it is asked for: ``_at`` and ``__len__``."""
+
+    def _at(self, index: int) -> T:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self._at(place) for place in range(*index.indices(len(self)))]
+        return self._at(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[T]:
+        # A sequence's own way asks for one item after another until there is none, at twice the cost.
+        return map(self._at, range(len(self)))
 
 
 class Fixed(Struct, frozen=True):
@@ -104,6 +125,8 @@ class Input(Model):
     """Whether its items are maps whose keys stand beside the others' in a combination."""
     paths: ClassVar[bool] = True
     """Whether its items may be paths of files, whose parts a command can name."""
+    named: ClassVar[bool] = True
+    """Whether its items may be maps, whose keys a command can name."""
     picks_rows: ClassVar[bool] = False
     """Whether it has a ``where`` of its own, which means what ``where`` beside an input means."""
     reads_stdin: ClassVar[bool] = False
@@ -136,7 +159,7 @@ class Input(Model):
 
     def keys(self, source: Source) -> Iterable[str] | None:
         """Return the keys that items of the opened source may have, None where nobody knows."""
-        return source.names
+        return source.names if self.named else ()
 
     def written(self) -> Any:
         """Return the settings as they are written in a spec, in the short form if that says it all."""

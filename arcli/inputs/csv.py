@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
 from arcli.inputs import where
-from arcli.inputs.base import Input, Source, SourceContext, Stream
+from arcli.inputs.base import Source, SourceContext, Stream
 from arcli.inputs.cells import WRONG, Kind, kind_of_column
-from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
+from arcli.inputs.files import UNREADABLE, FileOfRows, opened, unreadable
 from arcli.paths import is_file
 
 LOOK = 1000
@@ -43,16 +43,10 @@ def _delimits(delimiter: str) -> str:
     return delimiter
 
 
-class Csv(Input):
+class Csv(FileOfRows):
     """Rows of a CSV file, as maps with the names in its first line; ``where`` picks rows."""
 
     key: ClassVar[str] = "csv"
-    short: ClassVar[str] = "path"
-    picks_rows: ClassVar[bool] = True
-    path: str
-    """The file."""
-    where: str | dict[str, Any] | None = None
-    """Only rows for which this holds: an expression of the columns, or columns and values."""
     header: Annotated[list[str], Field(min_length=1)] | None = None
     """The names of the columns, for a file that has none."""
     types: dict[str, Literal["str", "int", "float", "bool", "json"]] = {}
@@ -63,14 +57,6 @@ class Csv(Input):
     """The encoding of the file."""
     decimal: Literal[".", ","] = "."
     """What stands before the decimals of a number."""
-
-    def check(self, folder: Path) -> Iterator[InputError]:
-        """See Input."""
-        yield from missing(self.path, folder)
-
-    def reads(self, folder: Path) -> Iterator[Path]:
-        """See Input."""
-        yield folder / self.path
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

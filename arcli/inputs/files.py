@@ -1,15 +1,18 @@
-"""Files that inputs read: whether they are there, how they are opened, and their lines."""
+"""Files that inputs read: whether they are there, how they are opened, their lines and what is in these."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, ClassVar, cast
 
 from arcli.errors import InputError
+from arcli.inputs import where
+from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
 
@@ -59,3 +62,69 @@ def read_lines(path: Path) -> Iterator[str]:
     """Yield a file's lines."""
     with opened(path) as stream:
         yield from lines_of(stream, str(path))
+
+
+class FileInput(Input):
+    """An input that reads one file."""
+
+    short: ClassVar[str] = "path"
+    path: str
+    """The file."""
+
+    def check(self, folder: Path) -> Iterator[InputError]:
+        """See Input."""
+        yield from missing(self.path, folder)
+
+    def reads(self, folder: Path) -> Iterator[Path]:
+        """See Input."""
+        yield folder / self.path
+
+
+class FileOfRows(FileInput):
+    """An input that reads rows of one file, and may pick some of them as they are read."""
+
+    picks_rows: ClassVar[bool] = True
+    where: str | dict[str, Any] | None = None
+    """Only rows for which this holds: an expression of their keys, or keys and values."""
+
+
+class Lines(FileInput):
+    """Lines of a text file, without their ends."""
+
+    key: ClassVar[str] = "lines"
+    named: ClassVar[bool] = False
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        path = context.folder / self.path
+        return Stream(lambda: read_lines(path))
+
+
+class Jsonl(FileOfRows):
+    """Values of a file with one JSON text a line; ``where`` picks rows."""
+
+    key: ClassVar[str] = "jsonl"
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        path = context.folder / self.path
+        where.check(self.where, None)
+        condition = where.condition(self.where)
+        return Stream(lambda: read_jsonl(read_lines(path), str(path), condition))
+
+
+def read_jsonl(lines: Iterable[str], name: str, condition: where.Condition) -> Iterator[Any]:
+    """Yield a value a line; empty lines are passed over. Raises InputError with the place."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            column = getattr(error, "colno", 1)
+            reason = getattr(error, "msg", str(error))
+            raise InputError(f"{name}:{number}:{column}: not JSON: {reason}") from None
+        except RecursionError:
+            raise InputError(f"{name}:{number}: nested too deeply") from None
+        if condition(item, f"{name}:{number}"):
+            yield item

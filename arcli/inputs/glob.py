@@ -41,6 +41,7 @@ class Glob(Input):
 
     key: ClassVar[str] = "glob"
     short: ClassVar[str] = "patterns"
+    named: ClassVar[bool] = False
     patterns: _Patterns
     """Patterns of paths; `**` is any folders."""
     exclude: _Patterns = []
@@ -76,10 +77,6 @@ class Glob(Input):
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         return Fixed(paths_of(self, context.folder), distinct=True)
-
-    def keys(self, source: Source) -> Iterable[str] | None:
-        """See Input."""
-        return ()
 
 
 def paths_of(source: Glob, folder: Path) -> list[str]:

@@ -8,30 +8,16 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arcli.inputs.base import Lazy
+
 T = TypeVar("T")
 MOST_LOOKED_AT = 200_000
 """Items that all patterns together are compared with beforehand, or match, at most."""
-
-
-class Lazy(Sequence[T]):
-    """A sequence that makes the item at a number when it is asked for: ``_at`` and ``__len__``."""
-
-    def _at(self, index: int) -> T:
-        raise NotImplementedError
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self._at(place) for place in range(*index.indices(len(self)))]
-        return self._at(range(len(self))[index])
 
 
 class Rows(Struct, frozen=True):

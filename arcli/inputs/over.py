@@ -103,21 +103,21 @@ class _Arranged(Model):
 
     def _arrange(self, source: Source, where: Where, context: SourceContext) -> Source:
         """Leave out items of the opened source, choose some, and put them into another order."""
-        from arcli.inputs import combine
+        from arcli.inputs import arrange
         from arcli.inputs.where import check as check_where
 
         if where is not None:
             check_where(where, source.names)
         exclude, sample = context.resolve(self.exclude), self.sample
-        kept = combine.picking(combine.excluding(source, exclude), where)
+        kept = arrange.picking(arrange.excluding(source, exclude), where)
         shuffle = self.shuffle
         if isinstance(source, Fixed) and not isinstance(kept, Fixed):
             # What is shuffled by number needs no memory, and stays so when some are left out.
-            source, shuffle = combine.shuffled(source, shuffle), None
-            kept = combine.picking(combine.excluding(source, exclude), where)
+            source, shuffle = arrange.shuffled(source, shuffle), None
+            kept = arrange.picking(arrange.excluding(source, exclude), where)
         if sample is not None:
-            kept = combine.sampled(kept, sample.n, sample.seed)
-        return combine.shuffled(kept, shuffle)
+            kept = arrange.sampled(kept, sample.n, sample.seed)
+        return arrange.shuffled(kept, shuffle)
 
     @property
     def only_in_runs(self) -> bool:

@@ -10,32 +10,22 @@ from typing import Any, ClassVar
 
 from arcli.errors import InputError
 from arcli.inputs import where
-from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.files import missing
+from arcli.inputs.base import Source, SourceContext, Stream
+from arcli.inputs.files import FileOfRows
 from arcli.paths import is_file
 from arcli.suggest import how_to_add
 
 
-class Parquet(Input):
+class Parquet(FileOfRows):
     """Rows of a Parquet file, as maps; ``where`` picks rows."""
 
     key: ClassVar[str] = "parquet"
-    short: ClassVar[str] = "path"
-    picks_rows: ClassVar[bool] = True
-    path: str
-    """The file."""
-    where: str | dict[str, Any] | None = None
-    """Only rows for which this holds: an expression of the columns, or columns and values."""
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
-        yield from missing(self.path, folder)
+        yield from super().check(folder)
         if importlib.util.find_spec("pyarrow") is None:
             yield InputError("parquet needs pyarrow", hint=how_to_add("pyarrow"))
-
-    def reads(self, folder: Path) -> Iterator[Path]:
-        """See Input."""
-        yield folder / self.path
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

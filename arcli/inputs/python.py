@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import pickle
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import arcli
 from arcli import syntax
-from arcli.engine.functions import Unresolved, kind_of
+from arcli.engine.functions import Unresolved, find, kind_of
 from arcli.errors import ArcliError, InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 
@@ -92,6 +92,8 @@ def _each(found: Any) -> Iterator[Any]:
     if not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
         yield from found
         return
+    import asyncio
+
     with asyncio.Runner() as runner:
         if inspect.isawaitable(found):
             yield from runner.run(_awaited(found))
@@ -117,3 +119,29 @@ def _failed(call: str, error: BaseException, python: str | None) -> InputError:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
     return InputError(message, details="".join(traceback.format_list(theirs)).rstrip() or None)
+
+
+def loader(folder: Path, path: Iterable[str] = ()) -> Callable[[str], Any]:
+    """Return what finds the callable that ``module:name`` or ``file.py:name`` means.
+
+    ``folder`` is the spec's, ``path`` its ``setup: path``.
+    """
+    folders = [str(folder), *(str(folder / part) for part in path)]
+
+    def load(text: str) -> Any:
+        _put_on_path(folders)
+        return find(text, {}, str(folder))
+
+    return load
+
+
+def _put_on_path(folders: Iterable[str]) -> None:
+    """Before what is installed, and behind Python's own modules.
+
+    arcli itself is still going to import some of these: a ``random.py`` beside the spec must not
+    take their place.
+    """
+    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    places = [at for at, folder in enumerate(sys.path) if folder in installed]
+    at = min(places, default=len(sys.path))
+    sys.path[at:at] = [folder for folder in folders if folder not in sys.path]

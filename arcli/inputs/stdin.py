@@ -10,8 +10,7 @@ from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.csv import Csv, read_csv
-from arcli.inputs.files import lines_of
-from arcli.inputs.jsonl import read_jsonl
+from arcli.inputs.files import lines_of, read_jsonl
 
 BLOCK = 1 << 16
 """Bytes that are read at once, at most."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from arcli.errors import InputError, Problem, SpecError, UsageError
 from arcli.inputs import Over, Source, SourceContext
 from arcli.inputs.base import unread
-from arcli.inputs.loading import loader
+from arcli.inputs.python import loader
 from arcli.plan import outdirs
 from arcli.plan.deferred import Resolver
 from arcli.specfile.checks.order import deferred_values

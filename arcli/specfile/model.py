@@ -292,7 +292,7 @@ class Job(Policy):
         source = self.over.open(context)
         if self.batch is None:
             return source
-        from arcli.inputs.combine import batched
+        from arcli.inputs.arrange import batched
 
         return batched(source, self.batch)
 

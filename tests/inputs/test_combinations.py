@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
-from arcli.inputs import Source, combine
+from arcli.inputs import Source, arrange
+from arcli.inputs.arrange import batched
 from arcli.inputs.base import Fixed, Stream
-from arcli.inputs.combine import batched
 from arcli.inputs.grid import HELD, Feistel, permutation
 
 small = st.lists(st.integers(0, 3), max_size=4)
@@ -191,7 +191,7 @@ def test_what_is_left_out_is_the_same_by_number_and_as_it_is_read(
     over = {"product": {"a": a, "b": b}, "exclude": patterns}
     by_number = list(source(over))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(combine, "MOST_LOOKED_AT", 0)
+        patch.setattr(arrange, "MOST_LOOKED_AT", 0)
         assert list(source(over)) == by_number
         mixed = list(source({**over, "shuffle": seed}))
     assert sorted(mixed, key=repr) == sorted(by_number, key=repr)

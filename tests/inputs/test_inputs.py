@@ -20,7 +20,7 @@ from sources import source
 
 from arcli.errors import InputError
 from arcli.inputs import stdin as standard_input
-from arcli.inputs.spaced import Even
+from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
 from arcli.plan.readahead import ReadAhead
 

@@ -1,21 +1,95 @@
-"""Numbers between two ends, bit for bit as NumPy has them."""
+"""Items that stand in the spec, or are an earlier job's values: lists, ranges and evenly spaced numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, overload
+from itertools import chain
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from arcli.errors import InputError
 from arcli.fields import Deferred
-from arcli.inputs.base import Fixed, Input, Source, SourceContext, integral
+from arcli.inputs.base import Fixed, Input, Lazy, Source, SourceContext, Stream, integral
 
 Number = Annotated[int | float, Field(allow_inf_nan=False)] | Deferred
 
 
-class Even(Sequence[float]):
+class List(Input):
+    """Items as they stand in the spec, or the list that an earlier job came to."""
+
+    key: ClassVar[str] = "list"
+    short: ClassVar[str] = "items"
+    items: list[Any] | Deferred
+    """The items."""
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        items = context.resolve(self.items)
+        if not isinstance(items, list):
+            raise InputError(f"over: {type(items).__name__} is not a list of items")
+        return Fixed(items)
+
+    def keys(self, source: Source) -> Iterable[str] | None:
+        """See Input."""
+        if not isinstance(self.items, list) or any(isinstance(item, Deferred) for item in self.items):
+            return None
+        return [str(key) for item in self.items if isinstance(item, dict) for key in item]
+
+
+class FromJob(Input):
+    """Values of an earlier job, in the order of its items; ``each``: the elements of each of them."""
+
+    key: ClassVar[str] = "from"
+    short: ClassVar[str] = "job"
+    only_in_runs: ClassVar[bool] = True
+    job: str
+    """An earlier job."""
+    where: Literal["ok", "all"] = "ok"
+    """Its items that are ok, or all of them."""
+    each: bool = False
+    """Take the elements of each value, one by one."""
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        values = context.jobs.get(self.job)
+        if values is None:
+            raise InputError(f"from: the job {self.job!r} has not run")
+        if self.each:
+            return Stream(lambda: chain.from_iterable(map(context.elements, values(self.where))))
+        return Stream(lambda: values(self.where))
+
+    def jobs(self) -> Iterator[str]:
+        """See Input."""
+        yield self.job
+
+
+def _whole(value: Any) -> Any:
+    return [integral(part) for part in value] if isinstance(value, list) else integral(value)
+
+
+class Range(Input):
+    """Whole numbers as Python's range: ``100``, ``[start, stop]`` or ``[start, stop, step]``."""
+
+    key: ClassVar[str] = "range"
+    short: ClassVar[str] = "numbers"
+    paths: ClassVar[bool] = False
+    named: ClassVar[bool] = False
+    numbers: Annotated[int | list[int | Deferred] | Deferred, BeforeValidator(_whole)]
+    """The stop, or [start, stop, step], as of Python's range."""
+
+    def open(self, context: SourceContext) -> Source:
+        """See Input."""
+        value = context.resolve(self.numbers)
+        parts = value if isinstance(value, list) else [value]
+        try:
+            return Fixed(range(*map(integral, parts)), distinct=True)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"range: {value!r} is not a range: {error}") from None
+
+
+class Even(Lazy[float]):
     """``num`` evenly spaced numbers from ``start`` to ``stop``, both included.
 
     ``start + i * step``, the last one exactly ``stop``, as ``numpy.linspace`` computes it
@@ -31,25 +105,15 @@ class Even(Sequence[float]):
     def __len__(self) -> int:
         return self._num
 
-    @overload
-    def __getitem__(self, index: int) -> float: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[float]: ...
-    def __getitem__(self, index: int | slice) -> float | list[float]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._num))]
-        position = range(self._num)[index]
-        if position and position == self._num - 1:
+    def _at(self, index: int) -> float:
+        if index and index == self._num - 1:
             return self._stop
         if self._step == 0:  # so small that it underflows: NumPy divides first
-            return position / self._div * self._delta + self._start
-        return position * self._step + self._start
-
-    def __iter__(self) -> Iterator[float]:
-        return (self[position] for position in range(self._num))
+            return index / self._div * self._delta + self._start
+        return index * self._step + self._start
 
 
-class Powers(Sequence[float]):
+class Powers(Lazy[float]):
     """``num`` numbers from ``base ** start`` to ``base ** stop``, evenly spaced in their logarithm.
 
     NumPy's own power function may differ in the last bit on some machines.
@@ -62,13 +126,7 @@ class Powers(Sequence[float]):
     def __len__(self) -> int:
         return len(self._exponents)
 
-    @overload
-    def __getitem__(self, index: int) -> float: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[float]: ...
-    def __getitem__(self, index: int | slice) -> float | list[float]:
-        if isinstance(index, slice):
-            return [self._base**exponent for exponent in self._exponents[index]]
+    def _at(self, index: int) -> float:
         return float(self._base ** self._exponents[index])
 
 
@@ -108,6 +166,7 @@ class Linspace(Input):
     key: ClassVar[str] = "linspace"
     short: ClassVar[str] = "points"
     paths: ClassVar[bool] = False
+    named: ClassVar[bool] = False
     points: Points
     """Start, stop, and the number of points."""
 
@@ -116,10 +175,6 @@ class Linspace(Input):
         points = context.resolve(self.points)
         return Fixed(spaced(Even, points, "linspace"), distinct=points[0] != points[1])
 
-    def keys(self, source: Source) -> Iterable[str] | None:
-        """See Input."""
-        return ()
-
 
 class Logspace(Input):
     """Powers of a base as NumPy's logspace: ``[start, stop, number of points]`` are exponents."""
@@ -127,6 +182,7 @@ class Logspace(Input):
     key: ClassVar[str] = "logspace"
     short: ClassVar[str] = "points"
     paths: ClassVar[bool] = False
+    named: ClassVar[bool] = False
     points: Points
     """The exponents of start and stop, and the number of points."""
     base: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
@@ -137,7 +193,3 @@ class Logspace(Input):
         powers = partial(Powers, base=self.base)
         points = context.resolve(self.points)
         return Fixed(spaced(powers, points, "logspace", f"{self.base:g} to the power of "))
-
-    def keys(self, source: Source) -> Iterable[str] | None:
-        """See Input."""
-        return ()

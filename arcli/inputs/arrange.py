@@ -1,0 +1,158 @@
+"""What is done to the items of a source: some are left out, picked, put together or in another order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+from msgspec.structs import replace
+
+from arcli.errors import InputError
+from arcli.inputs.base import Fixed, Lazy, Source, Stream
+from arcli.inputs.grid import MOST_LOOKED_AT, Grid, Picked, Without, matches, permutation, places
+from arcli.inputs.where import Where, condition
+
+
+class Batches(Lazy[list[Any]]):
+    """Neighbouring items as lists of ``size``, the last one as long as there are items left."""
+
+    def __init__(self, items: Sequence[Any], size: int) -> None:
+        self._items = items
+        self._size = size
+
+    def __len__(self) -> int:
+        return -(-len(self._items) // self._size)
+
+    def _at(self, index: int) -> list[Any]:
+        return list(self._items[index * self._size : (index + 1) * self._size])
+
+
+def batched(source: Source, size: int) -> Source:
+    """Return a source whose items are lists of ``size`` items; the last one may be shorter."""
+    if isinstance(source, Fixed):
+        return Fixed(Batches(source.items, size), source.distinct)
+
+    def read() -> Iterator[list[Any]]:
+        items = iter(source)
+        while batch := list(islice(items, size)):
+            yield batch
+
+    length = None if source.length is None else -(-source.length // size)
+    return Stream(read, length, source.distinct)
+
+
+def excluding(source: Source, patterns: Sequence[Any]) -> Source:
+    """Leave out the items that match. Raises InputError for a pattern that none can match.
+
+    What can be had by number stays so, unless there is too much to be looked at beforehand.
+    """
+    for at, pattern in enumerate(patterns):
+        _possible(pattern, at, source.names)
+    if not patterns:
+        return source
+    if isinstance(source, Fixed):
+        most = MOST_LOOKED_AT // len(patterns)
+        items, cells = source.items, []
+        for each in patterns:
+            # What concerns one factor alone is taken out of it; only other cells need numbers.
+            smaller = items.without(each, most) if isinstance(items, Grid) else None
+            if smaller is not None:
+                items = smaller
+            else:
+                cells.append(each)
+        excluded = [
+            items.places(each, most) if isinstance(items, Grid) else places(items, each, most)
+            for each in cells
+        ]
+        known = [numbers for numbers in excluded if numbers is not None]
+        if len(known) == len(excluded):
+            left = Without(items, chain.from_iterable(known)) if known else items
+            return replace(source, items=left)
+
+    def kept() -> Iterator[Any]:
+        return (item for item in source if not any(matches(item, each) for each in patterns))
+
+    return Stream(kept, None, source.distinct, source.unpack, source.names)
+
+
+def picking(source: Source, where: Where) -> Source:
+    """Leave only the items that ``where`` picks, as they are read; see ``arcli.inputs.where``."""
+    if where is None:
+        return source
+    holds = condition(where)
+
+    def picked() -> Iterator[Any]:
+        return (item for number, item in enumerate(source) if holds(item, f"item {number}"))
+
+    return Stream(picked, None, source.distinct, source.unpack, source.names)
+
+
+def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
+    if names is None:
+        return
+    if not isinstance(pattern, Mapping):
+        raise InputError(
+            f"exclude: {pattern!r} is no item: they are maps with the keys {', '.join(names)}",
+            path=("exclude", at),
+        )
+    for name in pattern:
+        if name not in names:
+            raise InputError(
+                f"exclude: items have no {name!r}; they have {', '.join(names)}",
+                path=("exclude", at, name),
+            )
+
+
+def sampled(source: Source, count: int, seed: int) -> Source:
+    """Pick a number of the items at random, by a seed, in their order; all where there are fewer."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible is the point
+    if isinstance(source, Fixed) and count > MOST_LOOKED_AT:
+        read = partial(_selected, source.items, count, chance)
+        return Stream(read, min(count, source.length), source.distinct, source.unpack, source.names)
+    if isinstance(source, Fixed):
+        total = len(source.items)
+        picked = sorted(chance.sample(range(total), min(count, total)))
+        return replace(source, items=Picked(source.items, picked))
+
+    def reservoir() -> list[Any]:
+        """Algorithm R (Vitter, 1985, https://doi.org/10.1145/3147.3165)."""
+        numbered = enumerate(source)
+        kept = list(islice(numbered, count))
+        for number, item in numbered:
+            place = chance.randrange(number + 1)
+            if place < count:
+                kept[place] = (number, item)
+        return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
+
+    length = None if source.length is None else min(count, source.length)
+    return replace(source, read=reservoir, length=length)
+
+
+def _selected(items: Sequence[Any], count: int, chance: random.Random) -> Iterator[Any]:
+    """Yield ``count`` of the items in their order, without holding their numbers.
+
+    Selection sampling, Algorithm S of Knuth, The Art of Computer Programming, volume 2, 3.4.2.
+    """
+    for place in range(len(items)):
+        if chance.random() * (len(items) - place) < count:
+            count -= 1
+            yield items[place]
+
+
+def shuffled(source: Source, seed: int | None) -> Source:
+    """The items in an order that depends on the seed alone; held only where they must be."""
+    if seed is None:
+        return source
+    if isinstance(source, Fixed):
+        return replace(source, items=Picked(source.items, permutation(len(source.items), seed)))
+    read = source.read
+
+    def held() -> list[Any]:
+        items = list(read())
+        random.Random(seed).shuffle(items)  # noqa: S311 - reproducible is the point
+        return items
+
+    return replace(source, read=held)
