@@ -88,9 +88,9 @@ class JunitFile:
 
     def _document(self, summary: RunSummary) -> Iterator[bytes]:
         totals = sum((suite.counts for suite in self._suites.values()), Counter[str]())
-        # The common schema knows no `skipped` of the whole.
+        # The common schema knows no `skipped` of the whole, and three digits of a suite's seconds.
         counts = {name: number for name, number in _counts(totals).items() if name != "skipped"}
-        head = _attributes(name=summary.name, **counts, time=f"{summary.wall:.6f}")
+        head = _attributes(name=summary.name, **counts, time=f"{summary.wall:.3f}")
         yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {head}>\n'.encode()
         for job in summary.jobs:
             if self._job in {None, job.name}:
@@ -106,7 +106,7 @@ class JunitFile:
 
     def _suite(self, job: str, suite: _Suite) -> Iterator[bytes]:
         times = {"timestamp": suite.began[:19]} if suite.began else {}
-        head = _attributes(name=job, **_counts(suite.counts), time=f"{suite.seconds:.6f}", **times)
+        head = _attributes(name=job, **_counts(suite.counts), time=f"{suite.seconds:.3f}", **times)
         yield f"<testsuite {head}>\n".encode()
         if suite.left_out:
             known = _attributes(name="ok items that are not listed", value=str(suite.left_out))
