@@ -32,11 +32,14 @@ class History(Protocol):
     def why(self, job: str, key: str) -> str:
         """Say why an item runs that is not kept: ``with a new input``, ``that failed before``."""
 
-    def is_kept(self, job: str, key: str) -> bool:
-        """Whether an item has a record that is kept."""
+    def is_kept(self, job: str, key: str, *, exact: bool) -> bool:
+        """Whether an item has a record that is kept; ``exact``: and its value is whole."""
 
     def parts(self, job: str) -> Mapping[str, str]:
         """The hashes of what a job's keys were made of, by what that is."""
+
+    def record(self, job: str, key: str) -> Mapping[str, Any]:
+        """Return the record of an item that is kept."""
 
 
 class Kept(Protocol):

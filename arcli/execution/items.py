@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from arcli.errors import (
-    ArcliError,
-    InputError,
-)
+from arcli.engine.encode import from_tree
+from arcli.engine.tally import Status
+from arcli.errors import ArcliError, InputError
 from arcli.execution.context import Context, History, Outcome
 from arcli.execution.values import as_input, elements_of
 from arcli.inputs import Source, SourceContext
@@ -20,7 +19,7 @@ from arcli.inputs.python import loader
 from arcli.plan.deferred import Resolver, without_quoted
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders
-from arcli.plan.preview import preview
+from arcli.plan.preview import Preview, needs_values, preview, sources
 from arcli.plan.readahead import ReadAhead
 from arcli.session.interfaces import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
@@ -137,6 +136,7 @@ class Explanation:
     plan: JobPlan
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    keys: list[str] = field(default_factory=list)
 
     def note(self, key: str, *, kept: bool) -> None:
         """Count an item by its key."""
@@ -147,14 +147,28 @@ class Explanation:
 
     def look_up(self, key: str, index: int) -> bytes | None:
         """Count an item for a supply that only counts them; a line, if an empty one, of what is kept."""
-        kept = self.history.is_kept(self.plan.name, key)
+        exact = self.plan.definition.keep_opaque
+        kept = self.history.is_kept(self.plan.name, key, exact=exact)
         self.note(key, kept=kept)
+        # Later jobs read whole values only, which is when they have to be kept exactly.
+        if kept and exact:
+            self.keys.append(key)
         return b"" if kept else None
+
+    def values(self, where: str) -> Iterator[Any]:
+        """Yield the values that are kept, as a later job's inputs; of items that are ok, or ``all``."""
+        for key in self.keys:
+            record = self.history.record(self.plan.name, key)
+            if where == "all" or record["status"] == Status.OK:
+                yield from_tree(record["value"])
 
     def sentence(self) -> str:
         """Say how many items are kept, how many run, and why."""
         before, running = self.history.parts(self.plan.name), self.reasons.total()
         changed = [name for name, part in self.plan.parts.items() if before.get(name, part) != part]
+        # Another function, which may be written in the spec itself, has another source.
+        if "function" in changed and "source" in changed:
+            changed.remove("source")
         # A changed file makes no item a new one, unless that was asked for: kept ones show that.
         source = changed == ["source"] or (self.kept and "source" in changed)
         job = f"{self.plan.name}: {self.kept:,} item{'s' * (self.kept != 1)} kept, {running:,} to run"
@@ -175,22 +189,24 @@ def explain(
     def unknown(name: str) -> Any:
         raise InputError(f"the value of job {name!r} is known in the run only")
 
+    explanations: dict[str, Explanation] = {}
     for previewed in preview(spec, slots=slots):
-        job, source = previewed.job, previewed.source
+        job = previewed.job
+        resolve = Resolver(slots or 1, unknown)
         try:
-            if source is None or (job.over is not None and job.over.only_in_runs):
-                raise InputError("its items are known in the run only")
+            source = _known_items(spec, previewed, resolve, explanations)
             plan = plan_job(
                 spec,
                 job,
-                resolve=Resolver(slots or 1, unknown),
+                resolve=resolve,
                 unpack=job.unpack or source.unpack,
                 rerun_changed=rerun_changed,
+                keep_opaque=needs_values(job, spec),
             )
         except InputError as error:
             yield f"{job.name}: {error.message}"
             continue
-        explanation = Explanation(history, plan)
+        explanation = explanations[job.name] = Explanation(history, plan)
         # Keys are given as in a run, since equal inputs are told apart by how often they have come.
         supply = SourceSupply(
             _Directly(source, limit),
@@ -203,6 +219,38 @@ def explain(
         while not supply.exhausted:
             supply.take(GLANCE)
         yield explanation.sentence()
+
+
+def _known_items(
+    spec: Spec, previewed: Preview, resolve: Resolver, explanations: Mapping[str, Explanation]
+) -> Source:
+    """Return a job's items, as far as they are known without a run. Raises InputError that says why not."""
+    job, source = previewed.job, previewed.source
+    if job.over is None or source is None:
+        raise InputError("its items are known in the run only")
+    if any(part.kind == "python" for _, part in job.over.walk()):
+        raise InputError("its items are what a generator yields, which only a run calls")
+    if not job.over.only_in_runs:
+        return source
+    # An earlier job's values are known where none of its items would run again.
+    for name in sources(job.over):
+        earlier = explanations.get(name)
+        if earlier is None:
+            raise InputError(f"its items are values of {name}, which are known in the run only")
+        if running := earlier.reasons.total():
+            again = f"{running:,} item{'s run' if running > 1 else ' runs'} again"
+            raise InputError(f"its items are values of {name}, of which {again}: known in the run only")
+    values = {name: explanation.values for name, explanation in explanations.items()}
+    texts = job.kind == "command"
+    return job.open_items(
+        SourceContext(folder=spec.folder, jobs=values, resolve=resolve, elements=_listed, texts=texts)
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError("its items are elements of a value that is no list, and known in the run only")
+    return value
 
 
 class _Directly:

@@ -19,7 +19,7 @@ from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
-from arcli.plan.preview import pushed, sources, valued
+from arcli.plan.preview import needs_values, pushed, sources, valued
 from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
 from arcli.timing.failures import Failures
@@ -157,7 +157,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
         unpack="nothing" if source is None else job.unpack or source.unpack,
         rerun_changed=options.rerun_changed,
-        keep_opaque=_needs_values(job, context.spec),
+        keep_opaque=needs_values(job, context.spec),
         run_folder=context.storage.path,
         whole_output=options.whole_output,
         at_once=options.at_once,
@@ -171,7 +171,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     # Records are kept in the items' order where something will look at them again in it: a reducer to
     # which the order matters, a collected value, or another job.
     collected = job.collect in {"list", "dict"} or (job.kind == "apply" and job.collect is None)
-    read_again = not job.commutative if job.folds else collected or _needs_values(job, context.spec)
+    read_again = not job.commutative if job.folds else collected or needs_values(job, context.spec)
     in_order = job.ordered or not read_again
     results = outcome.results[job.name] = JobResults(context.storage, in_order)
     folder = folding_of(context, job)
@@ -227,10 +227,3 @@ def _expected(job: Job, left: int | None, outcome: Outcome) -> int | None:
         return None
     number = earlier.counts.ok if source.input.where == "ok" else earlier.counts.recorded
     return -(-number // (job.batch or 1))
-
-
-def _needs_values(job: Job, spec: Spec) -> bool:
-    """Tell whether something will work with the job's real values, and not only show them."""
-    if job.folds or job.push_as is not None:
-        return True
-    return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)

@@ -72,6 +72,13 @@ def valued(job: Job) -> Iterator[str]:
     return values_in([job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env])
 
 
+def needs_values(job: Job, spec: Spec) -> bool:
+    """Tell whether something will work with the job's real values, and not only show them."""
+    if job.folds or job.push_as is not None:
+        return True
+    return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
+
+
 def values_in(tree: Any) -> Iterator[str]:
     """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
     for late in deferred_values(tree):

@@ -102,9 +102,19 @@ class Kept:
         # One number instead of a tuple of three: a third of the memory.
         job[digest] = (offset * len(self._runs) + number) * 2 + bool(data.get("exact", True))
 
-    def is_kept(self, job: str, key: str) -> bool:
-        """Whether an item has a record that is kept."""
-        return _digest(key) in self._index.get(job, {})
+    def is_kept(self, job: str, key: str, *, exact: bool = False) -> bool:
+        """Whether an item has a record that is kept; ``exact``: and JSON holds its value exactly."""
+        digest = _digest(key)
+        place = self._index.get(job, {}).get(digest) if digest is not None else None
+        return place is not None and bool(place & 1 or not exact)
+
+    def record(self, job: str, key: str) -> Mapping[str, Any]:
+        """Return the record of an item that is kept, as it was written. Raises KeyError."""
+        digest = _digest(key)
+        assert digest is not None, "only items with a digest are kept"
+        offset, number = divmod(self._index[job][digest] >> 1, len(self._runs))
+        record: dict[str, Any] = decode(_line_at(self._files[number], offset))
+        return record
 
     def why(self, job: str, key: str) -> str:
         """Say why an item runs: how it ended before, or that it is new."""

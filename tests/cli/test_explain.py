@@ -69,3 +69,41 @@ def test_explaining_is_about_resuming(folder: Path) -> None:
     run = Run(folder, ["run", "spec.yaml", "--explain"])
     assert run.wait() == 2
     assert "--explain is about what --resume or --failed keeps" in run.said()
+
+
+FED = """\
+jobs:
+- {name: a, map: "lambda x: x * 10", over: [1, 2, 0]}
+- {name: b, map: "lambda x: x + 1", over: {from: a}}
+- {name: c, map: "lambda x: x", over: {python: "f.py:count"}}
+"""
+
+
+def test_items_that_are_kept_values_of_an_earlier_job_are_known(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(FED)
+    (tmp_path / "f.py").write_text("def count():\n    yield 1\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    generator = "c: its items are what a generator yields, which only a run calls"
+    assert explained(tmp_path) == ["a: 3 items kept, 0 to run", "b: 3 items kept, 0 to run", generator]
+    (tmp_path / "spec.yaml").write_text(FED.replace("x + 1", "x + 2"))
+    assert explained(tmp_path)[1] == "b: 0 items kept, 3 to run: the function changed"
+    # As soon as one of them runs again, its value is not known.
+    (tmp_path / "spec.yaml").write_text(FED.replace("[1, 2, 0]", "[1, 2, 5]"))
+    assert explained(tmp_path)[:2] == [
+        "a: 2 items kept, 1 to run: 1 with a new input",
+        "b: its items are values of a, of which 1 item runs again: known in the run only",
+    ]
+
+
+def test_values_that_are_not_kept_exactly_run_again_for_a_job_that_reads_them(tmp_path: Path) -> None:
+    text = """\
+jobs:
+- {name: a, map: "lambda x: {x}", over: [1, 2]}
+- {name: b, map: "len", over: {from: a}}
+"""
+    (tmp_path / "spec.yaml").write_text(text)
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    dry = explained(tmp_path)
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--resume", "--explain", "--format", "jsonl"])
+    assert run.wait() == 0
+    assert dry[0] in run.said()
