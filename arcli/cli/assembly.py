@@ -144,9 +144,9 @@ def standard_input() -> BinaryIO | None:
 
 def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
     """Open the outputs of the spec and of the flags. Raises OutputError, UsageError."""
+    from arcli.outputs.base import RunOrigin
     from arcli.outputs.ci import detect
     from arcli.outputs.open import Destination, open_outputs
-    from arcli.outputs.run_end import RunOrigin
     from arcli.store.folder import run_root
 
     destinations = [Destination.of(output, spec.folder) for output in spec.output]

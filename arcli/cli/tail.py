@@ -45,8 +45,8 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
       arcli tail 20261126-0915 --failed --format jsonl
     """
     from arcli.engine.tally import Status, Tally
-    from arcli.outputs.base import OutputContext
-    from arcli.outputs.run_end import RunOrigin, write_end
+    from arcli.outputs.base import OutputContext, RunOrigin
+    from arcli.outputs.run_end import write_end
     from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
     from arcli.outputs.text import TextOutput

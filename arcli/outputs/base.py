@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from msgspec import Struct, field
 
-from arcli.outputs.run_end import RunOrigin
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
@@ -24,9 +23,11 @@ class Output(Protocol):
 
     def start(self) -> None:
         """Prove that the output can be made, before any work starts. Raises OutputError."""
+        return  # with a body it is what happens where a subclass says nothing, and no gap in it
 
     def record(self, batch: RecordBatch) -> None:
         """Take a batch; it is the output's to let go. Raises OutputError."""
+        return
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """Complete the output: the run is over, however it ended.
@@ -36,6 +37,34 @@ class Output(Protocol):
 
     def abort(self) -> None:
         """The output itself failed or the run cannot be summed up: leave nothing half-written."""
+        return
+
+
+class TargetOutput(Output):
+    """An output whose bytes go to one target, which is open from its start to its end."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output. What a subclass writes at the end it writes before."""
+        self._target.commit()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._target.discard()
+
+
+class RunOrigin(Struct, frozen=True, kw_only=True):
+    """What a run was started from: the spec's file, the host, and the command line."""
+
+    spec: str = ""
+    host: str = ""
+    argv: Sequence[str] = ()
 
 
 class OutputContext(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,7 @@ from typing import Any
 from arcli.escape import plain
 from arcli.outputs.base import OutputContext
 from arcli.outputs.columns import Block, Columns
-from arcli.outputs.spool import Spool
-from arcli.outputs.target import writing
+from arcli.outputs.spool import SpooledOutput
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
@@ -19,7 +18,7 @@ _CELL = re.compile('("(?:[^"]|"")*"|[^",\n]*)[,\n]')
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
-class CsvFile:
+class CsvFile(SpooledOutput):
     """Rows wait in a spool until the last one has said which columns there are.
 
     None is an empty cell, an empty string a quoted one. With the option ``spreadsheet`` no text is
@@ -27,41 +26,23 @@ class CsvFile:
     """
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
-        self._name = context.name
+        super().__init__(context)
         self._harmless = bool(context.options.get("spreadsheet"))
-        self._spool = Spool(context.name)
         self._columns = Columns()
         self._parts: list[tuple[tuple[str, ...], int]] = []
         """Stretches of the spool that have the same columns: these, and where it begins."""
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-        self._spool.open(self._target)
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         for block in self._columns.add(batch):
             self._write(block)
 
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
+    def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
         for block in self._columns.rest():
             self._write(block)
         names = self._columns.names
-        header = (self._texts([name])[0] for name in names)
-        with writing(self._name):
-            self._target.write(_encoded(",".join(header) + "\n"))
-            for piece in self._pieces(names):
-                self._target.write(piece)
-        self._target.commit()
-        self._spool.close()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._spool.close()
-        self._target.discard()
+        yield _encoded(",".join(self._texts([name])[0] for name in names) + "\n")
+        yield from self._pieces(names)
 
     def _write(self, block: Block) -> None:
         """Write a block's rows into the spool."""

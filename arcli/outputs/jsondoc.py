@@ -6,30 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from arcli.outputs.base import OutputContext
-from arcli.outputs.spool import Spool
-from arcli.outputs.target import writing
+from arcli.outputs.spool import SpooledOutput
 from arcli.record import RecordBatch, dump
 from arcli.timing.summary import JobSummary, RunSummary
 
 
-class JsonDocument:
+class JsonDocument(SpooledOutput):
     """Items wait in a spool, so the document's size is no matter of memory.
 
     A context's ``job`` restricts the document to it. Jobs that the summary lacks are not in it.
     """
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
-        self._name = context.name
-        self._job = context.job
-        self._spool = Spool(context.name)
+        super().__init__(context)
         self._stretches: list[tuple[str, int, int]] = []
         """Whose lines stand where in the spool: of a job, from, to."""
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-        self._spool.open(self._target)
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -38,19 +29,6 @@ class JsonDocument:
         if self._stretches and self._stretches[-1][0] == batch.job:
             start = self._stretches.pop()[1]
         self._stretches.append((batch.job, start, self._spool.size))
-
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
-        with writing(self._name):
-            for piece in self._document(summary, values):
-                self._target.write(piece)
-        self._target.commit()
-        self._spool.close()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._spool.close()
-        self._target.discard()
 
     def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
         yield b'{"run":' + dump(summary.to_dict()) + b',\n"jobs":['

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from arcli.errors import OutputError
-from arcli.outputs.base import Output, OutputContext
-from arcli.outputs.target import FileTarget, Target, existing_mode, writing
+from arcli.outputs.base import Output, OutputContext, TargetOutput
+from arcli.outputs.target import FileTarget, existing_mode, writing
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
 
@@ -21,30 +21,15 @@ def jsonl_output(context: OutputContext) -> Output:
     return JsonlFile(target.path) if isinstance(target, FileTarget) else JsonlStream(target)
 
 
-class JsonlStream:
+class JsonlStream(TargetOutput):
     """Records' lines to a stream, as they are."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         self._target.write(batch.lines)
 
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
-        self._target.commit()
 
-    def abort(self) -> None:
-        """See Output."""
-        self._target.discard()
-
-
-class JsonlFile:
+class JsonlFile(Output):
     """Records' lines to a file that holds whole lines at any time, also when the disk is full.
 
     What was in the file before goes with the first batch, so that a run that never got that far

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from arcli.escape import one_line
-from arcli.outputs.base import OutputContext
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import count_words
-from arcli.record import RecordBatch
 from arcli.timing.failures import item_words
 from arcli.timing.summary import JobSummary, RunSummary
 from arcli.timing.words import overhead_words, percent, plural, remarks, time_words
@@ -25,27 +24,16 @@ TIME_COLUMNS = ("mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
 _FAILURES = 20
 
 
-class MarkdownSummary:
+class MarkdownSummary(TargetOutput):
     """The verdict, the jobs and what failed."""
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-
-    def record(self, batch: RecordBatch) -> None:
-        """See Output."""
+        super().__init__(context.target)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         self._target.write(summary_text(summary).encode())
-        self._target.commit()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._target.discard()
+        super().finish(summary, values)
 
 
 def summary_text(summary: RunSummary) -> str:

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from arcli.errors import UsageError
 from arcli.outputs import registry
-from arcli.outputs.base import OutputContext, OutputMember, Outputs
+from arcli.outputs.base import OutputContext, OutputMember, Outputs, RunOrigin
 from arcli.outputs.ci import Ci, FoldedLines, GithubOutput
 from arcli.outputs.progress import Progress
 from arcli.outputs.registry import PACKED, Format
-from arcli.outputs.run_end import QuietOutput, RunOrigin
+from arcli.outputs.run_end import QuietOutput
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
 
@@ -118,17 +118,7 @@ def open_outputs(
 def open_file(destination: Destination) -> Outputs:
     """Make an output of one file, for records of a past run. Raises UsageError."""
     nowhere = Stream(target=NullStream())
-    maker = _Maker(
-        streams=Streams(stdout=nowhere, stderr=nowhere),
-        format="text",
-        several_jobs=False,
-        quiet=True,
-        verbose=False,
-        full=False,
-        silent=True,
-        origin=RunOrigin(),
-        runs=Path(),
-    )
+    maker = _Maker(streams=Streams(stdout=nowhere, stderr=nowhere), quiet=True, silent=True)
     return Outputs(maker.members(destination))
 
 
@@ -160,15 +150,17 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
 
 
 class _Maker(Struct, frozen=True, kw_only=True):
+    """Makes outputs of destinations; see ``open_outputs`` for what the fields say."""
+
     streams: Streams
-    format: str
-    several_jobs: bool
-    quiet: bool
-    verbose: bool
-    runs: Path
-    full: bool
-    silent: bool
-    origin: RunOrigin
+    format: str = "text"
+    several_jobs: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    runs: Path = Path()
+    full: bool = False
+    silent: bool = False
+    origin: RunOrigin = field(default_factory=RunOrigin)
 
     def members(self, destination: Destination) -> list[OutputMember]:
         form, job = format_of(destination, self.format), destination.job

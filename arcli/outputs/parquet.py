@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
-from arcli.outputs.base import OutputContext
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
@@ -33,7 +33,7 @@ _FIXED = {
 _INT64 = range(-(2**63), 2**63)
 
 
-class ParquetFile:
+class ParquetFile(TargetOutput):
     """The columns of CSV with types: bool, int64, double, string, and time stamps for times.
 
     A column whose values are of several kinds holds doubles where all are numbers, else text. Row
@@ -42,7 +42,7 @@ class ParquetFile:
     """
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
+        super().__init__(context.target)
         self._name = context.name
         self._columns = Columns()
         self._group: dict[str, list[Any]] = {}
@@ -54,7 +54,7 @@ class ParquetFile:
     def start(self) -> None:
         """See Output. Raises UsageError where pyarrow is not installed."""
         _pyarrow(self._name)
-        self._target.open()
+        super().start()
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -90,7 +90,7 @@ class ParquetFile:
         """See Output."""
         self._end_part()
         self._close_parts()
-        self._target.discard()
+        super().abort()
 
     def _take(self, block: Block) -> None:
         """Append a block to the row group that is being gathered, with None where columns differ."""

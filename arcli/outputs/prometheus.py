@@ -9,37 +9,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arcli.engine.tally import STATUSES
-from arcli.outputs.base import OutputContext
-from arcli.record import RecordBatch
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.timing.summary import JobSummary, RunSummary
 from arcli.units import parse_time
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-class PrometheusFile:
+class PrometheusFile(TargetOutput):
     """When the last run was, how long it took, how it ended; items by job and status; their seconds."""
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
+        super().__init__(context.target)
         self._job = context.job
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-
-    def record(self, batch: RecordBatch) -> None:
-        """See Output."""
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         jobs = [job for job in summary.jobs if self._job in {None, job.name}]
         self._target.write("".join(f"{line}\n" for line in _lines(summary, jobs)).encode())
-        self._target.commit()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._target.discard()
+        super().finish(summary, values)
 
 
 def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:

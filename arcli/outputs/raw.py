@@ -7,16 +7,15 @@ from typing import Any
 
 from arcli.engine.capture import printed_path
 from arcli.engine.template import text_of
-from arcli.outputs.base import OutputContext
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.target import NullStream, Target
 from arcli.record import RecordBatch, decode, dump
-from arcli.timing.summary import RunSummary
 
 BLOCK = 1 << 20
 """Bytes of a long output that are written at a time."""
 
 
-class RawOutput:
+class RawOutput(TargetOutput):
     """Each item's stdout, whole, in the records' order; on stdout with each item's stderr beside it.
 
     With the option ``tag`` each line begins with the item and a tab. With ``values`` what an item
@@ -24,28 +23,24 @@ class RawOutput:
     """
 
     def __init__(self, context: OutputContext) -> None:
-        self._stdout = context.target
+        super().__init__(context.target)
         self._stderr: Target = context.report.target
-        if self._stderr is self._stdout:  # a file holds what the items print to stdout alone
+        if self._stderr is self._target:  # a file holds what the items print to stdout alone
             self._stderr = NullStream()
         self._runs = context.runs
         self._tag = context.options.get("tag", False)
         self._values = context.options.get("values", False)
-
-    def start(self) -> None:
-        """See Output."""
-        self._stdout.open()
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         for line in batch.lines.splitlines():
             record = decode(line)
             tag = _label(record.get("input")) + b"\t" if self._tag else b""
-            for stream, target in (("err", self._stderr), ("out", self._stdout)):
+            for stream, target in (("err", self._stderr), ("out", self._target)):
                 for part in self._printed(record, stream):
                     target.write(_tagged(part, tag))
             if self._values and record["status"] == "ok" and record.get("value") is not None:
-                self._stdout.write(_tagged(_shown(record["value"]) + b"\n", tag))
+                self._target.write(_tagged(_shown(record["value"]) + b"\n", tag))
 
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
         """Yield what an item printed, in pieces that end with a line where that is possible."""
@@ -63,14 +58,6 @@ class RawOutput:
         # It is not the whole output, and whoever reads it should know.
         if stream == "out" and record.get("truncated"):
             self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
-
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
-        self._stdout.commit()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._stdout.discard()
 
 
 def _shown(value: Any) -> bytes:

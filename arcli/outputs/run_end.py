@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
+from arcli.outputs.base import Output, RunOrigin
 from arcli.outputs.stream import Stream
-from arcli.record import RecordBatch
 from arcli.timing.failures import COMMAND_FAILED, FailureGroup
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobStatus, JobSummary, RunSummary
@@ -35,14 +33,6 @@ _LONGEST_COMMAND = 300
 _UNIT = re.compile(r"(?<=\d) (?=(?:[mµn]?s|min|h)\b)")
 _NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet"}
 """Flags that say which earlier run is gone on with, or that hide what people ask for now."""
-
-
-class RunOrigin(Struct, frozen=True, kw_only=True):
-    """What a run was started from: the spec's file, the host, and the command line."""
-
-    spec: str = ""
-    host: str = ""
-    argv: Sequence[str] = ()
 
 
 def write_end(
@@ -265,7 +255,7 @@ def _wrapped(stream: Stream, text: str, indent: str) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
-class QuietOutput:
+class QuietOutput(Output):
     """Silent until a run ends: ``quiet`` with another exit code than 0, else in any case."""
 
     def __init__(
@@ -276,16 +266,7 @@ class QuietOutput:
         self._quiet = quiet
         self._full = full
 
-    def start(self) -> None:
-        """See Output."""
-
-    def record(self, batch: RecordBatch) -> None:
-        """See Output."""
-
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         if not self._quiet or summary.exit_code != 0:
             write_end(self._report, summary, self._origin, full=self._full, quiet=self._quiet)
-
-    def abort(self) -> None:
-        """See Output."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.target import FileTarget, GzipTarget, Target, writing
+from arcli.timing.summary import RunSummary
 
 BLOCK = 1 << 18
 
@@ -58,3 +60,35 @@ class Spool:
         if self._file is None:
             raise ValueError(f"the spool of {self._name} is not open")
         return self._file
+
+
+class SpooledOutput(TargetOutput):
+    """An output that is written at the end, of what its ``record`` has put into the spool."""
+
+    def __init__(self, context: OutputContext) -> None:
+        super().__init__(context.target)
+        self._name = context.name
+        self._job = context.job
+        self._spool = Spool(context.name)
+
+    def start(self) -> None:
+        """See Output."""
+        super().start()
+        self._spool.open(self._target)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        with writing(self._name):
+            for piece in self._document(summary, values):
+                self._target.write(piece)
+        super().finish(summary, values)
+        self._spool.close()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._spool.close()
+        super().abort()
+
+    def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
+        """Yield all that is to be written."""
+        raise NotImplementedError

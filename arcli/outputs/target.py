@@ -20,19 +20,25 @@ STDOUT = "standard output"
 
 
 class Target(Protocol):
-    """Opened once, written to, then committed or discarded. Every step raises OutputError."""
+    """Opened once, written to, then committed or discarded. Every step raises OutputError.
+
+    A subclass leaves out the steps at which it has nothing to do.
+    """
 
     def open(self) -> None:
         """Prove that it can be written."""
+        return  # with a body it is what happens where a subclass says nothing, and no gap in it
 
     def write(self, data: bytes) -> None:
         """Take bytes, soon or now."""
 
     def commit(self) -> None:
         """It is complete."""
+        return
 
     def discard(self) -> None:
         """It will not be completed: leave nothing half-written. Raises nothing."""
+        return
 
 
 @contextmanager
@@ -54,7 +60,7 @@ def _hint(error: OSError) -> str | None:
     return None
 
 
-class StreamTarget:
+class StreamTarget(Target):
     """A stream that was open before arcli and stays open after it; written through at once."""
 
     def __init__(self, stream: BinaryIO, name: str = STDOUT) -> None:
@@ -68,9 +74,6 @@ class StreamTarget:
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
-    def open(self) -> None:
-        """Nothing to prove: it is open."""
-
     def write(self, data: bytes) -> None:
         """Write and flush. Raises ReaderGone where nobody reads any more."""
         with self._reporting():
@@ -83,9 +86,6 @@ class StreamTarget:
         """Flush."""
         with self._reporting():
             self._flush()
-
-    def discard(self) -> None:
-        """What is out is out."""
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -150,14 +150,18 @@ class GzipTarget:
         self._target.discard()
 
 
-class BestEffort:
+class NullStream(Target):
+    """What stands in for a stream that is closed."""
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+
+class BestEffort(Target):
     """A stream for what people may do without: where it takes nothing, that is the end of it."""
 
     def __init__(self, target: Target) -> None:
         self._target: Target = target
-
-    def open(self) -> None:
-        """Always can."""
 
     def write(self, data: bytes) -> None:
         """Write, or never try again."""
@@ -165,28 +169,6 @@ class BestEffort:
             self._target.write(data)
         except (OutputError, ReaderGone):
             self._target = NullStream()
-
-    def commit(self) -> None:
-        """What is out is out."""
-
-    def discard(self) -> None:
-        """What is out is out."""
-
-
-class NullStream:
-    """What stands in for a stream that is closed."""
-
-    def open(self) -> None:
-        """Always can."""
-
-    def write(self, data: bytes) -> None:
-        """Forget it."""
-
-    def commit(self) -> None:
-        """Nothing to complete."""
-
-    def discard(self) -> None:
-        """Nothing to take back."""
 
 
 class FileTarget:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
-from arcli.outputs.base import OutputContext
+from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import write_end
 from arcli.record import RecordBatch, decode, dump
 from arcli.timing.failures import describe, input_label
@@ -49,22 +49,19 @@ class _Columns(Struct, frozen=True, kw_only=True):
         return 5 + 18 * self.engine + 10 * self.took + self.input + 4
 
 
-class TextOutput:
+class TextOutput(TargetOutput):
     """Lines and values to the context's ``results``, the end of the run to its ``report``.
 
     Nothing that a user's task said reaches a terminal raw.
     """
 
     def __init__(self, context: OutputContext) -> None:
+        super().__init__(context.results.target)
         self._context = context
         self._results = context.results
         self._columns = _Columns.of(context.results.width)
         self._job: str | None = None
         self._zero: datetime | None = None
-
-    def start(self) -> None:
-        """See Output."""
-        self._results.target.open()
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -85,11 +82,7 @@ class TextOutput:
         if context.report is context.results and summary.began:
             context.report.write("\n")
         write_end(context.report, summary, context.origin, full=context.full)
-        self._results.target.commit()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._results.target.discard()
+        super().finish(summary, values)
 
     def _heading(self, job: str) -> Iterator[str]:
         if job == self._job:

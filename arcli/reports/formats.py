@@ -16,8 +16,9 @@ from rich.text import Text
 from arcli.engine.tally import GROWTH, Tally
 from arcli.errors import ExitCode
 from arcli.escape import one_line
+from arcli.outputs.base import RunOrigin
 from arcli.outputs.markdown import escape, failures_table, jobs_part, table
-from arcli.outputs.run_end import RunOrigin, write_end
+from arcli.outputs.run_end import write_end
 from arcli.outputs.stream import Stream
 from arcli.record import dump
 from arcli.reports.collect import Report

@@ -7,7 +7,8 @@ import re
 import pytest
 from make_records import Paper, batch, context, record, summary
 
-from arcli.outputs.run_end import RunOrigin, again, write_end
+from arcli.outputs.base import RunOrigin
+from arcli.outputs.run_end import again, write_end
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import Target
 from arcli.outputs.text import TextOutput
