@@ -170,6 +170,8 @@ class Run:
         from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
 
+        # A folder has an index, which knows where each record is; without one the records are lines of
+        # a temporary file, and all of them are looked through.
         if self.folder is not None:
             with JournalIndex(RunFolder(self.folder)) as index:
                 for name, number in index.items(job, condition):
@@ -209,6 +211,7 @@ class Run:
         from arcli.timing.ledger import End
         from arcli.timing.summary import RunSummary, summarize_job
 
+        # What was not kept has no manifest to say how the jobs ended: records are all that is known of it.
         if self.folder is not None:
             return read_report(RunFolder(self.folder), Wanted()).summary
         account = Account()

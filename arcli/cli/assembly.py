@@ -182,6 +182,7 @@ def explain_resume(spec: Spec, flags: RunFlags) -> int:
     if earlier is None:
         click.echo(f"there is no run of {spec.file}: everything would run")
         return 0
+    # Nothing is run here, so that a damaged line is no news yet: the run itself will tell of it.
     with Kept(lineage(earlier), earlier, failed=flags.failed, on_damage=lambda *damage: None) as kept:
         click.echo(f"of run {earlier.id}:")
         for sentence in explain(

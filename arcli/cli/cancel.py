@@ -27,6 +27,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         """See click."""
+        # click converts a default that is converted already once more.
         if isinstance(value, tuple):
             return value
         numbers: list[int] = []
@@ -34,6 +35,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
             first, dash, last = part.strip().partition("-")
             if not first.isdecimal() or (dash and not last.isdecimal()):
                 self.fail(f"{part!r} is neither a number nor a span such as 7-9", param, ctx)
+            # A slip such as 1-1000000000 would be held number by number here, and in the request.
             span = range(int(first), int(last if dash else first) + 1)
             if not 0 < len(span) <= MOST_ITEMS:
                 self.fail(f"{part!r} has no items, or more than {MOST_ITEMS:,}", param, ctx)

@@ -100,6 +100,7 @@ def packages() -> Iterator[Finding]:
     """Look for what arcli needs, and for what it uses where it is there."""
     from arcli.suggest import how_to_add
 
+    # What is needed decides the exit code; an extra that is missing is only said, with what it is for.
     for name in NEEDED:
         version = _version(name)
         yield Finding(
@@ -176,6 +177,7 @@ def batch_systems() -> Iterator[Finding]:
     """Look for the programs that ipyparallel's launchers submit engines by."""
     from arcli import launchers
 
+    # Only those that submit by a program of their own: the others need nothing beside Python.
     for launcher in launchers.LAUNCHERS:
         if launcher.program is None:
             continue
@@ -241,6 +243,8 @@ def clocks(name: str) -> Iterator[Finding]:
     except ArcliError as error:
         yield Finding(what=f"cluster {name}", ok=False, detail=error.message, do=error.hint, needed=True)
         return
+    # Start and end of an item are the engine's clock, submission and receipt this one's: a difference
+    # shows up as time that nobody spent.
     for engine_id, skew in sorted(skews.items()):
         yield Finding(
             what=f"clock of engine {engine_id}",

@@ -126,8 +126,10 @@ def _of_batch(size: int) -> list[str]:
 def _spelled(match: re.Match[str], names: Sequence[str], size: int) -> str:
     """Return the name that a spec has for a short placeholder. Raises UsageError where there is none."""
     number, kind = match[1], match[2]
+    # GNU parallel's `{#}` and `{%}` are about the run and not about an input.
     if kind in _OF_THE_RUN and number is None:
         return _OF_THE_RUN[kind]
+    # `{1}` of a batch is its first item, and else the first input.
     part = _PARTS.get(kind)
     if size and number is not None and kind is None and int(number) <= size:
         return f"{{{_of_batch(size)[int(number) - 1]}}}"
@@ -136,6 +138,7 @@ def _spelled(match: re.Match[str], names: Sequence[str], size: int) -> str:
             f"say which: {{1{kind}}}" if part is not None else "arcli map --help has those that there are"
         )
         raise UsageError(f"the place {match[0]} means nothing here", hint=hint)
+    # A number beyond the inputs would be an empty word to a shell, and `rm -r {2}` no mistake.
     if int(number or 1) > max(1, len(names)):
         inputs = f"there are {len(names)} inputs" if names else "there is one input"
         raise UsageError(
@@ -357,6 +360,7 @@ def yaml_text(tree: Node) -> str:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    # PyYAML quotes by the rules of YAML 1.1, where `no` means something and `1e3` does not.
     def text(dumper: Any, value: str) -> Any:
         value.encode()
         try:

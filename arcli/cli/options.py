@@ -229,6 +229,7 @@ def engines_of(spec: Spec, flags: RunFlags) -> int | None:
     engines = flags.engines or in_spec
     if flags.at_once is None or flags.engines is not None:
         return engines
+    # Plain functions run one at a time in an engine, so that so many at once need as many engines.
     if not all(can_run_beside(job, spec.folder) for job in spec.jobs):
         return flags.at_once
     if engines is None:

@@ -376,6 +376,7 @@ def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
         yield f"  the job    {format_seconds(job.seconds(engines))}"
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     around = f"start-up and end {format_seconds(prediction.around)}"
+    # All jobs, one after another, with what is around them, which no number of engines makes shorter.
     yield f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {plural(engines, 'engine')}, {around}"
     if best != engines:
         yield f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}"

@@ -104,6 +104,7 @@ def _show(page: Stream, form: str, report: Report) -> None:
         page.target.write(formats.render_json(report))
     elif form == "markdown":
         page.target.write(formats.render_markdown(report).encode())
+    # A page with many drawings is written in pieces, as they are drawn.
     else:
         from arcli.reports import html
 

@@ -90,6 +90,7 @@ def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
         ]
     if len(fitting) == 1:
         return fitting[0]
+    # None has them, or the number alone does not say which job is meant.
     numbers = ", ".join(map(str, items))
     if not fitting:
         raise UsageError(f"run {run.id} has no record of item {numbers}", hint="`arcli show` lists them")

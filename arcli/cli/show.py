@@ -81,6 +81,7 @@ def command(
                 f"run {folder.id} has no records of a job {job!r}",
                 hint=f"there are: {', '.join(index.jobs)}",
             )
+        # Columns that are asked for make a table also of single items, which else are shown whole.
         if output is not None:
             _export(folder, select(index, selection), output)
             return
@@ -200,6 +201,7 @@ def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
     from arcli.record import decode
     from arcli.reports.items import whole
 
+    # The call is rebuilt from the spec that the run has kept: a record holds only its input.
     jobs = jobs_of(run)
     for number, line in enumerate(lines):
         record, call = decode(line), None
@@ -219,6 +221,7 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     from arcli.reports.collect import Wanted, read_report
     from arcli.reports.items import write_records
 
+    # A table for another program: what a person reads is there without -o.
     if output == "-":
         page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
         context = OutputContext(target=page.target, name=STDOUT, results=page, report=page)

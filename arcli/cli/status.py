@@ -37,6 +37,7 @@ def command(run: str | None, form: str, stacks: bool) -> None:
     """
     from arcli.record import dump
 
+    # The exit code comes last: what is known of a run that was killed is shown all the same.
     folder = pick_current(run)
     with output_page(None) as page:
         if form == "json":
@@ -113,6 +114,7 @@ def _asked(run: RunFolder) -> dict[int, str]:
     from arcli.store import past
     from arcli.store.channel import ask_stacks
 
+    # Engines of a run that has ended answer nothing, and nobody should wait for them.
     state = past.current_state(run)
     if state is None or past.state_of(run) != "running":
         return {}
@@ -130,6 +132,7 @@ def _stacks(run: RunFolder) -> Iterator[str]:
     from arcli.store import past
 
     answers, state = _asked(run), past.current_state(run)
+    # No answer and an empty one differ: one engine cannot be asked, the other waits for a child.
     for engine in () if state is None else state.engines:
         text = answers.get(-1 if engine.slot is None else engine.slot)
         if text is None:

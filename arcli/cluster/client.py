@@ -82,6 +82,8 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         elif content["status"] != "aborted":
             fields = {key: str(_field(message, "content", key)) for key in ("ename", "evalue")}
             content = {"status": "error", "traceback": [], "engine_info": {}, **fields}
+        # ipyparallel's own handler sets what AsyncResults wait for. It gets a message of our making, with
+        # our own pickle in it: what an engine sent is never unpickled.
         self._handle_apply_reply(
             {
                 "header": {},

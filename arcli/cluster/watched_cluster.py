@@ -139,6 +139,7 @@ class WatchedCluster:
             if now - looked > PAUSE and self._asked:
                 self._asked = now
             looked = now
+            # What other threads want done comes first: what is known of engines is changed here alone.
             while True:
                 try:
                     self._todo.get_nowait()()
@@ -153,6 +154,8 @@ class WatchedCluster:
 
     def _look(self, now: float) -> None:
         """Engines that are new, that have answered, that have gone, that should have gone."""
+        # The scout asks engines who they are, the client sends them what they run: one counts once both
+        # know it.
         registered = set(self._scout.ids)
         counted = {*self._engines, *self._spares, *self._greeted, *self._given_up}
         for engine_id in sorted((registered & set(self.client.ids)) - counted):
@@ -162,6 +165,7 @@ class WatchedCluster:
                 self._welcome(engine_id, self._greeted.pop(engine_id))
         for engine_id in counted - registered:
             self._part(engine_id)
+        # A signal may have got lost on its way: nobody waits for its end any longer.
         for engine_id in [key for key, due in self._doomed.items() if now > due]:
             self._given_up.add(engine_id)
             self._let_go(engine_id, "did not end when it was told to")

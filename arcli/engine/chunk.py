@@ -314,6 +314,8 @@ class _Results:
         self._publish = publish
         self._began, self._begin = time.time(), time.perf_counter()
         self._due = time.perf_counter_ns() + _PAUSE if publish is not None else _NEVER
+        # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
+        # that is a good part of the time.
         self._positions: list[int] = []
         self._lines: list[str] = []
         self._seconds: list[float] = []
@@ -332,6 +334,7 @@ class _Results:
         """
         end = outcome.end
         ended: Outcome | None = outcome
+        # Items that run side by side end in any order, in several threads.
         with self._lock:
             if position != self._done:
                 self._early[position] = outcome

@@ -266,6 +266,7 @@ async def _exit_of(pid: int) -> None:
 
     https://man7.org/linux/man-pages/man2/pidfd_open.2.html; where there is none, by looking.
     """
+    # The child stays a zombie until its usage has been read, which reaping would lose.
     try:
         fd = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -397,6 +398,7 @@ def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:
     if raw is None:
         raise Unparsable(f"stdout is more than {PARSED >> 20} MiB, too much to be parsed", value)
     text = _decoded(raw)
+    # The value travels with the error: what the command printed is kept though it cannot be parsed.
     try:
         if parse == "json":
             return json.loads(text)

@@ -96,6 +96,7 @@ def is_flat(value: Any) -> bool:
     """
     if type(value) is not dict:
         return False
+    # By exact type and without a call: this looks at every value of every item.
     for key, part in value.items():
         kind = type(part)
         if type(key) is not str or key[:1] == "$":

@@ -32,6 +32,7 @@ def hint_for(error: BaseException, item: Any, names: Container[str], folder: str
             f"setup binds {error.name!r} for expressions; a function of a file has it as an argument: "
             f'args: ["${{ref.{error.name}}}"]'
         )
+    # Only where the call itself did not fit: a TypeError from inside of the function has another cause.
     if isinstance(error, TypeError) and _is_the_calls(error) and _ARGUMENTS.search(str(error)):
         if isinstance(item, list | tuple):
             return "unpack: args passes the parts of an item as arguments"

@@ -287,6 +287,7 @@ def _bring(dependent: Any) -> None:
     while hasattr(function, "f"):
         function = function.f
     names = function.__globals__
+    # Of `a.b` the name that code uses is `a`, as it is after an import statement.
     for name in dependent.dargs:
         try:
             importlib.import_module(name)

@@ -73,6 +73,7 @@ class Script:
 
     def _show_text(self) -> None:
         """Have ``display`` print what it shows as text, as it does where there is no shell."""
+        # Looked up and not imported: where nothing has imported IPython there is no shell to be replaced.
         if "IPython" not in sys.modules:
             return
         from IPython.core.getipython import get_ipython
@@ -80,6 +81,7 @@ class Script:
         self._shell = get_ipython()
         if self._shell is None:
             return
+        # The class can be made only here, where its base is there; once, for all items to come.
         if self._text is None:
             from IPython.core.displaypub import DisplayPublisher
 

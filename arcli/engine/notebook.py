@@ -199,6 +199,7 @@ def _finished(copy: str) -> tuple[str, str]:
     """Leave the executed copy as its author would have it; what its cells printed."""
     import nbformat
 
+    # The cell that fetches the value was added for the run, and is none of the author's.
     notebook = nbformat.read(copy, as_version=4)
     notebook.cells = [
         cell for cell in notebook.cells if _TAG not in cell.get("metadata", {}).get("tags", [])

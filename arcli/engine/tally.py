@@ -73,6 +73,7 @@ class Tally:
             self.shortest = seconds
         if seconds > self.longest:
             self.longest = seconds
+        # Buckets grow by a factor: quantiles are right to a share of themselves, in memory that is bounded.
         bucket = math.ceil(math.log(max(_TINY, seconds)) / _LOG)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self._keep((seconds,))

@@ -116,6 +116,7 @@ def shell_text(template: Template, names: Mapping[str, str], write: Mapping[str,
             parts.append(part)
             continue
         name, braces, inside = part
+        # Only a word of its own can be put in safely; what stands in quotes is a program's own text.
         if inside is None:
             parts.append(write[_checked(name, names)])
         elif name in names:

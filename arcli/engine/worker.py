@@ -62,6 +62,7 @@ class Worker:
         stopping: Callable[[], bool] | None = None,
         unwanted: Callable[[], Callable[[], bool]] | None = None,
     ) -> None:
+        # What all jobs share is made once; an engine keeps what it has learnt of each job by its name.
         Process.is_the_engine()
         self._engine = Engine(
             namespace,
@@ -86,6 +87,7 @@ class Worker:
         return encode_reply(reply)
 
     def _reply(self, request: Request) -> Reply:
+        # One line for each request of the protocol, the most frequent first.
         match request:
             case RunChunk():
                 return self._jobs[request.job].run(request)

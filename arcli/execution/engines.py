@@ -97,6 +97,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
     files = files_to_engines(spec)
 
     def steps(slot: int) -> list[Request]:
+        # By slot and not by engine: what replaces an engine gets the very part that it had.
         scattered = {name: part[slot] for name, part in parts.items()}
         position_file = None if position_files is None else f"{position_files}/{slot}"
         return [

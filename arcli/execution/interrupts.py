@@ -46,6 +46,8 @@ class Interrupts:
         deadline: float | None = None,
         stuck: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        # Signals come at any time, in a run that has no session yet and in one that is being summed up:
+        # all that they look at is there from the beginning.
         self._notice = notice
         self._answer = answer
         self._deadline = deadline

@@ -49,6 +49,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
                 texts=job.kind == "command",
             )
         )
+    # Both look at each item as it is read, since what is in it is known to nobody before.
     source = with_distinct_folders(source, job)
     return without_quoted(source, job) if job.command is not None else source
 

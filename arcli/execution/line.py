@@ -34,6 +34,7 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
     """
     _preflight(context, outcome)
     for job in context.spec.jobs:
+        # A job that cannot begin has a place in the summary, too, with its reason.
         unmet = _unmet(job, outcome, context)
         if unmet is not None:
             unread = _length(context, job, outcome)
@@ -44,11 +45,13 @@ def run_jobs(context: Context, outcome: Outcome) -> None:
         try:
             _run_job(context, job, outcome)
         except ArcliError as error:
+            # An error before the job began leaves no ledger: it gets one, so that no job is missing.
             _locate(context.spec, job, error)
             if outcome.summary(job.name) is None:
                 ledger = Ledger(job=job.name, kind=job.kind, ended=_end_by(error), unread=None)
                 ledger.input_error = error.message if isinstance(error, InputError) else None
                 context.end(outcome, ledger)
+            # A bad input concerns its job alone; the cluster, an output and the setup are everybody's.
             if not isinstance(error, InputError):
                 raise
             outcome.errors.append(error)
@@ -89,6 +92,7 @@ def _end_by(error: ArcliError) -> End:
 
 def _locate(spec: Spec, job: Job, error: ArcliError) -> None:
     """Say where in the spec the input, the setup or the function stands that is wrong."""
+    # An error knows what failed in the words of where it arose; people look for it in their file.
     path: tuple[str | int, ...] = ("jobs", job.name)
     if isinstance(error, InputError):
         error.at(f"job {job.name!r}")
@@ -124,10 +128,12 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
     if context.interrupts.stopping:
         stop = context.interrupts.error()
         return _end_by(stop), stop.message
+    # Where a value is used, all items must be ok: a sum that lacks some is a wrong number.
     for name in [*job.needs, *valued(job), *pushed(job, context.spec)]:
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
             return End.NEEDS, name
+    # Where items are used, those that are there are enough, if the job came to its end.
     for name in sources(job.over):
         summary = outcome.summary(name)
         if summary is None or summary.ended is not End.DONE:

@@ -41,6 +41,7 @@ class _JobProgress(Struct):
 
     def look(self, snapshot: Snapshot) -> JobState:
         """Tell how the job stands: what the session says of it, or said last."""
+        # The session speaks of its present job only; of one that has ended its last word stays.
         if snapshot.job == self.name:
             done = sum(snapshot.counts.values())
             ok = snapshot.counts.get(Status.OK, 0)
@@ -150,6 +151,7 @@ class Steering(JobWatcher):
     def _run(self) -> None:
         published = 0.0
         while not self._closing.wait(LOOK):
+            # Requests for items of a job that has ended come too late, and are dropped with their file.
             for request in take(self._folder.path):
                 reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
                 if request.items is None:

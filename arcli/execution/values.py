@@ -127,6 +127,7 @@ def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]
 def handed(context: Context, name: str, outcome: Outcome) -> JobValue:
     """Return an earlier job's value as it is, for engines: JSON is only what can be shown of it."""
     job = next(job for job in context.spec.jobs if job.name == name)
+    # What is one value already is handed on whole; results of items are brought together only now.
     if name in outcome.gathered:
         return outcome.gathered[name]
     if (folded := outcome.folded.get(name)) is not None:

@@ -93,6 +93,7 @@ def picking(source: Source, where: Where) -> Source:
 def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
     if names is None:
         return
+    # What can match nothing is a mistake, and would be found only by counting the items.
     if not isinstance(pattern, Mapping):
         raise InputError(
             f"exclude: {pattern!r} is no item: they are maps with the keys {', '.join(names)}",

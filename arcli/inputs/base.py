@@ -163,6 +163,7 @@ class Input(Model):
 
     def written(self) -> Any:
         """Return the settings as they are written in a spec, in the short form if that says it all."""
+        # What was not said is left out: a spec that is written again reads as its author wrote it.
         settings = {
             name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
         }

@@ -21,6 +21,7 @@ _UNITS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 def _size(value: Any) -> Any:
     """Read ``1M`` as a number of bytes: K, M and G are powers of 1,024, as GNU parallel has them."""
+    # A number is bytes already; a unit is one of powers of 1,024 with or without `i` and `B`.
     if isinstance(value, str):
         match = _SIZE.fullmatch(value)
         if match is None:

@@ -28,6 +28,7 @@ def _int(cell: str) -> int:
 
 def _float(cell: str) -> float:
     """Read a number, and not infinity in place of one that is too large."""
+    # Python reads `1_000` and turns `1e999` into infinity: in a table both are more likely a mistake.
     number = float(cell)
     if "_" in cell or (math.isinf(number) and not _NOT_FINITE.fullmatch(cell)):
         raise ValueError("no number, or too large")
@@ -90,6 +91,7 @@ def _with_point(cell: str) -> str:
 
 def kind_of_column(cells: list[str], decimal: str) -> Kind:
     """Return the narrowest type from which the text of every cell comes back as it was, else str."""
+    # From the narrowest to the widest, so that the first one that all cells fit is the type.
     for name in _READ_OFF:
         kind = Kind(name, asked_for=False, decimal=decimal)
         convert = kind.converter()

@@ -119,6 +119,7 @@ def product(factors: Sequence[Factor]) -> Source:
     """
     names = _names(factors)
     distinct = all(factor.source.distinct for factor in factors)
+    # By number no cell needs to be held; a stream has no numbers, so that the others are held for it.
     if all(isinstance(factor.source, Fixed) for factor in factors):
         return Fixed(Grid([factor.rows() for factor in factors]), distinct, "kwargs", names)
     first, *others = factors
@@ -131,6 +132,7 @@ def product(factors: Sequence[Factor]) -> Source:
                 for row in rest:
                     yield {**before, **row}
 
+    # One factor of unknown length leaves the whole unknown.
     lengths = [factor.source.length for factor in factors]
     known = [length for length in lengths if length is not None]
     total = prod(known) if len(known) == len(lengths) else None
@@ -144,6 +146,7 @@ def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
     """
     names = _names(factors)
     distinct = any(factor.source.distinct for factor in factors)
+    # What differs already is told before the run; streams tell it as they end.
     known = [(f.name, f.source.length) for f in factors if f.source.length is not None]
     for name, length in known[1:]:
         first, count = known[0]
@@ -152,6 +155,7 @@ def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
             raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}", hint=hint)
     if all(isinstance(factor.source, Fixed) for factor in factors):
         return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
+    # One that is empty can be repeated by nothing: then there are no items at all.
     if recycle:
         whole = len(known) == len(factors)
         sizes = [length for _, length in known]
@@ -166,6 +170,7 @@ def _recycled(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
     iterators = [iter(factor.source) for factor in factors]
     held: list[list[Any]] = [[] for _ in factors]
     ended = [False] * len(factors)
+    # The longest is known only when each has ended, and the row in which the last one ends is none.
     for number in count():
         row: dict[str, Any] = {}
         for place, factor in enumerate(factors):
@@ -189,6 +194,7 @@ def _pairs(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
         ended = [f.name for f, item in zip(factors, items, strict=True) if item is _END]
         if len(ended) == len(items):
             return
+        # Which one is too long is known by name: that is where the extra item stands.
         if ended:
             longer = next(factor.name for factor in factors if factor.name not in ended)
             raise InputError(f"zip: {ended[0]!r} ends after {count} items, {longer!r} has more")

@@ -159,6 +159,7 @@ def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
     except (csv.Error, UnicodeError, *UNREADABLE) as error:
         wrong.append(error)
 
+    # What is wrong in the first rows is raised at its place, after the good ones before it were read.
     def rest() -> _Numbered:
         for error in wrong:
             raise error
@@ -173,6 +174,7 @@ def _header(settings: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
     if header is None:
         header = next(rows, [])
         _require_text(header, settings, f"{name}:1")
+    # Names are not invented: rows of `a`, `b`, `c` would be arguments that no function has.
     if not header:
         raise InputError(
             f"{name}:1: there is no header; csv: needs names in the first line",
@@ -241,6 +243,7 @@ def _condition(settings: Csv, kinds: Mapping[str, Kind], name: str) -> where.Con
     if not isinstance(settings.where, Mapping):
         return where.condition(settings.where) if settings.where is not None else None
 
+    # `x: 1` finds `1` and `1.0` in a column of numbers, and what is written `1` in one of text.
     def cell(column: str, value: Any) -> Any:
         kind = kinds[column]
         if value is None:

@@ -118,6 +118,7 @@ def read_jsonl(lines: Iterable[str], name: str, condition: where.Condition) -> I
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        # A bad line is met when it is its turn: what stands before it has been handed on by then.
         try:
             item = json.loads(line)
         except ValueError as error:

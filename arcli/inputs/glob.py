@@ -88,6 +88,8 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
     base = Path.cwd()
     excluded = [_excluder(pattern) for pattern in _expanded(source.exclude)]
     paths: set[str] = set()
+    # What is left out is told by its path below the spec, as it is written there; what is found gets a
+    # name that works where commands run.
     for pattern in _expanded(source.patterns):
         root = "/" if pattern.startswith("/") else str(folder)
         for path in _below(root, pattern.lstrip("/").split("/")):
@@ -110,6 +112,7 @@ def _expanded(patterns: Iterable[str]) -> Iterator[str]:
 
 def _below(folder: str, parts: list[str]) -> Iterator[str]:
     """Yield the paths below a folder that match the parts of a pattern."""
+    # One part of the pattern a level: only folders that can still lead to a match are looked into.
     part, *rest = parts
     if part == "**" and not rest:
         rest = ["*"]
@@ -169,6 +172,7 @@ def _excluder(pattern: str) -> _Matches:
 def _leaves_out(parts: list[str], names: tuple[str, ...]) -> bool:
     if not parts:
         return True
+    # A folder that matches takes all that is in it along: what is left of the path may be anything.
     if parts[0] == "**":
         return any(_leaves_out(parts[1:], names[at:]) for at in range(len(names)))
     return bool(names and _name(parts[0])(names[0])) and _leaves_out(parts[1:], names[1:])

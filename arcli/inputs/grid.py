@@ -40,6 +40,7 @@ class Rows(Struct, frozen=True):
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Sequence[int] | None:
         """Return which items match the pattern's share of this factor; None: more than ``most``."""
+        # A pattern that says nothing of this factor matches all of its items.
         share = {name: value for name, value in pattern.items() if name in (self.names or (self.name,))}
         if not share:
             return range(len(self.items))
@@ -97,6 +98,7 @@ class Grid(Lazy[dict[str, Any]]):
 
     def without(self, pattern: Mapping[str, Any], most: int) -> Grid | None:
         """Return the grid without what matches a pattern of a single factor; None for other patterns."""
+        # A grid without some items of one factor is a grid again, smaller, and still held by nobody.
         concerned = [factor for factor in self._factors if factor.concerns(pattern)]
         if len(concerned) != 1 or (excluded := concerned[0].places(pattern, most)) is None:
             return None
@@ -106,6 +108,7 @@ class Grid(Lazy[dict[str, Any]]):
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
         """Return the numbers of the cells that match, None where they are more than ``most``."""
+        # The cells that match are themselves a grid: of the items that match in each factor.
         parts = [factor.places(pattern, most) for factor in self._factors]
         known = [part for part in parts if part is not None]
         matched = prod(map(len, known))
@@ -197,6 +200,7 @@ class Feistel(Lazy[int]):
         return self._n
 
     def _at(self, index: int) -> int:
+        # The network permutes the next power of four; what lies beyond n is sent through it again.
         mask = (1 << self._half) - 1
         while True:
             left, right = index >> self._half, index & mask

@@ -131,6 +131,7 @@ def _validator(key: str) -> Callable[[Any], Input | None]:
     def validate(value: Any) -> Input | None:
         if value is None:
             return None
+        # A map is always settings: a short form that were one could not be told from them.
         kind = kind_of(key)
         short = kind.short and not isinstance(value, dict | BaseModel)
         return kind.model_validate({kind.short: value} if short else value)

@@ -92,6 +92,7 @@ def _each(found: Any) -> Iterator[Any]:
     if not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
         yield from found
         return
+    # One loop for all items: an asynchronous generator belongs to the loop that it was begun in.
     import asyncio
 
     with asyncio.Runner() as runner:

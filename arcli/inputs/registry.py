@@ -36,6 +36,7 @@ GROUP = "arcli.inputs"
 
 def kind_of(key: str) -> type[Input]:
     """Return the class of a kind of input. Raises KeyError where there is none, and UsageError."""
+    # Looking for packages reads the metadata of all that are installed: only for what is not arcli's own.
     if key not in BUILT_IN:
         return _of_other_packages()[key]
     module, _, name = BUILT_IN[key].partition(":")

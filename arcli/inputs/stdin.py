@@ -27,6 +27,7 @@ class Stdin(Input):
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
+        # Each form is read by what reads a file of it, from a stream that is there already.
         stdin = context.stdin
         if stdin is None:
             raise InputError("standard input is closed")

@@ -39,6 +39,7 @@ def _expression(where: str) -> Condition:
     code = compile(where.strip(), "where", "eval")
 
     def holds(item: Any, place: str) -> bool:
+        # A copy, since `eval` puts `__builtins__` into what it is given, and the item goes on from here.
         names = dict(item) if isinstance(item, Mapping) else {"item": item}
         try:
             # As globals: these are in scope inside of comprehensions, too.
@@ -58,6 +59,7 @@ def _row(item: Any, place: str) -> Mapping[str, Any]:
 
 def check(where: Where, names: Sequence[str] | None) -> None:
     """Raise InputError for what cannot be right; ``names`` are the columns, if they are known."""
+    # Names are checked before the run where the columns are known: a misspelt one would leave no item.
     if isinstance(where, str):
         try:
             tree = ast.parse(where.strip(), mode="eval")

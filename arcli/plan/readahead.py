@@ -35,6 +35,7 @@ class ReadAhead:
         notify: Callable[[], None] = lambda: None,
         limit: int | None = None,
     ) -> None:
+        # The thread alone touches the source; all else is shared under one condition.
         self._source = source
         self._notify = notify
         self._limit = limit

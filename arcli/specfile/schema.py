@@ -132,6 +132,7 @@ def _describe(schema: dict[str, Any], model: type[Model]) -> None:
 
 def _written_below(model: type[Model]) -> dict[str, str]:
     """Return the text below each field of a class; none for one that was made without a source."""
+    # A model that was made by `create_model`, or in a zipped package, has no source to read.
     try:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     except (OSError, TypeError, SyntaxError):

@@ -182,6 +182,7 @@ def _known(path: NodePath) -> list[str]:
 
 
 def _wanted(fault: Mapping[str, Any]) -> str:
+    # pydantic's words are for Python programmers; what they leave is said in those of YAML.
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in _KINDS:
         return _KINDS[kind]

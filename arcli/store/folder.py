@@ -170,6 +170,7 @@ class RunFolder:
 
     def note_engines(self, engines: Iterable[Engine]) -> None:
         """Put down engines that have come up; those that are known already stay as they are."""
+        # By uuid, since ids and slots come again: a replacement is an engine of its own here.
         with self._writing:
             noted = {entry["uuid"] for entry in self.manifest.engines}
             now = isoformat(time.time())

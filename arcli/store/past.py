@@ -184,6 +184,7 @@ def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterato
 
 
 def _sound(record: Mapping[str, Any]) -> bool:
+    # What a journal holds that somebody else may have written: sums and tables rely on these types.
     seconds = record.get("seconds")
     error = record.get("error")
     return (

@@ -69,10 +69,12 @@ class Groups:
         parts = [value for _, value in pairs]
         value = parts[0] if len(parts) == 1 else parts
         groups = self._jobs.setdefault(record["job"], {})
+        # By JSON text, since values may be lists and maps, which are no keys, and 1 and true are not one.
         exact = dump(value)
         group = groups.get(exact)
         if group is None:
             label = ", ".join(map(as_label, parts))
+            # A key with as many values as there are items must not cost as much memory.
             if len(groups) >= MOST:
                 exact, label, value = b"", OTHERS, None
             tally = Tally(exact=EXACT_ITEMS)
@@ -140,6 +142,7 @@ class Slowest:
         self._number += 1
         if seconds is None or record.get("replayed") or not self._count:
             return
+        # Almost every item is none of the slowest, and most of its record need not be looked at.
         if len(self._heap) == self._count and seconds <= self._heap[0][0]:
             return
         slow = Slow(
@@ -150,6 +153,7 @@ class Slowest:
             engine_id=record.get("engine_id"),
             given=as_label(record.get("input")),
         )
+        # Of items that took equally long the first is kept: its number stands negative beside the time.
         push = heapq.heappush if len(self._heap) < self._count else heapq.heappushpop
         push(self._heap, (seconds, -self._number, slow))
 

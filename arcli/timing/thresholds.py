@@ -196,6 +196,7 @@ def parse(text: str) -> Expectation:
 
 
 def _limit(text: str, figure: Figure, limit: str) -> tuple[float, bool]:
+    # A sign makes it a comparison: `+10%` is against another run, `80%` is a share by itself.
     if match := _RELATIVE.fullmatch(limit):
         return float(match[1]) / 100, True
     if match := _SHARE.fullmatch(limit):
@@ -264,6 +265,7 @@ def _findings(expectation: Expectation, now: Measured, before: Measured | None) 
     if expectation.of_run:
         yield _find(expectation, None, now.figures[name], then.figures[name] if then else None)
         return
+    # Without a job's name it holds for each; in a comparison for those that both runs have.
     jobs = [*now.jobs] if expectation.job is None else [expectation.job]
     common = [job for job in jobs if job in now.jobs and (then is None or job in then.jobs)]
     if not common:

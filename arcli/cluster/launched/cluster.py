@@ -150,6 +150,7 @@ class LaunchedCluster(WatchedCluster):
             )
 
     def _recipe(self) -> IpyparallelConfig:
+        # A profile below the run's folder: ipyparallel's files are found again there, and go with it.
         options = self._options
         limits = thread_limits(options.threads)
         folder = self._folder.resolve()

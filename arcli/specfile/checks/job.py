@@ -168,6 +168,7 @@ def concurrency(job: Job, at: int, folder: Path, places: Places) -> Iterator[Pro
         return
     place = ("jobs", at, "concurrency")
     hint = "more engines run more at once: cluster: {engines: N}"
+    # What would be silently sequential is refused: whoever asks for it believes that it helps.
     if job.kind in {"apply", "notebook"}:
         message = (
             f"concurrency is for commands and async functions: an engine runs one {job.kind} at a time"
