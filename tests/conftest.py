@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from runs import ended_runs, signals_as_from_a_terminal
+from runs import ended_runs, mounted, signals_as_from_a_terminal
 
 # How long an example takes says how busy the machine is, and nothing of the code. In CI the examples
 # are the same each time, so that a change is judged by what it changes; elsewhere they are new ones.
@@ -39,6 +39,15 @@ def _alone(_own_state: Path) -> Iterator[None]:
         _use_temporary(patch, temporary)
         yield
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(disk, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        yield disk
 
 
 def _use_temporary(patch: pytest.MonkeyPatch, folder: Path) -> None:

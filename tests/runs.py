@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 PATIENCE = 90.0
 """Seconds until a condition that does not come true is a failure; a busy machine needs some."""
@@ -152,6 +153,18 @@ def signals_as_from_a_terminal() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda number, frame: None)
+
+
+@contextmanager
+def mounted(place: Path, *options: str) -> Iterator[None]:
+    """Mount something at a place; a test that needs that is skipped where nobody may."""
+    mount = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
+    if mount.returncode:
+        pytest.skip(f"nothing can be mounted here: {mount.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @contextmanager

@@ -91,7 +91,9 @@ def require_end(run: RunFolder) -> None:
     from arcli.store.past import state_of
 
     if state_of(run) == "killed":
-        raise ClusterError(f"run {run.id} was killed before its end", hint=resume_command(run))
+        raise ClusterError(
+            f"run {run.id} was killed before its end, or its disk was full", hint=resume_command(run)
+        )
 
 
 def resume_command(run: RunFolder) -> str:

@@ -82,7 +82,9 @@ def _lines(run: RunFolder) -> Iterator[str]:
     name = one_line(run.manifest.name) or "a run"
     took = format_seconds(max(0.0, past.ended(run, how) - past.began(run)))
     if how == "ended":
-        yield f"{name}, run {run.id}: ended after {took}, exit {run.manifest.exit_code}"
+        summary = past.summary_of(run)
+        why = f" ({one_line(summary.error)})" if summary is not None and summary.error else ""
+        yield f"{name}, run {run.id}: ended after {took}, exit {run.manifest.exit_code}{why}"
     elif how == "killed":
         yield f"{name}, run {run.id}: killed after {took}"
     elif state is None:

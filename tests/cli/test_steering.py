@@ -8,14 +8,14 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from runs import MARK, Run, wait_until
+from runs import MARK, Run, mounted, wait_until
 
 from arcli.store.channel import Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
@@ -295,12 +295,78 @@ def test_requests_of_others_and_nonsense_are_only_removed(tmp_path: Path) -> Non
     assert list(take(tmp_path)) == []
 
 
-def test_a_folder_that_takes_no_request_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_became_read_only_is_looked_at_and_takes_no_request(tmp_path: Path) -> None:
     with going_on(tmp_path, SLEEPY) as run:
-        (newest(tmp_path).path / "requests").write_text("in the way")
-        assert "requests" in arcli(tmp_path, "cancel", code=4).said()
-        run.signal(signal.SIGTERM)
+        path = newest(tmp_path).path
+        with mounted(path, "--bind", str(path)):
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
+            assert "running" in told(arcli(tmp_path, "status"))
+            assert "Read-only" in arcli(tmp_path, "cancel", code=4).said()
+            tail = Run(tmp_path, ["tail"])
+            wait_until(lambda: "2" in told(tail), tail.said)
+        arcli(tmp_path, "cancel")
+        assert run.wait() == 143
+        assert tail.wait() == 0
+
+
+def test_a_full_disk_takes_no_request_and_tells_how_the_run_ended(tmp_path: Path, tiny_disk: Path) -> None:
+    """Where the disk is full, records cannot be kept either: the run ends, and others can see that."""
+    env = {"ARCLI_DIR": str(tiny_disk)}
+    (tmp_path / "spec.yaml").write_text(SLEEPY)
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline"], env=env)
+    wait_until(lambda: list(tiny_disk.glob("runs/2*/state.json")), run.said)
+    tails = [Run(tmp_path, ["tail"], env=env) for _ in range(2)]
+    with (tiny_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    assert "No space left" in arcli(tmp_path, "cancel", code=4, env=env).said()
+    assert run.wait() == 4
+    assert "No space left" in run.said()
+    # What the run came to could not be written either.
+    assert "or its disk was full" in arcli(tmp_path, "status", code=3, env=env).said()
+    assert [tail.wait() for tail in tails] == [3, 3]
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Run arcli as on another host: its name, none of this host's processes. Returns exit code and text."""
+    elsewhere = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c"]
+    if subprocess.run([*elsewhere, "hostname elsewhere"], check=False, capture_output=True).returncode:
+        pytest.skip("no other host can be made here")
+
+    def arcli_there(*words: str) -> tuple[int, str]:
+        command = f"hostname elsewhere; exec {shlex.join([sys.executable, '-m', 'arcli', *words])}"
+        ended = subprocess.run(
+            [*elsewhere, command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    return arcli_there
+
+
+def test_a_run_is_seen_and_steered_from_another_host(
+    tmp_path: Path, there: Callable[..., tuple[int, str]]
+) -> None:
+    with going_on(tmp_path, SLEEPY) as run:
+        code, text = there("status")
+        assert (code, "running" in text) == (0, True), text
+        assert there("wait", "--timeout", "100ms")[0] == 124
+        assert there("cancel", "--reason", "from afar")[0] == 0
+        assert run.wait() == 143
+    assert there("wait")[0] == 143
+    assert "from afar" in there("status")[1]
+
+
+def test_a_killed_run_is_told_from_one_that_goes_on_from_another_host(
+    tmp_path: Path, there: Callable[..., tuple[int, str]]
+) -> None:
+    with going_on(tmp_path, SLEEPY) as run:
+        run.process.kill()
         run.wait()
+    # Another host hears nothing of it for a while before it counts as killed.
+    code, text = there("wait")
+    assert code == 3
+    assert f"--resume --run {newest(tmp_path).id}" in text
 
 
 def test_no_process_is_left_by_a_detached_run(tmp_path: Path) -> None:

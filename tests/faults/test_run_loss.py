@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,20 +143,6 @@ def test_overlap_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) ->
         first.wait()
     code, _ = finish(tmp_path, SLOW.replace("400", "4"), "--no-overlap")
     assert code == 0
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 FILLS = "map: \"lambda x: 'x' * 20_000\"\nover: {range: 500}\n"
