@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +124,8 @@ class FakeTransport:
 
     def interrupt(self, *, now: bool) -> None: ...
 
+    def limit(self, seconds: float) -> None: ...
+
     def diagnose(self) -> str:
         return "nobody knows why"
 
@@ -168,6 +170,7 @@ class FakeSession(PositionFiles):
         super().__init__(None)
         self.now = 1000.0
         self.recalls: list[tuple[int, int, int, int]] = []
+        self.limits: list[tuple[int, float]] = []
         self.transport = FakeTransport(owned=owned, revives=revives)
         self.notices: list[str] = []
         self.positions: dict[int, Position | None] = {}
@@ -197,6 +200,9 @@ class FakeSession(PositionFiles):
 
     def recall(self, slot: int, chunk: int, position: int, last: int) -> None:
         self.recalls.append((slot, chunk, position, last))
+
+    def limit(self, slot: int, seconds: float) -> None:
+        self.limits.append((slot, seconds))
 
     # -- what engines do --------------------------------------------------------------------------
 
@@ -247,11 +253,13 @@ class FakeSession(PositionFiles):
         self.loop.put(answer)
         self.turn()
 
-    def publish(self, engine: FakeEngine, done: int, *, first: int = 0) -> None:
+    def publish(
+        self, engine: FakeEngine, done: int, *, first: int = 0, ahead: Sequence[float] = ()
+    ) -> None:
         """An engine hands out records from position ``first`` on of its running chunk, which goes on."""
         msg_id, request = engine.queue[0]
         assert isinstance(request, RunChunk)
-        envelope = encode_reply(chunk_reply(request, done=done, first=first))
+        envelope = encode_reply(chunk_reply(request, done=done, first=first, ahead=ahead))
         engine.published.setdefault(msg_id, []).append(envelope)
         self.turn()
 
@@ -343,9 +351,11 @@ def chunk_reply(
     failed: int = 0,
     again: int = 0,
     seconds: float = 0.01,
+    ahead: Sequence[float] = (),
 ) -> ChunkReply:
     """The reply of an engine that ran the first ``done`` items, or all, from ``first`` on; the first
-    ``failed`` of them are errors, the next ``again`` are to be tried again."""
+    ``failed`` of them are errors, the next ``again`` are to be tried again; ``ahead`` are the seconds of
+    others that have ended."""
     done = len(request.indices) if done is None else min(done, len(request.indices))
     tally, lines = Tally(), b""
     retried = range(failed, min(done, failed + again))
@@ -367,6 +377,7 @@ def chunk_reply(
         tally=tally,
         began=0.0,
         busy=seconds * done,
+        ahead=list(ahead),
         lines=lines,
         pickles=b"",
     )

@@ -18,7 +18,7 @@ from .functions import Lacking, caller, find, meet, opened, raising, resolve, wi
 from .interpreter import environment
 from .item import Opaque, Outcome, Runner
 from .keys import salted
-from .limits import Abort, Timer
+from .limits import UNKNOWN, Abort, Timer
 from .live import Live, Patrol
 from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
@@ -71,6 +71,7 @@ class Engine:
         self.live = Live(publish)
         self.patrol = Patrol(self.live)
         self.position_file: PositionFile | None = None
+        self.marks: Any = [*NOWHERE]
         self.slot = 0
 
     @property
@@ -119,9 +120,8 @@ class Job:
         results = _Results(request, self._plan.retries, engine.publish)
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.
-        marks: Any = [*NOWHERE]
+        marks = engine.marks
         if engine.position_file is not None:
-            marks = engine.position_file.marks
             engine.position_file.begin(request.chunk, time.time_ns())
         engine.live.begin(request, marks)
         try:
@@ -129,7 +129,8 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             return failed(f"a chunk of job {request.job!r}", error)
         limit = self._plan.timeout if request.timeout is None else request.timeout
-        timer = Timer(limit, watchdog=engine.watchdog and self._plan.kind != "command")
+        watchdog = engine.watchdog and self._plan.kind != "command"
+        timer = Timer(limit, watchdog=watchdog, told=lambda: marks[6] / 1e9 or UNKNOWN)
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
@@ -322,7 +323,7 @@ class _Results:
         self._statuses: list[str] = []
         self._again: list[Again] = []
         self._opaque: list[tuple[int, Opaque]] = []
-        self._handed = (0, 0, 0)
+        self._handed = (0, 0, 0, 0)
         self._done = 0
         self._early: dict[int, Outcome] = {}
         self._lock = threading.Lock()
@@ -367,13 +368,14 @@ class _Results:
         # Under the lock to its end: a part must not be overtaken by the next one, from another thread.
         with self._lock:
             self._due = now + _PAUSE
-            since, self._handed = self._handed, (len(self._lines), len(self._again), len(self._opaque))
+            since = self._handed
+            self._handed = (len(self._lines), len(self._again), len(self._opaque), len(self._early))
             if since != self._handed and self._publish is not None:
                 self._publish(encode_reply(self.reply(since)))
 
-    def reply(self, since: tuple[int, int, int] = (0, 0, 0)) -> ChunkReply:
+    def reply(self, since: tuple[int, int, int, int] = (0, 0, 0, 0)) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
-        first, again, handed = since
+        first, again, handed, _ = since
         tally = Tally()
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[handed:]
@@ -391,6 +393,7 @@ class _Results:
             tally=tally,
             began=self._began,
             busy=time.perf_counter() - self._begin,
+            ahead=[outcome.seconds for outcome in self._early.values()],
             lines=text.encode(),
             pickles=b"".join([opaque.raw for _, opaque in pickles]),
         )

@@ -129,10 +129,10 @@ class Runner:
         """
         begin = perf_counter_ns()
         marks[2] = begin + self._clock.offset
-        limit = asyncio.timeout(self._timer.seconds)
         try:
-            async with limit:
-                value = await self._beside(item, index, attempt)
+            with self._timer.beside() as limit:
+                async with limit:
+                    value = await self._beside(item, index, attempt)
         except self._passing:
             raise
         except BaseException as raised:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
+import math
 import signal
 import threading
 import time
@@ -20,19 +22,35 @@ class TimeLimit(BaseException):
     """Raised in an item whose time is up; no ``except Exception`` of the item's catches it."""
 
 
+UNKNOWN = math.inf
+"""Seconds of a limit that is told while items run already."""
+ASK = 0.25
+"""Seconds between two looks at whether it has been told."""
+
+
 class Timer:
     """Interrupts items after ``seconds``; with None it does nothing and costs nothing.
+
+    With UNKNOWN ``told`` is asked, now and then, for the seconds that hold from then on.
 
     The watchdog behind it is faulthandler's, a C thread that needs no interpreter lock: it ends the
     process when an item ignores the exception
     (https://docs.python.org/3/library/faulthandler.html#faulthandler.dump_traceback_later).
     """
 
-    def __init__(self, seconds: float | None, *, watchdog: bool = True) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        *,
+        watchdog: bool = True,
+        told: Callable[[], float] = lambda: UNKNOWN,
+    ) -> None:
         self.seconds = seconds
         self.fired = False
         self._watchdog = watchdog
         self._wound = 0.0
+        self._told = told
+        self._began = 0.0
 
     @contextmanager
     def limit(self) -> Iterator[None]:
@@ -42,18 +60,57 @@ class Timer:
             return
         # The alarm is a signal, so it reaches code that sleeps or waits; the watchdog is for code that
         # never comes back to the interpreter.
-        self._wind()
         self.fired = False
+        self._began = time.monotonic()
         previous = signal.signal(signal.SIGALRM, self._fire)
-        # A second alarm follows, for code that swallowed the first.
-        signal.setitimer(signal.ITIMER_REAL, max(self.seconds, 1e-6), GRACE / 4)
+        self._arm()
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
 
+    @contextmanager
+    def beside(self) -> Iterator[asyncio.Timeout]:
+        """Around one of several items that run side by side: gives what cancels it when its time is up."""
+        loop = asyncio.get_running_loop()
+        began, limit = loop.time(), asyncio.timeout(self.seconds)
+        handle: asyncio.Handle | None = None
+
+        def ask() -> None:
+            nonlocal handle
+            if (seconds := self._known()) == UNKNOWN:
+                handle = loop.call_later(ASK, ask)
+            else:
+                limit.reschedule(began + seconds)
+
+        if self.seconds == UNKNOWN:
+            handle = loop.call_soon(ask)
+        try:
+            yield limit
+        finally:
+            if handle is not None:
+                handle.cancel()
+
+    def _known(self) -> float:
+        if self.seconds == UNKNOWN:
+            self.seconds = self._told()
+        return UNKNOWN if self.seconds is None else self.seconds
+
+    def _arm(self) -> None:
+        seconds = self._known()
+        if seconds == UNKNOWN:
+            signal.setitimer(signal.ITIMER_REAL, ASK)
+            return
+        self._wind()
+        # A second alarm follows, for code that swallowed the first.
+        left = seconds - (time.monotonic() - self._began)
+        signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6), GRACE / 4)
+
     def _fire(self, signum: int, frame: Any) -> None:
+        if self.seconds == UNKNOWN:
+            self._arm()
+            return
         self.fired = True
         raise TimeLimit
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 _POSITION = struct.Struct("=qqq")
 _RECALL = struct.Struct("=qqq")
+_LIMIT = struct.Struct("=q")
 _IDLE = (-1, -1, 0)
-NOWHERE = [*_IDLE, 1 << 62, 0, 0]
-"""The marks of an engine that does nothing, and of which nothing is recalled."""
+NOWHERE = [*_IDLE, 1 << 62, 0, 0, 0]
+"""The marks of an engine that does nothing, of which nothing is recalled, and that was told no limit."""
 
 
 class PositionFile:
@@ -25,14 +26,14 @@ class PositionFile:
 
     It holds the chunk, the item's position in it (-1 before the first), and since when (nanoseconds
     since the epoch); then what the client recalls: from this position of this chunk on, up to the end
-    of that chunk.
+    of that chunk; and the nanoseconds that an item may take which was sent before anybody knew them.
     """
 
     def __init__(self, path: str) -> None:
         # Mapped, so that writing a position is a store to memory: cheap enough for each item, and the page
         # outlives the process.
         with open(path, "r+b") as file:  # noqa: PTH123 - nothing heavier on an engine
-            self.marks = memoryview(mmap.mmap(file.fileno(), _POSITION.size + _RECALL.size)).cast("q")
+            self.marks = memoryview(mmap.mmap(file.fileno(), 8 * len(NOWHERE))).cast("q")
         self.idle()
 
     def begin(self, chunk: int, now: int) -> None:
@@ -56,7 +57,7 @@ def create(path: Path) -> None:
     """Make the file, saying that nothing runs and nothing is recalled."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(_POSITION.pack(*NOWHERE[:3]) + _RECALL.pack(*NOWHERE[3:]))
+        file.write(struct.pack(f"={len(NOWHERE)}q", *NOWHERE))
 
 
 def read(path: Path) -> Position | None:
@@ -78,8 +79,15 @@ def recall(path: Path, chunk: int, position: int, last: int) -> None:
         file.write(_RECALL.pack(chunk, position, last))
 
 
+def limit(path: Path, seconds: float) -> None:
+    """Have an engine end each item of its job after ``seconds`` that was sent without a limit."""
+    with suppress(OSError), path.open("r+b") as file:
+        file.seek(_POSITION.size + _RECALL.size)
+        file.write(_LIMIT.pack(int(seconds * 1e9)))
+
+
 class PositionFiles:
-    """Reads where engines are, and writes what is recalled of them. Without a folder it knows nothing."""
+    """Reads where engines are, and writes what they are to know. Without a folder it does nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -92,3 +100,8 @@ class PositionFiles:
         """Have it begin nothing from a position of ``chunk`` on, up to the end of ``last``."""
         if self._folder is not None:
             recall(self._folder / f"{slot}", chunk, position, last)
+
+    def limit(self, slot: int, seconds: float) -> None:
+        """Have it end items after ``seconds`` that were sent before the limit was known."""
+        if self._folder is not None:
+            limit(self._folder / f"{slot}", seconds)

@@ -54,7 +54,8 @@ class JobDefinition(NamedTuple):
     ``salt`` is the JSON text that every item's key begins with. A command is a ``shell`` string
     for an ``interpreter``, or else ``argv``. An item is a list of up to ``batch`` inputs, if that is not 0;
     ``blocks``: a command reads it on its standard input.
-    ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds.
+    ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds,
+    ``limits.UNKNOWN`` where items that run already are told of it.
     ``whole_output``: what a command prints and its record does not hold is kept in a file there.
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
     whether one is required. ``concurrency`` is how many items an engine runs side by side; one less
@@ -274,7 +275,8 @@ class ChunkReply(NamedTuple):
 
     ``done`` is the number of items at its beginning that are accounted for. ``positions`` are runs
     ``(first, count)`` of the positions that ``lines`` has records of, ``again`` has the others.
-    ``began`` is the engine's wall clock, ``busy`` are seconds of a monotonic one.
+    ``began`` is the engine's wall clock, ``busy`` are seconds of a monotonic one. ``ahead`` are the
+    seconds of items that have ended and wait for one in front of them.
     """
 
     chunk: int
@@ -286,6 +288,7 @@ class ChunkReply(NamedTuple):
     tally: Tally
     began: float
     busy: float
+    ahead: list[float]
     lines: bytes
     pickles: bytes
 
@@ -404,8 +407,9 @@ def decode_reply(raw: bytes) -> Reply:
         if offset != len(raw):
             raise ValueError(f"it announces {offset} bytes")
         if kind is ChunkReply:
-            tally = ChunkReply._fields.index("tally")
+            tally, ahead = map(ChunkReply._fields.index, ("tally", "ahead"))
             fields[tally] = Tally.from_list(fields[tally])
+            fields[ahead] = [float(seconds) for seconds in fields[ahead]]
         reply: Reply = kind(*fields)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{len(raw)} bytes are not a reply of arcli's: {error}") from error

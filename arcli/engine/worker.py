@@ -21,7 +21,7 @@ from .functions import assembled, import_into, require, resolve, with_references
 from .interpreter import Script, Visit, environment
 from .item import Process
 from .notebook import preflight
-from .position_file import PositionFile
+from .position_file import NOWHERE, PositionFile
 from .protocol import (
     Assign,
     Define,
@@ -129,6 +129,7 @@ class Worker:
         if request.position_file is not None:
             try:
                 engine.position_file = PositionFile(request.position_file)
+                engine.marks = engine.position_file.marks
                 engine.live.attend(request.position_file)
             except OSError:  # another host: the client does without
                 engine.position_file = None
@@ -178,6 +179,9 @@ class Worker:
     def _define(self, job: JobDefinition) -> Done | Failure:
         """Learn a job: resolve its function once, check its reducers."""
         stage = f"function of job {job.name!r}"
+        # What was recalled of the job before it, and how long its items had, is none of this one's.
+        for place, value in enumerate(NOWHERE):
+            self._engine.marks[place] = value
         if self._engine.ours:
             os.environ["ARCLI_RUN"] = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
         live, patrol = self._engine.live, self._engine.patrol
@@ -271,6 +275,10 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - unpickling and iterating run the user's code
             return failed("over", error)
         return ElementsReply(texts, [len(each) for each in raw], b"".join(raw))
+
+    def limit(self, seconds: float) -> None:
+        """End each item after ``seconds`` whose limit was not known when it was sent. From any thread."""
+        self._engine.marks[6] = int(seconds * 1e9)
 
     def leave(self) -> None:
         """The run is over, and the engine goes on without it."""

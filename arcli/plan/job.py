@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
+from arcli.engine.limits import UNKNOWN
 from arcli.engine.protocol import JobDefinition
 from arcli.fields import Share
 from arcli.placeholders import compiled, compiled_script, escaped
@@ -114,7 +115,7 @@ def plan_job(
         artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
         concurrency=concurrency,
         wider=wider,
-        timeout=None if isinstance(job.timeout, Share) else job.timeout,
+        timeout=UNKNOWN if isinstance(job.timeout, Share) else job.timeout,
         retries=job.retries,
         capture=job.capture,
         keep_opaque=keep_opaque,

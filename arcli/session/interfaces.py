@@ -99,6 +99,12 @@ class Transport(Protocol):
         Where engines are other processes, do nothing: they are ended instead.
         """
 
+    def limit(self, seconds: float) -> None:
+        """In this process: end items after ``seconds`` that were sent before their limit was known.
+
+        Other processes are told by their position files.
+        """
+
     def diagnose(self) -> str:
         """Return what is known about the cluster's state, in words."""
 

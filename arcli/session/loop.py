@@ -24,6 +24,7 @@ from arcli.session.core.messages import (
     Forget,
     Interrupt,
     Kill,
+    Limit,
     Moment,
     Notice,
     NotRevived,
@@ -226,10 +227,19 @@ class SessionLoop:
                     self._carry_out(self._core.handle(NotRevived(reason), self._clock()))
             case Interrupt(now):
                 transport.interrupt(now=now)
-            case Recall(slot, chunk, position, last):
-                self._files.recall(slot, chunk, position, last)
+            case Recall() | Limit():
+                self._leave_word(effect)
             case _:
                 self._tell(effect)
+
+    def _leave_word(self, effect: Recall | Limit) -> None:
+        """Leave word where an engine sees it that is at an item."""
+        match effect:
+            case Recall(slot, chunk, position, last):
+                self._files.recall(slot, chunk, position, last)
+            case Limit(slot, seconds):
+                self._files.limit(slot, seconds)
+                self._transport.limit(seconds)
 
     def _tell(self, effect: Effect) -> None:
         """Tell people, and the main thread, which waits."""

@@ -59,6 +59,7 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
         tally=tally,
         began=1.5,
         busy=0.75,
+        ahead=[0.5],
         lines=lines,
         pickles=pickles,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
 
 import pytest
 
-from arcli.engine.limits import TimeLimit, Timer
+from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 
 STUBBORN = """
 import signal, time
@@ -66,3 +67,37 @@ def test_a_timer_says_that_it_fired() -> None:
     assert timer.fired
     with Timer(100, watchdog=False).limit():
         pass
+
+
+def test_a_limit_that_is_told_while_an_item_runs_ends_it() -> None:
+    answers = [UNKNOWN, UNKNOWN, 0.01]
+    timer = Timer(UNKNOWN, watchdog=False, told=lambda: answers.pop(0))
+    with pytest.raises(TimeLimit), timer.limit():
+        time.sleep(600)
+    assert timer.fired
+    assert timer.seconds == 0.01
+    assert answers == []
+
+
+def test_a_limit_that_is_told_ends_one_of_those_that_run_side_by_side() -> None:
+    answers = [UNKNOWN, 0.01]
+    timer = Timer(UNKNOWN, told=lambda: answers.pop(0))
+
+    async def item() -> bool:
+        with timer.beside() as limit:
+            try:
+                async with limit:
+                    await asyncio.sleep(600)
+            except TimeoutError:
+                return limit.expired()
+        return False
+
+    assert asyncio.run(item())
+
+
+def test_an_item_may_end_before_anybody_knows_its_limit() -> None:
+    timer = Timer(UNKNOWN, watchdog=False)
+    for _ in range(2):
+        with timer.limit():
+            pass
+    assert not timer.fired

@@ -511,6 +511,38 @@ def test_an_answer_of_another_kind_costs_its_item_alone() -> None:
     assert session.recorder.statuses == {0: "lost"}
 
 
+# -- limits that depend on what has ended ---------------------------------------------------------------
+
+
+def test_a_running_item_is_told_its_limit_as_soon_as_enough_have_ended() -> None:
+    session = FakeSession(2)
+    session.begin(8, timeout="300%", chunksize=1)
+    first, second = engines_of(session)
+    session.running(first, 0)
+    for _ in range(3):
+        assert session.limits == []
+        session.answer(second, seconds=2.0)
+    session.wait(0.2)
+    assert session.limits == [(0, 6.0), (1, 6.0)]
+    assert chunk_of(first).timeout is None
+    _, latest = second.queue[-1]
+    assert isinstance(latest, RunChunk)
+    assert latest.timeout == 6.0
+
+
+def test_what_has_ended_behind_a_running_item_counts_for_its_limit() -> None:
+    session = FakeSession(1)
+    session.begin(4, timeout="200%", chunksize=4)
+    (engine,) = engines_of(session)
+    session.publish(engine, 0, ahead=[2.0, 2.0])
+    session.wait(0.2)
+    assert session.limits == []
+    session.publish(engine, 0, ahead=[2.0, 2.0, 2.0])
+    session.wait(0.2)
+    assert session.limits == [(0, 4.0)]
+    assert session.recorder.statuses == {}
+
+
 # -- short items behind long ones --------------------------------------------------------------------
 
 

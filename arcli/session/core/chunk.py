@@ -45,7 +45,8 @@ class Chunk(Struct, kw_only=True, eq=False):
     ``number`` counts chunks that were sent, from 1; ``done`` is how many of its first items are
     accounted for by early records, ``size`` the bytes of its request; ``deaths`` how many engines
     have died of it, or of what it was a part of, without a trace of which item did it. ``unfit`` are
-    slots where what its function depends on is not there.
+    slots where what its function depends on is not there. ``ahead`` are the seconds of items that have
+    ended and wait for one in front of them.
     """
 
     indices: Sequence[int]
@@ -59,6 +60,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     deaths: int = 0
     size: int = 0
     unfit: frozenset[int] = frozenset()
+    ahead: Sequence[float] = ()
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -29,6 +29,7 @@ from arcli.session.core.messages import (
     Effect,
     EndJob,
     Interrupt,
+    Limit,
     Moment,
     Notice,
     NotRevived,
@@ -369,6 +370,10 @@ class SessionCore:
         for engine in at_it:
             self._effects += self._pool.doom(engine, DEADLINE)
         limit = self._job.limit if self._job is not None else None
+        # Items that were sent before enough of them had been measured are told how long they have.
+        if self._job is not None and limit is not None and self._job.told != limit:
+            self._job.told = limit
+            self._effects += [Limit(engine.info.slot, limit) for engine in self._pool]
         self._effects += self._health.watch(limit, self._now)
         if self._job is not None:
             self._watch_job(self._job)

@@ -41,7 +41,8 @@ class JobRun:
     """A job from its first chunk to its last record. Used by the session's thread alone.
 
     ``replay`` is where ``supply`` puts the records that an earlier run has, by their items' numbers.
-    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere.
+    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere. ``told`` is the
+    limit that items know which were sent without one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class JobRun:
         self._replayed = 0
         self._median_of = 0
         self._limit: float | None = None
+        self.told = None if isinstance(job.timeout, Share) else job.timeout
         self._uses: dict[int, EngineUse] = {}
         self._sizes: Counter[int] = Counter()
         self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(run_id), orjson.dumps(job.name))
@@ -82,10 +84,21 @@ class JobRun:
         if not isinstance(limit, Share):
             return limit
         # The median moves little between one chunk and the next, and costs a walk over all that is known.
-        if self.tally.ran >= max(MEASURED, 1.1 * self._median_of):
-            self._median_of = self.tally.ran
-            self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * self.tally.quantile(0.5))
+        if self.tally.ran >= 1.1 * self._median_of:
+            known = self.tally if self._limit is not None else self._measured()
+            if known.ran >= MEASURED:
+                self._median_of = known.ran
+                self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * known.quantile(0.5))
         return self._limit
+
+    def _measured(self) -> Tally:
+        """Add up the items that have ended, those too whose records wait for items in front of them."""
+        known = Tally()
+        known.merge(self.tally)
+        for chunk in self.items.outstanding.values():
+            for seconds in chunk.ahead:
+                known.add(Status.OK, seconds)
+        return known
 
     # -- chunks out ---------------------------------------------------------------------------
 
@@ -122,6 +135,7 @@ class JobRun:
         # given up: such records are in already, or will come again.
         if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
             return []
+        chunk.ahead = reply.ahead
         # It begins where the one before it ended. Where that has not come, for what is published may be
         # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
         # reply has all of them.

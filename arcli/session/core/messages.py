@@ -189,6 +189,13 @@ class Recall(Struct, frozen=True):
     last: int
 
 
+class Limit(Struct, frozen=True):
+    """Have an engine end items after ``seconds`` that were sent before their limit was known."""
+
+    slot: int
+    seconds: float
+
+
 class Print(Struct, frozen=True):
     """Lines that a running item has printed, for whoever listens."""
 
@@ -245,7 +252,7 @@ class EndJob(Struct, frozen=True):
 
 Effect = (
     Prepare | Send | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
-    | Recall | Print | Records | Resolve | Reject | EndJob
+    | Recall | Limit | Print | Records | Resolve | Reject | EndJob
 )  # fmt: skip
 
 

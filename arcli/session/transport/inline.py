@@ -93,6 +93,10 @@ class InlineTransport:
         if now and self._running and main is not None:
             signal.pthread_kill(main, SHAKE)
 
+    def limit(self, seconds: float) -> None:
+        """See Transport."""
+        self._worker.limit(seconds)
+
     def forget(self, msg_id: str) -> None:
         """See Transport."""
         self._forgotten.add(msg_id)

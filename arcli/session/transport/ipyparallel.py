@@ -174,6 +174,9 @@ class IpyparallelTransport:
     def interrupt(self, *, now: bool) -> None:
         """See Transport."""
 
+    def limit(self, seconds: float) -> None:
+        """See Transport."""
+
     def diagnose(self) -> str:
         """See Transport."""
         return self._cluster.diagnose()
