@@ -475,7 +475,8 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     commit = ["git", *author, "commit", "-q", "--allow-empty", "-m", "first"]
     subprocess.run(commit, cwd=tmp_path, check=True)
-    with running(tmp_path, SQUARES + "params: {n: 3}\n", "-p", "n=5") as run:
+    # One engine, which has come when items have run: how many of several have is nobody's promise.
+    with running(tmp_path, SQUARES + "params: {n: 3}\n", "-p", "n=5", "-n", "1") as run:
         assert run.wait() == 0
         records, manifest = run.lines(), run.manifest()
     (folder,) = (tmp_path / ".arcli" / "runs").iterdir()
@@ -511,7 +512,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert manifest["started"] < manifest["ended"]
     assert manifest["exit_code"] == 0
     assert manifest["summary"]["jobs"][0]["counts"]["ok"] == 4
-    assert sorted(engine["slot"] for engine in manifest["engines"]) == [0, 1]
+    assert [engine["slot"] for engine in manifest["engines"]] == [0]
     assert {engine["engine_id"] for engine in manifest["engines"]} >= {
         record["engine_id"] for record in records
     }
