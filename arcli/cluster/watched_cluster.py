@@ -164,7 +164,10 @@ class WatchedCluster:
             if self._greeted[engine_id].ready():
                 self._welcome(engine_id, self._greeted.pop(engine_id))
         for engine_id in counted - registered:
-            self._part(engine_id)
+            for group in (self._greeted, self._spares):
+                group.pop(engine_id, None)
+            self._given_up.discard(engine_id)
+            self._let_go(engine_id, "is gone")
         # A signal may have got lost on its way: nobody waits for its end any longer.
         for engine_id in [key for key, due in self._doomed.items() if now > due]:
             self._given_up.add(engine_id)
@@ -209,13 +212,6 @@ class WatchedCluster:
 
     def _settle(self, info: EngineInfo) -> None:
         """Note that an engine has a slot from now on."""
-
-    def _part(self, engine_id: int) -> None:
-        """Forget an engine that has left the cluster."""
-        for group in (self._greeted, self._spares):
-            group.pop(engine_id, None)
-        self._given_up.discard(engine_id)
-        self._let_go(engine_id, "is gone")
 
     def _let_go(self, engine_id: int, end: str, *, deliberate: bool = False) -> None:
         """Use an engine no more; ``end`` is what became of it, in words."""

@@ -240,7 +240,9 @@ class _Builder:
             value.encode()
         except UnicodeEncodeError:  # a file name that is not UTF-8: JSON cannot hold surrogates
             self.exact = False
-            raw = value.encode("utf-8", "surrogatepass" if _wild(value) else "surrogateescape")
+            # There may be surrogates that no undecodable byte has left.
+            wild = any("\ud800" <= char <= "\udfff" and not "\udc80" <= char <= "\udcff" for char in value)
+            raw = value.encode("utf-8", "surrogatepass" if wild else "surrogateescape")
             return {"$bytes": base64.b64encode(raw).decode("ascii")}
         return value
 
@@ -345,11 +347,6 @@ def _in_order(value: Set[Any]) -> list[Any]:
         return sorted(value)
     except TypeError:
         return sorted(value, key=repr)
-
-
-def _wild(value: str) -> bool:
-    """Tell whether there are surrogates that no undecodable byte has left."""
-    return any("\ud800" <= char <= "\udfff" and not "\udc80" <= char <= "\udcff" for char in value)
 
 
 PROTOCOL = 5

@@ -122,12 +122,16 @@ class Notebook:
             self.printed = printed
 
     def _run(self, parameters: dict[str, Any], copy: str, cells: _Cells) -> Any:
+        import nbformat
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
-        # The author's file is never written to; what runs is a copy with one more cell.
+        # The author's file is never written to; what runs is a copy with one more cell, which publishes
+        # its value.
         prepared = copy.removesuffix(".ipynb") + ".tmp.ipynb"
-        _with_last_cell(self._path, prepared)
+        notebook = nbformat.read(self._path, as_version=4)
+        notebook.cells.append(nbformat.v4.new_code_cell(_LAST_CELL, metadata={"tags": [_TAG]}))
+        nbformat.write(notebook, prepared)
         try:
             with self._patrol.over(cells):
                 done = papermill.execute_notebook(
@@ -183,16 +187,6 @@ def _failure(error: Any, copy: str) -> CellFailed:
     failed = CellFailed(f"cell {number}: {error.ename}: {error.evalue}")
     failed.trace = _ESCAPES.sub("", "\n".join(error.traceback))
     return failed
-
-
-def _with_last_cell(path: str, prepared: str) -> None:
-    """The notebook with a last cell that publishes its value."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    cell = nbformat.v4.new_code_cell(_LAST_CELL, metadata={"tags": [_TAG]})
-    notebook.cells.append(cell)
-    nbformat.write(notebook, prepared)
 
 
 def _finished(copy: str) -> tuple[str, str]:

@@ -66,7 +66,12 @@ class Names(Mapping[str, str]):
         value = self._values.get(key) if key else self._path
         if part not in PATH_PARTS or not _is_path(value):
             raise KeyError(name)
-        return _parts(PurePath(text_of(value)), part)
+        path = PurePath(text_of(value))
+        if part == "path":
+            return os.path.abspath(path)  # noqa: PTH100 - as text
+        if part == "root":
+            return os.path.splitext(path)[0]  # noqa: PTH122 - as text
+        return str(getattr(path, part))
 
     def words(self, name: str) -> list[str]:
         """Return what a placeholder becomes in a command: one word, or one for each item of a batch."""
@@ -83,14 +88,6 @@ class Names(Mapping[str, str]):
 
 def _is_path(value: Any) -> bool:
     return isinstance(value, str | bytes | os.PathLike)
-
-
-def _parts(path: PurePath, part: str) -> str:
-    if part == "path":
-        return os.path.abspath(path)  # noqa: PTH100 - as text
-    if part == "root":
-        return os.path.splitext(path)[0]  # noqa: PTH122 - as text
-    return str(getattr(path, part))
 
 
 def text_of(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -111,8 +110,17 @@ def sampled(source: Source, count: int, seed: int) -> Source:
     """Pick a number of the items at random, by a seed, in their order; all where there are fewer."""
     chance = random.Random(seed)  # noqa: S311 - reproducible is the point
     if isinstance(source, Fixed) and count > MOST_LOOKED_AT:
-        read = partial(_selected, source.items, count, chance)
-        return Stream(read, min(count, source.length), source.distinct, source.unpack, source.names)
+        items, length = source.items, source.length
+
+        def selected() -> Iterator[Any]:
+            """Algorithm S (Knuth, The Art of Computer Programming, volume 2, 3.4.2): holds no numbers."""
+            missing = count
+            for place in range(length):
+                if chance.random() * (length - place) < missing:
+                    missing -= 1
+                    yield items[place]
+
+        return Stream(selected, min(count, length), source.distinct, source.unpack, source.names)
     if isinstance(source, Fixed):
         total = len(source.items)
         picked = sorted(chance.sample(range(total), min(count, total)))
@@ -128,19 +136,8 @@ def sampled(source: Source, count: int, seed: int) -> Source:
                 kept[place] = (number, item)
         return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
-    length = None if source.length is None else min(count, source.length)
-    return replace(source, read=reservoir, length=length)
-
-
-def _selected(items: Sequence[Any], count: int, chance: random.Random) -> Iterator[Any]:
-    """Yield ``count`` of the items in their order, without holding their numbers.
-
-    Selection sampling, Algorithm S of Knuth, The Art of Computer Programming, volume 2, 3.4.2.
-    """
-    for place in range(len(items)):
-        if chance.random() * (len(items) - place) < count:
-            count -= 1
-            yield items[place]
+    kept = None if source.length is None else min(count, source.length)
+    return replace(source, read=reservoir, length=kept)
 
 
 def shuffled(source: Source, seed: int | None) -> Source:

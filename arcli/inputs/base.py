@@ -197,5 +197,7 @@ def within(*path: str | int) -> Iterator[None]:
 
 
 def integral(value: Any) -> Any:
-    """Return a whole number that is written as ``1e3`` or ``2.0`` as an integer, all else as it is."""
+    """Return whole numbers that are written as ``1e3`` or ``2.0`` as integers, all else as it is."""
+    if isinstance(value, list):
+        return [integral(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

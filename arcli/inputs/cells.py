@@ -17,6 +17,8 @@ from msgspec import Struct
 WRONG = (ValueError, KeyError, RecursionError)
 """What a converter raises for a cell that is not of its type."""
 _NOT_FINITE = re.compile(r"\s*[+-]?(nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
+_COMMA = str.maketrans(",.", ".,")
+"""Reads numbers with a comma; a point is no part of such a number, and a comma none of Python's."""
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -76,17 +78,11 @@ class Kind(Struct, frozen=True):
             return str
         convert = (_ASKED_FOR if self.asked_for else _READ_OFF)[self.name]
         if self.decimal == "," and self.name == "float":
-            return lambda cell: convert(_with_point(cell)) if cell else None
+            return lambda cell: convert(cell.translate(_COMMA)) if cell else None
         return lambda cell: convert(cell) if cell else None
 
     def __str__(self) -> str:
         return self.name.lower()
-
-
-def _with_point(cell: str) -> str:
-    if "." in cell:
-        raise ValueError("a point where numbers have a comma")
-    return cell.replace(",", ".")
 
 
 def kind_of_column(cells: list[str], decimal: str) -> Kind:

@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,9 +53,7 @@ def generated(source: Python, context: SourceContext) -> Iterator[Any]:
     """Yield what a generator yields, one by one, as it yields it; whatever it raises is the input's."""
     try:
         call = context.load_callable(source.call)
-        yield from map(
-            _Rows(), _each(call(*context.resolve(source.args), **context.resolve(source.kwargs)))
-        )
+        yield from _rows(_each(call(*context.resolve(source.args), **context.resolve(source.kwargs))))
     except (ArcliError, GeneratorExit):
         raise
     except Unresolved as error:
@@ -63,28 +62,21 @@ def generated(source: Python, context: SourceContext) -> Iterator[Any]:
         raise _failed(source.call, error, context.python) from None
 
 
-class _Rows:
-    """Turns rows that only know their database, such as ``sqlite3.Row``, into mappings.
+def _rows(items: Iterable[Any]) -> Iterator[Any]:
+    """Turn rows that only know their database, such as ``sqlite3.Row``, into mappings.
 
     They have keys and no way to another process. A type is judged by its first row.
     """
-
-    def __init__(self) -> None:
-        self._are_rows: dict[type, bool] = {dict: False}
-
-    def __call__(self, item: Any) -> Any:
+    are_rows: dict[type, bool] = {dict: False}
+    for item in items:
         kind = type(item)
-        if kind not in self._are_rows:
-            self._are_rows[kind] = hasattr(item, "keys") and not self._can_be_sent(item)
-        return dict(item) if self._are_rows[kind] else item
-
-    @staticmethod
-    def _can_be_sent(item: Any) -> bool:
-        try:
-            pickle.dumps(item)
-        except Exception:  # noqa: BLE001 - whatever the user's class does there
-            return False
-        return True
+        if kind not in are_rows:
+            are_rows[kind] = hasattr(item, "keys")
+            if are_rows[kind]:
+                with suppress(Exception):  # whatever the user's class does there
+                    pickle.dumps(item)
+                    are_rows[kind] = False
+        yield dict(item) if are_rows[kind] else item
 
 
 def _each(found: Any) -> Iterator[Any]:
@@ -130,19 +122,12 @@ def loader(folder: Path, path: Iterable[str] = ()) -> Callable[[str], Any]:
     folders = [str(folder), *(str(folder / part) for part in path)]
 
     def load(text: str) -> Any:
-        _put_on_path(folders)
+        # Before what is installed, and behind Python's own modules: arcli itself is still going to import
+        # some of these, and a `random.py` beside the spec must not take their place.
+        installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        places = [at for at, folder in enumerate(sys.path) if folder in installed]
+        at = min(places, default=len(sys.path))
+        sys.path[at:at] = [folder for folder in folders if folder not in sys.path]
         return find(text, {}, str(folder))
 
     return load
-
-
-def _put_on_path(folders: Iterable[str]) -> None:
-    """Before what is installed, and behind Python's own modules.
-
-    arcli itself is still going to import some of these: a ``random.py`` beside the spec must not
-    take their place.
-    """
-    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    places = [at for at, folder in enumerate(sys.path) if folder in installed]
-    at = min(places, default=len(sys.path))
-    sys.path[at:at] = [folder for folder in folders if folder not in sys.path]

@@ -65,10 +65,6 @@ class FromJob(Input):
         yield self.job
 
 
-def _whole(value: Any) -> Any:
-    return [integral(part) for part in value] if isinstance(value, list) else integral(value)
-
-
 class Range(Input):
     """Whole numbers as Python's range: ``100``, ``[start, stop]`` or ``[start, stop, step]``."""
 
@@ -76,7 +72,7 @@ class Range(Input):
     short: ClassVar[str] = "numbers"
     paths: ClassVar[bool] = False
     named: ClassVar[bool] = False
-    numbers: Annotated[int | list[int | Deferred] | Deferred, BeforeValidator(_whole)]
+    numbers: Annotated[int | list[int | Deferred] | Deferred, BeforeValidator(integral)]
     """The stop, or [start, stop, step], as of Python's range."""
 
     def open(self, context: SourceContext) -> Source:
@@ -84,7 +80,7 @@ class Range(Input):
         value = context.resolve(self.numbers)
         parts = value if isinstance(value, list) else [value]
         try:
-            return Fixed(range(*map(integral, parts)), distinct=True)
+            return Fixed(range(*integral(parts)), distinct=True)
         except (TypeError, ValueError) as error:
             raise InputError(f"range: {value!r} is not a range: {error}") from None
 

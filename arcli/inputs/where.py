@@ -29,8 +29,9 @@ def condition(where: Where) -> Condition:
     columns = {name: value if isinstance(value, list) else [value] for name, value in where.items()}
 
     def matches(item: Any, place: str) -> bool:
-        row = _row(item, place)
-        return all(row.get(name) in values for name, values in columns.items())
+        if not isinstance(item, Mapping):
+            raise InputError(f"{place}: where: needs rows with names, and this is {item!r:.100}")
+        return all(item.get(name) in values for name, values in columns.items())
 
     return matches
 
@@ -49,12 +50,6 @@ def _expression(where: str) -> Condition:
             raise InputError(f"{place}: where: {where!r} fails: {reason}") from None
 
     return holds
-
-
-def _row(item: Any, place: str) -> Mapping[str, Any]:
-    if not isinstance(item, Mapping):
-        raise InputError(f"{place}: where: needs rows with names, and this is {item!r:.100}")
-    return item
 
 
 def check(where: Where, names: Sequence[str] | None) -> None:

@@ -144,14 +144,10 @@ class Outputs:
 
         Raises the first error when all had their turn.
         """
-        if not summary.began:
-            self._abort_files()
-        self._each(lambda output: output.finish(summary, values), last=True)
-
-    def _abort_files(self) -> None:
-        for member in [member for member in self._members if member.file]:
+        for member in [member for member in self._members if member.file and not summary.began]:
             self._members.remove(member)
             member.output.abort()
+        self._each(lambda output: output.finish(summary, values), last=True)
 
     def abort(self) -> None:
         """Abort all that are neither finished nor aborted. Does so once."""

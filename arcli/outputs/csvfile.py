@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -42,20 +43,20 @@ class CsvFile(SpooledOutput):
             self._write(block)
         names = self._columns.names
         yield _encoded(",".join(self._texts([name])[0] for name in names) + "\n")
-        yield from self._pieces(names)
+        # Rows are as they stand where the columns were known by then, and get gaps for later ones.
+        ends = [start for _, start in self._parts[1:]] + [self._spool.size]
+        for (columns, start), end in zip(self._parts, ends, strict=True):
+            blocks = self._spool.blocks(start, end)
+            yield from blocks if columns == names else _widened(blocks, columns, names)
 
     def _write(self, block: Block) -> None:
         """Write a block's rows into the spool."""
         names = self._columns.names
         if not self._parts or self._parts[-1][0] != names:
             self._parts.append((names, self._spool.size))
-        self._spool.write(_encoded("".join(self._rows(block, names))))
-
-    def _rows(self, block: Block, names: Sequence[str]) -> Iterator[str]:
         empty = [None] * block.rows
         columns = [self._texts(block.columns.get(name, empty)) for name in names]
-        for cells in zip(*columns, strict=True):
-            yield ",".join(cells) + "\n"
+        self._spool.write(_encoded("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True))))
 
     def _texts(self, column: Sequence[Any]) -> Sequence[str]:
         """The cells of a column as they stand between commas; common kinds without a look at each."""
@@ -64,25 +65,16 @@ class CsvFile(SpooledOutput):
             return [""] * len(column)
         if self._harmless and str in kinds:
             column = [harmless(value) if isinstance(value, str) else value for value in column]
-        if kinds == {str} and not _may_need_quotes("".join(column)):
-            return [text or '""' for text in column] if "" in column else column
+        # Whether some cell needs quotes is told by all of the column's text: a few looks at it in C.
+        if kinds == {str}:
+            text = "".join(column)
+            if not ('"' in text or "," in text or len(text.split(maxsplit=1)) > 1 or text != text.strip()):
+                return [each or '""' for each in column] if "" in column else column
         if kinds == {bool}:
             return ["true" if value else "false" for value in column]
         if kinds in ({int}, {float}):
             return list(map(repr, column))
         return list(map(cell, column))
-
-    def _pieces(self, names: Sequence[str]) -> Iterator[bytes]:
-        """The rows: as they are where the columns were known by then, else with gaps for later ones."""
-        ends = [start for _, start in self._parts[1:]] + [self._spool.size]
-        for (columns, start), end in zip(self._parts, ends, strict=True):
-            blocks = self._spool.blocks(start, end)
-            yield from blocks if columns == names else _widened(blocks, columns, names)
-
-
-def _may_need_quotes(text: str) -> bool:
-    """Tell whether a cell of a column may need quotes, by all of its text: a few looks at it in C."""
-    return '"' in text or "," in text or len(text.split(maxsplit=1)) > 1 or text != text.strip()
 
 
 def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[str]) -> Iterator[bytes]:
@@ -90,9 +82,9 @@ def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[st
     places = [columns.index(name) if name in columns else None for name in names]
     cells: list[str] = []
     rest = ""
-    # Cells are moved as text, without being parsed: they were written by the same
-    # writer.
-    for block in _texts_of(blocks):
+    # Cells are moved as text, without being parsed: they were written by the same writer. Blocks are
+    # cut anywhere, also within a character.
+    for block in codecs.iterdecode(blocks, "utf-8"):
         text, position = rest + block, 0
         rows = []
         for match in _CELL.finditer(text):
@@ -105,15 +97,6 @@ def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[st
                 cells = []
         rest = text[position:]
         yield _encoded("".join(f"{row}\n" for row in rows))
-
-
-def _texts_of(blocks: Iterator[bytes]) -> Iterator[str]:
-    """Blocks of UTF-8 that are cut anywhere, as text."""
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for block in blocks:
-        yield decoder.decode(block)
 
 
 def _encoded(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from arcli.outputs.base import OutputContext
 from arcli.outputs.spool import SpooledOutput
 from arcli.record import RecordBatch, dump
-from arcli.timing.summary import JobSummary, RunSummary
+from arcli.timing.summary import RunSummary
 
 
 class JsonDocument(SpooledOutput):
@@ -35,16 +35,12 @@ class JsonDocument(SpooledOutput):
         separator = b"\n"
         for job in summary.jobs:
             if self._job in {None, job.name}:
-                yield separator
-                yield from self._part(job, values.get(job.name))
+                head = dump({**job.to_dict(), "value": values.get(job.name)})
+                yield separator + head[:-1] + b',"items":[\n'
+                yield from self._items(job.name)
+                yield b"]}"
                 separator = b",\n"
         yield b"\n]}\n"
-
-    def _part(self, job: JobSummary, value: Any) -> Iterator[bytes]:
-        head = dump({**job.to_dict(), "value": value})
-        yield head[:-1] + b',"items":[\n'
-        yield from self._items(job.name)
-        yield b"]}"
 
     def _items(self, job: str) -> Iterator[bytes]:
         """Yield lines, with a comma after each but the last."""

@@ -60,7 +60,11 @@ class JsonlFile(Output):
                 while rest:
                     rest = rest[os.write(self._fd, rest) :]
             except OSError:
-                self._cut(batch.lines[: len(batch.lines) - len(rest)])
+                # The torn line at the end of what was written of the batch is taken back.
+                self._size += batch.lines.rfind(b"\n", 0, len(batch.lines) - len(rest)) + 1
+                if self._regular:
+                    with suppress(OSError):
+                        os.ftruncate(self._fd, self._size)
                 raise
         self._size += len(batch.lines)
 
@@ -87,13 +91,6 @@ class JsonlFile(Output):
             with writing(str(self._path)):
                 os.ftruncate(self._fd, 0)
         self._emptied = True
-
-    def _cut(self, written: bytes) -> None:
-        """Take back the torn line at the end of what was ``written`` of a batch."""
-        self._size += written.rfind(b"\n") + 1
-        if self._regular:
-            with suppress(OSError):
-                os.ftruncate(self._fd, self._size)
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -35,12 +35,20 @@ class RawOutput(TargetOutput):
         """See Output."""
         for line in batch.lines.splitlines():
             record = decode(line)
-            tag = _label(record.get("input")) + b"\t" if self._tag else b""
+            tag = b""
+            # The item in one line, as its places in a command would have it.
+            if self._tag:
+                item = record.get("input")
+                parts = item.values() if isinstance(item, dict) else [item]
+                label = " ".join(text_of(part) for part in parts).replace("\n", " ")
+                tag = label.encode("utf-8", "surrogateescape") + b"\t"
             for stream, target in (("err", self._stderr), ("out", self._target)):
                 for part in self._printed(record, stream):
                     target.write(_tagged(part, tag))
-            if self._values and record["status"] == "ok" and record.get("value") is not None:
-                self._target.write(_tagged(_shown(record["value"]) + b"\n", tag))
+            value = record.get("value")
+            if self._values and record["status"] == "ok" and value is not None:
+                text = value.encode("utf-8", "backslashreplace") if isinstance(value, str) else dump(value)
+                self._target.write(_tagged(text + b"\n", tag))
 
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
         """Yield what an item printed, in pieces that end with a line where that is possible."""
@@ -58,17 +66,6 @@ class RawOutput(TargetOutput):
         # It is not the whole output, and whoever reads it should know.
         if stream == "out" and record.get("truncated"):
             self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
-
-
-def _shown(value: Any) -> bytes:
-    """Return a value as a line: text as it is, anything else as JSON."""
-    return value.encode("utf-8", "backslashreplace") if isinstance(value, str) else dump(value)
-
-
-def _label(item: Any) -> bytes:
-    """Return an item in one line, as its places in a command would have it."""
-    parts = item.values() if isinstance(item, dict) else [item]
-    return " ".join(text_of(part) for part in parts).replace("\n", " ").encode("utf-8", "surrogateescape")
 
 
 def _tagged(text: bytes, tag: bytes) -> bytes:

@@ -17,6 +17,15 @@ from typing import BinaryIO, Protocol
 from arcli.errors import OutputError, ReaderGone
 
 STDOUT = "standard output"
+_HINTS = {
+    **dict.fromkeys(
+        (errno.ENOENT, errno.ENOTDIR),
+        "its directory does not exist (any more): create it, or choose another path",
+    ),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a path that you may write to"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or choose a path on another disk"),
+}
+"""What to do about an error of the system, by its number."""
 
 
 class Target(Protocol):
@@ -47,17 +56,9 @@ def writing(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {name}: {error.strerror or error}", hint=_hint(error)) from error
-
-
-def _hint(error: OSError) -> str | None:
-    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return "its directory does not exist (any more): create it, or choose another path"
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return "choose a path that you may write to"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "make room there, or choose a path on another disk"
-    return None
+        raise OutputError(
+            f"cannot write {name}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0)
+        ) from error
 
 
 class StreamTarget(Target):

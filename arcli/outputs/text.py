@@ -14,7 +14,7 @@ from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import write_end
 from arcli.record import RecordBatch, decode, dump
 from arcli.timing.failures import describe, input_label
-from arcli.timing.summary import Counts, RunSummary
+from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 
 _COLORS = {Status.CANCELLED: "yellow"}
@@ -75,7 +75,10 @@ class TextOutput(TargetOutput):
         counts = {job.name: job.counts for job in summary.jobs}
         for job, value in values.items():
             if value is not None:
-                head, tail = f"{job} = ", _missing(counts.get(job))
+                head, tail, count = f"{job} = ", "", counts.get(job)
+                # A value that lacks the items that are not ok says so.
+                if count is not None and count.ok != count.planned:
+                    tail = f" (from {count.ok:,} of {count.planned:,} items)"
                 shown = self._shown(value, len(head) + len(tail))
                 self._results.write(f"{head}{shown}{tail}\n")
         context = self._context
@@ -171,13 +174,6 @@ class TextOutput(TargetOutput):
                 yield tag, plain(_last_state(text.rstrip("\n")))
         if record.get("truncated"):
             yield "note", "it printed more than arcli keeps"
-
-
-def _missing(counts: Counts | None) -> str:
-    """Return the mark of a value that lacks the items that are not ok."""
-    if counts is None or counts.ok == counts.planned:
-        return ""
-    return f" (from {counts.ok:,} of {counts.planned:,} items)"
 
 
 def _last_state(text: str) -> str:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
@@ -125,21 +126,19 @@ class SessionLoop:
 
     def _run(self) -> None:
         while not self._closed:
+            # An event, or the time of the next timer, is waited for.
             try:
-                self._step()
+                due = self._core.due
+                event: Event | Reply | None = None
+                with suppress(queue.Empty):
+                    event = self._events.get(
+                        timeout=None if due is None else max(0.0, due - self._clock().now)
+                    )
+                self.turn(event)
             except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must hear
                 self._break_off(error)
         for msg_id in self._pending:
             self._transport.forget(msg_id)
-
-    def _step(self) -> None:
-        """Wait for an event or for the next timer, and do a turn."""
-        due = self._core.due
-        try:
-            patience = None if due is None else max(0.0, due - self._clock().now)
-            self.turn(self._events.get(timeout=patience))
-        except queue.Empty:
-            self.turn(None)
 
     def turn(self, event: Event | Reply | None) -> None:
         """Take an event and all others that are there; then look at all timers."""

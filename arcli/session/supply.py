@@ -96,7 +96,9 @@ class SourceSupply:
             first = self.count
             self.count += len(items)
             looked += len(items)
-            numbers = self._number(items)
+            # How many equal items came before each; the first of its kind has 0.
+            occurrences = self._occurrences
+            numbers = [] if occurrences is None else [occurrences.number(fingerprint_of(i)) for i in items]
             # Without an earlier run nothing has to be looked up, and no key
             # computed here.
             if self._kept is None:
@@ -105,13 +107,6 @@ class SourceSupply:
             if len(work):
                 return work
         return None
-
-    def _number(self, items: list[Any]) -> list[int]:
-        """Return how many equal items came before each; the first of its kind has 0."""
-        if self._occurrences is None:
-            return []
-        number = self._occurrences.number
-        return [number(fingerprint_of(item)) for item in items]
 
     def _without_kept(self, first: int, items: list[Any], numbers: list[int]) -> Chunk:
         assert self._kept is not None
@@ -323,21 +318,16 @@ class PartedSupply:
     def _read(self, held: HeldItems, count: int) -> None:
         """Read on until so many items are held, or as many as one call may look at."""
         looked = 0
+        last = len(self._slots) - 1  # which also has what a source has beyond its length
         while len(held) < count and looked < GLANCE:
             chunk = self._inner.take(count)
             if chunk is None:
                 return
             looked += len(chunk)
-            self._deal(chunk)
-
-    def _deal(self, chunk: Chunk) -> None:
-        """Give each item to the slot whose part its number is in."""
-        last = len(self._slots) - 1  # which also has what a source has beyond its length
-        parts = groupby(
-            range(len(chunk)), key=lambda p: min(last, bisect_right(self._ends, chunk.indices[p]))
-        )
-        for part, positions in parts:
-            self._held[self._slots[part]].add(chunk, [*positions])
+            # Each item goes to the slot whose part its number is in.
+            owners = [min(last, bisect_right(self._ends, index)) for index in chunk.indices]
+            for part, positions in groupby(range(len(chunk)), key=owners.__getitem__):
+                self._held[self._slots[part]].add(chunk, [*positions])
 
     def give_up(self, slot: int | None) -> list[Chunk]:
         """See Supply."""

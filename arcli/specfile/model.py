@@ -145,7 +145,7 @@ class Artifact(Model):
     """Whether the item has failed where no file matches."""
 
 
-def _artifact(value: Any) -> Any:
+def _path_alone(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
@@ -260,7 +260,7 @@ class Job(Policy):
     """How a command's output becomes its value."""
     outdir: str | Literal[True] | None = None
     """A folder for each item, with `{placeholders}`; true: one in the run's folder."""
-    artifacts: list[Annotated[Artifact, BeforeValidator(_artifact)]] = []
+    artifacts: list[Annotated[Artifact, BeforeValidator(_path_alone)]] = []
     """Patterns of files in that folder that are listed in the record."""
     needs: list[str] = []
     """Jobs that have to be ok before this one begins."""
@@ -334,21 +334,16 @@ class Output(Model):
     """Options of the format."""
 
 
-def _output(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
-
-
-def _events(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 class Notification(Model):
     """Who is told of a run: a command that is run, or a service that is pinged.
 
     ``timeout`` is in seconds; ``required``: that it fails makes the run fail.
     """
 
-    on: Annotated[list[Literal["start", "ok", "failed", "always"]], BeforeValidator(_events)] = ["always"]
+    on: Annotated[
+        list[Literal["start", "ok", "failed", "always"]],
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ] = ["always"]
     """When: at the start, when all is ok, when it is not, or always at the end."""
     run: Annotated[list[Word], Field(min_length=1)] | None = None
     """A command and its arguments; it reads the summary as JSON."""
@@ -364,10 +359,6 @@ class Notification(Model):
         if (self.run is None) == (self.ping is None):
             raise ValueError("give it one of run: [COMMAND…] and ping: URL")
         return self
-
-
-def _notifications(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
 
 
 class Keep(Model):
@@ -394,11 +385,13 @@ class SpecFile(Model):
     """What is done once on every engine, before the first item."""
     jobs: list[Job]
     """What is run, in this order."""
-    output: list[Annotated[Output, BeforeValidator(_output)]] = []
+    output: list[Annotated[Output, BeforeValidator(_path_alone)]] = []
     """Files that results are written to, beside what goes to the terminal."""
     expect: Expected = []
     """What `--fail-if` takes: exit 5 where one of them holds, such as `wall > 30s`."""
-    notify: Annotated[list[Notification], BeforeValidator(_notifications)] = []
+    notify: Annotated[
+        list[Notification], BeforeValidator(lambda value: [value] if isinstance(value, dict) else value)
+    ] = []
     """Who is told when the run begins and ends: commands, and services that are pinged."""
     keep: Keep | None = None
     """Which of the old runs of this spec stay when one has ended."""

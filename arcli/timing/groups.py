@@ -107,7 +107,7 @@ class Groups:
     def of(self, job: str) -> list[Group]:
         """Return the groups of a job: numbers in their order, anything else as it turned up."""
         groups = list(self._jobs.get(job, {}).values())
-        if all(_is_number(g.value) or g.value is None for g in groups):
+        if {type(g.value) for g in groups} <= {int, float, type(None)}:
             groups.sort(key=lambda g: (g.value is None, g.label == OTHERS, g.value or 0))
         return groups
 
@@ -169,10 +169,6 @@ def as_label(value: Any) -> str:
         return NONE
     text = value if isinstance(value, str) else dump(value).decode()
     return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 GROUP_COLUMNS = ("items", "ok", "failed", "mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
