@@ -24,6 +24,7 @@ from arcli.engine.protocol import (
     Reply,
     Request,
     RunChunk,
+    Steps,
     decode_request,
     encode_reply,
     encode_request,
@@ -268,6 +269,8 @@ class FakeSession(PositionFiles):
             case Hello(slot):
                 here = self.has_position_files
                 return HelloReply(1, "here", "3", "python", slot, position_file=here)
+            case Steps(requests):
+                return self.reply_to(decode_request(requests[0]))
             case RunChunk():
                 return chunk_reply(request, **how)
             case _:

@@ -75,6 +75,10 @@ class Cluster(Protocol):
     """How many places for engines there are, once it is started."""
 
     @property
+    def forked(self) -> bool:
+        """Whether its engines are forks of arcli's own process, and so have the code for engines."""
+
+    @property
     def exposed(self) -> str | None:
         """What others could do with it, in words; None where it is encrypted or out of reach."""
 

@@ -178,7 +178,19 @@ class Divide(NamedTuple):
     parts: ValueParts
 
 
-Request = Hello | Setup | Preflight | Define | RunChunk | Fold | Finish | Initial | Assign | Look | Divide
+Step = Hello | Setup | Preflight | Define | RunChunk | Fold | Finish | Initial | Assign | Look | Divide
+
+
+class Steps(NamedTuple):
+    """Do several encoded requests in their order, up to the first that fails.
+
+    Answered by what the first of them is answered by, or by that Failure.
+    """
+
+    requests: list[bytes]
+
+
+Request = Step | Steps
 _REQUESTS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -193,6 +205,7 @@ _REQUESTS: dict[str, Any] = {
         Assign,
         Look,
         Divide,
+        Steps,
     )
 }
 

@@ -40,9 +40,10 @@ from .protocol import (
     Look,
     Preflight,
     Reply,
-    Request,
     RunChunk,
     Setup,
+    Step,
+    Steps,
     ValueReply,
     decode_request,
     encode_reply,
@@ -83,10 +84,11 @@ class Worker:
     def handle(self, request: bytes) -> bytes:
         """Do what an encoded request asks, and encode the reply (see ``protocol``)."""
         with self._script:
-            reply = self._reply(decode_request(request))
+            decoded = decode_request(request)
+            reply = self._do_steps(decoded) if isinstance(decoded, Steps) else self._reply(decoded)
         return encode_reply(reply)
 
-    def _reply(self, request: Request) -> Reply:
+    def _reply(self, request: Step) -> Reply:
         # One line for each request of the protocol, the most frequent first.
         match request:
             case RunChunk():
@@ -111,6 +113,17 @@ class Worker:
                 return self._look(request)
             case Divide():
                 return self._divide(request)
+
+    def _do_steps(self, steps: Steps) -> Reply:
+        """Do one request after the other, while none fails."""
+        replies: list[Reply] = []
+        for request in steps.requests:
+            step = decode_request(request)
+            assert not isinstance(step, Steps)
+            replies.append(self._reply(step))
+            if isinstance(replies[-1], Failure):
+                return replies[-1]
+        return replies[0]
 
     def handle_part(self, requests: list[bytes]) -> list[bytes]:
         """The replies to a part of a sequence of requests, as a parallel function gets it."""

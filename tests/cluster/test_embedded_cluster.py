@@ -95,6 +95,26 @@ def test_the_engines_random_streams_differ(own: Own) -> None:
     assert not set(draws[0]) & set(draws[1])
 
 
+KERNEL = "__import__('IPython').get_ipython().kernel"
+
+
+def test_an_engine_is_a_kernel_of_its_own_though_its_shell_was_made_before_the_fork(own: Own) -> None:
+    engines = sorted(own.cluster.engines(), key=lambda info: info.engine_id)
+    names = own.ask(f"{KERNEL}.ident, {KERNEL}.session.session, {KERNEL}.session.pid == os.getpid()")
+    assert names == [(info.uuid, info.uuid, True) for info in engines]
+    same = f"{KERNEL}.shell.kernel is {KERNEL}, {KERNEL}.shell.user_ns is {KERNEL}.user_ns"
+    assert own.ask(same) == [(True, True), (True, True)]
+
+
+def test_what_is_open_in_an_engines_namespace_is_written_at_its_end(tmp_path: Path) -> None:
+    """Its end leaves alone what engines share, which the namespace is not."""
+    with own_cluster() as own:
+        own.ask(f"globals().update(file=open(f'{tmp_path}/{{os.getpid()}}', 'w'))")
+        own.ask("file.write('not flushed')")
+        pids = [info.pid for info in own.cluster.engines()]
+    assert [(tmp_path / f"{pid}").read_text() for pid in pids] == ["not flushed"] * 2
+
+
 def test_what_engines_print_is_not_on_our_terminal(own: Own, capfd: pytest.CaptureFixture[str]) -> None:
     own.ask("os.write(1, b'to the descriptor')")
     assert capfd.readouterr().out == ""

@@ -9,7 +9,16 @@ import pytest
 from fake_session import FakeEngine, FakeSession, failure, make_plan
 
 from arcli.cluster.base import EngineInfo, EngineUp
-from arcli.engine.protocol import Done, Printed, RunChunk, encode_reply
+from arcli.engine.protocol import (
+    Define,
+    Done,
+    Hello,
+    Printed,
+    RunChunk,
+    Steps,
+    decode_request,
+    encode_reply,
+)
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
@@ -376,11 +385,19 @@ def test_a_new_engine_learns_what_all_have_been_taught() -> None:
     session.answer(second)
     assert set(future.result(0)) == {1}
     third = session.comes(0, prepared=False)
-    assert len(third.queue) == 3
+    assert _taught(third) == [Hello, Define]
     while third.queue:
         session.answer(third)
     session.dies(second)
-    assert len(session.comes(1, prepared=False).queue) == 3
+    assert _taught(session.comes(1, prepared=False)) == [Hello, Define]
+
+
+def _taught(engine: FakeEngine) -> list[type]:
+    """What a new engine is told behind arcli's code, in one message."""
+    (_, code), (_, steps) = engine.queue
+    assert code is None
+    assert isinstance(steps, Steps)
+    return [type(decode_request(request)) for request in steps.requests]
 
 
 def test_work_begins_with_the_first_engine() -> None:

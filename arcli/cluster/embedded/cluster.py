@@ -104,6 +104,11 @@ class EmbeddedCluster:
         self._awaited = set(range(self.slots))
         self._unstarted = deque(range(min(WAVE, self.slots), self.slots))
 
+    @property
+    def forked(self) -> bool:
+        """See Cluster."""
+        return self._settings().python is None
+
     def prepare(self) -> None:
         """Start the supervisor, which brings up the cluster while others do other things."""
         check_open_files(self.slots)

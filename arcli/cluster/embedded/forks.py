@@ -89,6 +89,7 @@ def run_controller(folder: Path, tell: int) -> None:
         "client": json.loads((security / app.client_json_file).read_text()),
         "engine": json.loads((security / app.engine_json_file).read_text()),
     }
+    _simplify(app)
     with os.fdopen(tell, "w") as pipe:
         json.dump(environment, pipe)
     # Schedulers and the heart monitor are forks of this process, and must not outlive it.
@@ -104,6 +105,21 @@ def run_controller(folder: Path, tell: int) -> None:
 
     signal.signal(signal.SIGCHLD, fall_apart)
     app.start()
+
+
+def _simplify(app: Any) -> None:
+    """Have a controller's hub do nothing that nobody asks it for.
+
+    It would look at each message there is, for its queues, and write down its engines at every new one.
+    Clients and the supervisor know what a dead engine had
+    (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py,
+    ``_handle_stranded_msgs``).
+    """
+    monitor = app.hub.monitor.socket
+    monitor.subscribe(b"heartmonitor")
+    monitor.unsubscribe(b"")
+    app.hub.engine_state_file = ""
+    app.log.setLevel(app.log_level)  # else records are made for handlers that drop them
 
 
 def over_unix_sockets(controller: Any) -> Any:
@@ -167,33 +183,18 @@ def _controller_config(folder: Path) -> dict[str, Any]:
     }
 
 
-def run_engine(folder: Path, engine_id: int, slot: int, uuid: str) -> None:
-    """Be an engine; it finds the controller by the connection file in the folder's profile."""
-    from ipyparallel.engine.app import IPEngine
-    from traitlets.config import Config
-
-    os.environ.update(engine_environment(slot, uuid))
-    reseed()
-    config = Config(_engine_config(folder, engine_id))
-    config.InteractiveShellApp.default_extensions = []
-    app = IPEngine.instance(config=config)
-    app.initialize([])
-    app.ident = uuid
-    app.start()
-
-
 def engine_environment(slot: int, uuid: str) -> dict[str, str]:
     """Return what an engine finds in its environment beside the cluster's own."""
     return {"ARCLI_SLOT": str(slot), "ARCLI_ENGINE": uuid}
 
 
-def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:
+def engine_config(folder: Path) -> dict[str, Any]:
+    """Return an engine's configuration, by sections; its id is not in it."""
     return {
         "ProfileDir": {"location": str(folder / "profile")},
         "BaseParallelApplication": {"log_level": 30, "ipython_dir": str(folder)},
         "HistoryManager": {"enabled": False, "hist_file": ":memory:"},
         "IPEngine": {
-            "id": engine_id,
             "enable_nanny": False,
             "max_heartbeat_misses": 0,
             "timeout": 30.0,
@@ -204,9 +205,12 @@ def _engine_config(folder: Path, engine_id: int) -> dict[str, Any]:
 def engine_arguments(folder: Path, engine_id: int) -> list[str]:
     """Return the same for an engine that is started with another interpreter."""
     return [
-        f"--{section}.{name}={value}"
-        for section, values in _engine_config(folder, engine_id).items()
-        for name, value in values.items()
+        f"--IPEngine.id={engine_id}",
+        *(
+            f"--{section}.{name}={value}"
+            for section, values in engine_config(folder).items()
+            for name, value in values.items()
+        ),
     ]
 
 

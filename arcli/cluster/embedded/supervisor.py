@@ -71,6 +71,9 @@ WARM = (
     "tempfile",
     "faulthandler",
     "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
     "arcli.engine.worker",
 )
 """What controller and engines would otherwise import each for itself."""
@@ -173,11 +176,19 @@ class Supervisor:
         work = lambda: forks.run_controller(self._folder, tell)  # noqa: E731
         self._controller = self._fork(work, "controller")
         os.close(tell)
+        # While it starts, what all engines share is made, and their first messages' code imported.
+        if self._python is None:
+            from arcli.cluster.embedded.engine_template import EngineTemplate
+
+            self._template = EngineTemplate(self._folder)
         with os.fdopen(listen) as pipe:
             text = pipe.read()
         if not text:
             return  # it is dead, and will be reaped
         self._tell(ControllerStarted(json.loads(text)["client"]))
+        if self._python is None:
+            self._template.initialize()
+        gc.freeze()
         for slot in range(self._wanted):
             self._start_engine(slot)
 
@@ -191,7 +202,7 @@ class Supervisor:
         def be_engine() -> None:
             python = self._python
             if python is None:
-                forks.run_engine(self._folder, engine.engine_id, slot, engine.uuid)
+                self._template.run(engine.engine_id, slot, engine.uuid)
                 return
             # Another interpreter begins anew: nothing that this one has imported is of use to it.
             command = [*engine_command(python), *forks.engine_arguments(self._folder, engine.engine_id)]

@@ -93,11 +93,13 @@ def _sources() -> list[tuple[str, str]]:
 class Bundle:
     """What brings the worker of ``run`` to engines, and takes it away again.
 
-    Engines that are ``shared`` may have workers of several runs, and of several versions of arcli.
+    Engines that are ``shared`` may have workers of several runs, and of several versions of arcli. Where
+    this one is ``loaded`` there already, it need not travel.
     """
 
-    def __init__(self, run: str, *, shared: bool) -> None:
+    def __init__(self, run: str, *, shared: bool, loaded: bool = False) -> None:
         self._run = run
+        self._loaded = loaded
         self._shared = shared
         self._module = f"_arcli_run_{run}"
         self._package = ENGINE_PACKAGE
@@ -121,7 +123,7 @@ class Bundle:
         """Source that defines the worker on an engine, when executed in a fresh namespace."""
         return _LOADER.format(
             package=self._package,
-            sources=_sources(),
+            sources=[] if self._loaded else _sources(),
             run=self._run,
             shared=self._shared,
             module=self._module,

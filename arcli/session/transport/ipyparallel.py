@@ -43,7 +43,7 @@ class IpyparallelTransport:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned)
+        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned, loaded=cluster.forked)
         self._handle = ipyparallel.Reference(self._bundle.handle)
         self._bootstrap = self._bundle.bootstrap
         self._views: dict[int, Any] = {}

@@ -1,0 +1,112 @@
+"""An engine as far as all engines of an embedded cluster are the same, made once and forked.
+
+What IPython builds for a kernel takes several times as long as a fork, so it is built before. Only the
+supervisor imports this, when it has imported what all of it needs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.iostream import OutStream
+from ipykernel.zmqshell import ZMQInteractiveShell
+from ipyparallel.engine.app import IPEngine
+from jupyter_client.session import Session
+from traitlets.config import Config
+
+from arcli.cluster.embedded import forks
+
+ENDED = frozenset(["__main__", "builtins", "sys", forks.ENGINE_PACKAGE])
+"""Modules that do end: what an interpreter's end needs itself, and what has objects of the user's."""
+
+
+class EngineTemplate:
+    """An engine without a number, a thread or a socket: only then is a fork safe.
+
+    ``folder`` is the cluster's. Until ``initialize`` nothing of the controller's is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        config = Config(forks.engine_config(folder))
+        config.IPKernelApp.exec_lines = []  # or the shell adds an option that each engine wonders about
+        self._app = IPEngine(config=config)
+        # The kernel takes this shell, the only instance, for its own (``IPythonKernel.__init__``,
+        # https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/ipkernel.py).
+        shell: Any = ZMQInteractiveShell.instance(
+            parent=self._app, user_ns=self._app.user_ns, compiler_class=XCachingCompiler
+        )
+        self._shell = shell
+        shell.extension_manager.load_extension("storemagic")
+        atexit.register(self._end, dict(sys.modules))
+
+    def initialize(self) -> None:
+        """Read where the controller is, from the connection file in the folder's profile."""
+        self._app.initialize([])
+        self._app.log.setLevel(self._app.log_level)  # else records are made for handlers that drop them
+        self._app.session = QuietSession(parent=self._app)
+
+    def _end(self, shared: dict[str, ModuleType]) -> None:
+        """Have the interpreter take down what is an engine's own alone: the last ``atexit`` function.
+
+        Objects of the user's are closed and deleted as ever. Taking down the ``shared`` modules would
+        copy every page that engines share, which takes longer than an engine's start.
+        """
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(shared))
+        for name in shared.keys() - ENDED:
+            sys.modules.pop(name, None)
+        self._app.user_ns.clear()
+
+    def run(self, engine_id: int, slot: int, uuid: str) -> None:
+        """Be an engine, in a fork; it finds its number, slot and uuid in its environment, too."""
+        os.environ.update(forks.engine_environment(slot, uuid))
+        forks.reseed()
+        app = self._app
+        # A session refuses to send in a fork, unless it is told that it is no longer what it was.
+        app.session.pid, app.session.session = os.getpid(), uuid
+        app.out_stream_factory = Unheard
+        app.id, app.ident = engine_id, uuid
+        app.observe(lambda change: setattr(self._shell, "kernel", change.new), "kernel")
+        app.start()
+
+
+class QuietSession(Session):
+    """A session that does not tell when its engine is busy, and when it is not.
+
+    That is two messages for each one that an engine takes, by way of the hub, to a client that drops them.
+    """
+
+    def send(self, stream: Any, msg_or_type: Any, *arguments: Any, **options: Any) -> Any:
+        """See Session."""
+        if msg_or_type == "status":
+            return None
+        return super().send(stream, msg_or_type, *arguments, **options)
+
+
+class Unheard(OutStream):
+    """A stream that goes nowhere, for what is printed while no item runs: here it has no reader.
+
+    What ipykernel makes of it is two threads and two pipes an engine, which each message waits for four
+    times (``flush``).
+    """
+
+    def __init__(self, session: Session, iopub: Any, name: str) -> None:
+        super().__init__(session, iopub, name, watchfd=False)  # type: ignore[no-untyped-call]
+        descriptor = {"stdout": 1, "stderr": 2}[name]
+        self._original_stdstream_copy = os.dup(descriptor)  # where the engine's log goes from now on
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+    def write(self, string: str) -> int:
+        """See OutStream."""
+        return len(string)
+
+    def flush(self) -> None:
+        """See OutStream."""
