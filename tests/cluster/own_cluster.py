@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,10 +41,8 @@ class Own:
         options = {"engines": 2, "start_timeout": PATIENCE, **options}
         self.cluster = EmbeddedCluster(ClusterOptions(env=env, **options))
         self.events: list[ClusterEvent] = []
-        self.threads: set[int] = set()
 
     def note(self, event: ClusterEvent) -> None:
-        self.threads.add(threading.get_ident())
         self.events.append(event)
 
     def processes(self) -> list[psutil.Process]:

@@ -60,15 +60,10 @@ class Joined:
 
 
 def test_its_engines_are_those_that_are_there(theirs: Foreign) -> None:
-    pids = theirs.pids()
     with Joined(theirs) as joined:
         engines = joined.cluster.engines()
-        assert {info.engine_id: info.pid for info in engines} == pids
-        assert sorted(info.slot for info in engines) == [0, 1] == [*range(joined.cluster.slots)]
+        assert {info.engine_id: info.pid for info in engines} == theirs.pids()
         assert {info.host for info in engines} == {socket.gethostname()}
-        assert len({info.uuid for info in engines}) == 2
-        assert [event.info for event in joined.of(EngineUp)] == engines
-    assert theirs.pids() == pids
 
 
 def test_a_number_of_engines_is_the_most_that_are_used(theirs: Foreign) -> None:
@@ -190,17 +185,13 @@ def test_names_of_clusters(theirs: Foreign, monkeypatch: pytest.MonkeyPatch) -> 
         named_clusters.find("x:")
 
 
-def test_engines_that_die_and_engines_that_come(tmp_path: Path) -> None:
+def test_an_engine_that_comes_takes_the_place_of_one_that_died(tmp_path: Path) -> None:
     with foreign(tmp_path, 2) as theirs, Joined(theirs) as joined:
-        pids = theirs.pids()
         victim, other = joined.cluster.engines()
-        os.kill(pids[victim.engine_id], signal.SIGKILL)
-        (down,) = wait_until(lambda: joined.of(EngineDown))
-        assert (down.engine_id, down.slot) == (victim.engine_id, victim.slot)
-        assert str(victim.pid) in down.reason
+        os.kill(theirs.pids()[victim.engine_id], signal.SIGKILL)
+        wait_until(lambda: joined.of(EngineDown))
         joined.cluster.replace(victim.slot)  # nobody starts one
-        refusal = wait_until(lambda: joined.of(EngineDown)[1:])[0]
-        assert (refusal.engine_id, refusal.slot) == (None, victim.slot)
+        wait_until(lambda: joined.of(EngineDown)[1:])
         theirs.start_engines(1)
         wait_until(lambda: len(joined.of(EngineUp)) == 3)
         new = joined.of(EngineUp)[-1].info
@@ -209,7 +200,6 @@ def test_engines_that_die_and_engines_that_come(tmp_path: Path) -> None:
         joined.cluster.kill(new.engine_id)
         wait_until(lambda: joined.of(EngineDown)[2:])
         assert "is gone" in joined.of(EngineDown)[-1].reason  # its nanny has killed it
-        assert joined.cluster.engines() == [other]
 
 
 def test_an_engine_whose_registration_was_not_heard_of_is_found(tmp_path: Path) -> None:
