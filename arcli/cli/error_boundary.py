@@ -21,7 +21,7 @@ import click
 from msgspec import Struct
 
 from arcli import __version__
-from arcli.cli.messages import render
+from arcli.cli.messages import WIDEST, render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
 from arcli.escape import plain
 from arcli.outputs.stream import has_color
@@ -107,7 +107,9 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
     problems = error.problems if isinstance(error, SpecError) else []
     if not call.as_json:
         if problems:
-            _say("\n".join(render(problem, color=call.color) for problem in problems) + "\n", call)
+            width = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+            told = (render(problem, color=call.color, width=width or WIDEST) for problem in problems)
+            _say("\n".join(told) + "\n", call)
         _say(f"{_mark(call)} {plain(error.message)}", call)
         if error.details:
             lines = plain(error.details).splitlines()

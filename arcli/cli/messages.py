@@ -21,16 +21,20 @@ TAB = "→"
 """A tab as one column, that can be seen."""
 
 
-def render(problem: Problem, *, color: bool = False) -> str:
-    """Say in a few lines what is wrong and where; safe to print whatever is in the file."""
+def render(problem: Problem, *, color: bool = False, width: int = WIDEST) -> str:
+    """Say in a few lines what is wrong and where; safe to print whatever is in the file.
+
+    ``width`` is the columns that there are: a line that wraps would leave its caret behind.
+    """
     place, caret = f"{plain(problem.place)}:", "^"
     if color:
         place, caret = click.style(place, bold=True), click.style(caret, fg="red", bold=True)
     lines = [f"{place} {plain(problem.message)}"]
     if problem.source is not None and problem.source.strip() and problem.line is not None:
         # A long line is shown around the place, a tab as one column, so that the caret is under it.
-        source, column = _window(problem.source.replace("\t", TAB), problem.column)
         number = str(problem.line)
+        room = min(WIDEST, max(16, width - len(f"  {number} | ……")))
+        source, column = _window(problem.source.replace("\t", TAB), problem.column, room)
         lines.append(f"  {number} | {plain(source).rstrip()}")
         if column is not None:
             lines.append(f"  {' ' * len(number)} | {' ' * (column - 1)}{caret}")
@@ -39,13 +43,13 @@ def render(problem: Problem, *, color: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _window(source: str, column: int | None) -> tuple[str, int | None]:
-    """Return the part of a line around a column, and the column within it, counted from 1."""
-    if len(source) <= WIDEST:
+def _window(source: str, column: int | None, room: int) -> tuple[str, int | None]:
+    """Return ``room`` columns of a line around a column, and the column within it, counted from 1."""
+    if len(source) <= room:
         return source, column
-    start = max(0, (column or 1) - WIDEST // 2)
-    part = source[start : start + WIDEST]
-    before, after = "…" if start else "", "…" if start + WIDEST < len(source) else ""
+    start = max(0, (column or 1) - room // 2)
+    part = source[start : start + room]
+    before, after = "…" if start else "", "…" if start + room < len(source) else ""
     inside = None if column is None else column - start + len(before)
     return f"{before}{part}{after}", inside
 

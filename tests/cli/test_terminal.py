@@ -276,3 +276,17 @@ def test_long_items_have_a_line_an_engine_and_messages_stand_above_them(
     assert "\x1b[2Karcli: SIGINT" in text
     assert text.rfind(SHOW_CURSOR) > text.rfind(HIDE_CURSOR)
     assert "engine" not in text[text.rindex("\x1b[2K") :].partition("ended")[0].replace("engines", "")
+
+
+def test_a_caret_stands_under_its_place_however_narrow_the_terminal_is(tmp_path: Path) -> None:
+    spec = "map: abs\nover: [1]\nname: " + "x" * 70 + " # " + "y" * 50 + "\nargs: [${params.nothing}]\n"
+    spec += f'command: "{"echo " * 20}${{params.missing}}"\n'
+    code, _, seen = shown(tmp_path, spec=spec, COLUMNS="")
+    assert code == 2
+    lines = ESCAPE.sub("", seen).splitlines()
+    carets = [number for number, line in enumerate(lines) if line.strip(" |") == "^"]
+    assert carets
+    for number in carets:
+        source, place = lines[number - 1], lines[number].index("^")
+        assert max(len(source), place) < WIDTH
+        assert source[place] in "$m", (source, place)
