@@ -343,7 +343,8 @@ class FakeSession(PositionFiles):
 
 def make_plan(**job: Any) -> JobPlan:
     described = Job.model_validate({"name": "j", "map": "f", **job})
-    return JobPlan(job=described, definition=JobDefinition("j", "map"), salt="")
+    definition = JobDefinition("j", "map", concurrency=described.concurrency)
+    return JobPlan(job=described, definition=definition, salt="")
 
 
 def chunk_reply(
