@@ -64,6 +64,36 @@ def pick_current(word: str | None) -> RunFolder:
     return next(alive, None) or pick_run("latest")
 
 
+SUFFIXES = {
+    ".txt": "text",
+    ".json": "json",
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".trace": "trace",
+}
+
+
+def format_of(output: str | None, formats: Sequence[str]) -> str:
+    """Choose the format of a report, one of these, by its file's name.
+
+    Raises UsageError where that says none.
+    """
+    if output in {None, "-"}:
+        return "text"
+    suffix = Path(output or "").suffix.lower()
+    form = SUFFIXES.get(suffix)
+    if form is None or form not in formats:
+        ends = f"ends in {suffix}" if suffix else "has no suffix"
+        known = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in formats)
+        # Whoever asks for a PDF should not find a text that is called one.
+        raise UsageError(
+            f"{output}: the name {ends}, which says no format of a report",
+            hint=f"known are {known}; or give --format",
+        )
+    return form
+
+
 @contextmanager
 def output_page(output: str | None) -> Iterator[Stream]:
     """Open a page on stdout, or on a file that appears when all is written. Raises OutputError."""

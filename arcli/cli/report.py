@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from arcli.cli import complete
-from arcli.cli.past import output_page, pick_run
-from arcli.errors import UsageError
+from arcli.cli.past import format_of, output_page, pick_run
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -18,14 +16,6 @@ if TYPE_CHECKING:
 MOST_ITEMS = 100_000
 """Items that the page has in its table."""
 FORMATS = ("text", "json", "markdown", "html", "trace")
-SUFFIXES = {
-    ".txt": "text",
-    ".json": "json",
-    ".md": "markdown",
-    ".html": "html",
-    ".htm": "html",
-    ".trace": "trace",
-}
 
 
 @click.command("report", short_help="Show where the time of a past run went.")
@@ -58,7 +48,7 @@ def command(
       arcli report
       arcli report previous --by seed -o report.html
     """
-    chosen = form or _format_of(output)
+    chosen = form or format_of(output, FORMATS)
     past_run = pick_run(run)
     with output_page(output) as page:
         # A trace is written while the journal is read; everything else sums the run up first.
@@ -78,21 +68,6 @@ def command(
             items=MOST_ITEMS if chosen == "html" else 0,
         )
         _show(page, chosen, read_report(past_run, parts))
-
-
-def _format_of(output: str | None) -> str:
-    """Choose the format of a report by its file's name. Raises UsageError where that says none."""
-    if output in {None, "-"}:
-        return "text"
-    suffix = Path(output or "").suffix.lower()
-    if suffix not in SUFFIXES:
-        ends = f"ends in {suffix}" if suffix else "has no suffix"
-        # Whoever asks for a PDF should not find a text that is called one.
-        raise UsageError(
-            f"{output}: the name {ends}, which says no format of a report",
-            hint=f"known are {', '.join(SUFFIXES)}; or give --format",
-        )
-    return SUFFIXES[suffix]
 
 
 def _show(page: Stream, form: str, report: Report) -> None:

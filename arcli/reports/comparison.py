@@ -12,7 +12,7 @@ from msgspec import Struct
 from arcli.engine.tally import GROWTH, Status, Tally
 from arcli.errors import UsageError
 from arcli.record import decode
-from arcli.reports.collect import Wanted, read_report
+from arcli.reports.collect import Report, Wanted, read_report
 from arcli.store.folder import RunFolder
 from arcli.timing.distributions import Difference, difference
 from arcli.timing.stored_summary import run_from_dict
@@ -156,9 +156,13 @@ def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:
 
 def measure_run(run: RunFolder) -> Measured:
     """Return a run's figures, as its report has them. Raises OutputError."""
-    report = read_report(run, Wanted(tallies=True))
+    return measure_report(read_report(run, Wanted(tallies=True)))
+
+
+def measure_report(report: Report) -> Measured:
+    """Return the figures of a report that was read with its tallies."""
     buckets = {name: tally.buckets for name, tally in report.tallies.items()}
-    return measured(report.summary, buckets, label=run.id)
+    return measured(report.summary, buckets, label=report.manifest.id)
 
 
 def measure_document(path: Path) -> Measured:

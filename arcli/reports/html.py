@@ -8,11 +8,10 @@ from pathlib import PurePath
 
 from arcli import __version__
 from arcli.engine.tally import Tally
-from arcli.record import dump
 from arcli.reports import svg
-from arcli.reports.collect import ItemRow, Report
+from arcli.reports.collect import Report
 from arcli.reports.formats import damage_words, ending, group_rows, slowest_rows
-from arcli.reports.page import CSS, HASH, SCRIPT, table, text
+from arcli.reports.page import Column, live_table, page, table, text
 from arcli.timing.failures import item_words
 from arcli.timing.groups import GROUP_COLUMNS, SLOW_COLUMNS, time_cells
 from arcli.timing.summary import JobSummary
@@ -21,32 +20,33 @@ from arcli.timing.thresholds import FIGURES
 from arcli.timing.words import chunk_words, overhead_words, percent, plural, remarks, time_words
 from arcli.units import format_seconds
 
+COLUMNS = (
+    Column("job"), Column("item", "number"), Column("input"), Column("status", "status"),
+    Column("seconds", "seconds"), Column("result"),
+)  # fmt: skip
+"""Of the table of items: the fields of an ItemRow."""
 MOST_ENGINES = 256
 MOST_FAILURES = 50
-_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'"
 
 
 def render(report: Report) -> Iterator[str]:
     """Yield the page, piece by piece."""
+    return page(f"{report.manifest.name or report.manifest.id}: arcli report", _parts(report))
+
+
+def _parts(report: Report) -> Iterator[str]:
     name, manifest = report.manifest.name or report.manifest.id, report.manifest
     kind = "warn" if report.state != "ended" else "" if report.exit_code == 0 else "bad"
     pill = f'<span class="pill {kind}">{text(ending(report))}</span>'
     when = (manifest.started or "").replace("T", " ")[:19]
     about = [f"run {manifest.id}", when and f"{when} UTC", manifest.host and f"on {manifest.host}"]
-    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    # Nothing on the page may load or run what did not come with it.
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    yield f"<title>{text(name)}: arcli report</title>\n<style>{CSS}</style>\n</head>\n"
-    yield f"<body><main>\n<header><h1>{text(name)}</h1>{pill}</header>\n"
+    yield f"<header><h1>{text(name)}</h1>{pill}</header>\n"
     yield f'<div class="about">{text(", ".join(filter(None, about)))}</div>\n'
     if report.damaged:
         yield f"<section>{text(damage_words(report))}</section>\n"
     for section in SECTIONS:
         yield from section(report)
     yield f"<footer>arcli {text(__version__)}, run {text(report.manifest.id)}</footer>\n"
-    script = f"<script>{SCRIPT}</script>" if report.items else ""
-    yield f"</main>{script}</body>\n</html>\n"
 
 
 def cards(report: Report) -> Iterator[str]:
@@ -199,19 +199,8 @@ def items(report: Report) -> Iterator[str]:
     if not report.items:
         return
     total = sum(job.counts.recorded for job in report.summary.jobs)
-    left_out = f"; the first {len(report.items):,} of {total:,}" if total > len(report.items) else ""
-    yield f'<section><h2>Items <small><span id="items-count"></span>{left_out}</small></h2>'
-    yield '<input id="items-search" type="search" placeholder="search" aria-label="search items">'
-    yield '<div class="scroll"><table><thead><tr>'
-    for column in ItemRow._fields:
-        yield f'<th><button type="button" id="items-by-{column}">{column}</button></th>'
-    yield '</tr></thead><tbody id="items-body"></tbody></table></div>'
-    yield '<button type="button" id="items-more" hidden>more</button>'
-    # In a script element only `<` could end it: https://html.spec.whatwg.org/#script-data-state
-    yield '<script type="application/json" id="items-data">['
-    for place, item in enumerate(report.items):
-        yield ("," if place else "") + dump(list(item)).decode().replace("<", "\\u003c")
-    yield "]</script></section>\n"
+    note = f"; the first {len(report.items):,} of {total:,}" if total > len(report.items) else ""
+    yield from live_table("Items", COLUMNS, report.items, note)
 
 
 def engines(report: Report) -> Iterator[str]:

@@ -9,8 +9,10 @@ import base64
 import hashlib
 import html
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from arcli.escape import plain
+from arcli.record import dump
 
 
 def text(words: str) -> str:
@@ -18,12 +20,61 @@ def text(words: str) -> str:
     return html.escape(plain(words))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
-    """Yield a table whose first ``texts`` columns are text and the others figures."""
+def page(title: str, sections: Iterable[str]) -> Iterator[str]:
+    """Yield a whole page, piece by piece: it may load nothing, and run nothing but its own script."""
+    yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    yield f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n<body><main>\n"
+    yield from sections
+    yield "</main></body>\n</html>\n"
+
+
+class Column(NamedTuple):
+    """A column of a table that the page's script fills; ``kind`` is text, number, seconds or status."""
+
+    name: str
+    kind: str = "text"
+
+
+def live_table(
+    title: str, columns: Sequence[Column], rows: Iterable[Sequence[object]], note: str = ""
+) -> Iterator[str]:
+    """Yield a section with rows that are searched and sorted in the page, by its script.
+
+    There may be one on a page. Rows have a value for each column; null is none.
+    """
+    yield f'<section><h2>{text(title)} <small><span id="items-count"></span>{text(note)}</small></h2>'
+    yield '<input id="items-search" type="search" placeholder="search" aria-label="search items">'
+    yield '<div class="scroll"><table><thead><tr id="items-head">'
+    for column in columns:
+        yield f'<th><button type="button" data-kind="{column.kind}">{text(column.name)}</button></th>'
+    yield '</tr></thead><tbody id="items-body"></tbody></table></div>'
+    yield '<button type="button" id="items-more" hidden>more</button>'
+    # In a script element only `<` could end it: https://html.spec.whatwg.org/#script-data-state
+    yield '<script type="application/json" id="items-data">['
+    for place, row in enumerate(rows):
+        yield ("," if place else "") + dump(list(row)).decode().replace("<", "\\u003c")
+    yield f"]</script><script>{SCRIPT}</script></section>\n"
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    texts: int = 1,
+    last: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield a table whose first ``texts`` columns are text and the others figures.
+
+    ``last`` are classes of the last cells, a row each.
+    """
     yield '<div class="scroll"><table><thead>'
     for place, cells in enumerate((head, *rows)):
         tag = "td" if place else "th"
         kinds = ["" if column < texts else ' class="n"' for column in range(len(cells))]
+        if place and last:
+            kinds[-1] = f' class="{last[place - 1]}"'
         made = (f"<{tag}{kind}>{text(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
         yield f"<tr>{''.join(made)}</tr>\n" + ("" if place else "</thead><tbody>")
     yield "</tbody></table></div>"
@@ -95,6 +146,9 @@ th button:focus-visible, #items-more:focus-visible { outline: 2px solid var(--j0
   background: var(--lane); border: 1px solid var(--line); border-radius: 6px; }
 #items-more { margin-top: 8px; font: inherit; }
 .not-ok { color: var(--bad); }
+.better { color: var(--good); }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 12px; }
+.sides svg { min-width: 0; }
 footer { color: var(--soft); margin-top: 20px; font-size: 12.5px; }
 @media print { body { background: none; } section { break-inside: avoid; } }
 """
@@ -102,7 +156,6 @@ footer { color: var(--soft); margin-top: 20px; font-size: 12.5px; }
 
 SCRIPT = """
 "use strict";
-const COLUMNS = ["job", "item", "input", "status", "seconds", "result"];
 const SHOWN = 200;
 
 function choose(items, words, column, ascending) {
@@ -124,6 +177,8 @@ function start(document) {
   const source = document.getElementById("items-data");
   if (source === null) return;
   const items = JSON.parse(source.textContent);
+  const heads = [...document.querySelectorAll("#items-head button")];
+  const kinds = heads.map(head => head.dataset.kind);
   const body = document.getElementById("items-body");
   const count = document.getElementById("items-count");
   const search = document.getElementById("items-search");
@@ -136,10 +191,11 @@ function start(document) {
       const row = document.createElement("tr");
       item.forEach((value, place) => {
         const cell = document.createElement("td");
-        cell.textContent = value === null ? "-" : place === 4 ? value.toPrecision(4) : value;
+        const kind = kinds[place];
+        cell.textContent = value === null ? "-" : kind === "seconds" ? value.toPrecision(4) : value;
         cell.title = cell.textContent;
-        if (place === 1 || place === 4) cell.className = "n";
-        if (place === 3 && value !== "ok") cell.className = "not-ok";
+        if (kind === "number" || kind === "seconds") cell.className = "n";
+        if (kind === "status" && value !== "ok") cell.className = "not-ok";
         row.append(cell);
       });
       return row;
@@ -150,8 +206,8 @@ function start(document) {
 
   search.addEventListener("input", () => { shown = SHOWN; draw(); });
   more.addEventListener("click", () => { shown += 5 * SHOWN; draw(); });
-  COLUMNS.forEach((name, place) => {
-    document.getElementById(`items-by-${name}`).addEventListener("click", () => {
+  heads.forEach((head, place) => {
+    head.addEventListener("click", () => {
       ascending = column === place ? !ascending : true;
       column = place;
       draw();
@@ -163,4 +219,5 @@ function start(document) {
 if (typeof document !== "undefined") start(document);
 """
 HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-"""What the page's content security policy allows: this script and no other."""
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'"
+"""Nothing on a page may load or run what did not come with it: its own script, and no other."""

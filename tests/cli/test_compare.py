@@ -57,6 +57,24 @@ def test_the_other_way_round_nothing_is_wrong(past: Path) -> None:
     assert "Items: noise (slower in 50 % of pairs, p = 1.000)." in out
 
 
+def test_a_page_is_written_and_the_exit_code_tells_all_the_same(past: Path, tmp_path: Path) -> None:
+    page = tmp_path / "changes.html"
+    words = ("compare", "previous", "latest", "-o", str(page), "--fail-if", "median > +200%")
+    code, out, said = arcli(past, *words)
+    assert (code, out) == (5, "")
+    assert said.startswith("arcli: an expectation failed")
+    text = page.read_text()
+    assert "naps: B against A" in text
+    assert "None of 20 items came to something else." in text
+    # A document has figures, and no items to compare.
+    code, out, _ = arcli(past, "compare", "base.json", "--format", "html")
+    assert code == 0
+    assert "where A and B are runs, not documents" in out
+    code, _, said = arcli(past, "compare", "previous", "-o", "changes.trace")
+    assert code == 2
+    assert "known are .txt, .json, .md, .html, .htm" in said
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -13,6 +13,7 @@ from past_runs import BAD, Paper, failed, item, make, read
 from arcli.errors import UsageError
 from arcli.reports import compared, formats
 from arcli.reports.comparison import Comparison, compare, measure_document, measure_run
+from arcli.reports.differing import differing
 from arcli.timing.thresholds import Measured, check, parse
 
 SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
@@ -92,6 +93,24 @@ def test_json_has_every_figure_of_both(tmp_path: Path) -> None:
             "b": job["figures"]["p95"]["b"],
             "holds": True,
         }
+    ]
+
+
+def test_items_that_differ_are_matched_by_their_inputs(tmp_path: Path) -> None:
+    twice = [item(n, input="same", value=n) for n in range(2)]
+    a = make(tmp_path, [*twice, item(2, input={"x": 1}), item(3, input=None), item(4, job="old")])
+    b = make(
+        tmp_path,
+        [item(0, input={"x": 1}, value=2, seconds=9.0), item(1, input="same", value=0),
+         item(2, input="same", value=7), failed(3, "no", input=None)],
+    )  # fmt: skip
+    found = differing(a, b)
+    assert (found.compared, found.different) == (5, 3)
+    shown = [(d.job, d.item, d.status_a, d.status_b, d.result_a, d.result_b) for d in found.items]
+    assert shown == [
+        ("old", 4, "ok", None, "4", None),
+        ("squares", 2, "ok", "ok", "1", "7"),
+        ("squares", 3, "ok", "error", "3", "ValueError: no"),
     ]
 
 
