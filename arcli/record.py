@@ -65,12 +65,35 @@ def user_key(key: str) -> str:
     return key[1:] if key.startswith("$$") else key
 
 
+def attempts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a record says of each attempt of its item, the last one being the record itself."""
+    about = {name: record.get(name) for name in ("job", "index", "input", "replayed")}
+    for earlier in record.get("earlier_attempts") or ():
+        yield {**about, **earlier, "tried_again": True}
+    yield record
+
+
 class ItemError(Struct, frozen=True, kw_only=True):
     """What went wrong in an item."""
 
     type: str
     message: str
     traceback: str
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One try of an item that did not end with its record: where it ran, how it ended and when.
+
+    ``started`` and ``completed`` are ISO 8601 UTC, of the engine's clock where it lived to tell.
+    """
+
+    engine_id: int
+    slot: int
+    status: str
+    reason: str
+    started: str
+    completed: str
+    seconds: float
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -100,6 +123,7 @@ class Record(Struct, frozen=True, kw_only=True):
     received: str | None
     seconds: float | None
     replayed: bool = False
+    earlier_attempts: list[dict[str, Any]] | None = None
     usage: dict[str, float | None] | None = None
     outdir: str | None = None
     artifacts: list[dict[str, Any]] | None = None
@@ -125,7 +149,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 FIELDS = Record.__struct_fields__
-OPTIONAL = ("replayed", "usage", "outdir", "artifacts")
+OPTIONAL = ("replayed", "earlier_attempts", "usage", "outdir", "artifacts")
 """Fields that stand in a record only where they say something."""
 
 

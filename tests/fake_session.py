@@ -148,6 +148,7 @@ class FakeRecorder:
         self.count: Counter[int] = Counter()
         self.statuses: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
+        self.records: dict[int, dict[str, Any]] = {}
         self.fails: Exception | None = None
 
     def write(self, records: Records) -> None:
@@ -162,6 +163,7 @@ class FakeRecorder:
             self.count[index] += 1
             self.statuses[index] = record["status"]
             self.reasons[index] = record["reason"]
+            self.records[index] = record
 
 
 class FakeSession(PositionFiles):
@@ -185,7 +187,7 @@ class FakeSession(PositionFiles):
                 **described,
             ),
             wake_main=lambda: None,
-            clock=lambda: Moment(self.now, 0.0),
+            clock=lambda: Moment(self.now, self.now + 1e9),
             files=self,
         )
         self.loop.host = "here"
@@ -376,7 +378,7 @@ def chunk_reply(
         attempt=request.attempt,
         done=done,
         positions=[(position, 1) for position in positions],
-        again=[Again(position, "it raised") for position in retried],
+        again=[Again(position, "it raised", "error", 0.0, 1.0) for position in retried],
         values=[],
         tally=tally,
         began=0.0,

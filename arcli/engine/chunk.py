@@ -343,7 +343,8 @@ class _Results:
             while ended:
                 line, seconds, _, status, reason, opaque = ended
                 if status != Status.OK and not self._final:
-                    self._again.append(Again(position, reason))
+                    completed = self._began + ended.end / 1e9 - self._begin
+                    self._again.append(Again(position, reason, status, completed - seconds, completed))
                 else:
                     self._positions.append(position)
                     self._lines.append(line)

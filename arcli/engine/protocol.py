@@ -264,10 +264,16 @@ class HelloReply(NamedTuple):
 
 
 class Again(NamedTuple):
-    """An item, by its position in the chunk, that is to be tried again, and why."""
+    """An item, by its position in the chunk, that is to be tried again, and why.
+
+    ``started`` and ``completed`` are of the engine's wall clock.
+    """
 
     position: int
     reason: str
+    status: str
+    started: float
+    completed: float
 
 
 class PickledValue(NamedTuple):

@@ -28,6 +28,7 @@ class Status(StrEnum):
 
 
 STATUSES = tuple(Status)
+_CUT_SHORT = {Status.LOST, Status.CANCELLED}
 GROWTH = 1.02
 EXACT = 10_000
 """Items up to which quantiles are exact; a tally may be made for fewer."""
@@ -61,11 +62,12 @@ class Tally:
         self.buckets: dict[int, int] = {}
 
     def add(self, status: str, seconds: float | None, attempt: int = 1) -> None:
-        """Count one item; ``seconds`` is None where it never ran to an end."""
+        """Count one item; ``seconds`` is None where it never ran."""
         self.counts[status] = self.counts.get(status, 0) + 1
         if attempt > 1:
             self.retried += 1
-        if seconds is None:
+        # How long one ran until it was stopped says nothing of how long items take.
+        if seconds is None or status in _CUT_SHORT:
             return
         self.seconds += seconds
         self.squares += seconds * seconds

@@ -130,7 +130,8 @@ class Context(Struct, frozen=True, kw_only=True):
 class Outcome:
     """What a run has come to so far: summaries, values and records by job, and the errors.
 
-    ``loading`` are the seconds in which engines have imported what the jobs run.
+    ``loading`` are the seconds in which engines have imported what the jobs run, ``setup`` those in
+    which the first of them has done the spec's setup.
     """
 
     jobs: list[JobSummary] = field(default_factory=list)
@@ -140,6 +141,7 @@ class Outcome:
     results: dict[str, JobResults] = field(default_factory=dict)
     errors: list[ArcliError] = field(default_factory=list)
     loading: float = 0.0
+    setup: float = 0.0
 
     def summary(self, job: str) -> JobSummary | None:
         """Return a job's summary, None where it has not run."""

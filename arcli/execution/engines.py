@@ -76,6 +76,7 @@ def _terms(spec: Spec, options: Options, storage: RunStorage, *, slots: int, max
         steps=setup_steps(spec, slots, str(position_files)),
         position_files=position_files,
         notice=options.notice,
+        ready=storage.folder.note_engine_ready,
         listener=options.listener,
     )
 

@@ -73,7 +73,14 @@ def _preflight(context: Context, outcome: Outcome) -> None:
     request = Preflight(functions, notebooks, str(folder))
     began = time.monotonic()
     context.session.prepare(request, "the functions of all jobs")
-    outcome.loading += time.monotonic() - began
+    _book(context, outcome, began)
+
+
+def _book(context: Context, outcome: Outcome, began: float) -> None:
+    """Book the time since ``began``: engines did their setup, then they loaded functions."""
+    ready = max(began, context.session.ready_at or began)
+    outcome.setup += ready - began
+    outcome.loading += time.monotonic() - ready
 
 
 _ENDS: dict[type[ArcliError], End] = {
@@ -172,7 +179,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     context.note_parts(job.name, plan.parts)
     began = time.monotonic()
     session.define(plan)
-    outcome.loading += time.monotonic() - began
+    _book(context, outcome, began)
     explanation = None if options.history is None else Explanation(options.history, plan)
     # Records are kept in the items' order where something will look at them again in it: a reducer to
     # which the order matters, a collected value, or another job.

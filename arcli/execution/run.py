@@ -198,6 +198,7 @@ class _Account:
             ),
             reading=self._opened - self.began,
             startup=ready - self.began,
+            setup=outcome.setup,
             loading=outcome.loading,
             stopping=stopped - finishing,
             writing=now - stopped,

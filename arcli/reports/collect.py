@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
@@ -19,7 +19,7 @@ from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.manifest import Manifest
 from arcli.store.past import State
-from arcli.timing.account import Account
+from arcli.timing.account import Account, Presence
 from arcli.timing.failures import describe, input_label
 from arcli.timing.groups import OWN, Groups, Slow, Slowest, as_label
 from arcli.timing.ledger import End
@@ -93,7 +93,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     """
     state = past.state_of(run)
     presences = past.presences(run, past.ended(run, state))
-    collected = _Collected(wanted, past.began(run), {each.engine_id: each.host for each in presences})
+    collected = _Collected(wanted, past.began(run), presences)
     damaged = Counter[str]()
     summary = past.summary_of(run)
     # The summary of a run that ended has the tables; only what goes beyond them needs every record.
@@ -122,11 +122,12 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
 class _Collected:
     """What one pass over the records collects."""
 
-    def __init__(self, wanted: Wanted, began: float, hosts: Mapping[int, str]) -> None:
+    def __init__(self, wanted: Wanted, began: float, presences: Sequence[Presence]) -> None:
+        hosts = {each.engine_id: each.host for each in presences}
         self.account = Account()
         self.slowest = Slowest(wanted.slowest)
         self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
-        self.timeline = Timeline(began) if wanted.drawn else None
+        self.timeline = Timeline(began, presences) if wanted.drawn else None
         self.plots = Plots(began) if wanted.drawn else None
         self._most_items = wanted.items
         self.items: list[ItemRow] = []

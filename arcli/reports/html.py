@@ -85,12 +85,16 @@ def timeline(report: Report) -> Iterator[str]:
     yield from svg.timeline(report.timeline, jobs)
     yield "</div>"
     # A colour a job needs a key only where there are several.
-    if exact and len(jobs) > 1:
-        keys = (
-            f'<i style="background:var(--j{place % svg.JOB_COLORS})"></i>{text(job)}'
-            for place, job in enumerate(jobs)
-        )
-        yield f'<p class="key">{"".join(keys)}<i style="background:var(--bad)"></i>not ok</p>'
+    colors = [(f"j{place % svg.JOB_COLORS}", job) for place, job in enumerate(jobs)]
+    keys = [
+        *(colors if exact and len(jobs) > 1 else []),
+        *([("bad", "not ok")] if exact else []),
+        *([("line", "start-up"), ("soft", "setup")] if report.timeline.lives else []),
+    ]
+    made = (f'<i style="background:var(--{color})"></i>{text(words)}' for color, words in keys)
+    ends = any(life.reason is not None for life in report.timeline.lives.values())
+    ended = "; a red line: an engine ended" if ends else ""
+    yield f'<p class="key">{"".join(made)}{ended}</p>'
     if (rest := len(report.timeline.engines) - svg.MOST_ENGINES) > 0:
         yield f"<p>{rest:,} more engines are not shown.</p>"
     yield "</section>\n"

@@ -42,10 +42,26 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
     for engine, top in places.items():
         share = percent(line.busy_seconds(engine) / line.end)
         yield (
-            f'<rect class="lane" x="{LABELS}" y="{top + 2}" width="{WIDTH - LABELS - RIGHT}" '
-            f'height="{row - 4}"/><text class="label" x="{LABELS - 8}" y="{top + row / 2 + 4:g}">'
+            f'<text class="label" x="{LABELS - 8}" y="{top + row / 2 + 4:g}">'
             f"engine {engine}<title>engine {engine}: items {share} of the time</title></text>"
         )
+        life = line.lives.get(engine)
+        if life is None:
+            yield _part("lane", 0.0, line.end, top, row, scale, f"engine {engine}")
+            continue
+        # An engine comes up, does its setup, and is there until it ends, or all is over.
+        name = f"engine {engine}"
+        came = format_seconds(life.came - life.launched)
+        place = "" if life.replaces is None else f", in place of engine {life.replaces}"
+        setup = format_seconds(life.ready - life.came)
+        went = min(life.went, line.end)
+        yield _part("startup", life.launched, life.came, top, row, scale, f"{name}: start-up {came}{place}")
+        yield _part("setup", life.came, life.ready, top, row, scale, f"{name}: setup {setup}")
+        yield _part("lane", life.ready, max(life.ready, went), top, row, scale, name)
+        if life.reason is not None:
+            x = LABELS + went * scale
+            title = text(f"ended after {format_seconds(life.went)}: {plain(life.reason)}")
+            yield f'<path class="end" d="M{x:.1f} {top}v{row}"><title>{title}</title></path>'
     # Each item where there are few; beyond that how busy an engine was.
     if line.spans is not None:
         colors = {job: number % JOB_COLORS for number, job in enumerate(jobs)}
@@ -62,9 +78,16 @@ def _span(span: Span, top: int, row: int, scale: float, color: int) -> str:
     took = format_seconds(span.end - span.begin)
     title = f"{span.job} {span.index}: {took}, {span.status}"
     kind = f"j{color}" if span.status == Status.OK else "bad"
+    if span.reason is not None:
+        title, kind = f"{title}, tried again: {plain(span.reason)}", f"{kind} s3"
+    return _part(kind, span.begin, span.end, top, row, scale, title)
+
+
+def _part(kind: str, begin: float, end: float, top: int, row: int, scale: float, title: str) -> str:
+    """Return what an engine did from one moment to another; however short, it is seen."""
     return (
-        f'<rect class="{kind}" x="{LABELS + span.begin * scale:.2f}" y="{top + 2}" '
-        f'width="{max(0.4, (span.end - span.begin) * scale):.2f}" height="{row - 4}">'
+        f'<rect class="{kind}" x="{LABELS + begin * scale:.2f}" y="{top + 2}" '
+        f'width="{max(0.4, (end - begin) * scale):.2f}" height="{row - 4}">'
         f"<title>{text(title)}</title></rect>"
     )
 

@@ -6,18 +6,19 @@ The format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arcli.record import dump
+from arcli.record import attempts, dump
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.timing.groups import as_label
+from arcli.timing.timeline import Life, lives
 from arcli.units import parse_time
 
 BATCH = 1000
 """Events that are written at once."""
-_ARGS = ("index", "status", "seconds", "attempt", "chunk", "slot", "msg_id")
+_ARGS = ("index", "status", "reason", "seconds", "attempt", "chunk", "slot", "msg_id")
 
 
 def render(run: RunFolder) -> Iterator[bytes]:
@@ -26,7 +27,8 @@ def render(run: RunFolder) -> Iterator[bytes]:
     Times are in microseconds since the run began, by the engines' clocks. Raises OutputError.
     """
     began = past.began(run)
-    hosts = {each.engine_id: each.host for each in past.presences(run, time.time())}
+    presences = past.presences(run, time.time())
+    hosts = {each.engine_id: each.host for each in presences}
     # The trace format has processes and threads: here hosts and their engines.
     places = {host: number for number, host in enumerate(dict.fromkeys(hosts.values()), 1)}
     about = {"run": run.id, "name": run.manifest.name, "started": run.manifest.started}
@@ -35,14 +37,17 @@ def render(run: RunFolder) -> Iterator[bytes]:
     names = [_named("process_name", pid, 0, f"{name} on {host}") for host, pid in places.items()]
     for engine, host in sorted(hosts.items()):
         names.append(_named("thread_name", places[host], engine, f"engine {engine}"))
+    engines = lives(presences, began)
     lines = [dump(event) for event in names]
+    lines += [dump(event) for life in engines for event in _life(life, places[life.host])]
     separator = b""
     # In blocks, so that a run of any length takes no memory.
     for record in past.records(run, lambda damage: None):
-        host = hosts.get(record.get("engine_id", -1), "")
-        event = _event(record, began, places.get(host, 0))
-        if event is not None:
-            lines.append(dump(event))
+        for attempt in attempts(record):
+            host = hosts.get(attempt.get("engine_id", -1), "")
+            event = _event(attempt, began, places.get(host, 0))
+            if event is not None:
+                lines.append(dump(event))
         if len(lines) >= BATCH:
             yield separator + b",\n".join(lines)
             lines, separator = [], b",\n"
@@ -53,7 +58,24 @@ def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
     return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
 
 
-def _event(record: dict[str, Any], began: float, pid: int) -> dict[str, Any] | None:
+def _life(life: Life, pid: int) -> Iterator[dict[str, Any]]:
+    """Yield an engine's start-up, its setup, and its end where that came before the run's."""
+    place = {"pid": pid, "tid": life.engine_id, "cat": "engine"}
+    args = {} if life.replaces is None else {"in_place_of": life.replaces}
+    yield {**place, "name": "start-up", "ph": "X", **_when(life.launched, life.came), "args": args}
+    yield {**place, "name": "setup", "ph": "X", **_when(life.came, life.ready)}
+    # An instant event, of its own track only.
+    if life.reason is not None:
+        name = "engine ended"
+        ts = round(life.went * 1e6)
+        yield {**place, "name": name, "ph": "i", "s": "t", "ts": ts, "args": {"reason": life.reason}}
+
+
+def _when(begin: float, end: float) -> dict[str, int]:
+    return {"ts": round(begin * 1e6), "dur": max(0, round((end - begin) * 1e6))}
+
+
+def _event(record: Mapping[str, Any], began: float, pid: int) -> dict[str, Any] | None:
     started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
     engine = record.get("engine_id")
     if started is None or completed is None or engine is None or record.get("replayed"):
@@ -62,11 +84,10 @@ def _event(record: dict[str, Any], began: float, pid: int) -> dict[str, Any] | N
     error = record.get("error")
     # A complete event, which has its own end: half of a pair would be lost with a damaged journal.
     return {
-        "name": f"{record['job']} {record['index']}",
+        "name": f"{record['job']} {record['index']}{', tried again' if record.get('tried_again') else ''}",
         "cat": f"{record['job']},{record['status']}",
         "ph": "X",
-        "ts": round((started - began) * 1e6),
-        "dur": max(0, round((completed - started) * 1e6)),
+        **_when(started - began, completed - began),
         "pid": pid,
         "tid": engine,
         "args": {

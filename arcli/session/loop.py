@@ -32,6 +32,7 @@ from arcli.session.core.messages import (
     PendingRequest,
     Prepare,
     Print,
+    Ready,
     Recall,
     Records,
     Reject,
@@ -82,6 +83,8 @@ class SessionLoop:
         self._end: Callable[[EndJob], None] | None = None
         self._looked_at = self._snapshot_at = float("-inf")
         self._snapshot = Snapshot()
+        self.ready_at: float | None = None
+        """The monotonic time at which the first engine had done its setup."""
 
     # -- for other threads ------------------------------------------------------------------------
 
@@ -245,6 +248,9 @@ class SessionLoop:
         match effect:
             case Notice(sentence):
                 self._terms.notice(sentence)
+            case Ready(engine_id):
+                self.ready_at = self._clock().now if self.ready_at is None else self.ready_at
+                self._terms.ready(engine_id)
             case Print(printed):
                 self._terms.listener.printed(printed)
             case Resolve(future, value) if not future.done():

@@ -77,6 +77,11 @@ class Session:
         """How things stood a moment ago. Safe to read from any thread."""
         return self._loop.snapshot()
 
+    @property
+    def ready_at(self) -> float | None:
+        """The monotonic time at which the first engine had done its setup, None before."""
+        return self._loop.ready_at
+
     def wake(self) -> None:
         """A source has items, or has ended. Safe to call from any thread."""
         self._loop.put(Wake())

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,7 @@ class RunFolder:
                         name: getattr(engine, name) for name in ("engine_id", "slot", "uuid", "host", "pid")
                     },
                     "started": now,
+                    "ready": None,
                     "ended": None,
                     "reason": None,
                 }
@@ -189,11 +190,19 @@ class RunFolder:
             if fresh:
                 self._note(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
 
+    def note_engine_ready(self, engine_id: int) -> None:
+        """Put down that an engine has done its setup."""
+        now = isoformat(time.time())
+        self._note_engine(engine_id, lambda entry: {**entry, "ready": now})
+
     def note_engine_gone(self, engine_id: int, reason: str) -> None:
         """Put down the end of an engine, and why; one that never came up is nothing to note."""
+        self._note_engine(engine_id, lambda entry: _ended(entry, reason))
+
+    def _note_engine(self, engine_id: int, change: Callable[[Any], dict[str, Any]]) -> None:
         with self._writing:
             engines = tuple(
-                _ended(entry, reason) if entry["engine_id"] == engine_id else entry
+                change(entry) if entry["engine_id"] == engine_id else entry
                 for entry in self.manifest.engines
             )
             if engines != self.manifest.engines:

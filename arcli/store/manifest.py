@@ -29,8 +29,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     ``sources`` has the SHA-256 of each file with functions of the spec, by its path. ``resumes`` is the
     id of the run that this one goes on with. ``engines`` has one object for each engine that there was:
-    ``engine_id``, ``slot``, ``uuid``, ``host``, ``pid``, ``started``, ``ended`` and ``reason``. ``ended``
-    stays None where arcli itself was killed.
+    ``engine_id``, ``slot``, ``uuid``, ``host``, ``pid``, ``started``, ``ready`` (its setup was done),
+    ``ended`` and ``reason``. ``ended`` stays None where arcli itself was killed.
     """
 
     id: str = ""
@@ -68,8 +68,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
         for name in ("argv", "engines"):
             entries[name] = tuple(entries.get(name) or ())
         for entry in entries["engines"]:  # they may have more than is read of them
-            if not isinstance(entry, dict) or any(
-                name not in entry or not isinstance(entry[name], kind) for name, kind in _ENGINE.items()
+            if (
+                not isinstance(entry, dict)
+                or any(
+                    name not in entry or not isinstance(entry[name], kind) for name, kind in _ENGINE.items()
+                )
+                or not isinstance(entry.get("ready"), str | None)  # earlier versions did not note it
             ):
                 raise ValueError("not a manifest: its engines are not what engines are")
         return cls(**entries)

@@ -83,8 +83,10 @@ def presences(run: RunFolder, now: float) -> list[Presence]:
             slot=entry["slot"],
             host=str(entry["host"]),
             pid=entry["pid"],
-            came=_time(entry["started"], -math.inf),
+            came=(came := _time(entry["started"], -math.inf)),
+            ready=_time(entry.get("ready"), came),
             went=_time(entry["ended"], now),
+            reason=entry["reason"],
         )
         for entry in run.manifest.engines
     ]
@@ -194,9 +196,23 @@ def _sound(record: Mapping[str, Any]) -> bool:
         and record["status"] in STATUSES
         and (seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < LONGEST))
         and all(isinstance(record.get(name), int | None) for name in _NUMBERS)
+        and _sound_attempts(record.get("earlier_attempts"))
         and (
             error is None or (isinstance(error, dict) and all(isinstance(error.get(n), str) for n in TEXTS))
         )
+    )
+
+
+def _sound_attempts(attempts: Any) -> bool:
+    if attempts is None:
+        return True
+    return isinstance(attempts, list) and all(
+        isinstance(attempt, dict)
+        and isinstance(attempt.get("engine_id"), int)
+        and all(isinstance(attempt.get(name), str) for name in ("status", "reason"))
+        and isinstance(attempt.get("seconds"), int | float)
+        and 0 <= attempt["seconds"] < LONGEST
+        for attempt in attempts
     )
 
 

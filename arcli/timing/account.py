@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from arcli.engine.tally import Tally
+from arcli.record import attempts
 from arcli.timing.failures import Failures
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.units import parse_time
@@ -23,14 +24,19 @@ UNDER_WAY = 4
 
 
 class Presence(Struct, frozen=True, kw_only=True):
-    """An engine of the run: from when to when it was there, in seconds since the epoch."""
+    """An engine of the run: from when to when it was there, in seconds since the epoch.
+
+    ``ready`` is when it had done its setup; ``reason`` why it ended before the run did, if it did.
+    """
 
     engine_id: int
     slot: int | None
     host: str
     pid: int | None
     came: float
+    ready: float
     went: float
+    reason: str | None = None
 
 
 class _Chunk(Struct, kw_only=True):
@@ -74,12 +80,22 @@ class _JobAccount(Struct, kw_only=True):
         received = parse_time(record.get("received"))
         self.began = min(self.began, submitted if submitted is not None else math.inf)
         self.ended = max(self.ended, received if received is not None else -math.inf)
-        if record.get("engine_id") is not None:
-            self._engine(record, seconds or 0.0, received)
+        for attempt in attempts(record):
+            number = attempt.get("engine_id")
+            if number is None:
+                continue
+            use = self.uses.setdefault(number, EngineUse(engine_id=number, slot=attempt.get("slot")))
+            # What was tried again or cut short came in no chunk's reply.
+            if attempt.get("chunk") is None:
+                use.busy += attempt["seconds"] or 0.0
+                use.attempts += attempt["seconds"] or 0.0
+            else:
+                self._engine(use, record, seconds or 0.0, received)
 
-    def _engine(self, record: Mapping[str, Any], seconds: float, received: float | None) -> None:
-        number: int = record["engine_id"]
-        use = self.uses.setdefault(number, EngineUse(engine_id=number, slot=record.get("slot")))
+    def _engine(
+        self, use: EngineUse, record: Mapping[str, Any], seconds: float, received: float | None
+    ) -> None:
+        number = use.engine_id
         use.items += 1
         chunks = self.open.setdefault(number, {})
         chunk = chunks.get(record.get("chunk") or 0)
@@ -130,7 +146,7 @@ class _JobAccount(Struct, kw_only=True):
             if presence := presences.get(use.engine_id):
                 use.slot = presence.slot if use.slot is None else use.slot
                 use.host, use.pid = presence.host, presence.pid
-                came, went = max(came, presence.came), min(went, presence.went)
+                came, went = max(came, presence.ready), min(went, presence.went)
             use.present = max(use.busy, went - came if went > came else 0.0)
         # How many items were never read is known only of a job that read them all:
         # a killed one took the number with it.

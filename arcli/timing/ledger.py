@@ -38,7 +38,8 @@ class EngineUse(Struct, kw_only=True):
     """One engine's part in a job. All times are seconds.
 
     ``present`` is how long the engine was there during the job; of it, ``busy`` it spent on chunks,
-    and of that, ``compute`` in the items' own code. ``returning`` is from the end of a chunk on the
+    and of that, ``compute`` in the items' own code, and ``attempts`` in that of items that were tried
+    again later, or cut short. ``returning`` is from the end of a chunk on the
     engine until the client had it (clocks of two hosts may differ, then it is only indicative).
     """
 
@@ -51,6 +52,7 @@ class EngineUse(Struct, kw_only=True):
     present: float = 0.0
     busy: float = 0.0
     compute: float = 0.0
+    attempts: float = 0.0
     returning: float = 0.0
 
 

@@ -15,7 +15,7 @@ from arcli.timing.summary import RunSummary
 def run_from_dict(run: Any, jobs: Any) -> RunSummary:
     """The inverse of ``RunSummary.to_dict`` and of the jobs'. Raises ValueError for other data."""
     # Earlier versions did not tell these parts of what comes before and after the jobs.
-    times = dict.fromkeys(("reading", "loading", "stopping", "writing"), 0.0)
+    times = dict.fromkeys(("reading", "setup", "loading", "stopping", "writing"), 0.0)
     try:
         data = {**times, **convert(run, dict[str, Any])}
         data["jobs"] = [_job(job) for job in convert(jobs, list[dict[str, Any]])]

@@ -65,8 +65,9 @@ class Counts(Struct, frozen=True, kw_only=True):
 class Overhead(Struct, frozen=True, kw_only=True):
     """Engine-seconds: what the engines' ``present`` time was spent on.
 
-    ``present = compute + envelope + idle``: the items' own code, arcli's around it, and nothing.
-    ``returning`` is how long finished chunks were under way to the client, while engines went on.
+    ``present = compute + attempts + envelope + idle``: the items' own code, attempts that were tried
+    again or cut short, arcli's own around them, and nothing. ``returning`` is how long finished chunks
+    were under way to the client, while engines went on.
     """
 
     present: float
@@ -74,6 +75,7 @@ class Overhead(Struct, frozen=True, kw_only=True):
     envelope: float
     idle: float
     returning: float
+    attempts: float = 0.0
 
     def share(self, part: float) -> float:
         """A part as a share (0 … 1) of the engine-seconds, 0 where there are none."""
@@ -94,6 +96,7 @@ class EngineSummary(Struct, frozen=True, kw_only=True):
     compute: float
     idle: float
     returning: float
+    attempts: float = 0.0
 
     @property
     def place(self) -> tuple[str, int]:
@@ -199,9 +202,10 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
     ``started`` is ISO 8601 UTC. ``wall`` is the seconds of the whole process, interpreter and imports
     included, until now: ``startup`` until the cluster was ready (of it, ``reading`` until the spec was
-    read), the jobs (of them, ``loading`` the functions, with all that they import, before the first
-    item of each), and ``finish`` (``stopping`` the engines, ``writing`` the outputs). ``error`` is
-    the message of what ended the run early, None where it ran to its end.
+    read), the jobs (of them, ``setup`` until the first engine had done it, and ``loading`` the functions,
+    with all that they import, before the first item of each), and ``finish`` (``stopping`` the engines,
+    ``writing`` the outputs). ``error`` is the message of what ended the run early, None where it ran to
+    its end.
     """
 
     run: str
@@ -212,6 +216,7 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     wall: float = 0.0
     finish: float = 0.0
     reading: float = 0.0
+    setup: float = 0.0
     loading: float = 0.0
     stopping: float = 0.0
     writing: float = 0.0
@@ -242,6 +247,7 @@ class RunSummary(Struct, frozen=True, kw_only=True):
             "wall": self.wall,
             "finish": self.finish,
             "reading": self.reading,
+            "setup": self.setup,
             "loading": self.loading,
             "stopping": self.stopping,
             "writing": self.writing,
@@ -267,9 +273,10 @@ def summarize_job(ledger: Ledger) -> JobSummary:
     overhead = Overhead(
         present=sum(engine.present for engine in engines),
         compute=sum(engine.compute for engine in engines),
-        envelope=sum(max(0.0, engine.busy - engine.compute) for engine in engines),
+        envelope=sum(max(0.0, engine.busy - engine.compute - engine.attempts) for engine in engines),
         idle=sum(engine.idle for engine in engines),
         returning=sum(engine.returning for engine in engines),
+        attempts=sum(engine.attempts for engine in engines),
     )
     return JobSummary(
         name=ledger.job,
@@ -354,4 +361,5 @@ def _engine(use: EngineUse) -> EngineSummary:
         compute=use.compute,
         idle=max(0.0, use.present - use.busy),
         returning=use.returning,
+        attempts=use.attempts,
     )

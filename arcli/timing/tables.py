@@ -172,4 +172,5 @@ def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:
         compute=a.compute + b.compute,
         idle=a.idle + b.idle,
         returning=a.returning + b.returning,
+        attempts=a.attempts + b.attempts,
     )

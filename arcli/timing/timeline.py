@@ -6,12 +6,15 @@ when a run outgrows them, the cells become twice as wide and pairs of them one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from arcli.engine.tally import Status
+from arcli.record import attempts
+from arcli.timing.account import Presence
 from arcli.units import parse_time
 
 CELLS = 512
@@ -22,7 +25,10 @@ FIRST_CELL = 1e-3
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """One item on its engine; ``begin`` and ``end`` are seconds since the run began."""
+    """One item on its engine; ``begin`` and ``end`` are seconds since the run began.
+
+    ``reason`` is why it was tried again, None for its last attempt.
+    """
 
     engine_id: int
     job: str
@@ -30,6 +36,50 @@ class Span(Struct, frozen=True, kw_only=True):
     begin: float
     end: float
     status: str
+    reason: str | None = None
+
+
+class Life(Struct, frozen=True, kw_only=True):
+    """What an engine did beside its items, in seconds since the run began.
+
+    It was started from ``launched`` to ``came``, did its setup until ``ready``, and was there until
+    ``went``. ``reason`` is why it ended before the run did, None where it did not; ``replaces`` the
+    engine that had its place before.
+    """
+
+    engine_id: int
+    host: str
+    launched: float
+    came: float
+    ready: float
+    went: float
+    reason: str | None
+    replaces: int | None
+
+
+def lives(presences: Iterable[Presence], began: float) -> list[Life]:
+    """Tell of each engine of a run that ``began`` then; of those of which it is known when they came."""
+    told: list[Life] = []
+    in_place: dict[int | None, Life] = {}
+    for each in sorted(presences, key=lambda presence: presence.came):
+        if each.came == -math.inf:
+            continue
+        # It was started when the run was, or when the engine before it in its place had ended.
+        before = in_place.get(each.slot) if each.slot is not None else None
+        came = max(0.0, each.came - began)
+        life = Life(
+            engine_id=each.engine_id,
+            host=each.host,
+            launched=min(came, before.went) if before is not None else 0.0,
+            came=came,
+            ready=max(came, each.ready - began),
+            went=max(came, each.went - began),
+            reason=each.reason,
+            replaces=before.engine_id if before is not None else None,
+        )
+        told.append(life)
+        in_place[each.slot] = life
+    return told
 
 
 class Stretch(Struct, frozen=True, kw_only=True):
@@ -42,19 +92,25 @@ class Stretch(Struct, frozen=True, kw_only=True):
 
 
 class Timeline:
-    """``began`` is when the run did, in seconds since the epoch."""
+    """``began`` is when the run did, in seconds since the epoch; ``presences`` are its engines."""
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, presences: Iterable[Presence] = ()) -> None:
         self._began = began
+        self.lives = {life.engine_id: life for life in lives(presences, began)}
         self._cell = FIRST_CELL
         self._busy: dict[int, list[float]] = {}
         self._failed: dict[int, list[int]] = {}
         self._spans: list[Span] | None = []
-        self.end = 0.0
-        """When the last item ended, in seconds since the run began."""
+        deaths = (life.went for life in self.lives.values() if life.reason is not None)
+        self.end = max([0.0, *(life.ready for life in self.lives.values()), *deaths])
+        """When the last thing happened that is drawn, in seconds since the run began."""
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Note where and when an item ran; one that did not run here is none of it."""
+        """Note where and when an item ran, all its attempts; one that did not run here is none of it."""
+        for attempt in attempts(record):
+            self._add(attempt)
+
+    def _add(self, record: Mapping[str, Any]) -> None:
         engine = record.get("engine_id")
         started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
         if engine is None or started is None or completed is None or record.get("replayed"):
@@ -86,6 +142,7 @@ class Timeline:
                     begin=begin,
                     end=end,
                     status=record["status"],
+                    reason=record["reason"] if record.get("tried_again") else None,
                 )
             )
             if len(self._spans) > MOST_SPANS:
@@ -104,8 +161,8 @@ class Timeline:
 
     @property
     def engines(self) -> list[int]:
-        """Engines that ran items."""
-        return sorted(self._busy)
+        """Engines that ran items, or are known to have been there."""
+        return sorted(self._busy.keys() | self.lives.keys())
 
     @property
     def spans(self) -> list[Span] | None:
@@ -114,16 +171,17 @@ class Timeline:
 
     def busy_seconds(self, engine: int) -> float:
         """Tell how long an engine was busy with items."""
-        return sum(self._busy[engine])
+        return sum(self._busy.get(engine, ()))
 
     def stretches(self, engine: int, levels: int = 4) -> Iterator[Stretch]:
         """Yield when an engine was busy, its shares rounded up to ``levels`` steps."""
+        busy = self._busy.get(engine, [0.0] * CELLS)
         failed = self._failed.get(engine, [0] * CELLS)
         start, level, fails = 0, 0, 0
         # Cells that look the same become one stretch; the extra one at the end
         # closes the last.
         for number in range(CELLS + 1):
-            share = self._busy[engine][number] / self._cell if number < CELLS else 0.0
+            share = busy[number] / self._cell if number < CELLS else 0.0
             # Rounded up: one short item in a long cell must still be seen. Sums of
             # floats end a hair above a step, hence the tiny tolerance.
             now = 0 if share <= 0 else min(levels, int(share * levels + 1 - 1e-9))

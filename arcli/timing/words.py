@@ -75,8 +75,9 @@ def time_words(summary: RunSummary) -> str:
     parts = (
         ("reading the spec", summary.reading),
         ("start-up", summary.startup - summary.reading),
+        ("setup", summary.setup),
         ("loading functions", summary.loading),
-        ("jobs", jobs - summary.loading),
+        ("jobs", jobs - summary.setup - summary.loading),
         ("stopping", summary.stopping),
         ("writing outputs", summary.writing),
     )
@@ -87,7 +88,12 @@ def time_words(summary: RunSummary) -> str:
 def overhead_words(job: JobSummary) -> str:
     """Where the engines' time went, in shares of it."""
     spent = job.overhead
-    parts = (("items", spent.compute), ("arcli", spent.envelope), ("idle", spent.idle))
+    parts = (
+        ("items", spent.compute),
+        *([("failed or stopped attempts", spent.attempts)] if spent.attempts else []),
+        ("arcli", spent.envelope),
+        ("idle", spent.idle),
+    )
     words = ", ".join(f"{name} {percent(spent.share(value))}" for name, value in parts)
     if spent.returning <= 0 or not job.chunks.count:
         return words

@@ -162,13 +162,14 @@ def test_a_report_in_a_file_has_the_format_of_its_suffix(past: Path, tmp_path: P
 def test_the_events_of_a_trace_follow_one_another_on_each_engine(past: Path) -> None:
     tree = document(past, "report", "previous", "--format", "trace")
     events = [event for event in tree["traceEvents"] if event["ph"] == "X"]
-    assert sorted(event["args"]["index"] for event in events) == list(range(6))
+    items = [event for event in events if event["cat"] != "engine"]
+    assert sorted(event["args"]["index"] for event in items) == list(range(6))
     tracks = {event["args"]["name"] for event in tree["traceEvents"] if event["ph"] == "M"}
     for engine in {event["tid"] for event in events}:
         assert f"engine {engine}" in tracks
         track = sorted((e["ts"], e["dur"]) for e in events if e["tid"] == engine)
         assert all(a + took <= b + 1 for (a, took), (b, _) in pairwise(track))
-        assert all(begin > 0 and took >= 0 for begin, took in track)
+        assert all(begin >= 0 and took >= 0 for begin, took in track)
 
 
 def test_a_beginning_that_means_several_runs_is_refused(past: Path) -> None:

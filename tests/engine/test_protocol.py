@@ -51,7 +51,7 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
         attempt=2,
         done=3,
         positions=[(0, 2)],
-        again=[Again(2, "ValueError: no\n\ud800")],
+        again=[Again(2, "ValueError: no\n\ud800", "error", 1.0, 2.5)],
         values=[
             PickledValue(1, True, len(pickles), ArrayFile("\x93NUMPY", 2, 3)),
             PickledValue(2, False, 0),

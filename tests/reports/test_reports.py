@@ -242,7 +242,7 @@ def test_the_trace_has_one_complete_event_an_item_on_its_engines_track(tmp_path:
     records = [*RECORDS, item(6, status="lost", **nowhere), item(7, replayed=True)]
     run = make(tmp_path, records, engines=(engine(0, "a"), engine(1, "b")))
     tree = json.loads(b"".join(trace.render(run)))
-    events = [event for event in tree["traceEvents"] if event["ph"] == "X"]
+    events = [e for e in tree["traceEvents"] if e["ph"] == "X" and e["cat"] != "engine"]
     assert [event["args"]["index"] for event in events] == list(range(6))
     assert [event["tid"] for event in events] == [0, 1, 0, 1, 0, 1]
     assert {(event["tid"], event["pid"]) for event in events} == {(0, 1), (1, 2)}
@@ -257,7 +257,15 @@ def test_the_trace_has_one_complete_event_an_item_on_its_engines_track(tmp_path:
 @pytest.mark.parametrize("count", [0, 1, 995, 996, 997, 1996, 1997, 2500])
 def test_a_trace_is_valid_at_every_seam(tmp_path: Path, count: int) -> None:
     tree = json.loads(b"".join(trace.render(make(tmp_path, [item(i) for i in range(count)]))))
-    assert len(tree["traceEvents"]) == count + 3
+    assert len([event for event in tree["traceEvents"] if event.get("cat") != "engine"]) == count + 3
+
+
+def test_attempts_that_nobody_could_draw_are_damage(tmp_path: Path) -> None:
+    bad: list[Any] = [7, [7], [{}], [{"engine_id": 0, "status": "error", "reason": "no", "seconds": "x"}]]
+    run = make(tmp_path, [item(0), *(item(1 + n, earlier_attempts=each) for n, each in enumerate(bad))])
+    report = read_report(run, Wanted(drawn=True))
+    assert report.damaged == len(bad)
+    assert len(json.loads(b"".join(trace.render(run)))["traceEvents"]) > 0
 
 
 def test_json_is_the_document_of_a_run_with_histograms(tmp_path: Path) -> None:

@@ -642,7 +642,7 @@ def test_items_are_cancelled_wherever_they_are_and_no_others(files: bool) -> Non
     finish(session)
     cancelled = {i for i, status in session.recorder.statuses.items() if status == "cancelled"}
     assert cancelled == {1, 6, 11}
-    assert session.recorder.reasons[6] == "not this one"
+    assert session.recorder.reasons[6].startswith("not this one")
     assert session.recorder.count == dict.fromkeys(range(12), 1)
     assert session.ended[0].ledger.ended is End.DONE
 
@@ -665,6 +665,106 @@ def test_an_item_that_waits_for_its_next_try_can_be_cancelled() -> None:
     session.wait(101)
     finish(session)
     assert session.recorder.statuses == {0: "cancelled", 1: "ok", 2: "ok"}
+
+
+# -- attempts that ended without a record ---------------------------------------------------------
+
+
+def attempts_of(session: FakeSession, index: int) -> list[tuple[Any, ...]]:
+    """Status, reason and seconds of the earlier attempts that an item's record tells of."""
+    earlier = session.recorder.records[index].get("earlier_attempts") or ()
+    return [(each["status"], each["reason"], each["seconds"]) for each in earlier]
+
+
+def test_an_item_that_is_tried_again_tells_of_each_attempt_before() -> None:
+    session = FakeSession(1)
+    session.begin(2, chunksize=2, retries=2, retry_delay=1)
+    (engine,) = engines_of(session)
+    session.answer(engine, again=1)
+    session.wait(2.5)
+    session.answer(engine, again=1)
+    session.wait(5)
+    finish(session)
+    assert attempts_of(session, 0) == [("error", "it raised", 1.0)] * 2
+    assert "earlier_attempts" not in session.recorder.records[1]
+    assert session.ended[0].ledger.engines[engine.engine_id].attempts == 2.0
+
+
+def test_an_item_whose_engine_dies_tells_where_and_when_it_ran() -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=3)
+    for seconds in (2.0, 3.0):
+        (engine,) = engines_of(session)
+        while 1 not in chunk_of(engine).indices:  # a neighbour, which went first
+            session.answer(engine)
+        session.running(engine, chunk_of(engine).indices.index(1), since=session.now + 1e9)
+        session.wait(seconds)
+        session.dies(engine, "killed by SIGKILL")
+        session.comes(0)
+    finish(session)
+    assert attempts_of(session, 1) == [("lost", "killed by SIGKILL", 2.0)]
+    lost = session.recorder.records[1]
+    assert (lost["status"], lost["engine_id"], lost["seconds"]) == ("lost", engine.engine_id, 3.0)
+    assert attempts_of(session, 0) == attempts_of(session, 2) == []
+    uses = session.ended[0].ledger.engines
+    assert sum(use.attempts for use in uses.values()) == 5.0
+
+
+@pytest.mark.parametrize("knows", ["its position", "that it is alone", "nothing"])
+def test_what_ran_when_all_was_stopped_is_told_from_what_never_began(knows: str) -> None:
+    session = FakeSession(0)
+    session.has_position_files = knows == "its position"
+    engine = session.comes(0)
+    size = 1 if knows == "that it is alone" else 3
+    session.begin(5, chunksize=size, ordered=False)
+    if knows == "its position":
+        session.running(engine, 1, since=session.now + 1e9)
+    session.wait(20.0)
+    session.loop.put(Stop(reason="enough", ended=End.HALT, grace=0.0))
+    session.wait(1.0)
+    session.dies(engine)
+    ran = {"its position": 1, "that it is alone": 0, "nothing": None}[knows]
+    for index, record in session.recorder.records.items():
+        assert record["status"] == "cancelled"
+        if index == ran:
+            assert record["reason"].startswith("enough, after 20.")
+            assert record["seconds"] == pytest.approx(20.0, abs=0.2)
+            assert record["engine_id"] == engine.engine_id
+        elif index < size and (knows == "nothing" or index < (ran or 0)):
+            assert record["reason"] == "enough", "nobody knows"
+        else:
+            assert record["reason"] == "enough, before it began"
+            assert record["started"] is None
+    assert session.ended[0].ledger.tally.ran == 0, "how long it ran is not how long it takes"
+
+
+def test_an_item_that_is_cancelled_while_it_runs_says_after_how_long() -> None:
+    session = FakeSession(1)
+    session.begin(2, chunksize=2)
+    (engine,) = engines_of(session)
+    session.running(engine, 0, since=session.now + 1e9)
+    session.wait(7.0)
+    session.loop.put(CancelItems(frozenset({0, 1}), "not this one"))
+    session.wait(0.1)
+    session.dies(engine)
+    session.comes(0)
+    finish(session)
+    reasons = session.recorder.reasons
+    assert reasons[0].startswith("not this one, after 7")
+    assert reasons[1] == "not this one, before it began"
+
+
+def test_an_engine_is_said_to_be_ready_once_it_has_done_its_setup() -> None:
+    ready: list[int] = []
+    session = FakeSession(0, ready=ready.append)
+    engine = session.comes(0, prepared=False)
+    session.wait(3.0)
+    assert ready == []
+    assert session.loop.ready_at is None
+    while engine.queue:
+        session.answer(engine)
+    assert ready == [engine.engine_id]
+    assert session.loop.ready_at == session.now
 
 
 # -- what people see ------------------------------------------------------------------------------

@@ -123,6 +123,8 @@ def test_it_is_never_committed_but_other_folders_are_left_alone(tmp_path: Path) 
 def test_the_manifest_tells_of_each_engine_once(root: Path) -> None:
     run = made(root, name="a", argv=("arcli", "run"))
     run.note_engines([Up(0, 0, "u0"), Up(1, 1, "u1")])
+    run.note_engine_ready(1)
+    run.note_engine_ready(7)
     run.note_engine_gone(1, "killed by SIGSEGV")
     run.note_engine_gone(7, "never came up")
     run.note_engines([Up(0, 0, "u0"), Up(2, 1, "u2")])
@@ -135,6 +137,9 @@ def test_the_manifest_tells_of_each_engine_once(root: Path) -> None:
         (2, 1, None),
     ]
     stamps = [(e["started"], e["ended"]) for e in manifest.engines]
+    assert [e["ready"] is None for e in manifest.engines] == [True, False, True]
+    ready = manifest.engines[1]
+    assert ready["started"] <= ready["ready"] <= ready["ended"]
     assert manifest.started is not None
     assert all(manifest.started <= up <= down for up, down in stamps)
     assert manifest.ended is not None

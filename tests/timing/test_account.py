@@ -38,7 +38,9 @@ def ledger(*records: dict[str, Any], ended: End = End.DONE, went: float = 60.0) 
     account = Account()
     for each in records:
         account.add(each)
-    presence = Presence(engine_id=0, slot=3, host="here", pid=7, came=BEGAN - 5, went=BEGAN + went)
+    presence = Presence(
+        engine_id=0, slot=3, host="here", pid=7, came=BEGAN - 5, ready=BEGAN - 5, went=BEGAN + went
+    )
     (found,) = account.ledgers([presence], kinds={"squares": "apply"}, ended=ended)
     return found
 

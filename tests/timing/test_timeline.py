@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
+from arcli.timing.account import Presence
 from arcli.timing.distributions import FEWEST_BARS, bars, ticks
-from arcli.timing.timeline import CELLS, MOST_SPANS, Timeline
+from arcli.timing.timeline import CELLS, MOST_SPANS, Timeline, lives
 from arcli.units import isoformat
 
 BEGAN = 1_700_000_000.0
@@ -77,6 +79,45 @@ def test_clocks_that_differ_do_not_go_back() -> None:
     line.add(item(2.0, -1.0))
     assert line.spans is not None
     assert [(span.begin, span.end) for span in line.spans] == [(0.0, 1.0), (2.0, 2.0)]
+
+
+def test_each_attempt_is_drawn_where_it_was() -> None:
+    line = Timeline(BEGAN)
+    first = {"engine_id": 1, "slot": 1, "status": "error", "reason": "no", "seconds": 1.0}
+    times = item(0.0, 1.0)
+    line.add(item(2.0, 1.0, earlier_attempts=[{**times, **first}]))
+    assert line.spans is not None
+    assert [(s.engine_id, s.begin, s.end, s.status, s.reason) for s in line.spans] == [
+        (1, 0.0, 1.0, "error", "no"),
+        (0, 2.0, 3.0, "ok", None),
+    ]
+    assert line.busy_seconds(1) == pytest.approx(1.0)
+
+
+def presence(engine_id: int, slot: int | None, came: float, went: float, **more: Any) -> Presence:
+    return Presence(
+        engine_id=engine_id, slot=slot, host="here", pid=1, came=BEGAN + came, ready=BEGAN + came + 0.5,
+        went=BEGAN + went, **more,
+    )  # fmt: skip
+
+
+def test_an_engine_that_takes_anothers_place_is_started_when_that_one_ends() -> None:
+    there = [
+        presence(2, 1, 5.0, 9.0),
+        presence(0, 0, 1.0, 9.0),
+        presence(1, 1, 1.5, 4.0, reason="killed"),
+        presence(3, None, -math.inf, 9.0),
+    ]
+    told = lives(there, BEGAN)
+    assert [(e.engine_id, e.launched, e.came, e.ready, e.went, e.replaces) for e in told] == [
+        (0, 0.0, 1.0, 1.5, 9.0, None),
+        (1, 0.0, 1.5, 2.0, 4.0, None),
+        (2, 4.0, 5.0, 5.5, 9.0, 1),
+    ]
+    line = Timeline(BEGAN, there)
+    assert line.engines == [0, 1, 2]
+    assert line.end == 5.5, "what came last, an engine's end with the run aside"
+    assert list(line.stretches(0)) == []
 
 
 @given(st.lists(st.floats(1e-8, 1e5), min_size=1), st.integers(12, 60))

@@ -35,6 +35,7 @@ from arcli.session.core.messages import (
     NotRevived,
     PendingRequest,
     Print,
+    Ready,
     Reject,
     Release,
     Stop,
@@ -120,6 +121,7 @@ class SessionCore:
             # Where the user's code or the cluster is the cause, each item that was read gets a record that
             # says so; a bug of arcli's, or a full disk, writes none.
             if isinstance(error, SetupError | ClusterError):
+                self._recovery.cut_all_short(job, Status.CANCELLED, str(error), self._moment)
                 job.ended = End.SETUP_FAILED if isinstance(error, SetupError) else End.CLUSTER_LOST
                 self._conclude(job, job.items.cancel_outstanding(str(error)))
                 self._conclude(job, job.items.stop(str(error)))
@@ -185,7 +187,7 @@ class SessionCore:
             case EngineUp(info):
                 # One that comes up while the transport is opened is told of twice: listed, and reported.
                 if info.engine_id not in self._pool.engines:
-                    engine = self._pool.admit(info, self._now)
+                    engine = self._pool.admit(info)
                     self._effects += self._requests.welcome(engine, self._moment)
             case Coming(slot):
                 self._pool.coming[slot] = NEVER
@@ -252,6 +254,7 @@ class SessionCore:
             raise ClusterError(f"{engine.words} could not answer a request: {error}")
         elif self._job is not None and not self._job.items.late(pending.chunk):
             fate = "its engine could not answer"
+            self._job.attempts.unsure(pending.chunk.indices)
             loss = self._job.items.lost(pending.chunk, None, True, error, fate=fate)
             self._conclude(self._job, loss.records)
 
@@ -307,7 +310,9 @@ class SessionCore:
                 engine.position_file = reply.position_file and self._terms.position_files is not None
                 engine.local = engine.position_file and reply.host == self._observations.host
         engine.steps -= 1
-        engine.ready = engine.steps == 0
+        if engine.steps == 0:
+            engine.ready, engine.since = True, self._now
+            self._effects.append(Ready(engine.info.engine_id))
 
     # -- death ------------------------------------------------------------------------------------
 
@@ -340,6 +345,7 @@ class SessionCore:
         if job is not None:
             # Account for the engines before they are dismissed, then end what they had and what was never
             # sent.
+            self._recovery.cut_all_short(job, Status.LOST, reason, self._moment)
             for engine in self._pool:
                 job.leaves(engine, self._now)
             job.ended = End.CLUSTER_LOST
@@ -409,6 +415,7 @@ class SessionCore:
                 engine.doomed = reason
                 self._effects.append(Release(engine.info.engine_id))
         if self._job is not None:
+            self._recovery.cut_all_short(self._job, Status.CANCELLED, reason, self._moment)
             self._conclude(self._job, self._job.items.cancel_outstanding(reason))
         else:
             self._grace = None

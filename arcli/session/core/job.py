@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import orjson
+from msgspec import to_builtins
 
 from arcli.engine.encode import encode_apart
 from arcli.engine.errors import safe_repr
@@ -14,7 +15,8 @@ from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
 from arcli.engine.tally import Status, Tally
 from arcli.fields import Share
 from arcli.plan.job import JobPlan
-from arcli.record import Record, decode, read
+from arcli.record import Attempt, Record, decode, read
+from arcli.session.core.attempts import Attempts
 from arcli.session.core.chunk import (
     Chunk,
     ChunkPolicy,
@@ -67,6 +69,7 @@ class JobRun:
         jitter = random.Random(run_id)  # noqa: S311 - nobody has to guess it
         self.items = Dispatcher(job, ChunkPolicy(self.fixed, plan.concurrency), supply, jitter)
         self.tally = Tally()
+        self.attempts = Attempts()
         self._run_id = run_id
         self._replay = replay
         self._replayed = 0
@@ -186,19 +189,23 @@ class JobRun:
             tally = tally_of(lines)
         # Records leave as the bytes that came: only their ends, which all of a chunk share, are added.
         again = [entry for entry in reply.again if entry.position >= chunk.done]
+        use = self._use(engine)
+        for entry in again:
+            self.attempts.failed(engine, chunk, entry)
+            use.attempts += entry.completed - entry.started
         records = []
         if runs:
             self.tally.merge(tally)
+            completed = self._completed(lines, self._stamp(engine, pending, wall))
             records.append(
                 Records(
                     spans=consecutive(chunk, runs),
-                    lines=self._completed(lines, self._stamp(engine, pending, wall)),
+                    lines=self.attempts.complete(chunk, runs, completed),
                     tally=tally,
                     values=_indexed(chunk, reply),
                     pickles=reply.pickles,
                 )
             )
-        use = self._use(engine)
         # Every attempt that ended in a record counts for its engine, good or not.
         use.items += tally.total
         # A moment in which several items run is one moment of the engine's.
@@ -208,7 +215,8 @@ class JobRun:
         pending.computed += seconds
         use.compute += seconds
         failed = tally.total - tally.counts.get("ok", 0)
-        cancelled = self.items.progressed(chunk, reply.done, again, failed, now)
+        reasons = [(entry.position, entry.reason) for entry in again]
+        cancelled = self.items.progressed(chunk, reply.done, reasons, failed, now)
         return records + self.conclude(cancelled, wall)
 
     def _stamp(self, engine: PooledEngine, pending: PendingRequest, wall: float) -> bytes:
@@ -234,15 +242,18 @@ class JobRun:
         """Write records for items that no engine could write one for."""
         records = []
         for end in ended:
+            record = self._client_record(end, wall)
             tally = Tally()
-            tally.add(end.status, None, end.attempt)
+            tally.add(end.status, record.seconds, end.attempt)
             self.tally.merge(tally)
             # One record a span, because such items may be anywhere in the order; they are rare.
-            line = self._client_record(end, wall).to_line()
+            line = record.to_line()
             records.append(Records(spans=[(end.index, 1)], lines=line, tally=tally))
         return records
 
     def _client_record(self, end: ClientRecord, wall: float) -> Record:
+        reason, last, earlier = self.attempts.end(end)
+        where: dict[str, Any] = to_builtins(last) or dict.fromkeys(Attempt.__struct_fields__)
         return Record(
             run=self._run_id,
             job=self.plan.name,
@@ -250,23 +261,24 @@ class JobRun:
             key=key_of(self.plan.hasher(), end.input, end.occurrence),
             input=shown(end.input),
             status=end.status,
-            reason=end.reason,
+            reason=reason,
             value=None,
             exact=True,
             error=end.error,
             stdout="",
             stderr="",
             truncated=False,
-            engine_id=None,
-            slot=None,
+            engine_id=where["engine_id"],
+            slot=where["slot"],
             msg_id=None,
             chunk=None,
             attempt=end.attempt,
             submitted=None,
-            started=None,
-            completed=None,
+            started=where["started"],
+            completed=where["completed"],
             received=isoformat(wall),
-            seconds=None,
+            seconds=where["seconds"],
+            earlier_attempts=to_builtins(earlier),
         )
 
     def replayed(self) -> list[Records]:
@@ -300,8 +312,14 @@ class JobRun:
             )
         return self._uses[info.engine_id]
 
+    def cut_short(self, engine: PooledEngine, pending: PendingRequest, seconds: float, now: float) -> None:
+        """Account for a chunk that will not come back; the item that its engine was at had ``seconds``."""
+        use = self._use(engine)
+        use.attempts += seconds
+        use.busy += max(seconds, now - max(pending.sent, engine.answered))
+
     def leaves(self, engine: PooledEngine, now: float) -> None:
-        """Account for how long an engine was there, now that its part in this job is over."""
+        """Account for how long an engine was ready, now that its part in this job is over."""
         self._use(engine).present += max(0.0, now - max(engine.since, self.began))
 
     def ledger(self, now: float) -> Ledger:

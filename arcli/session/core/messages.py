@@ -138,6 +138,12 @@ class Send(Struct, frozen=True):
     label: str | None = None
 
 
+class Ready(Struct, frozen=True):
+    """An engine has done its setup, and takes items from now on."""
+
+    engine_id: int
+
+
 class Forget(Struct, frozen=True):
     """Nobody waits for this request any more."""
 
@@ -251,7 +257,7 @@ class EndJob(Struct, frozen=True):
 
 
 Effect = (
-    Prepare | Send | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
+    Prepare | Send | Ready | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
     | Recall | Limit | Print | Records | Resolve | Reject | EndJob
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ from arcli.session.interfaces import Terms
 
 
 class PooledEngine(Struct, kw_only=True, eq=False):
-    """One engine. ``steps`` counts what it has yet to answer before it is ready.
+    """One engine. ``steps`` counts what it has yet to answer before it is ready; it is ``since`` then.
 
     ``position_file`` says that it writes down which item it is at, where the client can read it,
     ``local`` that it reads there, too, being on this host; ``doomed`` why arcli itself is ending it.
@@ -36,9 +36,9 @@ class PooledEngine(Struct, kw_only=True, eq=False):
     """
 
     info: EngineInfo
-    since: float
     steps: int = 0
     ready: bool = False
+    since: float = math.inf
     position_file: bool = False
     local: bool = False
     doomed: str | None = None
@@ -103,12 +103,12 @@ class Pool:
         """Whether there is no engine, and none will come."""
         return not self.engines and not self.coming
 
-    def admit(self, info: EngineInfo, now: float) -> PooledEngine:
+    def admit(self, info: EngineInfo) -> PooledEngine:
         """Take in an engine that has come up."""
         # An engine may come after it was given up for late: it is welcome, and its slot is not abandoned.
         self.coming.pop(info.slot, None)
         self.abandoned.pop(info.slot, None)
-        engine = PooledEngine(info=info, since=now)
+        engine = PooledEngine(info=info)
         self.engines[info.engine_id] = engine
         return engine
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from arcli.cluster.base import EngineDown
+from arcli.engine.tally import Status
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
@@ -134,6 +135,41 @@ class Recovery:
             effects += self._bury(engine, job, reason, moment, judge=False).effects
         return [*effects, Revive(reason)]
 
+    def cut_short(
+        self, engine: PooledEngine, job: JobRun, status: Status, reason: str, moment: Moment
+    ) -> None:
+        """Put down which item an engine is at that it will not end, and since when.
+
+        Its position file tells, or that the item is alone there; else nobody knows what has begun.
+        """
+        pending = engine.chunks[0] if engine.chunks else None
+        chunk = pending.chunk if pending is not None else None
+        if pending is None or chunk is None or job.items.late(chunk):
+            return
+        sighting = self._positions.look(engine, moment.now, fresh=True)
+        position = sighting.position if sighting is not None else None
+        # Of what the engine has of this chunk: all may have begun, or all up to where the file says.
+        begun = range(chunk.done, len(chunk))
+        began = moment.wall - (moment.now - max(pending.sent, engine.answered))
+        if position is not None and position.chunk == chunk.number:
+            begun = range(chunk.done, min(len(chunk), position.position + 1))
+            began = position.since
+        elif sighting is not None:
+            begun = range(0)
+        seconds = 0.0
+        if begun and (len(begun) == 1 or (sighting is not None and job.plan.concurrency == 1)):
+            status = Status.CANCELLED if begun[-1] in job.items.cancelled_in(chunk) else status
+            index = chunk.indices[begun[-1]]
+            seconds = job.attempts.cut_short(engine, index, status, reason, began, moment.wall)
+            begun = begun[:-1]  # these have ended, and their records were not sent yet
+        job.attempts.unsure(chunk.indices[each] for each in begun)
+        job.cut_short(engine, pending, seconds, moment.now)
+
+    def cut_all_short(self, job: JobRun, status: Status, reason: str, moment: Moment) -> None:
+        """Put that down of every engine."""
+        for engine in self._pool:
+            self.cut_short(engine, job, status, reason, moment)
+
     def _count_restart(self, job: JobRun | None) -> None:
         self.restarts.count += 1
         if job is not None:
@@ -147,11 +183,15 @@ class Recovery:
         Without ``judge`` nothing that it ran is to blame.
         """
         sighting = self._positions.look(engine, moment.now, fresh=True)
-        self._positions.forget(engine.info.engine_id)
-        self._pool.dismiss(engine.info.engine_id)
         burial = Burial()
         if job is not None:
+            age = moment.now - sighting.since if sighting is not None else 0.0
+            overstayed = judge and job.limit is not None and age >= job.limit
+            status = Status.TIMEOUT if overstayed else Status.LOST
+            self.cut_short(engine, job, status, reason, moment)
             job.leaves(engine, moment.now)
+        self._positions.forget(engine.info.engine_id)
+        self._pool.dismiss(engine.info.engine_id)
         # The first of its chunks is the one that it ran; those behind it were only
         # waiting.
         for place, pending in enumerate(engine.chunks):
