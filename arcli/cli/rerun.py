@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 from msgspec import Struct
 
 from arcli.cli import complete
+from arcli.cli.assembly import standard_input
 from arcli.cli.options import ASSIGNMENT
 from arcli.cli.past import differences, jobs_of, pick_run, spec_of
 from arcli.cli.show import split
@@ -72,10 +75,36 @@ def command(
     engines_differ = target.kind == "apply" or spec.setup.scatter
     parts = [[item] for item in items] if engines_differ else [items]
     ok = True
-    for _ in range(times):  # a failure that comes and goes may need several
-        for part in parts:
-            ok = _once(folder, spec, target, part, pdb=pdb) and ok
+    with _blocks_again(folder, target, items) as stdin:
+        for _ in range(times):  # a failure that comes and goes may need several
+            for part in parts:
+                if stdin is not None:
+                    stdin.seek(0)
+                ok = _once(folder, spec, target, part, pdb=pdb, stdin=stdin) and ok
     return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
+
+
+@contextmanager
+def _blocks_again(run: RunFolder, job: Job, items: Sequence[int]) -> Iterator[BinaryIO | None]:
+    """Open what blocks of standard input are cut from once more; None for items of other sources.
+
+    Raises UsageError where this process has none: their bytes may be many, and are not kept.
+    """
+    if job.over is None or not any(part.input.reads_stdin for _, part in job.over.walk()):
+        yield None
+        return
+    # In a file, for it is read once for each time.
+    with tempfile.TemporaryFile() as copy:
+        stdin = standard_input()
+        if stdin is not None and not stdin.isatty():
+            shutil.copyfileobj(stdin, copy)
+        if not copy.tell():
+            numbers = " ".join(map(str, items))
+            raise UsageError(
+                f"the items of {job.name} are blocks of standard input, which a run does not keep",
+                hint=f"give it what the run had: arcli rerun {run.id} {numbers} < FILE",
+            )
+        yield copy
 
 
 def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
@@ -98,7 +127,9 @@ def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
     raise UsageError(f"several jobs have an item {numbers}", hint=hint)
 
 
-def _once(run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool) -> bool:
+def _once(
+    run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool, stdin: BinaryIO | None
+) -> bool:
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
     from arcli.execution.context import Options
     from arcli.execution.run import execute
@@ -114,7 +145,8 @@ def _once(run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bo
     slots = 1 + max((entry["slot"] or 0 for entry in run.manifest.engines), default=0)
     is_apply = job.kind == "apply"
     number = items[0] if is_apply else None
-    shown = _Items(run=run, page=standard_streams(sys.stdout, sys.stderr, os.environ).stdout, number=number)
+    page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+    shown = _Items(run=run, page=page, number=number, blocks=stdin is not None)
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.
     with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
@@ -130,6 +162,7 @@ def _once(run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bo
                     passing=(Exception,) if pdb else (),
                     slot=_slot(run, job.name, items[0], slots),
                     slots=slots,
+                    stdin=stdin,
                 )
                 try:
                     finished = execute(spec, options, storage, Outputs([OutputMember(shown, job.name)]))
@@ -160,11 +193,15 @@ def _slot(run: RunFolder, job: str, number: int, slots: int) -> int:
 
 @dataclass(kw_only=True)
 class _Items:
-    """An output that shows each item whole; ``number``: as the item that it was in the run."""
+    """An output that shows each item whole; ``number``: as the item that it was in the run.
+
+    ``blocks``: items are blocks of standard input, which have to be those of the run.
+    """
 
     run: RunFolder
     page: Stream
     number: int | None = None
+    blocks: bool = False
     ok: bool = field(default=True)
 
     def start(self) -> None:
@@ -180,8 +217,25 @@ class _Items:
             record = decode(line)
             if not record.get("replayed"):
                 record["index"] = record["index"] if self.number is None else self.number
+                self._check(record)
                 self.ok = self.ok and record["status"] == Status.OK
                 self.page.write(whole(self.run, record, self.page))
+
+    def _check(self, record: Mapping[str, Any]) -> None:
+        """Raises UsageError for a block of another standard input than the run's."""
+        from arcli.record import decode
+        from arcli.store.index import JournalIndex
+
+        if not self.blocks:
+            return
+        job, number = record["job"], record["index"]
+        with JournalIndex(self.run) as index:
+            was = decode(index.line(job, number) or b"{}").get("input")
+        if was != record["input"]:
+            raise UsageError(
+                f"item {number} of {job} is another block of this standard input than it was in the run",
+                hint="give it what the run had",
+            )
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""

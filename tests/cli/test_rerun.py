@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,21 @@ def test_this_process_stands_for_the_engine_that_an_item_ran_on(tmp_path: Path) 
         run = Run(tmp_path, ["show", "0", "--job", job])
         assert run.wait() == 0
         assert f"call     {call}\n" in run.out.read_text()
+
+
+def test_a_block_of_standard_input_is_read_again(tmp_path: Path) -> None:
+    lines = "".join(f"{number}\n" for number in range(3000))
+    (tmp_path / "lines").write_text(lines)
+    words = ["map", "--inline", "-q", "--pipe", "--block", "5K", "tail -n 1"]
+    assert Run(tmp_path, words, stdin=tmp_path / "lines").wait() == 0
+    out, _ = rerun(tmp_path, "0", "2", "--times", "2", stdin=lines)
+    assert out.count("item 0 of ") == out.count("item 2 of ") == out.count("    2999\n") == 2
+    # It is not kept: where it is not given, or is another one, that is said.
+    _, told = rerun(tmp_path, "2", code=2)
+    assert "are blocks of standard input, which a run does not keep" in told
+    assert re.search(r"hint: give it what the run had: arcli rerun \S+ 2 < FILE", told)
+    _, told = rerun(tmp_path, "2", code=2, stdin=lines + "more\n")
+    assert "item 2 of tail is another block of this standard input" in told
 
 
 @pytest.mark.cluster
