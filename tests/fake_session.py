@@ -67,7 +67,6 @@ class FakeEngine:
     engine_id: int
     slot: int
     queue: deque[tuple[str, Request | None]] = field(default_factory=deque)
-    published: dict[str, list[bytes]] = field(default_factory=dict)
 
 
 class FakeTransport:
@@ -82,6 +81,7 @@ class FakeTransport:
         self.killed: list[int] = []
         self.released: list[int] = []
         self.coming: list[int] = []
+        self.published: list[tuple[str, bytes]] = []
         self.forgotten: set[str] = set()
         self.answers: list[TransportReply] = []
         self._ids = 0
@@ -102,10 +102,9 @@ class FakeTransport:
             self.engines[engine_id].queue.append((msg_id, request))
         return msg_id
 
-    def early(self, msg_id: str) -> list[bytes]:
-        return [
-            envelope for engine in self.engines.values() for envelope in engine.published.pop(msg_id, [])
-        ]
+    def early(self) -> list[tuple[str, bytes]]:
+        published, self.published = self.published, []
+        return published
 
     def forget(self, msg_id: str) -> None:
         self.forgotten.add(msg_id)
@@ -263,7 +262,7 @@ class FakeSession(PositionFiles):
         msg_id, request = engine.queue[0]
         assert isinstance(request, RunChunk)
         envelope = encode_reply(chunk_reply(request, done=done, first=first, ahead=ahead))
-        engine.published.setdefault(msg_id, []).append(envelope)
+        self.transport.published.append((msg_id, envelope))
         self.turn()
 
     def reply_to(self, request: Request, **how: Any) -> Reply:

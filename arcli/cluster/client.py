@@ -47,10 +47,13 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         self._published.pop(msg_id, None)
         return self._replies.pop(msg_id)
 
-    def take_published(self, msg_id: str, name: str) -> list[bytes]:
-        """Return what an engine has published under a name for a request that still waits, each once."""
-        published = self._published.pop(msg_id, [])
-        return [data for key, data in published if key == name]
+    def take_published(self, name: str) -> list[tuple[str, bytes]]:
+        """Return what engines have published under a name for requests that still wait, each once.
+
+        Each comes with its request's id.
+        """
+        taken = [(msg_id, self._published.pop(msg_id, [])) for msg_id in list(self._published)]
+        return [(msg_id, data) for msg_id, published in taken for key, data in published if key == name]
 
     def refresh(self) -> None:
         """Ask which engines there are; those are known soon that registered while this subscribed.

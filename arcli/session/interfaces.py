@@ -72,8 +72,8 @@ class Transport(Protocol):
         ``label`` is what ipyparallel's own tools show beside it.
         """
 
-    def early(self, msg_id: str) -> list[bytes]:
-        """Envelopes that the engine has published for a request that is still running."""
+    def early(self) -> list[tuple[str, bytes]]:
+        """Envelopes that engines have published since the last call, each with its request's id."""
 
     def forget(self, msg_id: str) -> None:
         """Nobody waits for this request any more."""
@@ -186,6 +186,10 @@ class Supply(Protocol):
 
     def give_up(self, slot: int | None) -> list[Chunk]:
         """Return items that were numbered and nobody has taken: of this slot, or of all. They are gone."""
+
+    @property
+    def dealt(self) -> bool:
+        """Whether each slot has items of its own."""
 
     @property
     def count(self) -> int:

@@ -149,7 +149,7 @@ class SessionLoop:
             self._take(event)
         while not self._events.empty():
             self._take(self._events.get_nowait())
-        self._collect(self._core.pending())
+        self._collect()
         self._carry_out(self._core.tick(self._clock()))
         # A snapshot takes a look at every chunk: it is renewed now and then, with what each engine is
         # at only while somebody asks.
@@ -170,15 +170,15 @@ class SessionLoop:
             event = Answered(pending=request, envelope=event.envelope, error=event.error, died=event.died)
         elif isinstance(event, EngineDown | ClusterDown):
             # What an engine has published before it died counts.
-            self._collect(self._core.pending(event.engine_id if isinstance(event, EngineDown) else None))
+            self._collect()
         self._carry_out(self._core.handle(event, self._clock()))
 
-    def _collect(self, requests: list[PendingRequest]) -> None:
+    def _collect(self) -> None:
         """Have the core take the records that chunks have published by now."""
-        for request in requests:
-            if request.chunk is not None:
-                for envelope in self._transport.early(request.msg_id):
-                    self._carry_out(self._core.handle(Early(request, envelope), self._clock()))
+        for msg_id, envelope in self._transport.early():
+            request = self._pending.get(msg_id)
+            if request is not None and request.chunk is not None:
+                self._carry_out(self._core.handle(Early(request, envelope), self._clock()))
 
     def _break_off(self, error: BaseException) -> None:
         """The session cannot go on."""

@@ -44,6 +44,8 @@ class SourceSupply:
     ``replay(index, line)`` at once.
     """
 
+    dealt = False
+
     def __init__(
         self,
         reader: Reader,
@@ -129,6 +131,8 @@ class SourceSupply:
 
 class ApplySupply:
     """A Supply for an apply: one call for each slot, or one for any engine."""
+
+    dealt = True
 
     def __init__(
         self,
@@ -272,6 +276,8 @@ class PartedSupply:
     does not come out even. Each engine can begin with its own part at once: what is read on the way
     there is held, on disk where it is much.
     """
+
+    dealt = True
 
     def __init__(self, inner: SourceSupply, slots: list[int], total: int) -> None:
         self._inner = inner

@@ -145,23 +145,23 @@ def test_published_data_is_bytes_and_kept_for_requests_that_wait(tmp_path: Path)
             controller.session.send(publisher, kind, content, parent, ident=b"t", buffers=buffers)
 
         other = {**request["header"], "msg_id": "unheard-of"}
-        published: list[bytes] = []
+        published: list[tuple[str, bytes]] = []
 
         def arrived() -> bool:
             # A subscription takes a moment; what was published before it is nobody's.
             publish("data_message", {"keys": ["mine"]}, request, [b"early"])
-            published.extend(client.take_published(msg_id, "mine"))
+            published.extend(client.take_published("mine"))
             return bool(published)
 
         wait_until(arrived)
-        assert set(published) == {b"early"}
+        assert set(published) == {(msg_id, b"early")}
         for kind in ("data_message", "stream", "display_data", "execute_result", "error", "comm_open", "x"):
             for content in ({}, {"keys": ["other"]}, {"keys": "mine"}, {"keys": [1]}, {"name": "stdout"}):
                 publish(kind, content, request, [hostile])
                 publish(kind, content, {"header": other}, [hostile])
         published.clear()
         wait_until(arrived)  # all others came before
-        assert client.take_published(msg_id, "other") == []
+        assert client.take_published("other") == []
         assert "unheard-of" not in client._published
         assert "unheard-of" not in client.metadata
         controller.session.send(

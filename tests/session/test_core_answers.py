@@ -121,7 +121,7 @@ def test_what_is_published_and_garbled_is_passed_over(envelope: bytes) -> None:
     session.begin(3, chunksize=3)
     (engine,) = session.transport.engines.values()
     msg_id, _ = engine.queue[0]
-    engine.published[msg_id] = [envelope]
+    session.transport.published.append((msg_id, envelope))
     session.turn()
     assert session.recorder.count == {}
     finish(session)

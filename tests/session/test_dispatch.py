@@ -26,6 +26,7 @@ class Items:
 
     unread = 0
     error: ArcliError | None = None
+    dealt = False
 
     def __init__(self, count: int, *, slots: int = 0, length_known: bool = True) -> None:
         self._count = count
@@ -375,7 +376,7 @@ def test_what_belongs_to_a_slot_that_has_gone_is_lost_and_nothing_else() -> None
         pass  # what belongs to the others is read on the way
     stranded = world.dispatcher.strand(0, "gone")
     assert {verdict.status for verdict in stranded} == {"lost"}
-    assert all(work.pinned != 0 for work in world.dispatcher._again)
+    assert all(work.pinned != 0 for work in world.dispatcher.again)
     assert world.dispatcher.strand(0, "gone") == []
 
 

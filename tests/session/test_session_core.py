@@ -826,7 +826,8 @@ def test_lines_that_items_print_are_handed_on() -> None:
     session.begin(1)
     (engine,) = engines_of(session)
     assert chunk_of(engine).tail == "out"
-    engine.published[engine.queue[0][0]] = [encode_reply(printed), b"nonsense"]
+    msg_id = engine.queue[0][0]
+    session.transport.published += [(msg_id, encode_reply(printed)), (msg_id, b"nonsense")]
     session.turn()
     assert listener.lines == [printed]
     session.answer(engine)

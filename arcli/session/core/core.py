@@ -77,6 +77,7 @@ class SessionCore:
         self._final: ArcliError | None = None
         self._broken: BaseException | None = None
         self._grace: float | None = None
+        self._watched = float("-inf")
         self._quiet = Quiet()
         self._effects: list[Effect] = []
         self._moment = Moment(0.0, 0.0)
@@ -98,10 +99,9 @@ class SessionCore:
         try:
             self._watch()
             # Requests first: whoever waits for one holds up a whole job.
-            ready = self._pool.ready()
-            self._effects += self._requests.feed(ready, self._moment)
-            if self._job is not None and ready:
-                self._effects += self._feeder.feed(self._job, ready, self._moment)
+            self._effects += self._requests.feed(self._moment)
+            if self._job is not None:
+                self._effects += self._feeder.feed(self._job, self._moment)
             self._finish()
         except ArcliError as error:
             self._break(error)
@@ -154,11 +154,6 @@ class SessionCore:
         """See how things stand; ``items``: and what each engine is at."""
         return self._observer.look(self._job, self._now, items=items)
 
-    def pending(self, engine_id: int | None = None) -> list[PendingRequest]:
-        """What an engine, or all of them, have been asked and have not answered."""
-        engines = [e for e in self._pool if engine_id is None or e.info.engine_id == engine_id]
-        return [pending for engine in engines for pending in engine.pending]
-
     def _take(self, event: Event) -> None:
         match event:
             case Ask(Call(future=future)) | AskAll(Broadcast(future=future)) if self._broken is not None:
@@ -201,6 +196,8 @@ class SessionCore:
                 self._cluster_is_down(reason)
             case NotRevived():
                 self._lose_cluster(event.reason)
+            case Wake():
+                self._feeder.wake()
             case Broken():
                 raise event.error
 
@@ -245,6 +242,7 @@ class SessionCore:
         else:
             self._prepared(engine, answer.envelope)
         engine.answered = self._now
+        self._feeder.answered(engine)
 
     def _not_answered(self, engine: PooledEngine, pending: PendingRequest, error: str) -> None:
         """An engine could not put an answer together, for want of memory, say."""
@@ -365,7 +363,18 @@ class SessionCore:
     # -- timers -----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at what nobody reports: deadlines, items that overstay, engines that do not come."""
+        """Look at what nobody reports: deadlines now, all engines now and then."""
+        # A turn is taken for each few messages, and must not cost more the more engines there are.
+        if self._now - self._watched >= TICK / 2:
+            self._watched = self._now
+            self._watch_engines()
+        if self._job is not None:
+            self._watch_job(self._job)
+        if self._grace is not None and self._now >= self._grace:
+            self._end_running()
+
+    def _watch_engines(self) -> None:
+        """Look for items that overstay, engines that do not come, and requests that take long."""
         # A start that hangs is a death like any other, with its restart.
         for slot, due in list(self._pool.coming.items()):
             if self._now > due:
@@ -381,10 +390,8 @@ class SessionCore:
             self._job.told = limit
             self._effects += [Limit(engine.info.slot, limit) for engine in self._pool]
         self._effects += self._health.watch(limit, self._now)
-        if self._job is not None:
-            self._watch_job(self._job)
-        if self._grace is not None and self._now >= self._grace:
-            self._end_running()
+        if self._job is not None and not self._observations.in_process:
+            self._effects += self._health.watch_cancelled(self._job.items, self._now)
         self._effects += self._quiet.look(
             self._requests.words() or waiting_items(self._job, self._pool),
             self._now,
@@ -400,8 +407,6 @@ class SessionCore:
         if halt is not None and (halted := job.items.halted) is not None:
             ended, reason = halted
             self._stop(Stop(reason=reason, ended=ended, grace=0.0 if halt.how == "now" else None))
-        if not self._observations.in_process:
-            self._effects += self._health.watch_cancelled(job.items, self._now)
 
     def _end_running(self) -> None:
         """The grace is over: engines that still run something of this job are ended."""
@@ -426,8 +431,9 @@ class SessionCore:
             return
         # A job that only replays never hears of an engine, so its records go out here.
         self._effects += job.replayed()
-        doomed = any(engine.doomed for engine in self._pool)
-        if not job.items.finished or (self._grace is not None and doomed):
+        if not job.items.finished:
+            return
+        if self._grace is not None and any(engine.doomed for engine in self._pool):
             return
         # Engines that are being ended have to be gone first: the next job must not count on them.
         if self._broken is None:

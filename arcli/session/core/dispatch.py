@@ -7,10 +7,8 @@ can be tested by simulation.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import random
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ from arcli.engine.tally import Status
 from arcli.fields import Share
 from arcli.record import ItemError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord, client_records
+from arcli.session.core.waiting import Waiting
 from arcli.session.interfaces import Supply
 from arcli.specfile.model import Policy
 from arcli.timing.ledger import End
@@ -58,14 +57,13 @@ class Dispatcher:
         self._supply = supply
         self._chance = chance
         self._numbers = itertools.count(1)
-        self._again: deque[Chunk] = deque()
         self._unmet: str | None = None
-        self._delayed: list[tuple[float, int, Chunk]] = []
         self._kills: dict[int, int] = {}
         self._stopped = False
         self._overtaken = 0
         self._cancelled: dict[int, str] = {}
         self._concluded: list[ClientRecord] = []
+        self.again = Waiting()
         self.chunks = chunks
         self.beside = chunks.beside > 1
         self.outstanding: dict[int, Chunk] = {}
@@ -76,23 +74,33 @@ class Dispatcher:
     @property
     def finished(self) -> bool:
         """Whether every item has had its last word."""
-        waiting = self._again or self._delayed or self.outstanding
+        waiting = self.again.items or self.outstanding
         return not waiting and (self._stopped or self._supply.exhausted)
 
     @property
     def due(self) -> float | None:
         """When the next delayed item may go (the session's clock), None where none is delayed."""
-        return self._delayed[0][0] if self._delayed else None
+        return self.again.due
 
     @property
     def waiting(self) -> int:
         """Items that were read and are not with an engine."""
-        return sum(map(len, self._again)) + sum(len(chunk) for *_, chunk in self._delayed)
+        return self.again.items
 
     @property
     def stalled(self) -> bool:
         """Whether items could go out, and none is with any engine."""
-        return bool(self._again) and not self.outstanding
+        return bool(self.again) and not self.outstanding
+
+    @property
+    def barren(self) -> bool:
+        """Whether there is nothing for any engine now, where there was nothing for one."""
+        return not self.again and (self._stopped or not self._supply.dealt)
+
+    @property
+    def choosy(self) -> bool:
+        """Whether what the function depends on was missing on any engine."""
+        return self._unmet is not None
 
     def depth(self, engines: int) -> int:
         """Chunks that one of ``engines`` may have outstanding now."""
@@ -119,28 +127,22 @@ class Dispatcher:
         return chunk
 
     def _next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
-        while self._delayed and self._delayed[0][0] <= now:
-            self._again.append(heapq.heappop(self._delayed)[2])
+        self.again.ripen(now)
         # What was sent before goes first: the order of the records waits for it.
-        chunk = self._waiting_for(slot, idle)
-        if chunk is None and not idle and self._waiting_for(slot, True, peek=True) is not None:
+        chunk = self.again.take(slot, idle)
+        if chunk is not None:
+            self._overtaken = 0 if chunk.alone else self._overtaken
+            return chunk
+        if not idle and self.again.look(slot, True) is not None:
             self._overtaken += 1
             if self._overtaken > OVERTAKEN:
                 return None  # else it waits for ever, where each engine always has something
-        if chunk is None and not self._stopped:
+        # Calls that other slots must have wait for these, which need not look for them again.
+        while not self._stopped:
             chunk = self._supply.take(self.chunks.size(self._left(), engines), slot)
-            if chunk is not None and not _fits(chunk, slot, idle):
-                self._again.append(chunk)
-                chunk = None
-        return chunk
-
-    def _waiting_for(self, slot: int | None, idle: bool, *, peek: bool = False) -> Chunk | None:
-        for position, chunk in enumerate(self._again):
-            if _fits(chunk, slot, idle):
-                if not peek:
-                    del self._again[position]
-                    self._overtaken = 0 if chunk.alone else self._overtaken
+            if chunk is None or chunk.pinned in {None, slot}:
                 return chunk
+            self.again.append(chunk)
         return None
 
     def _left(self) -> int | None:
@@ -280,8 +282,7 @@ class Dispatcher:
         if self._unmet is None:
             return []
         # Engines that are on their way count as slots, so an item waits for one that may be fit.
-        hopeless = [chunk for chunk in self._again if slots <= chunk.unfit or chunk.pinned in chunk.unfit]
-        self._again = deque(chunk for chunk in self._again if chunk not in hopeless)
+        hopeless = self.again.hopeless(slots)
         reason = f"no engine has what the function depends on: {self._unmet}"
         error = ItemError(type="UnmetDependency", message=reason, traceback="")
         self._count_failures(sum(map(len, hopeless)))
@@ -310,7 +311,7 @@ class Dispatcher:
         for piece in reversed(pieces):
             if piece:
                 # What was under way goes first: order is waiting for it.
-                self._again.appendleft(chunk.part(piece, attempt=chunk.attempt, alone=alone))
+                self.again.push(chunk.part(piece, attempt=chunk.attempt, alone=alone))
 
     def _delay(self, chunk: Chunk, now: float) -> None:
         """Send again later: exponential backoff with jitter, so that retries do not march in step.
@@ -319,7 +320,7 @@ class Dispatcher:
         """
         delay = min(MAX_DELAY, self._policy.retry_delay * 2 ** (chunk.attempt - 2))
         delay *= self._chance.uniform(0.5, 1.0)
-        heapq.heappush(self._delayed, (now + delay, chunk.indices[0], chunk))
+        self.again.delay(now + delay, chunk)
 
     @property
     def halted(self) -> tuple[End, str] | None:
@@ -347,21 +348,14 @@ class Dispatcher:
     def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Send nothing any more; returns the records of all that was read and is not with an engine."""
         self._stopped = True
-        self._again += self._supply.give_up(None)
+        for chunk in self._supply.give_up(None):
+            self.again.append(chunk)
         return self._cancel(reason, status)
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
         """End what only the engine in ``slot`` could have run: there will be none."""
         # Wherever they wait: to be sent again, to be tried later, or not yet dealt out.
-        again = [chunk for chunk in self._again if chunk.pinned == slot]
-        late = [entry for entry in self._delayed if entry[2].pinned == slot]
-        held = self._supply.give_up(slot)
-        if not again and not late and not held:
-            return []
-        self._again = deque(chunk for chunk in self._again if chunk.pinned != slot)
-        self._delayed = [entry for entry in self._delayed if entry not in late]
-        heapq.heapify(self._delayed)
-        stranded = [*again, *(chunk for *_, chunk in late), *held]
+        stranded = self.again.stranded(slot) + self._supply.give_up(slot)
         self._count_failures(sum(map(len, stranded)))
         return _all_records(stranded, Status.LOST, reason)
 
@@ -374,10 +368,7 @@ class Dispatcher:
         return ended
 
     def _cancel(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
-        chunks = [*self._again, *(chunk for *_, chunk in self._delayed)]
-        self._again.clear()
-        self._delayed.clear()
-        return _all_records(chunks, status, reason)
+        return _all_records(self.again.clear(), status, reason)
 
     def cancel(self, indices: Iterable[int], reason: str) -> None:
         """End these items where they wait; those that are not read yet will end when they are.
@@ -386,11 +377,7 @@ class Dispatcher:
         """
         # The reasons stay: an item that is read or sent back later is met by its number then.
         self._cancelled |= dict.fromkeys(indices, reason)
-        again = [self._sifted(chunk) for chunk in self._again]
-        self._again = deque(chunk for chunk in again if chunk is not None)
-        delayed = [(due, self._sifted(chunk)) for due, _, chunk in self._delayed]
-        self._delayed = [(due, chunk.indices[0], chunk) for due, chunk in delayed if chunk is not None]
-        heapq.heapify(self._delayed)
+        self.again.replace(self._sifted)
 
     def cancelled_in(self, chunk: Chunk) -> list[int]:
         """Give the positions of the cancelled items that a chunk still has."""
@@ -434,7 +421,3 @@ def _all_records(
         for chunk in chunks
         for record in client_records(chunk, range(len(chunk)), status, reason, error)
     ]
-
-
-def _fits(chunk: Chunk, slot: int | None, idle: bool) -> bool:
-    return chunk.pinned in {None, slot} and (idle or not chunk.alone) and slot not in chunk.unfit

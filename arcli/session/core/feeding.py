@@ -41,15 +41,19 @@ class Recalls:
         self._pool = pool
         self._positions = positions
         self._pending: dict[int, _Pending] = {}
+        self._looked = float("-inf")
 
     def look(self, job: JobRun, now: float) -> list[Effect]:
         """Recall what waits where another engine is idle; returns the recalls to be written.
 
         What has been recalled successfully goes back to the job's items.
         """
+        if job.items.waiting or job.items.stopped or now - self._looked < SETTLED / 2:
+            return []
+        self._looked = now
         ready = self._pool.ready()
         idle = sum(not engine.pending for engine in ready)
-        if not idle or job.items.waiting or job.items.stopped:
+        if not idle:
             return []
         effects: list[Effect] = []
         # Only where both clocks and the file are this host's is it known that an item was not begun.
@@ -106,32 +110,60 @@ BURST = 8
 
 
 class Feeder:
-    """Gives the engines of a pool the chunks of a job. ``more``: there was no time for all."""
+    """Gives the engines of a pool the chunks of a job. ``more``: there was no time for all.
+
+    Who has room is known from what engines answer, so that no turn looks at all of them.
+    """
 
     def __init__(self, pool: Pool, recalls: Recalls, terms: Terms) -> None:
         self._pool = pool
         self._recalls = recalls
         self._listener = terms.listener
+        self._room: list[tuple[int, float, int]] = []
+        self._starved: set[int] = set()
+        self._starved_by: tuple[JobRun | None, int] = (None, 0)
         self.more = False
         self.due: float | None = None
         """When the next item may start, where items are to start one after another."""
 
-    def feed(self, job: JobRun, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
+    def answered(self, engine: PooledEngine) -> None:
+        """An engine has answered, and may have room."""
+        if engine.usable:
+            self._starved.discard(engine.info.engine_id)
+            # By how little they have, then by how long they wait: the order in which engines run dry.
+            heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine.info.engine_id))
+        # Entries that hold no longer are left where they are, until they are met or there are many.
+        if len(self._room) > 64 + 4 * len(self._pool.engines):
+            self._room = [entry for entry in {*self._room} if self._has_room(entry) is not None]
+            heapq.heapify(self._room)
+
+    def wake(self) -> None:
+        """A source has items: engines that it had none for may have some."""
+        for engine_id in self._starved:
+            if (engine := self._pool.engines.get(engine_id)) is not None:
+                heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine_id))
+        self._starved.clear()
+
+    def feed(self, job: JobRun, moment: Moment) -> list[Effect]:
         """Give engines what they can take, and have back what waits elsewhere behind a long item."""
         effects: list[Effect] = []
         # First what nobody can run any more: it would keep the job from ending.
         for slot, reason in self._pool.abandoned.items():
             message = f"only the engine in slot {slot} could run this, and it is gone: {reason}"
             effects += job.conclude(job.items.strand(slot, message), moment.wall)
-        effects += job.conclude(job.items.unfit(self._pool.slots), moment.wall)
-        effects += self._send(job, ready, moment)
+        if job.items.choosy:
+            effects += job.conclude(job.items.unfit(self._pool.slots), moment.wall)
+        effects += self._send(job, moment)
         effects += self._recalls.look(job, moment.now)
         # What was had back waits now, and an idle engine can begin it in this very turn.
-        effects += self._send(job, ready, moment) if job.items.waiting else []
+        effects += self._send(job, moment) if job.items.waiting else []
         effects += job.conclude(job.items.concluded(), moment.wall)
-        return effects + job.replayed()
+        replayed = job.replayed()
+        # A glance at what an earlier run has kept is a short one: it goes on from there.
+        self.more |= bool(replayed)
+        return effects + replayed
 
-    def _send(self, job: JobRun, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
+    def _send(self, job: JobRun, moment: Moment) -> list[Effect]:
         """Send a few chunks: to those that have the least, of them to the one that waits longest.
 
         Not all are sent at once, for what comes back says how large the next ones should be.
@@ -141,23 +173,40 @@ class Feeder:
             self.due = None
         elif self.due is not None and moment.now < self.due:
             return []
-        # By how little they have, then by how long they wait: the order in which engines run dry.
+        job.items.again.ripen(moment.now)
+        # Those that got nothing are asked again where something has come to what waits, or a suspect waits.
+        if self._starved_by != (job, job.items.again.version) or job.items.again.suspects:
+            self._starved_by = job, job.items.again.version
+            self.wake()
         depth = job.items.depth(self._pool.width)
-        room = [(len(e.chunks), e.answered, e.info.engine_id, e) for e in ready if len(e.chunks) < depth]
-        heapq.heapify(room)
         effects: list[Effect] = []
-        while room and len(effects) < (1 if delay else BURST):
-            level, answered, engine_id, engine = heapq.heappop(room)
+        while self._room and self._room[0][0] < depth and len(effects) < (1 if delay else BURST):
+            entry = heapq.heappop(self._room)
+            engine = self._has_room(entry)
+            if engine is None:
+                continue
             send = self._next(job, engine, moment)
             if send is not None:
                 effects.append(send)
-                if level + 1 < depth:
-                    heapq.heappush(room, (level + 1, answered, engine_id, engine))
+                if entry[0] + 1 < depth:
+                    heapq.heappush(self._room, (entry[0] + 1, *entry[1:]))
+            elif job.items.barren:
+                heapq.heappush(self._room, entry)
+                break
+            else:
+                self._starved.add(entry[2])
         # Starts are apart by at least the delay over all engines, whoever gets the next one.
         if delay and effects:
             self.due = moment.now + delay
-        self.more = bool(room) and not delay
+        self.more = len(effects) == BURST and not delay
         return effects
+
+    def _has_room(self, entry: tuple[int, float, int]) -> PooledEngine | None:
+        """Return the engine of an entry that still holds."""
+        level, answered, engine_id = entry
+        engine = self._pool.engines.get(engine_id)
+        holds = engine is not None and engine.usable and engine.answered == answered
+        return engine if engine is not None and holds and len(engine.chunks) == level else None
 
     def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:
         """The next chunk for an engine, None where there is none for it now."""

@@ -220,10 +220,10 @@ class Requests:
             if broadcast.keep or slot not in broadcast.answers
         ]
 
-    def feed(self, ready: list[PooledEngine], moment: Moment) -> list[Effect]:
+    def feed(self, moment: Moment) -> list[Effect]:
         """Give calls to the engines that have the least to do."""
         effects: list[Effect] = []
-        while self._calls and ready:
+        while self._calls and (ready := self._pool.ready()):
             idle = min(ready, key=lambda engine: len(engine.pending))
             call = self._calls.popleft()
             effects.append(self._pool.send(idle, call.request, moment, call=call))

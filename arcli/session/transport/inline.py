@@ -29,7 +29,7 @@ class InlineTransport:
         # The same worker as on engines, with the same requests, in this process.
         self._worker = Worker(
             namespace,
-            lambda envelope: self._published.setdefault(_name(self._running), []).append(envelope),
+            lambda envelope: self._published.put((_name(self._running), envelope)),
             watchdog=False,
             passing=(Interrupted, DeadlineError, *passing),
             stopping=lambda: self._running <= self._stopped,
@@ -38,7 +38,7 @@ class InlineTransport:
         self._running = 0
         self._stopped = 0  # requests up to this one begin no further item
         self._forgotten: set[str] = set()
-        self._published: dict[str, list[bytes]] = {}
+        self._published: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._pending: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
         self._events: Events | None = None
 
@@ -82,9 +82,12 @@ class InlineTransport:
         else:
             self._events.put(Reply(msg_id=_name(number), envelope=envelope))
 
-    def early(self, msg_id: str) -> list[bytes]:
+    def early(self) -> list[tuple[str, bytes]]:
         """See Transport."""
-        return self._published.pop(msg_id, [])
+        published = []
+        while not self._published.empty():
+            published.append(self._published.get_nowait())
+        return published
 
     def interrupt(self, *, now: bool) -> None:
         """See Transport."""

@@ -139,12 +139,10 @@ class IpyparallelTransport:
         view.client.history.clear()
         view.history.clear()
 
-    def early(self, msg_id: str) -> list[bytes]:
+    def early(self) -> list[tuple[str, bytes]]:
         """See Transport."""
-        if msg_id not in self._running:
-            return []
-        _, client = self._running[msg_id]
-        return client.take_published(msg_id, self._bundle.channel)
+        client: RawClient | None = self._cluster.client
+        return [] if client is None else client.take_published(self._bundle.channel)
 
     def forget(self, msg_id: str) -> None:
         """See Transport."""
