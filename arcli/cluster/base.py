@@ -71,6 +71,8 @@ class Cluster(Protocol):
     """An ``ipyparallel.Client``, connected."""
     owned: bool
     """Whether its engines are arcli's own: ended with the run, and replaced when they die."""
+    patient: bool
+    """Whether its engines have time to end by themselves, with open files written and ``atexit``."""
     slots: int
     """How many places for engines there are, once it is started."""
 

@@ -148,11 +148,13 @@ _START = (
     "import os, runpy, sys, warnings; "
     "sys.path = [path for path in sys.path if path]; "
     "os.environ.update(PYTHONSAFEPATH='1', PYTHONWARNINGS=''); "
+    "os.environ.update({'IPYTHONDIR': d for d in [os.environ.get('ARCLI_CLUSTER')] if d}); "
     "warnings.filterwarnings('ignore', message='(?s).*'); "
     "runpy.run_module('ipyparallel.engine', run_name='__main__', alter_sys=True)"
 )
-"""Files of the working folder must not pass for modules that the engine, or what it starts, imports, and
-warnings are for items (``arcli.engine.own_code``). Items find both variables as they were before."""
+"""Files of the working folder must not pass for modules that the engine, or what it starts, imports,
+warnings are for items (``arcli.engine.own_code``), and nothing is written into the user's own IPython
+folder. Items find these variables as they were before."""
 
 
 def engine_command(python: str) -> list[str]:

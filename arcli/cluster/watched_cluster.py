@@ -49,6 +49,7 @@ class WatchedCluster:
     client: Any = None
     owned = False
     forked = False
+    patient = False
     silence = SILENCE
     deals_first = False
     """Whether a spare engine takes a dead one's slot at once, and not when it is asked for."""

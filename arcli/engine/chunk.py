@@ -15,7 +15,6 @@ from .capture import NoCapture
 from .command import Command
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
-from .interpreter import environment
 from .item import Opaque, Outcome, Runner
 from .keys import salted
 from .limits import UNKNOWN, Abort, Timer
@@ -213,8 +212,7 @@ class Job:
         elif plan.kind == "notebook":
             program = Notebook(plan, kwargs, self._capture, engine.patrol)
         else:
-            clean = environment(os.environ) if engine.shared else None
-            program = Command(plan, kwargs, engine.patrol, clean, engine.slot)
+            program = Command(plan, kwargs, engine.patrol, engine.slot)
         return Runner(
             job=plan.name,
             call=call,

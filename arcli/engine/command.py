@@ -45,11 +45,10 @@ class Command:
     """A command of a job, which is run for one item at a time.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``constants`` has what
-    placeholders stand for in all items, ``environment`` the variables (None: this process's),
-    ``slot`` is this engine's. In its environment a command finds ``ARCLI_JOB``, ``ARCLI_INDEX``,
-    ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``. ``usage`` has the last child's user and
-    system seconds and its peak memory in bytes (None where that cannot be known), ``printed`` what it
-    wrote.
+    placeholders stand for in all items, ``slot`` is this engine's. In its environment a command finds
+    this process's, and ``ARCLI_JOB``, ``ARCLI_INDEX``, ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and
+    ``ARCLI_SLOT``. ``usage`` has the last child's user and system seconds and its peak memory in bytes
+    (None where that cannot be known), ``printed`` what it wrote.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class Command:
         job: JobDefinition,
         constants: Mapping[str, Any],
         patrol: Patrol,
-        environment: Mapping[str, str] | None = None,
         slot: int = 0,
     ) -> None:
         self._slot = slot
@@ -67,8 +65,7 @@ class Command:
         self._env = job.env
         # As bytes, which is what a new process takes: encoding forty variables anew for each item takes
         # as long as all that is Python's of starting it.
-        source = os.environb if environment is None else _encoded(environment)
-        self._environment = dict(source)
+        self._environment = dict(os.environb)
         self._programs: dict[str, str | None] = {}
         self._ok = set(job.ok_exit)
         self._parse = job.parse

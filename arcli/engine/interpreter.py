@@ -7,12 +7,16 @@ its own, sets variables for terminals, and handles signals. Code of the user's i
 from __future__ import annotations
 
 import asyncio
+import gc
+import io
 import os
 import signal
+import stat
 import sys
 import threading
 from asyncio import events
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from os import sep
 from typing import Any
@@ -41,16 +45,20 @@ class Script:
 
     asyncio refuses a second loop in a thread; hiding the outer one is what ``_set_running_loop`` is
     exported for (https://docs.python.org/3/library/asyncio-extending.html). The policy, which has
-    the loop that is current, is the items' own from one request to the next.
+    the loop that is current, is the items' own from one request to the next. On an engine that is
+    ``shared`` the variables are a script's for as long, too; one of our own has them from its start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        self._shared = shared
         self._policy: Any = asyncio.DefaultEventLoopPolicy()
         self._shell: Any = None
         self._text: Any = None
 
     def __enter__(self) -> Script:
         self._argv, sys.argv = sys.argv, list(ARGV)
+        if self._shared:
+            self._variables = _exchanged(_before_the_kernel())
         self._show_text()
         self._hushed = unhush()
         self._loop = events._get_running_loop()  # noqa: SLF001 - see above
@@ -62,6 +70,8 @@ class Script:
 
     def __exit__(self, *exc: object) -> None:
         sys.argv = self._argv
+        if self._shared:
+            _exchanged(self._variables)
         if self._shell is not None:
             self._shell.display_pub = self._publisher
         if self._hushed:
@@ -102,6 +112,13 @@ def environment(now: Mapping[str, str]) -> dict[str, str]:
     return {name: now[name] for name in now if name not in _HIDDEN} | _before_the_kernel()
 
 
+def _exchanged(variables: Mapping[str, str]) -> dict[str, str]:
+    """Have these variables in place of the cluster's and the kernel's, and return what those were."""
+    were = {name: os.environ.pop(name) for name in _HIDDEN if name in os.environ}
+    os.environ.update(variables)
+    return were
+
+
 @cache
 def _before_the_kernel() -> dict[str, str]:
     """Return what the kernel's names were when this process, or the one that it is a fork of, was started.
@@ -115,8 +132,6 @@ def _before_the_kernel() -> dict[str, str]:
             )
     except OSError:
         entries = {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}
-    if entries.get("IPYTHONDIR") == entries.get("ARCLI_CLUSTER"):  # the cluster's, not the user's
-        entries.pop("IPYTHONDIR", None)
     return {name: entries[name] for name in KERNEL_NAMES if name in entries}
 
 
@@ -151,6 +166,18 @@ def restore_signals() -> None:
 os.register_at_fork(before=hold_signals, after_in_parent=release_signals, after_in_child=restore_signals)
 
 
+def write_out() -> None:
+    """Write what open files still hold in their buffers, as the end of a process does.
+
+    The garbage collector may close the file below a text's first, and lose it
+    (https://github.com/python/cpython/issues/62052). Pipes are left alone: nobody may be reading.
+    """
+    for file in [one for one in gc.get_objects() if issubclass(type(one), io.IOBase)]:
+        with suppress(Exception):  # closed, without a descriptor, or a class of the user's
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                file.flush()
+
+
 class Visit:
     """What a run does to an engine's interpreter: entries of ``sys.path``, imported modules."""
 
@@ -166,6 +193,7 @@ class Visit:
 
     def leave(self) -> None:
         """Take it back: the next run imports the spec's own modules as they are then."""
+        write_out()
         for folder in self._path:
             if folder in sys.path:
                 sys.path.remove(folder)

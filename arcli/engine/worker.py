@@ -79,7 +79,7 @@ class Worker:
         self._captures: dict[str, NoCapture] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._visit = Visit()
-        self._script = Script()
+        self._script = Script(shared=self._engine.shared)
 
     def handle(self, request: bytes) -> bytes:
         """Do what an encoded request asks, and encode the reply (see ``protocol``)."""

@@ -78,6 +78,12 @@ class Foreign:
         found = view.apply_async(eval, "set(get_ipython().user_ns)").get(PATIENCE)
         return [{name for name in names if not name.startswith("_")} for names in found]
 
+    def variables(self, *names: str) -> list[list[str | None]]:
+        """What these variables are on each engine."""
+        ask = f"[__import__('os').environ.get(name) for name in {names!r}]"
+        found: list[list[str | None]] = self.client[:].apply_async(eval, ask).get(PATIENCE)
+        return found
+
     def said(self) -> str:
         """What its processes logged."""
         return "\n".join(log.read_text("utf-8", "replace") for log in self.folder.glob("*.log"))

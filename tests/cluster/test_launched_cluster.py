@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mpi
 import psutil
 import pytest
 import slurm
@@ -157,24 +156,14 @@ max_failures: 1
 
 # -- MPI ------------------------------------------------------------------------------------
 
-MPI = {"MPIEngineSetLauncher.mpi_args": ["--oversubscribe"]}
-
-
-@pytest.fixture
-def mpi() -> dict[str, str]:
-    """What mpiexec needs in the environment."""
-    if shutil.which("mpiexec") is None:
-        pytest.skip("no mpiexec here: apt-get install openmpi-bin")
-    if importlib.util.find_spec("mpi4py") is None:
-        pytest.skip("no mpi4py here: pip install mpi4py")
-    return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
 
 def test_mpi_engines_are_ranks_of_one_world_and_replaced_when_mpiexec_ends_them(
-    mpi: dict[str, str], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    if why := mpi.missing():
+        pytest.skip(why)
     job = KILLS_ONCE.replace("jobs:\n", RANKS)
-    with running(tmp_path, spec("mpi", job, MPI), env=mpi) as run:
+    with running(tmp_path, spec("mpi", job, mpi.OPTIONS), env=mpi.ENV) as run:
         assert run.wait() == 0, run.said()
         ranks = [(r["slot"], *r["value"]) for r in of_job(run, "ranks")]
         assert ranks == [(0, 0, 2), (1, 1, 2)]

@@ -79,6 +79,7 @@ class EmbeddedCluster:
 
     client: Any = None
     owned = True
+    patient = True
     exposed: str | None = None
 
     def __init__(self, options: ClusterOptions, supervisor: SupervisorProcess | None = None) -> None:

@@ -54,7 +54,7 @@ from arcli.engine.own_code import hush
 
 STOPPED = 5.0
 """Seconds after which a process that was stopped, and answers nobody, is ended."""
-LEAVE = 2.0
+LEAVE = 5.0
 """Seconds that engines have to end by themselves when the cluster is stopped: a user's files are
 written out and ``atexit`` functions run meanwhile."""
 WARM = (

@@ -139,7 +139,9 @@ def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
 
 def _defaults(recipe: IpyparallelConfig) -> dict[str, Any]:
     scratch = Path(recipe.scratch)
+    own = recipe.cluster_id is None
     return {
+        "ControllerLauncher": {"environment": {"IPYTHONDIR": str(scratch)} if own else {}},
         "EngineLauncher": {
             "engine_cmd": engine_command(recipe.python),
             "environment": dict(recipe.env),

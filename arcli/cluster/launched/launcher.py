@@ -153,7 +153,6 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
     folder = Path(sys.argv[2])
-    os.environ["IPYTHONDIR"] = str(folder)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         asyncio.run(Launcher(connection, folder).run())

@@ -31,7 +31,7 @@ from arcli.session.transport.bundle import Bundle
 can_map.pop("numpy.ndarray", None)
 
 FAREWELL = 2.0
-"""Seconds that engines which stay have to forget a run; a busy one does so when it has the time."""
+"""Seconds that engines have to forget a run; a busy one does so when it has the time."""
 LEFT = (IndexError, ipyparallel.error.NoEnginesRegistered, OSError)
 """What is raised where an engine has gone, or the client is closed."""
 
@@ -180,8 +180,8 @@ class IpyparallelTransport:
         return self._cluster.diagnose()
 
     def leave(self) -> None:
-        """Take back what the run has brought to engines that are not ours, and stay."""
-        if self._cluster.owned:
+        """Take back what the run has brought to engines that stay, or that a launcher ends at once."""
+        if self._cluster.patient:
             return
         goodbyes = []
         for view in self._views.values():

@@ -104,6 +104,15 @@ def executor():
         return list(pool.map(square, range(3))) == [0, 1, 4]
 
 
+def joblib_pool():
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+
+    squares = Parallel(n_jobs=2)(delayed(square)(number) for number in range(3))
+    get_reusable_executor().shutdown(wait=True)  # else it goes on until the engine ends
+    return squares == [0, 1, 4]
+
+
 def terminated_child():
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     process.start()
