@@ -28,6 +28,8 @@ TRACEBACKS = 2
 DETAIL_LINES = 12
 SPEEDUP_FROM = 0.5
 """Seconds of work below which nobody wants to know how much faster it was side by side."""
+TABLES_BESIDE = 54
+"""Columns from which on a run's id and the way to its tables are one line."""
 INDENT = 5
 _LONGEST_COMMAND = 300
 _UNIT = re.compile(r"(?<=\d) (?=(?:[mµn]?s|min|h)\b)")
@@ -228,8 +230,9 @@ def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hi
     undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
     line = again(origin.argv, "--failed" if failed else "--resume") if failed or undone else None
     if tables_hint:
-        run, tables = stream.style("run", "dim"), stream.style("tables:", "dim")
-        yield f"  {run}    {summary.run}   {tables} arcli report"
+        run, tables = f"  {stream.style('run', 'dim')}    {summary.run}", stream.style("tables:", "dim")
+        narrow = stream.width is not None and stream.width < TABLES_BESIDE
+        yield from (run, f"  {tables} arcli report") if narrow else (f"{run}   {tables} arcli report",)
     if line is not None:
         yield f"  {stream.style('again', 'dim')}  {line}"
 

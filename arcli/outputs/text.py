@@ -138,14 +138,11 @@ class TextOutput(TargetOutput):
             mark = "error: " if status == Status.ERROR else ""
             words = self._results.clip(mark + describe(record), used)
             return head + self._results.style(words, _COLORS.get(status, "red")), False
-        # What a command printed is its result, where that is one line and nothing
-        # went wrong.
-        if not isinstance(value, dict) or value.keys() != _PROGRAM:
+        command = command_words(value)
+        if command is None:
             return head + self._shown(value, used), False
-        printed = str(value["stdout"]).rstrip("\n")
-        if value["exit"] == 0 and printed and "\n" not in printed and not value["stderr"]:
-            return head + self._results.clip(plain(_last_state(printed)), used), True
-        return f"{head}exit {value['exit']}", False
+        words, is_output = command
+        return head + self._results.clip(plain(words), used), is_output
 
     def _shown(self, value: Any, used: int) -> str:
         if isinstance(value, dict) and "$array" in value:
@@ -174,6 +171,19 @@ class TextOutput(TargetOutput):
                 yield tag, plain(_last_state(text.rstrip("\n")))
         if record.get("truncated"):
             yield "note", "it printed more than arcli keeps"
+
+
+def command_words(value: Any) -> tuple[str, bool] | None:
+    """Say what a command came to, and whether that is all that it printed; None for other values.
+
+    That is its output, where it is one line and nothing went wrong, else the exit status.
+    """
+    if not isinstance(value, dict) or value.keys() != _PROGRAM:
+        return None
+    printed = str(value["stdout"]).rstrip("\n")
+    if value["exit"] == 0 and printed and "\n" not in printed and not value["stderr"]:
+        return _last_state(printed), True
+    return f"exit {value['exit']}", False
 
 
 def _last_state(text: str) -> str:

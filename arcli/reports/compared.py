@@ -12,7 +12,7 @@ from arcli.escape import one_line
 from arcli.outputs.markdown import escape, table
 from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.runlist import friendly_time
-from arcli.timing.tables import figures_table
+from arcli.timing.tables import figures_table, fitted
 from arcli.timing.thresholds import Measured
 from arcli.units import parse_time
 
@@ -57,17 +57,14 @@ def run_words(run: Measured) -> str:
 
 
 def _table(name: str, rows: Sequence[Row], width: int) -> Table:
-    # Columns as wide as their figures, and the names get what is left: tables of several jobs stand
-    # in line, and nothing that counts is cut.
+    # Tables of several jobs stand in line.
     table = figures_table(name, "A", "B", "change")
-    cells = [row.cells() for row in rows]
-    for place, column in enumerate(table.columns[1:], 1):
-        column.min_width = max([FIGURE, *(len(row[place]) for row in cells)])
-        width -= 2 + column.min_width
-    table.columns[0].min_width, table.columns[0].max_width = NAME, max(NAME, width)
-    for row, (*figures, grown) in zip(rows, cells, strict=True):
+    for column, least in zip(table.columns, (NAME, FIGURE, FIGURE, FIGURE), strict=True):
+        column.min_width = least
+    for row in rows:
+        *figures, grown = row.cells()
         table.add_row(*figures, Text(grown, style=_COLORS[row.worse]))
-    return table
+    return fitted(table, width)
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:

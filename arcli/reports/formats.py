@@ -56,7 +56,7 @@ def write_text(page: Stream, report: Report) -> None:
             page.show(groups_table(label, report.groups.of(job), width=page.table_width))
     if report.slowest:
         page.write("\n")
-        page.show(slowest_table(report.slowest, several=several))
+        page.show(slowest_table(report.slowest, several=several, width=page.table_width))
     if report.damaged:
         page.write("\n" + page.style(damage_words(report), "yellow") + "\n")
 

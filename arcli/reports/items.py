@@ -13,12 +13,13 @@ from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, plain
 from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
+from arcli.outputs.text import command_words
 from arcli.record import RecordBatch, decode, dump
 from arcli.store.folder import RunFolder
 from arcli.store.index import cell_of
 from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
-from arcli.timing.tables import bare_table
+from arcli.timing.tables import bare_table, fitted
 from arcli.units import format_seconds
 
 MOST_INPUTS = 8
@@ -45,10 +46,19 @@ def table(
     names = list(columns) or _usual(records)
     made = bare_table()
     for name in names:
-        numbers = all(isinstance(cell_of(record, name), int | float | None) for record in records)
-        made.add_column(name, justify="right" if numbers else "left", no_wrap=True, overflow="ellipsis")
+        of = "value" if name == "result" else name
+        numbers = all(isinstance(cell_of(record, of), int | float | None) for record in records)
+        numbers = numbers and not (name == "result" and any(r["status"] != Status.OK for r in records))
+        fixed = numbers or name == "status"
+        made.add_column(
+            name,
+            justify="right" if numbers else "left",
+            no_wrap=True,
+            overflow="fold" if fixed else "ellipsis",
+        )
     for record in records:
         made.add_row(*(_cell(record, name) for name in names))
+    made = fitted(made, width)
     # Where it is known how many there are, the rest need not be read to be counted.
     more = sum(1 for _ in rows) if total is None else total - len(records)
     if more:
@@ -77,7 +87,8 @@ def _usual(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cell(record: Mapping[str, Any], name: str) -> Text:
     if name == "result":
         failed = record["status"] != Status.OK
-        text = describe(dict(record)) if failed else _short(record.get("value"))
+        value = record.get("value")
+        text = describe(dict(record)) if failed else (command_words(value) or (_short(value),))[0]
         return Text(_cut(text), style="red" if failed else "")
     value = cell_of(record, name)
     if name == "seconds":

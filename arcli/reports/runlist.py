@@ -12,7 +12,7 @@ from rich.text import Text
 from arcli.escape import one_line
 from arcli.record import dump
 from arcli.store.past import Brief
-from arcli.timing.tables import NARROW, bare_table
+from arcli.timing.tables import NARROW, bare_table, fitted
 from arcli.units import format_seconds, isoformat
 
 WIDE = 100
@@ -39,15 +39,9 @@ def table(runs: Sequence[Brief], *, width: int) -> Table:
         overflow: Any = "ellipsis" if name in _FLEXIBLE else "fold"
         justify: Any = "right" if right else "left"
         made.add_column(name, justify=justify, no_wrap=True, overflow=overflow)
-    # The spec's name gives way, and the reason after it; figures and ids are never cut.
-    others = sum(2 + max([len(n), *(len(row[n]) for row in rows)]) for n in names if n not in _FLEXIBLE)
-    spec = max(len("spec"), *(len(row["spec"]) for row in rows))
-    made.columns[1].max_width = max(6, min(spec, width - others))
-    if names[-1] == "reason":
-        made.columns[-1].max_width = max(6, width - others - spec - 4)
     for row in rows:
         made.add_row(*(row[name] for name in names))
-    return made
+    return fitted(made, width)
 
 
 def _cells(run: Brief) -> dict[str, Text]:

@@ -12,7 +12,7 @@ from typing import Any
 from arcli.record import attempts, dump
 from arcli.store import past
 from arcli.store.folder import RunFolder
-from arcli.timing.groups import as_label
+from arcli.timing.groups import given_label
 from arcli.timing.timeline import Life, lives
 from arcli.units import parse_time
 
@@ -92,7 +92,7 @@ def _event(record: Mapping[str, Any], began: float, pid: int) -> dict[str, Any] 
         "tid": engine,
         "args": {
             **args,
-            "input": as_label(record.get("input")),
+            "input": given_label(record.get("input")),
             **({"error": f"{error['type']}: {error['message']}"[:300]} if error else {}),
         },
     }

@@ -13,7 +13,8 @@ from rich.text import Text
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line
 from arcli.record import dump, user_key
-from arcli.timing.tables import NARROW, figures_table
+from arcli.timing.failures import input_label
+from arcli.timing.tables import NARROW, figures_table, fitted
 from arcli.units import format_seconds
 
 OWN = ("engine", "host", "slot", "status", "job")
@@ -73,7 +74,10 @@ class Groups:
         exact = dump(value)
         group = groups.get(exact)
         if group is None:
-            label = ", ".join(map(as_label, parts))
+            label = ", ".join(
+                given_label(part) if key == "input" else as_label(part)
+                for key, part in zip(self.keys, parts, strict=True)
+            )
             # A key with as many values as there are items must not cost as much memory.
             if len(groups) >= MOST:
                 exact, label, value = b"", OTHERS, None
@@ -151,7 +155,7 @@ class Slowest:
             seconds=seconds,
             status=record["status"],
             engine_id=record.get("engine_id"),
-            given=as_label(record.get("input")),
+            given=given_label(record.get("input")),
         )
         # Of items that took equally long the first is kept: its number stands negative beside the time.
         push = heapq.heappush if len(self._heap) < self._count else heapq.heappushpop
@@ -161,6 +165,11 @@ class Slowest:
     def items(self) -> list[Slow]:
         """The slowest first."""
         return [slow for _, _, slow in sorted(self._heap, reverse=True)]
+
+
+def given_label(value: Any) -> str:
+    """Return an input as people name it: ``alpha=0.9 seed=3``; not longer than a line."""
+    return NONE if value is None else input_label(value, 0, longest=_LONGEST_LABEL)
 
 
 def as_label(value: Any) -> str:
@@ -211,19 +220,17 @@ def groups_table(key: str, groups: Sequence[Group], *, width: int) -> Table:
     rows = [group_cells(group) for group in groups]
     shown = [column for column in GROUP_COLUMNS if column not in hidden]
     table = figures_table(one_line(key), *shown)
-    figures = sum(2 + max([len(name), *(len(row[name]) for row in rows)]) for name in shown)
-    table.columns[0].max_width = max(8, width - figures)
     for group, row in zip(groups, rows, strict=True):
         style = "red" if group.failed else ""
         cells = [Text(row[name], style=style if name == "failed" else "") for name in shown]
         table.add_row(Text(one_line(group.label) or '""'), *cells)
-    return table
+    return fitted(table, width)
 
 
-def slowest_table(slowest: Sequence[Slow], *, several: bool) -> Table:
+def slowest_table(slowest: Sequence[Slow], *, several: bool, width: int) -> Table:
     """Return a row an item; the input has what is left of the line."""
     table = figures_table("slowest", "seconds", "engine")
-    table.add_column("status", no_wrap=True)
+    table.add_column("status", no_wrap=True, overflow="fold")
     table.add_column("input", no_wrap=True, overflow="ellipsis")
     for slow in slowest:
         cells = slow_cells(slow)
@@ -235,4 +242,4 @@ def slowest_table(slowest: Sequence[Slow], *, several: bool) -> Table:
             Text(cells["status"], style=style),
             Text(cells["input"]),
         )
-    return table
+    return fitted(table, width)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
@@ -22,7 +24,10 @@ from arcli.units import format_seconds
 NARROW = 78
 """Below this many columns the table of jobs does without its least telling ones."""
 UPRIGHT = 50
-"""Below this many columns the figures of a job stand one below the other."""
+"""Below this many columns the table of engines does without its least telling ones."""
+LEAST = 8
+"""Columns that text which gives way keeps in any case."""
+GAP = 2
 MANY_ENGINES = 16
 """Above this many engines only the least and the most busy ones are shown."""
 
@@ -45,16 +50,10 @@ def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
     rows = [
         {header: cell for header, cell in _job_cells(job).items() if header not in hidden} for job in jobs
     ]
-    # Where columns do not fit, figures stand below each other, and none is cut.
-    if width < UPRIGHT:
-        return _upright([(job.name, row) for job, row in zip(jobs, rows, strict=True)])
     table = figures_table("job", *rows[0])
-    # The job's name gives way, since figures without their last digits are wrong.
-    figures = sum(2 + max(len(header), *(len(row[header]) for row in rows)) for header in rows[0])
-    table.columns[0].max_width = max(8, width - figures)
     for job, row in zip(jobs, rows, strict=True):
         table.add_row(Text(job.name, style="bold"), *row.values())
-    return table
+    return fitted(table, width)
 
 
 def _job_cells(job: JobSummary) -> dict[str, Text]:
@@ -108,13 +107,43 @@ def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
     return tuple(totals[number] for number in sorted(totals))
 
 
-def _upright(rows: Sequence[tuple[str, Mapping[str, Text]]]) -> Table:
-    """Each name on a line, its figures below it."""
-    grid = Table.grid(Column(style="dim"), Column(justify="right"), padding=(0, 2))
-    for name, figures in rows:
-        grid.add_row(Text(name, style="bold"), "")
-        for header, figure in figures.items():
-            grid.add_row(Text(f"  {header}"), figure)
+def fitted(table: Table, width: int | None) -> Table:
+    """Have a table fit: columns of text that may be cut give way, figures never do.
+
+    Where that is not enough, each row stands upright, its cells one below the other.
+    """
+    columns = table.columns
+    texts = [[str(cell) for cell in (column.header, *column.cells)] for column in columns]
+    wide = [
+        max(column.min_width or 0, *map(cell_len, column_texts))
+        for column, column_texts in zip(columns, texts, strict=True)
+    ]
+    over = sum(wide) + GAP * (len(wide) - 1) - (width or math.inf)
+    gives = [place for place, column in enumerate(columns) if column.overflow == "ellipsis"]
+    # The widest gives way first, so that all of them keep what they can.
+    while over > 0:
+        widest = max(gives, key=lambda place: wide[place])
+        if wide[widest] <= LEAST:
+            return _upright(table)
+        wide[widest] -= 1
+        over -= 1
+    for place in gives:
+        columns[place].max_width = wide[place]
+    return table
+
+
+def _upright(table: Table) -> Table:
+    """Put each row's name on a line, and its other cells below it."""
+    name = Column(style="dim", no_wrap=True, overflow="ellipsis", max_width=24)
+    grid = Table.grid(name, Column(justify="right", overflow="fold"), padding=(0, GAP))
+    first, *others = table.columns
+    for row, title in enumerate(first.cells):
+        grid.add_row(Text(str(title), style="bold"), "")
+        for column in others:
+            cell = list(column.cells)[row]
+            text = cell.copy() if isinstance(cell, Text) else Text(str(cell))
+            text.justify = column.justify
+            grid.add_row(Text(f"  {column.header}"), text)
     return grid
 
 
@@ -146,13 +175,13 @@ def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
 def figures_table(first: str, *others: str) -> Table:
     """An empty table: a column of names, which gives way where it is narrow, and one a figure."""
     columns = [Column(first, overflow="ellipsis", no_wrap=True)]
-    columns += [Column(header, justify="right", no_wrap=True) for header in others]
+    columns += [Column(header, justify="right", no_wrap=True, overflow="fold") for header in others]
     return bare_table(*columns)
 
 
 def bare_table(*columns: Column) -> Table:
     """Make an empty table as all of arcli's are: without lines, its columns' names dim."""
-    return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
 
 
 def _busy_share(engine: EngineSummary) -> float:

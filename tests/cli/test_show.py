@@ -12,13 +12,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from journal_records import many_records
+from rich.console import Console
 from runs import Run
 
 from arcli.errors import UsageError
 from arcli.record import decode
+from arcli.reports.items import table
 from arcli.store.folder import RunFolder
 from arcli.store.index import FILE, Condition, JournalIndex, cell_of, sort_key
 from arcli.store.manifest import Manifest
+from arcli.units import format_seconds
 
 SPEC = """\
 jobs:
@@ -54,6 +57,23 @@ def test_a_table_has_what_a_person_wants_first(show: Show) -> None:
     assert len(rows) == 8
     assert "ZeroDivisionError: float division by zero" in rows[2]
     assert "\x1b" not in show()
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_table_on_a_narrow_terminal_cuts_no_figure(folder: Path, width: int) -> None:
+    (path,) = (folder / ".arcli" / "runs").iterdir()
+    records = RunFolder(path).journal.read_bytes().splitlines()
+    made = table(records, (), width=width, most=10)
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(made)
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    for record in map(decode, records):
+        assert format_seconds(record["seconds"]) in out.getvalue()
+        assert record["status"] in out.getvalue()
+
+
+def test_what_a_command_printed_is_its_result_as_it_was_at_the_end_of_its_run(show: Show) -> None:
+    assert show("--job", "last").splitlines()[-1].split()[-1] == "a"
 
 
 def test_conditions_sorting_and_columns(show: Show) -> None:

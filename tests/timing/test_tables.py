@@ -10,7 +10,7 @@ from rich.console import Console
 from arcli.engine.tally import Tally
 from arcli.timing.ledger import End, EngineUse, Ledger
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
-from arcli.timing.tables import MANY_ENGINES, run_report
+from arcli.timing.tables import MANY_ENGINES, figures_table, fitted, run_report
 from arcli.timing.words import chunk_words, percent, remarks
 
 
@@ -167,3 +167,18 @@ def test_percent() -> None:
         "100 %",
         "102 %",
     ]
+
+
+@pytest.mark.parametrize("width", range(36, 90, 2))
+def test_whatever_the_width_text_gives_way_and_no_figure_does(width: int) -> None:
+    table = figures_table("the first column", "items", "mean", "change")
+    table.add_column("what it came to", overflow="ellipsis", no_wrap=True)
+    rows = [(f"{name} " * 9, "1,234,567", "20.4 ms ± 623 µs", "+17.3 %", "said " * 9) for name in "ab"]
+    for row in rows:
+        table.add_row(*row)
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(fitted(table, width))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert all(len(line) <= width for line in lines)
+    for figure in rows[0][1:4]:
+        assert sum(line.count(figure) for line in lines) == len(rows), lines
