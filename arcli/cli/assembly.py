@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -280,3 +281,18 @@ def _kept(
     with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged, on_lost=note_lost) as kept:
         notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
         yield kept
+
+
+_STARTTIME = 19
+"""Of the fields of /proc/PID/stat behind the name, see proc_pid_stat(5): clock ticks since boot."""
+
+
+def process_age() -> float:
+    """Return the seconds since this process began, to a clock tick; 0 where the system cannot tell."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[_STARTTIME])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, since_boot - ticks / os.sysconf("SC_CLK_TCK"))

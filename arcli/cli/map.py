@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from arcli.cli import complete
-from arcli.cli.assembly import standard_input
+from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
 from arcli.cli.options import Assignment, Duration, RunFlags, WithTail
@@ -134,8 +134,6 @@ def command(ctx: click.Context, /, **options: Any) -> int:
       arcli map 'sim {a} {b}' --over a=1,2,3 --over b=range:5
       arcli map -f model.py:score ::: 1 2 3
     """
-    from arcli.timing.process_age import process_age
-
     began = time.monotonic() - process_age()
     call: Call = ctx.obj
     names = {*RunFlags.__struct_fields__}

@@ -14,7 +14,7 @@ import click
 from msgspec.structs import replace
 
 from arcli.cli import complete, detach
-from arcli.cli.assembly import execute_spec, explain_resume, standard_input
+from arcli.cli.assembly import execute_spec, explain_resume, process_age, standard_input
 from arcli.cli.detach import PART
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
@@ -159,8 +159,6 @@ def command(call: Call, /, **options: Any) -> int:
       arcli run sweep.yaml -p n=100 -n 8 -o results.csv
       arcli run sweep.yaml --resume
     """
-    from arcli.timing.process_age import process_age
-
     began = time.monotonic() - process_age()
     flags = RunFlags(**options)
     if (code := detached(flags)) is not None:

@@ -104,6 +104,8 @@ class Notebook:
 
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the notebook for one item. Raises CellFailed, TypeError, OSError."""
+        import papermill
+
         if not isinstance(item, Mapping):
             raise TypeError(f"a notebook's items are its parameters, as in {{alpha: 1}}: {item!r} is none")
         # An item's own value wins over a constant, as a keyword argument does.
@@ -111,7 +113,12 @@ class Notebook:
         copy = os.path.join(self._copies, f"{index}.ipynb")  # noqa: PTH118
         self.printed = NOTHING
         try:
-            _check_names(parameters, self._path)
+            # A parameter that its cell of parameters does not have would be passed over in silence.
+            declared = papermill.inspect_notebook(self._path)
+            strange = [name for name in parameters if name not in declared]
+            if declared and strange:
+                known = ", ".join(declared)
+                raise TypeError(f"the notebook has no parameter {strange[0]!r}; it has {known}")
             return self._run(parameters, copy, _Cells(index, attempt))
         finally:
             printed = self._capture.take()
@@ -159,16 +166,6 @@ def _value(published: Mapping[str, Any]) -> Any:
         with contextlib.suppress(Exception):
             return pickle.loads(base64.b64decode(published["pickle"]))  # noqa: S301 - from the kernel
     return Shown(published["repr"])
-
-
-def _check_names(parameters: Mapping[str, Any], path: str) -> None:
-    """Raise TypeError for a parameter that the notebook's cell of parameters does not have."""
-    import papermill
-
-    declared = papermill.inspect_notebook(path)
-    strange = [name for name in parameters if name not in declared]
-    if declared and strange:
-        raise TypeError(f"the notebook has no parameter {strange[0]!r}; it has {', '.join(declared)}")
 
 
 def _failure(error: Any, copy: str) -> CellFailed:

@@ -1,21 +1,21 @@
-"""Bring up what a run sends its items to: a session over a cluster's engines, or over this process."""
+"""Bring up what a run sends its items to, a session over engines or this process, and what they need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from arcli.engine.protocol import Hello, Request
 from arcli.engine.protocol import Setup as SetupRequest
-from arcli.errors import OutputError
+from arcli.errors import InputError, OutputError
 from arcli.plan.deferred import Resolver, scattered_values, to_engine
 from arcli.session.interfaces import Terms
 from arcli.session.session import Session
-from arcli.session.setup_files import to_engines as files_to_engines
 
 if TYPE_CHECKING:
     from arcli.cluster.base import Cluster, ClusterEvent
@@ -120,3 +120,41 @@ def dealt(values: Sequence[Any], slots: int) -> list[Sequence[Any]]:
     size, longer = divmod(len(values), slots)
     starts = [slot * size + min(slot, longer) for slot in range(slots + 1)]
     return [values[start:end] for start, end in pairwise(starts)]
+
+
+def files_to_engines(spec: Spec) -> dict[str, tuple[bytes, int]]:
+    """Return what is in each file, and its mode."""
+    paths = {name: spec.folder / name for name in spec.setup.files}
+    return {name: (path.read_bytes(), path.stat().st_mode & 0o777) for name, path in paths.items()}
+
+
+@contextmanager
+def setup_files(spec: Spec) -> Iterator[None]:
+    """Around a run: what engines of this host put into the working directory is gone afterwards.
+
+    Raises InputError where something else is there already: it is the user's. What engines of
+    other hosts wrote into folders of their own stays there.
+    """
+    new: list[str] = []
+    for name in spec.setup.files:
+        target, origin = Path(name), spec.folder / name
+        if not target.exists():
+            new.append(name)
+        elif not target.is_file() or target.read_bytes() != origin.read_bytes():
+            raise InputError(
+                f"setup: files: {name} is another file in the working directory than beside the spec",
+                hint=f"arcli does not replace {target.absolute()}: move it, or run elsewhere",
+            )
+    # What the run made it takes away again, down to folders, but nothing that was
+    # changed meanwhile.
+    folders = {part for name in new for part in Path(name).parents if not part.exists()}
+    try:
+        yield
+    finally:
+        for name in new:
+            with suppress(OSError):
+                if Path(name).read_bytes() == (spec.folder / name).read_bytes():
+                    Path(name).unlink()
+        for folder in sorted(folders, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from arcli.cluster.base import Cluster
 from arcli.errors import ArcliError, Interrupted, ReaderGone
 from arcli.execution.context import Context, Options, Outcome
-from arcli.execution.engines import open_session
+from arcli.execution.engines import open_session, setup_files
 from arcli.execution.interrupts import Interrupts
 from arcli.execution.line import run_jobs
 from arcli.execution.notify import Notifier
 from arcli.execution.steering import Steering
 from arcli.outputs.base import Outputs
-from arcli.session.setup_files import setup_files
 from arcli.specfile.model import Spec
 from arcli.store.storage import RunStorage
 from arcli.timing.exit_code import decide

@@ -74,8 +74,13 @@ def verdict(stream: Stream, summary: RunSummary) -> str:
     """Say in one line, wrapped where it is narrow, how a run ended and how long it took."""
     mark, color = _mark(stream, summary)
     words = f"{one_line(summary.name)}  {count_words(summary.jobs)} in {format_seconds(summary.wall)}"
+    # How many engines there were, and how much they helped where there was work to share.
     if summary.engines:
-        words += f"  ({_engines(summary)})"
+        wall = sum(job.timing.wall for job in summary.jobs)
+        serial = sum(job.timing.serial for job in summary.jobs)
+        helped = summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0
+        faster = f", {serial / wall:.1f} × as fast as one after another" if helped else ""  # noqa: RUF001
+        words += f"  ({plural(summary.engines, 'engine')}{faster})"
     first, *rest = _wrapped(stream, f"{mark} {words}", "    ")
     return "\n".join([stream.style(mark, color) + first[len(mark) :], *rest])
 
@@ -154,16 +159,6 @@ def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
     if summary.exit_code == 0 and End.KILLED not in ends:
         return ("✓" if stream.is_unicode else "ok:"), "green"
     return ("✗" if stream.is_unicode else "failed:"), "red"
-
-
-def _engines(summary: RunSummary) -> str:
-    """Say how many engines there were, and how much they helped where there was work to share."""
-    words = plural(summary.engines, "engine")
-    wall = sum(job.timing.wall for job in summary.jobs)
-    serial = sum(job.timing.serial for job in summary.jobs)
-    if summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0:
-        words += f", {serial / wall:.1f} × as fast as one after another"  # noqa: RUF001 - a sign
-    return words
 
 
 def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from arcli.errors import Problem, SpecError
 from arcli.specfile.checks import check
+from arcli.specfile.checks.checked import parts_of
 from arcli.specfile.checks.inputs import SOME_INPUT, open_sources
 from arcli.specfile.compose import compose
 from arcli.specfile.interpolate import Interpolator
 from arcli.specfile.model import Job, Policy, Spec, SpecFile
 from arcli.specfile.overrides import set_params, set_values
-from arcli.specfile.parts import parts_of
 from arcli.specfile.shape import is_about_key, keys_of, problems_of, top_keys
 from arcli.specfile.tree import Entry, Node, Places, read
 from arcli.suggest import did_you_mean

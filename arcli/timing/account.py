@@ -164,7 +164,8 @@ class _JobAccount(Struct, kw_only=True):
             chunks=sizes.total(),
             smallest_chunk=min(sizes, default=0),
             largest_chunk=max(sizes, default=0),
-            typical_chunk=_median(sizes),
+            # The middle one of all chunks.
+            typical_chunk=sorted(sizes.elements())[sizes.total() // 2] if sizes else 0,
             failures=self.failures.groups(),
         )
 
@@ -208,13 +209,3 @@ class Account:
             job.ledger(by_engine, kind=kinds.get(name, "map"), ended=ended if name == last else End.DONE)
             for name, job in self._jobs.items()
         ]
-
-
-def _median(sizes: Counter[int]) -> int:
-    """Return the middle size of all chunks, 0 where there is none."""
-    seen = 0
-    for size in sorted(sizes):
-        seen += sizes[size]
-        if seen > sizes.total() // 2:
-            return size
-    return 0

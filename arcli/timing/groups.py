@@ -88,7 +88,9 @@ class Groups:
 
     def _value(self, key: str, record: Mapping[str, Any]) -> tuple[bool, Any]:
         if key in OWN:
-            return True, self._own(key, record)
+            engine = record.get("engine_id")
+            host = None if engine is None else self._hosts.get(engine)
+            return True, {"engine": engine, "host": host}.get(key, record.get(key))
         input_ = record.get("input")
         if key == "input":
             return True, input_
@@ -99,14 +101,6 @@ class Groups:
         name = key.removeprefix("input.")
         name = f"${name}" if name.startswith("$") else name  # as encoded values escape it
         return name in input_, input_.get(name)
-
-    def _own(self, key: str, record: Mapping[str, Any]) -> Any:
-        engine = record.get("engine_id")
-        if key == "engine":
-            return engine
-        if key == "host":
-            return None if engine is None else self._hosts.get(engine)
-        return record.get(key)
 
     def of(self, job: str) -> list[Group]:
         """Return the groups of a job: numbers in their order, anything else as it turned up."""

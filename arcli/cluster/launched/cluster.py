@@ -69,17 +69,14 @@ class LauncherProcess:
         if not self._events:
             ready, _, _ = select.select([self._connection], [], [], max(0.0, seconds))
             if ready:
-                self._receive()
+                try:
+                    data = self._connection.recv(65536)
+                except OSError:  # killed with something unread: the connection is reset, not closed
+                    data = b""
+                self._events.extend(self._reader.feed(data))
+                if not data:
+                    self._events.append(Ended())
         return self._events.popleft() if self._events else None
-
-    def _receive(self) -> None:
-        try:
-            data = self._connection.recv(65536)
-        except OSError:  # killed with something unread: the connection is reset, not closed
-            data = b""
-        self._events.extend(self._reader.feed(data))
-        if not data:
-            self._events.append(Ended())
 
     def close(self) -> None:
         """End it and all that it started."""
