@@ -33,6 +33,7 @@ from .protocol import (
     encode_reply,
 )
 from .tally import Status, Tally
+from .variables import DIGITS, NAME, Places, Variables
 
 PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
@@ -71,6 +72,7 @@ class Engine:
         self.patrol = Patrol(self.live)
         self.position_file: PositionFile | None = None
         self.marks: Any = [*NOWHERE]
+        self.variables = Variables()
         self.slot = 0
 
     @property
@@ -137,6 +139,7 @@ class Job:
             if engine.publish is not None:
                 around.enter_context(engine.patrol.over(results))
             if self._loop is None:
+                course.places = around.enter_context(engine.variables.around(self._variables()))
                 self._run_items(course, self._runner(timer), results)
             else:
                 width = min(max(1, self._width), len(request.indices))
@@ -151,6 +154,11 @@ class Job:
         """The run is over."""
         if self._loop is not None:
             self._loop.close()
+
+    def _variables(self) -> dict[str, str]:
+        """Return what all items find in their environment, where the engine has not got it for good."""
+        run = os.path.basename(self._plan.run_folder)  # noqa: PTH119 - nothing heavier here
+        return {} if self._engine.ours else {"ARCLI_RUN": run, "ARCLI_SLOT": str(self._engine.slot)}
 
     def _run_items(self, course: _Course, runner: Runner, results: _Results) -> None:
         """Run items one after another: the last one, or until somebody wants no more of them.
@@ -231,7 +239,8 @@ class _Course:
     """The items of a chunk that are still to be begun, each once, by whoever asks next.
 
     There are no more when arcli is stopping, when the chunk was aborted, and where the client has had
-    back what it recalls (``marks``, see ``position_file``), for another engine runs that.
+    back what it recalls (``marks``, see ``position_file``), for another engine runs that. ``places`` are
+    where the number of the item goes, if it runs alone.
     """
 
     def __init__(
@@ -247,6 +256,7 @@ class _Course:
         self.broken = broken
         self.marks = marks
         self.attempt = request.attempt
+        self.places: Places | None = None
         self._begun = self._begin(request, abort, stopping)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
@@ -257,6 +267,8 @@ class _Course:
     ) -> Iterator[tuple[int, int, int]]:
         """Yield the position, the number and the occurrence of the next item to begin."""
         marks, number, occurrences = self.marks, request.chunk, request.occurrences
+        held, text = self.places or ({}, None)
+        pack = DIGITS.pack_into
         for position, index in enumerate(request.indices):
             if stopping is not None and stopping():
                 return
@@ -265,6 +277,9 @@ class _Course:
             if abort is not None and abort.came:
                 return
             marks[1] = position
+            if text is not None:
+                held[NAME] = digits = b"%d" % index
+                pack(text, 0, digits)
             yield position, index, 0 if occurrences is None else occurrences[position]
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
+import pytest
 from runs import finish
+
+from arcli.engine.variables import DIGITS, NAME, Variables
 
 COMMAND = """\
 command: |
@@ -35,6 +40,40 @@ def test_a_function_finds_the_slot_of_its_engine_and_the_run(tmp_path: Path) -> 
     code, records = finish(tmp_path, spec)
     assert code == 0
     assert [record["value"] for record in records] == [[str(n), records[n]["run"]] for n in range(2)]
+
+
+PLACES = """\
+import os, subprocess
+
+def places(number):
+    child = "echo $ARCLI_INDEX $ARCLI_SLOT $ARCLI_RUN"
+    printed = subprocess.run(child, shell=True, capture_output=True, text=True).stdout.split()
+    return [printed, [os.environ[f"ARCLI_{name}"] for name in ("INDEX", "SLOT", "RUN")]]
+"""
+
+
+@pytest.mark.parametrize("flag", ["--inline", "-n2"])
+def test_a_function_and_what_it_starts_find_the_number_of_their_item(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "f.py").write_text(PLACES)
+    code, records = finish(tmp_path, "map: f.py:places\nover: {range: 12}\n", flag)
+    assert code == 0
+    for index, record in enumerate(records):
+        expected = [str(index), str(record["slot"]), record["run"]]
+        assert record["value"] == [expected, expected]
+
+
+def test_the_environment_is_as_it_was_when_nothing_runs() -> None:
+    os.environ["ARCLI_RUN"] = "another"
+    try:
+        with Variables().around({"ARCLI_RUN": "mine", "ARCLI_SLOT": "0"}) as places:
+            places.held[NAME] = b"7"
+            DIGITS.pack_into(places.text, 0, b"7")
+            assert subprocess.check_output("echo $ARCLI_INDEX $ARCLI_RUN", shell=True) == b"7 mine\n"
+        assert os.environ["ARCLI_RUN"] == "another"
+        assert "ARCLI_INDEX" not in os.environ
+        assert subprocess.check_output("echo $ARCLI_INDEX$ARCLI_SLOT", shell=True) == b"\n"
+    finally:
+        del os.environ["ARCLI_RUN"]
 
 
 def test_a_key_of_an_item_comes_first(tmp_path: Path) -> None:

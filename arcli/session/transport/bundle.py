@@ -26,6 +26,7 @@ MODULES = (
     "errors",
     "command",
     "item",
+    "variables",
     "beside",
     "chunk",
     "worker",

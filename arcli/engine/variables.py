@@ -1,0 +1,56 @@
+"""What an item's code finds of itself in its environment."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+INDEX = "ARCLI_INDEX"
+NAME = os.fsencode(INDEX)
+DIGITS = struct.Struct("24s")
+
+
+class Places(NamedTuple):
+    """Where an item's number goes: what ``os.environ`` holds, and a text of C's that ends at a zero."""
+
+    held: dict[bytes, bytes]
+    text: memoryview
+
+
+class Variables:
+    """The environment of one item after another, in this process.
+
+    An assignment to ``os.environ`` takes as long as a trivial item, and C's ``setenv`` keeps each value
+    that there ever was (https://sourceware.org/bugzilla/show_bug.cgi?id=15607). So C is given a text once,
+    whose digits are changed in place: programs that are started find it there. ``os.environ`` gets the
+    bytes that it holds anyway.
+    """
+
+    def __init__(self) -> None:
+        self._text = ctypes.create_string_buffer(NAME + b"=", len(NAME) + 1 + DIGITS.size)
+        # C reads it as long as there is this process, which outlives Python's objects by a moment.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._text))
+        self._putenv = ctypes.CDLL(None).putenv
+
+    @contextmanager
+    def around(self, others: Mapping[str, str]) -> Iterator[Places]:
+        """Around the items of a chunk: gives the places where each one's number goes.
+
+        ``others`` are the same for all. Afterwards everything is as it was.
+        """
+        before = {name: os.environ.get(name) for name in (INDEX, *others)}
+        os.environ.update(others)
+        held: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - see the class
+        self._putenv(self._text)
+        try:
+            yield Places(held, memoryview(self._text).cast("B")[len(NAME) + 1 :])
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
