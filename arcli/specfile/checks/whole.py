@@ -122,10 +122,12 @@ def scattered(spec: Checked, places: Places) -> Iterator[Problem]:
     # the same part: of what is only known later, the number of engines is there by then.
     for name, part in spec.setup.scatter.items() if spec.setup is not None else ():
         values = part.values if part.over is None else part.over
-        stdin = part.over is not None and any(each.input.reads_stdin for _, each in part.over.walk())
-        if part.over is not None and (part.over.only_in_runs or stdin):
-            message = "what is scattered comes from a file, or stands in the spec"
-            yield places.problem(message, "setup", "scatter", name)
+        once = (
+            [] if part.over is None else [reason for each in part.over.walk() if (reason := _once(each[1]))]
+        )
+        if once:
+            message, hint = once[0]
+            yield places.problem(message, "setup", "scatter", name, hint=hint)
         elif part.over is not None:
             for error in part.over.check(spec.folder):
                 path = ("setup", "scatter", name, "over", *error.path)
@@ -135,6 +137,24 @@ def scattered(spec: Checked, places: Places) -> Iterator[Problem]:
             message = "what is scattered must be known when the engines start"
             hint = "a list, or ${engines.slots}"
             yield places.problem(message, "setup", "scatter", name, hint=hint)
+
+
+def _once(part: Over) -> tuple[str, str] | None:
+    """Say why a source cannot be dealt out, and what can; None where it can be read again and again."""
+    key = part.kind
+    if part.input.reads_stdin:
+        message = "standard input can be read once, and an engine's replacement needs the same part"
+        return message, "save it in a file: {lines: FILE}, {jsonl: FILE} or {csv: FILE}"
+    if key == "python":
+        message = "a generator may yield other items for an engine's replacement, which needs the same part"
+        return (
+            message,
+            "write what it yields to a file: {jsonl: FILE}; or make it on the engines, in setup: run",
+        )
+    if part.input.only_in_runs:
+        message = "what is scattered must be known when the engines start, before any job has run"
+        return message, f"a job's value gets to the engines by its push_as; {key} is for over"
+    return None
 
 
 def pushed(spec: Checked, places: Places) -> Iterator[Problem]:
