@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,21 @@ CHILD = "subprocess.Popen(['sleep', '300'], start_new_session=True).pid"
 """What a user may start: neither of the engine's session nor waited for."""
 
 
+def of_cluster(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are a cluster's: a run also starts others, such as git, which come and go."""
+    mine = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if "arcli.cluster.embedded.supervisor" in process.cmdline():
+                mine.append(process)
+    return mine
+
+
 def supervisor_of(processes: list[psutil.Process]) -> psutil.Process:
-    """The supervisor among a cluster's processes; the others are its forks, and look like it."""
-    pids = {process.pid for process in processes}
-    (supervisor,) = (process for process in processes if process.ppid() not in pids)
-    assert "arcli.cluster.embedded.supervisor" in supervisor.cmdline()
+    """The supervisor among a run's processes; the others of its cluster are its forks, and look like it."""
+    mine = of_cluster(processes)
+    pids = {process.pid for process in mine}
+    (supervisor,) = (process for process in mine if process.ppid() not in pids)
     return supervisor
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from own_cluster import CHILD, Own, folder_of, own_cluster, supervisor_of
+from own_cluster import CHILD, Own, folder_of, of_cluster, own_cluster, supervisor_of
 from runs import MARK, PATIENCE, marked, running, wait_until
 
 from arcli.cluster.base import ClusterDown
@@ -159,7 +159,7 @@ def test_a_supervisor_that_was_stopped_leaves_nothing_when_arcli_is_killed(
 ) -> None:
     """Nobody else would ever continue it."""
     with running(tmp_path, "setup: {imports: [time]}\nmap: time.sleep\nover: [300, 300]\n") as run:
-        wait_until(lambda: len(run.relatives()) >= processes, run.said)
+        wait_until(lambda: len(of_cluster(run.relatives())) >= processes, run.said)
         supervisor_of(run.relatives()).suspend()
         run.process.kill()
         run.process.wait(PATIENCE)

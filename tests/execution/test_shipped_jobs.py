@@ -22,12 +22,6 @@ def run_job(tmp_path: Path, name: str, *words: str) -> tuple[int, dict[str, Any]
     return code, json.loads(run.out.read_text())
 
 
-def seconds_between(first: str, second: str) -> float:
-    from datetime import datetime
-
-    return (datetime.fromisoformat(second) - datetime.fromisoformat(first)).total_seconds()
-
-
 @pytest.mark.parametrize("spec", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_it_is_valid_and_its_plan_can_be_shown(tmp_path: Path, spec: Path) -> None:
     check = Run(tmp_path, ["check", str(spec)])
@@ -55,9 +49,6 @@ def test_each_engine_sleeps_for_its_own_id(tmp_path: Path) -> None:
     assert code == 0
     assert [item["slot"] for item in items] == [0, 1, 2]
     assert [int(item["seconds"]) for item in items] == [0, 1, 2]
-    received = [item["received"] for item in items]
-    assert received == sorted(received)
-    assert seconds_between(received[0], received[2]) > 1
 
 
 @pytest.mark.parametrize(("name", "size"), [("one_call_per_task", 1), ("four_calls_per_task", 4)])
