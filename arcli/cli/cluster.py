@@ -174,7 +174,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
 @click.argument("name", shell_complete=complete.clusters)
 @FORMAT
 def status(form: str, name: str) -> int:
-    """Show a cluster's engines: where they are, and what they have to do. Exits 3 if it is gone.
+    """Show a cluster's engines, and what they have to do. Exits 3 if it is gone.
 
     \b
     Examples:

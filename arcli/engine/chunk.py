@@ -231,7 +231,7 @@ class Job:
             keep_opaque=plan.keep_opaque,
             folder=ItemFolder(plan, variable=self._loop is None) if plan.outdir else None,
             passing=engine.passing,
-            hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder),
+            hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder, plan.unpack),
         )
 
 

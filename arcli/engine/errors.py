@@ -20,10 +20,12 @@ from .protocol import Failure
 _ARGUMENTS = re.compile(r"missing \d+ required .*argument|positional arguments? but|unexpected keyword")
 
 
-def hint_for(error: BaseException, item: Any, names: Container[str], folder: str) -> str | None:
+def hint_for(
+    error: BaseException, item: Any, names: Container[str], folder: str, unpack: str = "none"
+) -> str | None:
     """Tell what helps, None where nobody knows.
 
-    ``names`` are those that ``setup`` has bound, ``folder`` is the spec's.
+    ``names`` are those that ``setup`` has bound, ``folder`` is the spec's, ``unpack`` the job's.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name, folder)
@@ -35,8 +37,13 @@ def hint_for(error: BaseException, item: Any, names: Container[str], folder: str
     # Only where the call itself did not fit: a TypeError from inside of the function has another cause.
     if isinstance(error, TypeError) and _is_the_calls(error) and _ARGUMENTS.search(str(error)):
         if isinstance(item, list | tuple):
+            if unpack == "args":
+                return f"the item has {len(item)} parts, each of which is an argument"
             return "unpack: args passes the parts of an item as arguments"
         if isinstance(item, dict):
+            if unpack == "kwargs":
+                keys = ", ".join(map(str, item)) or "no keys"
+                return f"the item has {keys}; unpack: none passes it as it is"
             return "unpack: kwargs passes the keys of an item as arguments"
     return None
 

@@ -144,7 +144,7 @@ class BarProgress:
             parts["straggler"] = count.straggler
         if count.done:
             parts["rate"] = f"{count.rate(now):,.3g}/s"
-        if remaining := count.left(now):
+        if (remaining := count.left(now)) and not count.straggler:
             parts["left"] = f"{format_seconds(remaining)} left"
         # With a line for each engine nobody has to be told how many there are.
         if state is not None and not self._shows_engines(state):

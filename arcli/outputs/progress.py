@@ -164,7 +164,7 @@ class Count(Struct):
         if self.done:
             parts.append(f"{self.rate(now):,.3g}/s")
         remaining = self.left(now)
-        if remaining:
+        if remaining and not self.straggler:  # nobody knows how long that one takes
             parts.append(f"about {format_seconds(remaining)} left")
         if self.running:
             parts.append(f"{self.running:,} running")

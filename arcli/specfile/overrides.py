@@ -74,14 +74,19 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
                     hint = f"there is one: {_name(root)}"
                     raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
                 steps = steps[2:]
-            _set(root, steps, value_of(text), text)
+            whole = Text(text.label, f"{path}={written}")
+            ends = [len(path) - len(".".join(steps[place:])) for place in range(len(steps))]
+            keys = [
+                Node("scalar", step, whole, 0, at, raw=step) for step, at in zip(steps, ends, strict=True)
+            ]
+            _set(root, keys, value_of(text), text)
         except SpecError as error:
             yield from error.problems
 
 
-def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
-    """Put a value at a path, whose maps are made where they are missing. Raises SpecError."""
-    node = root
+def _set(root: Node, keys: list[Node], value: Node, text: Text) -> None:
+    """Put a value at a path of ``keys``, whose maps are made where they are missing. Raises SpecError."""
+    node, steps = root, [key.raw or "" for key in keys]
     for place, step in enumerate(steps[:-1]):
         below, path = node.follow([_index(node, step)])
         if path:
@@ -89,13 +94,13 @@ def _set(root: Node, steps: list[str], value: Node, text: Text) -> None:
         # A path may make maps that the file leaves out, but no list elements.
         elif node.kind == "map":
             made = Node("map", {}, text, 0, 0)
-            node.put(step, made)
+            node.put(step, made, keys[place])
             node = made
         else:
             _nowhere(text, node, ".".join(steps[: place + 1]))
     last = _index(node, steps[-1])
     if node.kind == "map":
-        node.put(steps[-1], value)
+        node.put(steps[-1], value, keys[-1])
     elif node.kind == "list" and isinstance(last, int) and last < len(node.value):
         node.value[last] = value
     else:

@@ -137,9 +137,9 @@ class Node(Struct, eq=False):
         """Yield a map's keys and entries."""
         yield from self.value.items() if self.kind == "map" else ()
 
-    def put(self, key: str, value: Node) -> None:
-        """Set a map's key."""
-        name = Node("scalar", key, value.text, value.line, value.column, raw=key)
+    def put(self, key: str, value: Node, name: Node | None = None) -> None:
+        """Set a map's key, which stands where ``name`` does, or its value."""
+        name = name or Node("scalar", key, value.text, value.line, value.column, raw=key)
         self.value[key] = Entry(self.value[key].key if key in self.value else name, value)
 
     def follow(self, path: Sequence[str | int]) -> tuple[Node, NodePath]:

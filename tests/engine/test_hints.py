@@ -39,6 +39,21 @@ def test_an_items_error_has_a_hint(function: str, item: Any, hint: str | None, t
     assert (hint or "") in trace
 
 
+@pytest.mark.parametrize(
+    ("over", "hint"),
+    [
+        ("{cases: [{a: 1, c: 2}]}", "the item has a, c; unpack: none"),
+        ("[[1, 2, 3]]\nunpack: args", "the item has 3 parts"),
+    ],
+)
+def test_what_is_unpacked_already_is_told_by_what_the_item_has(
+    over: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f.py").write_text(USERS_FILE)
+    _, records = finish(tmp_path, f"map: f.py:pair\nover: {over}\n", "--inline")
+    assert hint in records[0]["error"]["traceback"]
+
+
 def test_an_environment_that_has_the_module_is_named(tmp_path: Path) -> None:
     (tmp_path / ".venv" / "lib" / "python3.12" / "site-packages" / "there_only").mkdir(parents=True)
     error = ModuleNotFoundError("No module named 'there_only.part'", name="there_only.part")

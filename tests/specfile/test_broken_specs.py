@@ -317,6 +317,24 @@ jobs:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "column", "message"),
+    [
+        ("cluster.enginess", "3", 9, "unknown key 'enginess'"),
+        ("clustr.engines", "3", 1, "unknown key 'clustr'"),
+        ("jobs.a.retriess", "3", 8, "unknown key 'retriess'"),
+        ("cluster.engines", "x", 1, "engines should be"),
+    ],
+)
+def test_what_is_wrong_in_a_flag_is_pointed_at(
+    tmp_path: Path, path: str, value: str, column: int, message: str
+) -> None:
+    jobs = "jobs: [{name: a, map: abs, over: [1]}]\n"
+    (problem,) = problems_of(tmp_path, jobs, sets=[(path, value)])
+    assert message in problem.message
+    assert (problem.column, problem.source) == (column, value if value == "x" else f"{path}={value}")
+
+
 TOGETHER = {
     'map: "lambda x: (x"\nover: [1]\nretries: -1\n': ["not a function", "retries should be"],
     "retries: -1\ncommand: wc '{}'\n": ["retries should be", "inside single quotes", "'over'"],

@@ -50,7 +50,8 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             near = (
                 f"write ${{jobs.{first}.value}}" if first in spec.names else did_you_mean(name, spec.names)
             )
-            hint = near or f"there are: {', '.join(filter(None, spec.names))}"
+            earlier = ", ".join(filter(None, spec.names[:at]))
+            hint = near or (f"before it are: {earlier}" if earlier else "it is the first one")
             yield places.problem(f"there is no job {name!r}", *path, hint=hint)
     for key, name in _valued(job):
         place = next((place for place, other in spec.jobs.items() if other.name == name), None)
