@@ -206,6 +206,29 @@ def test_at_the_end_chunks_shrink() -> None:
     assert max(sizes[-8:]) <= 20
 
 
+def test_engines_that_are_slow_at_their_first_chunk_do_not_make_chunks_small() -> None:
+    """On a busy machine a new engine's first chunk takes 20 ms, whatever is in it."""
+    policy = ChunkPolicy()
+    policy.learn(1, 0.02, 300, own=1e-6)
+    for _ in range(4):
+        policy.learn(500, 500 * 10e-6, 150_000, own=500e-6)
+    before = policy.size(20_000, 256)
+    for _ in range(20):  # others come, of which each has a few items
+        policy.learn(10, 0.02, 3000, own=10e-6)
+        policy.learn(500, 500 * 10e-6, 150_000, own=500e-6)
+    assert policy.size(20_000, 256) > before / 2
+    for _ in range(100):  # and where items do cost that much, that is learnt
+        policy.learn(10, 0.02, 3000, own=10e-6)
+    assert policy.size(None, 1) <= TARGET_SECONDS / 0.001
+
+
+def test_chunks_are_worth_their_messages_though_some_engines_get_none() -> None:
+    policy = ChunkPolicy()
+    for _ in range(4):
+        policy.learn(1000, 0.01, 300_000)
+    assert policy.size(20_000, 256) >= 1000
+
+
 def test_a_chunksize_that_is_given_is_kept() -> None:
     sizes = simulate([0.001] * 100, 2, fixed=7).sizes
     assert sizes == [7] * 14 + [2]

@@ -10,8 +10,8 @@ import atexit
 import ctypes
 import os
 import sys
+import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
@@ -44,24 +44,13 @@ class EngineTemplate:
         )
         self._shell = shell
         shell.extension_manager.load_extension("storemagic")
-        atexit.register(self._end, dict(sys.modules))
+        self._shared = dict(sys.modules)
 
     def initialize(self) -> None:
         """Read where the controller is, from the connection file in the folder's profile."""
         self._app.initialize([])
         self._app.log.setLevel(self._app.log_level)  # else records are made for handlers that drop them
         self._app.session = QuietSession(parent=self._app)
-
-    def _end(self, shared: dict[str, ModuleType]) -> None:
-        """Have the interpreter take down what is an engine's own alone: the last ``atexit`` function.
-
-        Objects of the user's are closed and deleted as ever. Taking down the ``shared`` modules would
-        copy every page that engines share, which takes longer than an engine's start.
-        """
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(shared))
-        for name in shared.keys() - ENDED:
-            sys.modules.pop(name, None)
-        self._app.user_ns.clear()
 
     def run(self, engine_id: int, slot: int, uuid: str) -> None:
         """Be an engine, in a fork; it finds its number, slot and uuid in its environment, too."""
@@ -73,7 +62,27 @@ class EngineTemplate:
         app.out_stream_factory = Unheard
         app.id, app.ident = engine_id, uuid
         app.observe(lambda change: setattr(self._shell, "kernel", change.new), "kernel")
-        app.start()
+        try:
+            app.start()
+        except RuntimeError:  # what tornado says of a loop that was stopped, as a signal does
+            if app.kernel is None:
+                raise
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Leave to the interpreter's end what is this engine's alone.
+
+        Threads are waited for, functions of ``atexit`` run, objects of the user's are closed and deleted as
+        ever. Taking down what engines share would copy every page of it, which takes longer than a start.
+        """
+        # In the order of Py_FinalizeEx: after this nothing of Python's own runs that would import it anew.
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shared))
+        for name in self._shared.keys() - ENDED:
+            sys.modules.pop(name, None)
+        self._app.user_ns.clear()
 
 
 class QuietSession(Session):

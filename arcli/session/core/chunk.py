@@ -183,6 +183,8 @@ MAX_BYTES = 2_000_000
 MAX_ITEMS = 50_000
 MEMORY = 0.5
 """How much of what was known stays with each chunk that comes back: work may change as it goes."""
+RISE = 1.1
+"""How much more an item may cost beside its own code than was known when the last chunk came back."""
 RECENT = 0.05
 """The weight of each chunk that comes back in what is known of the message path."""
 IDLE = 0.1
@@ -211,18 +213,35 @@ class ChunkPolicy:
         self._seconds: float | None = None
         self._bytes = 0.0
         self._largest = 0
+        self._overhead = math.inf
         self._last: float | None = None
         self._interval = self._gap = self._busy = self._cost = 0.0
 
-    def learn(self, items: int, seconds: float, size: int, *, gap: float = 0.0, now: float = 0.0) -> None:
+    def learn(
+        self,
+        items: int,
+        seconds: float,
+        size: int,
+        *,
+        own: float | None = None,
+        gap: float = 0.0,
+        now: float = 0.0,
+    ) -> None:
         """Take in that a chunk of ``items`` came back: after ``seconds`` on its engine, ``size`` bytes.
 
+        ``own`` are those of them that were in its items' own code, None where that is not known.
         ``gap`` are the seconds that it was under way beside that, ``now`` is a monotonic time.
         """
         # An empty chunk, all of which was recalled, still says what its message cost.
         self._learn_cost(seconds, gap, now)
         if items < 1:
             return
+        # What a chunk takes beside its items is a little for each of them, and now and then much for
+        # no reason of theirs, on a busy machine or as an engine's first one: so the least of it counts.
+        if own is not None:
+            beside = max(0.0, seconds - own) / items
+            self._overhead = min(beside, RISE * self._overhead)
+            seconds = own + self._overhead * items
         # A large chunk says more about an item than a small one.
         keep = 0.0 if self._seconds is None else MEMORY ** min(4.0, items / max(1, self._largest))
         self._seconds = keep * (self._seconds or 0.0) + (1 - keep) * seconds / items
@@ -276,7 +295,7 @@ class ChunkPolicy:
         # is left.
         if left is not None:
             fair = left / max(1, engines)
-            worth = max(min(max(WORTH_SECONDS, round_) / each, fair), min(self.beside, left))
+            worth = max(WORTH_SECONDS / each, min(round_ / each, fair), min(self.beside, left))
             size = min(size, max(fair / SHARE, worth))
         return max(1, math.ceil(size - 1e-9))
 

@@ -363,8 +363,7 @@ class SessionCore:
     # -- timers -----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at what nobody reports: deadlines now, all engines now and then."""
-        # A turn is taken for each few messages, and must not cost more the more engines there are.
+        """Look at what nobody reports: all engines only now and then, whose number a turn must not feel."""
         if self._now - self._watched >= TICK / 2:
             self._watched = self._now
             self._watch_engines()
@@ -378,12 +377,11 @@ class SessionCore:
         # A start that hangs is a death like any other, with its restart.
         for slot, due in list(self._pool.coming.items()):
             if self._now > due:
-                reason = "an engine did not come up in time"
-                self._went_down(EngineDown(engine_id=None, slot=slot, reason=reason))
+                late = "an engine did not come up in time"
+                self._went_down(EngineDown(engine_id=None, slot=slot, reason=late))
         effects, at_it = self._requests.overdue(self._now)
-        self._effects += effects
-        for engine in at_it:
-            self._effects += self._pool.doom(engine, DEADLINE)
+        dooms = [doom for engine in at_it for doom in self._pool.doom(engine, DEADLINE)]
+        self._effects += effects + dooms
         limit = self._job.limit if self._job is not None else None
         # Items that were sent before enough of them had been measured are told how long they have.
         if self._job is not None and limit is not None and self._job.told != limit:
@@ -431,9 +429,8 @@ class SessionCore:
             return
         # A job that only replays never hears of an engine, so its records go out here.
         self._effects += job.replayed()
-        if not job.items.finished:
-            return
-        if self._grace is not None and any(engine.doomed for engine in self._pool):
+        doomed = self._grace is not None and any(engine.doomed for engine in self._pool)
+        if doomed or not job.items.finished:
             return
         # Engines that are being ended have to be gone first: the next job must not count on them.
         if self._broken is None:

@@ -180,11 +180,18 @@ class Dispatcher:
         return []
 
     def returned(
-        self, chunk: Chunk, seconds: float, size: int, *, gap: float = 0.0, now: float = 0.0
+        self,
+        chunk: Chunk,
+        seconds: float,
+        size: int,
+        *,
+        own: float | None = None,
+        gap: float = 0.0,
+        now: float = 0.0,
     ) -> None:
         """A chunk is back whole; for what was measured of it see ``ChunkPolicy.learn``."""
         del self.outstanding[chunk.number]
-        self.chunks.learn(len(chunk), seconds, size, gap=gap, now=now)
+        self.chunks.learn(len(chunk), seconds, size, own=own, gap=gap, now=now)
 
     def take_back(self, chunk: Chunk, position: int, parts: int) -> None:
         """Have others run a chunk's items from ``position`` on, in so many parts.

@@ -172,7 +172,9 @@ class JobRun:
         gap = max(0.0, elapsed - reply.busy)
         use.returning += gap
         self._sizes[len(chunk)] += len(chunk) > 0
-        self.items.returned(chunk, reply.busy, size + chunk.size, gap=gap, now=now)
+        # Of an attempt that is tried again nobody has said how long it took.
+        own = None if reply.again else min(pending.computed, reply.busy)
+        self.items.returned(chunk, reply.busy, size + chunk.size, own=own, gap=gap, now=now)
         return records
 
     def _take(
