@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from arcli.cluster.base import EngineDown, EngineUp
 from arcli.engine.protocol import Hello, Request
 from arcli.engine.protocol import Setup as SetupRequest
 from arcli.errors import InputError, OutputError
 from arcli.plan.deferred import Resolver, scattered_values, to_engine
+from arcli.session.core.health import QUIET
 from arcli.session.interfaces import Terms
 from arcli.session.session import Session
+from arcli.timing.words import plural
 
 if TYPE_CHECKING:
     from arcli.cluster.base import Cluster, ClusterEvent
@@ -46,7 +50,14 @@ def open_session(
 
     transport = IpyparallelTransport(cluster)
 
+    came: set[int] = set()
+    reasons: dict[int, str] = {}
+
     def on_event(event: ClusterEvent) -> None:
+        if isinstance(event, EngineUp):
+            came.add(event.info.slot)
+        elif isinstance(event, EngineDown):
+            reasons[event.slot] = event.reason
         # On a thread of the cluster's, where nobody would see an exception: a manifest that cannot
         # be written ends the session instead.
         transport.on_event(event)
@@ -55,7 +66,8 @@ def open_session(
         except OutputError as error:
             transport.fail(error)
 
-    cluster.start(on_event)
+    with _said_when_it_takes_long(cluster, options.notice):
+        cluster.start(on_event)
     if cluster.exposed is not None:
         options.notice(cluster.exposed)
     try:
@@ -65,7 +77,26 @@ def open_session(
         with Session(transport, terms, storage, storage.run_id) as session:
             yield session
     finally:
+        # Those that are on their way when all is done are missed by nobody.
+        missing = set(range(cluster.slots)) - came - cluster.coming()
+        if missing:
+            causes = [reason for slot, reason in reasons.items() if slot in missing]
+            cause = causes[-1] if causes else cluster.diagnose()
+            options.notice(f"{len(missing)} of {plural(cluster.slots, 'engine')} never came: {cause}")
         transport.leave()
+
+
+@contextmanager
+def _said_when_it_takes_long(cluster: Cluster, notice: Callable[[str], None]) -> Iterator[None]:
+    """Say what a cluster's start waits for, once, where it takes longer than QUIET."""
+    say = lambda: notice(f"the cluster is still starting, {QUIET:.0f} s on: {cluster.diagnose()}")  # noqa: E731
+    timer = threading.Timer(QUIET, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _terms(spec: Spec, options: Options, storage: RunStorage, *, slots: int, max_restarts: int) -> Terms:

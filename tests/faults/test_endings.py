@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from runs import Run, each_once, finish, running, statuses, wait_until
+from runs import PATIENCE, Run, each_once, finish, running, statuses, wait_until
 
 SLOW = """
 setup: {imports: [time]}
@@ -314,3 +315,36 @@ def test_a_source_that_never_ends_keeps_nobody(tmp_path: Path, ends: tuple[str, 
             assert run.wait() == (124 if ends else 130)
     finally:
         os.close(holder)
+
+
+# -- engines that do not come -----------------------------------------------------------------------
+
+
+def python_that(folder: Path, words: str) -> str:
+    """A spec's cluster, of two engines whose interpreter does this first; it runs in ``folder``."""
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\n{words}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    return f"cluster: {{python: ./python, max_restarts: 0, start_timeout: {PATIENCE:.0f}s}}\n"
+
+
+def test_engines_that_never_came_are_counted_with_what_their_log_says(tmp_path: Path) -> None:
+    refuses = '[ "$ARCLI_SLOT" = 1 ] && { echo "no licence is left" >&2; exit 3; }'
+    spec = python_that(tmp_path, refuses) + "apply: os:getpid\n"
+    with running(tmp_path, spec) as run:
+        assert run.wait() == 1, run.said()
+        assert statuses(run.lines()) == {"ok": 1, "lost": 1}
+        (line,) = (line for line in run.said().splitlines() if "never came" in line)
+    assert "1 of 2 engines never came: engine 1" in line
+    assert "exited with status 3" in line
+    assert "no licence is left" in line
+
+
+def test_a_start_that_takes_long_is_said(tmp_path: Path) -> None:
+    waits = '[ -z "$ARCLI_SLOT" ] || while [ ! -e go ]; do sleep 0.1; done'
+    spec = python_that(tmp_path, waits) + "map: abs\nover: [1]\n"
+    with running(tmp_path, spec) as run:
+        wait_until(lambda: "the cluster is still starting, 10 s on" in run.said(), run.said)
+        (tmp_path / "go").touch()
+        assert run.wait() == 0, run.said()
+        assert "never came" not in run.said()

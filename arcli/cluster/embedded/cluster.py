@@ -315,13 +315,13 @@ class EmbeddedCluster:
         # Engines here have no nanny, who would tell the hub that what they had is lost.
         if self._info:
             unregister(self._info, event.engine_id)
-        self._report(
-            EngineDown(
-                engine_id=info.engine_id if info else None,
-                slot=event.slot,
-                reason=f"engine {event.engine_id} (process {event.pid}) {event.reason}",
-            )
-        )
+        reason = f"engine {event.engine_id} (process {event.pid}) {event.reason}"
+        # One that never came up has run nothing: its log alone can tell why.
+        if info is None and self._supervisor is not None:
+            said = log_tails([self._supervisor.folder / f"engine-{event.engine_id}.log"])
+            reason = "; ".join([reason, *said[-1:]])
+        engine_id = info.engine_id if info else None
+        self._report(EngineDown(engine_id=engine_id, slot=event.slot, reason=reason))
 
     def _lose(self, reason: str) -> None:
         with self._changed:
