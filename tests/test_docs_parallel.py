@@ -13,7 +13,8 @@ import pytest
 from runs import PATIENCE
 
 PAGE = (Path(__file__).parents[1] / "docs" / "from-gnu-parallel.md").read_text("utf-8")
-ROW = re.compile(r"^\| `(.+)` \| `(.+)` \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(.+?)` \| `(.+?)` \|(.*)\|$", re.MULTILINE)
+TABLES = re.findall(r"^\|(?!---).*$", re.sub(r"^.*\n\|---.*$", "", PAGE, flags=re.MULTILINE), re.MULTILINE)
 ROWS = [tuple(cell.replace("\\|", "|") for cell in row) for row in ROW.findall(PAGE)]
 FILES = {
     "names.txt": "ann\nbob\ncy\n",
@@ -50,6 +51,11 @@ def ran(folder: Path, command: str) -> tuple[int, list[str], str]:
         capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return done.returncode, sorted(done.stdout.splitlines()), done.stderr
+
+
+def test_every_line_of_the_tables_is_one_that_is_run() -> None:
+    assert [line for line in TABLES if not ROW.match(line)] == []
+    assert len(ROWS) == len(TABLES)
 
 
 @pytest.mark.parametrize(("theirs", "ours", "note"), ROWS, ids=[ours for _, ours, _ in ROWS])
