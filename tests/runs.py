@@ -18,10 +18,17 @@ from typing import Any
 
 import psutil
 import pytest
+from coverage import Coverage
 
 PATIENCE = 90.0
 """Seconds until a condition that does not come true is a failure; a busy machine needs some."""
 MARK = "ARCLI_TEST_RUN"
+ROOT = Path(__file__).parents[1]
+MEASURED = [
+    "-m", "coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "--parallel-mode",
+    f"--data-file={ROOT / 'build' / 'coverage' / 'data'}",
+]  # fmt: skip
+"""How a process of arcli is measured where the tests are; not the supervisors and engines it starts."""
 
 
 def wait_until(condition: Callable[[], Any], what: Callable[[], str] | str = "") -> Any:
@@ -67,7 +74,7 @@ class Run:
             self.err.open("wb") as err,
         ):
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "arcli", *self.words],
+                [sys.executable, *(MEASURED if Coverage.current() else []), "-m", "arcli", *self.words],
                 cwd=self.folder,
                 env={**os.environ, **self.env, MARK: self.mark},
                 stdin=stdin,
