@@ -1,6 +1,6 @@
 """ipyparallel's engines as a transport: the place that submits AsyncMapResults and iterates them.
 
-Each request goes to one engine's own view, as a parallel function of a single part: so the client
+Each request goes to one engine alone, as a parallel function of a single part: so the client
 knows where every chunk is, and hears of a death at once. A map would send bytecode of its own
 along, on which an engine with another version of Python dies. ``arcli.session.transport.bundle`` brings the
 code that answers.
@@ -46,8 +46,8 @@ class IpyparallelTransport:
         self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned, loaded=cluster.forked)
         self._handle = ipyparallel.Reference(self._bundle.handle)
         self._bootstrap = self._bundle.bootstrap
-        self._views: dict[int, Any] = {}
-        self._running: dict[str, tuple[int, RawClient]] = {}
+        self._met: set[int] = set()
+        self._running: dict[str, int] = {}
         self._events: Events | None = None
         self._early: list[ClusterEvent] = []
         self._failure: ArcliError | None = None
@@ -92,20 +92,19 @@ class IpyparallelTransport:
 
     def prepare(self, engine_id: int) -> str:
         """See Transport."""
-        return self._submit(engine_id, lambda view: view.apply_async(exec, self._bootstrap, {}), False)
+        return self._submit(engine_id, exec, [self._bootstrap, {}], None, False)
 
     def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Transport."""
-        flags = {"block": False, "return_exceptions": True, "label": label}
-        return self._submit(engine_id, lambda view: view.parallel(**flags)(self._handle)([request]), True)
+        return self._submit(engine_id, self._handle, [[request]], label, True)
 
-    def _submit(self, engine_id: int, submit: Any, answers: bool) -> str:
+    def _submit(
+        self, engine_id: int, function: Any, arguments: list[Any], label: str | None, answers: bool
+    ) -> str:
         # An engine may unregister between the decision and the sending.
+        client: RawClient = self._cluster.client
         try:
-            view = self._views.get(engine_id)
-            if view is None:
-                view = self._views[engine_id] = self._cluster.client[engine_id]
-            result = submit(view)
+            result = client.submit(engine_id, function, arguments, label)
         except LEFT as error:
             # It has left since the session last heard of it; its EngineDown is on the way.
             unsent = f"unsent-{next(self._unsent)}"
@@ -113,31 +112,30 @@ class IpyparallelTransport:
             self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
             return unsent
         msg_id: str = result.msg_ids[0]
-        self._running[msg_id] = engine_id, view.client
-        result.add_done_callback(lambda done: self._answered(msg_id, view, done, answers))
+        self._met.add(engine_id)
+        self._running[msg_id] = engine_id
+        result.add_done_callback(lambda done: self._answered(msg_id, client, done, answers))
         return msg_id
 
-    def _answered(self, msg_id: str, view: Any, result: Any, answers: bool) -> None:
+    def _answered(self, msg_id: str, client: RawClient, result: Any, answers: bool) -> None:
         """On the client's thread: turn a finished result into an event."""
         self._running.pop(msg_id, None)
         # Never unpickled: ``take`` has the raw bytes (see cluster.client).
         try:
-            (answer,) = result if answers else [result.get(0, return_exceptions=True)]
+            (answer,) = result
             if isinstance(answer, RemoteError):
                 died = answer.ename == EngineError.__name__
                 reply = Reply(msg_id=msg_id, error=str(answer), died=died)
             elif isinstance(answer, Exception):
                 reply = Reply(msg_id=msg_id, error=f"{type(answer).__name__}: {answer}")
             else:
-                envelope = view.client.take(msg_id)
+                envelope = client.take(msg_id)
                 reply = Reply(msg_id=msg_id, envelope=envelope if answers else None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the session must hear of it
             reply = Reply(msg_id=msg_id, error=f"{type(error).__name__}: {error}")
         assert self._events is not None
         self._events.put(reply)
-        # Nobody asks ipyparallel for what it remembers of past messages.
-        view.client.history.clear()
-        view.history.clear()
+        client.history.clear()  # nobody asks ipyparallel for what it remembers of past messages
 
     def early(self) -> list[tuple[str, bytes]]:
         """See Transport."""
@@ -154,7 +152,7 @@ class IpyparallelTransport:
 
     def release(self, engine_id: int) -> None:
         """See Transport. Engines that are not ours are not ended: they abort what they have of us."""
-        ours = [msg_id for msg_id, (owner, _) in self._running.items() if owner == engine_id]
+        ours = [msg_id for msg_id, owner in self._running.items() if owner == engine_id]
         if ours and not self._cluster.owned:  # without ids it would abort everybody's
             with suppress(*LEFT):
                 self._cluster.client.abort(ours, targets=engine_id, block=False)
@@ -184,9 +182,9 @@ class IpyparallelTransport:
         if self._cluster.patient:
             return
         goodbyes = []
-        for view in self._views.values():
+        for engine_id in self._met:
             with suppress(*LEFT):
-                goodbyes.append(view.apply_async(exec, self._bundle.farewell, {}))
+                goodbyes.append(self._cluster.client.submit(engine_id, exec, [self._bundle.farewell, {}]))
         # All at once and with one limit, so that a busy engine does not hold up the end of the run.
         end = time.monotonic() + FAREWELL
         for goodbye in goodbyes:
