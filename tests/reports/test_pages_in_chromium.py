@@ -86,7 +86,16 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("browser"))
+    from selenium.common.exceptions import WebDriverException
+
+    # What is tested are pages: a browser that has not come up, where the machine is busy, is started again.
+    for attempt in range(3):
+        try:
+            browser = Browser(tmp_path_factory.mktemp("browser"))
+            break
+        except WebDriverException:
+            if attempt == 2:
+                raise
     yield browser
     browser.driver.quit()
 
