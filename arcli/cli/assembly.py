@@ -263,6 +263,7 @@ def _kept(
         return
     from arcli.store.folder import lineage
     from arcli.store.resume import Kept
+    from arcli.timing.words import plural
 
     def damaged(path: Path, damage: Any) -> None:
         place = f"{damage.length} bytes from byte {damage.offset} on"
@@ -279,7 +280,7 @@ def _kept(
             notices.say("so it is with others, whose items run again, too")
 
     with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged, on_lost=note_lost) as kept:
-        notices.say(f"going on with run {earlier.id}: {len(kept)} items are kept")
+        notices.say(f"going on with run {earlier.id}: {plural(len(kept), 'item')} kept")
         yield kept
 
 

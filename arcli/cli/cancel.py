@@ -64,6 +64,7 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
     from arcli.errors import ClusterError, UsageError
     from arcli.store.channel import Cancel, post
     from arcli.store.past import state_of
+    from arcli.timing.words import plural
 
     folder = pick_current(run)
     require_end(folder)
@@ -85,5 +86,5 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
             )
         pause.wait(LOOK)
     how = "what runs may end, nothing new is started" if drain else "it stops"
-    how = how if items is None else f"{len(items)} items are cancelled"
+    how = how if items is None else f"{plural(len(items), 'item')} to be cancelled"
     click.echo(f"run {folder.id}: {how}", err=True)

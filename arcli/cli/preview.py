@@ -358,7 +358,7 @@ def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:
         click.echo(line)
     failed = sum(job.counts.failed for job in finished.summary.jobs)
     if failed:
-        click.echo(f"  {failed:,} items of the pilot failed: see arcli show {finished.summary.run}")
+        click.echo(f"  {plural(failed, 'item')} of the pilot failed: see arcli show {finished.summary.run}")
     return 0
 
 

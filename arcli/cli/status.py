@@ -74,6 +74,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
     from arcli.escape import one_line
     from arcli.store import past
     from arcli.store.channel import job_words
+    from arcli.timing.words import plural
     from arcli.units import format_seconds, parse_time
 
     # Whether it goes on is told by its lock or its heart, since the file of its state stays as it was
@@ -101,7 +102,8 @@ def _lines(run: RunFolder) -> Iterator[str]:
         yield f"  {job.name:<{width}}  {job_words(job)}"
     if how != "running":
         return
-    yield f"  {state.ready} of {len(state.engines)} engines ready, {state.running:,} items under way"
+    ready = f"{state.ready} of {plural(len(state.engines), 'engine')} ready"
+    yield f"  {ready}, {plural(state.running, 'item')} under way"
     for engine in state.engines:
         if engine.running is not None:
             since = parse_time(engine.since)

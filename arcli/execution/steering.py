@@ -23,6 +23,7 @@ from arcli.specfile.model import Spec
 from arcli.store.channel import EngineState, JobState, Phase, RunState, job_words, take, write_state
 from arcli.store.folder import RunFolder
 from arcli.timing.summary import JobSummary
+from arcli.timing.words import plural
 from arcli.units import isoformat
 
 LOOK = 0.25
@@ -125,7 +126,7 @@ class Steering(JobWatcher):
     def words(self) -> str:
         """Say how things stand, a line a job."""
         state = self._state()
-        head = f"run {state.run}, {state.phase}, {state.ready} engines ready"
+        head = f"run {state.run}, {state.phase}, {plural(state.ready, 'engine')} ready"
         return "\n".join([head, *(f"  {job.name}: {job_words(job)}" for job in state.jobs)])
 
     def _state(self) -> RunState:

@@ -24,6 +24,7 @@ from arcli.outputs.progress import LONG, Count, State
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
+from arcli.timing.words import plural
 from arcli.units import format_seconds
 
 AROUND = 3
@@ -129,7 +130,7 @@ class BarProgress:
         state = self._read() if self._read is not None else None
         count = self._count
         if count is None:
-            return f"{state.engines} engines" if state is not None else ""
+            return plural(state.engines, "engine") if state is not None else ""
         # Items that have ended wait behind a slow one until they are shown: the session counts them.
         if state is not None:
             count.update(state)
@@ -148,7 +149,7 @@ class BarProgress:
             parts["left"] = f"{format_seconds(remaining)} left"
         # With a line for each engine nobody has to be told how many there are.
         if state is not None and not self._shows_engines(state):
-            parts["engines"] = f"{state.engines} engines, {state.running:,} running"
+            parts["engines"] = f"{plural(state.engines, 'engine')}, {state.running:,} running"
         # What is needed least goes first where there is no room: the rate, the engines, the straggler.
         self._bar.bar_width = BAR if self._console.width >= 80 else SHORT_BAR
         room = self._console.width - BESIDE - self._bar.bar_width - len(count.name)

@@ -15,6 +15,7 @@ from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
+from arcli.timing.words import plural
 from arcli.units import format_seconds
 
 STRAGGLER = 10.0
@@ -155,9 +156,9 @@ class Count(Struct):
 
     def words(self, now: float) -> str:
         """``squares: 120 of 1,000 items (12 %), 3 not ok, 34/s, about 26.0 s left``."""
-        parts = [f"{self.name}: {self.done:,} items"]
+        parts = [f"{self.name}: {plural(self.done, 'item')}"]
         if self.total:
-            parts = [f"{self.name}: {self.done:,} of {self.total:,} items"]
+            parts = [f"{self.name}: {self.done:,} of {plural(self.total, 'item')}"]
             parts[0] += f" ({self.done * 100 // self.total} %)"
         if self.failed:
             parts.append(f"{self.failed:,} not ok")
@@ -275,7 +276,7 @@ class PlainProgress:
         tenth = count.total is not None and (count.done - self._told) * 10 >= max(count.total, 1)
         if tenth or now - self._told_at >= INTERVAL:
             self._told_at, self._told = now, count.done
-            engines = f", {count.engines} engines" if count.engines is not None else ""
+            engines = f", {plural(count.engines, 'engine')}" if count.engines is not None else ""
             self._stream.write(f"arcli: {count.words(now)}{engines}\n")
 
 

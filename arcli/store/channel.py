@@ -30,6 +30,7 @@ from arcli.engine.live import STACKS, TAIL
 from arcli.errors import UsageError
 from arcli.record import PrintedLines
 from arcli.store.files import make_private, refusing, require_own, write_whole
+from arcli.timing.words import plural
 from arcli.units import format_seconds
 
 STATE = "state.json"
@@ -129,9 +130,9 @@ def job_words(job: JobState) -> str:
     # From what is sure to what is guessed; what says nothing (a rate of 0, no total) is left out.
     if job.phase is Phase.WAITING:
         return "waiting"
-    items = f"{job.done:,} items"
+    items = plural(job.done, "item")
     if job.total is not None:
-        items = f"{job.done:,} of {job.total:,} items"
+        items = f"{job.done:,} of {plural(job.total, 'item')}"
         items += f" ({job.done * 100 // job.total} %)" if job.total else ""
     parts = [items]
     if job.failed:

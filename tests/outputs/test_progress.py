@@ -51,6 +51,8 @@ def test_how_many_there_are_may_turn_out_later() -> None:
     assert count.words(0.0) == "fit: 0 items"
     count.update(Standing(done=5, total=20))
     assert "5 of 20 items (25 %)" in count.words(1.0)
+    count.update(Standing(done=1, total=1))
+    assert count.words(1.0).startswith("fit: 1 of 1 item (100 %)")
 
 
 @pytest.mark.parametrize(
