@@ -26,6 +26,8 @@ CASES = [
     ("arcli run s.yaml --resume --run 2026", {RUN}),
     ("arcli show 2026", {RUN}),
     ("arcli report late", {"latest"}),
+    ("arcli cluster stop ni", {"night"}),
+    ("arcli run s.yaml --cluster ni", {"night"}),
     ("arcli run s.ya", {"s.yaml"}),
     ("arcli run s.yaml -o ta", {"table.csv"}),
     ("arcli map 'gzip {}' ::: ta", {"table.csv"}),
@@ -38,6 +40,10 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "s.yaml").write_text(SPEC)
     (tmp_path / "table.csv").touch()
     (tmp_path / ".arcli" / "runs" / RUN).mkdir(parents=True)
+    # What ipyparallel leaves of a cluster, below $IPYTHONDIR.
+    security = tmp_path / "profile_default" / "security"
+    security.mkdir(parents=True)
+    (security / "cluster-night.json").write_text("{}")
     return tmp_path
 
 
