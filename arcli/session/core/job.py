@@ -35,6 +35,8 @@ from arcli.units import isoformat
 
 MEASURED = 3
 """Items that have to be measured before their median limits the others', as in GNU parallel."""
+LARGE = 10_000
+"""Bytes of a record beyond which copying it costs more than looking at it by itself."""
 SHORTEST_LIMIT = 0.1
 """Seconds that an item has in any case: below that, what machines do beside it counts for more."""
 
@@ -198,7 +200,7 @@ class JobRun:
         records = []
         if runs:
             self.tally.merge(tally)
-            completed = self._completed(lines, self._stamp(engine, pending, wall))
+            completed = complete(lines, tally.total, self._prefix, self._stamp(engine, pending, wall))
             records.append(
                 Records(
                     spans=consecutive(chunk, runs),
@@ -232,13 +234,6 @@ class JobRun:
             isoformat(pending.submitted).encode(),
             isoformat(wall).encode(),
         )
-
-    def _completed(self, lines: bytes, stamp: bytes) -> bytes:
-        """Records from their items' own parts, all lines of a chunk in one go."""
-        # One replace for the whole chunk: at a million items this line is what a record costs the client.
-        # What follows the last line's end is left out by a view, for large values are worth no copy.
-        ended = lines.replace(b"\n", stamp + self._prefix)
-        return b"".join((self._prefix, memoryview(ended)[: -len(self._prefix)]))
 
     def conclude(self, ended: list[ClientRecord], wall: float) -> list[Records]:
         """Write records for items that no engine could write one for."""
@@ -346,6 +341,23 @@ class JobRun:
             largest_chunk=sizes[-1] if sizes else 0,
             typical_chunk=sizes[len(sizes) // 2] if sizes else 0,
         )
+
+
+def complete(lines: bytes, count: int, prefix: bytes, stamp: bytes) -> bytes:
+    """Put records together from ``count`` items' own parts, and what all of a chunk share on both sides."""
+    # Large values are copied once, line by line.
+    if len(lines) > LARGE * count:
+        parts: list[bytes | memoryview] = []
+        view, at = memoryview(lines), 0
+        while at < len(lines):
+            end = lines.index(b"\n", at)
+            parts += (prefix, view[at:end], stamp)
+            at = end + 1
+        return b"".join(parts)
+    # One replace for the whole chunk: at a million items this line is what a record costs the client.
+    # What follows the last line's end is left out by a view.
+    ended = lines.replace(b"\n", stamp + prefix)
+    return b"".join((prefix, memoryview(ended)[: -len(prefix)]))
 
 
 def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
