@@ -81,9 +81,11 @@ def _lines(run: RunFolder) -> Iterator[str]:
     # when somebody kills it.
     how, state = past.state_of(run), past.current_state(run)
     name = one_line(run.manifest.name) or "a run"
-    took = format_seconds(max(0.0, past.ended(run, how) - past.began(run)))
+    # As its verdict and `arcli runs` have it, with what came before its folder was made.
+    summary = past.summary_of(run) if how == "ended" else None
+    passed = past.ended(run, how) - past.began(run) if summary is None else summary.wall
+    took = format_seconds(max(0.0, passed))
     if how == "ended":
-        summary = past.summary_of(run)
         why = f" ({one_line(summary.error)})" if summary is not None and summary.error else ""
         yield f"{name}, run {run.id}: ended after {took}, exit {run.manifest.exit_code}{why}"
     elif how == "killed":

@@ -134,7 +134,7 @@ svg .quantile { fill: var(--ink); }
 .grid { stroke: var(--line); fill: none; }
 .mark { stroke: var(--ink); stroke-dasharray: 3 3; fill: none; opacity: .6; }
 .lane { fill: var(--lane); }
-.startup { fill: var(--line); } .setup { fill: var(--soft); opacity: .6; }
+.startup { fill: var(--line); } .setup { fill: var(--soft); }
 .end { stroke: var(--bad); stroke-width: 3; }
 .dot { opacity: .55; }
 .j0 { fill: var(--j0); } .j1 { fill: var(--j1); } .j2 { fill: var(--j2); } .j3 { fill: var(--j3); }

@@ -47,6 +47,14 @@ def test_runs_are_listed_newest_first(past: Path) -> None:
     assert re.fullmatch(r"\S+ +first +(today|yesterday) \d\d:\d\d +\S+ m?s +4 +2 +1", first)
 
 
+def test_a_run_took_as_long_for_every_verb(past: Path) -> None:
+    """And as long as it said at its end: what came before its folder was made is a part of it."""
+    took = re.split(r"  +", arcli(past, "runs")[1].splitlines()[1])[3]
+    report, _, status = (arcli(past, verb)[1] for verb in ("report", "runs", "status"))
+    assert f" in {took}" in report
+    assert f"ended after {took}," in status
+
+
 def test_runs_can_be_chosen_and_counted(past: Path) -> None:
     for words, names in (
         ([], ["second", "first"]),
