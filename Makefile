@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editab
 ARGS ?=
 WORKERS ?= 3
 # Per cent of lines and branches that the tests have to reach: everywhere, and in the session's core.
-FLOOR := 92
+FLOOR := 90
 CORE_FLOOR := 97
 
 .PHONY: help install run test lint docs soak fuzz bench clean
