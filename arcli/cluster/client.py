@@ -24,6 +24,8 @@ from ipyparallel.client.map import Map
 ONE_PART = Map()
 """How the parts of a parallel function are joined."""
 _LOG = logging.getLogger("arcli.cluster")
+QUEUED = 1000
+"""Published messages that may wait to be read."""
 _IDENTIFY = """
 (lambda raw, text: (setattr(raw, "buffers", [text.encode()]), raw)[1])(
     __import__("ipyparallel.serialize").serialize.PrePickled(None),
@@ -87,6 +89,13 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         engines = _field(asked.result(), "content", "engines")
         if isinstance(engines, dict):
             self._update_engines(engines)
+
+    def _start_io_thread(self) -> None:
+        # As it comes, any number of messages may wait in memory; whoever can reach the ports of a
+        # cluster that is not encrypted could send faster than they are dropped. Records that are
+        # published early and lost come with their chunk's reply.
+        self._iopub_socket.RCVHWM = QUEUED
+        super()._start_io_thread()
 
     # -- on the client's own thread ----------------------------------------------------------
 

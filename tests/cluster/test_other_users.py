@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from foreign import Foreign, foreign
 from own_cluster import folder_of
-from runs import Run, each_once, running, wait_until
+from runs import PATIENCE, Run, each_once, marked, running, wait_until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -146,3 +147,91 @@ def test_messages_without_the_key_are_dropped(started: tuple[Run, Path]) -> None
                     forged.send(dealer, kind, content={"code": "raise SystemExit"}, buffers=[b"x"])
                 for frames in ([b""], [b"", b"<IDS|MSG>"], [b"engine", b"<IDS|MSG>", b"", b"{}"]):
                     dealer.send_multipart(frames)
+
+
+# -- where the controller listens on TCP ------------------------------------------------------------
+
+ATTACK = """
+    import sys, time
+    seconds, bomb, *ports = sys.argv[1:]
+    pickled = b"cos\\nmkdir\\n(V" + bomb.encode() + b"\\ntR."  # makes a folder where it is unpickled
+    context = zmq.Context()
+
+    def sockets(kind, **options):
+        for port in ports:
+            socket = context.socket(kind)
+            for name, value in {"linger": 3000, "sndtimeo": 1000, **options}.items():
+                setattr(socket, name, value)
+            socket.connect(f"tcp://127.0.0.1:{port}")
+            yield socket
+
+    heard = []
+    listeners = [*sockets(zmq.SUB, subscribe=b"")]
+    deadline = time.monotonic() + float(seconds)
+    while time.monotonic() < deadline and len(heard) < 100:
+        for listener in listeners:
+            while listener.poll(20) and len(heard) < 100:
+                heard.append(listener.recv_multipart())
+    header, content = b'{"msg_type": "data_message"}', b'{"keys": ["x"]}'
+    forged = [b"topic", b"<IDS|MSG>", b"", header, b"{}", b"{}", content]
+    again = heard + [message[:-1] + [pickled] for message in heard]  # replayed, and with other buffers
+    publishers = [*sockets(zmq.PUB, sndhwm=0)]
+    time.sleep(1)  # their connections take a moment; what is sent before that is nobody's
+    for speaker in [*publishers, *sockets(zmq.DEALER)]:
+        try:
+            for message in again:
+                speaker.send_multipart(message)
+            for _ in range(4000 if speaker in publishers else 20):
+                speaker.send_multipart([*forged, pickled + b"x" * 50_000])
+        except zmq.ZMQError:
+            pass  # it is not let in, and nothing is taken
+    print(len(heard))
+    context.destroy(linger=3000)
+"""
+MOST = 200_000_000
+"""Bytes that arcli may have: 70 million of its own, 50 of a flood of 200 million, and some to spare."""
+
+
+def attack(theirs: Foreign, bomb: Path, seconds: float) -> int:
+    """Have a stranger listen for so long, flood, replay and tamper, on all ports.
+
+    Returns how many messages could be heard, a hundred at most.
+    """
+    processes = marked(theirs.mark)
+    ports = {
+        str(connection.laddr.port)
+        for process in processes
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(ports) >= 10
+    program = f"import zmq\n{BECOME_STRANGER}{textwrap.dedent(ATTACK)}"
+    words = [sys.executable, "-c", program, str(seconds), str(bomb), *ports]
+    done = subprocess.run(words, capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_stranger_at_the_ports_changes_nothing_and_runs_nothing(tmp_path: Path, encrypted: bool) -> None:
+    """With CurveZMQ nothing can be heard, either; without it, what the documentation says."""
+    bombs = tmp_path / "bombs"
+    bombs.mkdir()
+    bombs.chmod(0o777)
+    spec = "setup: {imports: [os, time]}\nover: {range: 2000}\nchunksize: 3\n"
+    spec += "map: 'lambda x: (os.path.exists(\"go\") or time.sleep(0.2)) and None or x * x'\n"
+    with (
+        foreign(tmp_path, 2, f"--IPController.enable_curve={encrypted}") as theirs,
+        running(tmp_path, spec, "--cluster", "theirs", env=theirs.env) as run,
+    ):
+        wait_until(lambda: len(run.lines()) > 3, run.said)
+        heard = attack(theirs, bombs / "exploded", 3 if encrypted else PATIENCE)
+        status = Path(f"/proc/{run.process.pid}/status").read_text()
+        (tmp_path / "go").touch()
+        assert run.wait() == 0, run.said()
+        assert [record["value"] for record in run.lines()] == [x * x for x in range(2000)]
+        assert ("does not use CurveZMQ" in run.said()) is not encrypted
+    (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak * 1024 < MOST
+    assert list(bombs.iterdir()) == []
+    assert heard == (0 if encrypted else 100)
