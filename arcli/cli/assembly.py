@@ -156,6 +156,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         # What a function returns is its output; a command has said it all.
         options = {"tag": flags.tag, "values": spec.jobs[0].kind != "command"}
         destinations.append(Destination(path="-", format="raw", options=options))
+    # Relative names of a spec are below it, those of a flag in the working directory.
     return open_outputs(
         destinations,
         streams=streams,

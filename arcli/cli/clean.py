@@ -80,6 +80,7 @@ def _waste(policy: Policy) -> Iterator[Waste]:
     from arcli.store.folder import run_root
     from arcli.store.past import began
 
+    # One after another and not as a list: what is shown as removed is gone by then.
     root = run_root(os.environ)
     for run in removable(root, policy):
         name = run.manifest.name or "a run without a name"
@@ -88,6 +89,7 @@ def _waste(policy: Policy) -> Iterator[Waste]:
     # An arcli that was killed while it removed a run has left it under a name that no run has.
     for folder in leftovers(root):
         yield Waste(folder, f"the rest of run {folder.name[1:21]}", partial(remove_folder, folder))
+    # Its processes go before its folder, by which alone they can be found.
     for stale in find_stale(bases()):
         processes = len(stale.processes)
         also = f", and {processes} processes that it has left" if processes else ""

@@ -152,6 +152,7 @@ def engines() -> Finding:
     from arcli.cluster.base import ClusterOptions
     from arcli.cluster.embedded.cluster import EmbeddedCluster
 
+    # As a run does it, since forks, sockets and limits fail in ways that no look at the machine tells.
     began = time.monotonic()
     cluster = EmbeddedCluster(ClusterOptions(engines=ENGINES, min_engines=ENGINES, start_timeout=PATIENCE))
     try:

@@ -41,6 +41,7 @@ def pick_run(word: str) -> RunFolder:
         return newest
     if place is None:
         return find_run(root, word, os.environ)
+    # Listed newest first, and no further than is asked for: there may be thousands.
     run = next(islice(list_runs(root), place, None), None)
     if run is None:
         what = "no run" if place == 0 else "no run before the latest one"
@@ -176,6 +177,7 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
         match = _DEFERRED.fullmatch(value) if isinstance(value, str) else None
         return Deferred(kind=match[1], name=match[2]) if match else value  # type: ignore[arg-type]
 
+    # A manifest that another version wrote, or somebody edited, may have a job that is none here.
     jobs: dict[str, tuple[Job, Unpack]] = {}
     for tree in (run.manifest.spec or {}).get("jobs") or ():
         over = tree.get("over") or {}

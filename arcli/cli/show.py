@@ -184,9 +184,11 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
         page.write(",".join(map(cell, names)) + "\n")
         for line in lines:
             page.write(",".join(cell(scalar(cell_of(decode(line), name))) for name in names) + "\n")
+    # Without columns it is the table of the run's own outputs, which knows all that there are.
     elif form == "csv":
         _export(run, lines, "-")
     else:
+        # How many there are besides those on the screen is known only where nothing was picked.
         every = selection.items is None and selection.where is None and selection.limit is None
         total = index.count(selection.job) if every else None
         most = selection.limit or MOST_ROWS

@@ -122,6 +122,7 @@ def _live(
                     if item is None or lines.index == item:
                         stderr.write(tagged(lines, stderr, several=several))
 
+    # A thread of its own, since records wait for their order and printed lines for nothing.
     thread = threading.Thread(target=show, name="arcli-live", daemon=True)
     thread.start()
     try:

@@ -213,6 +213,7 @@ class Job:
             kwargs = with_references(plan.kwargs, engine.namespace)
         except BaseException as error:  # noqa: BLE001 - a reference is the user's expression
             broken = broken or error
+        # A function that could not be made fails in each item: it is items that have records.
         if broken is not None:
             call = raising(broken)
         elif self._function is not None:

@@ -204,6 +204,7 @@ def explain(
                 rerun_changed=rerun_changed,
                 keep_opaque=needs_values(job, spec),
             )
+        # What cannot be told of one job does not keep the others from being explained.
         except InputError as error:
             yield f"{job.name}: {error.message}"
             continue
@@ -229,6 +230,7 @@ def _known_items(
     job, source = previewed.job, previewed.source
     if job.over is None or source is None:
         raise InputError("its items are known in the run only")
+    # To call it would be to run the user's code, which an explanation promises not to do.
     if any(part.kind == "python" for _, part in job.over.walk()):
         raise InputError("its items are what a generator yields, which only a run calls")
     if not job.over.only_in_runs:

@@ -77,6 +77,7 @@ class Notifier:
 
         What it prints goes to stderr: stdout is for results.
         """
+        # What a script asks first, without having to read JSON: which run, of which spec, how it ended.
         assert hook.run is not None
         file = self._spec.file
         env = {**os.environ, "ARCLI_RUN": self._run}

@@ -144,6 +144,7 @@ def shuffled(source: Source, seed: int | None) -> Source:
     """The items in an order that depends on the seed alone; held only where they must be."""
     if seed is None:
         return source
+    # By number nothing is held but the order; a stream has to be read to its end first.
     if isinstance(source, Fixed):
         return replace(source, items=Picked(source.items, permutation(len(source.items), seed)))
     read = source.read

@@ -61,6 +61,7 @@ class Blocks(Input):
         if not self.reads_stdin:
             path = context.folder / self.of
             return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True)
+        # A file is read by each call itself; of a pipe the bytes have to travel.
         stdin = context.stdin
         if stdin is None:
             raise InputError("standard input is closed")

@@ -74,6 +74,7 @@ class Kind(Struct, frozen=True):
 
     def converter(self) -> Callable[[str], Any]:
         """Return what reads a cell, an empty one as None; it raises one of ``WRONG``."""
+        # An empty cell is no value of any type but text, where it is the empty one.
         if self.name == "str":
             return str
         convert = (_ASKED_FOR if self.asked_for else _READ_OFF)[self.name]

@@ -208,6 +208,7 @@ def _pairs(factors: Sequence[Factor]) -> Iterator[dict[str, Any]]:
 def _names(factors: Sequence[Factor]) -> tuple[str, ...]:
     """The keys of a combination's items. Raises InputError where one would hide another."""
     owners: dict[str, str] = {}
+    # Later ones would win in silence, and the item lack what the user wrote.
     for factor in factors:
         for name in factor.names:
             if name in owners:

@@ -94,6 +94,7 @@ def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterato
     """
     text = _text(settings, raw)
     rows = csv.reader(text, delimiter=settings.delimiter, strict=True)
+    # All rows pass through here, so that whatever is wrong in one is told with its line.
     try:
         header = _header(settings, rows, name)
         numbered: _Numbered = ((rows.line_num, row) for row in rows if row)

@@ -19,6 +19,7 @@ from arcli.suggest import did_you_mean, quoted
 
 def missing(name: str, folder: Path) -> Iterator[InputError]:
     """Yield an error where ``name``, the ``path`` of an input, is no file in ``folder``."""
+    # A folder is the likeliest mistake, and a misspelt name the next: both have a hint.
     path = folder / name
     if is_folder(path):
         hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
@@ -50,6 +51,7 @@ def opened(path: Path) -> BinaryIO:
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
     """Yield lines without their ends; bytes that are not UTF-8 survive as Python's surrogates."""
+    # Split as bytes and decoded line by line: one that is not UTF-8 costs no other one.
     try:
         for number, raw in enumerate(stream):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw

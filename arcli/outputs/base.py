@@ -157,6 +157,7 @@ class Outputs:
     def _each(
         self, action: Callable[[Output], None], *, job: str | None = None, last: bool = False
     ) -> None:
+        # A full disk under one file must not cost the terminal its lines, nor another file its end.
         first: Exception | None = None
         for member in list(self._members):
             if job is not None and member.job not in {None, job}:

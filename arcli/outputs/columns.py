@@ -111,6 +111,7 @@ class Columns:
 
 def scalar(value: Any) -> Any:
     """A scalar as it is, NaN and the infinities as floats, anything else as compact JSON text."""
+    # Tables have no tags: a number that JSON lacks is one again.
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict) and len(value) == 1:
@@ -146,6 +147,7 @@ def _spread(values: Sequence[Any], prefix: str, depth: int = DEEPEST) -> dict[st
 
 def _flat(value: Any, prefix: str, depth: int) -> dict[str, Any]:
     """Spread one value."""
+    # An empty map would be no column at all, and a tagged one is a single value.
     if not isinstance(value, dict) or not value or not depth or is_tagged(value):
         return {} if value is None else {prefix: scalar(value)}
     row: dict[str, Any] = {}

@@ -60,6 +60,7 @@ class CsvFile(SpooledOutput):
 
     def _texts(self, column: Sequence[Any]) -> Sequence[str]:
         """The cells of a column as they stand between commas; common kinds without a look at each."""
+        # By the column and not by the cell: most columns are of one kind, and are written in one go.
         kinds = set(map(type, column))
         if kinds == {type(None)}:
             return [""] * len(column)

@@ -54,6 +54,7 @@ class JsonlFile(Output):
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         self._empty()
+        # The system's own write, unbuffered: what is out is in the file, whatever happens to arcli then.
         rest = memoryview(batch.lines)
         with writing(str(self._path)):
             try:

@@ -128,6 +128,7 @@ class LiveOutput:
     # -- on its own thread ----------------------------------------------------------------------
 
     def _show(self) -> None:
+        # All that waits is taken at once, so that a slow terminal is asked for as few writes as possible.
         while not self._closing or self._waiting:
             with self._come:
                 self._come.wait_for(lambda: self._closing or self._waiting, LOOK)
@@ -136,6 +137,7 @@ class LiveOutput:
             self._elsewhere = self._listeners.listening()
             if batch and self._elsewhere:
                 self._listeners.write(batch)
+            # Listeners elsewhere get every stream; here is shown what this run was asked to show.
             shown = [lines for lines in batch if self._tails.get(lines.job, "") in {lines.stream, "both"}]
             text = "".join(tagged(lines, self._stream, several=self._several) for lines in shown)
             if left_out:

@@ -38,6 +38,7 @@ class MarkdownSummary(TargetOutput):
 
 def summary_text(summary: RunSummary) -> str:
     """Write a run's summary, with a newline at its end."""
+    # The failures stand before the figures: that is what a reader of a red job looks for.
     mark = "✅" if summary.exit_code == 0 else "❌"
     words = f"{count_words(summary.jobs)} in {format_seconds(summary.wall)}"
     head = f"### {mark} {escape(summary.name)}: {escape(words)}"
@@ -89,6 +90,7 @@ def _figures(job: JobSummary) -> list[str]:
     counts, timing = job.counts, job.timing
     mean = f"{format_seconds(timing.mean)} ± {format_seconds(timing.stddev)}"
     span = f"{format_seconds(timing.min)} … {format_seconds(timing.max)}"
+    # In the order of JOB_COLUMNS and TIME_COLUMNS.
     return [
         *(f"{number:,}" for number in (counts.planned, counts.ok, counts.failed)),
         *(format_seconds(seconds) for seconds in (timing.wall, timing.serial)),

@@ -167,6 +167,7 @@ class _Maker(Struct, frozen=True, kw_only=True):
         if destination.path == "-":
             return self._on_stdout(form, destination)
         path = destination.folder / destination.path
+        # A format whose files are packed by themselves, such as Parquet, keeps the suffix for itself.
         file: Target = FileTarget(path)
         if path.suffix.lower() == PACKED and form.packable:
             file = GzipTarget(file)
@@ -185,6 +186,7 @@ class _Maker(Struct, frozen=True, kw_only=True):
         quiet = self.quiet or stderr.width is None
         end = OutputMember(QuietOutput(stderr, self.origin, quiet=quiet, full=self.full))
         ends = [] if self.silent else [end]
+        # A quiet run of text prints nothing but how it failed; other formats are for programs, and stay.
         if form.name == "text" and self.quiet:
             return ends
         results = OutputMember(form(context), destination.job, document=form.name == "json")
@@ -212,6 +214,7 @@ def _refuse_twins(destinations: list[Destination]) -> None:
     seen: set[str] = set()
     for destination in destinations:
         name = destination.path
+        # Two names of one file are one output, or each would replace what the other wrote.
         if name != "-":
             name = os.path.realpath(destination.folder / name)
         if name in seen:

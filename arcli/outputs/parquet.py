@@ -94,6 +94,7 @@ class ParquetFile(TargetOutput):
 
     def _take(self, block: Block) -> None:
         """Append a block to the row group that is being gathered, with None where columns differ."""
+        # A column that comes late is empty above, and one that a block lacks is empty there.
         for name in dict.fromkeys([*self._group, *block.columns]):
             column = self._group.setdefault(name, [None] * self._rows)
             column.extend(block.columns.get(name) or [None] * block.rows)
@@ -144,6 +145,7 @@ class ParquetFile(TargetOutput):
     def _tables(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """The row groups of all parts, with the columns and types that turned up later, too."""
         pa, pq = _pyarrow(self._name)
+        # A row group at a time, since a part may be larger than memory.
         for part in self._parts:
             with pq.ParquetFile(part.file) as file:
                 for number in range(file.num_row_groups):
@@ -220,6 +222,7 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
     """A column as Arrow has it."""
     import pyarrow as pa
 
+    # A column of another row group, or of nothing but failures so far.
     if column is None:
         return pa.nulls(rows, kind)
     # Times arrive as ISO text.

@@ -125,6 +125,7 @@ class Count(Struct):
             return
         self.running, self.done = state.running, max(state.done, self.shown.total)
         self.total = state.total if state.total is not None else self.total
+        # One that takes long where all take long keeps nobody waiting.
         limit = max(STRAGGLER, FACTOR * self.shown.quantile(0.95))
         slow = [item for item in state.items if item.index is not None and item.seconds > limit]
         self.straggler = None
@@ -273,6 +274,7 @@ class PlainProgress:
             return
         if self._read is not None:
             count.update(self._read())
+        # A line each tenth where the number of items is known, and one after a while in any case.
         tenth = count.total is not None and (count.done - self._told) * 10 >= max(count.total, 1)
         if tenth or now - self._told_at >= INTERVAL:
             self._told_at, self._told = now, count.done

@@ -33,6 +33,8 @@ class PrometheusFile(TargetOutput):
 def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:
     spec = {"spec": summary.name}
     ended = (parse_time(summary.started) or 0.0) + summary.wall
+    # Names and units as https://prometheus.io/docs/practices/naming/ has them; of the last run, because
+    # a batch job is gone before anybody could ask it.
     for name, help_, value in (
         ("last_run_timestamp_seconds", "When the last run ended.", ended),
         ("last_run_duration_seconds", "How long the last run took.", summary.wall),
@@ -45,6 +47,7 @@ def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:
         for status in STATUSES:
             labels = {**spec, "job": job.name, "status": status}
             yield _sample("last_run_items", labels, getattr(job.counts, status))
+    # A summary is quantiles, sum and count under one name; cancelled items have no time of their own.
     yield from _head("last_run_item_seconds", "summary", "Seconds an item of the last run.")
     for job in jobs:
         labels, timing = {**spec, "job": job.name}, job.timing

@@ -118,6 +118,7 @@ def suffixes(formats: Iterable[Format] = BUILT_IN) -> list[str]:
 
 
 def _longest(formats: Iterable[Format], name: str) -> Format | None:
+    # The longest suffix: `.junit.xml` is more than `.xml`, and the later one of two that are equal.
     fits = [
         (len(suffix), number, each)
         for number, each in enumerate(formats)

@@ -151,6 +151,7 @@ def again(argv: Sequence[str], *flags: str) -> str | None:
 
 def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
     """Return the sign of success or failure, in letters where the encoding has no such sign."""
+    # What is still going on, and what somebody stopped, is neither success nor failure.
     ends = {job.ended for job in summary.jobs}
     if End.RUNNING in ends:
         return ("▸" if stream.is_unicode else "running:"), "bold"
@@ -210,6 +211,7 @@ def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
     lines = text.removeprefix("Traceback (most recent call last):\n").splitlines()
     if group.type == COMMAND_FAILED and len(lines) < 2:
         return
+    # The end of a traceback says what happened, its beginning only how it came there.
     shown = lines[-DETAIL_LINES:]
     if len(lines) > len(shown):
         shown.insert(0, "…")

@@ -39,6 +39,7 @@ class Spool:
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Read a stretch in blocks of up to ``BLOCK`` bytes, cut anywhere."""
+        # The place is sought anew for each block, since somebody may write between two of them.
         position, end = start, self.size if end is None else end
         while position < end:
             self.file.seek(position)

@@ -73,6 +73,7 @@ class Stream(Struct, frozen=True, kw_only=True):
         """``text`` cut to what a line has left after ``used`` columns."""
         if self.width is None:
             return text
+        # ASCII is as wide as it is long; anything else is measured by what terminals make of it.
         room = max(8, self.width - used)
         if len(text) <= room and text.isascii():
             return text
@@ -131,6 +132,7 @@ def has_color(stream: TextIO | None, environ: Mapping[str, str], mode: ColorMode
     """
     if mode != "auto":
         return mode == "always"
+    # Both at once: the one that takes colours away holds, since text without them can always be read.
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
         return False
     return bool(environ.get("FORCE_COLOR")) or _terminal(stream) is not None
@@ -147,6 +149,7 @@ def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], c
 
 
 def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
+    # As a shell and rich have it: what somebody says goes before what the terminal says.
     columns = environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) > 0:
         return int(columns)

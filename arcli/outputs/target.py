@@ -90,6 +90,7 @@ class StreamTarget(Target):
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
+        # Another thread watches how long this takes: a reader that has stopped must not hold up a signal.
         self._since = time.monotonic()
         try:
             with writing(self._name):
@@ -231,6 +232,7 @@ class FileTarget:
 
     def discard(self) -> None:
         """Remove the file beside; what was under the name before is still there."""
+        # Nothing here may raise: it runs while another error is on its way.
         with suppress(OSError):
             if self._file is not None:
                 self._file.close()

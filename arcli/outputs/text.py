@@ -88,6 +88,7 @@ class TextOutput(TargetOutput):
         super().finish(summary, values)
 
     def _heading(self, job: str) -> Iterator[str]:
+        # Times begin anew with each job; the head of the columns stands once.
         if job == self._job:
             return
         first, self._job, self._zero = self._job is None, job, None
@@ -123,6 +124,7 @@ class TextOutput(TargetOutput):
         submitted, completed = record.get("submitted"), record.get("completed")
         if not submitted or not completed:
             return "-"
+        # From the first submission on, by the records alone: the same when an old run is shown.
         if self._zero is None:
             self._zero = datetime.fromisoformat(submitted)
         passed = datetime.fromisoformat(completed) - self._zero
@@ -138,6 +140,7 @@ class TextOutput(TargetOutput):
             mark = "error: " if status == Status.ERROR else ""
             words = self._results.clip(mark + describe(record), used)
             return head + self._results.style(words, _COLORS.get(status, "red")), False
+        # A command is shown by what it printed, since its value is a map that hides it.
         command = command_words(value)
         if command is None:
             return head + self._shown(value, used), False

@@ -205,6 +205,7 @@ class SessionLoop:
             raise failure
 
     def _do(self, effect: Effect) -> None:
+        # The only place that ends or lets go of engines: what is not ours is refused here, whoever decided.
         transport = self._transport
         match effect:
             case Send(engine_id, pending, request, label):

@@ -138,6 +138,7 @@ class Session:
             due=self.due,
             since=time.monotonic(),
         )
+        # The loop's thread asks; this one waits, and is the one that a signal reaches.
         self._loop.put(AskAll(broadcast))
         replies = self._wait(future)
         return {slot: _expected(reply, kind, broadcast.where[slot]) for slot, reply in replies.items()}
@@ -212,6 +213,7 @@ class Session:
         self._inbox.put(span)
 
     def _batch(self, job: str, span: RecordSpan) -> RecordBatch:
+        # What the consumer was too slow for was left in the journal, and is read from there.
         lines = span.lines
         if lines is None:
             lines = self._storage.read(span.offset, span.length)

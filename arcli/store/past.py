@@ -77,6 +77,7 @@ def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dic
 
 def presences(run: RunFolder, now: float) -> list[Presence]:
     """Return when the run's engines were there; those that have no end until ``now``."""
+    # Runs of an earlier version do not say when an engine was ready: it counts from its coming.
     return [
         Presence(
             engine_id=entry["engine_id"],

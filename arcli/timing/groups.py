@@ -226,6 +226,7 @@ def slowest_table(slowest: Sequence[Slow], *, several: bool, width: int) -> Tabl
     table = figures_table("slowest", "seconds", "engine")
     table.add_column("status", no_wrap=True, overflow="fold")
     table.add_column("input", no_wrap=True, overflow="ellipsis")
+    # Users' text goes in as Text, since brackets would be rich's markup.
     for slow in slowest:
         cells = slow_cells(slow)
         style = "" if slow.status == Status.OK else "red"

@@ -40,6 +40,7 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
     counts = job.counts
     if job.ended is End.NEEDS and not counts.planned:
         return f"cancelled, {job.ended_words}"
+    # Only what is not as everybody expects: a job of which all went well has nothing to remark.
     parts = [
         f"{number:,} {what}"
         for number, what in (

@@ -55,6 +55,7 @@ class Checked(Struct, frozen=True, kw_only=True):
 
 def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
     """Return the names that a spec puts into the engines' namespace; None where it cannot be known."""
+    # What a star import or `exec` binds nobody can know: then no name is called missing.
     names = {*setup.push, *setup.scatter, *pushed}
     for line in setup.imports:
         names |= set(imported(line) or ())

@@ -258,6 +258,7 @@ def files_read(
         if job.notebook is not None:
             yield folder / job.notebook, f"the notebook of job {job.name!r}"
         sources.append((job.over, f"an input of job {job.name!r}"))
+    # Each source says itself what it reads; standard input may be a file, too, that an output is to be.
     for over, words in sources:
         for _, part in over.walk() if over is not None else ():
             for path in part.input.reads(folder):
