@@ -171,6 +171,18 @@ def test_mpi_engines_are_ranks_of_one_world_and_replaced_when_mpiexec_ends_them(
         assert [record["slot"] for record in of_job(run, "all")] == [0, 1]
 
 
+def test_a_launcher_that_was_stopped_leaves_nothing_when_arcli_is_killed(tmp_path: Path) -> None:
+    """The kernel wakes it; nobody else would."""
+    if why := mpi.missing():
+        pytest.skip(why)
+    with running(tmp_path, spec("mpi", STUCK, mpi.OPTIONS), env=mpi.ENV) as run:
+        wait_until(run.lines, run.said)
+        launching(run).suspend()
+        run.signal(signal.SIGKILL)
+        run.process.wait()
+        wait_until(lambda: not run.relatives(), lambda: f"left behind: {run.relatives()}")
+
+
 # -- SSH ------------------------------------------------------------------------------------
 
 

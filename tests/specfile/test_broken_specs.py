@@ -138,6 +138,10 @@ PUSHED = "setup: {{push: {{k: {}}}}}\njobs: [{{name: a, apply: f:f}}]\n"
 SHAPE = [
     (MAP + "over: [1]\nretires: 2\n", 3, 1, "unknown key 'retires'", "'retries'"),
     ("mpa: f\nover: [1]\n", 1, 1, "unknown key 'mpa'", "'map'"),
+    # What a spec knows of itself is no key of it.
+    (MAP + "over: [1]\nfile: x\n", 3, 1, "unknown key 'file'", ""),
+    (MAP + "over: [1]\nfolder: x\n", 3, 1, "unknown key 'folder'", ""),
+    (MAP + "over: [1]\nplaces: x\n", 3, 1, "unknown key 'places'", ""),
     (MAP + "over: {rnage: 2}\n", 2, 8, "unknown key 'rnage'", "'range'"),
     (MAP + "over: 3\n", 2, 7, "over should be a list of items", ""),
     (MAP + "over: {range: 3, list: [1]}\n", 2, 7, "exactly one source", ""),
