@@ -154,18 +154,13 @@ class Notebook:
         finally:
             os.remove(prepared)  # noqa: PTH107
         for output in done.cells[-1].outputs:
-            if value := output.get("data", {}).get(_MIME):
-                return _value(value)
+            if published := output.get("data", {}).get(_MIME):
+                # A class that the notebook defines is unknown here; it may raise anything.
+                with contextlib.suppress(Exception):
+                    if published["pickle"] is not None:
+                        return pickle.loads(base64.b64decode(published["pickle"]))  # noqa: S301 - from the kernel
+                return Shown(published["repr"])
         return None
-
-
-def _value(published: Mapping[str, Any]) -> Any:
-    """Return what the kernel published, as far as this process can have it."""
-    if published["pickle"] is not None:
-        # A class that the notebook defines is unknown here; it may raise anything.
-        with contextlib.suppress(Exception):
-            return pickle.loads(base64.b64decode(published["pickle"]))  # noqa: S301 - from the kernel
-    return Shown(published["repr"])
 
 
 def _failure(error: Any, copy: str) -> CellFailed:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arcli.engine.tally import Status
+from arcli.outputs.base import Output
 from arcli.outputs.markdown import summary_text
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import writing
@@ -36,16 +37,13 @@ def detect(mode: CiMode, environ: Mapping[str, str]) -> Ci | None:
     return None if mode == "never" else mode
 
 
-class FoldedLines:
+class FoldedLines(Output):
     """Folds the lines of results that another output writes to ``stream`` after this one."""
 
     def __init__(self, stream: Stream, ci: Ci) -> None:
         self._stream = stream
         self._ci = ci
         self._open = False
-
-    def start(self) -> None:
-        """See Output."""
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -60,11 +58,8 @@ class FoldedLines:
             tail = f"\x1b[0Ksection_end:{time.time():.0f}:arcli_items\r\x1b[0K\n"
             self._stream.write("::endgroup::\n" if self._ci == "github" else tail)
 
-    def abort(self) -> None:
-        """See Output."""
 
-
-class GithubOutput:
+class GithubOutput(Output):
     """Annotates the kinds of failures at the user's own lines, and adds to the step's summary."""
 
     def __init__(self, stream: Stream, environ: Mapping[str, str]) -> None:
@@ -72,21 +67,12 @@ class GithubOutput:
         self._summary = environ.get("GITHUB_STEP_SUMMARY")
         self._workspace = environ.get("GITHUB_WORKSPACE") or os.curdir
 
-    def start(self) -> None:
-        """See Output."""
-
-    def record(self, batch: RecordBatch) -> None:
-        """See Output."""
-
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         self._stream.write("".join(f"{line}\n" for line in self._annotations(summary)))
         if self._summary:
             with writing(self._summary), Path(self._summary).open("a") as file:
                 file.write(summary_text(summary))
-
-    def abort(self) -> None:
-        """See Output."""
 
     def _annotations(self, summary: RunSummary) -> Iterator[str]:
         groups = [(job.name, group) for job in summary.jobs for group in job.failures]

@@ -16,8 +16,7 @@ from msgspec import Struct, field
 from arcli.engine.tally import Status
 from arcli.escape import plain
 from arcli.outputs.base import OutputContext
-from arcli.outputs.spool import Spool
-from arcli.outputs.target import writing
+from arcli.outputs.spool import SpooledOutput
 from arcli.record import RecordBatch, decode
 from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
@@ -41,21 +40,13 @@ class _Suite(Struct, kw_only=True):
     places: list[tuple[int, int]] = field(default_factory=list)
 
 
-class JunitFile:
+class JunitFile(SpooledOutput):
     """``failure`` is an item's own error, ``error`` a lost or late one, ``skipped`` a cancelled one."""
 
     def __init__(self, context: OutputContext) -> None:
-        self._target = context.target
-        self._name = context.name
-        self._job = context.job
+        super().__init__(context)
         self._ok_cases: int = context.options.get("ok_cases", OK_CASES)
-        self._spool = Spool(context.name)
         self._suites: dict[str, _Suite] = {}
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-        self._spool.open(self._target)
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -73,20 +64,7 @@ class JunitFile:
         self._spool.write("".join(cases).encode())
         suite.places.append((start, self._spool.size))
 
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
-        with writing(self._name):
-            for piece in self._document(summary):
-                self._target.write(piece)
-        self._target.commit()
-        self._spool.close()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._spool.close()
-        self._target.discard()
-
-    def _document(self, summary: RunSummary) -> Iterator[bytes]:
+    def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
         totals = sum((suite.counts for suite in self._suites.values()), Counter[str]())
         # The common schema knows no `skipped` of the whole, and three digits of a suite's seconds.
         counts = {name: number for name, number in _counts(totals).items() if name != "skipped"}

@@ -139,22 +139,17 @@ def has_color(stream: TextIO | None, environ: Mapping[str, str], mode: ColorMode
 
 
 def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], color: ColorMode) -> Stream:
-    terminal = _terminal(stream) is not None
+    width, columns = None, environ.get("COLUMNS", "")
+    # As a shell and rich have it: what somebody says goes before what the terminal says.
+    if stream is not None and _terminal(stream) is not None:
+        width = int(columns) if columns.isdecimal() else 0
+        width = width or max(20, os.get_terminal_size(stream.fileno()).columns or 80)
     return Stream(
         target=target,
-        width=_width(stream, environ) if terminal else None,
+        width=width,
         color=has_color(stream, environ, color),
         encoding=getattr(stream, "encoding", None) or "utf-8",
     )
-
-
-def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
-    # As a shell and rich have it: what somebody says goes before what the terminal says.
-    columns = environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
-    assert stream is not None
-    return max(20, os.get_terminal_size(stream.fileno()).columns or 80)
 
 
 def _has_mode(stream: TextIO, is_kind: Callable[[int], bool]) -> bool:

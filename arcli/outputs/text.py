@@ -65,7 +65,15 @@ class TextOutput(TargetOutput):
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
-        lines = list(self._heading(batch.job))
+        lines: list[str] = []
+        # Times begin anew with each job; the head of the columns stands once.
+        if batch.job != self._job:
+            first, self._job, self._zero = self._job is None, batch.job, None
+            if self._context.several_jobs:
+                lines.append(("" if first else "\n") + self._results.style(batch.job, "bold"))
+            if first:
+                head = "".join(self._columns.line("item", "engine", "at", "took", "input"))
+                lines.append(self._results.style(head + "result", "dim"))
         for line in batch.lines.splitlines():
             lines += self._item(decode(line))
         self._results.write("".join(f"{line}\n" for line in lines))
@@ -86,17 +94,6 @@ class TextOutput(TargetOutput):
             context.report.write("\n")
         write_end(context.report, summary, context.origin, full=context.full)
         super().finish(summary, values)
-
-    def _heading(self, job: str) -> Iterator[str]:
-        # Times begin anew with each job; the head of the columns stands once.
-        if job == self._job:
-            return
-        first, self._job, self._zero = self._job is None, job, None
-        if self._context.several_jobs:
-            yield ("" if first else "\n") + self._results.style(job, "bold")
-        if first:
-            line = "".join(self._columns.line("item", "engine", "at", "took", "input"))
-            yield self._results.style(line + "result", "dim")
 
     def _item(self, record: dict[str, Any]) -> Iterator[str]:
         stream, engine = self._results, record.get("engine_id")

@@ -60,7 +60,12 @@ class Launcher:
         waiting = asyncio.ensure_future(ended.wait())
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()
-        await self._stop()
+        if self._cluster is not None:
+            for stop in (self._cluster.stop_engines, self._cluster.stop_controller):
+                try:
+                    await asyncio.wait_for(stop(), STOPS)
+                except Exception:  # noqa: BLE001 - the other one must be stopped all the same
+                    self._log.exception("the cluster did not stop as it should")
 
     async def _serve(self) -> None:
         with suppress(ConnectionError):  # killed with something unread: reset, not closed
@@ -125,14 +130,6 @@ class Launcher:
         message = str(error) if usage else f"{what}: {_words(error)}"
         self._log.error(message)
         self._tell(StartFailed(message, hint, usage))
-
-    async def _stop(self) -> None:
-        if self._cluster is not None:
-            for stop in (self._cluster.stop_engines, self._cluster.stop_controller):
-                try:
-                    await asyncio.wait_for(stop(), STOPS)
-                except Exception:  # noqa: BLE001 - the other one must be stopped all the same
-                    self._log.exception("the cluster did not stop as it should")
 
 
 def _words(error: Exception) -> str:
