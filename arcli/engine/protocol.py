@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from .encode import ArrayFile
 from .tally import Tally
@@ -191,23 +191,7 @@ class Steps(NamedTuple):
 
 
 Request = Step | Steps
-_REQUESTS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        Hello,
-        Setup,
-        Preflight,
-        Define,
-        RunChunk,
-        Fold,
-        Finish,
-        Initial,
-        Assign,
-        Look,
-        Divide,
-        Steps,
-    )
-}
+_REQUESTS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Request)}
 
 
 def encode_request(request: Request) -> bytes:
@@ -380,21 +364,7 @@ Reply = (
     | ElementsReply
     | InitialReply
 )
-_REPLIES: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        Failure,
-        Done,
-        HelloReply,
-        ChunkReply,
-        Unmet,
-        Printed,
-        FoldReply,
-        ValueReply,
-        ElementsReply,
-        InitialReply,
-    )
-}
+_REPLIES: dict[str, Any] = {kind.__name__: kind for kind in get_args(Reply)}
 
 
 def encode_reply(reply: Reply) -> bytes:
