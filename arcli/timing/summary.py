@@ -348,18 +348,7 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
 
 
 def _engine(use: EngineUse) -> EngineSummary:
+    """Add what is worked out to what was measured."""
+    measured = {name: getattr(use, name) for name in EngineSummary.__struct_fields__ if name != "idle"}
     # Both times are measured apart, so busy may come out a little above present.
-    return EngineSummary(
-        engine_id=use.engine_id,
-        slot=use.slot,
-        host=use.host,
-        pid=use.pid,
-        items=use.items,
-        chunks=use.chunks,
-        present=use.present,
-        busy=use.busy,
-        compute=use.compute,
-        idle=max(0.0, use.present - use.busy),
-        returning=use.returning,
-        attempts=use.attempts,
-    )
+    return EngineSummary(**measured, idle=max(0.0, use.present - use.busy))

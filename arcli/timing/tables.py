@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
@@ -189,17 +190,7 @@ def _busy_share(engine: EngineSummary) -> float:
 
 
 def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:
-    return EngineSummary(
-        engine_id=a.engine_id,
-        slot=a.slot,
-        host=a.host or b.host,
-        pid=b.pid,
-        items=a.items + b.items,
-        chunks=a.chunks + b.chunks,
-        present=a.present + b.present,
-        busy=a.busy + b.busy,
-        compute=a.compute + b.compute,
-        idle=a.idle + b.idle,
-        returning=a.returning + b.returning,
-        attempts=a.attempts + b.attempts,
-    )
+    """Add up what an engine did in two jobs; who it is stays, as the later one has it."""
+    said = {"engine_id", "slot", "host", "pid"}
+    sums = {name: getattr(a, name) + getattr(b, name) for name in {*a.__struct_fields__} - said}
+    return replace(a, host=a.host or b.host, pid=b.pid, **sums)
