@@ -94,3 +94,17 @@ def test_a_call_for_each_engine_costs_as_much_with_many_of_them() -> None:
         return steps(others_come)
 
     assert cost(1000) < 1.5 * cost(2 * MESSAGES)
+
+
+def test_an_engine_that_runs_a_suspect_holds_up_no_other_one() -> None:
+    session = FakeSession(2)
+    first, second = session.transport.engines.values()
+    session.begin(60, chunksize=1)
+    session.running(first)
+    session.dies(first)  # what it ran may have killed it, and runs alone from now on
+    session.answer(second)
+    assert len(second.queue) == 1
+    session.now += 0.01
+    third = session.comes(first.slot)
+    assert len(second.queue) == 1
+    assert len(third.queue) > 1, "items are short, so that several chunks wait at an engine"

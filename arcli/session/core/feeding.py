@@ -205,14 +205,18 @@ class Feeder:
         """Return the engine of an entry that still holds."""
         level, answered, engine_id = entry
         engine = self._pool.engines.get(engine_id)
-        holds = engine is not None and engine.usable and engine.answered == answered
-        return engine if engine is not None and holds and len(engine.chunks) == level else None
+        if (
+            engine is None
+            or not engine.usable
+            or (len(engine.chunks), engine.answered) != (level, answered)
+        ):
+            return None
+        # A suspect runs with nobody behind it, or its engine's death would cost others once more.
+        suspect = any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending)
+        return None if suspect else engine
 
     def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:
         """The next chunk for an engine, None where there is none for it now."""
-        # A suspect runs with nobody behind it, or its engine's death would cost others once more.
-        if any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending):
-            return None
         idle = not engine.pending
         chunk = job.items.next(engine.info.slot, idle, self._pool.width, moment.now)
         if chunk is None:
