@@ -47,14 +47,15 @@ def execute(
 
     ``cluster`` is one that has been prepared. Nothing that it started outlives this call.
     """
+    interrupts = Interrupts(options.notice, options.warn, options.deadline, options.stuck)
+    account = _Account(spec.name, storage.run_id, options.began, interrupts, cluster)
+    outcome = account.outcome
+    notifier = Notifier(spec, storage.run_id, options.warn)
     with (
-        Interrupts(options.notice, options.warn, options.deadline, options.stuck) as interrupts,
+        interrupts,
         Steering(spec, storage.folder, interrupts, options.up) as steering,
         ExitStack() as files,
     ):
-        account = _Account(spec.name, storage.run_id, options.began, interrupts, cluster)
-        outcome = account.outcome
-        notifier = Notifier(spec, storage.run_id, options.warn)
         try:
             outputs.start()
             files.enter_context(setup_files(spec))
@@ -85,6 +86,12 @@ def execute(
                     steering.finishing(has_begun=any(job.counts.planned for job in outcome.jobs))
         except ArcliError as error:
             outcome.errors.append(error)
+        except Exception:
+            # A signal's exception may come out of foreign code as another one: pyzmq's import makes it an
+            # ImportError (https://github.com/zeromq/pyzmq/blob/v27.3.0/zmq/backend/select.py).
+            if not interrupts.stopping:
+                raise
+            outcome.errors.append(interrupts.error())
         # From here on a first signal is only noted: it should not cost what has been computed.
         with interrupts.finishing():
             if cluster is not None:

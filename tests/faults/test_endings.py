@@ -348,3 +348,32 @@ def test_a_start_that_takes_long_is_said(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         assert run.wait() == 0, run.said()
         assert "never came" not in run.said()
+
+
+CONVERTS = '''
+import os, signal, sys
+
+
+class Converts:
+    """Has arcli meet a signal in an import that makes another exception of whatever is raised in it."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "ipyparallel" and callable(signal.getsignal(signal.SIGTERM)):
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except Exception as error:
+                raise ImportError(f"failed with {error}") from error
+        return None
+
+
+sys.meta_path.insert(0, Converts())
+'''
+
+
+def test_a_signal_that_foreign_code_makes_another_error_of_is_a_signal_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CONVERTS)
+    with running(tmp_path, "map: abs\nover: [1]\n", env={"PYTHONPATH": str(tmp_path)}) as run:
+        assert run.wait() == 143, run.said()
+        assert run.manifest()["exit_code"] == 143
+    assert "failed with" not in run.said()
