@@ -1,4 +1,4 @@
-"""Where items come from: one file for each kind of input, a registry, and what combines them."""
+"""Where items come from: a file for each kind of source, a registry, and what combines them."""
 
 from arcli.inputs.base import Input, Source, SourceContext
 from arcli.inputs.over import Over

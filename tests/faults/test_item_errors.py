@@ -190,8 +190,9 @@ collect: list
     assert each_once(records)
     counts = statuses(records)
     assert counts["ok"] == 1
+    assert set(counts) <= {"ok", "error", "cancelled"}
+    # How many had been read by then depends on how many engines had come up; none, with a single one.
     cancelled = [record["reason"] for record in records if record["status"] == "cancelled"]
-    assert cancelled
     assert all("enough" in reason for reason in cancelled)
 
 
