@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -33,9 +34,9 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _alone(_own_state: Path) -> Iterator[None]:
-    """Have no test see another one's temporary files, or the runs of one that failed."""
+    """Have no test see another one's temporary files and variables, or the runs of one that failed."""
     temporary = Path(tempfile.mkdtemp(dir=_own_state))
-    with pytest.MonkeyPatch.context() as patch, ended_runs():
+    with mock.patch.dict(os.environ), pytest.MonkeyPatch.context() as patch, ended_runs():
         _use_temporary(patch, temporary)
         yield
     shutil.rmtree(temporary, ignore_errors=True)
