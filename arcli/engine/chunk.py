@@ -16,7 +16,7 @@ from .command import Command
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
 from .item import Opaque, Outcome, Runner
-from .keys import salted
+from .keys import heads, salted
 from .limits import UNKNOWN, Abort, Timer
 from .live import Live, Patrol
 from .notebook import Notebook, preflight
@@ -37,6 +37,8 @@ from .variables import DIGITS, NAME, Places, Variables
 
 PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
+SMALL = 1 << 12
+"""Bytes of an input, on average, below which those of a chunk are written together."""
 _PAUSE, _NEVER = int(PUBLISH_EVERY * 1e9), 1 << 62
 
 
@@ -132,6 +134,9 @@ class Job:
         limit = self._plan.timeout if request.timeout is None else request.timeout
         watchdog = engine.watchdog and self._plan.kind != "command"
         timer = Timer(limit, watchdog=watchdog, told=lambda: marks[6] / 1e9 or UNKNOWN)
+        # Of rows and lines the records' first parts are written together; for large ones that is no gain.
+        alike = not broken and len(request.inputs) < SMALL * len(items)
+        begun = heads(self._salt, items, request.indices, request.occurrences) if alike else {}
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
@@ -140,10 +145,10 @@ class Job:
                 around.enter_context(engine.patrol.over(results))
             if self._loop is None:
                 course.places = around.enter_context(engine.variables.around(self._variables()))
-                self._run_items(course, self._runner(timer), results)
+                self._run_items(course, self._runner(timer, begun), results)
             else:
                 width = min(max(1, self._width), len(request.indices))
-                runners = [self._runner(timer) for _ in range(width)]
+                runners = [self._runner(timer, begun) for _ in range(width)]
                 self._loop.run([self._lane(course, runner, results) for runner in runners])
         if engine.position_file is not None:
             engine.position_file.idle()
@@ -201,7 +206,7 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer) -> Runner:
+    def _runner(self, timer: Timer, begun: dict[int, str]) -> Runner:
         """Return a runner for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
@@ -232,6 +237,7 @@ class Job:
             keep_opaque=plan.keep_opaque,
             folder=ItemFolder(plan, variable=self._loop is None) if plan.outdir else None,
             passing=engine.passing,
+            heads=begun,
             hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder, plan.unpack),
         )
 

@@ -17,8 +17,9 @@ import os
 import pickle
 import struct
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 _quote = json.encoder.encode_basestring
@@ -113,6 +114,54 @@ def is_flat(value: Any) -> bool:
 
 PLAIN = frozenset({int, float, str, bool, type(None)})
 """Types whose canonical text is their text."""
+
+
+class LineEncoders(NamedTuple):
+    """Compiled encoders of many values, one a line: keys in the order they have, or sorted."""
+
+    as_they_are: Callable[[Sequence[Any]], bytes]
+    in_order: Callable[[Sequence[Any]], bytes]
+
+
+@cache
+def compiled_lines() -> LineEncoders | None:
+    """Return what encodes the rows of a table together, None where there is none.
+
+    As with ``compiled_dumps``, the bytes are the standard library's, as far as ``are_flat`` lets them.
+    """
+    try:
+        from msgspec.json import Encoder
+
+        return LineEncoders(Encoder().encode_lines, Encoder(order="sorted").encode_lines)
+    except (ImportError, AttributeError, TypeError):  # an engine of others' may have an old one
+        return None
+
+
+def are_flat(values: Sequence[Any]) -> bool:
+    """Tell what ``is_flat`` does, of many mappings together, or of many plain values."""
+    # By the column and not by the cell: what is left for Python are the kinds that there are, and numbers.
+    columns: Sequence[Sequence[Any]] = [values]
+    if set(map(type, values)) == {dict}:
+        if not set(map(type, chain.from_iterable(values))) <= {str}:
+            return False
+        if any(key[:1] == "$" for key in set(chain.from_iterable(values))):
+            return False
+        try:
+            columns = list(zip(*map(dict.values, values), strict=True))
+        except ValueError:  # rows of different lengths
+            return all(map(is_flat, values))
+    for column in columns:
+        kinds = set(map(type, column))
+        if not kinds <= PLAIN:
+            return False
+        if int in kinds and [part for part in column if type(part) is int and not -SAFE < part < SAFE]:
+            return False
+        floats = [part for part in column if type(part) is float] if float in kinds else []
+        if [part for part in floats if not (1e-4 <= part < 1e16 or -1e16 < part <= -1e-4 or part == 0.0)]:
+            return False
+    return True
+
+
 SORT_KEYS = 1 << 5
 """orjson.OPT_SORT_KEYS, which need not be imported for it."""
 

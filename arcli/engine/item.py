@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from .capture import NOTHING, NoCapture
 from .command import Command
 from .encode import SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, safe_repr
-from .keys import input_text, item_key, key_from
+from .keys import head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
 from .tally import Status
@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
 
 
 _new = tuple.__new__
+_NONE: Mapping[int, str] = {}
 
 
 class Process:
@@ -70,7 +71,8 @@ class Runner:
     ``call`` is a function of one item; ``program`` is given instead where it is none.
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
     them later. ``folder`` makes each item a folder of its own. ``passing`` are exceptions that are
-    none of an item's.
+    none of an item's. ``heads`` are the records' first parts that are written already, by the items'
+    numbers.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Runner:
         hint: Callable[[BaseException, Any], str | None] = lambda error, item: None,
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
+        heads: Mapping[int, str] = _NONE,
     ) -> None:
         self._passing = passing
         self._job = job
@@ -98,6 +101,7 @@ class Runner:
         self._keep_opaque = keep_opaque
         self._clock = _Clock()
         self._folder = folder
+        self._heads = heads
         self._plain = call if timer.seconds is None and folder is None else None
 
     def run(
@@ -171,7 +175,7 @@ class Runner:
             except BaseException as error:  # noqa: BLE001 - __reduce__ and the like of the user's
                 return self._failed(index, item, attempt, occurrence, begin, error, printed)
         line = (
-            f"{self._head(index, item, occurrence)}"
+            f"{self._heads.get(index) or self._head(index, item, occurrence)}"
             f',"status":"ok","reason":null,"value":{text},"exact":{"true" if exact else "false"}'
             f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
@@ -215,7 +219,7 @@ class Runner:
             if isinstance(error, ProgramFailed):
                 value = encode(error.value)[0]
         return Outcome(
-            f"{self._head(index, item, occurrence)}"
+            f"{self._heads.get(index) or self._head(index, item, occurrence)}"
             f',"status":"{status}","reason":{encode(reason)[0] if reason else "null"}'
             f',"value":{value},"exact":true'
             f',"error":{details}{self._tail(printed, attempt, begin, end)}',
@@ -299,7 +303,7 @@ class Runner:
         except BaseException:  # noqa: BLE001 - an input of the user's class
             text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
             key = item_key(self._salt, item, occurrence)
-        return f'"index":{index},"key":"{key}","input":{text}'
+        return head(index, key, text)
 
     def _tail(self, printed: tuple[str, str, bool], attempt: int, begin: int, end: int) -> str:
         """Tell how it ends: what was printed, and when."""

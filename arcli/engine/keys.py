@@ -7,10 +7,22 @@ has already computed.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from .encode import PLAIN, SAFE, SORT_KEYS, canonical, compiled_dumps, encode, encode_apart, is_flat
+from .encode import (
+    PLAIN,
+    SAFE,
+    SORT_KEYS,
+    are_flat,
+    canonical,
+    compiled_dumps,
+    compiled_lines,
+    encode,
+    encode_apart,
+    is_flat,
+)
 
 DIGEST_SIZE = 12
 
@@ -53,6 +65,17 @@ def fingerprint(value: Any) -> bytes:
     return raw if exact else raw + b"\0" + _pickled(value)
 
 
+def fingerprints(values: Sequence[Any]) -> list[bytes] | None:
+    """Return the ``fingerprint`` of each value, made together; None where they are not all plain."""
+    encoders = compiled_lines()
+    if encoders is None or not are_flat(values):
+        return None
+    try:
+        return encoders.in_order(values).splitlines()
+    except UnicodeEncodeError:  # surrogates
+        return None
+
+
 def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=4)
@@ -79,3 +102,30 @@ def input_text(value: Any) -> tuple[str, bytes]:
         except TypeError:  # surrogates
             pass
     return encode_apart(value, None)[0], fingerprint(value)
+
+
+def heads(
+    salt: Any, values: Sequence[Any], indices: Sequence[int], occurrences: Sequence[int] | None
+) -> dict[int, str]:
+    """Return how records of these inputs begin, by their numbers; none where they are not all plain.
+
+    A record begins with the item's ``head``. Made together, they cost half of what single ones do.
+    """
+    encoders, prints = compiled_lines(), fingerprints(values)
+    if encoders is None or prints is None:
+        return {}
+    texts = encoders.as_they_are(values).decode().split("\n")
+    begun: dict[int, str] = {}
+    for place, (index, text, content) in enumerate(zip(indices, texts, prints, strict=False)):
+        hasher = salt.copy()
+        hasher.update(content)
+        key = hasher.hexdigest()
+        if occurrences is not None and occurrences[place]:
+            key = f"{key}-{occurrences[place]}"
+        begun[index] = head(index, key, text)
+    return begun
+
+
+def head(index: int, key: str, text: str) -> str:
+    """Return the first part of a record: which item it is, ``text`` being its input's."""
+    return f'"index":{index},"key":"{key}","input":{text}'

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from zlib import adler32, crc32
 
 from msgspec import Struct, field
 
@@ -238,25 +238,28 @@ class Occurrences:
     def __init__(self) -> None:
         self._rows = [array("I", bytes(4 * WIDTH)) for _ in range(ROWS)]
 
-    def number(self, fingerprint: bytes) -> int:
-        """Return how many items with this fingerprint came before, at least."""
+    def numbers(self, fingerprints: Iterable[bytes]) -> list[int]:
+        """Return of each of these fingerprints how many equal ones came before it, at least."""
         # Four places from two hashes (Kirsch and Mitzenmacher, 2006), written out: this runs for
         # each item of every source, and a loop over the rows takes three times as long.
-        first, second = zlib.crc32(fingerprint), zlib.adler32(fingerprint, len(fingerprint)) | 1
         a, b, c, d = self._rows
-        i = first & _MASK
-        j = (first + second) & _MASK
-        k = (first + 2 * second) & _MASK
-        m = (first + 3 * second) & _MASK
-        seen = min(a[i], b[j], c[k], d[m])
-        after = seen + 1
-        # Only the smallest counters grow: the others have been raised by items that collide here.
-        if a[i] < after:
-            a[i] = after
-        if b[j] < after:
-            b[j] = after
-        if c[k] < after:
-            c[k] = after
-        if d[m] < after:
-            d[m] = after
-        return seen
+        numbers: list[int] = []
+        for fingerprint in fingerprints:
+            first, second = crc32(fingerprint), adler32(fingerprint, len(fingerprint)) | 1
+            i = first & _MASK
+            j = (first + second) & _MASK
+            k = (first + 2 * second) & _MASK
+            m = (first + 3 * second) & _MASK
+            in_a, in_b, in_c, in_d = a[i], b[j], c[k], d[m]
+            seen = min(in_a, in_b, in_c, in_d)
+            numbers.append(seen)
+            # Only the smallest counters grow: the others have been raised by items that collide here.
+            if in_a == seen:
+                a[i] = seen + 1
+            if in_b == seen:
+                b[j] = seen + 1
+            if in_c == seen:
+                c[k] = seen + 1
+            if in_d == seen:
+                d[m] = seen + 1
+        return numbers

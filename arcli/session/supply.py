@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from arcli.errors import ArcliError
 from arcli.plan.job import Occurrences
-from arcli.session.core.chunk import Chunk, PickledInput, fingerprint_of, key_of
+from arcli.session.core.chunk import Chunk, PickledInput, fingerprints_of, key_of
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""
@@ -100,7 +100,7 @@ class SourceSupply:
             looked += len(items)
             # How many equal items came before each; the first of its kind has 0.
             occurrences = self._occurrences
-            numbers = [] if occurrences is None else [occurrences.number(fingerprint_of(i)) for i in items]
+            numbers = [] if occurrences is None else occurrences.numbers(fingerprints_of(items))
             # Without an earlier run nothing has to be looked up, and no key
             # computed here.
             if self._kept is None:

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from runs import stable_id
 
 from arcli.engine import encode as encode_module
 from arcli.engine import keys as keys_module
 from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart
-from arcli.engine.keys import fingerprint, input_text
+from arcli.engine.keys import fingerprint, fingerprints, head, heads, input_text, key_from, salted
 
 text = st.text(st.characters(codec="utf-8"))
 scalars = (
@@ -245,6 +245,51 @@ def test_a_compiled_encoder_writes_the_same_as_the_standard_library(row: dict[st
                 texts.append([fingerprint(row)])
     assert encode_module.compiled_dumps() is not None
     assert texts[0] == texts[1]
+
+
+rows_of = st.dictionaries(st.text("ab$\u2028", max_size=2), cells, max_size=3)
+tables = st.lists(st.tuples(*[cells] * 3).map(lambda row: dict(zip("bac", row, strict=True))), max_size=5)
+
+
+@given(st.lists(rows_of, max_size=5) | st.lists(cells, max_size=5) | tables | st.lists(rows_of | cells))
+@example([{"b": 1, "a": -0.0, "é": "\x7f/\u2028\r"}, {"a": None, "b": True, "é": ""}])
+@example([{"n": 10**400}])
+@example(["a\rb", "\x1e", "", "é"])
+def test_rows_together_are_written_as_each_by_itself(values: list[Any]) -> None:
+    prints, salt = fingerprints(values), salted("{}")
+    occurrences = [place % 2 for place, _ in enumerate(values)]
+    begun = heads(salt, values, range(7, 7 + len(values)), occurrences)
+    assert prints is None or prints == [fingerprint(value) for value in values]
+    expected: dict[int, str] = {}
+    for place, value in enumerate(values if begun else ()):
+        text, content = input_text(value)
+        expected[7 + place] = head(7 + place, key_from(salt, content, place % 2), text)
+    assert begun == expected
+
+
+def test_rows_and_lines_are_written_together() -> None:
+    for values in (
+        [{"b": 1, "a": 0.5}] * 3,
+        [{"b": 1}, {"a": "x", "b": None}],
+        ["one", "two"],
+        [1, 2.5, True],
+    ):
+        assert fingerprints(values) is not None
+
+
+class Loud(str):
+    """Text that is none of the plain ones."""
+
+
+@pytest.mark.parametrize("odd", [float("nan"), 1e-5, 1e16, 10**18, b"x", [1], Loud("x"), "\ud800", (1,)])
+def test_what_encoders_write_differently_is_not_written_together(odd: Any) -> None:
+    for values in ([odd], [{"a": 1}, {"a": odd}], [{"a": 1}, {"a": 1, "b": odd}]):
+        assert fingerprints(values) is None
+
+
+@pytest.mark.parametrize("key", ["$a", 1, None, Loud("x")])
+def test_keys_that_are_no_plain_names_are_not_written_together(key: Any) -> None:
+    assert fingerprints([{"a": 1}, {key: 1}]) is None
 
 
 @pytest.mark.parametrize("char", ["a", '"', "\\", "\x00", "\x1f", "\x7f"])

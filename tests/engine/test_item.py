@@ -22,7 +22,7 @@ from arcli.engine.capture import NoCapture, make_capture
 from arcli.engine.command import Command
 from arcli.engine.errors import describe, safe_repr
 from arcli.engine.item import Outcome, Runner
-from arcli.engine.keys import item_key, salted
+from arcli.engine.keys import heads, item_key, salted
 from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
@@ -47,6 +47,7 @@ def make_runner(
     capture: NoCapture | None = None,
     timeout: float | None = None,
     keep_opaque: bool = False,
+    begun: Mapping[int, str] | None = None,
 ) -> Runner:
     return Runner(
         job="job",
@@ -56,6 +57,7 @@ def make_runner(
         timer=Timer(timeout, watchdog=False),
         salt=salted("{}"),
         keep_opaque=keep_opaque,
+        heads=begun or {},
     )
 
 
@@ -65,6 +67,14 @@ def run(call: Callable[[Any], Any], item: Any = 1, **options: Any) -> tuple[dict
     assert "\n" not in outcome.line
     record: dict[str, Any] = json.loads("{" + outcome.line + "}")
     return record, outcome
+
+
+def test_a_row_that_its_function_changes_is_recorded_as_it_was_sent() -> None:
+    row = {"b": 1, "a": 2.5}
+    begun = heads(salted("{}"), [row, row], [3, 4], [0, 0])
+    record, _ = run(lambda item: item.pop("b"), row, begun=begun)
+    assert record["input"] == {"b": 1, "a": 2.5}
+    assert record["key"] == item_key(salted("{}"), {"b": 1, "a": 2.5})
 
 
 def raiser(error: BaseException) -> Callable[[Any], Any]:

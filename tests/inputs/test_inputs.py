@@ -90,8 +90,8 @@ def test_missing_files_are_input_errors(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from([b"a", b"b", b"c", b""])))
 def test_equal_items_get_different_numbers(prints: list[bytes]) -> None:
     counted, again = Occurrences(), Occurrences()
-    numbers = [counted.number(p) for p in prints]
-    assert numbers == [again.number(p) for p in prints]
+    numbers = counted.numbers(prints)
+    assert numbers == [again.numbers([p])[0] for p in prints]
     for p in set(prints):
         own = [n for n, q in zip(numbers, prints, strict=True) if q == p]
         assert own == sorted(set(own))

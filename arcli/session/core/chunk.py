@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from arcli.engine.errors import safe_repr
-from arcli.engine.keys import fingerprint, item_key
+from arcli.engine.keys import fingerprint, fingerprints, item_key
 from arcli.engine.tally import Status
 from arcli.record import ItemError
 
@@ -160,9 +160,17 @@ def client_records(
     ]
 
 
-def fingerprint_of(item: Any) -> bytes:
-    """Give the ``fingerprint`` of an item that may be opaque to arcli itself."""
-    return item.pickled if isinstance(item, PickledInput) else fingerprint(item)
+TOGETHER = 256
+"""Items whose fingerprints are made, and held, together."""
+
+
+def fingerprints_of(items: Sequence[Any]) -> Iterator[bytes]:
+    """Yield the ``fingerprint`` of each item, some of which may be opaque to arcli itself."""
+    for start in range(0, len(items), TOGETHER):
+        block = items[start : start + TOGETHER]
+        yield from fingerprints(block) or [
+            item.pickled if isinstance(item, PickledInput) else fingerprint(item) for item in block
+        ]
 
 
 def key_of(hasher: Any, item: Any, occurrence: int) -> str:
