@@ -274,7 +274,7 @@ class _Course:
     ) -> Iterator[tuple[int, int, int]]:
         """Yield the position, the number and the occurrence of the next item to begin."""
         marks, number, occurrences = self.marks, request.chunk, request.occurrences
-        held, text = self.places or ({}, None)
+        places, digits = self.places, b""
         pack = DIGITS.pack_into
         for position, index in enumerate(request.indices):
             if stopping is not None and stopping():
@@ -284,7 +284,11 @@ class _Course:
             if abort is not None and abort.came:
                 return
             marks[1] = position
-            if text is not None:
+            if places is not None:
+                held, text, put = places
+                # Whoever restores an environment puts copies into it. Of a single byte there are none.
+                if held.get(NAME) is not digits or len(digits) < 2:
+                    put()
                 held[NAME] = digits = b"%d" % index
                 pack(text, 0, digits)
             yield position, index, 0 if occurrences is None else occurrences[position]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 INDEX = "ARCLI_INDEX"
@@ -15,10 +16,14 @@ DIGITS = struct.Struct("24s")
 
 
 class Places(NamedTuple):
-    """Where an item's number goes: what ``os.environ`` holds, and a text of C's that ends at a zero."""
+    """Where an item's number goes: what ``os.environ`` holds, and a text of C's that ends at a zero.
+
+    ``put`` has C take the text: at first, and where an item has put a copy of it in its place.
+    """
 
     held: dict[bytes, bytes]
     text: memoryview
+    put: Callable[[], object]
 
 
 class Variables:
@@ -34,7 +39,7 @@ class Variables:
         self._text = ctypes.create_string_buffer(NAME + b"=", len(NAME) + 1 + DIGITS.size)
         # C reads it as long as there is this process, which outlives Python's objects by a moment.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._text))
-        self._putenv = ctypes.CDLL(None).putenv
+        self._put = partial(ctypes.CDLL(None).putenv, self._text)
 
     @contextmanager
     def around(self, others: Mapping[str, str]) -> Iterator[Places]:
@@ -45,9 +50,8 @@ class Variables:
         before = {name: os.environ.get(name) for name in (INDEX, *others)}
         os.environ.update(others)
         held: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - see the class
-        self._putenv(self._text)
         try:
-            yield Places(held, memoryview(self._text).cast("B")[len(NAME) + 1 :])
+            yield Places(held, memoryview(self._text).cast("B")[len(NAME) + 1 :], self._put)
         finally:
             for name, value in before.items():
                 if value is None:

@@ -48,6 +48,9 @@ import os, subprocess
 def places(number):
     child = "echo $ARCLI_INDEX $ARCLI_SLOT $ARCLI_RUN"
     printed = subprocess.run(child, shell=True, capture_output=True, text=True).stdout.split()
+    saved = dict(os.environ)
+    os.environ.clear()  # as mock.patch.dict does, and whoever else restores an environment
+    os.environ.update(saved)
     return [printed, [os.environ[f"ARCLI_{name}"] for name in ("INDEX", "SLOT", "RUN")]]
 """
 
@@ -55,7 +58,7 @@ def places(number):
 @pytest.mark.parametrize("flag", ["--inline", "-n2"])
 def test_a_function_and_what_it_starts_find_the_number_of_their_item(tmp_path: Path, flag: str) -> None:
     (tmp_path / "f.py").write_text(PLACES)
-    code, records = finish(tmp_path, "map: f.py:places\nover: {range: 12}\n", flag)
+    code, records = finish(tmp_path, "map: f.py:places\nover: {range: 16}\nchunksize: 8\n", flag)
     assert code == 0
     for index, record in enumerate(records):
         expected = [str(index), str(record["slot"]), record["run"]]
@@ -66,6 +69,7 @@ def test_the_environment_is_as_it_was_when_nothing_runs() -> None:
     os.environ["ARCLI_RUN"] = "another"
     try:
         with Variables().around({"ARCLI_RUN": "mine", "ARCLI_SLOT": "0"}) as places:
+            places.put()
             places.held[NAME] = b"7"
             DIGITS.pack_into(places.text, 0, b"7")
             assert subprocess.check_output("echo $ARCLI_INDEX $ARCLI_RUN", shell=True) == b"7 mine\n"
