@@ -560,6 +560,39 @@ def test_what_has_ended_behind_a_running_item_counts_for_its_limit() -> None:
     assert session.recorder.statuses == {}
 
 
+def test_an_item_that_began_before_its_limit_was_known_has_time_to_heed_it() -> None:
+    session = FakeSession(2)
+    session.begin(8, timeout="300%", chunksize=1)
+    first, second = engines_of(session)
+    session.running(first, 0)
+    session.wait(50)
+    for _ in range(3):
+        session.answer(second, seconds=2.0)
+    session.wait(OVERSTAY - 0.5)
+    assert session.limits == [(0, 6.0), (1, 6.0)]
+    assert session.transport.killed == []
+    session.wait(2.0)
+    assert session.transport.killed == [first.engine_id]
+
+
+def test_an_item_has_the_limit_that_it_was_sent_with_though_the_median_falls() -> None:
+    session = FakeSession(2)
+    session.begin(20, timeout="300%", chunksize=1)
+    first, second = engines_of(session)
+    for _ in range(3):
+        session.answer(first, seconds=10.0)
+    session.answer(first, seconds=10.0)
+    session.running(first, 0)
+    assert chunk_of(first).timeout == 30.0
+    for _ in range(12):
+        session.answer(second, seconds=1.0)
+    session.wait(3 + OVERSTAY + 2)
+    assert session.transport.killed == []
+    session.dies(first)
+    finish(session)
+    assert set(session.recorder.statuses.values()) == {"ok"}
+
+
 # -- short items behind long ones --------------------------------------------------------------------
 
 

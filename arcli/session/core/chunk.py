@@ -46,7 +46,8 @@ class Chunk(Struct, kw_only=True, eq=False):
     accounted for by early records, ``size`` the bytes of its request; ``deaths`` how many engines
     have died of it, or of what it was a part of, without a trace of which item did it. ``unfit`` are
     slots where what its function depends on is not there. ``ahead`` are the seconds of items that have
-    ended and wait for one in front of them.
+    ended and wait for one in front of them. ``limit`` are the seconds that its items have, None: nobody
+    knows yet, or for ever; ``told`` is when its engine was told of it, if that was after it was sent.
     """
 
     indices: Sequence[int]
@@ -61,6 +62,8 @@ class Chunk(Struct, kw_only=True, eq=False):
     size: int = 0
     unfit: frozenset[int] = frozenset()
     ahead: Sequence[float] = ()
+    limit: float | None = None
+    told: float = -math.inf
 
     def __len__(self) -> int:
         return len(self.indices)

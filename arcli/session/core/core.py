@@ -382,12 +382,10 @@ class SessionCore:
         effects, at_it = self._requests.overdue(self._now)
         dooms = [doom for engine in at_it for doom in self._pool.doom(engine, DEADLINE)]
         self._effects += effects + dooms
-        limit = self._job.limit if self._job is not None else None
         # Items that were sent before enough of them had been measured are told how long they have.
-        if self._job is not None and limit is not None and self._job.told != limit:
-            self._job.told = limit
+        if self._job is not None and (limit := self._job.news(self._now)) is not None:
             self._effects += [Limit(engine.info.slot, limit) for engine in self._pool]
-        self._effects += self._health.watch(limit, self._now)
+        self._effects += self._health.watch(self._now)
         if self._job is not None and not self._observations.in_process:
             self._effects += self._health.watch_cancelled(self._job.items, self._now)
         self._effects += self._quiet.look(

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from arcli.engine.limits import GRACE
 from arcli.engine.position_file import Position
+from arcli.session.core.chunk import Chunk
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Effect, Kill, Notice, PendingRequest, Release
@@ -87,8 +88,8 @@ class Health:
         """That notice has come."""
         self._dying.pop(engine_id, None)
 
-    def watch(self, limit: float | None, now: float) -> list[Effect]:
-        """Look at all engines. ``limit`` is the seconds that an item may take, None: for ever."""
+    def watch(self, now: float) -> list[Effect]:
+        """Look at all engines."""
         effects: list[Effect] = []
         # An engine that was killed and whose death nobody has told of is killed
         # again.
@@ -102,8 +103,10 @@ class Health:
             # Looking costs a read of a file for each engine, which short chunks are
             # not worth.
             running = engine.chunks[0] if engine.usable and engine.chunks else None
-            if running is not None and now - running.sent > (UNHURRIED if limit is None else LOOK / 2):
-                effects += self._watch_chunk(engine, running, limit, now)
+            if running is None or running.chunk is None:
+                continue
+            if now - running.sent > (UNHURRIED if running.chunk.limit is None else LOOK / 2):
+                effects += self._watch_chunk(engine, running, running.chunk, now)
         return effects
 
     def _watch_requests(self, engine: PooledEngine, now: float) -> list[Effect]:
@@ -125,13 +128,13 @@ class Health:
         return []
 
     def _watch_chunk(
-        self, engine: PooledEngine, running: PendingRequest, limit: float | None, now: float
+        self, engine: PooledEngine, running: PendingRequest, chunk: Chunk, now: float
     ) -> list[Effect]:
         """End, as the last resort, an engine that does not begin its chunk, or does not stop an item."""
         sighting = self._positions.look(engine, now)
-        if sighting is None or running.chunk is None:
+        if sighting is None:
             return []
-        position, age = sighting.position, now - sighting.since
+        position = sighting.position
         alone = len(engine.pending) == len(engine.chunks)
         # It has nothing else to do and has not begun: it is stopped, or its queue
         # has lost the message.
@@ -139,10 +142,13 @@ class Health:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
             return [Notice(f"{message}: it is replaced"), Kill(engine.info.engine_id)]
-        if limit is None or position is None or age <= limit + OVERSTAY:
+        if chunk.limit is None or position is None:
+            return []
+        # One that had outlived its limit before anybody knew it has the time to heed it, too.
+        if now - max(sighting.since + chunk.limit, chunk.told) <= OVERSTAY:
             return []
         # The file tells of another chunk: this one waits behind it.
-        if position.chunk != running.chunk.number or position.position < 0:
+        if position.chunk != chunk.number or position.position < 0:
             return []
         return self._pool.doom(engine, "an item did not stop when told to")
 

@@ -45,8 +45,7 @@ class JobRun:
     """A job from its first chunk to its last record. Used by the session's thread alone.
 
     ``replay`` is where ``supply`` puts the records that an earlier run has, by their items' numbers.
-    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere. ``told`` is the
-    limit that items know which were sent without one.
+    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class JobRun:
         self._replayed = 0
         self._median_of = 0
         self._limit: float | None = None
-        self.told = None if isinstance(job.timeout, Share) else job.timeout
+        self._told = None if isinstance(job.timeout, Share) else job.timeout
         self._uses: dict[int, EngineUse] = {}
         self._sizes: Counter[int] = Counter()
         self._prefix = b'{"run":%b,"job":%b,' % (orjson.dumps(run_id), orjson.dumps(job.name))
@@ -96,6 +95,18 @@ class JobRun:
                 self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * known.quantile(0.5))
         return self._limit
 
+    def news(self, now: float) -> float | None:
+        """Return the limit, if it is another one than before: items are told that were sent without."""
+        limit = self.limit
+        if limit is None or limit == self._told:
+            return None
+        self._told = limit
+        # They keep what they were told first, as those do that were sent with a limit.
+        for chunk in self.items.outstanding.values():
+            if chunk.limit is None:
+                chunk.limit, chunk.told = limit, now
+        return limit
+
     def _measured(self) -> Tally:
         """Add up the items that have ended, those too whose records wait for items in front of them."""
         known = Tally()
@@ -112,6 +123,7 @@ class JobRun:
         # Inputs are one pickle within the request's own: the engine opens it where a failure can be told
         # apart from a broken request.
         inputs, opaque, unsent = packed(chunk.inputs)
+        chunk.limit = self.limit
         request = RunChunk(
             job=self.plan.name,
             chunk=chunk.number,
@@ -122,7 +134,7 @@ class JobRun:
             opaque=opaque,
             unsent=unsent,
             tail=streams,
-            timeout=self.limit,
+            timeout=chunk.limit,
         )
         raw = encode_request(request)
         chunk.size = len(raw)

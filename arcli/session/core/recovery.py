@@ -186,7 +186,8 @@ class Recovery:
         burial = Burial()
         if job is not None:
             age = moment.now - sighting.since if sighting is not None else 0.0
-            overstayed = judge and job.limit is not None and age >= job.limit
+            limits = [p.chunk.limit for p in engine.chunks[:1] if p.chunk is not None]
+            overstayed = judge and any(limit is not None and age >= limit for limit in limits)
             status = Status.TIMEOUT if overstayed else Status.LOST
             self.cut_short(engine, job, status, reason, moment)
             job.leaves(engine, moment.now)
@@ -237,7 +238,7 @@ class Recovery:
                 culprit = position.position
         # An item that outlived its limit is a timeout, however its engine came to
         # end.
-        limit = job.limit
+        limit = chunk.limit
         age = moment.now - sighting.since if sighting is not None else 0.0
         if culprit is not None and limit is not None and age >= limit:
             message = f"took longer than {limit:g} s and did not stop when told to"
