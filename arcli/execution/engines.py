@@ -40,9 +40,9 @@ def open_session(
         from arcli.session.transport.inline import InlineTransport
 
         terms = _terms(spec, options, storage, slots=options.slots, max_restarts=0)
-        # This process is told that it is the engine for which it stands.
+        # This process is told that it is the engine for which it stands; it is none that came and goes.
         steps = terms.steps(options.slot)
-        terms = replace(terms, steps=lambda slot: steps)
+        terms = replace(terms, steps=lambda slot: steps, ready=lambda engine: None)
         with Session(InlineTransport(options.passing), terms, storage, storage.run_id) as session:
             yield session
         return
@@ -80,7 +80,7 @@ def open_session(
         # Those that are on their way when all is done are missed by nobody.
         missing = set(range(cluster.slots)) - came - cluster.coming()
         if missing:
-            causes = [reason for slot, reason in reasons.items() if slot in missing]
+            causes = [reason for slot, reason in [*reasons.items()] if slot in missing]
             cause = causes[-1] if causes else cluster.diagnose()
             options.notice(f"{len(missing)} of {plural(cluster.slots, 'engine')} never came: {cause}")
         transport.leave()
@@ -107,7 +107,7 @@ def _terms(spec: Spec, options: Options, storage: RunStorage, *, slots: int, max
         steps=setup_steps(spec, slots, str(position_files)),
         position_files=position_files,
         notice=options.notice,
-        ready=storage.folder.note_engine_ready,
+        ready=storage.note_ready,
         listener=options.listener,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from arcli.cluster.base import ClusterEvent
+from arcli.cluster.base import ClusterEvent, EngineInfo
 from arcli.engine.protocol import Printed, Request
 from arcli.errors import ArcliError
 from arcli.session.core.chunk import Chunk
@@ -147,8 +147,8 @@ class Terms(Struct, frozen=True, kw_only=True):
     """How often engines are restarted, and how long they may take to come up, in seconds.
 
     ``steps`` gives the requests that prepare the engine in a slot; ``position_files`` is the folder
-    of position files, by slot; ``notice`` takes sentences for people, ``ready`` the number of each
-    engine that has done its setup, ``listener`` what items print.
+    of position files, by slot; ``notice`` takes sentences for people, ``ready`` each engine that
+    has done its setup, ``listener`` what items print.
     """
 
     max_restarts: int
@@ -156,7 +156,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     steps: Callable[[int], list[Request]]
     position_files: Path | None
     notice: Callable[[str], None]
-    ready: Callable[[int], None] = lambda engine_id: None
+    ready: Callable[[EngineInfo], None] = lambda engine: None
     listener: Listener = field(default_factory=NoListener)
 
 

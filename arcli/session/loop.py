@@ -249,9 +249,9 @@ class SessionLoop:
         match effect:
             case Notice(sentence):
                 self._terms.notice(sentence)
-            case Ready(engine_id):
+            case Ready(engine):
                 self.ready_at = self._clock().now if self.ready_at is None else self.ready_at
-                self._terms.ready(engine_id)
+                self._terms.ready(engine)
             case Print(printed):
                 self._terms.listener.printed(printed)
             case Resolve(future, value) if not future.done():

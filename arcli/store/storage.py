@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from arcli.cluster.base import ClusterEvent, EngineDown, EngineUp
+from arcli.cluster.base import ClusterEvent, EngineDown, EngineInfo, EngineUp
 from arcli.engine import position_file
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Journal
@@ -72,6 +72,12 @@ class RunStorage:
             self.folder.note_engines([event.info])
         elif isinstance(event, EngineDown) and event.engine_id is not None:
             self.folder.note_engine_gone(event.engine_id, event.reason)
+
+    def note_ready(self, engine: EngineInfo) -> None:
+        """Put into the manifest that an engine has done its setup. Raises OutputError."""
+        # Its coming is noted by another thread, which may be the later one.
+        self.folder.note_engines([engine])
+        self.folder.note_engine_ready(engine.engine_id)
 
     def finish(self, summary: RunSummary) -> None:
         """Put the end of the run into the manifest."""

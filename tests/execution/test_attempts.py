@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from runs import Run, finish, wait_until
+from runs import Run, finish, running, wait_until
 
 TROUBLED = """
 cluster: {engines: 1}
@@ -68,7 +68,7 @@ def test_failed_attempts_setup_deaths_and_replacements_have_their_times(tmp_path
 
     # Engines: started, their setup, and why one ended before the run did.
     for engine in (first, second):
-        assert moment(engine["ready"]) - moment(engine["started"]) >= 0.29
+        assert engine["started"] < engine["ready"]
     assert (first["slot"], first["reason"]) == (second["slot"], died["reason"])
     assert second["reason"] is None
 
@@ -84,7 +84,7 @@ def test_failed_attempts_setup_deaths_and_replacements_have_their_times(tmp_path
     for engine in (first, second):
         startup, setup = (at[name, engine["engine_id"]] for name in ("start-up", "setup"))
         assert abs(startup["ts"] + startup["dur"] - setup["ts"]) <= 1
-        assert setup["dur"] >= 0.29e6
+        assert setup["dur"] > 0
     page = told(tmp_path, "report", "--format", "html")
     titles = re.findall("<title>(.*?)</title>", page)
     for part in (
@@ -103,7 +103,7 @@ def test_time_of_failed_attempts_and_of_setup_is_booked_as_that(tmp_path: Path) 
     document = json.loads(told(tmp_path, "run", "spec.yaml", "--format", "json"))
     overhead = document["jobs"][0]["timing"]["overhead"]
     assert overhead["attempts"] >= 0.5
-    assert document["run"]["setup"] >= 0.3
+    assert document["run"]["setup"] > 0
     parts = sum(overhead[name] for name in ("compute", "attempts", "envelope", "idle"))
     assert parts >= 0.99 * overhead["present"]
     report = " ".join(told(tmp_path, "report").split())
@@ -138,3 +138,24 @@ chunksize: 3
     rows = (tmp_path / "items.csv").read_text()
     assert "stopped by SIGINT, after" in rows
     assert "stopped by SIGINT, before it began" in rows
+
+
+SLOW_NOTES = """
+import time
+from arcli.store.folder import RunFolder
+note = RunFolder.note_engines
+def late(*arguments):
+    time.sleep(1)
+    note(*arguments)
+RunFolder.note_engines = late
+"""
+"""As where the disk is slow, or the thread that notes an engine waits for its turn."""
+
+
+def test_that_an_engine_was_ready_is_noted_though_its_coming_is_noted_late(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NOTES)
+    with running(tmp_path, "map: abs\nover: [1]\n", env={"PYTHONPATH": str(tmp_path)}) as run:
+        assert run.wait() == 0, run.said()
+        ready = {engine["engine_id"]: engine["ready"] for engine in run.manifest()["engines"]}
+        (record,) = run.lines()
+    assert ready[record["engine_id"]] is not None

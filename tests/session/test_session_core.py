@@ -789,7 +789,7 @@ def test_an_item_that_is_cancelled_while_it_runs_says_after_how_long() -> None:
 
 def test_an_engine_is_said_to_be_ready_once_it_has_done_its_setup() -> None:
     ready: list[int] = []
-    session = FakeSession(0, ready=ready.append)
+    session = FakeSession(0, ready=lambda info: ready.append(info.engine_id))
     engine = session.comes(0, prepared=False)
     session.wait(3.0)
     assert ready == []

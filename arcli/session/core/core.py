@@ -310,7 +310,7 @@ class SessionCore:
         engine.steps -= 1
         if engine.steps == 0:
             engine.ready, engine.since = True, self._now
-            self._effects.append(Ready(engine.info.engine_id))
+            self._effects.append(Ready(engine.info))
 
     # -- death ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
+from arcli.cluster.base import EngineInfo
 from arcli.engine.encode import ArrayFile
 from arcli.engine.protocol import Failure, Printed
 from arcli.engine.tally import Tally
@@ -141,7 +142,7 @@ class Send(Struct, frozen=True):
 class Ready(Struct, frozen=True):
     """An engine has done its setup, and takes items from now on."""
 
-    engine_id: int
+    engine: EngineInfo
 
 
 class Forget(Struct, frozen=True):
