@@ -222,7 +222,9 @@ def test_what_cannot_be_started_is_said_in_words(
     with running(tmp_path, spec(launcher, STUCK, options)) as run:
         assert run.wait() == code
         assert words in run.said()
-        assert "Traceback" not in run.said()
+        # What arcli says itself, the log of a controller aside: that may end in any way.
+        lines = [line for line in run.said().splitlines() if not line.startswith("ipcontroller-")]
+        assert not any("Traceback" in line for line in lines)
         assert left_of(run)[0] == "launching.log"
 
 
