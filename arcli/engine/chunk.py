@@ -39,6 +39,7 @@ PUBLISH_EVERY = 0.25
 """Seconds after which a chunk that still runs hands out the records it has finished."""
 SMALL = 1 << 12
 """Bytes of an input, on average, below which those of a chunk are written together."""
+_OK = Status.OK  # getting a member costs as much as a call
 _PAUSE, _NEVER = int(PUBLISH_EVERY * 1e9), 1 << 62
 
 
@@ -366,7 +367,7 @@ class _Results:
                 return
             while ended:
                 line, seconds, _, status, reason, opaque = ended
-                if status != Status.OK and not self._final:
+                if status != _OK and not self._final:
                     completed = self._began + ended.end / 1e9 - self._begin
                     self._again.append(Again(position, reason, status, completed - seconds, completed))
                 else:
@@ -377,7 +378,7 @@ class _Results:
                     if opaque is not None:
                         self._opaque.append((position, opaque))
                 position += 1
-                ended = self._early.pop(position, None)
+                ended = self._early.pop(position, None) if self._early else None
             self._done = position
         if end > self._due:
             self._hand_out(end)

@@ -245,8 +245,8 @@ class Occurrences:
         a, b, c, d = self._rows
         numbers: list[int] = []
         for fingerprint in fingerprints:
-            first, second = crc32(fingerprint), adler32(fingerprint, len(fingerprint)) | 1
-            i = first & _MASK
+            i = first = crc32(fingerprint) & _MASK
+            second = (adler32(fingerprint, len(fingerprint)) | 1) & _MASK
             j = (first + second) & _MASK
             k = (first + 2 * second) & _MASK
             m = (first + 3 * second) & _MASK
