@@ -77,8 +77,10 @@ def open_session(
         with Session(transport, terms, storage, storage.run_id) as session:
             yield session
     finally:
-        # Those that are on their way when all is done are missed by nobody.
-        missing = set(range(cluster.slots)) - came - cluster.coming()
+        # Those that are on their way when all is done are missed by nobody. They are asked for first: who
+        # comes meanwhile is among the engines, and reported later.
+        coming = cluster.coming()
+        missing = set(range(cluster.slots)) - coming - came - {info.slot for info in cluster.engines()}
         if missing:
             causes = [reason for slot, reason in [*reasons.items()] if slot in missing]
             cause = causes[-1] if causes else cluster.diagnose()

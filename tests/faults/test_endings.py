@@ -342,6 +342,25 @@ def test_engines_that_never_came_are_counted_with_what_their_log_says(tmp_path: 
     assert "no licence is left" in line
 
 
+LATE_REPORTS = """
+import time
+from arcli.cluster.embedded.cluster import EmbeddedCluster
+report = EmbeddedCluster._report
+def late(self, event):
+    time.sleep(2)
+    report(self, event)
+EmbeddedCluster._report = late
+"""
+
+
+def test_an_engine_that_comes_as_the_run_ends_is_not_one_that_never_came(tmp_path: Path) -> None:
+    """What a cluster knows of its engines is reported a moment later, here a long one."""
+    (tmp_path / "sitecustomize.py").write_text(LATE_REPORTS)
+    with running(tmp_path, "map: abs\nover: [1]\n", env={"PYTHONPATH": str(tmp_path)}) as run:
+        assert run.wait() == 0, run.said()
+        assert "never came" not in run.said()
+
+
 def test_a_start_that_takes_long_is_said(tmp_path: Path) -> None:
     waits = '[ -z "$ARCLI_SLOT" ] || while [ ! -e go ]; do sleep 0.1; done'
     spec = python_that(tmp_path, waits) + "map: abs\nover: [1]\n"
