@@ -280,11 +280,13 @@ class _Course:
         for position, index in enumerate(request.indices):
             if stopping is not None and stopping():
                 return
-            if marks[3] <= number <= marks[5] and (number > marks[3] or position >= marks[4]):
-                return
             if abort is not None and abort.came:
                 return
+            # In this order: who recalls first says so, and looks then at where this is. So either this
+            # sees the recall, or the client that the item has begun, however long anybody is held up.
             marks[1] = position
+            if marks[3] <= number <= marks[5] and (number > marks[3] or position >= marks[4]):
+                return
             if places is not None:
                 held, text, put = places
                 # Whoever restores an environment puts copies into it. Of a single byte there are none.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import threading
+from typing import Any
 
-from arcli.engine.chunk import PUBLISH_EVERY
+from arcli.engine.chunk import PUBLISH_EVERY, _Course
+from arcli.engine.position_file import NOWHERE
 from arcli.engine.protocol import (
     ChunkReply,
     Define,
@@ -47,3 +49,46 @@ def test_what_is_handed_out_does_not_overtake_what_was_handed_out_before() -> No
     spans = [span for part in parts for span in part.positions]
     positions = [p for first, count in spans for p in range(first, first + count)]
     assert positions == [*range(len(positions))]
+
+
+class Shared(list[int]):
+    """Marks that a client, held up as long as it may be, touches between any two steps of the engine.
+
+    Before the step ``recalled`` it recalls what is behind the item at position 1, and before the step
+    ``looked`` it looks whether the engine is still at that item.
+    """
+
+    def __init__(self, recalled: int, looked: int) -> None:
+        super().__init__(NOWHERE)
+        self.recalled, self.looked, self.steps = recalled, looked, 0
+        self.taken_back = False
+
+    def step(self) -> None:
+        if self.steps == self.recalled:
+            super().__setitem__(slice(3, 6), [7, 2, 7])
+        if self.steps == self.looked:
+            self.taken_back = super().__getitem__(1) == 1
+        self.steps += 1
+
+    def __getitem__(self, place: Any) -> Any:
+        self.step()
+        return super().__getitem__(place)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self.step()
+        super().__setitem__(place, value)
+
+
+def test_what_was_taken_back_is_never_begun_however_long_anybody_is_held_up() -> None:
+    request = RunChunk("job", 7, 1, range(4), b"", None, {})
+    ends = set()
+    for recalled in range(12):
+        for looked in range(recalled, 12):
+            marks = Shared(10_000, 10_000)
+            course = _Course(request, [None] * 4, {}, marks, None, None)
+            assert [next(iter(course))[0], next(iter(course))[0]] == [0, 1]
+            marks.steps, marks.recalled, marks.looked = 0, recalled, looked
+            begun = [position for position, *_ in course]
+            assert not (marks.taken_back and begun), (recalled, looked)
+            ends.add((marks.taken_back, len(begun)))
+    assert ends >= {(True, 0), (False, 2)}

@@ -22,7 +22,7 @@ from arcli.session.interfaces import Terms
 LONG = 0.2
 """Seconds that an item has run before what waits behind it is had back."""
 SETTLED = 0.05
-"""Seconds after which an engine must have seen a recall before it began another item."""
+"""Seconds after which it is looked whether an engine is still where it was when it was recalled from."""
 
 
 class _Pending(Struct):
