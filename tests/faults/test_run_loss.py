@@ -194,3 +194,23 @@ def test_an_empty_environment(tmp_path: Path) -> None:
         timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_jobs_deadline_ends_an_item_in_this_process_whatever_it_catches(tmp_path: Path) -> None:
+    spec = """
+setup:
+  run: |
+    import time
+    def stubborn(x):
+        try:
+            time.sleep(300)
+        except Exception:
+            time.sleep(300)
+jobs:
+- {name: a, map: stubborn, over: [1, 2], deadline: 1s}
+- {name: b, map: abs, over: [3]}
+"""
+    code, records = finish(tmp_path, spec, "--inline")
+    assert code == 124
+    assert {record["status"] for record in records if record["job"] == "a"} == {"cancelled"}
+    assert [record["value"] for record in records if record["job"] == "b"] == [3]

@@ -7,12 +7,19 @@ import queue
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from arcli.cluster.base import EngineInfo, EngineUp
 from arcli.engine.worker import Worker
 from arcli.errors import DeadlineError, Interrupted
 from arcli.session.interfaces import SHAKE, Events, Reply, Wake
+
+
+class Left(BaseException):
+    """An item was interrupted; no exception that an item's code may catch."""
 
 
 class InlineTransport:
@@ -31,12 +38,13 @@ class InlineTransport:
             namespace,
             lambda envelope: self._published.put((_name(self._running), envelope)),
             watchdog=False,
-            passing=(Interrupted, DeadlineError, *passing),
+            passing=(Left, Interrupted, DeadlineError, *passing),
             stopping=lambda: self._running <= self._stopped,
         )
         self._issued = 0
         self._running = 0
         self._stopped = 0  # requests up to this one begin no further item
+        self._left = 0  # nor do those go on that are up to this one
         self._forgotten: set[str] = set()
         self._published: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._pending: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
@@ -72,15 +80,34 @@ class InlineTransport:
         envelope = None
         # A request at a time, so that what comes from outside is seen between them.
         try:
-            self._running = number
-            if request is not None:
-                envelope = self._worker.handle(request)
-            self._running = 0
+            with self._interruptible(number):
+                if request is not None:
+                    envelope = self._worker.handle(request)
         except (Interrupted, DeadlineError):
-            self._running = 0
             self._events.put(Wake())  # the session knows, and has the last word on its items
+        except Left:
+            self._events.put(Reply(msg_id=_name(number), error="it was interrupted"))
         else:
             self._events.put(Reply(msg_id=_name(number), envelope=envelope))
+
+    @contextmanager
+    def _interruptible(self, number: int) -> Iterator[None]:
+        """Have the request of this number left where ``interrupt`` says so, whatever it is in."""
+
+        def shaken(signum: int, frame: FrameType | None) -> None:
+            if self._running and self._running <= self._left:
+                self._running = 0  # once: what it cleans up is not interrupted again
+                raise Left
+            if callable(before):
+                before(signum, frame)
+
+        before = signal.signal(SHAKE, shaken)
+        self._running = number
+        try:
+            yield
+        finally:
+            self._running = 0
+            signal.signal(SHAKE, before)
 
     def early(self) -> list[tuple[str, bytes]]:
         """See Transport."""
@@ -94,6 +121,7 @@ class InlineTransport:
         self._stopped = self._issued
         main = threading.main_thread().ident
         if now and self._running and main is not None:
+            self._left = self._issued
             signal.pthread_kill(main, SHAKE)
 
     def limit(self, seconds: float) -> None:
