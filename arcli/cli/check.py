@@ -6,7 +6,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
-from arcli.cli.options import PARAMS, SETS, format_option
+from arcli.cli.options import PARAMS, SETS, color_option, format_option
 
 
 @click.command("check", short_help="Check specs; run nothing.")
@@ -15,6 +15,7 @@ from arcli.cli.options import PARAMS, SETS, format_option
 @SETS
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of specs that are valid.")
 @format_option("text", "json", meaning="json: one object with all problems.")
+@color_option(exposed=False)
 @click.pass_obj
 def command(
     call: Call,

@@ -9,7 +9,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
-from arcli.cli.options import EXPECTATION
+from arcli.cli.options import EXPECTATION, color_option
 from arcli.cli.past import format_of, output_page, pick_run
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ FORMATS = ("text", "json", "markdown", "html")
     help="Default: by the suffix of -o FILE (.json .md .html), else text.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+@color_option(exposed=False)
 @click.pass_obj
 def command(
     call: Call, /, a: str, b: str, form: str | None, output: str | None, expectations: tuple[Any, ...]

@@ -24,7 +24,7 @@ from arcli import __version__
 from arcli.cli.messages import WIDEST, render
 from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
 from arcli.escape import plain
-from arcli.outputs.stream import has_color
+from arcli.outputs.stream import ColorMode, has_color
 
 LAST_WORDS = 3.0
 """Seconds that messages have once the run was stopped."""
@@ -42,15 +42,18 @@ class Call(Struct, kw_only=True):
     reported: bool = False
     as_json: bool = False
     color: bool = False
+    color_mode: ColorMode = "auto"
 
     @classmethod
     def of(cls, words: Sequence[str]) -> Call:
         """Read what matters for errors off a command line, which may well be wrong elsewhere."""
-        mode: Any = option_value(words, "--color")
+        value = option_value(words, "--color")
+        mode: ColorMode = "always" if value == "always" else "never" if value == "never" else "auto"
         return cls(
             format=option_value(words, "--format"),
             as_json=option_value(words, "--errors") == "json",
-            color=has_color(sys.stderr, os.environ, mode if mode in {"always", "never"} else "auto"),
+            color=has_color(sys.stderr, os.environ, mode),
+            color_mode=mode,
         )
 
 

@@ -128,13 +128,20 @@ SETS = click.option(
     metavar="PATH=VALUE",
     help="Replace any value of the spec, such as jobs.NAME.retries=2.",
 )
-COLOR = click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Colours; auto asks the terminal, NO_COLOR and FORCE_COLOR.",
-)
+
+
+def color_option(*, exposed: bool) -> Callable[[Any], Any]:
+    """Return ``--color``; where it is not ``exposed``, ``past.own_streams`` has it from the call."""
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        expose_value=exposed,
+        help="Colours; auto asks the terminal, NO_COLOR and FORCE_COLOR.",
+    )
+
+
 ERRORS = click.option(
     "--errors",
     type=click.Choice(["text", "json"]),

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from arcli.cli.error_boundary import Call
 from arcli.cli.options import RunFlags
 from arcli.errors import UsageError
 
 if TYPE_CHECKING:
     from arcli.inputs.base import Unpack
-    from arcli.outputs.stream import Stream
+    from arcli.outputs.stream import Stream, Streams
     from arcli.specfile.model import Job, Spec
     from arcli.store.folder import RunFolder
 
@@ -95,14 +98,22 @@ def format_of(output: str | None, formats: Sequence[str]) -> str:
     return form
 
 
+def own_streams() -> Streams:
+    """Return the process's streams, with the colours that the command line asks for. Raises OutputError."""
+    from arcli.outputs.stream import standard_streams
+
+    call = click.get_current_context().find_object(Call)
+    return standard_streams(sys.stdout, sys.stderr, os.environ, call.color_mode if call else "auto")
+
+
 @contextmanager
 def output_page(output: str | None) -> Iterator[Stream]:
     """Open a page on stdout, or on a file that appears when all is written. Raises OutputError."""
-    from arcli.outputs.stream import Stream, standard_streams
+    from arcli.outputs.stream import Stream
     from arcli.outputs.target import FileTarget
 
     if output in {None, "-"}:
-        yield standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+        yield own_streams().stdout
         return
     assert output is not None
     # A report is there whole or not at all: it is written beside its name and renamed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arcli.cli import complete
+from arcli.cli.options import color_option
 from arcli.cli.past import format_of, output_page, pick_run
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ FORMATS = ("text", "json", "markdown", "html", "trace")
     help="Group items by a key of their input, or by engine, host, slot, status or job; together.",
 )
 @click.option("--slowest", type=click.IntRange(min=0), metavar="N", help="Also show the N slowest items.")
+@color_option(exposed=False)
 def command(
     run: str, output: str | None, form: str | None, by: tuple[str, ...], slowest: int | None
 ) -> None:

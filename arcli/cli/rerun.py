@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 import traceback
@@ -19,8 +18,8 @@ from msgspec import Struct
 
 from arcli.cli import complete
 from arcli.cli.assembly import standard_input
-from arcli.cli.options import ASSIGNMENT
-from arcli.cli.past import differences, jobs_of, pick_run, spec_of
+from arcli.cli.options import ASSIGNMENT, color_option
+from arcli.cli.past import differences, jobs_of, own_streams, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "-p", "--param", "params", multiple=True, type=ASSIGNMENT, help="Another value of a parameter."
 )
+@color_option(exposed=False)
 def command(
     words: tuple[str, ...],
     job: str | None,
@@ -134,7 +134,6 @@ def _once(
     from arcli.execution.context import Options
     from arcli.execution.run import execute
     from arcli.outputs.base import OutputMember, Outputs
-    from arcli.outputs.stream import standard_streams
     from arcli.store.folder import RunFolder, lineage
     from arcli.store.manifest import Manifest
     from arcli.store.resume import Kept
@@ -145,7 +144,7 @@ def _once(
     slots = 1 + max((entry["slot"] or 0 for entry in run.manifest.engines), default=0)
     is_apply = job.kind == "apply"
     number = items[0] if is_apply else None
-    page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+    page = own_streams().stdout
     shown = _Items(run=run, page=page, number=number, blocks=stdin is not None)
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.

@@ -18,7 +18,6 @@ from arcli.cli.assembly import execute_spec, explain_resume, process_age, standa
 from arcli.cli.detach import PART
 from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
-    COLOR,
     DURATION,
     ERRORS,
     EXPECTATION,
@@ -28,6 +27,7 @@ from arcli.cli.options import (
     TAIL,
     RunFlags,
     WithTail,
+    color_option,
     slots_of,
 )
 from arcli.errors import UsageError
@@ -95,7 +95,7 @@ MOST_PEEKED = 1_000_000
     show_default=True,
     help="Annotate failures and fold lines as this CI system reads them.",
 )
-@COLOR
+@color_option(exposed=True)
 @ERRORS
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
 @click.option(

@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 from arcli.cli import complete
-from arcli.cli.options import format_option
+from arcli.cli.options import color_option, format_option
 from arcli.cli.past import output_page
 
 
@@ -16,6 +16,7 @@ from arcli.cli.past import output_page
 @click.argument("spec", required=False, metavar="[SPEC]", shell_complete=complete.files)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the N newest.")
 @format_option("text", "json", meaning="json: one object, with times in ISO 8601 UTC.")
+@color_option(exposed=False)
 def command(spec: str | None, limit: int | None, form: str) -> None:
     """List past runs, newest first; with SPEC, a file or a name, only those of this spec.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +10,8 @@ import click
 from msgspec import Struct
 
 from arcli.cli import complete
-from arcli.cli.options import format_option
-from arcli.cli.past import output_page, pick_current
+from arcli.cli.options import color_option, format_option
+from arcli.cli.past import output_page, own_streams, pick_current
 from arcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +45,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of them.")
 @format_option("text", "csv", "json", "jsonl", meaning="json: one list of records.")
 @click.option("-o", "--output", metavar="FILE", help="Write them there; the suffix says how, as in run.")
+@color_option(exposed=False)
 def command(
     words: tuple[str, ...],
     job: str | None,
@@ -218,14 +217,13 @@ def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
     from arcli.outputs.base import OutputContext, OutputMember, Outputs
     from arcli.outputs.csvfile import CsvFile
     from arcli.outputs.open import Destination, open_file
-    from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
     from arcli.reports.collect import Wanted, read_report
     from arcli.reports.items import write_records
 
     # A table for another program: what a person reads is there without -o.
     if output == "-":
-        page = standard_streams(sys.stdout, sys.stderr, os.environ).stdout
+        page = own_streams().stdout
         context = OutputContext(target=page.target, name=STDOUT, results=page, report=page)
         outputs = Outputs([OutputMember(CsvFile(context))])
     else:

@@ -9,7 +9,7 @@ import click
 from msgspec import to_builtins
 
 from arcli.cli import complete
-from arcli.cli.options import format_option
+from arcli.cli.options import color_option, format_option
 from arcli.cli.past import output_page, pick_current, require_end
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ STACKS = 1.5
 @click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @format_option("text", "json", meaning="json: one object, with times in ISO 8601 UTC.")
 @click.option("--stacks", is_flag=True, help="Show where in the code each running Python item is.")
+@color_option(exposed=False)
 def command(run: str | None, form: str, stacks: bool) -> None:
     """Show how RUN stands: its jobs, how far they are, its engines.
 

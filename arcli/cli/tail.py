@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from arcli.cli import complete
-from arcli.cli.options import format_option
-from arcli.cli.past import pick_current, require_end
+from arcli.cli.options import color_option, format_option
+from arcli.cli.past import own_streams, pick_current, require_end
 from arcli.cli.wait import wait_for
 
 if TYPE_CHECKING:
@@ -31,6 +29,7 @@ LOOK = 0.15
 @click.option("--failed", is_flag=True, help="Only what is not ok.")
 @format_option("text", "jsonl", meaning="jsonl: the records as they are.")
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
+@color_option(exposed=False)
 def command(run: str | None, item: int | None, failed: bool, form: str, verbose: bool) -> None:
     """Show the results of RUN in the order in which they come, from its first one to its end.
 
@@ -47,7 +46,6 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     from arcli.engine.tally import Status, Tally
     from arcli.outputs.base import OutputContext, RunOrigin
     from arcli.outputs.run_end import write_end
-    from arcli.outputs.stream import standard_streams
     from arcli.outputs.target import STDOUT
     from arcli.outputs.text import TextOutput
     from arcli.record import RecordBatch
@@ -55,7 +53,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     from arcli.store.journal import follow
 
     folder = pick_current(run)
-    streams = standard_streams(sys.stdout, sys.stderr, os.environ)
+    streams = own_streams()
     stdout = streams.stdout
     jobs = (folder.manifest.spec or {}).get("jobs") or ()
     # The same output as a run's own, so that both look alike.

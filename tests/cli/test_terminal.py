@@ -289,3 +289,20 @@ def test_a_caret_stands_under_its_place_however_narrow_the_terminal_is(tmp_path:
         source, place = lines[number - 1], lines[number].index("^")
         assert len(source) <= WIDTH
         assert source[place:].startswith("${params.missing}")
+
+
+@pytest.mark.parametrize(
+    "verb", ["runs", "show", "report", "compare latest", "rerun 0", "tail", "check spec.yaml"]
+)
+def test_every_verb_that_has_colours_is_told_when(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "spec.yaml").write_text("map: 'lambda x: 1 / x'\nover: [0]\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
+    if verb.startswith("check"):
+        (tmp_path / "spec.yaml").write_text("mapp: abs\n")
+    seen = {}
+    for mode in ("always", "never"):
+        run = Run(tmp_path, [*verb.split(), "--color", mode], env=PLAIN)
+        assert run.wait() in {0, 1, 2}
+        seen[mode] = run.out.read_text() + run.said()
+    assert COLOR.search(seen["always"])
+    assert not COLOR.search(seen["never"])

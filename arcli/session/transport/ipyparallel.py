@@ -152,7 +152,8 @@ class IpyparallelTransport:
 
     def release(self, engine_id: int) -> None:
         """See Transport. Engines that are not ours are not ended: they abort what they have of us."""
-        ours = [msg_id for msg_id, owner in self._running.items() if owner == engine_id]
+        # A copy: the client's thread takes away what is answered meanwhile.
+        ours = [msg_id for msg_id, owner in list(self._running.items()) if owner == engine_id]
         if ours and not self._cluster.owned:  # without ids it would abort everybody's
             with suppress(*LEFT):
                 self._cluster.client.abort(ours, targets=engine_id, block=False)
