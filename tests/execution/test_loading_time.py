@@ -14,7 +14,7 @@ def test_imports_are_told_as_what_they_are(tmp_path: Path) -> None:
     run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "json"])
     assert run.wait() == 0
     told = json.loads(run.out.read_text())["run"]
-    assert told["loading"] >= 1.5
+    assert told["loading"] > 1.0  # the engine begins with it before the client waits for it
     assert told["wall"] >= told["startup"] + told["loading"] + told["finish"]
     report = Run(tmp_path, ["report"])
     assert report.wait() == 0
