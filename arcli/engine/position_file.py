@@ -72,7 +72,8 @@ def read(path: Path) -> Position | None:
 def recall(path: Path, chunk: int, position: int, last: int) -> None:
     """Have an engine begin nothing from this position of ``chunk`` on, up to the chunk ``last``.
 
-    Numbers of chunks only grow, so a recall never means one that is sent later.
+    Numbers of chunks only grow in a job, and engines forget it with the job: it never means a chunk that
+    is sent later.
     """
     with suppress(OSError), path.open("r+b") as file:
         file.seek(_POSITION.size)

@@ -629,6 +629,27 @@ def test_what_an_engine_has_begun_meanwhile_stays_there() -> None:
     assert session.recorder.count == dict.fromkeys(range(12), 1)
 
 
+def test_a_recall_of_an_earlier_job_takes_nothing_from_the_chunk_of_that_number() -> None:
+    """Engines forget it with the job: only what they are told anew do they leave out."""
+    session = FakeSession(2)
+    numbers = []
+    for job in range(2):
+        session.recalls.clear()
+        session.begin(12, chunksize=4)
+        other, slow = engines_of(session)
+        session.running(slow, 0, since=float(job))
+        numbers.append(chunk_of(slow).chunk)
+        while other.queue:
+            session.answer(other, seconds=0.01)
+        session.wait(0.35, until=lambda: bool(session.recalls or other.queue))  # noqa: B023
+        assert session.recalls
+        assert not other.queue
+        session.answer(slow)  # before it is looked whether it is still there
+    assert numbers == [2, 2]
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+
+
 def test_nothing_is_recalled_from_another_host_or_without_a_position_file() -> None:
     for host, files in (("elsewhere", True), ("here", False)):
         session = FakeSession(0)

@@ -26,9 +26,12 @@ SETTLED = 0.05
 
 
 class _Pending(Struct):
-    """A recall that was written ``at`` this time, while the engine was at this item."""
+    """A recall that was written ``at`` this time, while the engine was at this item.
 
-    chunk: int
+    The chunk itself, and not its number: the next job numbers its chunks from 1 again.
+    """
+
+    chunk: Chunk
     position: int
     at: float
     taken: bool = False
@@ -62,7 +65,7 @@ class Recalls:
             if running is None or not engine.local or job.items.late(running):
                 continue
             recall = self._pending.get(engine.info.engine_id)
-            if recall is not None and recall.chunk == running.number:
+            if recall is not None and recall.chunk is running:
                 self._settle(engine, running, recall, job, idle, now)
             elif len(effects) < idle:
                 effects += self._recall(engine, running, now)
@@ -81,7 +84,7 @@ class Recalls:
         # Pinned items have nowhere else to go, suspects are alone anyway.
         if position.chunk != running.number or position.position < 0 or not behind or bound:
             return []
-        self._pending[engine.info.engine_id] = _Pending(running.number, position.position, now)
+        self._pending[engine.info.engine_id] = _Pending(running, position.position, now)
         last = waiting[-1].number if waiting else running.number
         return [Recall(engine.info.slot, running.number, position.position + 1, last)]
 
@@ -93,7 +96,7 @@ class Recalls:
             return
         sighting = self._positions.look(engine, now, fresh=True)
         position = sighting.position if sighting is not None else None
-        if position is None or (position.chunk, position.position) != (recall.chunk, recall.position):
+        if position is None or (position.chunk, position.position) != (running.number, recall.position):
             del self._pending[engine.info.engine_id]  # it went on: it says itself what it left out
             return
         # The engine is at the same item, so it has begun nothing that was recalled, and will see the recall
