@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import zmq
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.iostream import OutStream
 from ipykernel.zmqshell import ZMQInteractiveShell
@@ -26,6 +27,13 @@ from arcli.cluster.embedded import forks
 ENDED = frozenset(["__main__", "builtins", "sys", forks.ENGINE_PACKAGE])
 """Modules that do end: what an interpreter's end needs itself, and what has objects of the user's."""
 
+SENDERS = ("mux", "control")
+"""The schedulers by which an engine is sent something: requests, and what aborts them."""
+RETRY_MS = 10
+"""Milliseconds until an engine tries again to reach a scheduler that is not up yet."""
+HANDSHAKES = 10.0
+"""Seconds that a scheduler may take to shake hands with an engine; afterwards it tries its luck."""
+
 
 class EngineTemplate:
     """An engine without a number, a thread or a socket: only then is a fork safe.
@@ -36,7 +44,7 @@ class EngineTemplate:
     def __init__(self, folder: Path) -> None:
         config = Config(forks.engine_config(folder))
         config.IPKernelApp.exec_lines = []  # or the shell adds an option that each engine wonders about
-        self._app = IPEngine(config=config)
+        self._app = ReachableEngine(config=config)
         # The kernel takes this shell, the only instance, for its own (``IPythonKernel.__init__``,
         # https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/ipkernel.py).
         shell: Any = ZMQInteractiveShell.instance(
@@ -83,6 +91,60 @@ class EngineTemplate:
         for name in self._shared.keys() - ENDED:
             sys.modules.pop(name, None)
         self._app.user_ns.clear()
+
+
+class ReachableEngine(IPEngine):  # type: ignore[misc]
+    """An engine whose heart begins to beat when it can be reached.
+
+    By its heart it is registered, and whoever hears of that sends it something: what a scheduler has for
+    an engine that has not yet shaken hands with it is lost, and the engine waits until it is given up.
+    (``complete_registration``,
+    https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/engine/app.py).
+    """
+
+    def init_connector(self) -> tuple[Any, Any]:
+        """See IPEngine: what connects its sockets."""
+        connect, maybe_tunnel = super().init_connector()
+        self.handshakes = Handshakes()
+
+        def watched(socket: zmq.Socket[bytes], url: str, **options: Any) -> Any:
+            # Requests come from one of the schedulers, what aborts them from another.
+            if url in {
+                f"{self.connection_info['interface']}:{self.connection_info[key]}" for key in SENDERS
+            }:
+                self.handshakes.expect(socket, url)
+            return connect(socket, url, **options)
+
+        return watched, maybe_tunnel
+
+    def start_heartbeat(self, *arguments: Any, **options: Any) -> None:
+        """See IPEngine."""
+        self.handshakes.wait(HANDSHAKES)
+        super().start_heartbeat(*arguments, **options)
+
+
+class Handshakes:
+    """Waits for sockets to be connected at their other ends, too."""
+
+    def __init__(self) -> None:
+        self._expected: dict[str, zmq.Socket[bytes]] = {}
+
+    def expect(self, socket: zmq.Socket[bytes], address: str) -> None:
+        """Watch a socket, which is about to connect to this address."""
+        socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._expected[address] = socket
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for all of them, ``seconds`` at most for each event; tells whether they are there."""
+        sockets = list(dict.fromkeys(self._expected.values()))
+        for socket in sockets:
+            monitor = socket.get_monitor_socket()
+            # Other addresses of the same socket are told of, too.
+            while socket in self._expected.values() and monitor.poll(int(seconds * 1000)):
+                self._expected.pop(monitor.recv_multipart()[1].decode(), None)
+            socket.disable_monitor()
+            monitor.close(linger=0)
+        return not self._expected
 
 
 class QuietSession(Session):
