@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from arcli.errors import ArcliError, DeadlineError, Interrupted
 from arcli.session.core.messages import Stop
@@ -31,8 +31,8 @@ class Interrupts:
 
     While a session is watched, the first signal stops it softly and the second at once. While the
     run is ``finishing``, the first is only noted. Otherwise, and the third time in any case, the
-    main thread gets an Interrupted. Signals that were ignored stay ignored. Afterwards ``number``
-    is the signal that came, and ``deadline_passed`` tells about the deadline.
+    main thread gets an Interrupted: then it has been ``thrown``. Signals that were ignored stay ignored.
+    Afterwards ``number`` is the signal that came, and ``deadline_passed`` tells about the deadline.
 
     ``stuck`` tells for how many seconds a write to stdout or stderr has been blocked; ``notice``
     takes sentences for people, ``answer`` what ``describe`` says where SIGUSR1 asks for it; neither
@@ -64,6 +64,7 @@ class Interrupts:
         self.describe: Callable[[], str] = lambda: "starting"
         self.number: int | None = None
         self.deadline_passed = False
+        self.thrown = False
 
     def __enter__(self) -> Self:
         # What was ignored stays so: nohup and a shell's `&` mean it.
@@ -73,7 +74,7 @@ class Interrupts:
 
         def shaken(number: int, frame: FrameType | None) -> None:
             if self.stopping:  # else it was sent by somebody who meant something else
-                raise self.error()
+                self._throw()
 
         self._before[SHAKE] = signal.signal(SHAKE, shaken)
         self._before[ASK] = signal.signal(ASK, lambda number, frame: self._answer(self.describe()))
@@ -131,7 +132,7 @@ class Interrupts:
         self.number = self.number or number
         # The second signal ends what runs at once, the third one ends arcli.
         if self._count > 2 or (self._count == 2 and self._finishing):
-            raise self.error()
+            self._throw()
         self._watch_streams()
         if self._session is not None:
             name = self._reason or signal.Signals(self.number).name
@@ -143,7 +144,12 @@ class Interrupts:
                 )
         # Nothing runs yet: there is nobody to be given time.
         elif not self._finishing:
-            raise self.error()
+            self._throw()
+
+    def _throw(self) -> NoReturn:
+        """Have the main thread leave whatever it is in."""
+        self.thrown = True
+        raise self.error()
 
     def _too_late(self) -> None:
         """Stop the run on a timer's thread: its deadline has passed."""

@@ -89,7 +89,7 @@ def execute(
         except Exception:
             # A signal's exception may come out of foreign code as another one: pyzmq's import makes it an
             # ImportError (https://github.com/zeromq/pyzmq/blob/v27.3.0/zmq/backend/select.py).
-            if not interrupts.stopping:
+            if not interrupts.thrown:
                 raise
             outcome.errors.append(interrupts.error())
         # From here on a first signal is only noted: it should not cost what has been computed.

@@ -125,7 +125,8 @@ class World:
         work = self.queues[slot][0]
         if not self.dispatcher.late(work):
             self.progress(slot, len(work), bad)
-            self.dispatcher.returned(work, 0.01 * len(work), 100 * len(work))
+            self.dispatcher.returned(work)
+            self.dispatcher.chunks.learn(len(work), 0.01 * len(work), 100 * len(work))
         self.queues[slot].pop(0)
         assert self.dispatcher.late(work)
         self.replies.append(work)

@@ -179,19 +179,9 @@ class Dispatcher:
             self._delay(chunk.part(piece, attempt=chunk.attempt + 1, alone=False), now)
         return []
 
-    def returned(
-        self,
-        chunk: Chunk,
-        seconds: float,
-        size: int,
-        *,
-        own: float | None = None,
-        gap: float = 0.0,
-        now: float = 0.0,
-    ) -> None:
-        """A chunk is back whole; for what was measured of it see ``ChunkPolicy.learn``."""
+    def returned(self, chunk: Chunk) -> None:
+        """A chunk is back whole."""
         del self.outstanding[chunk.number]
-        self.chunks.learn(len(chunk), seconds, size, own=own, gap=gap, now=now)
 
     def take_back(self, chunk: Chunk, position: int, parts: int) -> None:
         """Have others run a chunk's items from ``position`` on, in so many parts.

@@ -188,7 +188,8 @@ class JobRun:
         self._sizes[len(chunk)] += len(chunk) > 0
         # Of an attempt that is tried again nobody has said how long it took.
         own = None if reply.again else min(pending.computed, reply.busy)
-        self.items.returned(chunk, reply.busy, size + chunk.size, own=own, gap=gap, now=now)
+        self.items.returned(chunk)
+        self.items.chunks.learn(len(chunk), reply.busy, size + chunk.size, own=own, gap=gap, now=now)
         return records
 
     def _take(
