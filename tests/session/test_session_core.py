@@ -629,6 +629,18 @@ def test_what_an_engine_has_begun_meanwhile_stays_there() -> None:
     assert session.recorder.count == dict.fromkeys(range(12), 1)
 
 
+def test_an_engine_that_has_all_it_may_is_given_more_when_it_may_have_more() -> None:
+    """Nobody knows at first how long an item takes; afterwards each engine has one ahead."""
+    session = FakeSession(2)
+    session.begin(40, chunksize=1)
+    first, second = engines_of(session)
+    assert [len(engine.queue) for engine in (first, second)] == [1, 1]
+    session.answer(first, seconds=0.02)
+    assert len(second.queue) > 1
+    finish(session)
+    assert session.recorder.count == dict.fromkeys(range(40), 1)
+
+
 def test_a_recall_of_an_earlier_job_takes_nothing_from_the_chunk_of_that_number() -> None:
     """Engines forget it with the job: only what they are told anew do they leave out."""
     session = FakeSession(2)

@@ -124,6 +124,8 @@ class Feeder:
         self._listener = terms.listener
         self._room: list[tuple[int, float, int]] = []
         self._starved: set[int] = set()
+        self._full: set[int] = set()
+        self._depth = 0
         self._starved_by: tuple[JobRun | None, int] = (None, 0)
         self.more = False
         self.due: float | None = None
@@ -133,6 +135,7 @@ class Feeder:
         """An engine has answered, and may have room."""
         if engine.usable:
             self._starved.discard(engine.info.engine_id)
+            self._full.discard(engine.info.engine_id)
             # By how little they have, then by how long they wait: the order in which engines run dry.
             heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine.info.engine_id))
         # Entries that hold no longer are left where they are, until they are met or there are many.
@@ -142,10 +145,14 @@ class Feeder:
 
     def wake(self) -> None:
         """A source has items: engines that it had none for may have some."""
-        for engine_id in self._starved:
+        self._look_again(self._starved)
+
+    def _look_again(self, engines: set[int]) -> None:
+        """Take these engines for such that may have room."""
+        for engine_id in engines:
             if (engine := self._pool.engines.get(engine_id)) is not None:
                 heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine_id))
-        self._starved.clear()
+        engines.clear()
 
     def feed(self, job: JobRun, moment: Moment) -> list[Effect]:
         """Give engines what they can take, and have back what waits elsewhere behind a long item."""
@@ -181,7 +188,11 @@ class Feeder:
         if self._starved_by != (job, job.items.again.version) or job.items.again.suspects:
             self._starved_by = job, job.items.again.version
             self.wake()
+        # Those that have as many as they may have room again where that has become more.
         depth = job.items.depth(self._pool.width)
+        if depth > self._depth:
+            self._look_again(self._full)
+        self._depth = depth
         effects: list[Effect] = []
         while self._room and self._room[0][0] < depth and len(effects) < (1 if delay else BURST):
             entry = heapq.heappop(self._room)
@@ -193,6 +204,8 @@ class Feeder:
                 effects.append(send)
                 if entry[0] + 1 < depth:
                     heapq.heappush(self._room, (entry[0] + 1, *entry[1:]))
+                else:
+                    self._full.add(entry[2])
             elif job.items.barren:
                 heapq.heappush(self._room, entry)
                 break
