@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,13 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _alone(_own_state: Path) -> Iterator[None]:
     """Have no test see another one's temporary files and variables, or the runs of one that failed."""
     temporary = Path(tempfile.mkdtemp(dir=_own_state))
+    measurement = sys.gettrace()
     with mock.patch.dict(os.environ), pytest.MonkeyPatch.context() as patch, ended_runs():
         _use_temporary(patch, temporary)
         yield
     shutil.rmtree(temporary, ignore_errors=True)
+    # A test that ends the measurement of coverage does so for all that come after it in its process.
+    assert sys.gettrace() is measurement
 
 
 @pytest.fixture

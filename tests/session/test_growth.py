@@ -30,11 +30,12 @@ def steps(work: Callable[[], None]) -> int:
         count += event == "opcode"
         return trace
 
+    measurement = sys.gettrace()
     sys.settrace(trace)
     try:
         work()
     finally:
-        sys.settrace(None)
+        sys.settrace(measurement)
     return count
 
 
