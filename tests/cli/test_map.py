@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import MARK, PATIENCE, Run, finish
+from runs import MARK, PATIENCE, Run, finish, measured
 
 from arcli.cli import main
 from arcli.cli.map_spec import Batch, Input, marked_inputs, relative_to, spec_tree, yaml_text
@@ -23,7 +23,15 @@ from arcli.specfile.tree import Text
 def mapped(folder: Path, *words: str, stdin: bytes = b"", engines: bool = False) -> tuple[int, bytes, str]:
     """The exit code, stdout and stderr of ``arcli map``, without engines where they do not matter."""
     done = subprocess.run(
-        [sys.executable, "-m", "arcli", "map", *([] if engines else ["--inline"]), *words],
+        [
+            sys.executable,
+            *measured("map"),
+            "-m",
+            "arcli",
+            "map",
+            *([] if engines else ["--inline"]),
+            *words,
+        ],
         cwd=folder,
         input=stdin,
         capture_output=True,
