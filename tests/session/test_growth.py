@@ -31,6 +31,8 @@ def steps(work: Callable[[], None]) -> int:
         return trace
 
     measurement = sys.gettrace()
+    # Python 3.12 looks at whether anybody wants opcodes when tracing begins.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         work()
