@@ -181,12 +181,11 @@ class Steering(JobWatcher):
 def _engine(entry: Mapping[str, Any], snapshot: Snapshot) -> EngineState:
     """Return an engine as the manifest knows it, and what the session says that it is at."""
     at = next((item for item in snapshot.items if item.engine_id == entry["engine_id"]), None)
-    item = "" if at is None or at.index is None else f", item {at.index}"
     return EngineState(
         slot=entry["slot"],
         engine_id=entry["engine_id"],
         host=entry["host"],
         pid=entry["pid"],
-        running=None if at is None else f"{snapshot.job}{item or f', {at.chunk} items'}",
+        running=None if at is None else f"{snapshot.job}, {at.name}",
         since=None if at is None else isoformat(time.time() - at.seconds),
     )

@@ -176,7 +176,7 @@ class BarProgress:
         label = len("engine ") * (width >= WIDE) + max(
             (len(str(item.engine_id)) for item in shown), default=0
         )
-        names = [f"{item.chunk} items" if item.index is None else f"item {item.index}" for item in shown]
+        names = [item.name for item in shown]
         for item, name in zip(shown, names, strict=True):
             printed = "" if item.index is None else self._last_lines.get(item.index, "")
             engine = f"engine {item.engine_id}" if width >= WIDE else str(item.engine_id)

@@ -38,8 +38,8 @@ class Running(Protocol):
         """Its number, None where it cannot be seen."""
 
     @property
-    def chunk(self) -> int:
-        """How many items were sent with it."""
+    def name(self) -> str:
+        """The item, and how many run beside it; or how many were sent with it."""
 
     @property
     def seconds(self) -> float:

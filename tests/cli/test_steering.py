@@ -385,3 +385,15 @@ def arcli_detached(folder: Path) -> str:
         cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return process.stdout.strip()
+
+
+def test_status_counts_items_that_run_side_by_side(tmp_path: Path) -> None:
+    words = ["map", "-j", "6", "until [ -e go ]; do sleep 0.05; done; echo", ":::", *"abcdef"]
+    run = Run(tmp_path, words)
+    try:
+        told_all = lambda: "6 items under way" in told(arcli(tmp_path, "status"))  # noqa: E731
+        wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/state.json")), run.said)
+        wait_until(told_all, run.said)
+    finally:
+        (tmp_path / "go").touch()
+        assert run.wait() == 0

@@ -20,6 +20,10 @@ class Item:
     seconds: float
     chunk: int = 1
 
+    @property
+    def name(self) -> str:
+        return f"{self.chunk} items" if self.index is None else f"item {self.index}"
+
 
 @dataclass(frozen=True)
 class Standing:

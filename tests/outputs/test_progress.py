@@ -22,6 +22,10 @@ class Item:
     engine_id: int = 0
     chunk: int = 1
 
+    @property
+    def name(self) -> str:
+        return f"{self.chunk} items" if self.index is None else f"item {self.index}"
+
 
 @dataclass(frozen=True)
 class Standing:

@@ -163,6 +163,17 @@ def test_one_of_several_items_that_run_is_cancelled_once_it_has_begun(position: 
     assert session.transport.killed == ([engine.engine_id] if ends else [])
 
 
+def test_all_that_run_side_by_side_are_told() -> None:
+    session = FakeSession(2)
+    session.begin(9, chunksize=6, concurrency=4)
+    session.turn()
+    first, _ = session.transport.engines.values()
+    session.running(first, 4)
+    now = session.loop._core.snapshot(items=True)
+    assert now.running == 4 + 3
+    assert {item.name for item in now.items} == {"item 4 and 3 more", "3 items"}
+
+
 # -- values that JSON does not hold -----------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from arcli.session.core.health import Positions
 from arcli.session.core.job import JobRun
 from arcli.session.core.pool import Pool, PooledEngine
+from arcli.timing.words import plural
 
 WINDOW = 30.0
 """Seconds over which a job's rate is measured."""
@@ -18,7 +19,8 @@ WINDOW = 30.0
 class RunningItem(Struct, frozen=True, kw_only=True):
     """What an engine is at: the item, None where it cannot be seen, and the ``seconds`` so far.
 
-    ``chunk`` is the number of items that were sent with it.
+    ``chunk`` is the number of items that were sent with it. Of several side by side it is the last one that
+    was begun, ``running`` of them in all.
     """
 
     engine_id: int
@@ -27,6 +29,14 @@ class RunningItem(Struct, frozen=True, kw_only=True):
     index: int | None
     seconds: float
     chunk: int
+    running: int
+
+    @property
+    def name(self) -> str:
+        """``item 12``, ``item 12 and 3 more``, or ``25 items``."""
+        if self.index is None:
+            return plural(self.chunk, "item")
+        return f"item {self.index}" + (f" and {self.running - 1} more" if self.running > 1 else "")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -74,12 +84,12 @@ class Observer:
         done = job.tally.total
         total = None if job.supply.left is None else job.supply.count + job.supply.left
         rate = self._rate(job, done, now)
-        shown = [self._item(engine, now) for engine in busy] if items else []
+        shown = [self._item(engine, job, now) for engine in busy] if items else []
         shown.sort(key=lambda item: -item.seconds)
         return Snapshot(
             engines=len(ready),
             starting=starting,
-            running=len(busy),
+            running=sum(_side_by_side(engine, job) for engine in busy),
             sent=sum(len(chunk) - chunk.done for chunk in chunks if chunk is not None),
             job=job.plan.name,
             total=total,
@@ -104,7 +114,7 @@ class Observer:
         since, before = self._samples[0]
         return (done - before) / (now - since) if done > before and now > since else None
 
-    def _item(self, engine: PooledEngine, now: float) -> RunningItem:
+    def _item(self, engine: PooledEngine, job: JobRun, now: float) -> RunningItem:
         pending = engine.chunks[0]
         chunk = pending.chunk
         assert chunk is not None
@@ -123,4 +133,12 @@ class Observer:
             index=index,
             seconds=now - since,
             chunk=len(chunk),
+            running=_side_by_side(engine, job),
         )
+
+
+def _side_by_side(engine: PooledEngine, job: JobRun) -> int:
+    """Return how many items a busy engine is at: as many as it may, while its chunk has them."""
+    chunk = engine.chunks[0].chunk
+    assert chunk is not None
+    return max(1, min(job.plan.concurrency, len(chunk) - chunk.done))
