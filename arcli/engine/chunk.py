@@ -305,8 +305,7 @@ def _loaded(
     Raises what unpickling raises where that is of one that nobody can tell from the others.
     """
     broken = {
-        position: (Shown(text), BadInput(f"the input cannot be sent: {reason}"))
-        for position, (text, reason) in request.unsent.items()
+        position: (Shown(text), BadInput(reason)) for position, (text, reason) in request.unsent.items()
     }
     items: list[Any] = [None]
     if len(request.indices) > 1:

@@ -62,7 +62,7 @@ class ProgramFailed(Exception):
 
 
 class BadInput(ProgramFailed):
-    """An item whose input is not there: it could not be sent, or does not load."""
+    """An item whose input is not there: it could not be read or sent, or does not load."""
 
 
 MARKER = ".arcli-item.json"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from msgspec import Struct
+
+from arcli.errors import InputError
 
 WRONG = (ValueError, KeyError, RecursionError)
 """What a converter raises for a cell that is not of its type."""
@@ -63,6 +65,36 @@ _READ_OFF: dict[str, Callable[[str], Any]] = {
     "bool": {"true": True, "false": False}.__getitem__,
     "Bool": {"True": True, "False": False}.__getitem__,
 }
+
+
+class BadCell:
+    """Stands in a row for a cell that is no text in its file's encoding.
+
+    ``problem`` says where it is, and what to do. Nobody knows what is in it: comparing it raises
+    InputError with that, and so does sending it, which makes it an error of each item that has it.
+    """
+
+    def __init__(self, shown: str, problem: str) -> None:
+        self._shown = shown
+        self._problem = problem
+
+    def __repr__(self) -> str:
+        return f"<{self._shown}>"
+
+    def refuse(self, *operands: object) -> NoReturn:
+        """Raise InputError."""
+        raise InputError(self._problem)
+
+    __eq__ = __hash__ = __bool__ = __reduce__ = refuse
+
+
+def bad_cell(item: Any) -> BadCell | None:
+    """Return the first part of an item, a row or what is made of rows, that could not be read."""
+    if isinstance(item, Mapping):
+        item = list(item.values())
+    if isinstance(item, list):
+        return next((found for part in item if (found := bad_cell(part)) is not None), None)
+    return item if isinstance(item, BadCell) else None
 
 
 class Kind(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -16,17 +17,31 @@ from pydantic import AfterValidator, Field
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Source, SourceContext, Stream
-from arcli.inputs.cells import WRONG, Kind, kind_of_column
+from arcli.inputs.cells import WRONG, BadCell, Kind, kind_of_column
 from arcli.inputs.files import UNREADABLE, FileOfRows, opened, unreadable
 from arcli.paths import is_file
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
-_ESCAPED = re.compile("[\udc80-\udcff]")
+SHOWN = 40
+"""Characters of a cell that an error shows."""
+STDIN = "-"
+"""The path of a table that comes on standard input."""
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 _Numbered: TypeAlias = Iterator[tuple[int, list[str]]]
 _Row: TypeAlias = Callable[[list[str]], dict[str, Any]]
 
 csv.field_size_limit(sys.maxsize)  # a cell may be as long as an item
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Let bytes that are no text pass as lone surrogates: they are found again in their cell."""
+    # As Python's own surrogateescape, but for encodings, too, whose bytes may be below 128.
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("arcli.escaped", _escaped)
 
 
 def _known(encoding: str) -> str:
@@ -90,7 +105,7 @@ def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterato
 
     Columns have the types that are given, or that the first rows show; with ``texts`` every cell is
     the text that is written. Raises InputError, which begins with ``name`` and a line, for a missing
-    header, a row of another length, a cell of another type or in another encoding.
+    header, a row of another length, a cell of another type; a cell in another encoding is a BadCell.
     """
     text = _text(settings, raw)
     rows = csv.reader(text, delimiter=settings.delimiter, strict=True)
@@ -111,17 +126,21 @@ def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterato
         for number, row in numbered:
             if len(row) != columns:
                 raise InputError(f"{name}:{number}: {len(row)} cells, but {columns} columns")
+            # One look at all cells is much cheaper than one at each.
+            bad = None
+            if not (whole := "".join(row)).isascii() and _NOT_TEXT.search(whole):
+                bad = _bad_cells(row, header, settings, f"{name}:{number}")
+                row = ["" if column in bad else cell for column, cell in zip(header, row, strict=True)]
             try:
                 item = made(row)
             except WRONG:
                 raise _wrong_cell(row, header, kinds, settings, f"{name}:{number}") from None
-            # One look at all cells is much cheaper than one at each.
-            if not "".join(row).isascii():
-                _require_text(row, settings, f"{name}:{number}")
+            if bad:
+                item |= bad
             if condition is None:
                 yield item
             elif condition(item, f"{name}:{number}"):
-                yield dict(zip(header, row, strict=True)) if texts else item
+                yield {**dict(zip(header, row, strict=True)), **(bad or {})} if texts else item
     except (csv.Error, UnicodeError, *UNREADABLE) as error:
         raise _unreadable(settings, error, f"{name}:{rows.line_num}") from None
     finally:
@@ -131,24 +150,36 @@ def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterato
 def _text(settings: Csv, raw: BinaryIO) -> io.TextIOWrapper:
     encoding = settings.encoding
     utf8 = encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
-    # What is not UTF-8 is found again in its row; other encodings fail where it is decoded.
-    errors = "surrogateescape" if utf8 else "strict"
-    return io.TextIOWrapper(raw, "utf-8-sig" if utf8 else encoding, errors, newline="")
+    return io.TextIOWrapper(raw, "utf-8-sig" if utf8 else encoding, "arcli.escaped", newline="")
 
 
 def _unreadable(settings: Csv, error: Exception, place: str) -> InputError:
     if isinstance(error, UnicodeError):
-        hint = "encoding: latin-1, cp1252, utf-16 … says how the file is written"
-        return InputError(f"{place}: not {settings.encoding}: {error}", hint=hint)
+        return InputError(f"{place}: not {settings.encoding}: {error}", hint=_encoded(settings))
     return InputError(f"{place}: {error if isinstance(error, csv.Error) else unreadable(error)}")
 
 
-def _require_text(row: list[str], settings: Csv, place: str) -> None:
-    """Raise InputError where a cell has bytes that are no text in the file's encoding."""
-    for cell in row:
-        if _ESCAPED.search(cell):
-            hint = "encoding: latin-1, cp1252 … says how the file is written"
-            raise InputError(f"{place}: {cell!r} is not {settings.encoding}", hint=hint)
+def _encoded(settings: Csv) -> str:
+    """Say how to tell in which encoding a table is; standard input's has no settings."""
+    if settings.path == STDIN:
+        return "csv: {path: /dev/stdin, encoding: latin-1} says how it is written"
+    return "encoding: latin-1, cp1252, utf-16 … in csv: says how it is written"
+
+
+def _bad_cells(row: Sequence[str], header: Sequence[str], settings: Csv, place: str) -> dict[str, BadCell]:
+    """Return what stands in a row for its cells that are no text in the file's encoding, by column."""
+    cells: dict[str, BadCell] = {}
+    for column, cell in zip(header, row, strict=True):
+        if _NOT_TEXT.search(cell):
+            # The bytes themselves are shown, as far as that is of use.
+            shown = f"{_shown(cell)} is not {settings.encoding}"
+            problem = f"{place}: {shown} (column {column!r}); {_encoded(settings)}"
+            cells[column] = BadCell(shown, problem)
+    return cells
+
+
+def _shown(cell: str) -> str:
+    return repr(cell[:SHOWN]).replace(r"\udc", r"\x") + "…" * (len(cell) > SHOWN)
 
 
 def _look(numbered: _Numbered) -> tuple[list[list[str]], _Numbered]:
@@ -174,7 +205,9 @@ def _header(settings: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
     header = settings.header
     if header is None:
         header = next(rows, [])
-        _require_text(header, settings, f"{name}:1")
+        for column in filter(_NOT_TEXT.search, header):
+            message = f"{name}:1: {_shown(column)} is not {settings.encoding}"
+            raise InputError(message, hint=_encoded(settings))
     # Names are not invented: rows of `a`, `b`, `c` would be arguments that no function has.
     if not header:
         raise InputError(
@@ -200,6 +233,10 @@ def _kinds(header: list[str], rows: list[list[str]], decimal: str) -> dict[str, 
         name: [row[place] for row in rows if place < len(row) and row[place] != ""]
         for place, name in enumerate(header)
     }
+    # A cell that is no text says nothing of the others.
+    for name, cells in columns.items():
+        if not "".join(cells).isascii():
+            columns[name] = [cell for cell in cells if not _NOT_TEXT.search(cell)]
     return {name: kind_of_column(cells, decimal) for name, cells in columns.items()}
 
 

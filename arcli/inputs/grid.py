@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arcli.errors import InputError
 from arcli.inputs.base import Lazy
 
 T = TypeVar("T")
@@ -49,9 +50,12 @@ class Rows(Struct, frozen=True):
 
 def matches(item: Any, pattern: Any) -> bool:
     """Tell whether an item is equal to a pattern; a mapping matches on the keys that it names."""
-    if isinstance(pattern, Mapping) and isinstance(item, Mapping):
-        return all(name in item and item[name] == value for name, value in pattern.items())
-    return bool(item == pattern)
+    try:
+        if isinstance(pattern, Mapping) and isinstance(item, Mapping):
+            return all(name in item and item[name] == value for name, value in pattern.items())
+        return bool(item == pattern)
+    except InputError:  # a cell that cannot be read is equal to nothing
+        return False
 
 
 def places(items: Sequence[Any], pattern: Any, most: int) -> Sequence[int] | None:

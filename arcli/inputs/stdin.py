@@ -9,7 +9,7 @@ from typing import BinaryIO, ClassVar, Literal
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.csv import Csv, read_csv
+from arcli.inputs.csv import STDIN, Csv, read_csv
 from arcli.inputs.files import lines_of, read_jsonl
 
 BLOCK = 1 << 16
@@ -34,7 +34,7 @@ class Stdin(Input):
         if self.form == "nul":
             return Stream(lambda: read_nul(stdin))
         if self.form == "csv":
-            settings, texts = Csv(path="-"), context.texts
+            settings, texts = Csv(path=STDIN), context.texts
             return Stream(lambda: read_csv(settings, stdin, "stdin", texts=texts), unpack="kwargs")
         lines = lines_of(stdin, "stdin")
         if self.form == "jsonl":

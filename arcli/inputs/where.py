@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from arcli.errors import InputError
+from arcli.inputs.cells import bad_cell
 from arcli.suggest import did_you_mean
 from arcli.syntax import free_names
 
@@ -20,7 +21,8 @@ def condition(where: Where) -> Condition:
     """Return what tells whether an item is wanted.
 
     ``where`` is a mapping of keys to values or lists of values; or an expression of the keys, or of
-    ``item`` where items are no maps.
+    ``item`` where items are no maps. An item of which it cannot be told, for a cell that cannot be
+    read, is wanted: what is wrong with it is told when it is run.
     """
     if where is None:
         return lambda item, place: True
@@ -31,7 +33,11 @@ def condition(where: Where) -> Condition:
     def matches(item: Any, place: str) -> bool:
         if not isinstance(item, Mapping):
             raise InputError(f"{place}: where: needs rows with names, and this is {item!r:.100}")
-        return all(item.get(name) in values for name, values in columns.items())
+        try:
+            return all(item.get(name) in values for name, values in columns.items())
+        except InputError:
+            known = {name: values for name, values in columns.items() if bad_cell(item.get(name)) is None}
+            return all(item.get(name) in values for name, values in known.items())
 
     return matches
 
@@ -46,6 +52,8 @@ def _expression(where: str) -> Condition:
             # As globals: these are in scope inside of comprehensions, too.
             return bool(eval(code, names))  # noqa: S307 - a spec is code
         except Exception as error:  # noqa: BLE001 - an expression of the user's
+            if bad_cell(item) is not None:
+                return True
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{place}: where: {where!r} fails: {reason}") from None
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs.base import Source, SourceContext, Stream
+from arcli.inputs.cells import bad_cell
 from arcli.placeholders import GIVEN, placeholders
 from arcli.specfile.model import Job, Scatter
 
@@ -71,7 +72,11 @@ def scattered_values(scatter: Scatter, folder: Path, resolve: Callable[[Any], An
     if scatter.over is None:
         elements: Sequence[Any] = resolve(scatter.values)
         return elements
-    return list(scatter.over.open(SourceContext(folder=folder, resolve=resolve)))
+    elements = list(scatter.over.open(SourceContext(folder=folder, resolve=resolve)))
+    # Here is no item whose error it could be.
+    if (bad := bad_cell(elements)) is not None:
+        bad.refuse()
+    return elements
 
 
 def to_engine(tree: Any) -> Any:

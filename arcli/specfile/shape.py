@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from arcli.errors import Problem
 from arcli.fields import Deferred, DeferredText, Unknown
 from arcli.inputs.over import Sample, with_other_packages
-from arcli.inputs.registry import kind_of
+from arcli.inputs.registry import BUILT_IN, kind_of
 from arcli.specfile import model
 from arcli.specfile.overrides import WHOLE
 from arcli.specfile.tree import Node, NodePath
@@ -94,7 +94,8 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         parent, _ = root.follow(path[:-1])
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
-        near = (not path[:-1] and _elsewhere(parent, key)) or did_you_mean(str(key), [*keys, *single])
+        near = (not path[:-1] and _elsewhere(parent, key)) or _in_input(parent, key)
+        near = near or did_you_mean(str(key), [*keys, *single])
         return _key_node(parent, key).problem(
             f"unknown key {key!r}", near or (f"there are: {', '.join(keys)}" if keys else "")
         )
@@ -127,10 +128,36 @@ def _elsewhere(root: Node, key: Any) -> str:
     """Say where a key at the top belongs, if it is one of the cluster's or of the setup's."""
     for name, kind in (("cluster", model.Cluster), ("setup", model.Setup)):
         if key in keys_of(kind):
-            value = root.get(key)
-            text = value.raw if value is not None and value.kind == "scalar" else "…"
-            return f"write {name}: {{{key}: {text}}}"
+            return f"write {name}: {{{key}: {_written(root.get(key))}}}"
     return ""
+
+
+def _in_input(parent: Node, key: Any) -> str:
+    """Say where a setting of an input belongs that stands beside the input, or beside ``over``."""
+    # The keys of a single job stand at the top, where one that no job has is left.
+    jobs, value = parent.get("jobs"), parent.get(key)
+    if jobs is not None and jobs.kind == "list" and len(jobs.value) == 1:
+        parent = jobs.value[0]
+    over = parent.get("over")
+    around = parent if over is None else over
+    if around.kind != "map":
+        return ""
+    for name, entry in around.value.items():
+        kind = kind_of(name) if name in BUILT_IN else None
+        if kind is None or key not in keys_of(kind) or key == kind.short:
+            continue
+        # What is written in short is shown in full: that is the step that is missing.
+        short = kind.short and entry.value.kind == "scalar"
+        given = f"{kind.short}: {_written(entry.value)}" if short else "…"
+        return f"write {'' if over is None else 'over: '}{{{name}: {{{given}, {key}: {_written(value)}}}}}"
+    return ""
+
+
+def _written(node: Node | None) -> str:
+    """Return a scalar as one would write it; of anything else that there is something."""
+    if node is None or node.kind != "scalar":
+        return "…"
+    return node.raw if node.plain else quoted(node.raw)
 
 
 def _key_node(parent: Node, key: Any) -> Node:

@@ -6,7 +6,9 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from runs import Run, each_once, finish, running, wait_until
 
 MAP = 'map: "lambda x: x"\n'
@@ -69,3 +71,75 @@ def test_closed_input_is_known_before_a_cluster_is(tmp_path: Path) -> None:
     assert run.wait() == 2
     assert "spec.yaml:2:15: standard input is closed" in run.said()
     assert not (tmp_path / ".arcli").exists()
+
+
+BAD_CELLS = """
+jobs:
+  - {name: functions, map: "lambda n, name: n", over: {csv: TABLE}}
+  - {name: commands, command: "echo {n} {name}", parse: lines, over: {csv: TABLE}}
+  - {name: pairs, map: "lambda k, t: [k, t['n']]", over: {product: {k: [1, 2], t: {csv: TABLE}}}}
+  - {name: dealt, map: "lambda k, t: k", view: direct, over: {zip: {k: [1, 2, 3, 4], t: {csv: TABLE}}}}
+  - {name: several, map: len, batch: 3, over: {csv: TABLE}}
+  - {name: picked, map: "lambda n, name: n", over: {csv: TABLE, where: "n > 1"}}
+  - {name: folders, map: "lambda n, name: n", outdir: "out/{name}", over: {csv: TABLE}}
+"""
+
+
+def by_job(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The items' values by their jobs, None for one that is an error."""
+    values: dict[str, list[Any]] = {}
+    for record in records:
+        job = values.setdefault(record["job"], [])
+        assert record["index"] == len(job)
+        job.append(record["value"] if record["status"] == "ok" else None)
+    return values
+
+
+@pytest.mark.parametrize("words", [["-n", "2"], ["--inline"]], ids=["embedded", "inline"])
+def test_a_cell_that_is_no_text_costs_its_own_items_only(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,caf\xe9\n3,c\n4,d\n")
+    code, records = finish(tmp_path, BAD_CELLS.replace("TABLE", "t.csv"), *words)
+    assert code == 1
+    assert by_job(records) == {
+        "functions": [1, None, 3, 4],
+        "commands": [["1 a"], None, ["3 c"], ["4 d"]],
+        "pairs": [[1, 1], None, [1, 3], [1, 4], [2, 1], None, [2, 3], [2, 4]],
+        "dealt": [1, None, 3, 4],
+        "several": [None, 1],
+        "picked": [None, 3, 4],
+        "folders": [1, None, 3, 4],
+    }
+    for record in records:
+        if record["status"] != "ok":
+            assert (record["status"], record["error"]["type"]) == ("error", "BadInput")
+            assert r"t.csv:3: 'caf\xe9' is not utf-8 (column 'name')" in record["error"]["message"]
+            assert "encoding: latin-1" in record["error"]["message"]
+            assert r"'name': <'caf\xe9' is not utf-8>" in record["input"]["repr"]
+
+
+def test_only_rows_that_were_no_text_run_when_their_encoding_is_given(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,caf\xe9\n3,c\n")
+    spec = 'map: "lambda n, name: name"\nover: {csv: TABLE}\n'
+    assert finish(tmp_path, spec.replace("TABLE", "t.csv"), "--inline")[0] == 1
+    # As it is, it is the same error once more: nobody has run that row.
+    code, again = finish(tmp_path, spec.replace("TABLE", "t.csv"), "--inline", "--resume", "--explain")
+    assert (code, [record.get("replayed", False) for record in again]) == (1, [True, False, True])
+    mended = spec.replace("TABLE", "{path: t.csv, encoding: latin-1}")
+    code, records = finish(tmp_path, mended, "--inline", "--resume")
+    assert (code, [record["value"] for record in records]) == (0, ["a", "caf\u00e9", "c"])
+    assert [record.get("replayed", False) for record in records] == [True, False, True]
+
+
+def test_a_dry_run_shows_the_cells_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,caf\xe9\n3,c\n4,d\n")
+    with running(tmp_path, BAD_CELLS.replace("TABLE", "t.csv"), "--dry-run", "--format", "text") as run:
+        assert run.wait() == 0
+    assert r"(n=2, name=<'caf\xe9' is not utf-8>)" in run.out.read_text()
+
+
+def test_what_is_dealt_out_to_engines_has_no_item_that_could_be_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,caf\xe9\n")
+    spec = 'setup: {scatter: {rows: {csv: t.csv}}}\nmap: "lambda x: rows"\nover: [1]\n'
+    with running(tmp_path, spec, "--inline") as run:
+        assert run.wait() == 2
+    assert r"t.csv:3: 'caf\xe9' is not utf-8 (column 'name')" in run.said()

@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import os
+import pickle
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -110,16 +112,81 @@ def test_encodings_and_decimal_commas(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("größe;n\n1,5;x\n".encode("latin-1"))
     table = {"path": "t.csv", "delimiter": ";", "encoding": "latin-1", "decimal": ","}
     assert list(source({"csv": table}, tmp_path)) == [{"größe": 1.5, "n": "x"}]
-    with pytest.raises(InputError, match=r"t.csv:1: 'gr.*' is not utf-8") as caught:
+    with pytest.raises(InputError, match=r"t.csv:1: 'gr\\xf6\\xdfe' is not utf-8") as caught:
         source({"csv": {"path": "t.csv", "delimiter": ";"}}, tmp_path)
     assert "latin-1" in (caught.value.hint or "")
-    (tmp_path / "t.csv").write_bytes(b"a\nok\n\xff\n")
-    got: list[Any] = []
-    with pytest.raises(InputError, match=r"t.csv:3: .* is not utf-8"):
-        got.extend(source({"csv": "t.csv"}, tmp_path))
-    assert got == [{"a": "ok"}]
     (tmp_path / "t.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
     assert list(source({"csv": {"path": "t.csv", "encoding": "utf-16"}}, tmp_path)) == [{"a": 1, "b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cell"),
+    [
+        ("utf-8", b"caf\xe9"), ("UTF8", b"\xf0\x9f"), ("ascii", b"caf\xe9"), ("cp1252", b"\x81"),
+        ("shift_jis", b"\x81"), ("utf-16-le", b"x\x00\x00\xd8"), ("utf-16-le", b"\x00\xdc"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("texts", [False, True])
+def test_a_cell_that_is_no_text_is_an_error_of_its_row_alone(
+    tmp_path: Path, encoding: str, cell: bytes, texts: bool
+) -> None:
+    before, after = "n,name,x\n1,a,0.5\n2,".encode(encoding), ",1.5\n3,c,2.5\n".encode(encoding)
+    (tmp_path / "t.csv").write_bytes(before + cell + after)
+    table = {"path": "t.csv", "encoding": encoding}
+    first, bad, last = source({"csv": table}, tmp_path, texts=texts)
+    assert list(first.values()) == (["1", "a", "0.5"] if texts else [1, "a", 0.5])
+    assert list(last.values()) == (["3", "c", "2.5"] if texts else [3, "c", 2.5])
+    assert list(bad) == ["n", "name", "x"]
+    assert (bad["n"], bad["x"]) == (("2", "1.5") if texts else (2, 1.5))
+    with pytest.raises(InputError, match=rf"t.csv:3: '.*' is not {encoding} \(column 'name'\)") as caught:
+        pickle.dumps([bad])
+    assert "encoding: latin-1" in caught.value.message
+
+
+def test_a_cell_that_is_no_text_changes_no_type_of_its_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,ok\n1,true\n\xff,\xfe\n3,false\n")
+    first, bad, last = source({"csv": "t.csv"}, tmp_path)
+    assert (first, last) == ({"n": 1, "ok": True}, {"n": 3, "ok": False})
+    assert repr(bad) == r"{'n': <'\xff' is not utf-8>, 'ok': <'\xfe' is not utf-8>}"
+    asked = {"path": "t.csv", "types": {"n": "float", "ok": "str"}}
+    assert [row["n"] for row in source({"csv": asked}, tmp_path)][::2] == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("n > 1", [2, 3]), ("n != 2", [1, 3]), ("name == 'c'", [2, 3]), ("name != 'c'", [1, 2]),
+        ("n == 1 and name", [1]), ("n < 3 and len(name) == 1", [1, 2]), ("name.startswith('a')", [1, 2]),
+        ("name in {'a'}", [1, 2]), ("not name", [2]), ({"name": "c"}, [2, 3]), ({"n": 3}, [3]),
+        ({"name": "c", "n": 1}, []), ({"name": None}, [2]), ({"n": [1, 2], "name": ["a", "b"]}, [1, 2]),
+    ],
+)  # fmt: skip
+def test_a_row_stays_where_only_what_is_no_text_could_tell(
+    tmp_path: Path, where: Any, kept: list[int]
+) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,\xff\n3,c\n")
+    rows = source({"csv": {"path": "t.csv", "where": where}}, tmp_path)
+    assert [row["n"] for row in rows] == kept
+    texts = source({"csv": {"path": "t.csv", "where": where}}, tmp_path, texts=True)
+    assert [row["n"] for row in texts] == [str(n) for n in kept]
+    if isinstance(where, str):
+        names = {name: f"t['{name}']" for name in ("name", "n")}
+        condition = re.sub(r"\bname\b|\bn\b", lambda found: names[found[0]], where)
+        pairs = source({"product": {"k": [0, 1], "t": {"csv": "t.csv"}}, "where": condition}, tmp_path)
+        assert [(pair["k"], pair["t"]["n"]) for pair in pairs] == [(k, n) for k in (0, 1) for n in kept]
+
+
+def test_what_is_no_text_is_excluded_by_what_else_is_in_its_row_only(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"n,name\n1,a\n2,\xff\n3,c\n")
+    for pattern, kept in (({"name": "a"}, [2, 3]), ({"n": 2}, [1, 3]), ({"n": 2, "name": "b"}, [1, 2, 3])):
+        rows = source({"csv": "t.csv", "exclude": [pattern]}, tmp_path)
+        assert [row["n"] for row in rows] == kept
+
+
+def test_a_table_on_standard_input_that_is_no_text_tells_where_its_encoding_goes() -> None:
+    _, bad = source({"stdin": "csv"}, stdin=io.BytesIO(b"a\nb\n\xff\n"))
+    with pytest.raises(InputError, match=r"stdin:3: .*csv: {path: /dev/stdin, encoding: latin-1}"):
+        pickle.dumps(bad)
 
 
 def test_files_that_are_packed_are_unpacked_as_they_are_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from arcli.engine.errors import safe_repr
 from arcli.engine.keys import fingerprint, fingerprints, item_key
 from arcli.engine.tally import Status
+from arcli.errors import InputError
 from arcli.record import ItemError
 
 
@@ -107,14 +108,17 @@ def packed(
     try:
         return pickled(inputs), opaque, {}
     except Exception:  # noqa: BLE001 - __reduce__ and the like are the user's
-        inputs, unsent = list(inputs), {}
+        unsent: dict[int, tuple[str, str]] = {}
     for position, item in enumerate(inputs):
         try:
             pickled([item])
+        except InputError as error:  # it could not be read, and says where and why
+            unsent[position] = safe_repr(item), error.message
         except Exception as error:  # noqa: BLE001 - as above
-            inputs[position] = None
-            reason = f"{type(item).__module__}.{type(item).__qualname__}: {error}"
+            kind = f"{type(item).__module__}.{type(item).__qualname__}"
+            reason = f"the input cannot be sent: {kind}: {error}"
             unsent[position] = safe_repr(item), reason.partition("\n")[0]
+    inputs = [None if position in unsent else item for position, item in enumerate(inputs)]
     return pickled(inputs), opaque, unsent
 
 
