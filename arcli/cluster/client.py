@@ -17,9 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ipyparallel
+from arcli.cluster.without_launchers import ipyparallel
+
+# isort: split
+
 from ipyparallel.client.asyncresult import AsyncMapResult
 from ipyparallel.client.map import Map
+from traitlets import Instance
 
 ONE_PART = Map()
 """How the parts of a parallel function are joined."""
@@ -42,6 +46,9 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
 
     Only what belongs to a request that still waits is kept: nobody can make this process grow.
     """
+
+    cluster = Instance(object, allow_none=True)
+    """None. A client looks for the class by its name, which would import what starts clusters."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._replies: dict[str, bytes] = {}

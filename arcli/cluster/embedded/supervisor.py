@@ -58,6 +58,7 @@ LEAVE = 5.0
 """Seconds that engines have to end by themselves when the cluster is stopped: a user's files are
 written out and ``atexit`` functions run meanwhile."""
 WARM = (
+    "arcli.cluster.without_launchers",
     "ipyparallel.controller.app",
     "ipyparallel.engine.app",
     "ipyparallel.datapub",

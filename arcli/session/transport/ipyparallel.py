@@ -16,7 +16,10 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-import ipyparallel
+from arcli.cluster.without_launchers import ipyparallel
+
+# isort: split
+
 from ipyparallel.error import EngineError, RemoteError
 from ipyparallel.serialize.canning import can_map
 
