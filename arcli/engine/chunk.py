@@ -144,8 +144,9 @@ class Job:
             course = _Course(request, items, broken, marks, abort, engine.stopping)
             if engine.publish is not None:
                 around.enter_context(engine.patrol.over(results))
+            places = around.enter_context(engine.variables.around(self._variables()))
             if self._loop is None:
-                course.places = around.enter_context(engine.variables.around(self._variables()))
+                course.places = places
                 self._run_items(course, self._runner(timer, begun), results)
             else:
                 width = min(max(1, self._width), len(request.indices))

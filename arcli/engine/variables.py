@@ -43,11 +43,12 @@ class Variables:
 
     @contextmanager
     def around(self, others: Mapping[str, str]) -> Iterator[Places]:
-        """Around the items of a chunk: gives the places where each one's number goes.
+        """Around the items of a chunk: gives the places where each one's number goes; there is none yet.
 
         ``others`` are the same for all. Afterwards everything is as it was.
         """
         before = {name: os.environ.get(name) for name in (INDEX, *others)}
+        os.environ.pop(INDEX, None)
         os.environ.update(others)
         held: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001 - see the class
         try:

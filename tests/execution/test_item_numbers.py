@@ -65,6 +65,26 @@ def test_a_function_and_what_it_starts_find_the_number_of_their_item(tmp_path: P
         assert record["value"] == [expected, expected]
 
 
+BESIDE = """\
+import asyncio, os
+
+async def places(x):
+    await asyncio.sleep(0)
+    return [os.environ.get(f"ARCLI_{name}") for name in ("INDEX", "SLOT", "RUN")]
+"""
+
+
+@pytest.mark.parametrize("flag", ["--inline", "-n2"])
+def test_coroutines_side_by_side_find_slot_and_run_and_nobodys_number(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "f.py").write_text(BESIDE)
+    spec = "map: f.py:places\nover: {range: 16}\nconcurrency: 4\n"
+    # As it is where arcli is called by an item of another run.
+    code, records = finish(tmp_path, spec, flag, env={"ARCLI_INDEX": "7", "ARCLI_SLOT": "9"})
+    assert code == 0
+    for record in records:
+        assert record["value"] == [None, str(record["slot"]), record["run"]]
+
+
 def test_the_environment_is_as_it_was_when_nothing_runs() -> None:
     os.environ["ARCLI_RUN"] = "another"
     try:
