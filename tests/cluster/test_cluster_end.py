@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -16,7 +18,9 @@ import pytest
 from own_cluster import CHILD, Own, folder_of, of_cluster, own_cluster, supervisor_of
 from runs import MARK, PATIENCE, marked, running, wait_until
 
+from arcli.cluster import protocol
 from arcli.cluster.base import ClusterDown
+from arcli.cluster.protocol import ControllerEnded
 
 
 def test_stop_ends_everything_and_may_be_called_again() -> None:
@@ -190,3 +194,23 @@ def test_clusters_that_are_lost_one_after_another_are_replaced_one_at_a_time() -
         assert len(supervisors()) == 1
         ids = [event.info.engine_id for event in own.up()]
         assert len(ids) == len(set(ids))
+
+
+def test_a_process_that_is_ended_while_it_is_forked_does_end(tmp_path: Path) -> None:
+    """Its first breath has the supervisor's handlers, and would go on as if nothing was said."""
+    program = (
+        "import os, runpy, signal;"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM));"
+        "runpy.run_module('arcli.cluster.embedded.supervisor', run_name='__main__')"
+    )
+    ours, theirs = socket.socketpair()
+    settings = json.dumps({"engines": 1, "python": None, "first_id": 0})
+    arguments = [sys.executable, "-c", program, str(theirs.fileno()), str(tmp_path), settings]
+    # The controller is the first that it forks.
+    with theirs:
+        process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()])
+    with process, ours:
+        ours.settimeout(PATIENCE)
+        (event,) = protocol.Reader().feed(ours.recv(4096))
+        assert event == ControllerEnded("killed by SIGTERM")
+    assert process.returncode == 0

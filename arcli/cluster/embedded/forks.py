@@ -19,6 +19,8 @@ from typing import Any
 
 ENGINE_PACKAGE = "_arcli_engine"
 """The name that engines know arcli's own code by, wherever they have it from."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a process that has not chosen otherwise; blocked while one is forked."""
 HEARTBEAT_MS = 25
 """An engine's registration ends with its first heartbeat, so the period is short at first."""
 CALM_MS = 250
@@ -49,8 +51,9 @@ def become(work: Callable[[], None]) -> None:
 def detach(log: Path) -> None:
     """Have signals as Python begins with them, nothing to read, and a log for whatever is printed."""
     # An engine is a fresh Python: what the supervisor has set for itself is none of an item's.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    for number in (*ENDING, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -220,8 +220,11 @@ class Supervisor:
         # The child keeps nothing of what is the supervisor's: a copy of its connection that an item's
         # process inherits would keep the cluster alive after arcli.
         me = os.getpid()
+        # What ends a child must not find the supervisor's handlers in it, which would only take note of it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, forks.ENDING)
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return pid
 
         def child() -> None:
