@@ -162,9 +162,10 @@ class Runner:
             return self._failed(index, item, attempt, occurrence, begin, None)
         printed = self._capture.take() if self._program is None else self._program.printed
         opaque = None
-        # Scalars are encoded on the spot; containers and the user's classes may raise on the way.
+        # Scalars are encoded on the spot; containers and the user's classes may raise on the way, and text
+        # may have what JSON lacks (a file name that is not UTF-8).
         kind = type(value)
-        if kind is float or kind is str or value is None or kind is bool:
+        if kind is float or (kind is str and value.isascii()) or value is None or kind is bool:
             text, exact = encode(value)
         elif kind is int and -SAFE < value < SAFE:
             text, exact = str(value), True

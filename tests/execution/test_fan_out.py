@@ -50,6 +50,15 @@ def test_an_array_becomes_numbers(tmp_path: Path) -> None:
     assert values == [["float", "3.0"], ["float", "5.0"], ["float", "7.0"]]
 
 
+@pytest.mark.parametrize("over", [{"from": "a"}, "${jobs.a.value}"], ids=["from", "value"])
+def test_text_that_is_no_unicode_stays_text(over: Any, tmp_path: Path) -> None:
+    """A file name that is not UTF-8, which a record can only show as bytes."""
+    source = {"map": "lambda x: 'd' + chr(0xDCFF)", "over": [1], "collect": "list"}
+    code, values, _ = run(tmp_path, source, over)
+    assert code == 0
+    assert values == [["str", repr("d\udcff")]]
+
+
 @pytest.mark.parametrize("words", [["-n", "1"], ["--inline"]], ids=lambda words: words[0])
 def test_each_value_is_divided_item_by_item(words: list[str], tmp_path: Path) -> None:
     source = {"map": "f.py:things", "over": [1, 2]}
