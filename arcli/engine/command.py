@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from .capture import CAP, NOTHING, printed_path
@@ -22,7 +22,8 @@ from .limits import TimeLimit
 from .live import GrowingFile, Live, Patrol
 from .program import VARIABLE, ProgramFailed
 from .protocol import JobDefinition
-from .template import Names, argv_call, filled, shell_call
+from .shell_less import is_binary, pwd_holds, words_of
+from .template import Names, Template, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
@@ -71,6 +72,7 @@ class Command:
         self._parse = job.parse
         self._constants = constants
         self._job = job
+        self._argv = job.argv if job.shell is None else self._without_shell(job.shell)
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
 
@@ -102,9 +104,10 @@ class Command:
         constants = {**self._constants, **folder}
         names = Names(item, index, constants, attempt=attempt, slot=self._slot, batch=self._job.batch)
         self.usage, self.printed = None, NOTHING
-        if self._job.shell is None:
-            argv = argv_call(self._job.argv, names)
+        if self._argv is not None:
+            argv = argv_call(self._argv, names)
         else:
+            assert self._job.shell is not None
             argv = shell_call(self._job.shell, names, self._job.interpreter)
         # A record keeps less than what is parsed or copied to a file, so the command may print more than
         # that.
@@ -161,6 +164,19 @@ class Command:
                 env={**self._environment, **_encoded(env)},
                 start_new_session=True,
             )
+
+    def _without_shell(self, script: Template) -> Sequence[Template] | None:
+        """Return the argv of a shell string that needs no shell; None where it needs one.
+
+        A shell also corrects $PWD, and a batch may be several words beside a text.
+        """
+        job = self._job
+        words = words_of(script)
+        if words is None or job.cwd or job.batch or job.interpreter != "/bin/sh":
+            return None
+        program = str(words[0][0])
+        found = is_binary(program if "/" in program else self._program(program))
+        return words if found and pwd_holds(self._environment) else None
 
     def _program(self, name: str) -> str | None:
         """Return where a program is: it is looked for once; None leaves that to the system."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from .encode import to_tree
 
-Template = Sequence[str | tuple[str, str, str | None]]
+Part = str | tuple[str, str, str | None]
+Template = Sequence[Part]
 """A text in parts: text as it is, and placeholders: ``(name, braces, inside)``.
 
 ``braces`` is how one is written, ``inside`` what of the shell's it stands in, None: in nothing."""

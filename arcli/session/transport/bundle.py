@@ -13,6 +13,7 @@ MODULES = (
     "encode",
     "keys",
     "template",
+    "shell_less",
     "protocol",
     "own_code",
     "interpreter",
