@@ -17,7 +17,7 @@ from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
-from arcli.cli.options import Assignment, Duration, RunFlags, WithTail
+from arcli.cli.options import PER_CPU, Assignment, Duration, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
@@ -152,7 +152,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     if engines and options["call"] and not flags.engines:
         from arcli.cluster.embedded.supervisor_process import usable_cpus
 
-        engines = min(engines, usable_cpus())
+        engines = min(engines, PER_CPU * usable_cpus())
     with early_cluster(flags, engines) as helper:
         from arcli.specfile.load import from_tree
 

@@ -122,9 +122,10 @@ def test_a_program_and_its_arguments_need_no_shell(tmp_path: Path) -> None:
     assert (code, out) == (0, b"[-n][$x][-n][*]")
 
 
-def test_without_order_what_is_done_first_comes_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", ["2", "4"])
+def test_without_order_what_is_done_first_comes_first(at_once: str, tmp_path: Path) -> None:
     waits = "test {} = quick || until grep -qs quick stdout-*; do sleep 0.05; done; echo {}"
-    run = Run(tmp_path, ["map", "-j", "2", waits, ":::", "slow", "quick"])
+    run = Run(tmp_path, ["map", "-j", at_once, waits, ":::", "slow", "quick"])
     assert run.wait() == 0
     assert run.out.read_text() == "quick\nslow\n"
 

@@ -388,7 +388,7 @@ def arcli_detached(folder: Path) -> str:
 
 
 def test_status_counts_items_that_run_side_by_side(tmp_path: Path) -> None:
-    words = ["map", "-j", "6", "until [ -e go ]; do sleep 0.05; done; echo", ":::", *"abcdef"]
+    words = ["map", "-j", "6", "-n", "1", "until [ -e go ]; do sleep 0.05; done; echo", ":::", *"abcdef"]
     run = Run(tmp_path, words)
     try:
         told_all = lambda: "6 items under way" in told(arcli(tmp_path, "status"))  # noqa: E731

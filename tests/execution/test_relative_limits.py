@@ -15,7 +15,7 @@ LONG = "600"
     ("words", "items"),
     [
         pytest.param(["-j", "2", "sleep {}"], [LONG, "0", "0", "0"], id="on engines"),
-        pytest.param(["-j", "8", "sleep {}"], [LONG, "0", "0", "0"], id="side by side"),
+        pytest.param(["-j", "8", "-n", "2", "sleep {}"], [LONG, "0", "0", "0"], id="side by side"),
         pytest.param(["--inline", "sleep {}"], ["0", "0", "0", LONG], id="inline"),
     ],
 )
