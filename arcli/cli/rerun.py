@@ -99,10 +99,11 @@ def _blocks_again(run: RunFolder, job: Job, items: Sequence[int]) -> Iterator[Bi
         if stdin is not None and not stdin.isatty():
             shutil.copyfileobj(stdin, copy)
         if not copy.tell():
-            numbers = " ".join(map(str, items))
+            from arcli.reports.items import rerun_command
+
             raise UsageError(
                 f"the items of {job.name} are blocks of standard input, which a run does not keep",
-                hint=f"give it what the run had: arcli rerun {run.id} {numbers} < FILE",
+                hint=f"give it what the run had: {rerun_command(run, job.name, items)} < FILE",
             )
         yield copy
 

@@ -77,6 +77,7 @@ class Steering(JobWatcher):
         self._jobs = {job.name: _JobProgress(job.name, job.kind) for job in spec.jobs}
         self._phase = Phase.STARTING
         self._session: Session | None = None
+        self._has_begun = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arcli-steering", daemon=True)
 
@@ -90,16 +91,16 @@ class Steering(JobWatcher):
         self._thread.join()
         self._phase = Phase.ENDED
         self._publish()
+        if self._has_begun:
+            self._is_up()
 
     def watch(self, session: Session) -> None:
         """Ask this session how things stand from now on: the engines are being prepared."""
-        self._session, self._phase = session, Phase.RUNNING
+        self._phase, self._session = Phase.RUNNING, session
 
     def finishing(self, *, has_begun: bool) -> None:
         """Note that no job runs any more; ``has_begun``: there are results of some."""
-        self._phase = Phase.FINISHING
-        if has_begun:
-            self._is_up()
+        self._phase, self._has_begun = Phase.FINISHING, has_begun
 
     def begin(self, job: str) -> None:
         """See JobWatcher."""
@@ -120,7 +121,7 @@ class Steering(JobWatcher):
             status=summary.status,
             total=None if counts.unread is None else counts.planned + counts.unread,
             done=counts.recorded,
-            failed=counts.failed,
+            failed=counts.recorded - counts.ok,  # as while it ran: not ok, for whatever reason
         )
 
     def words(self) -> str:
@@ -159,11 +160,14 @@ class Steering(JobWatcher):
                     self._interrupts.cancel(reason, drain=request.drain)
                 elif self._session is not None and request.job in {None, self._session.state.job}:
                     self._session.cancel_items(request.items, reason)
-            if self._up is not None and self._session is not None and self._session.state.engines:
-                self._is_up()
-            if time.monotonic() - published >= PUBLISH:
+            # Whoever is told that it is up looks at its state next, and should find it so.
+            ready = self._session is not None and self._session.state.engines > 0
+            comes_up = self._up is not None and (ready or self._has_begun)
+            if comes_up or time.monotonic() - published >= PUBLISH:
                 published = time.monotonic()
                 self._publish()
+            if comes_up:
+                self._is_up()
 
     def _publish(self) -> None:
         # The heart beats first: it needs no room on the disk.

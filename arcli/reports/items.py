@@ -146,14 +146,22 @@ def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | 
     error = record.get("error")
     if error:
         yield _line("error", f"{error['type']}: {error['message']}")
-        yield from _block(page, error.get("traceback") or "")
+        if error.get("traceback"):  # a command that failed has none
+            yield from _block(page, error["traceback"])
     for name in ("stdout", "stderr"):
         if record.get(name):
             yield f"  {name}"
             yield from _block(page, record[name])
     if record.get("truncated"):
         yield "  it printed more than is kept"
-    yield _line("again", f"arcli rerun {run.id} {record['index']}")
+    yield _line("again", rerun_command(run, record["job"], [record["index"]]))
+
+
+def rerun_command(run: RunFolder, job: str, numbers: Iterable[int]) -> str:
+    """Return the command that runs these items of a job again, here."""
+    several = len((run.manifest.spec or {}).get("jobs") or ()) > 1
+    words = ["arcli", "rerun", run.id, *map(str, numbers), *(["--job", job] if several else [])]
+    return " ".join(words)
 
 
 def _line(name: str, text: str) -> str:

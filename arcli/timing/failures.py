@@ -181,7 +181,8 @@ def describe(record: Mapping[str, Any]) -> str:
     status = record["status"]
     if not what:
         return str(status)
-    return what if status == "error" else f"{status}: {what}"
+    # What cancelled an item begins with that word where somebody did it.
+    return what if status == "error" or what.startswith(status) else f"{status}: {what}"
 
 
 def _type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -106,6 +106,9 @@ def test_one_item_whole(show: Show, folder: Path) -> None:
     assert "item 0 of fit" in both
     assert "item 0 of last" in both
     assert "call     echo a" in both
+    # The command that runs an item again says which job it is of, where several have its number.
+    for job in ("fit", "last"):
+        assert f" 0 --job {job}\n" in both
     (run,) = (folder / ".arcli" / "runs").iterdir()
     assert "value    {" in show(run.name[:15], "1")
 

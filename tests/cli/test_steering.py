@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import MARK, Run, mounted, wait_until
+from runs import MARK, PATIENCE, Run, mounted, wait_until
 
 from arcli.store.channel import Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
@@ -89,6 +89,19 @@ def test_a_detached_run_goes_on_when_its_shell_is_killed(tmp_path: Path) -> None
     }  # fmt: skip
 
 
+def test_a_detached_run_is_seen_to_be_up_as_soon_as_its_id_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: \"lambda x: __import__('time').sleep(120)\"\nover: [1]\n")
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--detach"])
+    assert run.process.wait(PATIENCE) == 0
+    state = read_state(newest(tmp_path).path)
+    arcli(tmp_path, "cancel")
+    arcli(tmp_path, "cancel")
+    arcli(tmp_path, "wait", code=143)
+    assert run.wait() == 0
+    assert state is not None
+    assert (state.phase, state.ready) == ("running", 1)
+
+
 @pytest.mark.parametrize(
     ("spec", "code"),
     [
@@ -124,6 +137,8 @@ def test_a_run_is_seen_from_another_shell_and_cancelled_with_a_reason(tmp_path: 
     assert told(tails[0]).count("slept") == len([r for r in records(tmp_path) if r["status"] == "ok"])
     assert "the disk is" in tails[0].said()
     assert newest(tmp_path).manifest.summary["error"] == "cancelled: the disk is \x1b[31mneeded"
+    assert "ended: cancelled: the disk is" in run.said()
+    assert "ended: cancelled: the disk is" in tails[0].said()
     reasons = {r["reason"] for r in records(tmp_path) if r["status"] == "cancelled"}
     assert reasons <= {"cancelled: the disk is \x1b[31mneeded"}
     listed = told(arcli(tmp_path, "runs", env={"COLUMNS": "140"}))
@@ -162,6 +177,15 @@ def test_items_are_cancelled_by_their_numbers(tmp_path: Path) -> None:
     cancelled = {index for index, (status, _) in ends.items() if status != "ok"}
     assert cancelled == {0, 1, 3}, "item 3 waited behind them"
     assert all("too slow" in ends[index][1] for index in cancelled)
+    # What was cancelled is not ok, before its end and afterwards.
+    state = read_state(newest(tmp_path).path)
+    assert state is not None
+    assert [(job.done, job.failed) for job in state.jobs] == [(8, 3)]
+    shown = told(arcli(tmp_path, "status"))
+    assert "8 of 8 items (100 %), 3 not ok, cancelled" in shown
+    listed = told(arcli(tmp_path, "show"))
+    assert "cancelled: too slow" in listed
+    assert "cancelled: cancelled" not in listed
 
 
 @pytest.mark.parametrize("items", ["x", "3-", "7-3", "", "1-99999999"])

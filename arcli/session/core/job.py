@@ -344,7 +344,7 @@ class JobRun:
             unread=self.supply.unread,
             replayed=self._replayed,
             ended=self.ended,
-            reason=self.stop_reason if self.ended is End.ENOUGH else None,
+            reason=self.stop_reason if self.ended in {End.ENOUGH, End.INTERRUPTED} else None,
             tally=self.tally,
             engines=self._uses,
             restarts=self.restarts,
