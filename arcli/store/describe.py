@@ -24,6 +24,7 @@ from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Input
 from arcli.plan.job import source_file
 from arcli.specfile.model import Spec
+from arcli.specfile.scalars import resolve
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
 
@@ -88,6 +89,8 @@ def redaction_of(spec: Spec) -> Redaction:
     environment.
     """
     secrets = {value: f"${{env.{name}}}" for name, value in spec.variables.items()}
+    # Alone it is read as YAML, which gives `00421` another text.
+    secrets |= {str(resolve(value)): shown for value, shown in secrets.items()}
     # A parameter that goes into an environment is one of the two ways to hand over a password.
     environments = {*spec.cluster.env.values()}
     for job in spec.jobs:

@@ -13,26 +13,26 @@ params: {level: 3, token: none}
 cluster: {env: {API: "${params.token}", HOME_OF: "at ${env.PLACE}"}}
 jobs:
 - {name: calls, command: "echo {} $GREETING", env: {GREETING: good evening}, over: ["${env.PLACE}/a"]}
-- {name: numbers, map: abs, over: ["${env.PIN}", 12]}
+- {name: numbers, map: abs, over: ["${env.PIN}", 12, "${env.CODE}"]}
 """
-ENV = {"PLACE": "far-away", "PIN": "90210"}
+ENV = {"PLACE": "far-away", "PIN": "902104217", "CODE": "004217"}
 
 
 def test_what_is_not_to_be_read_later_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
-    words = ["run", "spec.yaml", "--inline", "-p", "token=hunter2", "--param=level=90210", "-q"]
+    words = ["run", "spec.yaml", "--inline", "-p", "token=hunter2", "--param=level=902104217", "-q"]
     run = Run(tmp_path, words, env=ENV)
     assert run.wait() == 0
     (folder,) = (tmp_path / ".arcli" / "runs").iterdir()
     kept = (folder / "manifest.json").read_text()
-    for secret in ("hunter2", "far-away", "90210", "good evening"):
+    for secret in ("hunter2", "far-away", "902104217", "good evening"):
         assert secret not in kept
     manifest = json.loads(kept)
     assert manifest["spec"]["cluster"]["env"] == {"API": MASK, "HOME_OF": "at ${env.PLACE}"}
     calls, numbers = manifest["spec"]["jobs"]
     assert calls["env"] == {"GREETING": MASK}
     assert calls["over"]["list"] == ["${env.PLACE}/a"]
-    assert numbers["over"]["list"] == ["${env.PIN}", 12]
+    assert numbers["over"]["list"] == ["${env.PIN}", 12, "${env.CODE}"]
     assert manifest["argv"][-4:] == ["-p", f"token={MASK}", "--param=level=${env.PIN}", "-q"]
     for form in ("html", "json", "markdown"):
         report = Run(tmp_path, ["report", "--format", form])
