@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from arcli.errors import InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.files import UNREADABLE, missing, unreadable
+from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
 
 READ = 1 << 16
 """Bytes that are read at once where the next record is looked for."""
@@ -37,7 +37,7 @@ class Blocks(Input):
     short: ClassVar[str] = "of"
     paths: ClassVar[bool] = False
     of: str
-    """A file, which each call reads its part of; or `stdin`, whose bytes travel."""
+    """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's do."""
     bytes: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 1 << 20
     """How long a block is at least; it goes on until the next record begins."""
     start: str = ""
@@ -60,6 +60,8 @@ class Blocks(Input):
         mark = b"\n" + self.start.encode()
         if not self.reads_stdin:
             path = context.folder / self.of
+            if path.suffix == ".gz":
+                return Stream(lambda: unpacked(path, self.bytes, mark))
             return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True)
         # A file is read by each call itself; of a pipe the bytes have to travel.
         stdin = context.stdin
@@ -74,7 +76,8 @@ class Blocks(Input):
 
     def keys(self, source: Source) -> Iterable[str] | None:
         """See Input."""
-        return () if self.reads_stdin else ("path", "offset", "length")
+        travels = self.reads_stdin or self.of.endswith(".gz")
+        return () if travels else ("path", "offset", "length")
 
     def nothing(self) -> str:
         """See Input."""
@@ -110,6 +113,15 @@ def _next(file: BinaryIO, mark: bytes) -> int | None:
         dropped += len(seen) - kept
         seen = seen[len(seen) - kept :]
     return None
+
+
+def unpacked(path: Path, size: int, mark: bytes) -> Iterator[bytes]:
+    """Yield the blocks of a packed file, of which no call could read a part. Raises InputError."""
+    with opened(path) as stream:
+        try:
+            yield from blocks_of(stream, size, mark)
+        except UNREADABLE as error:
+            raise InputError(f"{path} cannot be read any further: {unreadable(error)}") from None
 
 
 def blocks_of(stream: BinaryIO, size: int, mark: bytes) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import time
@@ -48,6 +49,14 @@ def test_large_blocks_cost_about_what_small_ones_do() -> None:
 
     # Copied each time, it was forty times as much.
     assert min(seconds(1 << 25) for _ in range(2)) < 10 * max(seconds(1 << 20) for _ in range(3))
+
+
+def test_a_packed_file_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "in.gz").write_bytes(gzip.compress(b"".join(b"%d\n" % n for n in range(99))))
+    code, records = finish(tmp_path, "command: cat\nparse: lines\nover: {blocks: {of: in.gz, bytes: 50}}\n")
+    assert code == 0
+    assert len(records) > 2
+    assert [line for record in records for line in record["value"]] == [str(n) for n in range(99)]
 
 
 def test_a_command_reads_its_part_of_a_file(tmp_path: Path) -> None:
