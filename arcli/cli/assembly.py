@@ -89,7 +89,6 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
             stdin=standard_input(),
             kept=kept,
             history=kept if flags.explain else None,
-            rerun_changed=flags.rerun_changed,
             whole_output=flags.form == "raw",
             progress=progress,
             listener=live,
@@ -185,14 +184,19 @@ def explain_resume(spec: Spec, flags: RunFlags) -> int:
         click.echo(f"there is no run of {spec.file}: everything would run")
         return 0
     # Nothing is run here, so that a damaged line is no news yet: the run itself will tell of it.
-    with Kept(lineage(earlier), earlier, failed=flags.failed, on_damage=lambda *damage: None) as kept:
+    with Kept(
+        lineage(earlier),
+        earlier,
+        failed=flags.failed,
+        rerun_changed=flags.rerun_changed,
+        on_damage=lambda *damage: None,
+    ) as kept:
         click.echo(f"of run {earlier.id}:")
         for sentence in explain(
             spec,
             kept,
             slots=slots_of(spec, flags),
             limit=flags.limit,
-            rerun_changed=flags.rerun_changed,
         ):
             click.echo(f"  {plain(sentence)}")
     return 0
@@ -280,7 +284,14 @@ def _kept(
         elif len(lost) == MOST_LOST + 1:
             notices.say("so it is with others, whose items run again, too")
 
-    with Kept(lineage(earlier), folder, failed=flags.failed, on_damage=damaged, on_lost=note_lost) as kept:
+    with Kept(
+        lineage(earlier),
+        folder,
+        failed=flags.failed,
+        rerun_changed=flags.rerun_changed,
+        on_damage=damaged,
+        on_lost=note_lost,
+    ) as kept:
         notices.say(f"going on with run {earlier.id}: {plural(len(kept), 'item')} kept")
         yield kept
 

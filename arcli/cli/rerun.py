@@ -254,6 +254,10 @@ class Chosen(Struct, frozen=True, kw_only=True):
     job: str
     items: Collection[int]
 
+    def compare(self, job: str, parts: Mapping[str, str]) -> Mapping[str, str]:
+        """See Kept."""
+        return self.kept.compare(job, parts)
+
     def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
         """See Kept."""
         from arcli.record import dump

@@ -38,6 +38,9 @@ class History(Protocol):
     def parts(self, job: str) -> Mapping[str, str]:
         """The hashes of what a job's keys were made of, by what that is."""
 
+    def compare(self, job: str, parts: Mapping[str, str]) -> Mapping[str, str]:
+        """Look at what a job is made of now, before its items; return what to note of that."""
+
     def record(self, job: str, key: str) -> Mapping[str, Any]:
         """Return the record of an item that is kept."""
 
@@ -47,6 +50,9 @@ class Kept(Protocol):
 
     def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
         """Return the record's line for this run, or None; ``exact``: only if its value is whole."""
+
+    def compare(self, job: str, parts: Mapping[str, str]) -> Mapping[str, str]:
+        """Look at what a job is made of now, before its items; return what to note of that."""
 
 
 class Consumer(Protocol):
@@ -92,7 +98,6 @@ class Options(Struct, frozen=True, kw_only=True):
     stdin: BinaryIO | None = None
     kept: Kept | None = None
     history: History | None = None
-    rerun_changed: bool = False
     whole_output: bool = False
     progress: Progress | None = None
     listener: Listener = msgspec.field(default_factory=NoListener)

@@ -182,9 +182,7 @@ class Explanation:
         return f"{job}: {', '.join(f'{count:,} {why}' for why, count in self.reasons.most_common())}"
 
 
-def explain(
-    spec: Spec, history: History, *, slots: int | None, limit: int | None, rerun_changed: bool
-) -> Iterator[str]:
+def explain(spec: Spec, history: History, *, slots: int | None, limit: int | None) -> Iterator[str]:
     """Say for each job what a resumed run would keep and run; reads inputs, and runs nothing."""
 
     def unknown(name: str) -> Any:
@@ -201,13 +199,13 @@ def explain(
                 job,
                 resolve=resolve,
                 unpack=job.unpack or source.unpack,
-                rerun_changed=rerun_changed,
                 keep_opaque=needs_values(job, spec),
             )
         # What cannot be told of one job does not keep the others from being explained.
         except InputError as error:
             yield f"{job.name}: {error.message}"
             continue
+        history.compare(job.name, plan.parts)
         explanation = explanations[job.name] = Explanation(history, plan)
         # Keys are given as in a run, since equal inputs are told apart by how often they have come.
         supply = SourceSupply(

@@ -169,14 +169,14 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         job,
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
         unpack="nothing" if source is None else job.unpack or source.unpack,
-        rerun_changed=options.rerun_changed,
         keep_opaque=needs_values(job, context.spec),
         run_folder=context.storage.path,
         whole_output=options.whole_output,
         at_once=options.at_once,
         slots=context.slots,
     )
-    context.note_parts(job.name, plan.parts)
+    parts = plan.parts if options.kept is None else options.kept.compare(job.name, plan.parts)
+    context.note_parts(job.name, parts)
     began = time.monotonic()
     session.define(plan)
     _book(context, outcome, began)

@@ -60,7 +60,6 @@ def plan_job(
     *,
     resolve: Callable[[Any], Any],
     unpack: Literal["none", "args", "kwargs", "nothing"],
-    rerun_changed: bool = False,
     keep_opaque: bool = False,
     run_folder: str = "",
     whole_output: bool = False,
@@ -123,15 +122,13 @@ def plan_job(
         **with_templates(deciding, outdir=outdir or ""),
     )
     # The code that a function or a notebook is in decides a value, too, but a comment that is changed
-    # should not cost hours: it is a part of the keys only where the spec asks for that.
+    # should not cost hours: it is no part of the keys; `Kept.compare` minds it where that is asked for.
     # How many run side by side is no part of what decides a value.
     described = _described(spec.setup, spec.folder, job, deciding, definition, resolve)
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
     else:
         source = source_of(definition.function, spec.folder)
-    if rerun_changed:
-        described["source"] = source
     salt = canonical(described)[0]
     # Hashes of the same by what people call it: `--resume --explain` names what has changed.
     parts = {

@@ -22,7 +22,12 @@ AGAIN = frozenset({Status.CANCELLED, Status.LOST})
 AGAIN_FAILED = AGAIN | {Status.ERROR, Status.TIMEOUT}
 """What ``--failed`` runs again."""
 LINE = 4096
-_BEFORE: dict[str, str] = {Status.CANCELLED: "that had not been run", Status.LOST: "that were lost before"}
+_CHANGED = "changed"
+_BEFORE: dict[str, str] = {
+    Status.CANCELLED: "that had not been run",
+    Status.LOST: "that were lost before",
+    _CHANGED: "that an older version of the function computed",
+}
 _KEY = re.compile(r"([0-9a-f]{24})(-\d+)?")
 _HEAD = re.compile(rb'\{"run":"[^"\\]*","job":"([^"\\]*)","index":(\d+),')
 _FILE = (
@@ -39,7 +44,8 @@ class Kept:
     ``runs`` are oldest first (``folder.lineage``); where several have an item, the newest counts,
     also when it says that the item is to run again. What is damaged goes to ``on_damage`` with its
     journal and is as good as missing. An item whose folder or artifacts are not there any more runs
-    again; ``on_lost`` is told which path is missing. An item costs about 130 bytes of memory.
+    again; ``on_lost`` is told which path is missing. With ``rerun_changed`` what another version of a
+    function's file computed is not kept. An item costs about 130 bytes of memory.
 
     Raises UsageError where a run is still going on, OutputError where a journal cannot be read.
     """
@@ -50,6 +56,7 @@ class Kept:
         into: RunFolder,
         *,
         failed: bool = False,
+        rerun_changed: bool = False,
         on_damage: Callable[[Path, Damage], None],
         on_lost: Callable[[str], None] = lambda path: None,
     ) -> None:
@@ -59,6 +66,7 @@ class Kept:
         self._runs = list(runs)
         self._into = into
         self._again = AGAIN_FAILED if failed else AGAIN
+        self._rerun_changed = rerun_changed
         self._index: dict[str, dict[bytes, int]] = {}
         self._ends: dict[str, dict[bytes, str]] = {}
         self._files: list[int] = []
@@ -130,6 +138,27 @@ class Kept:
             if parts := run.parts().get(job):
                 return parts
         return {}
+
+    def compare(self, job: str, parts: Mapping[str, str]) -> Mapping[str, str]:
+        """Forget what another version of a job's function computed, where that is asked for.
+
+        ``parts`` are the hashes of what the job is made of now. Returns those to note of it: where such
+        records are kept, its source is none that a later run could have.
+        """
+        # Where something else differs too, no key of that run is one of this run's.
+        others: set[int] = set()
+        for number, run in enumerate(self._used):
+            before = run.parts().get(job)
+            if before is None or {name for name in parts if before.get(name) != parts[name]} == {"source"}:
+                others.add(number)
+        index = self._index.get(job, {})
+        older = [digest for digest, place in index.items() if (place >> 1) % len(self._runs) in others]
+        if not self._rerun_changed:
+            return {**parts, "source": "several"} if older else parts
+        for digest in older:
+            del index[digest]
+            self._ends.setdefault(job, {})[digest] = _CHANGED
+        return parts
 
     def __len__(self) -> int:
         return sum(map(len, self._index.values()))

@@ -63,6 +63,10 @@ def test_a_functions_file_that_changed_is_said_and_minded_when_asked_for(folder:
     (folder / "f.py").write_text("def f(x, k):\n    return x + 'k'\n")
     told = explained(folder)[0]
     assert told == "a: 2 items kept, 0 to run; the function's file has changed, which --rerun-changed minds"
+    assert explained(folder, "--rerun-changed") == [
+        "a: 0 items kept, 2 to run: 2 that an older version of the function computed",
+        "b: 2 items kept, 0 to run",
+    ]
 
 
 def test_explaining_is_about_resuming(folder: Path) -> None:

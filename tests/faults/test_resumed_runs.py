@@ -84,6 +84,42 @@ def test_a_changed_function_is_noticed_where_that_is_asked_for(tmp_path: Path) -
     assert [r["value"] for r in records] == [5, 10]
 
 
+TWO = """\
+jobs:
+- {name: a, map: "a.py:f", over: {lines: in.txt}}
+- {name: b, map: "b.py:f", over: [1]}
+"""
+
+
+def test_only_a_function_that_changed_runs_again(tmp_path: Path) -> None:
+    """The flag used to be a part of all keys: everything ran again the first time that it was given."""
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text("def f(x): return [x]\n")
+    (tmp_path / "in.txt").write_text("1\n")
+    finish(tmp_path, TWO)
+    _, records = finish(tmp_path, TWO, "--resume", "--run", "latest", "--rerun-changed")
+    assert len(replayed(records)) == 2
+    (tmp_path / "a.py").write_text("def f(x): return [x, x]\n")
+    _, records = finish(tmp_path, TWO, "--resume", "--run", "latest", "--rerun-changed")
+    assert [r["value"] for r in records] == [["1", "1"], [1]]
+    assert [bool(r.get("replayed")) for r in records] == [False, True]
+    _, records = finish(tmp_path, TWO, "--resume", "--run", "latest")
+    assert len(replayed(records)) == 2
+
+
+def test_what_a_run_kept_of_an_older_function_is_known_as_that(tmp_path: Path) -> None:
+    job = "map: a.py:f\nover: {lines: in.txt}\n"
+    (tmp_path / "a.py").write_text("def f(x): return [x]\n")
+    (tmp_path / "in.txt").write_text("1\n")
+    finish(tmp_path, job)
+    (tmp_path / "a.py").write_text("def f(x): return [x, x]\n")
+    (tmp_path / "in.txt").write_text("1\n2\n")
+    _, records = finish(tmp_path, job, "--resume")
+    assert [r["value"] for r in records] == [["1"], ["2", "2"]]
+    _, records = finish(tmp_path, job, "--resume", "--run", "latest", "--rerun-changed")
+    assert [r["value"] for r in records] == [["1", "1"], ["2", "2"]]
+
+
 def test_a_resumed_reduce_equals_an_undisturbed_one(tmp_path: Path) -> None:
     import json
 
