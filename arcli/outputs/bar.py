@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -52,8 +52,13 @@ class BarProgress:
         self._full = full
         self._last_lines: dict[int, str] = {}
         self._place = 0
+        self._terminal = _Terminal(stream)
         self._console = Console(
-            file=stream, no_color=not color, force_terminal=True, highlight=False, markup=False
+            file=cast("TextIO", self._terminal),
+            no_color=not color,
+            force_terminal=True,
+            highlight=False,
+            markup=False,
         )
         self._read: Callable[[], State] | None = None
         self._count: Count | None = None
@@ -103,7 +108,7 @@ class BarProgress:
 
     def above(self, target: Target) -> Target:
         """See Progress."""
-        return _Above(self._console, self._live, target)
+        return _Above(self._console, self._live, self._terminal, target)
 
     def start(self) -> None:
         """See Output."""
@@ -244,23 +249,56 @@ class _Figures(ProgressColumn):
         return Text(self._progress.figures(), style="dim", no_wrap=True, overflow="ellipsis")
 
 
+class _Terminal:
+    """The stream that the display is on; ``gone`` once it has failed, and nothing is drawn any more.
+
+    A display is what people may do without: a terminal that was closed must not end its run.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.gone = False
+
+    def write(self, text: str) -> int:
+        """See TextIO."""
+        try:
+            return len(text) if self.gone else self._stream.write(text)
+        except OSError:
+            self.gone = True
+            return len(text)
+
+    def flush(self) -> None:
+        """See TextIO."""
+        try:
+            if not self.gone:
+                self._stream.flush()
+        except OSError:
+            self.gone = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Above:
     """Results written to the terminal above the bar; straight to their target without a bar."""
 
-    def __init__(self, console: Console, live: RichProgress, target: Target) -> None:
+    def __init__(self, console: Console, live: RichProgress, terminal: _Terminal, target: Target) -> None:
         self._console = console
         self._live = live
+        self._terminal = terminal
         self._target = target
 
     def open(self) -> None:
         self._target.open()
 
     def write(self, data: bytes) -> None:
-        if not self._live.live.is_started:
-            self._target.write(data)
-            return
-        text = Text.from_ansi(data.decode(errors="replace").removesuffix("\n"))
-        self._console.print(text, soft_wrap=True)
+        if self._live.live.is_started:
+            text = Text.from_ansi(data.decode(errors="replace").removesuffix("\n"))
+            self._console.print(text, soft_wrap=True)
+            if not self._terminal.gone:
+                return
+        # Where the terminal has gone, the target knows whether that matters.
+        self._target.write(data)
 
     def commit(self) -> None:
         self._target.commit()

@@ -245,6 +245,50 @@ def test_ctrl_c_typed_at_the_terminal(tmp_path: Path) -> None:
     assert json.dumps(records[0]["value"]) == json.dumps("y" * 200)
 
 
+WAITING = """
+setup: {imports: [os, time]}
+map: "lambda x: ([time.sleep(0.01) for _ in iter(lambda: os.path.exists('gone'), True)], x)[1]"
+over: {range: 4}
+"""
+
+
+@pytest.mark.parametrize(("stdout", "code"), [(False, 0), (True, 4)])
+def test_a_terminal_that_has_gone_takes_no_more_than_what_was_written_to_it(
+    tmp_path: Path, stdout: bool, code: int
+) -> None:
+    """As that of a shell whose window was closed, of a run that no signal tells of it."""
+    (tmp_path / "spec.yaml").write_text(WAITING)
+    ours, theirs = pty.openpty()
+
+    def on_stderr() -> None:
+        os.dup2(theirs, 2)
+
+    run = Run(
+        tmp_path,
+        ["run", "spec.yaml", "-n", "2", "--progress", "bar"],
+        env=PLAIN,
+        stdout=theirs if stdout else None,
+        preexec=on_stderr,
+    )
+    os.close(theirs)
+    seen = bytearray()
+
+    def has_bar() -> bool:
+        seen.extend(os.read(ours, 65536))
+        return b"0/4" in seen
+
+    try:
+        wait_until(has_bar, lambda: seen.decode())
+        os.close(ours)
+        (tmp_path / "gone").touch()
+        assert run.wait() == code
+    finally:
+        run.end()
+    manifest = run.manifest()
+    assert manifest["exit_code"] == code, "it is no run that was killed"
+    assert stdout or manifest["summary"]["jobs"][0]["counts"]["ok"] == 4
+
+
 LONG = """
 name: long
 map: work.py:work
