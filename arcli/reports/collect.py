@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
@@ -22,7 +23,7 @@ from arcli.store.past import State
 from arcli.timing.account import Account, Presence
 from arcli.timing.failures import describe, input_label
 from arcli.timing.groups import OWN, Groups, Slow, Slowest, as_label
-from arcli.timing.ledger import End
+from arcli.timing.ledger import End, Ledger
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
 
@@ -103,7 +104,13 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     collected.check_key()
     # A run that goes on, or that was killed, has no summary: it is made of the records that there are.
     ended = {"running": End.RUNNING, "killed": End.KILLED}.get(state, End.DONE)
-    ledgers = collected.account.ledgers(presences, kinds=past.kinds(run), ended=ended)
+    kinds = past.kinds(run)
+    ledgers = collected.account.ledgers(presences, kinds=kinds, ended=ended)
+    # Without a record it is not one of which all went well, either.
+    if not ledgers and state != "ended":
+        ledgers = [
+            Ledger(job=job, kind=kind, ended=ended, unread=None) for job, kind in islice(kinds.items(), 1)
+        ]
     return Report(
         manifest=replace(run.manifest, id=run.id),
         state=state,

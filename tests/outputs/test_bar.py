@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
@@ -128,8 +129,7 @@ def test_what_a_narrower_terminal_wraps_is_erased() -> None:
         progress.hear(index, "x" * 200)
     live = progress._live
     live.refresh()
-    stream = progress._console.file
-    assert isinstance(stream, io.StringIO)
+    stream = cast("io.StringIO", progress._console.file)
     progress._console.size = (40, 24)
     start = stream.tell()
     live.refresh()

@@ -43,6 +43,14 @@ def shown(root: Path, width: int) -> str:
     return re.sub(r"run \S+, \S+:", "run ID, WHEN:", paper.text)
 
 
+def test_a_run_that_was_killed_before_its_first_record_is_no_success(tmp_path: Path) -> None:
+    paper = Paper(120)
+    report = read(tmp_path, [], name="squares", spec={"jobs": [{"name": "squares", "map": "abs"}]})
+    formats.write_text(paper.page, report)
+    assert "✗ squares  no items, others never read" in paper.text
+    assert "ended: killed" in paper.text
+
+
 WIDE = """\
 squares, run ID, WHEN: killed before its end
 ✗ squares  5 ok, 1 failed of 6 items, others never read in 5.00 s  (2 engines)
