@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
@@ -31,6 +32,8 @@ _FIXED = {
     "seconds": "double",
 }
 _INT64 = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)
+"""Integers that a double can hold, each of them."""
 
 
 class ParquetFile(TargetOutput):
@@ -129,8 +132,8 @@ class ParquetFile(TargetOutput):
         """The columns and types that are known so far."""
         pa, _ = _pyarrow(self._name)
         types = {
-            "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_(), "string": pa.string(),
-            "time": pa.timestamp("us", tz="UTC"),
+            "int53": pa.int64(), "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_(),
+            "string": pa.string(), "time": pa.timestamp("us", tz="UTC"),
         }  # fmt: skip
         kinds = {**self._kinds, **_FIXED}
         return pa.schema([(name, types[kinds.get(name, "string")]) for name in self._columns.names])
@@ -204,10 +207,12 @@ def _kind(column: Sequence[Any]) -> str | None:
     if kinds == {bool}:
         return "bool"
     if kinds <= {int, float}:
-        integers = [value for value in column if type(value) is int]
-        if integers and not (min(integers) in _INT64 and max(integers) in _INT64):
-            return "string"
-        return "double" if float in kinds else "int64"
+        # A column has a type where nothing is lost by it: a large integer beside fractions stays text.
+        integers = [value for value in column if type(value) is int] or [0]
+        ends = (min(integers), max(integers))
+        if all(end in _EXACT for end in ends):
+            return "double" if float in kinds else "int53"
+        return "int64" if float not in kinds and all(end in _INT64 for end in ends) else "string"
     return "string"
 
 
@@ -215,7 +220,9 @@ def _wider(one: str, other: str) -> str:
     """The type that holds the values of both."""
     if one == other:
         return one
-    return "double" if {one, other} == {"int64", "double"} else "string"
+    if {one, other} == {"int53", "int64"}:
+        return "int64"
+    return "double" if {one, other} == {"int53", "double"} else "string"
 
 
 def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Array:
@@ -244,5 +251,7 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
 def _text(value: Any) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else dump(value).decode()
+    # JSON has no NaN, which would be null.
+    odd = isinstance(value, float) and not isfinite(value)
+    text = str(value) if odd or isinstance(value, str) else dump(value).decode()
     return text.encode("utf-8", "backslashreplace").decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record
 from runs import Run
 
+from arcli.engine.encode import to_tree
 from arcli.outputs import parquet
 from arcli.outputs.csvfile import CsvFile, harmless
 from arcli.outputs.parquet import ParquetFile
@@ -133,6 +135,30 @@ def test_parquet_widens_types_and_adds_columns_in_later_row_groups(
     assert table["value.x"] == [None] * 6 + [True, None, None, None]
     assert table["value.y"] == [None] * 9 + ["late"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ([1, 2.5, None, 2**53], [1.0, 2.5, None, 2.0**53]),
+        ([1, None, 2**53 + 1, -(2**63)], [1, None, 2**53 + 1, -(2**63)]),
+        ([2**53 + 1, 1, 2.5, 7], ["9007199254740993", "1", "2.5", "7"]),
+        ([2.5, 0.5, 2**53 + 1, 7], ["2.5", "0.5", "9007199254740993", "7"]),
+        ([math.nan, "a", math.inf, None], ["nan", "a", "inf", None]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_type_of_parquet_loses_nothing(
+    values: list[Any], column: list[Any], rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Integers of 64 bits beside fractions, as of two jobs, were rounded; NaN beside text was null."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(parquet, "GROUP_ROWS", rows)
+    path = tmp_path / "out.parquet"
+    tagged = [to_tree(value)[0] for value in values]
+    play(ParquetFile(on_file(path)), *parts(*(record(n, value=value) for n, value in enumerate(tagged))))
+    assert pq.read_table(path)["value"].to_pylist() == column
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1"])
