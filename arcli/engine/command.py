@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import resource
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from .blank_files import BlankFiles
 from .capture import CAP, NOTHING, printed_path
 from .limits import TimeLimit
 from .live import GrowingFile, Live, Patrol
@@ -60,6 +60,7 @@ class Command:
         slot: int = 0,
     ) -> None:
         self._slot = slot
+        self._files = BlankFiles()
         self._patrol = patrol
         self._stdin = job.command_stdin
         self._cwd = job.cwd
@@ -112,7 +113,7 @@ class Command:
         # A record keeps less than what is parsed or copied to a file, so the command may print more than
         # that.
         cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
-        with _Output(cap, index, attempt) as output:
+        with _Output(self._files, cap, index, attempt) as output:
             child = self._start(argv, names, output, outdir, item)
             try:
                 with self._patrol.over(output):
@@ -158,12 +159,18 @@ class Command:
                 argv,
                 executable=self._program(argv[0]),
                 stdin=subprocess.DEVNULL if feed is None else feed,
-                stdout=output.out,
-                stderr=output.err,
+                stdout=self._lent(output.out, stack),
+                stderr=self._lent(output.err, stack),
                 cwd=filled(self._cwd, names) if self._cwd else None,
                 env={**self._environment, **_encoded(env)},
                 start_new_session=True,
             )
+
+    def _lent(self, file: int, stack: contextlib.ExitStack) -> int:
+        """Return what a child gets of a file; the stack closes it here."""
+        lent = self._files.opened_again(file)
+        stack.callback(os.close, lent)
+        return lent
 
     def _without_shell(self, script: Template) -> Sequence[Template] | None:
         """Return the argv of a shell string that needs no shell; None where it needs one.
@@ -302,17 +309,19 @@ class _Output:
     What outlives a command, in a session of its own, therefore never speaks in another's name.
     """
 
-    def __init__(self, cap: int, index: int, attempt: int) -> None:
+    def __init__(self, files: BlankFiles, cap: int, index: int, attempt: int) -> None:
+        self._files = files
         self._cap = cap
         self._item = index, attempt
 
     def __enter__(self) -> _Output:
-        self.out, self.err = _file(), _file()
+        self.out, self.err = self._files.take(), self._files.take()
         # One byte more than the cap is left, to tell.
-        self._growing = [
-            GrowingFile(file.fileno, stream, start=0, cap=self._cap + 1)
-            for file, stream in ((self.out, "out"), (self.err, "err"))
-        ]
+        cap = self._cap + 1
+        self._growing = (
+            GrowingFile(lambda: self.out, "out", start=0, cap=cap),
+            GrowingFile(lambda: self.err, "err", start=0, cap=cap),
+        )
         return self
 
     def look(self, live: Live) -> None:
@@ -321,17 +330,16 @@ class _Output:
             file.look(live, *self._item)
 
     def __exit__(self, *exc: object) -> None:
-        self.out.close()
-        self.err.close()
+        self._files.give_back(self.out)
+        self._files.give_back(self.err)
 
     def printed(self) -> tuple[str, str, bool]:
         """Stdout and stderr as far as a record keeps them, and whether that is not all."""
         # Most commands print little: sizes first, then at most what a record keeps.
-        files = (self.out.fileno(), self.err.fileno())
-        sizes = [os.fstat(file).st_size for file in files]
+        sizes = [os.fstat(file).st_size for file in (self.out, self.err)]
         if not any(sizes):
             return NOTHING
-        out, err = (os.pread(file, CAP, 0) for file in files)
+        out, err = (os.pread(file, CAP, 0) for file in (self.out, self.err))
         return _decoded(out), _decoded(err), max(sizes) > CAP
 
     def keep(self, job: JobDefinition, index: int, attempt: int) -> None:
@@ -342,35 +350,22 @@ class _Output:
         if not os.path.isdir(job.run_folder):  # noqa: PTH112 - nothing heavier on an engine
             return
         for stream, file in (("out", self.out), ("err", self.err)):
-            file.seek(0)
-            if len(head := file.read(CAP + 1)) <= CAP and _is_text(head):
+            if not (size := os.fstat(file).st_size):
+                continue
+            head = os.pread(file, min(size, CAP + 1), 0)
+            if len(head) <= CAP and _is_text(head):
                 continue
             path = printed_path(job.run_folder, job.name, index, attempt, stream)
             os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
             with open(path, "wb") as copy:  # noqa: PTH123 - nothing heavier on an engine
                 copy.write(head)
-                shutil.copyfileobj(file, copy)
+                while rest := os.pread(file, 1 << 20, copy.tell()):
+                    copy.write(rest)
 
     def whole(self) -> bytes | None:
         """Return all of stdout, None where it is too much to be parsed."""
-        if os.fstat(self.out.fileno()).st_size > PARSED:
-            return None
-        self.out.seek(0)
-        return self.out.read()
-
-
-def _file() -> IO[bytes]:
-    """Return a file without a name, which writers append to.
-
-    Where the system can, it never has one (``O_TMPFILE``): that is a third of the cost.
-    """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-    try:
-        return open(os.open(tempfile.gettempdir(), flags | os.O_TMPFILE, 0o600), "r+b", buffering=0)  # noqa: PTH123
-    except (AttributeError, OSError):  # not Linux, or a file system that cannot
-        file = tempfile.TemporaryFile(prefix="arcli-", buffering=0)  # noqa: SIM115 - see _Output
-        fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-        return file
+        size = os.fstat(self.out).st_size
+        return os.pread(self.out, size, 0) if size <= PARSED else None
 
 
 def _is_text(raw: bytes) -> bool:

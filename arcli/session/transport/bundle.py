@@ -25,6 +25,7 @@ MODULES = (
     "program",
     "notebook",
     "errors",
+    "blank_files",
     "command",
     "item",
     "variables",
