@@ -114,9 +114,9 @@ def ended(run: RunFolder, state: State) -> float:
     """Return when it ended: now where it goes on, at its last sign of life where it was killed."""
     if state == "running":
         return time.time()
-    # What a run that was killed wrote last is the nearest thing to its end that there is.
+    # What a run that was killed wrote or touched last is the nearest thing to its end that there is.
     written = 0.0
-    for name in ("journal.jsonl", "manifest.json"):
+    for name in ("journal.jsonl", "manifest.json", "alive"):
         with suppress(OSError):
             written = max(written, (run.path / name).stat().st_mtime)
     return max(began(run), _time(run.manifest.ended, written))

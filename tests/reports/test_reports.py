@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tracemalloc
 from collections import defaultdict
@@ -18,6 +19,7 @@ from arcli.errors import UsageError
 from arcli.outputs.markdown import escape
 from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
+from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.timing import groups
 from arcli.timing.timeline import MOST_SPANS
@@ -49,6 +51,13 @@ def test_a_run_that_was_killed_before_its_first_record_is_no_success(tmp_path: P
     formats.write_text(paper.page, report)
     assert "✗ squares  no items, others never read" in paper.text
     assert "ended: killed" in paper.text
+
+
+def test_a_run_that_was_killed_lasted_until_its_last_sign_of_life(tmp_path: Path) -> None:
+    run = make(tmp_path, [], ended=None)
+    for name, seconds in (("journal.jsonl", 1), ("manifest.json", 2), ("alive", 9)):
+        os.utime(run.path / name, (ZERO + seconds, ZERO + seconds))
+    assert past.ended(run, "killed") == ZERO + 9
 
 
 WIDE = """\
