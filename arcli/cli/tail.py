@@ -97,7 +97,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     require_end(over)
     if form == "text" and item is None:
         about = over.manifest
-        origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+        origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
         write_end(streams.stderr, read_report(over, Wanted()).summary, origin)
 
 

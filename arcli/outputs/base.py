@@ -60,11 +60,15 @@ class TargetOutput(Output):
 
 
 class RunOrigin(Struct, frozen=True, kw_only=True):
-    """What a run was started from: the spec's file, the host, and the command line."""
+    """What a run was started from: the spec's file, the host, and the command line.
+
+    ``past``: it may not be the newest of its spec.
+    """
 
     spec: str = ""
     host: str = ""
     argv: Sequence[str] = ()
+    past: bool = False
 
 
 class OutputContext(Struct, frozen=True, kw_only=True):

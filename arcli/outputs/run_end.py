@@ -225,7 +225,8 @@ def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hi
     counts = [job.counts for job in summary.jobs if job.ended is not End.ENOUGH]
     failed = sum(each.error + each.timeout for each in counts)
     undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
-    line = again(origin.argv, "--failed" if failed else "--resume") if failed or undone else None
+    which = ("--run", summary.run) if origin.past else ()
+    line = again(origin.argv, "--failed" if failed else "--resume", *which) if failed or undone else None
     if tables_hint:
         run, tables = f"  {stream.style('run', 'dim')}    {summary.run}", stream.style("tables:", "dim")
         narrow = stream.width is not None and stream.width < TABLES_BESIDE

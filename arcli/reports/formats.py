@@ -45,7 +45,7 @@ def write_text(page: Stream, report: Report) -> None:
     """Write a report to ``page``. Raises what the page does."""
     page.show(Text(title(report), style="bold"))
     about = report.manifest
-    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv)
+    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
     write_end(page, report.summary, origin, full=True)
     # With one job its name says nothing new.
     several = len(report.summary.jobs) > 1

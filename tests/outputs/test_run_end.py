@@ -6,6 +6,7 @@ import re
 
 import pytest
 from make_records import Paper, batch, context, record, summary
+from msgspec.structs import replace
 
 from arcli.outputs.base import RunOrigin
 from arcli.outputs.run_end import again, write_end
@@ -51,6 +52,12 @@ def test_a_failure_says_what_where_which_and_what_next() -> None:
         "  run    r1   tables: arcli report\n"
         "  again  arcli run sweep.yaml -p n=3 --failed\n"
     )
+
+
+def test_a_past_run_is_gone_on_with_itself_and_not_the_newest_of_its_spec() -> None:
+    paper = Paper(None)
+    write_end(paper.page, FAILED, replace(ORIGIN, past=True))
+    assert paper.text.endswith("  again  arcli run sweep.yaml -p n=3 --failed --run r1\n")
 
 
 def test_cron_is_told_which_run_it_was_and_how_to_go_on_on_one_screen() -> None:
