@@ -304,12 +304,14 @@ def map_first(scale: float) -> Row:
 
 def side_by_side(scale: float) -> Row:
     n = scaled(6_400, scale)
+    # The items are the seconds, so that everybody runs the same command.
+    items = f"yes 0.05 | head -n {n}"
 
     def ours() -> Command:
-        return ["sh", "-c", f"seq {n} | {ARCLI} map -j 64 -q 'sleep 0.05; : {{}}'"]
+        return ["sh", "-c", f"{items} | {ARCLI} map -j 64 -q sleep"]
 
     def xargs() -> Command:
-        return ["sh", "-c", f"seq {n} | xargs -P 64 -I X sleep 0.05"]
+        return ["sh", "-c", f"{items} | xargs -P 64 -n 1 sleep"]
 
     return Row(
         name="side_by_side",
