@@ -17,12 +17,14 @@ from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job, Spec
 from arcli.suggest import did_you_mean
 from arcli.syntax import used_names
+from arcli.timing import thresholds
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:
     """Return the spec with the named jobs and those that they need, in its order. Raises UsageError.
 
-    Outputs of other jobs are left out, so that what they hold stays as it is.
+    Outputs of other jobs are left out, so that what they hold stays as it is, and so is what is expected
+    of their figures.
     """
     jobs = {job.name: job for job in spec.jobs}
     chosen: set[str] = set()
@@ -41,7 +43,8 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
     # Files of jobs that do not run stay as they are.
     kept = [job for job in spec.jobs if job.name in chosen]
     output = [output for output in spec.output if output.job is None or output.job in chosen]
-    return spec.model_copy(update={"jobs": kept, "output": output})
+    expect = [text for text in spec.expect if thresholds.parse(text).job in {None, *chosen}]
+    return spec.model_copy(update={"jobs": kept, "output": output, "expect": expect})
 
 
 def sources(over: Over | None) -> Iterator[str]:

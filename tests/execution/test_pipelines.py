@@ -218,6 +218,7 @@ jobs:
 - {name: a, map: math:sqrt, over: [4]}
 - {name: b, map: math:sqrt, over: [9]}
 - {name: c, map: math:sqrt, over: {from: a}}
+expect: [b.ok > 0, c.failed > 0]
 """
     code, jobs, _ = run(tmp_path, spec, "--job", "c")
     assert (code, list(jobs)) == (0, ["a", "c"])

@@ -278,6 +278,8 @@ SHAPE = [
     ("retries: 1\njobs:\n- {name: a, apply: f:f}\n", 1, 1, "belongs to a job", "defaults"),
     ("defaults: {retry: 1}\njobs:\n- {name: a, apply: f:f}\n", 1, 12, "default", "'retries'"),
     ("defaults: [1]\njobs:\n- {name: a, apply: f:f}\n", 1, 11, "a map", ""),
+    (MAP + "over: [1]\nname: fit\nexpect: [ok < 1, fix.p95 > 1s]\n", 4, 18, "no job 'fix'", "'fit'"),
+    (MAP + "over: [1]\nname: fit\nexpect: other.p95 > 1s\n", 4, 9, "no job 'other'", "fit"),
 ]  # fmt: skip
 
 

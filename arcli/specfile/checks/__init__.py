@@ -25,6 +25,7 @@ def check(
     yield from whole.setup_files(spec, places)
     yield from whole.scattered(spec, places)
     yield from whole.pushed(spec, places)
+    yield from whole.expected(spec, places)
     yield from whole.outputs(spec, places)
     yield from whole.destinations(spec, places)
     yield from order.names(spec, places)

@@ -33,6 +33,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     cluster: Cluster
     setup: Setup | None
     outputs: Mapping[int, Output]
+    expect: Sequence[str]
     broken: Mapping[str | int, Set[str]]
 
     def sure(self, at: str | int, *keys: str) -> bool:
@@ -115,7 +116,7 @@ def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
 
     jobs = tree["jobs"] if isinstance(tree["jobs"], list) else []
     names = [job.get("name") if isinstance(job, dict) else None for job in jobs]
-    outputs = tree.get("output")
+    outputs, expect = tree.get("output"), tree.get("expect", [])
     # The models know the short form as a part of the whole spec only.
     forms = [
         {"path": output} if isinstance(output, str) else output
@@ -131,6 +132,7 @@ def parts_of(tree: Mapping[str, Any], file: str, folder: Path) -> Checked:
         outputs={
             at: output for at, form in enumerate(forms) if (output := part(Output, form, f"output {at}"))
         },
+        expect=[expect] if isinstance(expect, str) else expect if isinstance(expect, list) else [],
         broken=broken,
     )
 

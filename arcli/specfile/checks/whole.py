@@ -13,7 +13,7 @@ from pathlib import Path
 
 from arcli import launchers, syntax
 from arcli.engine.functions import kind_of
-from arcli.errors import Problem
+from arcli.errors import Problem, UsageError
 from arcli.fields import Deferred
 from arcli.inputs import Over
 from arcli.outputs import registry
@@ -23,6 +23,7 @@ from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Cluster, Job, Setup, interpreter
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
+from arcli.timing import thresholds
 
 _JOIN = ("profile", "cluster_id", "connection_file")
 _TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
@@ -175,6 +176,19 @@ def pushed(spec: Checked, places: Places) -> Iterator[Problem]:
                 message = f"there is no {first!r} on the engines yet when values are pushed"
                 hint = "only what setup: imports is; `run:` comes after push"
                 yield places.problem(message, "setup", "push", name, hint=hint)
+
+
+def expected(spec: Checked, places: Places) -> Iterator[Problem]:
+    """Yield what is expected of the figures of jobs that are not there."""
+    for at, text in enumerate(spec.expect):
+        # What is no expectation at all is a problem of its shape, which is told already.
+        try:
+            name = thresholds.parse(text).job if isinstance(text, str) else None
+        except UsageError:
+            continue
+        if name is not None and name not in spec.names and all(spec.names):
+            hint = did_you_mean(name, spec.names) or f"there are: {', '.join(spec.names)}"
+            yield places.problem(f"there is no job {name!r}", "expect", at, hint=hint)
 
 
 def outputs(spec: Checked, places: Places) -> Iterator[Problem]:
