@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import click
 from msgspec import Struct
@@ -90,8 +91,8 @@ def start(argv: Sequence[str], root: Path, environ: Mapping[str, str]) -> int:
                 click.echo(run)
                 return 0
             code = process.wait()
-            _forward(messages.fileno(), sys.stderr.fileno())
-            _forward(results.fileno(), sys.stdout.fileno())
+            _forward(messages.fileno(), sys.stderr)
+            _forward(results.fileno(), sys.stdout)
     shutil.rmtree(folder, ignore_errors=True)  # it is there where no run folder was made
     return code if code >= 0 else 128 - code
 
@@ -101,7 +102,7 @@ def _wait(process: subprocess.Popen[bytes], receive: int, messages: int) -> str 
     while True:
         try:
             ready, _, _ = select.select([receive], [], [], LOOK)
-            _forward(messages, sys.stderr.fileno())
+            _forward(messages, sys.stderr)
             if ready:
                 return os.read(receive, 100).decode().strip() or None
             if process.poll() is not None:
@@ -111,7 +112,9 @@ def _wait(process: subprocess.Popen[bytes], receive: int, messages: int) -> str 
             process.send_signal(signal.SIGINT)
 
 
-def _forward(source: int, target: int) -> None:
-    """Copy what a file has from its present place on."""
+def _forward(source: int, target: TextIO | None) -> None:
+    """Copy what a file has from its present place on, as far as the stream takes it; None is closed."""
     while block := os.read(source, 1 << 16):
-        os.write(target, block)
+        with suppress(OSError):  # the run goes on by itself, and its folder has what it says
+            if target is not None:
+                os.write(target.fileno(), block)

@@ -102,6 +102,17 @@ def test_a_detached_run_is_seen_to_be_up_as_soon_as_its_id_is_printed(tmp_path: 
     assert (state.phase, state.ready) == ("running", 1)
 
 
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_run_is_detached_where_stderr_takes_nothing(tmp_path: Path, stderr: str) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
+    script = f"{sys.executable} -m arcli run spec.yaml --inline --detach {stderr}"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False
+    )
+    arcli(tmp_path, "wait")
+    assert (done.returncode, done.stdout) == (0, f"{newest(tmp_path).id}\n")
+
+
 @pytest.mark.parametrize(
     ("spec", "code"),
     [
