@@ -31,7 +31,8 @@ def measured(verb: str | None) -> list[str]:
     """The words that have a process of arcli measured where the tests are; not what it starts in turn.
 
     What most of them do, a run, is measured in every second test, by its name: the other half would add
-    little to the lines, and a quarter to the time that all tests take.
+    little to the lines, and a quarter to the time that all tests take. What is started in a state that a
+    test has made for it is left alone: coverage itself may not bear that.
     """
     test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
     if Coverage.current() is None or (verb == "run" and crc32(test.encode()) % 2):
@@ -75,6 +76,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
+        measurement = measured(next(iter(self.words), None)) if self.preexec is None else []
         self.out = self.folder / f"stdout-{self.mark[:6]}"
         self.err = self.folder / f"stderr-{self.mark[:6]}"
         with (
@@ -83,7 +85,7 @@ class Run:
             self.err.open("wb") as err,
         ):
             self.process = subprocess.Popen(
-                [sys.executable, *measured(next(iter(self.words), None)), "-m", "arcli", *self.words],
+                [sys.executable, *measurement, "-m", "arcli", *self.words],
                 cwd=self.folder,
                 env={**os.environ, **self.env, MARK: self.mark},
                 stdin=stdin,

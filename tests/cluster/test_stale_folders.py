@@ -117,8 +117,9 @@ def test_what_an_item_had_started_is_found_by_its_mark_and_ended(tmp_path: Path)
         ["sleep", "300"], env={**os.environ, MARK: str(folder)}, start_new_session=True
     )
     try:
-        (stale,) = find_stale([tmp_path])
-        assert stale == Stale(folder, (stray.pid,))
+        # A process has an environment to be read a moment after its program was found.
+        stale = Stale(folder, (stray.pid,))
+        wait_until(lambda: find_stale([tmp_path]) == [stale])
         end_processes(stale)
         assert stray.wait(PATIENCE) == -signal.SIGKILL
         assert find_stale([tmp_path]) == [Stale(folder)]
