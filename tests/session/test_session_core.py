@@ -596,10 +596,10 @@ def test_an_item_has_the_limit_that_it_was_sent_with_though_the_median_falls() -
 # -- short items behind long ones --------------------------------------------------------------------
 
 
-def long_item_with_others_behind(chunksize: int) -> tuple[FakeSession, FakeEngine, FakeEngine]:
+def long_item_with_others_behind(chunksize: int, **job: Any) -> tuple[FakeSession, FakeEngine, FakeEngine]:
     """Two engines: the first is at its first item, the second has done all that is left."""
     session = FakeSession(2)
-    session.begin(3 * chunksize, chunksize=chunksize)
+    session.begin(3 * chunksize, chunksize=chunksize, **job)
     first, second = engines_of(session)
     session.running(first, 0)
     while second.queue:
@@ -679,6 +679,23 @@ def test_nothing_is_recalled_from_another_host_or_without_a_position_file() -> N
 def test_an_engine_that_dies_after_a_recall_costs_its_long_item_alone() -> None:
     session, first, _ = long_item_with_others_behind(4)
     session.wait(0.5)
+    session.dies(first)
+    session.comes(0)
+    finish(session)
+    assert session.recorder.statuses == dict.fromkeys(range(12), "ok")
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+
+
+@pytest.mark.parametrize("job", [{}, {"timeout": 0.1}, {"concurrency": 4}], ids=str)
+def test_an_engine_may_have_come_to_what_was_taken_back_from_it(job: dict[str, Any]) -> None:
+    """It says first which item it comes to, and looks then whether it may begin that."""
+    session, first, _ = long_item_with_others_behind(4, **job)
+    session.wait(0.5)
+    assert session.recalls
+    session.running(first, 1)
+    session.wait(1.0)
+    snapshot = session.loop._core.snapshot(items=True)
+    assert {item.index for item in snapshot.items if item.slot == first.slot} <= {0, None}
     session.dies(first)
     session.comes(0)
     finish(session)

@@ -234,7 +234,8 @@ class Recovery:
             # Where several items run side by side, any of them may be to blame: the last one to begin
             # is not more suspect than the others.
             sure = job.plan.concurrency == 1 or len(chunk) - chunk.done == 1
-            if position is not None and begun and sure and position.position >= chunk.done:
+            # One behind its end was taken back, and the engine has not begun it.
+            if position is not None and begun and sure and chunk.done <= position.position < len(chunk):
                 culprit = position.position
         # An item that outlived its limit is a timeout, however its engine came to
         # end.
