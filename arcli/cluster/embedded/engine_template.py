@@ -29,8 +29,6 @@ ENDED = frozenset(["__main__", "builtins", "sys", forks.ENGINE_PACKAGE])
 
 SENDERS = ("mux", "control")
 """The schedulers by which an engine is sent something: requests, and what aborts them."""
-RETRY_MS = 10
-"""Milliseconds until an engine tries again to reach a scheduler that is not up yet."""
 HANDSHAKES = 10.0
 """Seconds that a scheduler may take to shake hands with an engine; afterwards it tries its luck."""
 
@@ -106,12 +104,11 @@ class ReachableEngine(IPEngine):  # type: ignore[misc]
         """See IPEngine: what connects its sockets."""
         connect, maybe_tunnel = super().init_connector()
         self.handshakes = Handshakes()
+        info = self.connection_info
+        senders = {f"{info['interface']}:{info[key]}" for key in SENDERS}
 
         def watched(socket: zmq.Socket[bytes], url: str, **options: Any) -> Any:
-            # Requests come from one of the schedulers, what aborts them from another.
-            if url in {
-                f"{self.connection_info['interface']}:{self.connection_info[key]}" for key in SENDERS
-            }:
+            if url in senders:
                 self.handshakes.expect(socket, url)
             return connect(socket, url, **options)
 
