@@ -30,14 +30,6 @@ def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name
     assert [late.run(item, item)["stdout"] for item in (1, 2)] == ["now1\n", "now2\nlate2\n"]
 
 
-def test_not_even_in_a_session_of_its_own(tmp_path: Path) -> None:
-    up, done = tmp_path / "up", tmp_path / "done"
-    script = f"touch {up}; sleep 0.2; echo late; touch {done}"
-    make(f"setsid sh -c '{script}' & while [ ! -e {up} ]; do sleep 0.05; done").run(1, 0)
-    other = make(f"while [ ! -e {done} ]; do sleep 0.05; done; echo mine")
-    assert other.run(2, 1)["stdout"] == "mine\n"
-
-
 def test_the_group_ends_with_its_command_even_if_it_does_not_listen(tmp_path: Path) -> None:
     deaf = f"sh -c 'trap \"\" TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done' &"
     make(f"{deaf} while [ ! -s {tmp_path}/pid ]; do sleep 0.05; done").run(1, 0)
