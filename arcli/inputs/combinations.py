@@ -145,9 +145,14 @@ def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
     Raises InputError where the lengths differ otherwise: at once, or as they end.
     """
     names = _names(factors)
-    distinct = any(factor.source.distinct for factor in factors)
     # What differs already is told before the run; streams tell it as they end.
     known = [(f.name, f.source.length) for f in factors if f.source.length is not None]
+    lengths = [length for _, length in known]
+    # One that is empty can be repeated by nothing: then there are no items at all.
+    longest = (max(lengths) if all(lengths) else 0) if len(known) == len(factors) else None
+    # What may begin again tells no rows apart.
+    telling = [f for f in factors if not recycle or (longest is not None and f.source.length == longest)]
+    distinct = any(factor.source.distinct for factor in telling)
     for name, length in known[1:]:
         first, count = known[0]
         if length != count and not recycle:
@@ -155,11 +160,7 @@ def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
             raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}", hint=hint)
     if all(isinstance(factor.source, Fixed) for factor in factors):
         return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
-    # One that is empty can be repeated by nothing: then there are no items at all.
     if recycle:
-        whole = len(known) == len(factors)
-        sizes = [length for _, length in known]
-        longest = (max(sizes) if all(sizes) else 0) if whole else None
         return Stream(lambda: _recycled(factors), longest, distinct, "kwargs", names)
     total = known[0][1] if known else None
     return Stream(lambda: _pairs(factors), total, distinct, "kwargs", names)

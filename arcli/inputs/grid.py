@@ -49,10 +49,10 @@ class Rows(Struct, frozen=True):
 
 
 def matches(item: Any, pattern: Any) -> bool:
-    """Tell whether an item is equal to a pattern; a mapping matches on the keys that it names."""
+    """Tell whether an item is equal to a pattern; a mapping matches on the keys it names, also inside."""
     try:
         if isinstance(pattern, Mapping) and isinstance(item, Mapping):
-            return all(name in item and item[name] == value for name, value in pattern.items())
+            return all(name in item and matches(item[name], value) for name, value in pattern.items())
         return bool(item == pattern)
     except InputError:  # a cell that cannot be read is equal to nothing
         return False

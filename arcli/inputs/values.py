@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -13,6 +14,7 @@ from arcli.errors import InputError
 from arcli.fields import Deferred
 from arcli.inputs.base import Fixed, Input, Lazy, Source, SourceContext, Stream, integral
 
+Numbers = TypeVar("Numbers", bound=Sequence[float])
 Number = Annotated[int | float, Field(allow_inf_nan=False)] | Deferred
 
 
@@ -98,6 +100,12 @@ class Even(Lazy[float]):
         self._div = max(1, num - 1)
         self._step = self._delta / self._div
 
+    @property
+    def distinct(self) -> bool:
+        """Whether no two of them are equal, for certain: neighbours may round to the same number."""
+        largest = max(abs(self._start), abs(self._stop), abs(self._delta))
+        return abs(self._step) > 4 * math.ulp(largest)
+
     def __len__(self) -> int:
         return self._num
 
@@ -137,8 +145,8 @@ Points = Annotated[list[Number], AfterValidator(_three)]
 
 
 def spaced(
-    kind: Callable[[float, float, int], Sequence[float]], points: list[Any], name: str, power: str = ""
-) -> Sequence[float]:
+    kind: Callable[[float, float, int], Numbers], points: list[Any], name: str, power: str = ""
+) -> Numbers:
     """Return the numbers of ``points`` that ``kind`` makes.
 
     Raises InputError, which begins with ``name`` and calls an end an exponent in words of ``power``.
@@ -169,7 +177,8 @@ class Linspace(Input):
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         points = context.resolve(self.points)
-        return Fixed(spaced(Even, points, "linspace"), distinct=points[0] != points[1])
+        numbers = spaced(Even, points, "linspace")
+        return Fixed(numbers, distinct=numbers.distinct)
 
 
 class Logspace(Input):

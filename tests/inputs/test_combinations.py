@@ -106,6 +106,15 @@ def test_a_zip_that_recycles_ends_with_its_longest_input(a: list[int], b: list[i
     assert pairs.length == (None if streams else longest)
 
 
+@given(small, small)
+def test_items_are_distinct_only_where_none_comes_again(a: list[int], b: list[int]) -> None:
+    for first in ({"range": len(a)}, {"linspace": [1, 1 + 4e-16, len(a)]}, {"linspace": [0, 1, len(a)]}):
+        combined = [{"zip": {"a": first, "b": b, "recycle": True}}, {"product": {"a": first, "b": b}}]
+        for items in map(source, (first, *combined)):
+            assert not items.distinct or len({*map(repr, items)}) == len(list(items))
+    assert source({"zip": {"a": {"range": 9}, "b": b or [0], "recycle": True}}).distinct
+
+
 def test_zip_refuses_unequal_lengths_and_names_both(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'a' has 1 items, 'b' has 2"):
         source({"zip": {"a": [1], "b": [1, 2]}})
@@ -195,6 +204,21 @@ def test_what_is_left_out_is_the_same_by_number_and_as_it_is_read(
         assert list(source(over)) == by_number
         mixed = list(source({**over, "shuffle": seed}))
     assert sorted(mixed, key=repr) == sorted(by_number, key=repr)
+
+
+@pytest.mark.parametrize("streamed", ["", "a", "b"])
+@pytest.mark.parametrize("combination", ["product", "zip"])
+def test_a_map_in_a_pattern_matches_on_its_keys_wherever_the_item_comes_from(
+    combination: str, streamed: str
+) -> None:
+    factors: dict[str, Any] = {"a": [{"x": 1, "y": 2}, {"x": 2, "y": 2}], "b": [{"z": 0}, {"z": 1}]}
+    if streamed:
+        factors[streamed] = {"python": {"call": "m:f", "args": factors[streamed]}}
+    over = {combination: factors, "exclude": [{"a": {"x": 1}}, {"a": {"x": 2, "w": 0}}]}
+    kept = list(source(over, load_callable=lambda _: lambda *items: items))
+    assert {(row["a"]["x"], row["b"]["z"]) for row in kept} == (
+        {(2, 0), (2, 1)} if combination == "product" else {(2, 1)}
+    )
 
 
 def test_an_exclusion_that_no_item_can_match_is_an_error() -> None:
