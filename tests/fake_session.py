@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from arcli.plan.job import JobPlan
 from arcli.record import decode
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Ask, AskAll, Broadcast, Call, EndJob, Moment, Records
+from arcli.session.interfaces import Event as TransportEvent
 from arcli.session.interfaces import Events, Supply, Terms
 from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.loop import SessionLoop
@@ -68,9 +70,18 @@ class FakeEngine:
     slot: int
     queue: deque[tuple[str, Request | None]] = field(default_factory=deque)
 
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            engine_id=self.engine_id, slot=self.slot, host="here", pid=None, uuid=f"{self.slot}"
+        )
+
 
 class FakeTransport:
-    """Engines by id. ``owned`` and ``in_process`` as a test wants them."""
+    """See Transport: engines by id, that a test has come, answer and die. ``owned`` as it wants them.
+
+    That it behaves as others do is for ``session/test_contract.py`` to show.
+    """
 
     in_process = False
 
@@ -84,10 +95,18 @@ class FakeTransport:
         self.published: list[tuple[str, bytes]] = []
         self.forgotten: set[str] = set()
         self.answers: list[TransportReply] = []
+        self._events: Events | None = None
         self._ids = 0
         self._messages = 0
 
-    def open(self, events: Events) -> None: ...
+    def open(self, events: Events) -> None:
+        self._events = events
+        for engine in self.engines.values():
+            self.report(EngineUp(engine.info))
+
+    def report(self, event: TransportEvent) -> None:
+        if self._events is not None:
+            self._events.put(event)
 
     def prepare(self, engine_id: int) -> str:
         return self._queue(engine_id, None)
@@ -98,8 +117,10 @@ class FakeTransport:
     def _queue(self, engine_id: int, request: Request | None) -> str:
         self._messages += 1
         msg_id = f"message-{self._messages}"
-        if engine_id in self.engines:  # else it is gone, and nobody has said so yet
+        if engine_id in self.engines:
             self.engines[engine_id].queue.append((msg_id, request))
+        else:  # it is gone, and nobody has said so yet
+            self.report(TransportReply(msg_id=msg_id, error="no such engine", died=True))
         return msg_id
 
     def early(self) -> list[tuple[str, bytes]]:
@@ -131,11 +152,26 @@ class FakeTransport:
 
     def run_pending(self) -> None: ...
 
-    def new_engine(self, slot: int) -> FakeEngine:
-        engine = FakeEngine(self._ids, slot)
-        self.engines[self._ids] = engine
+    def comes(self, slot: int) -> FakeEngine:
+        """An engine comes up."""
+        if slot in self.coming:
+            self.coming.remove(slot)
+        engine = self.engines[self._ids] = FakeEngine(self._ids, slot)
         self._ids += 1
+        self.report(EngineUp(engine.info))
         return engine
+
+    def dies(self, engine: FakeEngine, reason: str) -> None:
+        """An engine dies: what it has been asked fails, and the cluster says why."""
+        if self.engines.pop(engine.engine_id, None) is not None:
+            for msg_id, _ in engine.queue:
+                self.report(TransportReply(msg_id=msg_id, error="its engine died", died=True))
+        self.report(EngineDown(engine_id=engine.engine_id, slot=engine.slot, reason=reason))
+
+    def deliver(self, answer: TransportReply) -> None:
+        """An answer comes, for the first time or again."""
+        self.answers.append(answer)
+        self.report(answer)
 
 
 class FakeRecorder:
@@ -192,6 +228,7 @@ class FakeSession(PositionFiles):
         self.loop.host = "here"
         self.ended: list[EndJob] = []
         self.recorder = FakeRecorder()
+        self.transport.open(self.loop)
         for slot in range(engines):
             self.comes(slot)
 
@@ -210,11 +247,7 @@ class FakeSession(PositionFiles):
 
     def comes(self, slot: int, *, prepared: bool = True) -> FakeEngine:
         """An engine comes up, and answers what prepares it."""
-        if slot in self.transport.coming:
-            self.transport.coming.remove(slot)
-        engine = self.transport.new_engine(slot)
-        info = EngineInfo(engine_id=engine.engine_id, slot=slot, host="here", pid=None, uuid=f"{slot}")
-        self.loop.put(EngineUp(info))
+        engine = self.transport.comes(slot)
         self.turn()
         while prepared and engine.queue and not isinstance(engine.queue[0][1], RunChunk | Look):
             self.answer(engine)
@@ -222,8 +255,7 @@ class FakeSession(PositionFiles):
 
     def dies(self, engine: FakeEngine, reason: str = "killed") -> None:
         """An engine dies, and the cluster says so."""
-        self.transport.engines.pop(engine.engine_id, None)
-        self.loop.put(EngineDown(engine_id=engine.engine_id, slot=engine.slot, reason=reason))
+        self.transport.dies(engine, reason)
         self.turn()
 
     def does_not_come(self, slot: int) -> None:
@@ -251,8 +283,7 @@ class FakeSession(PositionFiles):
 
     def deliver(self, answer: TransportReply) -> None:
         """An answer comes, for the first time or again."""
-        self.transport.answers.append(answer)
-        self.loop.put(answer)
+        self.transport.deliver(answer)
         self.turn()
 
     def publish(
@@ -358,26 +389,31 @@ def chunk_reply(
     seconds: float = 0.01,
     ahead: Sequence[float] = (),
 ) -> ChunkReply:
-    """The reply of an engine that ran the first ``done`` items, or all, from ``first`` on; the first
-    ``failed`` of them are errors, the next ``again`` are to be tried again; ``ahead`` are the seconds of
-    others that have ended."""
+    """The reply of an engine that ran the first ``done`` items, or all: what is new from ``first`` on.
+
+    The first ``failed`` of them are errors, the next ``again`` are to be tried again; ``ahead`` are the
+    seconds of others that have ended.
+    """
     done = len(request.indices) if done is None else min(done, len(request.indices))
     tally, lines = Tally(), b""
     retried = range(failed, min(done, failed + again))
     positions = [position for position in range(first, done) if position not in retried]
     for position in positions:
-        status = "error" if position < failed else "ok"
+        status, reason = ("error", '"it raised"') if position < failed else ("ok", "null")
         tally.add(status, seconds, request.attempt)
         lines += (
-            f'"index":{request.indices[position]},"status":"{status}","reason":null,'
+            f'"index":{request.indices[position]},"status":"{status}","reason":{reason},'
             f'"attempt":{request.attempt},"seconds":{seconds}\n'
         ).encode()
+    runs = [[*run] for _, run in groupby(enumerate(positions), key=lambda each: each[1] - each[0])]
     return ChunkReply(
         chunk=request.chunk,
         attempt=request.attempt,
         done=done,
-        positions=[(position, 1) for position in positions],
-        again=[Again(position, "it raised", "error", 0.0, 1.0) for position in retried],
+        positions=[(run[0][1], len(run)) for run in runs],
+        again=[
+            Again(position, "it raised", "error", 0.0, 1.0) for position in retried if position >= first
+        ],
         values=[],
         tally=tally,
         began=0.0,

@@ -1,166 +1,34 @@
-"""The contract of a session: each planned index exactly once, and in order where that is asked."""
+"""The contract of a session, over every transport: each planned index exactly once, whatever happens.
+
+The fake cluster, on which the session's timers and decisions are tested, is held to it as the others are.
+"""
 
 from __future__ import annotations
 
-import itertools
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from fake_session import chunk_reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sessions import OpenSession, opened
 
-from arcli.cluster.base import ClusterOptions
-from arcli.cluster.embedded.cluster import EmbeddedCluster
 from arcli.engine.chunk import PUBLISH_EVERY
-from arcli.execution import Context, Outcome, run_jobs, setup_steps
-from arcli.execution.interrupts import Interrupts
-from arcli.record import Record, RecordBatch
-from arcli.session.interfaces import Terms
-from arcli.session.session import Session
-from arcli.session.transport.inline import InlineTransport
-from arcli.session.transport.ipyparallel import IpyparallelTransport
-from arcli.specfile.compose import compose
-from arcli.specfile.model import Spec
-from arcli.specfile.tree import Places, Text
-from arcli.store.folder import RunFolder
-from arcli.store.manifest import Manifest
-from arcli.store.storage import RunStorage
-from arcli.timing.ledger import Ledger
+from arcli.engine.protocol import ChunkReply, Define, JobDefinition, RunChunk, decode_reply, encode_request
+from arcli.engine.worker import Worker
+from arcli.record import decode
+from arcli.session.core.chunk import pickled
+from arcli.session.core.dispatch import MIN_KILLS
+from arcli.session.core.messages import Stop
+from arcli.timing.ledger import End
 
-FUNCTIONS = '''
-import os
+CLUSTER = pytest.param("cluster", marks=pytest.mark.cluster)
 
 
-def act(item, folder):
-    """Leave a byte behind for each try, and raise in the first ``fails`` of them."""
-    handle = os.open(f"{folder}/{item['id']}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.write(handle, b".")
-    tries = os.fstat(handle).st_size
-    os.close(handle)
-    if item["fails"] >= tries:
-        raise ValueError(f"try {tries} of item {item['id']}")
-    return [item["id"], tries]
-'''
-
-
-@dataclass
-class Consumer:
-    """Keeps the records of one job as they come, and looks at the batches they come in."""
-
-    records: list[Record] = field(default_factory=list)
-    batches: int = 0
-
-    def record(self, batch: RecordBatch) -> None:
-        records = list(batch)
-        assert [r.index for r in records] == [*range(batch.first, batch.first + batch.count)]
-        assert batch.tally.total == batch.count
-        self.records += records
-        self.batches += 1
-
-
-@dataclass
-class House:
-    """An open session, which runs one job after another."""
-
-    session: Session
-    storage: RunStorage
-    folder: Path
-    slots: int
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def run(self, fails: list[int], **job: Any) -> tuple[list[Record], Ledger]:
-        """Run one item for each of ``fails``, which is how often it raises."""
-        consumer, ledger = self.consume(fails, **job)
-        return consumer.records, ledger
-
-    def consume(self, fails: list[int], **job: Any) -> tuple[Consumer, Ledger]:
-        """The same, with what the consumer has seen."""
-        name = f"job-{next(self.numbers)}"
-        tries = self.folder / name
-        tries.mkdir()
-        items = [{"id": number, "fails": times} for number, times in enumerate(fails)]
-        described = {
-            "name": name,
-            "map": "acting.py:act",
-            "over": items,
-            "kwargs": {"folder": str(tries)},
-            **job,
-        }
-        spec = make_spec(self.folder, described)
-        consumer = Consumer()
-        context = Context(
-            spec=spec,
-            session=self.session,
-            storage=self.storage,
-            outputs=consumer,
-            interrupts=Interrupts(lambda sentence: None, lambda answer: None),
-            slots=self.slots,
-        )
-        outcome = Outcome()
-        run_jobs(context, outcome)
-        assert outcome.errors == []
-        return consumer, self.session.ledgers[name]
-
-    def tries(self, job: str) -> dict[int, int]:
-        """How often each item was called."""
-        return {int(path.name): path.stat().st_size for path in (self.folder / job).iterdir()}
-
-
-def make_spec(folder: Path, *jobs: dict[str, Any]) -> Spec:
-    return Spec.model_validate(
-        {
-            "name": "contract",
-            "jobs": list(jobs),
-            "file": "contract.yaml",
-            "folder": folder,
-            "places": Places(compose(Text("contract.yaml", "{}"))),
-        }
-    )
-
-
-@contextmanager
-def opened(engines: int | None) -> Iterator[House]:
-    """A session on so many engines of an embedded cluster; None: in this process."""
-    slots = engines or 1
-    with ExitStack() as stack:
-        stack.callback(sys.path.__setitem__, slice(None), sys.path[:])
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
-        (folder / "acting.py").write_text(FUNCTIONS)
-        stack.callback(sys.modules.pop, "acting", None)
-        storage = RunStorage(RunFolder.create(folder / ".arcli", Manifest()))
-        stack.callback(storage.close)
-        position_files = storage.position_files(slots)
-        terms = Terms(
-            max_restarts=0,
-            start_timeout=120.0,
-            steps=setup_steps(make_spec(folder), slots, str(position_files)),
-            position_files=position_files,
-            notice=lambda sentence: None,
-        )
-        transport: Any = InlineTransport()
-        if engines is not None:
-            cluster = EmbeddedCluster(ClusterOptions(engines=engines, start_timeout=120.0))
-            stack.callback(cluster.stop)
-            transport = IpyparallelTransport(cluster)
-            cluster.start(transport.on_event)
-        session = stack.enter_context(Session(transport, terms, storage, storage.run_id))
-        yield House(session, storage, folder, slots)
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(None, id="inline"),
-        pytest.param(2, id="cluster", marks=pytest.mark.cluster),
-    ],
-)
-def house(request: pytest.FixtureRequest) -> Iterator[House]:
+@pytest.fixture(scope="module", params=["inline", "fake", CLUSTER])
+def over(request: pytest.FixtureRequest) -> Iterator[OpenSession]:
     with opened(request.param) as session:
         yield session
 
@@ -180,12 +48,11 @@ generously = settings(max_examples=40, deadline=None, suppress_health_check=[Hea
     view=st.sampled_from(["load_balanced", "direct"]),
 )
 def test_each_planned_index_comes_exactly_once(
-    house: House, fails: list[int], ordered: bool, retries: int, **job: Any
+    over: OpenSession, fails: list[int], ordered: bool, retries: int, **job: Any
 ) -> None:
-    records, ledger = house.run(fails, ordered=ordered, retries=retries, **job)
-    indices = [record.index for record in records]
-    assert (indices if ordered else sorted(indices)) == list(range(len(fails)))
-    called = house.tries(ledger.job)
+    records, ledger = over.run(fails, ordered=ordered, retries=retries, **job)
+    over.check(records, ledger, total=len(fails), ordered=ordered)
+    called = over.tries(ledger.job)
     for record in records:
         times = fails[record.index]
         assert record.input == {"id": record.index, "fails": times}
@@ -197,7 +64,6 @@ def test_each_planned_index_comes_exactly_once(
             assert record.error is not None
             assert record.error.message == f"try {retries + 1} of item {record.index}"
     assert (ledger.ended, ledger.planned, ledger.unread) == ("done", len(fails), 0)
-    assert ledger.tally.total == len(fails)
 
 
 @generously
@@ -209,13 +75,10 @@ def test_each_planned_index_comes_exactly_once(
     max_failures=st.integers(1, 4),
 )
 def test_a_halt_leaves_no_planned_index_without_its_record(
-    house: House, fails: list[int], ordered: bool, retries: int, **job: Any
+    over: OpenSession, fails: list[int], ordered: bool, retries: int, **job: Any
 ) -> None:
-    records, ledger = house.run(fails, ordered=ordered, retries=retries, halt="soon", **job)
-    indices = [record.index for record in records]
-    assert (indices if ordered else sorted(indices)) == list(range(ledger.planned))
-    assert ledger.planned + (ledger.unread or 0) == len(fails)
-    failed = sum(record.status == "error" for record in records)
+    records, ledger = over.run(fails, ordered=ordered, retries=retries, halt="soon", **job)
+    failed = over.check(records, ledger, total=len(fails), ordered=ordered)["error"]
     if ledger.ended == "done":
         assert ledger.planned == len(fails)
     else:
@@ -229,28 +92,130 @@ def test_a_halt_leaves_no_planned_index_without_its_record(
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_records_of_a_chunk_that_goes_on_come_early_and_once(house: House, ordered: bool) -> None:
+def test_records_of_a_chunk_that_goes_on_come_early_and_once(over: OpenSession, ordered: bool) -> None:
     slowly = f"lambda item: __import__('time').sleep({PUBLISH_EVERY} / 4) or item"
-    got, _ = house.consume([], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12)
+    got, _ = over.consume([], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12)
     assert [(record.index, record.value) for record in got.records] == [(i, i) for i in range(12)]
-    if house.slots > 1:  # in this process everything is at once
+    if over.slots > 1:  # in this process everything is at once
         assert got.batches > 1
 
 
 def test_equal_items_are_told_apart_and_an_item_that_differs_in_type_is_another(
-    house: House,
+    over: OpenSession,
 ) -> None:
-    records, _ = house.run([], map="repr", over=[1, 1, 1.0, True, "1", 1], kwargs={})
+    records, _ = over.run([], map="repr", over=[1, 1, 1.0, True, "1", 1], kwargs={})
     assert [record.value for record in records] == ["1", "1", "1.0", "True", "'1'", "1"]
     first, second, *others, third = (record.key for record in records)
     assert (second, third) == (f"{first}-1", f"{first}-2")
     assert len({first, *others}) == 4
 
 
-def test_records_say_who_ran_them(house: House) -> None:
-    records, ledger = house.run([0] * 40, chunksize=1)
-    engines = {record.engine_id for record in records}
-    assert engines <= set(range(house.slots))
-    assert set(ledger.engines) >= engines
+def test_records_say_who_ran_them(over: OpenSession) -> None:
+    records, ledger = over.run([0] * 40, chunksize=1)
+    assert {record.slot for record in records} <= set(range(over.slots))
+    assert set(ledger.engines) >= {record.engine_id for record in records}
     assert sum(use.items for use in ledger.engines.values()) == 40
     assert len({record.msg_id for record in records}) == 40
+
+
+def test_items_that_are_cancelled_end_so_and_no_others(over: OpenSession) -> None:
+    over.listener.then = lambda: over.session.cancel_items(range(30, 35), "not these")
+    records, ledger = over.run([0] * 60, chunksize=1)
+    assert over.check(records, ledger, total=60) == {"ok": 55, "cancelled": 5}
+    assert {record.index for record in records if record.status == "cancelled"} == {*range(30, 35)}
+    assert {*over.tries(ledger.job)} == {*range(60)} - {*range(30, 35)}
+    assert ledger.ended == "done"
+
+
+@pytest.mark.parametrize("grace", [None, 0.0, 5.0])
+def test_after_a_stop_nothing_begins_and_the_next_job_is_run_as_ever(
+    over: OpenSession, grace: float | None
+) -> None:
+    stop = Stop(reason="enough", ended=End.HALT, grace=grace)
+    over.listener.then = lambda: over.session.stop(stop)
+    records, ledger = over.run([0] * 60, chunksize=1)
+    counts = over.check(records, ledger, total=60)
+    assert counts["ok"] > 0
+    assert (ledger.ended, counts["ok"] + counts["cancelled"]) == ("halt", ledger.planned)
+    ended = {record.index for record in records if record.status == "ok"}
+    called = {*over.tries(ledger.job)}
+    assert called == ended if grace is None else called >= ended
+    assert len(called) < 40, "what was under way, and no more"
+    records, ledger = over.run([0] * 3)
+    assert over.check(records, ledger, total=3) == {"ok": 3}
+
+
+def test_what_hangs_when_all_is_stopped_is_cancelled(over: OpenSession) -> None:
+    stop = Stop(reason="enough", ended=End.HALT, grace=0.5)
+    over.witness.sending = lambda: over.session.stop(stop)
+    hanging = [{"id": number, "fails": 0, "does": "hang"} for number in range(4)]
+    try:
+        records, ledger = over.run([], over=hanging, chunksize=1, ordered=False)
+    finally:
+        over.witness.sending = lambda: None
+    counts = over.check(records, ledger, total=4, ordered=False)
+    assert (ledger.ended, [*counts]) == ("halt", ["cancelled"])
+    records, ledger = over.run([0] * 3)
+    assert over.check(records, ledger, total=3) == {"ok": 3}
+
+
+@pytest.mark.parametrize("over", ["fake", CLUSTER], indirect=True)
+@pytest.mark.parametrize("chunksize", [1, 4, 12])
+def test_an_item_that_kills_its_engines_is_lost_and_costs_no_other(
+    over: OpenSession, chunksize: int
+) -> None:
+    items = [{"id": number, "fails": 0, "does": "die" if number == 5 else ""} for number in range(12)]
+    records, ledger = over.run([], over=items, chunksize=chunksize)
+    assert over.check(records, ledger, total=12) == {"ok": 11, "lost": 1}
+    called = over.tries(ledger.job)
+    assert (records[5].status, called[5], ledger.restarts) == ("lost", MIN_KILLS, MIN_KILLS)
+    assert all(
+        record.value == [record.index, called[record.index]] for record in records if record.index != 5
+    )
+
+
+@pytest.fixture(scope="module")
+def published() -> list[bytes]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def worker(published: list[bytes]) -> Iterator[Worker]:
+    worker = Worker({}, published.append, watchdog=False, passing=(KeyboardInterrupt,))
+    yield worker
+    worker.leave()
+
+
+@settings(max_examples=25, deadline=None)
+@given(size=st.integers(1, 8), failed=st.integers(0, 8), attempt=st.integers(1, 2))
+def test_a_fake_engine_answers_as_a_real_one(
+    worker: Worker, published: list[bytes], size: int, failed: int, attempt: int
+) -> None:
+    published.clear()
+    function = f"lambda item: 1 / 0 if item < {failed} else item"
+    worker.handle(encode_request(Define(JobDefinition("j", "map", function=function, retries=1))))
+    inputs = pickled([*range(size)])
+    request = RunChunk("j", 7, attempt, range(3, 3 + size), inputs, occurrences=None, opaque={})
+    with patch("arcli.engine.chunk._PAUSE", 0):
+        whole = decode_reply(worker.handle(encode_request(request)))
+    how: dict[str, Any] = {"again": failed} if attempt == 1 else {"failed": failed}
+    assert compared(whole) == compared(chunk_reply(request, **how))
+    early = {reply.done: reply for reply in map(decode_reply, published) if isinstance(reply, ChunkReply)}
+    for done, reply in early.items():
+        assert compared(reply) == compared(chunk_reply(request, done=done, first=done - 1, **how))
+
+
+def compared(reply: Any) -> dict[str, Any]:
+    """What must be the same in two replies: all but seconds and what is in a record beside its end."""
+    assert isinstance(reply, ChunkReply)
+    fields = reply._asdict()
+    records = [decode(b"{" + line + b"}") for line in fields.pop("lines").splitlines()]
+    again = [(each.position, each.status) for each in fields.pop("again")]
+    counts = fields.pop("tally").counts
+    for name in ("began", "busy"):
+        del fields[name]
+    ends = [
+        (record["index"], record["status"], record["reason"] is None, record["attempt"])
+        for record in records
+    ]
+    return {**fields, "ends": ends, "again": again, "counts": counts}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_session import FakeEngine, FakeSession, failure, make_plan
 
-from arcli.cluster.base import EngineInfo, EngineUp
+from arcli.cluster.base import EngineUp
 from arcli.engine.protocol import (
     Define,
     Done,
@@ -422,8 +422,7 @@ def test_an_engine_that_is_told_of_twice_is_prepared_once() -> None:
     session.begin(10, chunksize=1)
     (engine,) = engines_of(session)
     requests = len(engine.queue)
-    info = EngineInfo(engine_id=engine.engine_id, slot=0, host="here", pid=None, uuid="0")
-    session.loop.put(EngineUp(info))
+    session.loop.put(EngineUp(engine.info))
     session.turn()
     assert len(engine.queue) == requests
     finish(session)
