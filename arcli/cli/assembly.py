@@ -146,21 +146,20 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
     """Open the outputs of the spec and of the flags. Raises OutputError, UsageError."""
     from arcli.outputs.base import RunOrigin
     from arcli.outputs.ci import detect
-    from arcli.outputs.open import Destination, open_outputs
+    from arcli.outputs.open import Destination, RunOutputs
     from arcli.store.folder import run_root
 
-    destinations = [Destination.of(output, spec.folder) for output in spec.output]
+    # Relative names of a spec are below it, those of a flag in the working directory.
+    destinations = [Destination(folder=spec.folder, **dict(output)) for output in spec.output]
     destinations += [Destination(path=path) for path in flags.outputs]
     if flags.form == "raw" and all(destination.path != "-" for destination in destinations):
         # What a function returns is its output; a command has said it all.
         options = {"tag": flags.tag, "values": spec.jobs[0].kind != "command"}
         destinations.append(Destination(path="-", format="raw", options=options))
-    # Relative names of a spec are below it, those of a flag in the working directory.
-    return open_outputs(
-        destinations,
+    common = RunOutputs(
         streams=streams,
         format=flags.form,
-        jobs=len(spec.jobs),
+        several_jobs=len(spec.jobs) > 1,
         origin=RunOrigin(spec=flags.spec, host=socket.gethostname(), argv=sys.argv),
         ci=detect(flags.ci, os.environ),
         environ=os.environ,
@@ -171,6 +170,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         progress=progress,
         runs=run_root(os.environ) / "runs",
     )
+    return common.open(destinations)
 
 
 def explain_resume(spec: Spec, flags: RunFlags) -> int:

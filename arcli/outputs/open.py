@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -21,26 +21,6 @@ from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
 
 
-class OutputLike(Protocol):
-    """An output as the spec has it: ``arcli.specfile.model.Output``."""
-
-    @property
-    def path(self) -> str:
-        """A file's path, or ``-``."""
-
-    @property
-    def format(self) -> str | None:
-        """None: by the path's suffix."""
-
-    @property
-    def job(self) -> str | None:
-        """The one job whose records are wanted, None for all."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What its format allows."""
-
-
 class Destination(Struct, frozen=True, kw_only=True):
     """An output: ``-`` is stdout; ``folder`` is what a relative path is relative to."""
 
@@ -50,119 +30,59 @@ class Destination(Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
-    @classmethod
-    def of(cls, output: OutputLike, folder: Path) -> Destination:
-        """A spec's output, relative to the spec's folder."""
-        return cls(
-            path=output.path, format=output.format, job=output.job, options=output.options, folder=folder
-        )
 
+class RunOutputs(Struct, frozen=True, kw_only=True):
+    """What the outputs of a run have in common.
 
-def open_outputs(
-    destinations: Iterable[Destination],
-    *,
-    streams: Streams,
-    format: str = "text",  # noqa: A002 - as the flag is called
-    jobs: int = 1,
-    origin: RunOrigin | None = None,
-    ci: Ci | None = None,
-    environ: Mapping[str, str] | None = None,
-    quiet: bool = False,
-    full: bool = False,
-    silent: bool = False,
-    verbose: bool = False,
-    progress: Progress | None = None,
-    runs: Path = Path(),
-) -> Outputs:
-    """Make the outputs of a run: stdout in ``format`` unless one is ``-``, and every destination.
-
-    ``jobs`` is how many there are, ``origin`` what the end of the run speaks of. ``quiet`` prints for
-    people only where the run failed, ``full`` the tables of timing, too; ``silent`` leaves stderr to
-    others. ``ci`` is the CI system that is told, too, and ``environ`` its variables.
-    ``runs`` has the folders of runs. Nothing
-    is opened before ``Outputs.start``. Raises UsageError for an unknown format or a file named twice.
+    stdout has ``format`` unless an output is ``-``. ``origin`` is what the end of the run speaks of.
+    ``quiet`` prints for people only where the run failed, ``full`` the tables of timing, too; ``silent``
+    leaves stderr to others. ``ci`` is the CI system that is told, too, and ``environ`` its variables.
+    ``runs`` has the folders of runs.
     """
-    destinations = list(destinations)
-    _refuse_twins(destinations)
-    # On one terminal the bar is cleared before a result is written above it.
-    if progress is not None and streams.shared:
-        stdout = replace(streams.stdout, target=progress.above(streams.stdout.target))
-        streams = replace(streams, stdout=stdout)
-    # stdout has the results, unless the user sent something else there.
-    if all(destination.path != "-" for destination in destinations):
-        destinations.insert(0, Destination(path="-"))
-    maker = _Maker(
-        streams=streams,
-        format=format,
-        several_jobs=jobs > 1,
-        quiet=quiet,
-        verbose=verbose,
-        full=full,
-        silent=silent,
-        origin=origin or RunOrigin(),
-        runs=runs,
-    )
-    # Files first: the progress tells that they are being written, and goes before people read the end.
-    files: list[OutputMember] = []
-    on_stdout: list[OutputMember] = []
-    for destination in destinations:
-        (on_stdout if destination.path == "-" else files).extend(maker.members(destination))
-    # Lines of results are for people: not where they are kept in a file.
-    if ci is not None and format == "text" and not quiet and not streams.kept:
-        on_stdout.insert(0, OutputMember(FoldedLines(streams.stdout, ci)))
-    if ci == "github":
-        on_stdout.append(OutputMember(GithubOutput(streams.stderr, environ or {})))
-    return Outputs([*files, *([OutputMember(progress)] if progress is not None else []), *on_stdout])
-
-
-def open_file(destination: Destination) -> Outputs:
-    """Make an output of one file, for records of a past run. Raises UsageError."""
-    nowhere = Stream(target=NullStream())
-    maker = _Maker(streams=Streams(stdout=nowhere, stderr=nowhere), quiet=True, silent=True)
-    return Outputs(maker.members(destination))
-
-
-def format_of(destination: Destination, on_stdout: str) -> Format:
-    """Choose a destination's format: as given, by suffix, or that of stdout, also for a device.
-
-    Raises UsageError.
-    """
-    path = destination.path
-    if destination.format is not None:
-        return registry.named(destination.format)
-    if path == "-":
-        return registry.named(on_stdout)
-    if not path:
-        raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
-    form = registry.by_suffix(path)
-    # A device or a pipe has no suffix, and gets what stdout would get.
-    if form is None and is_device(destination.folder / path):
-        return registry.named(on_stdout)
-    if form is None:
-        suffix = Path(path).suffix
-        ends = f"ends in {suffix}" if suffix else "has no suffix"
-        raise UsageError(
-            f"{path}: the name {ends}, which says no known format",
-            hint=f"known are {', '.join(registry.suffixes(registry.every()))}; "
-            "in a spec, {path: …, format: …} names one",
-        )
-    return form
-
-
-class _Maker(Struct, frozen=True, kw_only=True):
-    """Makes outputs of destinations; see ``open_outputs`` for what the fields say."""
 
     streams: Streams
     format: str = "text"
     several_jobs: bool = False
+    origin: RunOrigin = field(default_factory=RunOrigin)
+    ci: Ci | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
     quiet: bool = False
-    verbose: bool = False
-    runs: Path = Path()
     full: bool = False
     silent: bool = False
-    origin: RunOrigin = field(default_factory=RunOrigin)
+    verbose: bool = False
+    progress: Progress | None = None
+    runs: Path = Path()
+
+    def open(self, destinations: Iterable[Destination]) -> Outputs:
+        """Make the outputs of every destination; nothing is opened before ``Outputs.start``.
+
+        Raises UsageError for an unknown format or a file named twice.
+        """
+        destinations = list(destinations)
+        _refuse_twins(destinations)
+        progress, streams = self.progress, self.streams
+        # On one terminal the bar is cleared before a result is written above it.
+        if progress is not None and streams.shared:
+            stdout = replace(streams.stdout, target=progress.above(streams.stdout.target))
+            streams = replace(streams, stdout=stdout)
+        # stdout has the results, unless the user sent something else there.
+        if all(destination.path != "-" for destination in destinations):
+            destinations.insert(0, Destination(path="-"))
+        common = replace(self, streams=streams)
+        # Files first: the progress tells that they are being written, and goes before people read the end.
+        files: list[OutputMember] = []
+        on_stdout: list[OutputMember] = []
+        for destination in destinations:
+            (on_stdout if destination.path == "-" else files).extend(common.members(destination))
+        # Lines of results are for people: not where they are kept in a file.
+        if self.ci is not None and self.format == "text" and not self.quiet and not streams.kept:
+            on_stdout.insert(0, OutputMember(FoldedLines(streams.stdout, self.ci)))
+        if self.ci == "github":
+            on_stdout.append(OutputMember(GithubOutput(streams.stderr, self.environ)))
+        return Outputs([*files, *([OutputMember(progress)] if progress is not None else []), *on_stdout])
 
     def members(self, destination: Destination) -> list[OutputMember]:
+        """Make the output of one destination, with what goes to stderr beside it. Raises UsageError."""
         form, job = format_of(destination, self.format), destination.job
         if destination.path == "-":
             return self._on_stdout(form, destination)
@@ -208,6 +128,40 @@ class _Maker(Struct, frozen=True, kw_only=True):
             full=self.full,
             origin=self.origin,
         )
+
+
+def open_file(destination: Destination) -> Outputs:
+    """Make an output of one file, for records of a past run. Raises UsageError."""
+    nowhere = Stream(target=NullStream())
+    streams = Streams(stdout=nowhere, stderr=nowhere)
+    return Outputs(RunOutputs(streams=streams, quiet=True, silent=True).members(destination))
+
+
+def format_of(destination: Destination, on_stdout: str) -> Format:
+    """Choose a destination's format: as given, by suffix, or that of stdout, also for a device.
+
+    Raises UsageError.
+    """
+    path = destination.path
+    if destination.format is not None:
+        return registry.named(destination.format)
+    if path == "-":
+        return registry.named(on_stdout)
+    if not path:
+        raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
+    form = registry.by_suffix(path)
+    # A device or a pipe has no suffix, and gets what stdout would get.
+    if form is None and is_device(destination.folder / path):
+        return registry.named(on_stdout)
+    if form is None:
+        suffix = Path(path).suffix
+        ends = f"ends in {suffix}" if suffix else "has no suffix"
+        raise UsageError(
+            f"{path}: the name {ends}, which says no known format",
+            hint=f"known are {', '.join(registry.suffixes(registry.every()))}; "
+            "in a spec, {path: …, format: …} names one",
+        )
+    return form
 
 
 def _refuse_twins(destinations: list[Destination]) -> None:
