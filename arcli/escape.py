@@ -27,6 +27,11 @@ def one_line(text: str) -> str:
     return plain(lines[0].strip()) + (" …" if len(lines) > 1 else "")
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return ``text`` in at most ``longest`` characters; ``…`` stands for what is cut off."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def _escape(match: re.Match[str]) -> str:
     # As Python writes them in a string, so that what is copied means the same.
     char = match[0]

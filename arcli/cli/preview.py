@@ -7,7 +7,7 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
 from arcli.engine.template import BadTemplate, Names, filled, shell_text
-from arcli.escape import one_line
+from arcli.escape import one_line, shortened
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed, Unpack
@@ -225,20 +225,15 @@ def _filled(text: str, names: Names) -> str:
     return filled(compiled(text), names)
 
 
-class _Quoted(Mapping[str, str]):
-    """Values as they could be typed."""
+class _Quoted(dict[str, str]):
+    """Values as they could be typed, for each name that is asked for."""
 
     def __init__(self, names: Names) -> None:
+        super().__init__()
         self._names = names
 
-    def __getitem__(self, name: str) -> str:
+    def __missing__(self, name: str) -> str:
         return shlex.quote(self._names[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _lines(plan: Plan) -> Iterator[str]:
@@ -258,14 +253,14 @@ def _lines(plan: Plan) -> Iterator[str]:
     for index, call in plan.calls.items():
         if index != before + 1:
             yield f"  {'…':>{width}}"
-        yield f"  {index:>{width}}  {_cut(one_line(call))}"
+        yield f"  {index:>{width}}  {_cut(call)}"
         before = index
     for step in plan.then:
-        yield f"  then {_cut(one_line(step))}"
+        yield f"  then {_cut(step)}"
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+    return shortened(one_line(text), WIDEST)
 
 
 PILOT_SECONDS = 3.0

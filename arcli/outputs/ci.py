@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from arcli.engine.tally import Status
 from arcli.outputs.base import Output
 from arcli.outputs.markdown import summary_text
 from arcli.outputs.stream import Stream
@@ -75,10 +74,7 @@ class GithubOutput(Output):
                 file.write(summary_text(summary))
 
     def _annotations(self, summary: RunSummary) -> Iterator[str]:
-        groups = [(job.name, group) for job in summary.jobs for group in job.failures]
-        groups = [pair for pair in groups if pair[1].status != Status.CANCELLED]
-        groups.sort(key=lambda pair: -pair[1].count)
-        for job, group in groups[:ANNOTATIONS]:
+        for job, group in summary.failures()[:ANNOTATIONS]:
             where = ""
             if group.place is not None:
                 path, _, line = group.place.rpartition(":")

@@ -9,18 +9,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from arcli.escape import one_line
+from arcli.escape import one_line, shortened
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import count_words
 from arcli.timing.failures import item_words
 from arcli.timing.summary import JobSummary, RunSummary
-from arcli.timing.words import overhead_words, percent, plural, remarks, time_words
+from arcli.timing.words import TIME_COLUMNS, job_cells, overhead_words, plural, remarks, time_words
 from arcli.units import format_seconds
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#])")
 _LONGEST = 200
-JOB_COLUMNS = ("items", "ok", "failed", "wall", "serial", "speed-up", "efficiency")
-TIME_COLUMNS = ("mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
 _FAILURES = 20
 
 
@@ -49,8 +47,8 @@ def summary_text(summary: RunSummary) -> str:
 def jobs_part(summary: RunSummary) -> Iterator[str]:
     """A row a job, and where the time went."""
     if summary.jobs:
-        rows = [[job.name, *_figures(job)] for job in summary.jobs]
-        yield from table(("job", *JOB_COLUMNS, *TIME_COLUMNS), rows)
+        rows = [[job.name, *job_cells(job).values(), *_item_times(job)] for job in summary.jobs]
+        yield from table(("job", *job_cells(summary.jobs[0]), *TIME_COLUMNS), rows)
     yield f"Run `{summary.run}`, {escape(time_words(summary))}."
     for job in summary.jobs:
         words = "; ".join(filter(None, (overhead_words(job), remarks(job))))
@@ -60,8 +58,7 @@ def jobs_part(summary: RunSummary) -> Iterator[str]:
 
 def failures_table(summary: RunSummary) -> Iterator[str]:
     """The groups of failures, the largest first; nothing where there is none."""
-    groups = [(job.name, group) for job in summary.jobs for group in job.failures]
-    groups.sort(key=lambda pair: -pair[1].count)
+    groups = summary.failures(cancelled=True)
     rows = [(f"{g.count:,}", g.title, job, g.place or "", item_words(g)) for job, g in groups]
     if rows:
         yield from table(("items", "failure", "job", "place", "first"), rows[:_FAILURES], texts=5)
@@ -72,9 +69,7 @@ def failures_table(summary: RunSummary) -> Iterator[str]:
 
 def escape(text: str) -> str:
     """Text as one line that means nothing to Markdown, nor to HTML; cut where it is long."""
-    line = one_line(text)
-    line = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
-    return _SPECIAL.sub(r"\\\1", line)
+    return _SPECIAL.sub(r"\\\1", shortened(one_line(text), _LONGEST))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
@@ -86,17 +81,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1)
     yield ""
 
 
-def _figures(job: JobSummary) -> list[str]:
-    counts, timing = job.counts, job.timing
+def _item_times(job: JobSummary) -> tuple[str, str, str, str]:
+    """Return the cells of ``TIME_COLUMNS``."""
+    timing = job.timing
     mean = f"{format_seconds(timing.mean)} ± {format_seconds(timing.stddev)}"
     span = f"{format_seconds(timing.min)} … {format_seconds(timing.max)}"
-    # In the order of JOB_COLUMNS and TIME_COLUMNS.
-    return [
-        *(f"{number:,}" for number in (counts.planned, counts.ok, counts.failed)),
-        *(format_seconds(seconds) for seconds in (timing.wall, timing.serial)),
-        f"{timing.speedup:.2f}",
-        percent(timing.efficiency),
-        mean,
-        *(format_seconds(seconds) for seconds in (timing.median, timing.p95)),
-        span,
-    ]
+    return mean, format_seconds(timing.median), format_seconds(timing.p95), span

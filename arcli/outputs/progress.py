@@ -88,12 +88,15 @@ class Progress(Output, Protocol):
 
     def hears(self) -> bool:
         """Tell whether it shows what running items print; asked from the session's thread."""
+        return False
 
     def hear(self, index: int, line: str) -> None:
         """Take the last line that a running item has printed; on the session's thread."""
+        return
 
     def above(self, target: Target) -> Target:
         """Return ``target``, or where it must be written through as both are one terminal."""
+        return target
 
 
 class Count(Struct):
@@ -183,7 +186,7 @@ SHORT = 5.0
 """Seconds from the first job on in which no ``patient`` lines are written: most runs are short."""
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """Lines from a thread of its own, so that they come also while no record does.
 
     ``patient`` says nothing of short runs.
@@ -223,17 +226,6 @@ class PlainProgress:
     def writing(self) -> None:
         """See Progress."""
         self._ended.set()
-
-    def hears(self) -> bool:
-        """See Progress."""
-        return False
-
-    def hear(self, index: int, line: str) -> None:
-        """See Progress."""
-
-    def above(self, target: Target) -> Target:
-        """See Progress."""
-        return target
 
     def start(self) -> None:
         """See Output."""

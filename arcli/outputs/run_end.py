@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
 from arcli.outputs.base import Output, RunOrigin
 from arcli.outputs.stream import Stream
@@ -106,15 +105,12 @@ def count_words(jobs: Sequence[JobSummary]) -> str:
 
 def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -> Iterator[str]:
     """Tell of each group of failures: how many, what, where, which inputs, the first traceback."""
-    # Cancelled items have not failed: what cancelled them is told elsewhere.
-    groups = [(job, group) for job in summary.jobs for group in job.failures]
-    groups = [pair for pair in groups if pair[1].status != Status.CANCELLED]
     # The most common failure first, and details only of the first few.
-    groups.sort(key=lambda pair: -pair[1].count)
+    groups = summary.failures()
     several = len(summary.jobs) > 1
     shown = QUIET_GROUPS if quiet else GROUPS
-    for place, (job, group) in enumerate(groups[:shown]):
-        head = f"{job.name}: {group.title}" if several else group.title
+    for place, (name, group) in enumerate(groups[:shown]):
+        head = f"{name}: {group.title}" if several else group.title
         where = f"  {_short_place(group.place)}" if group.place else ""
         number = f"{group.count:>{INDENT - 2},}"
         first, *rest = _wrapped(stream, f"{number}  {head}{where}", " " * INDENT)

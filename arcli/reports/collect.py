@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -54,6 +54,20 @@ class ItemRow(NamedTuple):
     status: str
     seconds: float | None
     result: str
+
+
+def item_row(record: Mapping[str, Any]) -> ItemRow:
+    """Return an item's row: its value as people read it, or what went wrong."""
+    ok, value = record["status"] == Status.OK, record.get("value")
+    result = ("" if value is None else as_label(value)) if ok else describe(record)
+    return ItemRow(
+        job=record["job"],
+        item=record["index"],
+        input=input_label(record.get("input"), record["index"], longest=120),
+        status=str(record["status"]),
+        seconds=record.get("seconds"),
+        result=plain(result[:200]),
+    )
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -152,18 +166,7 @@ class _Collected:
         if self.plots is not None:
             self.plots.add(record)
         if len(self.items) < self._most_items:
-            status, value = record["status"], record.get("value")
-            result = "" if value is None else as_label(value)
-            result = result if status == Status.OK else describe(record)
-            row = ItemRow(
-                job=record["job"],
-                item=record["index"],
-                input=input_label(record.get("input"), record["index"], longest=120),
-                status=str(status),
-                seconds=record.get("seconds"),
-                result=plain(result[:200]),
-            )
-            self.items.append(row)
+            self.items.append(item_row(record))
 
     def check_key(self) -> None:
         """Raises UsageError where there are items and none has what they are to be grouped by."""

@@ -12,8 +12,7 @@ from msgspec import Struct
 from arcli.engine.tally import GROWTH, Status, Tally
 from arcli.errors import UsageError
 from arcli.record import decode
-from arcli.reports.collect import Report, Wanted, read_report
-from arcli.store.folder import RunFolder
+from arcli.reports.collect import Report
 from arcli.timing.distributions import Difference, difference
 from arcli.timing.stored_summary import run_from_dict
 from arcli.timing.thresholds import FIGURES, Figure, Finding, Measured, change, measured, show_change
@@ -152,11 +151,6 @@ def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:
     """Return each figure of both runs; what grew from nothing has no change that JSON could hold."""
     changes = {name: change(a[name], b[name]) if a[name] or not b[name] else None for name in a}
     return {name: {"a": a[name], "b": b[name], "change": changes[name]} for name in a}
-
-
-def measure_run(run: RunFolder) -> Measured:
-    """Return a run's figures, as its report has them. Raises OutputError."""
-    return measure_report(read_report(run, Wanted(tallies=True)))
 
 
 def measure_report(report: Report) -> Measured:

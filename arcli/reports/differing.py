@@ -8,12 +8,11 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
-from arcli.escape import plain
 from arcli.record import dump
+from arcli.reports.collect import ItemRow, item_row
 from arcli.store import past
 from arcli.store.folder import RunFolder
-from arcli.timing.failures import describe, input_label
-from arcli.timing.groups import as_label
+from arcli.timing.failures import describe
 
 MOST_ITEMS = 100_000
 """Items of each job that are compared, the first by their numbers."""
@@ -22,13 +21,9 @@ MOST_DIFFERENT = 20_000
 
 
 class Outcome(NamedTuple):
-    """What an item came to: ``result`` as people read it, ``digest`` of all of it."""
+    """What an item came to, as people read it, and the ``digest`` of all of it."""
 
-    item: int
-    input: str
-    status: str
-    seconds: float | None
-    result: str
+    row: ItemRow
     digest: bytes
 
 
@@ -60,30 +55,33 @@ def differing(a: RunFolder, b: RunFolder) -> Differing:
     Equal inputs of a job are matched in the order of their numbers.
     """
     before, now = _outcomes(a), _outcomes(b)
-    found: list[DifferentItem] = []
+    items: list[DifferentItem] = []
     compared = 0
     for job, digest in sorted(before.keys() | now.keys()):
-        sides = (sorted(run.get((job, digest), ()), key=lambda each: each.item) for run in (before, now))
+        sides = (
+            sorted(run.get((job, digest), ()), key=lambda each: each.row.item) for run in (before, now)
+        )
         for was, is_now in zip_longest(*sides):
             compared += 1
             if was is not None and is_now is not None and was.digest == is_now.digest:
                 continue
-            some = is_now or was
-            found.append(
+            a_row, b_row = was and was.row, is_now and is_now.row
+            some = b_row or a_row
+            items.append(
                 DifferentItem(
                     job=job,
                     item=some.item,
                     input=some.input,
-                    status_a=was and was.status,
-                    status_b=is_now and is_now.status,
-                    seconds_a=was and was.seconds,
-                    seconds_b=is_now and is_now.seconds,
-                    result_a=was and was.result,
-                    result_b=is_now and is_now.result,
+                    status_a=a_row and a_row.status,
+                    status_b=b_row and b_row.status,
+                    seconds_a=a_row and a_row.seconds,
+                    seconds_b=b_row and b_row.seconds,
+                    result_a=a_row and a_row.result,
+                    result_b=b_row and b_row.result,
                 )
             )
-    found.sort(key=lambda each: (each.job, each.item))
-    return Differing(compared, len(found), found[:MOST_DIFFERENT])
+    items.sort(key=lambda each: (each.job, each.item))
+    return Differing(compared, len(items), items[:MOST_DIFFERENT])
 
 
 def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
@@ -99,17 +97,9 @@ def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
 
 
 def _outcome(record: dict[str, Any]) -> Outcome:
-    status, value = str(record["status"]), record.get("value")
-    ok = status == Status.OK
-    result = ("" if value is None else as_label(value)) if ok else describe(record)
-    return Outcome(
-        item=record["index"],
-        input=input_label(record.get("input"), record["index"], longest=120),
-        status=status,
-        seconds=record.get("seconds"),
-        result=plain(result[:200]),
-        digest=_digest([status, value if ok else describe(record)]),
-    )
+    status = str(record["status"])
+    result = record.get("value") if status == Status.OK else describe(record)
+    return Outcome(item_row(record), _digest([status, result]))
 
 
 def _digest(value: Any) -> bytes:

@@ -14,10 +14,18 @@ from arcli.reports.formats import damage_words, ending, group_rows, slowest_rows
 from arcli.reports.page import Column, live_table, page, table, text
 from arcli.timing.failures import item_words
 from arcli.timing.groups import GROUP_COLUMNS, SLOW_COLUMNS, time_cells
-from arcli.timing.summary import JobSummary
 from arcli.timing.tables import engine_totals
 from arcli.timing.thresholds import FIGURES
-from arcli.timing.words import chunk_words, overhead_words, percent, plural, remarks, time_words
+from arcli.timing.words import (
+    TIME_COLUMNS,
+    chunk_words,
+    job_cells,
+    overhead_words,
+    percent,
+    plural,
+    remarks,
+    time_words,
+)
 from arcli.units import format_seconds
 
 COLUMNS = (
@@ -106,8 +114,11 @@ def jobs(report: Report) -> Iterator[str]:
     if not jobs:
         return
     yield "<section><h2>Jobs</h2>"
-    head = ("job", "items", "ok", "failed", "wall", "serial", "speed-up", "efficiency")
-    yield from table((*head, *GROUP_COLUMNS[3:]), [_job_row(job, report) for job in jobs])
+    rows = [
+        [job.name, *job_cells(job).values(), *time_cells(report.tallies.get(job.name, Tally()))]
+        for job in jobs
+    ]
+    yield from table(("job", *job_cells(jobs[0]), *TIME_COLUMNS), rows)
     yield f"<p>{text(time_words(report.summary))}</p>"
     for job in jobs:
         chunks = f"chunks {chunk_words(job)}" if job.chunks.count else ""
@@ -116,19 +127,6 @@ def jobs(report: Report) -> Iterator[str]:
         if job.value_error is not None:
             yield f"<p>{text(job.name)} has no value: {text(job.value_error)}</p>"
     yield "</section>\n"
-
-
-def _job_row(job: JobSummary, report: Report) -> list[str]:
-    counts, timing = job.counts, job.timing
-    return [
-        job.name,
-        *(f"{number:,}" for number in (counts.planned, counts.ok, counts.failed)),
-        format_seconds(timing.wall),
-        format_seconds(timing.serial),
-        f"{timing.speedup:.2f}",
-        percent(timing.efficiency),
-        *time_cells(report.tallies.get(job.name, Tally())),
-    ]
 
 
 def histograms(report: Report) -> Iterator[str]:
@@ -160,8 +158,7 @@ def plots(report: Report) -> Iterator[str]:
 
 def failures(report: Report) -> Iterator[str]:
     """Yield the kinds of failures, the most frequent first."""
-    groups = [(job.name, group) for job in report.summary.jobs for group in job.failures]
-    groups.sort(key=lambda pair: -pair[1].count)
+    groups = report.summary.failures(cancelled=True)
     if not groups:
         return
     yield "<section><h2>What failed</h2>"

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
-from arcli.escape import one_line, plain
+from arcli.escape import one_line, plain, shortened
 from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
 from arcli.outputs.text import command_words
@@ -105,8 +105,7 @@ def _short(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    line = one_line(text)
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    return shortened(one_line(text), LONGEST)
 
 
 def whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | None = None) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from arcli.escape import one_line, plain
+from arcli.escape import one_line, plain, shortened
 from arcli.record import decode, dump, is_tagged, user_key
 
 MOST_GROUPS = 100
@@ -223,9 +223,9 @@ def input_label(value: Any, index: int, *, longest: int = LONGEST) -> str:
     else:
         text = _word(value)
     line = one_line(text) or '""'
-    if len(line) <= longest:
-        return line
-    return "…" + line[1 - longest :] if "/" in line and " " not in line else line[: longest - 1] + "…"
+    if len(line) > longest and "/" in line and " " not in line:
+        return "…" + line[1 - longest :]
+    return shortened(line, longest)
 
 
 def _word(value: Any) -> str:

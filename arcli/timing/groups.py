@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
-from arcli.escape import one_line
+from arcli.escape import one_line, shortened
 from arcli.record import dump, user_key
 from arcli.timing.failures import input_label
 from arcli.timing.tables import NARROW, figures_table, fitted
+from arcli.timing.words import TIME_COLUMNS
 from arcli.units import format_seconds
 
 OWN = ("engine", "host", "slot", "status", "job")
@@ -171,10 +172,10 @@ def as_label(value: Any) -> str:
     if value is None:
         return NONE
     text = value if isinstance(value, str) else dump(value).decode()
-    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
+    return shortened(text, _LONGEST_LABEL)
 
 
-GROUP_COLUMNS = ("items", "ok", "failed", "mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
+GROUP_COLUMNS = ("items", "ok", "failed", *TIME_COLUMNS)
 SLOW_COLUMNS = ("seconds", "engine", "status", "input")
 
 

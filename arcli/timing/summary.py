@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import asdict
 
-from arcli.engine.tally import STATUSES
+from arcli.engine.tally import STATUSES, Status
 from arcli.timing.failures import FailureGroup
 from arcli.timing.ledger import End, EngineUse, Ledger
 
@@ -176,13 +177,9 @@ class JobSummary(Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of this job in ``--format json``, without ``value`` and ``items``."""
-        timing = {
-            **to_builtins(self.timing),
-            "overhead": to_builtins(self.overhead),
-            "chunks": to_builtins(self.chunks),
-            "restarts": self.restarts,
-            "engines": [to_builtins(engine) for engine in self.engines],
-        }
+        timing = to_builtins(self.timing)
+        for name in ("overhead", "chunks", "restarts", "engines"):
+            timing[name] = to_builtins(getattr(self, name))
         return {
             "name": self.name,
             "kind": self.kind,
@@ -193,7 +190,7 @@ class JobSummary(Struct, frozen=True, kw_only=True):
             "input_error": self.input_error,
             "counts": to_builtins(self.counts),
             "timing": timing,
-            "failures": [to_builtins(group) for group in self.failures],
+            "failures": to_builtins(self.failures),
         }
 
 
@@ -210,8 +207,9 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
     run: str
     name: str
-    started: str
     exit_code: int
+    error: str | None = None
+    started: str
     startup: float = 0.0
     wall: float = 0.0
     finish: float = 0.0
@@ -222,7 +220,6 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     writing: float = 0.0
     engines: int = 0
     jobs: tuple[JobSummary, ...] = ()
-    error: str | None = None
 
     @property
     def began(self) -> bool:
@@ -234,25 +231,19 @@ class RunSummary(Struct, frozen=True, kw_only=True):
         """``ok`` exactly where the exit code is 0."""
         return RunStatus.OK if self.exit_code == 0 else RunStatus.FAILED
 
+    def failures(self, *, cancelled: bool = False) -> list[tuple[str, FailureGroup]]:
+        """Return the jobs' names and their groups of failures, the largest first.
+
+        Items that were ``cancelled`` have not failed: they are among them where that is asked for.
+        """
+        groups = [(job.name, group) for job in self.jobs for group in job.failures]
+        groups = [pair for pair in groups if cancelled or pair[1].status != Status.CANCELLED]
+        return sorted(groups, key=lambda pair: -pair[1].count)
+
     def to_dict(self) -> dict[str, Any]:
         """The ``run`` object of ``--format json``; the jobs stand beside it."""
-        return {
-            "run": self.run,
-            "name": self.name,
-            "status": self.status,
-            "exit_code": int(self.exit_code),
-            "error": self.error,
-            "started": self.started,
-            "startup": self.startup,
-            "wall": self.wall,
-            "finish": self.finish,
-            "reading": self.reading,
-            "setup": self.setup,
-            "loading": self.loading,
-            "stopping": self.stopping,
-            "writing": self.writing,
-            "engines": self.engines,
-        }
+        own = {name: value for name, value in asdict(self).items() if name != "jobs"}
+        return {"run": self.run, "name": self.name, "status": self.status, **own}
 
 
 def summarize_job(ledger: Ledger) -> JobSummary:

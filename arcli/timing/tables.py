@@ -15,6 +15,7 @@ from arcli.timing.summary import EngineSummary, JobSummary, RunSummary
 from arcli.timing.words import (
     chunk_words,
     item_times,
+    job_cells,
     overhead_words,
     percent,
     remarks,
@@ -48,26 +49,13 @@ def run_report(summary: RunSummary, *, width: int) -> RenderableType:
 def jobs_table(jobs: tuple[JobSummary, ...], *, width: int) -> Table:
     """A row a job, of at least one: items, ok, failed, wall, serial, speed-up, efficiency."""
     hidden = set() if width >= NARROW else {"ok", "serial"}
-    rows = [
-        {header: cell for header, cell in _job_cells(job).items() if header not in hidden} for job in jobs
-    ]
+    rows = [{name: cell for name, cell in job_cells(job).items() if name not in hidden} for job in jobs]
     table = figures_table("job", *rows[0])
     for job, row in zip(jobs, rows, strict=True):
-        table.add_row(Text(job.name, style="bold"), *row.values())
+        styles = {"failed": "red"} if job.counts.failed else {}
+        cells = [Text(cell, style=styles.get(name, "")) for name, cell in row.items()]
+        table.add_row(Text(job.name, style="bold"), *cells)
     return fitted(table, width)
-
-
-def _job_cells(job: JobSummary) -> dict[str, Text]:
-    failed = "red" if job.counts.failed else ""
-    return {
-        "items": Text(f"{job.counts.planned:,}"),
-        "ok": Text(f"{job.counts.ok:,}"),
-        "failed": Text(f"{job.counts.failed:,}", style=failed),
-        "wall": Text(format_seconds(job.timing.wall)),
-        "serial": Text(format_seconds(job.timing.serial)),
-        "speed-up": Text(f"{job.timing.speedup:.2f}"),
-        "efficiency": Text(percent(job.timing.efficiency)),
-    }
 
 
 def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
@@ -137,11 +125,9 @@ def _upright(table: Table) -> Table:
     """Put each row's name on a line, and its other cells below it."""
     name = Column(style="dim", no_wrap=True, overflow="ellipsis", max_width=24)
     grid = Table.grid(name, Column(justify="right", overflow="fold"), padding=(0, GAP))
-    first, *others = table.columns
-    for row, title in enumerate(first.cells):
+    for title, *cells in zip(*(column.cells for column in table.columns), strict=True):
         grid.add_row(Text(str(title), style="bold"), "")
-        for column in others:
-            cell = list(column.cells)[row]
+        for column, cell in zip(table.columns[1:], cells, strict=True):
             text = cell.copy() if isinstance(cell, Text) else Text(str(cell))
             text.justify = column.justify
             grid.add_row(Text(f"  {column.header}"), text)

@@ -15,6 +15,24 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+TIME_COLUMNS = ("mean ± σ", "median", "p95", "min … max")  # noqa: RUF001
+"""What tables call the seconds of items."""
+
+
+def job_cells(job: JobSummary) -> dict[str, str]:
+    """Return a job's figures by the columns that tables have for them."""
+    counts, timing = job.counts, job.timing
+    return {
+        "items": f"{counts.planned:,}",
+        "ok": f"{counts.ok:,}",
+        "failed": f"{counts.failed:,}",
+        "wall": format_seconds(timing.wall),
+        "serial": format_seconds(timing.serial),
+        "speed-up": f"{timing.speedup:.2f}",
+        "efficiency": percent(timing.efficiency),
+    }
+
+
 def item_times(job: JobSummary) -> str:
     """How long items took: mean ± standard deviation, range, and quantiles."""
     times = job.timing

@@ -12,12 +12,18 @@ from past_runs import BAD, Paper, failed, item, make, read
 
 from arcli.errors import UsageError
 from arcli.reports import compared, formats
-from arcli.reports.comparison import Comparison, compare, measure_document, measure_run
+from arcli.reports.collect import Wanted, read_report
+from arcli.reports.comparison import Comparison, compare, measure_document, measure_report
 from arcli.reports.differing import differing
+from arcli.store.folder import RunFolder
 from arcli.timing.thresholds import Measured, check, parse
 
 SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
 FAST = [item(i) for i in range(9)] + [failed(9)]
+
+
+def measure_run(run: RunFolder) -> Measured:
+    return measure_report(read_report(run, Wanted(tallies=True)))
 
 
 def pair(root: Path, *expectations: str) -> Comparison:
