@@ -53,7 +53,6 @@ class Script:
         self._shared = shared
         self._policy: Any = asyncio.DefaultEventLoopPolicy()
         self._shell: Any = None
-        self._text: Any = None
 
     def __enter__(self) -> Script:
         self._argv, sys.argv = sys.argv, list(ARGV)
@@ -91,25 +90,29 @@ class Script:
         self._shell = get_ipython()
         if self._shell is None:
             return
-        # The class can be made only here, where its base is there; once, for all items to come.
-        if self._text is None:
-            from IPython.core.displaypub import DisplayPublisher
-
-            class TextPublisher(DisplayPublisher):
-                def publish(self, data: Any, *args: Any, **kwargs: Any) -> None:
-                    print(data.get("text/plain", ""))
-
-                def clear_output(self, wait: bool = False) -> None:
-                    pass
-
-            make: Any = TextPublisher
-            self._text = make()
-        self._publisher, self._shell.display_pub = self._shell.display_pub, self._text
+        self._publisher, self._shell.display_pub = self._shell.display_pub, text_publisher()
 
 
-def environment(now: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables ``now``, without the cluster's, and the kernel's as they were at the start."""
-    return {name: now[name] for name in now if name not in _HIDDEN} | _before_the_kernel()
+@cache
+def text_publisher() -> Any:
+    """Return the one publisher of IPython's that prints what it is to show, as text."""
+    # The class can be made only here, where its base is there.
+    from IPython.core.displaypub import DisplayPublisher
+
+    class TextPublisher(DisplayPublisher):
+        def publish(self, data: Any, *args: Any, **kwargs: Any) -> None:
+            print(data.get("text/plain", ""))
+
+        def clear_output(self, wait: bool = False) -> None:
+            pass
+
+    make: Any = TextPublisher
+    return make()
+
+
+def clean_environment() -> None:
+    """Take the cluster's variables away for good, and have the kernel's as they were at the start."""
+    _exchanged(_before_the_kernel())
 
 
 def _exchanged(variables: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .chunk import Engine, Job
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, with_references, working_directory
-from .interpreter import Script, Visit, environment
+from .interpreter import Script, Visit, clean_environment
 from .item import Process
 from .notebook import preflight
 from .position_file import NOWHERE, PositionFile
@@ -136,9 +136,8 @@ class Worker:
         # A fork has its sibling's random numbers, and variables that only tell of the cluster.
         random.seed()
         if engine.ours:
-            clean = environment(os.environ)
-            os.environ.clear()
-            os.environ.update(clean, ARCLI_SLOT=str(request.slot))
+            clean_environment()
+            os.environ["ARCLI_SLOT"] = str(request.slot)
         if request.position_file is not None:
             try:
                 engine.position_file = PositionFile(request.position_file)

@@ -85,12 +85,19 @@ def test_the_engines_random_streams_differ(own: Own) -> None:
 KERNEL = "__import__('IPython').get_ipython().kernel"
 
 
-def test_an_engine_is_a_kernel_of_its_own_though_its_shell_was_made_before_the_fork(own: Own) -> None:
+def test_an_engine_is_a_kernel_of_its_own_though_it_was_made_before_the_fork(own: Own) -> None:
     engines = sorted(own.cluster.engines(), key=lambda info: info.engine_id)
     names = own.ask(f"{KERNEL}.ident, {KERNEL}.session.session, {KERNEL}.session.pid == os.getpid()")
     assert names == [(info.uuid, info.uuid, True) for info in engines]
     same = f"{KERNEL}.shell.kernel is {KERNEL}, {KERNEL}.shell.user_ns is {KERNEL}.user_ns"
     assert own.ask(same) == [(True, True), (True, True)]
+    # What it hands on to its shell when it is made, before it has any of them.
+    publishers = f"[{KERNEL}.shell.displayhook, {KERNEL}.shell.display_pub, {KERNEL}.shell.data_pub]"
+    sessions = f"all(each.session is {KERNEL}.session for each in {publishers})"
+    sockets = f"all(each.pub_socket is {KERNEL}.iopub_socket for each in {publishers})"
+    assert own.ask(f"({sessions}, {sockets})") == [(True, True), (True, True)]
+    topic = f"{KERNEL}.shell.displayhook.topic"
+    assert own.ask(topic) == [b"engine.%d.execute_result" % info.engine_id for info in engines]
 
 
 def test_what_is_open_in_an_engines_namespace_is_written_at_its_end(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from arcli.engine import interpreter
-from arcli.engine.interpreter import Script, environment
+from arcli.engine.interpreter import Script, clean_environment
 
 
 def test_arguments_are_the_scripts_for_its_time() -> None:
@@ -47,17 +47,17 @@ def test_no_loop_runs_for_an_item_and_the_engines_is_back_afterwards() -> None:
     asyncio.run(engine())
 
 
-def test_variables_are_as_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_variables_are_as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     interpreter._before_the_kernel.cache_clear()
     before = Path("/proc/self/environ").read_bytes().split(b"\0")
     terminal = dict(entry.split(b"=", 1) for entry in before if b"=" in entry).get(b"TERM")
-    now = {
+    monkeypatch.setattr(os, "environ", {
         "MINE": "1", "FORCE_COLOR": "1", "MPLBACKEND": "module://inline", "TERM": "xterm-color",
         "IPP_CONNECTION_INFO": "a key", "ARCLI_SLOT": "0",
-    }  # fmt: skip
-    clean = environment(now)
-    assert clean.get("TERM") == (None if terminal is None else os.fsdecode(terminal))
-    assert {**clean, "TERM": ""} == {"MINE": "1", "ARCLI_SLOT": "0", "TERM": ""}
+    })  # fmt: skip
+    clean_environment()
+    assert os.environ.get("TERM") == (None if terminal is None else os.fsdecode(terminal))
+    assert {**os.environ, "TERM": ""} == {"MINE": "1", "ARCLI_SLOT": "0", "TERM": ""}
     interpreter._before_the_kernel.cache_clear()
 
 

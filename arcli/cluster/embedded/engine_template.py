@@ -10,19 +10,21 @@ import atexit
 import ctypes
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import zmq
-from ipykernel.compiler import XCachingCompiler
 from ipykernel.iostream import OutStream
-from ipykernel.zmqshell import ZMQInteractiveShell
+from ipyparallel.engine import app
 from ipyparallel.engine.app import IPEngine
+from ipyparallel.engine.kernel import IPythonParallelKernel
 from jupyter_client.session import Session
 from traitlets.config import Config
 
 from arcli.cluster.embedded import forks
+from arcli.engine.interpreter import text_publisher
 
 ENDED = frozenset(["__main__", "builtins", "sys", forks.ENGINE_PACKAGE])
 """Modules that do end: what an interpreter's end needs itself, and what has objects of the user's."""
@@ -43,13 +45,14 @@ class EngineTemplate:
         config = Config(forks.engine_config(folder))
         config.IPKernelApp.exec_lines = []  # or the shell adds an option that each engine wonders about
         self._app = ReachableEngine(config=config)
-        # The kernel takes this shell, the only instance, for its own (``IPythonKernel.__init__``,
-        # https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/ipkernel.py).
-        shell: Any = ZMQInteractiveShell.instance(
-            parent=self._app, user_ns=self._app.user_ns, compiler_class=XCachingCompiler
+        app.Kernel = PreparedKernel  # the name by which an engine knows its kernel's class
+        kernel: Any = PreparedKernel.instance(
+            parent=self._app, user_ns=self._app.user_ns, session=QuietSession(), log=self._app.log
         )
-        self._shell = shell
-        shell.extension_manager.load_extension("storemagic")
+        kernel.shell.extension_manager.load_extension("storemagic")
+        # What each engine's first item would look for.
+        text_publisher()
+        tempfile.gettempdir()
         self._shared = dict(sys.modules)
 
     def initialize(self) -> None:
@@ -62,16 +65,15 @@ class EngineTemplate:
         """Be an engine, in a fork; it finds its number, slot and uuid in its environment, too."""
         os.environ.update(forks.engine_environment(slot, uuid))
         forks.reseed()
-        app = self._app
+        engine = self._app
         # A session refuses to send in a fork, unless it is told that it is no longer what it was.
-        app.session.pid, app.session.session = os.getpid(), uuid
-        app.out_stream_factory = Unheard
-        app.id, app.ident = engine_id, uuid
-        app.observe(lambda change: setattr(self._shell, "kernel", change.new), "kernel")
+        engine.session.pid, engine.session.session = os.getpid(), uuid
+        engine.out_stream_factory = Unheard
+        engine.id, engine.ident = engine_id, uuid
         try:
-            app.start()
+            engine.start()
         except RuntimeError:  # what tornado says of a loop that was stopped, as a signal does
-            if app.kernel is None:
+            if engine.kernel is None:
                 raise
         finally:
             self._end()
@@ -91,12 +93,31 @@ class EngineTemplate:
         self._app.user_ns.clear()
 
 
-class ReachableEngine(IPEngine):  # type: ignore[misc]
-    """An engine whose heart begins to beat when it can be reached.
+class PreparedKernel(IPythonParallelKernel):  # type: ignore[misc]
+    """A kernel that is made before the fork, and gets its engine's sockets afterwards."""
 
-    By its heart it is registered, and whoever hears of that sends it something: what a scheduler has for
-    an engine that has not yet shaken hands with it is lost, and the engine waits until it is given up.
-    (``complete_registration``,
+    @classmethod
+    def instance(cls, *arguments: Any, **traits: Any) -> Any:
+        """See SingletonConfigurable: the only instance, with these traits even if it was there before.
+
+        What it has handed on of them when it was made is handed on anew (``IPythonKernel.__init__``,
+        https://github.com/ipython/ipykernel/blob/v7.0.0/ipykernel/ipkernel.py).
+        """
+        kernel = super().instance(*arguments, **traits)
+        for name, value in traits.items():
+            setattr(kernel, name, value)
+        shell = kernel.shell
+        for publisher in (shell.displayhook, shell.display_pub, shell.data_pub):
+            publisher.session, publisher.pub_socket = kernel.session, kernel.iopub_socket
+        shell.displayhook.topic = kernel._topic("execute_result")  # noqa: SLF001
+        return kernel
+
+
+class ReachableEngine(IPEngine):  # type: ignore[misc]
+    """An engine that is registered when it can be reached.
+
+    Whoever hears of that sends it something: what a scheduler has for an engine that has not yet shaken
+    hands with it is lost, and the engine waits until it is given up. (``complete_registration``,
     https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/engine/app.py).
     """
 
@@ -115,9 +136,9 @@ class ReachableEngine(IPEngine):  # type: ignore[misc]
         return watched, maybe_tunnel
 
     def start_heartbeat(self, *arguments: Any, **options: Any) -> None:
-        """See IPEngine."""
+        """See IPEngine: what ends the registration."""
         self.handshakes.wait(HANDSHAKES)
-        super().start_heartbeat(*arguments, **options)
+        self.session.send(self.registrar, forks.REACHABLE)
 
 
 class Handshakes:

@@ -21,8 +21,12 @@ ENGINE_PACKAGE = "_arcli_engine"
 """The name that engines know arcli's own code by, wherever they have it from."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a process that has not chosen otherwise; blocked while one is forked."""
+REACHABLE = "reachable"
+"""What a fork tells the hub when it can be reached, and is registered by; it has no heart. Heartbeats of
+256 engines cost more than a quarter of what their start does, and nobody here needs to know of them."""
 HEARTBEAT_MS = 25
-"""An engine's registration ends with its first heartbeat, so the period is short at first."""
+"""The registration of an engine of another interpreter ends with its first heartbeat, so the period is
+short at first."""
 CALM_MS = 250
 HURRY = 3.0
 """Seconds without a new engine after which the heart beats calmly: hundreds of beats a second cost
@@ -111,17 +115,19 @@ def run_controller(folder: Path, tell: int) -> None:
 
 
 def _simplify(app: Any) -> None:
-    """Have a controller's hub do nothing that nobody asks it for.
+    """Have a controller's hub register forks that say they can be reached, and do nothing unasked.
 
     It would look at each message there is, for its queues, and write down its engines at every new one.
     Clients and the supervisor know what a dead engine had
     (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py,
     ``_handle_stranded_msgs``).
     """
-    monitor = app.hub.monitor.socket
+    hub = app.hub
+    hub.query_handlers[REACHABLE] = lambda identities, message: hub.finish_registration(identities[0])
+    monitor = hub.monitor.socket
     monitor.subscribe(b"heartmonitor")
     monitor.unsubscribe(b"")
-    app.hub.engine_state_file = ""
+    hub.engine_state_file = ""
     app.log.setLevel(app.log_level)  # else records are made for handlers that drop them
 
 
