@@ -75,18 +75,18 @@ class Recalls:
         """Recall what is behind an item that has run for long."""
         # Short items are not worth it: the engine is through with them before anybody could take over.
         sighting = self._positions.look(engine, now)
-        position = sighting.position if sighting is not None else None
-        if sighting is None or position is None or now - sighting.since < LONG:
+        place = sighting.item_of(running) if sighting is not None else None
+        if sighting is None or place is None or now - sighting.since < LONG:
             return []
         waiting = [p.chunk for p in engine.chunks[1:] if p.chunk is not None]
-        behind = max(0, len(running) - position.position - 1) + sum(map(len, waiting))
+        behind = len(running) - place - 1 + sum(map(len, waiting))
         bound = any(chunk.pinned is not None or chunk.alone for chunk in (running, *waiting))
         # Pinned items have nowhere else to go, suspects are alone anyway.
-        if position.chunk != running.number or position.position < 0 or not behind or bound:
+        if not behind or bound:
             return []
-        self._pending[engine.info.engine_id] = _Pending(running, position.position, now)
+        self._pending[engine.info.engine_id] = _Pending(running, place, now)
         last = waiting[-1].number if waiting else running.number
-        return [Recall(engine.info.slot, running.number, position.position + 1, last)]
+        return [Recall(engine.info.slot, running.number, place + 1, last)]
 
     def _settle(
         self, engine: PooledEngine, running: Chunk, recall: _Pending, job: JobRun, idle: int, now: float
@@ -95,8 +95,7 @@ class Recalls:
         if recall.taken or now - recall.at < SETTLED:
             return
         sighting = self._positions.look(engine, now, fresh=True)
-        position = sighting.position if sighting is not None else None
-        if position is None or (position.chunk, position.position) != (running.number, recall.position):
+        if sighting is None or sighting.place_in(running) != recall.position:
             del self._pending[engine.info.engine_id]  # it went on: it says itself what it left out
             return
         # The engine is at the same item, so it has begun nothing that was recalled, and will see the recall

@@ -41,6 +41,25 @@ class Sighting(Struct):
     since: float
     looked: float
 
+    def place_in(self, chunk: Chunk) -> int | None:
+        """Return where in a chunk the engine is: an item's position, or -1 before the first.
+
+        None where it is at another chunk, or at none. From ``len(chunk)`` on it is behind the end: it has
+        come to an item that was taken back, and will not begin that.
+        """
+        at = self.position
+        return at.position if at is not None and at.chunk == chunk.number else None
+
+    def item_of(self, chunk: Chunk) -> int | None:
+        """Return the position of the item that the engine runs; None where it runs none of this chunk."""
+        place = self.place_in(chunk)
+        return place if place is not None and 0 <= place < len(chunk) else None
+
+    def begun_of(self, chunk: Chunk) -> range:
+        """Return the positions of the items that the engine has begun, from ``chunk.done`` on."""
+        place = self.place_in(chunk)
+        return range(0) if place is None else range(chunk.done, min(len(chunk), place + 1))
+
 
 class Positions:
     """What is known of where engines are, from their position files (``read`` takes a slot)."""
@@ -134,21 +153,19 @@ class Health:
         sighting = self._positions.look(engine, now)
         if sighting is None:
             return []
-        position = sighting.position
         alone = len(engine.pending) == len(engine.chunks)
         # It has nothing else to do and has not begun: it is stopped, or its queue
         # has lost the message.
-        if position is None and alone and now - max(running.sent, sighting.since) > STUCK:
+        if sighting.position is None and alone and now - max(running.sent, sighting.since) > STUCK:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
             return [Notice(f"{message}: it is replaced"), Kill(engine.info.engine_id)]
-        if chunk.limit is None or position is None:
+        place = sighting.place_in(chunk)
+        # Where the file tells of another chunk, this one waits behind it.
+        if chunk.limit is None or place is None or place < 0:
             return []
         # One that had outlived its limit before anybody knew it has the time to heed it, too.
         if now - max(sighting.since + chunk.limit, chunk.told) <= OVERSTAY:
-            return []
-        # The file tells of another chunk: this one waits behind it.
-        if position.chunk != chunk.number or position.position < 0:
             return []
         return self._pool.doom(engine, "an item did not stop when told to")
 
@@ -164,15 +181,10 @@ class Health:
             # Only the engine that runs the item is ended; one that has not begun it
             # will be told.
             if sighting is not None:
-                position = sighting.position
-                if position is None or position.chunk != running.number:
+                # Of items side by side it may be at any of those that have begun.
+                at = sighting.begun_of(running) if items.beside else [sighting.item_of(running)]
+                if not any(position in at for position in cancelled):
                     continue
-                if items.beside:  # it may be any of those that have begun
-                    begun = min(cancelled) <= position.position
-                else:
-                    begun = position.position in cancelled
-                if not begun:
-                    continue  # it is at another one of them
             effects += self._pool.doom(engine, "an item that it ran was cancelled")
         return effects
 

@@ -147,15 +147,12 @@ class Recovery:
         if pending is None or chunk is None or job.items.late(chunk):
             return
         sighting = self._positions.look(engine, moment.now, fresh=True)
-        position = sighting.position if sighting is not None else None
         # Of what the engine has of this chunk: all may have begun, or all up to where the file says.
         begun = range(chunk.done, len(chunk))
         began = moment.wall - (moment.now - max(pending.sent, engine.answered))
-        if position is not None and position.chunk == chunk.number:
-            begun = range(chunk.done, min(len(chunk), position.position + 1))
-            began = position.since
-        elif sighting is not None:
-            begun = range(0)
+        if sighting is not None:
+            begun = sighting.begun_of(chunk)
+            began = sighting.position.since if sighting.position is not None else began
         seconds = 0.0
         if begun and (len(begun) == 1 or (sighting is not None and job.plan.concurrency == 1)):
             status = Status.CANCELLED if begun[-1] in job.items.cancelled_in(chunk) else status
@@ -229,14 +226,13 @@ class Recovery:
         """
         culprit, begun = None, first
         if sighting is not None:
-            position = sighting.position
-            begun = position is not None and position.chunk == chunk.number
+            begun = sighting.place_in(chunk) is not None
             # Where several items run side by side, any of them may be to blame: the last one to begin
             # is not more suspect than the others.
             sure = job.plan.concurrency == 1 or len(chunk) - chunk.done == 1
-            # One behind its end was taken back, and the engine has not begun it.
-            if position is not None and begun and sure and chunk.done <= position.position < len(chunk):
-                culprit = position.position
+            item = sighting.item_of(chunk)
+            if item is not None and sure and chunk.done <= item:
+                culprit = item
         # An item that outlived its limit is a timeout, however its engine came to
         # end.
         limit = chunk.limit

@@ -122,14 +122,9 @@ class Observer:
         # The position file tells the item; without it, a chunk of one item does. It may be one that was
         # taken back, to which the engine has just come.
         sighting = self._positions.look(engine, now)
-        position = sighting.position if sighting is not None else None
-        if (
-            sighting is not None
-            and position is not None
-            and position.chunk == chunk.number
-            and position.position < len(chunk)
-        ):
-            index, since = chunk.indices[max(0, position.position)], sighting.since
+        place = sighting.place_in(chunk) if sighting is not None else None
+        if sighting is not None and place is not None and place < len(chunk):
+            index, since = chunk.indices[max(0, place)], sighting.since
         elif len(chunk) == 1:
             index = chunk.indices[0]
         return RunningItem(
