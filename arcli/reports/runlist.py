@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import asdict
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +52,7 @@ def _cells(run: Brief) -> dict[str, Text]:
         "run": Text(run.id),
         "spec": Text(one_line(run.name) or "-", style="bold"),
         "when": Text(friendly_time(run.started)),
-        "took": Text(format_seconds(run.took)),
+        "took": Text(format_seconds(run.seconds)),
         "ok": Text(f"{run.ok:,}"),
         "failed": Text(f"{run.failed:,}", style="red" if run.failed else ""),
         "exit": Text(end, style="" if good else "red"),
@@ -62,23 +63,7 @@ def _cells(run: Brief) -> dict[str, Text]:
 
 def render_json(runs: Sequence[Brief]) -> bytes:
     """Return ``{"runs": [{"id", "name", "spec_file", "state", "exit_code", "started", …}]}``."""
-    trees = [
-        {
-            "id": run.id,
-            "name": run.name,
-            "spec_file": run.spec_file,
-            "state": run.state,
-            "exit_code": run.exit_code,
-            "started": isoformat(run.started),
-            "seconds": run.took,
-            "ok": run.ok,
-            "failed": run.failed,
-            "resumes": run.resumes,
-            "reason": run.reason,
-            "folder": str(run.path),
-        }
-        for run in runs
-    ]
+    trees = [{**asdict(run), "started": isoformat(run.started), "folder": str(run.folder)} for run in runs]
     return dump({"runs": trees}) + b"\n"
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from arcli.cluster.base import EngineInfo
 from arcli.errors import OutputError, UsageError
 from arcli.record import decode, dump
 from arcli.store.files import (
@@ -42,30 +43,6 @@ NOTED = 1.0
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 DONE = {0, 5}
 """Exit codes of runs that left no item undone."""
-
-
-class Engine(Protocol):
-    """What a manifest tells of an engine; see ``arcli.cluster.base.EngineInfo``."""
-
-    @property
-    def engine_id(self) -> int:
-        """Ipyparallel's number of it."""
-
-    @property
-    def slot(self) -> int:
-        """Its place, which a replacement inherits."""
-
-    @property
-    def uuid(self) -> str:
-        """Ipyparallel's name of it."""
-
-    @property
-    def host(self) -> str:
-        """Where it runs."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its process there."""
 
 
 class RunFolder:
@@ -105,7 +82,7 @@ class RunFolder:
         # The lock is had before anything tells of the run, so that nobody takes it for a dead one.
         folder._alive = Lock.hold(folder.path / "alive", f"run {folder.id}", wait=True)
         started = isoformat(time.time())
-        folder._rewrite(replace(about, id=folder.id, started=started))
+        folder._write(replace(about, id=folder.id, started=started), durable=True)
         return folder
 
     def fresh(self) -> RunFolder:
@@ -168,25 +145,14 @@ class RunFolder:
             if state is not None:
                 self._note(replace(self.manifest, git=state))
 
-    def note_engines(self, engines: Iterable[Engine]) -> None:
+    def note_engines(self, engines: Iterable[EngineInfo]) -> None:
         """Put down engines that have come up; those that are known already stay as they are."""
         # By uuid, since ids and slots come again: a replacement is an engine of its own here.
         with self._writing:
             noted = {entry["uuid"] for entry in self.manifest.engines}
             now = isoformat(time.time())
-            fresh = [
-                {
-                    **{
-                        name: getattr(engine, name) for name in ("engine_id", "slot", "uuid", "host", "pid")
-                    },
-                    "started": now,
-                    "ready": None,
-                    "ended": None,
-                    "reason": None,
-                }
-                for engine in engines
-                if engine.uuid not in noted
-            ]
+            new = {"started": now, "ready": None, "ended": None, "reason": None}
+            fresh = [{**asdict(engine), **new} for engine in engines if engine.uuid not in noted]
             if fresh:
                 self._note(replace(self.manifest, engines=(*self.manifest.engines, *fresh)))
 
@@ -213,16 +179,14 @@ class RunFolder:
         # The one write that has to survive a power failure: by its exit code a run is known to have
         # ended, and what it said then is not computed anew.
         with self._writing:
-            now = isoformat(time.time())
-            self._rewrite(
-                replace(
-                    self.manifest,
-                    engines=tuple(_ended(entry, None) for entry in self.manifest.engines),
-                    ended=now,
-                    exit_code=int(exit_code),
-                    summary=summary,
-                )
+            manifest = replace(
+                self.manifest,
+                engines=tuple(_ended(entry, None) for entry in self.manifest.engines),
+                ended=isoformat(time.time()),
+                exit_code=int(exit_code),
+                summary=summary,
             )
+            self._write(manifest, durable=True)
         self.close()
 
     def close(self) -> None:
@@ -245,32 +209,33 @@ class RunFolder:
 
     def note_parts(self, job: str, parts: Mapping[str, str]) -> None:
         """Keep the hashes of what a job's keys are made of. Raises OutputError."""
-        path = self.path / PARTS
-        with refusing(path):
-            write_whole(path, dump({**self.parts(), job: dict(parts)}), durable=False)
+        self._save(PARTS, {**self.parts(), job: dict(parts)})
 
     def parts(self) -> dict[str, dict[str, str]]:
         """What ``note_parts`` kept, by job; nothing where that is not there or damaged."""
-        with suppress(OSError, ValueError):
-            jobs = decode((self.path / PARTS).read_bytes())
-            return {job: parts for job, parts in jobs.items() if isinstance(parts, dict)}
-        return {}
+        return {job: parts for job, parts in self._saved(PARTS).items() if isinstance(parts, dict)}
 
     def save_results(self, values: Mapping[str, Any]) -> None:
         """Keep what jobs came to, where that cannot be told from the records. Raises OutputError."""
-        path = self.path / RESULTS
-        with refusing(path):
-            write_whole(path, dump(values), durable=False)
+        self._save(RESULTS, values)
 
     def results(self) -> dict[str, Any]:
         """What ``save_results`` kept, by job; nothing where that is not there or damaged."""
-        with suppress(OSError, ValueError):
-            return decode((self.path / RESULTS).read_bytes())
-        return {}
+        return self._saved(RESULTS)
 
     def value_path(self, job: str, index: int, suffix: str = "pkl") -> Path:
         """Where ``save_value`` puts a value: a pickle (``pkl``), or an array (``npy``)."""
         return self.path / "values" / job / f"{index}.{suffix}"
+
+    def _save(self, name: str, tree: Mapping[str, Any]) -> None:
+        path = self.path / name
+        with refusing(path):
+            write_whole(path, dump(tree), durable=False)
+
+    def _saved(self, name: str) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            return decode((self.path / name).read_bytes())
+        return {}
 
     def _note(self, manifest: Manifest) -> None:
         """Put down what may be lost by a power failure: at once, or soon after the last time."""
@@ -282,9 +247,6 @@ class RunFolder:
             return
         self._noted = now
         self._write(manifest, durable=False)
-
-    def _rewrite(self, manifest: Manifest) -> None:
-        self._write(manifest, durable=True)
 
     def _write(self, manifest: Manifest, *, durable: bool) -> None:
         path = self.path / "manifest.json"

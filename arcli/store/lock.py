@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import orjson
-from msgspec import Struct, to_builtins
+import msgspec
+from msgspec import Struct
 
 from arcli.errors import LockedError, OutputError
 from arcli.store.files import make_private, spec_key, state_folder
@@ -80,7 +80,7 @@ class Lock:
                 works = False
             myself = Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
             os.ftruncate(fd, 0)
-            os.pwrite(fd, orjson.dumps(to_builtins(myself)), 0)
+            os.pwrite(fd, msgspec.json.encode(myself), 0)
         except BlockingIOError:
             os.close(fd)
             holder = holder_of(path)
@@ -149,6 +149,6 @@ def is_held(path: Path) -> bool | None:
 def holder_of(path: Path) -> Holder | None:
     """Tell who wrote down last that the lock is theirs; None where that cannot be read."""
     try:
-        return Holder(**orjson.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode(path.read_bytes(), type=Holder)
+    except (OSError, msgspec.MsgspecError):
         return None

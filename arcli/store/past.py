@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert
 
-from arcli.engine.tally import STATUSES, Status
+from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.record import JOB_NAME
 from arcli.store.channel import RunState, read_state, without_engines
@@ -64,7 +64,7 @@ def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dic
     # or end it with an error of its own.
     try:
         for entry in entries(run.journal, on_damage):
-            if _sound(entry.data):
+            if _is_sound(entry.data):
                 yield entry.data
             else:
                 length = len(entry.line)
@@ -123,7 +123,7 @@ def ended(run: RunFolder, state: State) -> float:
 
 
 class Brief(Struct, frozen=True, kw_only=True):
-    """A line about a run. ``started`` is in seconds since the epoch, ``took`` in seconds.
+    """A line about a run. ``started`` is in seconds since the epoch, ``seconds`` how long it took.
 
     ``ok`` and ``failed`` count items; ``exit_code`` is None where there is none (yet), ``reason`` what
     ended it early, in words.
@@ -135,12 +135,12 @@ class Brief(Struct, frozen=True, kw_only=True):
     state: State
     exit_code: int | None
     started: float
-    took: float
+    seconds: float
     ok: int
     failed: int
     resumes: str | None
     reason: str | None
-    path: Path
+    folder: Path
 
 
 def brief(run: RunFolder) -> Brief:
@@ -164,12 +164,12 @@ def brief(run: RunFolder) -> Brief:
         state=state,
         exit_code=run.manifest.exit_code,
         started=began(run),
-        took=summary.wall if summary is not None else ended(run, state) - began(run),
+        seconds=summary.wall if summary is not None else ended(run, state) - began(run),
         ok=ok,
         failed=failed,
         resumes=run.manifest.resumes,
         reason=summary.error if summary is not None else None,
-        path=run.path,
+        folder=run.path,
     )
 
 
@@ -186,39 +186,42 @@ def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterato
             yield run
 
 
-def _sound(record: Mapping[str, Any]) -> bool:
-    # What a journal holds that somebody else may have written: sums and tables rely on these types.
-    seconds = record.get("seconds")
-    error = record.get("error")
-    return (
-        isinstance(record["job"], str)
-        and JOB_NAME.fullmatch(record["job"]) is not None
-        and isinstance(record["index"], int)
-        and record["status"] in STATUSES
-        and (seconds is None or (isinstance(seconds, int | float) and 0 <= seconds < LONGEST))
-        and all(isinstance(record.get(name), int | None) for name in _NUMBERS)
-        and _sound_attempts(record.get("earlier_attempts"))
-        and (
-            error is None or (isinstance(error, dict) and all(isinstance(error.get(n), str) for n in TEXTS))
-        )
-    )
+_Seconds = Annotated[float, Meta(ge=0, lt=LONGEST)]
 
 
-def _sound_attempts(attempts: Any) -> bool:
-    if attempts is None:
-        return True
-    return isinstance(attempts, list) and all(
-        isinstance(attempt, dict)
-        and isinstance(attempt.get("engine_id"), int)
-        and all(isinstance(attempt.get(name), str) for name in ("status", "reason"))
-        and isinstance(attempt.get("seconds"), int | float)
-        and 0 <= attempt["seconds"] < LONGEST
-        for attempt in attempts
-    )
+class _SoundError(Struct):
+    type: str
+    message: str
 
 
-TEXTS = ("type", "message")
-_NUMBERS = ("attempt", "chunk", "engine_id", "slot")
+class _SoundAttempt(Struct):
+    engine_id: int
+    status: str
+    reason: str
+    seconds: _Seconds
+
+
+class _SoundRecord(Struct):
+    """What sums and tables rely on in a record that somebody else may have written."""
+
+    job: Annotated[str, Meta(pattern=rf"^{JOB_NAME.pattern}\Z")]
+    index: int
+    status: Status
+    seconds: _Seconds | None = None
+    attempt: int | None = None
+    chunk: int | None = None
+    engine_id: int | None = None
+    slot: int | None = None
+    earlier_attempts: list[_SoundAttempt] | None = None
+    error: _SoundError | None = None
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    try:
+        convert(record, _SoundRecord)
+    except ValidationError:
+        return False
+    return True
 
 
 def _time(text: object, otherwise: float) -> float:

@@ -99,8 +99,7 @@ class Kept:
     def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
         # A job's name becomes a part of paths: one that no job could have is damage.
         digest = _digest(data["key"])
-        named = isinstance(data["job"], str) and JOB_NAME.fullmatch(data["job"]) is not None
-        if digest is None or not named:
+        if not digest or JOB_NAME.fullmatch(data["job"]) is None:
             return
         job = self._index.setdefault(data["job"], {})
         if data["status"] in self._again:
@@ -112,24 +111,22 @@ class Kept:
 
     def is_kept(self, job: str, key: str, *, exact: bool = False) -> bool:
         """Whether an item has a record that is kept; ``exact``: and JSON holds its value exactly."""
-        digest = _digest(key)
-        place = self._index.get(job, {}).get(digest) if digest is not None else None
+        place = self._place(job, key)
         return place is not None and bool(place & 1 or not exact)
+
+    def _place(self, job: str, key: str) -> int | None:
+        return self._index.get(job, {}).get(_digest(key))
 
     def record(self, job: str, key: str) -> Mapping[str, Any]:
         """Return the record of an item that is kept, as it was written. Raises KeyError."""
-        digest = _digest(key)
-        assert digest is not None, "only items with a digest are kept"
-        offset, number = divmod(self._index[job][digest] >> 1, len(self._runs))
-        record: dict[str, Any] = decode(_line_at(self._files[number], offset))
-        return record
+        offset, number = divmod(self._index[job][_digest(key)] >> 1, len(self._runs))
+        return decode(_line_at(self._files[number], offset))
 
     def why(self, job: str, key: str) -> str:
         """Say why an item runs: how it ended before, or that it is new."""
         if self.is_kept(job, key):
             return "with a value that was not kept exactly"
-        digest = _digest(key)
-        end = self._ends.get(job, {}).get(digest) if digest is not None else None
+        end = self._ends.get(job, {}).get(_digest(key))
         return "with a new input" if end is None else _BEFORE.get(end, "that failed before")
 
     def parts(self, job: str) -> Mapping[str, str]:
@@ -169,8 +166,7 @@ class Kept:
         ``index`` is the item's number now (None: as it was). With ``exact`` a value that JSON does
         not hold exactly has to be computed again. Raises OutputError.
         """
-        digest = _digest(key)
-        place = self._index.get(job, {}).get(digest) if digest is not None else None
+        place = self._place(job, key)
         if place is None or (exact and not place & 1):
             return None
         # The record stays the bytes that it is; only its head says which run and number it is now.
@@ -252,10 +248,10 @@ def _adopt(source: Path, target: Path) -> bool:
     return True
 
 
-def _digest(key: Any) -> bytes | None:
-    """Return a key in few bytes; None for one that says nothing about content."""
+def _digest(key: Any) -> bytes:
+    """Return a key in few bytes; none for one that says nothing about content."""
     match = _KEY.fullmatch(key) if isinstance(key, str) else None
-    return bytes.fromhex(match[1]) + (match[2] or "").encode() if match else None
+    return bytes.fromhex(match[1]) + (match[2] or "").encode() if match else b""
 
 
 def _line_at(fd: int, offset: int) -> bytes:

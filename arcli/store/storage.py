@@ -25,13 +25,11 @@ class RunStorage:
 
     def append(self, lines: bytes) -> int:
         """Add whole lines to the journal; returns their offset. Raises OutputError."""
-        offset: int = self._journal.append(lines)
-        return offset
+        return self._journal.append(lines)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return what stands in the journal there."""
-        content: bytes = self._journal.read(offset, length)
-        return content
+        return self._journal.read(offset, length)
 
     def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
         """Keep a value that a record does not hold, as ``values/JOB/INDEX.SUFFIX``."""

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from journal_lines import key, line
 from runs import Run
 
+from arcli.cluster.base import EngineInfo
 from arcli.engine.encode import encode, from_tree
 from arcli.escape import plain
 from arcli.record import decode
 from arcli.session.core.job import tally_of
 from arcli.store import files
-from arcli.store.folder import Engine, RunFolder
+from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
 from arcli.store.manifest import Manifest
 from arcli.store.past import records
@@ -186,14 +187,6 @@ def test_what_cannot_be_seen_is_shown(char: str) -> None:
     assert plain("naïve 日本 🎉") == "naïve 日本 🎉"
 
 
-class Came:
-    host, pid = "here", 1
-
-    def __init__(self, number: int) -> None:
-        self.engine_id = self.slot = number
-        self.uuid = str(number)
-
-
 def test_engines_that_come_up_cost_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bool] = []
     write_whole = files.write_whole
@@ -204,8 +197,8 @@ def test_engines_that_come_up_cost_few_writes(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("arcli.store.folder.write_whole", count)
     run = RunFolder.create(tmp_path, Manifest())
-    came: list[Engine] = [Came(number) for number in range(500)]
-    for engine in came:
+    for number in range(500):
+        engine = EngineInfo(engine_id=number, slot=number, uuid=str(number), host="here", pid=None)
         run.note_engines([engine])
     run.beat()
     assert len(RunFolder(run.path).manifest.engines) == 500

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_lines import key, line
 
+from arcli.cluster.base import EngineInfo
 from arcli.errors import OutputError, UsageError
 from arcli.store import folder as folder_module
 from arcli.store.folder import (
@@ -32,13 +32,8 @@ from arcli.store.lock import Lock
 from arcli.store.manifest import Manifest
 
 
-@dataclass(frozen=True)
-class Up:
-    engine_id: int
-    slot: int
-    uuid: str
-    host: str = "here"
-    pid: int | None = 1
+def up(engine_id: int, slot: int, uuid: str) -> EngineInfo:
+    return EngineInfo(engine_id=engine_id, slot=slot, uuid=uuid, host="here", pid=1)
 
 
 @pytest.fixture
@@ -122,23 +117,24 @@ def test_it_is_never_committed_but_other_folders_are_left_alone(tmp_path: Path) 
 
 def test_the_manifest_tells_of_each_engine_once(root: Path) -> None:
     run = made(root, name="a", argv=("arcli", "run"))
-    run.note_engines([Up(0, 0, "u0"), Up(1, 1, "u1")])
+    run.note_engines([up(0, 0, "u0"), up(1, 1, "u1")])
     run.note_engine_ready(1)
     run.note_engine_ready(7)
     run.note_engine_gone(1, "killed by SIGSEGV")
     run.note_engine_gone(7, "never came up")
-    run.note_engines([Up(0, 0, "u0"), Up(2, 1, "u2")])
+    run.note_engines([up(0, 0, "u0"), up(2, 1, "u2")])
     run.finish(1, {"jobs": 1})
     manifest = RunFolder(run.path).manifest
     assert manifest == run.manifest
-    assert [(e["engine_id"], e["slot"], e["reason"]) for e in manifest.engines] == [
+    engines: list[Any] = list(manifest.engines)
+    assert [(e["engine_id"], e["slot"], e["reason"]) for e in engines] == [
         (0, 0, None),
         (1, 1, "killed by SIGSEGV"),
         (2, 1, None),
     ]
-    stamps = [(e["started"], e["ended"]) for e in manifest.engines]
-    assert [e["ready"] is None for e in manifest.engines] == [True, False, True]
-    ready = manifest.engines[1]
+    stamps = [(e["started"], e["ended"]) for e in engines]
+    assert [e["ready"] is None for e in engines] == [True, False, True]
+    ready = engines[1]
     assert ready["started"] <= ready["ready"] <= ready["ended"]
     assert manifest.started is not None
     assert all(manifest.started <= up <= down for up, down in stamps)
@@ -153,7 +149,7 @@ def test_a_reader_never_sees_half_a_manifest(root: Path) -> None:
 
     def write() -> None:
         for number in range(100):
-            run.note_engines([Up(number, number, str(number))])
+            run.note_engines([up(number, number, str(number))])
         done.set()
 
     writer = threading.Thread(target=write)
