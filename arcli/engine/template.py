@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Number
 from pathlib import PurePath
 from typing import Any
 
-from .encode import to_tree
+from .encode import Unfit, to_tree
 
 Part = str | tuple[str, str, str | None]
 Template = Sequence[Part]
@@ -46,15 +47,13 @@ class Names(Mapping[str, str]):
         batch: int = 0,
     ) -> None:
         # A batch has no keys of its own: its items are counted, and `{}` is all of them.
-        self._batch = [text_of(part) for part in item] if batch else None
+        self._batch = [text_of(_subject(part)) for part in item] if batch else None
         if self._batch is not None:
             texts = [*self._batch, *[""] * (batch - len(self._batch))]
             item = {"": " ".join(self._batch), **{f"arg{at}": text for at, text in enumerate(texts, 1)}}
-        # A mapping of one key is what that key has: `{}` then means the value, as it does for a plain item.
         keys = item if isinstance(item, Mapping) else {}
-        subject = next(iter(keys.values())) if len(keys) == 1 else item
         self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
-        self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
+        self._values = {"": _subject(item), **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(constants or {})
         # `{stem}` alone is clear only where one value can be a path.
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value) and not batch]
@@ -87,19 +86,35 @@ class Names(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
+def _subject(item: Any) -> Any:
+    """Return what ``{}`` means: the item, or of a mapping of one key what that key has."""
+    return next(iter(item.values())) if isinstance(item, Mapping) and len(item) == 1 else item
+
+
 def _is_path(value: Any) -> bool:
     return isinstance(value, str | bytes | os.PathLike)
 
 
 def text_of(value: Any) -> str:
-    """Return a value as a command's argument: text as it is, numbers as Python prints them, else JSON."""
+    """Return a value as a command's argument: text as it is, numbers as Python prints them, else JSON.
+
+    What has no JSON form is what ``str`` makes of it.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
         return os.fsdecode(value)
-    if value is None or isinstance(value, bool | list | dict):
-        return json.dumps(to_tree(value)[0])
-    return str(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, Number):
+        return str(value)
+    # As it stands in a record: what `str` makes of a tuple or an array is for people, and lacks the middle
+    # of a long one.
+    try:
+        tree = to_tree(value)[0]
+    except Unfit:
+        return str(value)
+    return tree if isinstance(tree, str) else json.dumps(tree)
 
 
 def shell_text(template: Template, names: Mapping[str, str], write: Mapping[str, str]) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import subprocess
+from collections import OrderedDict
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -204,10 +207,30 @@ def test_a_missing_program_is_told_by_the_shell_and_its_line() -> None:
         (None, "null"),
         ([1, "a"], '[1, "a"]'),
         ({"a": None}, '{"a": null}'),
+        ((1, (2,)), "[1, [2]]"),
+        ({3}, "[3]"),
+        (OrderedDict(a=(1,)), '{"a": [1]}'),
+        (dt.datetime(2020, 1, 2, 3), "2020-01-02T03:00:00"),
+        (Decimal("1.10"), "1.10"),
+        (math.inf, "inf"),
+        (1j, "1j"),
+        ({1: "a", "1": "b"}, "{1: 'a', '1': 'b'}"),
     ],
 )
 def test_values_as_arguments(value: Any, text: str) -> None:
     assert text_of(value) == text
+
+
+def test_arrays_as_arguments_are_whole() -> None:
+    np = pytest.importorskip("numpy")
+    assert json.loads(text_of(np.arange(3000))) == list(range(3000))
+    assert [text_of(np.float32(0.1)), text_of(np.bool_(True)), text_of(np.array(5))] == ["0.1", "true", "5"]
+
+
+def test_items_of_one_key_are_what_it_has_in_a_batch_too() -> None:
+    assert Names({"x": "a b"}, 0)[""] == "a b"
+    assert Names([{"x": "a b"}, {"x": 2}], 0, batch=3).words("") == ["a b", "2"]
+    assert Names([{"x": 1, "y": 2}], 0, batch=3)["arg1"] == '{"x": 1, "y": 2}'
 
 
 def test_what_placeholders_stand_for() -> None:
