@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, plain, shortened
 from arcli.outputs.base import Outputs
@@ -17,7 +18,7 @@ from arcli.outputs.text import command_words
 from arcli.record import RecordBatch, decode, dump
 from arcli.store.folder import RunFolder
 from arcli.store.index import cell_of
-from arcli.timing.failures import describe, input_label
+from arcli.timing.failures import describe, input_label, word
 from arcli.timing.summary import RunSummary
 from arcli.timing.tables import bare_table, fitted
 from arcli.units import format_seconds
@@ -47,7 +48,7 @@ def table(
     made = bare_table()
     for name in names:
         of = "value" if name == "result" else name
-        numbers = all(isinstance(cell_of(record, of), int | float | None) for record in records)
+        numbers = all(isinstance(from_tree(cell_of(record, of)), int | float | None) for record in records)
         numbers = numbers and not (name == "result" and any(r["status"] != Status.OK for r in records))
         fixed = numbers or name == "status"
         made.add_column(
@@ -101,7 +102,7 @@ def _cell(record: Mapping[str, Any], name: str) -> Text:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else dump(value).decode()
+    return "" if value is None else word(value)
 
 
 def _cut(text: str) -> str:

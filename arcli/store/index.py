@@ -23,7 +23,7 @@ from msgspec import Struct, field
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status
 from arcli.errors import OutputError, UsageError
-from arcli.record import decode
+from arcli.record import decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
 from arcli.store.journal import is_record
@@ -206,6 +206,8 @@ FIELDS = (
     "replayed",
 )  # fmt: skip
 _FIELDS = frozenset(FIELDS)
+_NESTED = ("error", "usage", "outdir", "artifacts", "earlier_attempts")
+"""Fields that only some records have, and in whose parts one may look."""
 
 
 class Dotted(dict[str, Any]):
@@ -282,7 +284,7 @@ def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: record.get(name) for name in FIELDS}
     item = from_tree(record.get("input"))
     names["input"], names["value"] = _dotted(item), _dotted(from_tree(record.get("value")))
-    names["error"] = _dotted(record.get("error"))
+    names.update({name: _dotted(record.get(name)) for name in _NESTED})
     # Fields go first: `status` is the record's, whatever an input calls its own.
     if isinstance(item, dict):
         names = {**{str(key): _dotted(value) for key, value in item.items()}, **names}
@@ -290,18 +292,27 @@ def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cell_of(record: Mapping[str, Any], column: str) -> Any:
-    """Return what a record has in a column: a name, or names with dots between; None where there is
-    nothing.
+    """Return what a record has in a column, as it stands there: a name, or names with dots between;
+    None where there is nothing.
     """
     if column in _FIELDS:
         return record.get(column)
-    names = names_of(record)
+    # As in names_of, fields go first.
+    own = {name: record.get(name) for name in (*FIELDS, *_NESTED, "input", "value")}
+    names = {**_parts(record.get("input")), **own}
     if column in names:
         return names[column]
     value: Any = names
     for part in column.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        value = _parts(value).get(part)
     return value
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """Return the parts of a mapping by its user's keys; none of what stands for another value."""
+    if not isinstance(value, dict) or is_tagged(value):
+        return {}
+    return {user_key(key): part for key, part in value.items()}
 
 
 def sort_key(value: Any) -> tuple[int, Any]:

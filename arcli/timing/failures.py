@@ -6,6 +6,7 @@ message without its particulars: 500 times ``loss is nan at seed 17`` with other
 
 from __future__ import annotations
 
+import base64
 import re
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -219,19 +220,24 @@ def input_label(value: Any, index: int, *, longest: int = LONGEST) -> str:
     if value is None:
         return f"item {index}"
     if isinstance(value, dict) and value and not is_tagged(value):
-        text = " ".join(f"{user_key(key)}={_word(part)}" for key, part in value.items())
+        text = " ".join(f"{user_key(key)}={word(part)}" for key, part in value.items())
     else:
-        text = _word(value)
+        text = word(value)
     line = one_line(text) or '""'
     if len(line) > longest and "/" in line and " " not in line:
         return "…" + line[1 - longest :]
     return shortened(line, longest)
 
 
-def _word(value: Any) -> str:
-    """Return a part of an input: text as it is, what JSON cannot hold by its repr, the rest as JSON."""
+def word(value: Any) -> str:
+    """Return a value of a record for people: text as it is, what JSON cannot hold by its repr, the rest
+    as JSON.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and is_tagged(value):
+        # Mostly a file's name that is not UTF-8: base64 would name nothing that anybody knows.
+        if isinstance(data := value.get("$bytes"), str):
+            return base64.b64decode(data).decode("utf-8", "backslashreplace")
         return str(value.get("repr", next(iter(value.values()))))
     return dump(value).decode()

@@ -13,7 +13,7 @@ from rich.text import Text
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, shortened
 from arcli.record import dump, user_key
-from arcli.timing.failures import input_label
+from arcli.timing.failures import input_label, word
 from arcli.timing.tables import NARROW, figures_table, fitted
 from arcli.timing.words import TIME_COLUMNS
 from arcli.units import format_seconds
@@ -171,8 +171,7 @@ def as_label(value: Any) -> str:
     """Return a value as people read it: text as it is, anything else as JSON; not longer than a line."""
     if value is None:
         return NONE
-    text = value if isinstance(value, str) else dump(value).decode()
-    return shortened(text, _LONGEST_LABEL)
+    return shortened(word(value), _LONGEST_LABEL)
 
 
 GROUP_COLUMNS = ("items", "ok", "failed", *TIME_COLUMNS)

@@ -72,6 +72,23 @@ def test_a_table_on_a_narrow_terminal_cuts_no_figure(folder: Path, width: int) -
         assert record["status"] in out.getvalue()
 
 
+def test_values_that_json_lacks_are_shown_and_written_as_records_have_them(folder: Path, show: Show) -> None:
+    (folder / "generator.py").write_text("def items():\n    yield {'k': b'\\xfey', 'n': float('nan')}\n")
+    spec = "{map: 'lambda item: 2j', unpack: none, over: {python: 'generator.py:items'}}"
+    (folder / "lacks.yaml").write_text(spec)
+    runs = folder / "lacks"
+    env = {"ARCLI_DIR": str(runs)}
+    assert Run(folder, ["run", "lacks.yaml", "--inline", "-q"], env=env).wait() == 0
+    row = show(env=env).splitlines()[-1].split()
+    assert (row[:4], row[-1]) == (["0", "\\xfey", "NaN", "ok"], "2j")
+    columns = ("--columns", "k,n,value", "--format")
+    (record,) = map(json.loads, show(*columns, "jsonl", env=env).splitlines())
+    assert record["k"] == {"$bytes": "/nk="}
+    assert record["n"] == {"$float": "NaN"}
+    assert record["value"]["repr"] == "2j"
+    assert show(*columns, "csv", env=env).splitlines()[-1].startswith('"{""$bytes"":""/nk=""}",nan,')
+
+
 def test_what_a_command_printed_is_its_result_as_it_was_at_the_end_of_its_run(show: Show) -> None:
     assert show("--job", "last").splitlines()[-1].split()[-1] == "a"
 
@@ -180,6 +197,7 @@ def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
         ("value.a.b == None", {"value": {"a": 1}}, False),
         ("any(v > 2 for v in value)", {"value": [1, 3]}, True),
         ("value > 1e300", {"value": {"$float": "Infinity"}}, True),
+        ("usage.user > 1 and outdir", {"usage": {"user": 2.0}, "outdir": "out/1"}, True),
     ],
 )
 def test_conditions(text: str, record: dict[str, Any], holds: bool) -> None:
@@ -191,6 +209,7 @@ def test_sorting_takes_all_kinds() -> None:
     assert sorted(values, key=sort_key)[:5] == [1, True, 2, "a", "b"]
     assert cell_of({"input": {"a.b": 1, "c": {"d": 2}}}, "a.b") == 1
     assert cell_of({"input": {"c": {"d": 2}}}, "c.d") == 2
+    assert cell_of({"usage": {"user": 2.0}}, "usage.user") == 2.0
     with pytest.raises(UsageError, match="no expression"):
         Condition("import os")
 
