@@ -75,7 +75,7 @@ def command(file: str, force: bool) -> None:
     # Mode x fails where the file exists, without a moment between asking and writing.
     with writing(file):
         try:
-            with path.open("w" if force else "x", encoding="utf-8") as out:
+            with path.open("w" if force else "x", encoding="utf-8", errors="backslashreplace") as out:
                 out.write(text)
         except FileExistsError:
             raise UsageError(

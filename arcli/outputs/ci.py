@@ -70,7 +70,7 @@ class GithubOutput(Output):
         """See Output."""
         self._stream.write("".join(f"{line}\n" for line in self._annotations(summary)))
         if self._summary:
-            with writing(self._summary), Path(self._summary).open("a") as file:
+            with writing(self._summary), Path(self._summary).open("a", encoding="utf-8") as file:
                 file.write(summary_text(summary))
 
     def _annotations(self, summary: RunSummary) -> Iterator[str]:

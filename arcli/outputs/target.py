@@ -202,7 +202,7 @@ class FileTarget:
             if mode is not None and not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             # A name of its own: not mkstemp, whose files nobody else may read.
-            stem = self._path.name.encode()[:200].decode(errors="ignore")
+            stem = os.fsencode(self._path.name)[:200].decode(errors="ignore")
             self._temporary = self._path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp")
             self._file = self._temporary.open("xb")
             if mode is not None:

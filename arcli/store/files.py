@@ -126,7 +126,7 @@ def note_root(spec_file: str, root: Path, environ: Mapping[str, str]) -> None:
         newest = str(root.absolute())
         roots = [*(line for line in _lines(path) if line != newest), newest][-MOST_ROOTS:]
         make_private(path.parent)
-        write_whole(path, "".join(f"{line}\n" for line in roots).encode(), durable=False)
+        write_whole(path, os.fsencode("".join(f"{line}\n" for line in roots)), durable=False)
 
 
 def roots_of(spec_file: str, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -146,7 +146,7 @@ def every_root(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _lines(path: Path) -> list[str]:
-    with suppress(OSError, UsageError, UnicodeDecodeError):
+    with suppress(OSError, UsageError):
         require_own(path)
-        return path.read_text("utf-8").splitlines()
+        return os.fsdecode(path.read_bytes()).splitlines()
     return []

@@ -445,6 +445,25 @@ def test_a_locale_that_knows_only_ascii(tmp_path: Path) -> None:
     assert len(out.splitlines()) == 3
 
 
+def test_paths_that_are_not_utf8(tmp_path: Path) -> None:
+    folder, spec, table, page = map(os.fsdecode, (b"a\xff", b"s\xfe.yaml", b"t\xfd.csv", b"p\xfc.html"))
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / spec).write_text(SQUARES)
+    for words in (
+        ["run", spec, "--inline", "-q", "-o", table],
+        ["run", spec, "--inline", "-q", "--resume"],
+        ["runs", spec],
+        ["show"],
+        ["report", "-o", page],
+        ["init", f"x{spec}"],
+    ):
+        run = Run(tmp_path / folder, words)
+        assert run.wait() == 0, run.said()
+    assert {spec, table, page, f"x{spec}"} <= {path.name for path in (tmp_path / folder).iterdir()}
+    # Each spec remembers the folders that it was run in, whatever their names.
+    assert Run(tmp_path, ["runs", f"{folder}/{spec}"]).wait() == 0
+
+
 def test_modules_of_the_spec_are_found_wherever_one_stands(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "own_module.py").write_text("def triple(x): return 3 * x\n")

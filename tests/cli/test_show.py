@@ -72,7 +72,7 @@ def test_a_table_on_a_narrow_terminal_cuts_no_figure(folder: Path, width: int) -
         assert record["status"] in out.getvalue()
 
 
-def test_values_that_json_lacks_are_shown_and_written_as_records_have_them(folder: Path, show: Show) -> None:
+def test_values_that_json_lacks_are_shown_as_records_have_them(folder: Path, show: Show) -> None:
     (folder / "generator.py").write_text("def items():\n    yield {'k': b'\\xfey', 'n': float('nan')}\n")
     spec = "{map: 'lambda item: 2j', unpack: none, over: {python: 'generator.py:items'}}"
     (folder / "lacks.yaml").write_text(spec)

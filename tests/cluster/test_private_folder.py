@@ -39,6 +39,17 @@ def test_a_long_tmpdir_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "too long" in (private_folder.unfit(long.resolve()) or "")
 
 
+def test_a_folder_whose_name_sockets_cannot_have_is_passed_over() -> None:
+    base = short_folder()
+    odd = Path(os.fsdecode(os.fsencode(base) + b"/\xff"))
+    odd.mkdir(mode=0o700)
+    try:
+        assert "UTF-8" in (private_folder.unfit(odd) or "")
+    finally:
+        odd.rmdir()
+        base.rmdir()
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o770])
 def test_a_folder_that_others_could_swap_is_refused_unless_it_is_sticky(mode: int) -> None:
     base = short_folder()

@@ -78,6 +78,10 @@ def unfit(base: Path) -> str | None:
     longest = len(os.fsencode(base)) + len(f"/{PREFIX}12345678{SOCKET}")
     if longest > LONGEST:
         return f"its path is too long for Unix sockets by {longest - LONGEST} bytes"
+    try:
+        str(base).encode()
+    except UnicodeEncodeError:
+        return "its path is not UTF-8, as ZeroMQ wants it"
     owners = trusted_owners()
     for folder in (base, *base.parents):
         about = folder.stat()
