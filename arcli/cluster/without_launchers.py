@@ -1,14 +1,17 @@
-"""Import ipyparallel without what starts clusters, which is imported when somebody asks for it.
+"""Import ipyparallel without what starts clusters and kernels, which is imported when somebody asks for it.
 
 ``ipyparallel.cluster`` takes a quarter of the time that ipyparallel takes to import, since it looks for
-launchers in all packages that are installed. Neither arcli's client nor controllers and engines need it;
-items that do find it where it always is. ipyparallel has no switch for this
-(https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/__init__.py).
+launchers in all packages that are installed; what jupyter_client starts kernels with takes a tenth, and all
+that ipyparallel has of it is its messages. Neither arcli's client nor controllers and engines need either;
+items that do find it where it always is. There is no switch for this
+(https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/__init__.py,
+https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/__init__.py).
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
@@ -16,6 +19,35 @@ from typing import Any
 CLUSTER = "ipyparallel.cluster"
 LATER = ("Cluster", "ClusterManager")
 """What ``ipyparallel`` has from it."""
+KERNELS = "jupyter_client"
+WHERE = {"write_connection_file": "connect", "BlockingKernelClient": "blocking"}
+"""The modules of what ipykernel asks ``jupyter_client`` for; neither starts kernels."""
+ASKED_FOR = ("__all__", "__version__")
+"""Names with underscores by which a package is asked for what is in it; others any module is asked for."""
+
+
+def _defer_kernels() -> None:
+    """Have jupyter_client without what its own code imports, until it is asked for a name from there."""
+    if KERNELS in sys.modules:
+        return
+    spec = importlib.util.find_spec(KERNELS)
+    assert spec is not None
+    loader = spec.loader
+    assert loader is not None
+    package = sys.modules[KERNELS] = importlib.util.module_from_spec(spec)
+    names = vars(package)
+
+    def later(name: str) -> Any:
+        if name in WHERE:
+            return getattr(importlib.import_module(f"{KERNELS}.{WHERE[name]}"), name)
+        if name.startswith("__") and name not in ASKED_FOR:
+            raise AttributeError(f"module {KERNELS!r} has no attribute {name!r}")
+        names.pop("__getattr__", None)
+        loader.exec_module(package)
+        return getattr(package, name)
+
+    names["__getattr__"] = later
+    importlib.import_module(f"{KERNELS}.session")  # what ipyparallel has of it, by the package's name
 
 
 def _import() -> ModuleType:
@@ -46,4 +78,5 @@ def _import() -> ModuleType:
     return package
 
 
+_defer_kernels()
 ipyparallel: Any = _import()

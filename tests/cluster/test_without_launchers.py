@@ -1,4 +1,4 @@
-"""ipyparallel without what starts clusters is as it always is, for whoever asks for that."""
+"""ipyparallel without what starts clusters and kernels is as it always is, for whoever asks for that."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ ASKED = {
     "the module": "ipyparallel.cluster.Cluster.__module__",
     "all names": "{} if exec('from ipyparallel import *', scope := {}) else scope['Cluster'].__module__",
     "another name": "ipyparallel.Client.__module__",
+    "a class of kernels": "__import__('jupyter_client').KernelManager.__module__",
+    "its version": "__import__('jupyter_client').__version__",
+    "all names of kernels": "[exec('from jupyter_client import *', scope := {}), sorted(scope)]",
+    "a module of kernels": "__import__('jupyter_client.kernelspec').kernelspec.NoSuchKernel.__module__",
+    "no name": "hasattr(__import__('jupyter_client'), 'no such name')",
 }
 
 
@@ -54,8 +59,10 @@ def test_an_ipyparallel_that_was_there_before_is_left_alone() -> None:
 
 def test_engines_begin_without_it_and_items_have_it(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text(
-        "import sys\n\ndef see(x):\n    before = 'ipyparallel.cluster' in sys.modules\n"
-        "    from ipyparallel import Cluster\n    return [before, Cluster.__name__]\n"
+        "import sys\n\ndef see(x):\n"
+        "    before = {'ipyparallel.cluster', 'jupyter_client.manager'} & set(sys.modules)\n"
+        "    from ipyparallel import Cluster\n    from jupyter_client import KernelManager\n"
+        "    return [len(before), Cluster.__name__, KernelManager.__name__]\n"
     )
     code, records = finish(tmp_path, "cluster: {engines: 1}\nmap: f.py:see\nover: {range: 1}\n")
-    assert (code, records[0]["value"]) == (0, [False, "Cluster"])
+    assert (code, records[0]["value"]) == (0, [0, "Cluster", "KernelManager"])

@@ -62,6 +62,7 @@ WARM = (
     "ipyparallel.controller.app",
     "ipyparallel.engine.app",
     "ipyparallel.datapub",
+    "jupyter_client.blocking",
     "IPython.core.completer",
     "IPython.core.magics",
     "ipykernel.zmqshell",
