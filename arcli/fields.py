@@ -29,11 +29,17 @@ class Deferred(Struct, frozen=True):
     kind: Literal["ref", "engines", "jobs"]
     name: str
 
+    def __str__(self) -> str:
+        return f"${{{self.kind}.{self.name}}}"
+
 
 class DeferredText(Struct, frozen=True):
     """A string with late values inside: literal text and ``Deferred`` in turn."""
 
     parts: tuple[str | Deferred, ...]
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.parts))
 
 
 class Unknown(Struct, frozen=True):
@@ -63,6 +69,19 @@ def _not_zero(value: float) -> float:
 Seconds = Annotated[float, BeforeValidator(_duration)]
 Limit = Annotated[Seconds, AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def one_or_more(value: Any) -> Any:
+    """Return a text as a list of it, and all else as it is."""
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[
+    list[str],
+    BeforeValidator(one_or_more),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""Texts, of which a single one needs no list around it."""
 
 
 class Model(BaseModel):

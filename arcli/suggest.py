@@ -13,6 +13,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
+def near_or_all(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion for a mistyped word, or else all words that there are."""
+    words = list(known)
+    return did_you_mean(word, words) or f"there are: {', '.join(words)}"
+
+
 def quoted(value: str) -> str:
     """Return a text as YAML reads it back: in the quotes that need the fewest escapes."""
     if '"' not in value and "\\" not in value:

@@ -69,6 +69,14 @@ def _expression(text: str, names: set[str] | None) -> Iterator[Fault]:
             )
 
 
+def parsed(text: str) -> ast.Expression:
+    """Return the tree of an expression. Raises ValueError, which says why it is none."""
+    try:
+        return ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"{text!r} is no expression: {getattr(error, 'msg', None) or error}") from None
+
+
 def is_async(text: str, folder: Path) -> bool | None:
     """Tell whether the text of a function leads to an async function; None where only running tells."""
     kind = kind_of(text)

@@ -193,17 +193,13 @@ def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Deferred):
-        return f"${{{value.kind}.{value.name}}}"
-    if isinstance(value, DeferredText):
-        return "".join(part if isinstance(part, str) else _shown(part) for part in value.parts)
-    return repr(value)
+    return str(value) if isinstance(value, Deferred | DeferredText) else repr(value)
 
 
 def _commanded(job: Job, index: int, item: Any) -> str:
     """Return a command with its values filled in: as it could be typed."""
     texts = Texts(job)
-    names = Names(item, index, {name: _shown(late) for name, late in texts.given.items()})
+    names = Names(item, index, {name: str(late) for name, late in texts.given.items()})
     try:
         # An argv list as a shell would want it typed, a shell string with its values quoted in place:
         # a run hands them over as arguments, but nobody could paste that.

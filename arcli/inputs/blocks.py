@@ -51,9 +51,7 @@ class Blocks(Input):
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         if not self.reads_stdin:
-            for error in missing(self.of, folder):
-                error.path = ("of",)
-                yield error
+            yield from missing(self.of, folder, "of")
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""

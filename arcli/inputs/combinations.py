@@ -19,50 +19,43 @@ from arcli.inputs.over import Items, Over
 _END = object()
 
 
-class Product(Input):
-    """All combinations of several inputs, the last one varying fastest."""
+class _Combination(Input):
+    """An input whose items are maps of other inputs' items, by their names."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Items]
-    key: ClassVar[str] = "product"
     merges: ClassVar[bool] = True
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         if not self.parts():
-            yield InputError("product needs at least one factor")
+            yield InputError(f"{self.key} needs at least one factor")
+
+    def parts(self) -> Mapping[str, Over]:
+        """See Input."""
+        return self.__pydantic_extra__
+
+
+class Product(_Combination):
+    """All combinations of several inputs, the last one varying fastest."""
+
+    key: ClassVar[str] = "product"
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         return product(factors(self.parts(), context))
 
-    def parts(self) -> Mapping[str, Over]:
-        """See Input."""
-        return self.__pydantic_extra__
 
-
-class Zip(Input):
+class Zip(_Combination):
     """Items of several inputs side by side."""
 
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Items]
     key: ClassVar[str] = "zip"
-    merges: ClassVar[bool] = True
     recycle: bool = False
     """Let shorter inputs begin again, until the longest has ended."""
-
-    def check(self, folder: Path) -> Iterator[InputError]:
-        """See Input."""
-        if not self.parts():
-            yield InputError("zip needs at least one factor")
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
         return zipped(factors(self.parts(), context), recycle=self.recycle)
-
-    def parts(self) -> Mapping[str, Over]:
-        """See Input."""
-        return self.__pydantic_extra__
 
 
 class Cases(Input):

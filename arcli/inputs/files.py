@@ -17,17 +17,17 @@ from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
 
 
-def missing(name: str, folder: Path) -> Iterator[InputError]:
-    """Yield an error where ``name``, the ``path`` of an input, is no file in ``folder``."""
+def missing(name: str, folder: Path, key: str = "path") -> Iterator[InputError]:
+    """Yield an error where ``name``, which stands under a ``key`` of an input, is no file in ``folder``."""
     # A folder is the likeliest mistake, and a misspelt name the next: both have a hint.
     path = folder / name
     if is_folder(path):
         hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
-        yield InputError(f"{name} is a folder", hint=hint, path=("path",))
+        yield InputError(f"{name} is a folder", hint=hint, path=(key,))
     elif not exists(path):
         beside = [entry.name for entry in path.parent.iterdir()] if is_folder(path.parent) else []
         hint = did_you_mean(Path(name).name, beside)
-        yield InputError(f"{name} does not exist", hint=hint, path=("path",))
+        yield InputError(f"{name} does not exist", hint=hint, path=(key,))
 
 
 UNREADABLE = (OSError, EOFError, zlib.error)

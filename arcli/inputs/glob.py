@@ -15,11 +15,10 @@ from fnmatch import translate
 from glob import escape
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Annotated, Any, ClassVar, TypeAlias
-
-from pydantic import BeforeValidator, WithJsonSchema
+from typing import Any, ClassVar, TypeAlias
 
 from arcli.errors import InputError
+from arcli.fields import Texts
 from arcli.inputs.base import Fixed, Input, Source, SourceContext
 
 MOST = 1000
@@ -28,12 +27,6 @@ _MAGIC = re.compile(r"[*?[]")
 _BRACES = re.compile(r"(?<!\[)\{([^{}]*)\}")
 """The innermost braces of a pattern; ``[{]`` is a brace itself."""
 _Matches: TypeAlias = Callable[[str], object]
-_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-_Patterns = Annotated[
-    list[str],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema(_ONE_OR_MORE),
-]
 
 
 class Glob(Input):
@@ -42,9 +35,9 @@ class Glob(Input):
     key: ClassVar[str] = "glob"
     short: ClassVar[str] = "patterns"
     named: ClassVar[bool] = False
-    patterns: _Patterns
+    patterns: Texts
     """Patterns of paths; `**` is any folders."""
-    exclude: _Patterns = []
+    exclude: Texts = []
     """Patterns of paths, or of names, that are left out."""
 
     def check(self, folder: Path) -> Iterator[InputError]:

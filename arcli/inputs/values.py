@@ -67,13 +67,18 @@ class FromJob(Input):
         yield self.job
 
 
-class Range(Input):
+class _Numbers(Input):
+    """Numbers, which are no paths of files and have no keys."""
+
+    paths: ClassVar[bool] = False
+    named: ClassVar[bool] = False
+
+
+class Range(_Numbers):
     """Whole numbers as Python's range: ``100``, ``[start, stop]`` or ``[start, stop, step]``."""
 
     key: ClassVar[str] = "range"
     short: ClassVar[str] = "numbers"
-    paths: ClassVar[bool] = False
-    named: ClassVar[bool] = False
     numbers: Annotated[int | list[int | Deferred] | Deferred, BeforeValidator(integral)]
     """The stop, or [start, stop, step], as of Python's range."""
 
@@ -164,13 +169,11 @@ def spaced(
     return kind(start, stop, num)
 
 
-class Linspace(Input):
+class Linspace(_Numbers):
     """Evenly spaced numbers as NumPy's linspace: ``[start, stop, number of points]``."""
 
     key: ClassVar[str] = "linspace"
     short: ClassVar[str] = "points"
-    paths: ClassVar[bool] = False
-    named: ClassVar[bool] = False
     points: Points
     """Start, stop, and the number of points."""
 
@@ -181,13 +184,11 @@ class Linspace(Input):
         return Fixed(numbers, distinct=numbers.distinct)
 
 
-class Logspace(Input):
+class Logspace(_Numbers):
     """Powers of a base as NumPy's logspace: ``[start, stop, number of points]`` are exponents."""
 
     key: ClassVar[str] = "logspace"
     short: ClassVar[str] = "points"
-    paths: ClassVar[bool] = False
-    named: ClassVar[bool] = False
     points: Points
     """The exponents of start and stop, and the number of points."""
     base: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0

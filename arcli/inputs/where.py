@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from arcli.errors import InputError
 from arcli.inputs.cells import bad_cell
-from arcli.suggest import did_you_mean
-from arcli.syntax import free_names
+from arcli.suggest import near_or_all
+from arcli.syntax import free_names, parsed
 
 Where: TypeAlias = str | Mapping[str, Any] | None
 Condition: TypeAlias = Callable[[Any, str], bool]
@@ -65,10 +64,9 @@ def check(where: Where, names: Sequence[str] | None) -> None:
     # Names are checked before the run where the columns are known: a misspelt one would leave no item.
     if isinstance(where, str):
         try:
-            tree = ast.parse(where.strip(), mode="eval")
-        except (SyntaxError, ValueError, RecursionError) as error:
-            message = f"{where!r} is no expression: {getattr(error, 'msg', None) or error}"
-            raise InputError(f"where: {message}", path=("where",)) from None
+            tree = parsed(where)
+        except ValueError as error:
+            raise InputError(f"where: {error}", path=("where",)) from None
         used = {name.id for name in free_names(tree) if not hasattr(builtins, name.id)}
     else:
         used = set(where or ())
@@ -79,8 +77,5 @@ def check(where: Where, names: Sequence[str] | None) -> None:
 def require(used: Iterable[str], names: Sequence[str], key: str) -> None:
     """Raise InputError for a column that a key of the source speaks of, and that is not there."""
     for name in sorted(set(used) - set(names)):
-        raise InputError(
-            f"{key}: there is no column {name!r}",
-            hint=did_you_mean(name, names) or f"there are: {', '.join(names)}",
-            path=(key, name),
-        )
+        hint = near_or_all(name, names)
+        raise InputError(f"{key}: there is no column {name!r}", hint=hint, path=(key, name))

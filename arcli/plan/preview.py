@@ -13,9 +13,10 @@ from arcli.inputs.base import unread
 from arcli.inputs.python import loader
 from arcli.plan import outdirs
 from arcli.plan.deferred import Resolver
+from arcli.specfile.checks import order
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job, Spec
-from arcli.suggest import did_you_mean
+from arcli.suggest import near_or_all
 from arcli.syntax import used_names
 from arcli.timing import thresholds
 
@@ -34,7 +35,7 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
     while waiting:
         name = waiting.pop()
         if name not in jobs:
-            hint = did_you_mean(name, jobs) or f"there are: {', '.join(jobs)}"
+            hint = near_or_all(name, jobs)
             raise UsageError(f"there is no job {name!r} in {spec.file}", hint=hint)
         if name not in chosen:
             chosen.add(name)
@@ -71,8 +72,8 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
 
 
 def valued(job: Job) -> Iterator[str]:
-    """Return the jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
-    return values_in([job.args, job.kwargs, job.over, job.command, job.command_stdin, job.cwd, job.env])
+    """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a job."""
+    yield from (name for _, name in order.valued(job))
 
 
 def needs_values(job: Job, spec: Spec) -> bool:
@@ -114,7 +115,7 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
                 source = job.open_items(_context(spec, job, slots))
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
-                problems.append(spec.places.problem(error.message, *place, hint=error.hint or ""))
+                problems.append(spec.places.problem(error.message, *place, hint=error.hint))
         # Two items with one folder are told before any has run, where the items can be walked.
         twins = None if source is None else outdirs.problem_of(job, source)
         if twins is not None:

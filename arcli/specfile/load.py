@@ -20,7 +20,7 @@ from arcli.specfile.model import Job, Policy, Spec, SpecFile
 from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.shape import is_about_key, keys_of, problems_of, top_keys
 from arcli.specfile.tree import Entry, Node, Places, read
-from arcli.suggest import did_you_mean
+from arcli.suggest import near_or_all
 
 _WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}
 """Faults of what should have been text, or the short form of a map."""
@@ -154,7 +154,7 @@ def _merge_defaults(root: Node, defaults: Entry) -> list[Problem]:
     problems: list[Problem] = []
     for key, entry in defaults.value.entries():
         if key not in policy:
-            hint = did_you_mean(str(key), policy) or f"there are: {', '.join(sorted(policy))}"
+            hint = near_or_all(str(key), sorted(policy))
             problems.append(entry.key.problem(f"{key!r} cannot be a default", hint))
     # A job shares the node of the default: a wrong one has one place, and is told once.
     jobs = root.get("jobs")

@@ -25,8 +25,10 @@ from arcli.fields import (
     Seconds,
     Share,
     Template,
+    Texts,
     TimeLimit,
     Word,
+    one_or_more,
 )
 from arcli.inputs.base import Source, SourceContext
 from arcli.inputs.over import Items
@@ -91,6 +93,13 @@ class Cluster(Model):
     """Traitlets of ipyparallel's launchers, such as `SlurmEngineSetLauncher.queue`."""
     insecure: bool = False
     """Without encryption, where the engines are on other hosts."""
+
+    @property
+    def joined_by(self) -> list[str]:
+        """The keys that name a running cluster to join; none where engines are started."""
+        return [
+            key for key in ("profile", "cluster_id", "connection_file") if getattr(self, key) is not None
+        ]
 
 
 class Scatter(Model):
@@ -205,18 +214,8 @@ def _expected(value: list[str], job: str | None = None) -> list[str]:
     return value
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
-Expected = Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_expected), _TEXTS]
-ExpectedOfJob = Annotated[
-    list[str],
-    BeforeValidator(_one_or_more),
-    AfterValidator(lambda value: _expected(value, "job")),
-    _TEXTS,
-]
+Expected = Annotated[Texts, AfterValidator(_expected)]
+ExpectedOfJob = Annotated[Texts, AfterValidator(lambda value: _expected(value, "job"))]
 
 
 class Job(Policy):
@@ -342,7 +341,7 @@ class Notification(Model):
 
     on: Annotated[
         list[Literal["start", "ok", "failed", "always"]],
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        BeforeValidator(one_or_more),
     ] = ["always"]
     """When: at the start, when all is ok, when it is not, or always at the end."""
     run: Annotated[list[Word], Field(min_length=1)] | None = None

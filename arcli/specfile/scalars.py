@@ -32,14 +32,11 @@ def resolve(text: str) -> Any:
     if not (text[0].isdigit() or text[0] in "+-."):
         return text
     # Python's own limit on digits would be an error without a place.
-    if _INT.fullmatch(text):
+    decimal = _INT.fullmatch(text)
+    if decimal or _BASED.fullmatch(text):
         if len(text) > MOST_DIGITS:
             raise ValueError(f"a number of {len(text):,} digits is too large; quote it if it is text")
-        return int(text)
-    if _BASED.fullmatch(text):
-        if len(text) > MOST_DIGITS:
-            raise ValueError(f"a number of {len(text):,} digits is too large; quote it if it is text")
-        return int(text, 0)
+        return int(text, 10 if decimal else 0)
     if _FLOAT.fullmatch(text):
         value = float(text)
         if math.isinf(value):

@@ -175,25 +175,37 @@ class Node(Struct, eq=False):
 
 
 class Places(Struct, frozen=True, eq=False):
-    """The nodes of a spec, after defaults and short forms have found their places."""
+    """The nodes of a spec, after defaults and short forms have found their places; of it what is ``under``
+    a path.
+    """
 
     root: Node
+    under: NodePath = ()
 
     @classmethod
     def nowhere(cls) -> Places:
         """Return those of a spec that was not read from a text."""
         return cls(Node("map", {}, Text("spec", ""), 0, 0))
 
-    def problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
-        """Return a problem with what is at a path, such as ``"jobs", "squares", "over"``."""
-        return self.root.follow(path)[0].problem(message, hint)
+    def below(self, *path: str | int) -> Places:
+        """Return the places below a path, such as ``"jobs", 0``."""
+        return Places(self.root, (*self.under, *path))
+
+    def node(self, *path: str | int) -> Node:
+        """Return what is at a path, such as ``"jobs", "squares", "over"``, as far down as nodes go."""
+        return self.root.follow((*self.under, *path))[0]
+
+    def problem(self, message: str, *path: str | int, hint: str | None = "") -> Problem:
+        """Return a problem with what is at a path."""
+        return self.node(*path).problem(message, hint or "")
 
     def key_problem(self, message: str, *path: str | int, hint: str = "") -> Problem:
         """Return a problem with the key at the end of a path, or with what it would be in."""
         # A key of something that is itself not in the file, such as a default, has no place of its own.
-        node, existing = self.root.follow(path[:-1])
-        entry = node.value.get(path[-1]) if node.kind == "map" else None
-        if entry is None or len(existing) < len(path) - 1:
+        *above, key = self.under + path
+        node, existing = self.root.follow(above)
+        entry = node.value.get(key) if node.kind == "map" else None
+        if entry is None or len(existing) < len(above):
             return node.problem(message, hint)
         problem: Problem = entry.key.problem(message, hint)
         return problem

@@ -186,7 +186,7 @@ def plain(tree: Any, redaction: Redaction = NOTHING_SECRET) -> Any:
     if isinstance(tree, list | tuple):
         return [plain(part, redaction) for part in tree]
     if isinstance(tree, Deferred):
-        return f"${{{tree.kind}.{tree.name}}}"
+        return str(tree)
     if isinstance(tree, DeferredText):
         return "".join(plain(part, redaction) for part in tree.parts)
     if tree is None or isinstance(tree, bool):

@@ -27,8 +27,8 @@ from arcli.record import decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
 from arcli.store.journal import is_record
-from arcli.suggest import did_you_mean
-from arcli.syntax import free_names
+from arcli.suggest import near_or_all
+from arcli.syntax import free_names, parsed
 
 FILE = "journal.index"
 """Beside the journal."""
@@ -229,10 +229,11 @@ class Condition:
         # Evaluating the text is the user's own wish: it came from his command line.
         self._text = text
         try:
-            tree = ast.parse(text.strip(), mode="eval")
-        except (SyntaxError, ValueError, RecursionError) as error:
-            message = f"--where {text!r} is no expression: {getattr(error, 'msg', None) or error}"
-            raise UsageError(message, hint="""such as 'lr > 0.1 and status == "error"'""") from None
+            tree = parsed(text)
+        except ValueError as error:
+            raise UsageError(
+                f"--where {error}", hint="""such as 'lr > 0.1 and status == "error"'"""
+            ) from None
         self._code = compile(tree, "where", "eval")
         self._names = {name.id for name in free_names(tree)}
         self._missing = {name for name in self._names if not hasattr(builtins, name)}
@@ -275,7 +276,7 @@ class Condition:
         """Raise UsageError for a name that none of the records had that were asked about."""
         if self._known:
             for name in sorted(self._missing):
-                hint = did_you_mean(name, self._known) or f"there are: {', '.join(sorted(self._known))}"
+                hint = near_or_all(name, sorted(self._known))
                 raise UsageError(f"--where: no item has {name!r}", hint=hint)
 
 

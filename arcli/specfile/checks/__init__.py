@@ -18,7 +18,8 @@ def check(
 ) -> Iterator[Problem]:
     """Yield every problem that spans several keys, or that only a look at the user's files shows.
 
-    ``sources`` are the jobs' opened inputs, by the jobs' places.
+    ``sources`` are the jobs' opened inputs, by the jobs' places. What checks one job has the places
+    below it.
     """
     yield from whole.cluster(spec, places)
     yield from whole.setup(spec, places)
@@ -32,18 +33,18 @@ def check(
     names = spec.engine_names()
     # A source that could not be opened has its problem already: nothing that follows from it is told.
     for at, part in spec.jobs.items():
-        source = sources.get(at)
-        yield from job.call(part, at, spec, places)
-        yield from job.results(part, at, spec, places)
-        yield from job.functions(part, at, spec.folder, names, places)
-        yield from job.concurrency(part, at, spec.folder, places)
-        yield from job.targets(part, at, spec.cluster, places)
-        yield from job.notebook(part, at, spec.folder, places)
-        yield from order.check(part, at, spec, places)
+        source, here = sources.get(at), places.below("jobs", at)
+        yield from job.call(part, at, spec, here)
+        yield from job.results(part, at, spec, here)
+        yield from job.functions(part, spec.folder, names, here)
+        yield from job.concurrency(part, spec.folder, here)
+        yield from job.targets(part, spec.cluster, here)
+        yield from job.notebook(part, spec.folder, here)
+        yield from order.check(part, at, spec, here)
         if part.command is not None:
-            yield from command.programs(part, at, spec.cluster, spec.folder, places)
-            yield from command.texts(part, at, source, places)
-        yield from command.check_outdir(part, at, source, places)
+            yield from command.programs(part, spec.cluster, spec.folder, here)
+            yield from command.texts(part, source, here)
+        yield from command.check_outdir(part, source, here)
         if source is not None:
-            yield from inputs.check(part, at, source, places)
+            yield from inputs.check(part, source, here)
     yield from inputs.stdin_readers(spec, places, from_stdin=from_stdin)

@@ -43,8 +43,7 @@ class Checked(Struct, frozen=True, kw_only=True):
 
     def engine_names(self) -> set[str] | None:
         """Return names in the engines' namespace; None where they cannot be known."""
-        joined = self.cluster.profile or self.cluster.cluster_id or self.cluster.connection_file
-        if self.setup is None or joined or len(self.jobs) < len(self.names):
+        if self.setup is None or self.cluster.joined_by or len(self.jobs) < len(self.names):
             return None
         if not self.sure("setup", "imports", "push", "scatter", "run"):
             return None
@@ -68,9 +67,9 @@ def engine_names(setup: Setup, pushed: Iterable[str]) -> set[str] | None:
     return None if "*" in names else names
 
 
-def in_text(fault: Fault, places: Places, path: tuple[str | int, ...]) -> Problem:
+def in_text(fault: Fault, places: Places, *path: str | int) -> Problem:
     """Return a fault at its place in the file, as far as the text stands there as it is."""
-    node, _ = places.root.follow(path)
+    node = places.node(*path)
     # A block's lines are indented in the file and not in the value.
     if node.block:
         line = node.line + 1 + fault.line

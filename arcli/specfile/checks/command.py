@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from arcli.engine.template import COUNTED, PATH_PARTS
 from arcli.errors import Problem
-from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.paths import is_folder
 from arcli.placeholders import Placeholder, placeholders, strange_braces, words_in_braces
@@ -60,36 +59,35 @@ class ItemNames(NamedTuple):
         return name in self.known or (part in PATH_PARTS and key in self.known - _PLAIN)
 
 
-def programs(job: Job, at: int, cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
+def programs(job: Job, cluster: Cluster, folder: Path, places: Places) -> Iterator[Problem]:
     """Yield what a command cannot be run without: a program, its shell and its folder."""
     # An argv list, or the first word for a shell, which may begin with anything: an assignment, a
     # redirection, a function. Only a plain word that no shell knows itself is surely a program.
     program: object = ""
     if isinstance(job.command, list):
         if not job.command:
-            yield places.problem("an argv list needs a program", "jobs", at, "command")
+            yield places.problem("an argv list needs a program", "command")
         first = job.command[0] if job.command else ""
         program = first if isinstance(first, str) and not {*"/{}"} & {*first} else ""
     elif isinstance(job.command, str):
         if not job.command.strip():
-            yield places.problem("the command is empty", "jobs", at, "command")
+            yield places.problem("the command is empty", "command")
         word = _WORD.match(job.command)
         program = word[1] if word is not None and word[1] not in _OF_SHELLS else ""
     # What is on the PATH here says nothing of engines on other hosts, or with another PATH.
-    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
-    elsewhere = cluster.launcher not in {"embedded", "local", "inline"}
-    if not (joined or elsewhere or "PATH" in {*job.env, *cluster.env}):
+    elsewhere = cluster.joined_by or cluster.launcher not in {"embedded", "local", "inline"}
+    if not (elsewhere or "PATH" in {*job.env, *cluster.env}):
         for key, name in (("command", program), ("shell", job.shell)):
             if name and shutil.which(str(name)) is None:
-                message = f"there is no program {name!r} on PATH"
-                yield places.problem(message, "jobs", at, key, hint="install it, or give its path")
+                hint = "install it, or give its path"
+                yield places.problem(f"there is no program {name!r} on PATH", key, hint=hint)
     # A folder with placeholders is another one for each item, and is looked for by the engine.
     fixed = isinstance(job.cwd, str) and "{" not in job.cwd
     if fixed and not is_folder(folder / str(job.cwd)):
-        yield places.problem(f"there is no folder {job.cwd}", "jobs", at, "cwd")
+        yield places.problem(f"there is no folder {job.cwd}", "cwd")
 
 
-def texts(job: Job, at: int, source: Source | None, places: Places) -> Iterator[Problem]:
+def texts(job: Job, source: Source | None, places: Places) -> Iterator[Problem]:
     """Yield placeholders in a command's texts that name nothing, or cannot be filled in there.
 
     ``source`` are the job's items, as far as they are open.
@@ -107,24 +105,15 @@ def texts(job: Job, at: int, source: Source | None, places: Places) -> Iterator[
             continue
         # Only a shell reads quotes and comments, inside which a value could not be quoted again;
         # all other texts are words as they are.
-        text, shell = _source(template), path == ("command",)
+        text, shell = str(template), path == ("command",)
         for name in placeholders(text) if shell else words_in_braces(text):
             if (fault := placeholder_fault(name, text, names)) is not None:
-                yield in_text(fault, places, ("jobs", at, *path))
+                yield in_text(fault, places, *path)
         # Braces around no name are left to the program, as in awk '{print}', unless they are what
         # GNU parallel would fill in.
         for found in strange_braces(text, shell=shell):
             if found.inside is None or found.name in _ELSEWHERE:
-                yield in_text(_strange(found, text, names), places, ("jobs", at, *path))
-
-
-def _source(template: Any) -> str:
-    """Return a text as it stands in the file, ``${…}`` and all."""
-    if isinstance(template, Deferred):
-        return f"${{{template.kind}.{template.name}}}"
-    if isinstance(template, DeferredText):
-        return "".join(map(_source, template.parts))
-    return str(template)
+                yield in_text(_strange(found, text, names), places, *path)
 
 
 def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
@@ -180,30 +169,29 @@ def item_names(job: Job, source: Source | None) -> ItemNames:
     return ItemNames(_PLAIN | {*parts, *(keys or ())}, complete=keys is not None)
 
 
-def check_outdir(job: Job, at: int, source: Source | None, places: Places) -> Iterator[Problem]:
+def check_outdir(job: Job, source: Source | None, places: Places) -> Iterator[Problem]:
     """Yield what is wrong with ``outdir`` and ``artifacts``; ``source`` as far as it is open."""
     if job.outdir is None:
         if job.artifacts:
             hint = 'such as `outdir: "out/{index}"`'
-            yield places.key_problem("artifacts are in an outdir", "jobs", at, "artifacts", hint=hint)
+            yield places.key_problem("artifacts are in an outdir", "artifacts", hint=hint)
         return
     if job.kind in {"apply", "notebook"}:
-        yield places.key_problem(
-            f"outdir is for maps and commands, not for {job.kind}", "jobs", at, "outdir"
-        )
+        yield places.key_problem(f"outdir is for maps and commands, not for {job.kind}", "outdir")
     # `true` is a folder in the run's own, by the item's index; a text has to tell items apart
     # itself, or they would write over each other's files.
     if isinstance(job.outdir, str):
         names = item_names(job, source)
         for place in words_in_braces(job.outdir):
             if (fault := placeholder_fault(place, job.outdir, names)) is not None:
-                yield in_text(fault, places, ("jobs", at, "outdir"))
+                yield in_text(fault, places, "outdir")
         if not list(words_in_braces(job.outdir)):
             hint = 'name what tells the items apart: "out/{index}"'
-            yield places.problem("one folder for all items", "jobs", at, "outdir", hint=hint)
+            yield places.problem("one folder for all items", "outdir", hint=hint)
     # What is outside could be another item's file, or one that was there before.
     for number, artifact in enumerate(job.artifacts):
         path = PurePath(artifact.path)
         if path.is_absolute() or ".." in path.parts or not path.parts:
-            message = f"{artifact.path!r} is not inside of the item's folder"
-            yield places.problem(message, "jobs", at, "artifacts", number)
+            yield places.problem(
+                f"{artifact.path!r} is not inside of the item's folder", "artifacts", number
+            )

@@ -51,18 +51,18 @@ def open_sources(
                 errors.append(failure)
         for error in errors:
             where = ("jobs", at, "over", *error.path)
-            problems.append(places.problem(error.message, *where, hint=error.hint or ""))
+            problems.append(places.problem(error.message, *where, hint=error.hint))
     return sources
 
 
-def check(job: Job, at: int, source: Source, places: Places) -> Iterator[Problem]:
+def check(job: Job, source: Source, places: Places) -> Iterator[Problem]:
     """Yield what is wrong with the number of items of an opened source."""
     if source.length == 0 and not job.allow_empty:
         hint = "allow_empty: true makes that a warning"
-        yield places.problem(f"job {job.name!r} has no items", "jobs", at, "over", hint=hint)
+        yield places.problem(f"job {job.name!r} has no items", "over", hint=hint)
     if source.length is None and pinned(job):
         key = "view" if job.view == "direct" else "targets"
-        yield places.problem(UNCOUNTED, "jobs", at, key, hint=COUNTED)
+        yield places.problem(UNCOUNTED, key, hint=COUNTED)
 
 
 def pinned(job: Job) -> bool:

@@ -32,11 +32,11 @@ def names(spec: Checked, places: Places) -> Iterator[Problem]:
 def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Check that the jobs which a job builds on are there, and come before it."""
     references: list[tuple[str, tuple[str | int, ...]]] = [
-        (name, ("jobs", at, "needs", place)) for place, name in enumerate(job.needs)
+        (name, ("needs", place)) for place, name in enumerate(job.needs)
     ]
     for path, part in job.over.walk() if job.over is not None else ():
-        references += [(name, ("jobs", at, "over", *path, part.kind)) for name in part.input.jobs()]
-    references += [(name, ("jobs", at, key)) for key, name in _valued(job)]
+        references += [(name, ("over", *path, part.kind)) for name in part.input.jobs()]
+    references += [(name, (key,)) for key, name in valued(job)]
     # References go backwards only, since jobs run in the order of the file.
     for name, path in references:
         if name == job.name:
@@ -53,7 +53,7 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
             earlier = ", ".join(filter(None, spec.names[:at]))
             hint = near or (f"before it are: {earlier}" if earlier else "it is the first one")
             yield places.problem(f"there is no job {name!r}", *path, hint=hint)
-    for key, name in _valued(job):
+    for key, name in valued(job):
         place = next((place for place, other in spec.jobs.items() if other.name == name), None)
         if place is None or not spec.sure(place, *_OF_VALUES):
             continue
@@ -63,10 +63,10 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
         anyway = other.folds or other.gather is not None or other.kind == "apply"
         if other.collect == "none" or (other.collect is None and not anyway):
             hint = "give it a reduce, or collect: list"
-            yield places.problem(f"job {name!r} has no value", "jobs", at, key, hint=hint)
+            yield places.problem(f"job {name!r} has no value", key, hint=hint)
 
 
-def _valued(job: Job) -> Iterator[tuple[str, str]]:
+def valued(job: Job) -> Iterator[tuple[str, str]]:
     """Yield the keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
     for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
         for late in deferred_values(getattr(job, key)):

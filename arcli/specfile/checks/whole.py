@@ -22,17 +22,16 @@ from arcli.specfile.checks.checked import Checked, in_text
 from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Cluster, Job, Setup, interpreter
 from arcli.specfile.tree import Places
-from arcli.suggest import did_you_mean
+from arcli.suggest import did_you_mean, near_or_all
 from arcli.timing import thresholds
 
-_JOIN = ("profile", "cluster_id", "connection_file")
 _TRAIT = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
 
 def cluster(spec: Checked, places: Places) -> Iterator[Problem]:
     """Yield what is wrong with how the engines are started, or with the cluster that is joined."""
     cluster, launcher = spec.cluster, launchers.named(spec.cluster.launcher)
-    joined = [key for key in _JOIN if getattr(cluster, key) is not None]
+    joined = cluster.joined_by
     # One problem about the launcher at most: what it needs and takes means nothing where it is
     # unknown, and where a running cluster is joined it is not used at all.
     if launcher is None:
@@ -98,7 +97,7 @@ def setup(spec: Checked, places: Places) -> Iterator[Problem]:
             hint = "write `math`, `numpy as np` or `from math import pi`"
             yield places.problem(f"{line!r} is not an import", "setup", "imports", at, hint=hint)
     for fault in syntax.source_faults(setup.run) if setup.run is not None else ():
-        yield in_text(fault, places, ("setup", "run"))
+        yield in_text(fault, places, "setup", "run")
 
 
 def setup_files(spec: Checked, places: Places) -> Iterator[Problem]:
@@ -132,7 +131,7 @@ def scattered(spec: Checked, places: Places) -> Iterator[Problem]:
         elif part.over is not None:
             for error in part.over.check(spec.folder):
                 path = ("setup", "scatter", name, "over", *error.path)
-                yield places.problem(error.message, *path, hint=error.hint or "")
+                yield places.problem(error.message, *path, hint=error.hint)
         no_list = isinstance(values, Deferred) and values.name != "slots"
         if no_list or any(late.kind != "engines" for late in deferred_values(values)):
             message = "what is scattered must be known when the engines start"
@@ -187,7 +186,7 @@ def expected(spec: Checked, places: Places) -> Iterator[Problem]:
         except UsageError:
             continue
         if name is not None and name not in spec.names and all(spec.names):
-            hint = did_you_mean(name, spec.names) or f"there are: {', '.join(spec.names)}"
+            hint = near_or_all(name, spec.names)
             yield places.problem(f"there is no job {name!r}", "expect", at, hint=hint)
 
 
@@ -195,8 +194,7 @@ def outputs(spec: Checked, places: Places) -> Iterator[Problem]:
     """Yield outputs of jobs that are not there, in unknown formats, or with options that these lack."""
     for at, output in spec.outputs.items():
         if output.job is not None and output.job not in spec.names:
-            near = did_you_mean(output.job, spec.names)
-            hint = near or f"there are: {', '.join(filter(None, spec.names))}"
+            hint = near_or_all(output.job, filter(None, spec.names))
             yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
         form = None
         # Without a format the suffix decides; stdout has none, and gets what the command line says.
