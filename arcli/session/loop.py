@@ -29,6 +29,7 @@ from arcli.session.core.messages import (
     Moment,
     Notice,
     NotRevived,
+    PendingChunk,
     PendingRequest,
     Prepare,
     Print,
@@ -177,7 +178,7 @@ class SessionLoop:
         """Have the core take the records that chunks have published by now."""
         for msg_id, envelope in self._transport.early():
             request = self._pending.get(msg_id)
-            if request is not None and request.chunk is not None:
+            if isinstance(request, PendingChunk):
                 self._carry_out(self._core.handle(Early(request, envelope), self._clock()))
 
     def _break_off(self, error: BaseException) -> None:

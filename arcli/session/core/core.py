@@ -14,7 +14,7 @@ from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, Unme
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
 from arcli.record import ItemError
-from arcli.session.core.chunk import Chunk, ClientRecord
+from arcli.session.core.chunk import ClientRecord
 from arcli.session.core.feeding import Feeder, Recalls
 from arcli.session.core.health import Health, Positions, Quiet, waiting_items
 from arcli.session.core.job import JobRun
@@ -33,6 +33,7 @@ from arcli.session.core.messages import (
     Moment,
     Notice,
     NotRevived,
+    PendingChunk,
     PendingRequest,
     Print,
     Ready,
@@ -130,10 +131,6 @@ class SessionCore:
     @property
     def _now(self) -> float:
         return self._moment.now
-
-    @property
-    def _wall(self) -> float:
-        return self._moment.wall
 
     def _taken(self) -> list[Effect]:
         effects, self._effects = self._effects, []
@@ -233,12 +230,12 @@ class SessionCore:
             return
         if answer.error is not None:
             self._not_answered(engine, pending, answer.error)
-        elif pending.call is not None or pending.broadcast is not None:
+        elif pending.asked is not None:
             assert answer.envelope is not None
-            self._effects += self._requests.answered(engine, pending, answer.envelope)
-        elif pending.chunk is not None:
+            self._effects += self._requests.answered(engine, pending.asked, answer.envelope)
+        elif isinstance(pending, PendingChunk):
             assert answer.envelope is not None
-            self._chunk_back(engine, pending, pending.chunk, answer.envelope)
+            self._chunk_back(engine, pending, answer.envelope)
         else:
             self._prepared(engine, answer.envelope)
         engine.answered = self._now
@@ -246,9 +243,9 @@ class SessionCore:
 
     def _not_answered(self, engine: PooledEngine, pending: PendingRequest, error: str) -> None:
         """An engine could not put an answer together, for want of memory, say."""
-        if pending.call is not None:
-            self._effects.append(Reject(pending.call.future, pending.call.failure(error)))
-        elif pending.chunk is None:
+        if isinstance(pending.asked, Call):
+            self._effects.append(Reject(pending.asked.future, pending.asked.failure(error)))
+        elif not isinstance(pending, PendingChunk):
             raise ClusterError(f"{engine.words} could not answer a request: {error}")
         elif self._job is not None and not self._job.items.late(pending.chunk):
             fate = "its engine could not answer"
@@ -256,10 +253,8 @@ class SessionCore:
             loss = self._job.items.lost(pending.chunk, None, True, error, fate=fate)
             self._conclude(self._job, loss.records)
 
-    def _chunk_back(
-        self, engine: PooledEngine, pending: PendingRequest, chunk: Chunk, envelope: bytes
-    ) -> None:
-        job = self._job
+    def _chunk_back(self, engine: PooledEngine, pending: PendingChunk, envelope: bytes) -> None:
+        job, chunk = self._job, pending.chunk
         if job is None or job.items.late(chunk):
             return
         # What comes from an engine may be anything: it is decoded here, within what a garbled chunk may
@@ -278,7 +273,7 @@ class SessionCore:
         elif isinstance(reply, ChunkReply):
             # Items that end show that not every one kills its engine.
             self._recovery.restarts.progress()
-            self._effects += job.take_reply(engine, pending, reply, len(envelope), self._now, self._wall)
+            self._effects += job.take_reply(engine, pending, reply, len(envelope), self._moment)
         else:
             self._not_answered(engine, pending, f"it sent a {type(reply).__name__}")
 
@@ -294,7 +289,7 @@ class SessionCore:
             self._effects.append(Print(reply))
         elif isinstance(reply, ChunkReply):
             self._recovery.restarts.progress()
-            self._effects += self._job.take_early(engine, early.pending, reply, self._now, self._wall)
+            self._effects += self._job.take_early(engine, early.pending, reply, self._moment)
 
     def _prepared(self, engine: PooledEngine, envelope: bytes | None) -> None:
         """A step of an engine's preparation is answered: the next one, or it is ready."""
@@ -358,7 +353,7 @@ class SessionCore:
         self._finish()
 
     def _conclude(self, job: JobRun, ended: list[ClientRecord]) -> None:
-        self._effects += job.conclude(ended, self._wall)
+        self._effects += job.conclude(ended, self._moment.wall)
 
     # -- timers -----------------------------------------------------------------------------------
 

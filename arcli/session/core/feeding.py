@@ -61,14 +61,14 @@ class Recalls:
         effects: list[Effect] = []
         # Only where both clocks and the file are this host's is it known that an item was not begun.
         for engine in ready:
-            running = engine.chunks[0].chunk if engine.chunks else None
-            if running is None or not engine.local or job.items.late(running):
+            pending = engine.running
+            if pending is None or not engine.local or job.items.late(pending.chunk):
                 continue
             recall = self._pending.get(engine.info.engine_id)
-            if recall is not None and recall.chunk is running:
-                self._settle(engine, running, recall, job, idle, now)
+            if recall is not None and recall.chunk is pending.chunk:
+                self._settle(engine, recall, job, idle, now)
             elif len(effects) < idle:
-                effects += self._recall(engine, running, now)
+                effects += self._recall(engine, pending.chunk, now)
         return effects
 
     def _recall(self, engine: PooledEngine, running: Chunk, now: float) -> list[Effect]:
@@ -78,7 +78,7 @@ class Recalls:
         place = sighting.item_of(running) if sighting is not None else None
         if sighting is None or place is None or now - sighting.since < LONG:
             return []
-        waiting = [p.chunk for p in engine.chunks[1:] if p.chunk is not None]
+        waiting = [pending.chunk for pending in engine.chunks[1:]]
         behind = len(running) - place - 1 + sum(map(len, waiting))
         bound = any(chunk.pinned is not None or chunk.alone for chunk in (running, *waiting))
         # Pinned items have nowhere else to go, suspects are alone anyway.
@@ -88,22 +88,20 @@ class Recalls:
         last = waiting[-1].number if waiting else running.number
         return [Recall(engine.info.slot, running.number, place + 1, last)]
 
-    def _settle(
-        self, engine: PooledEngine, running: Chunk, recall: _Pending, job: JobRun, idle: int, now: float
-    ) -> None:
+    def _settle(self, engine: PooledEngine, recall: _Pending, job: JobRun, idle: int, now: float) -> None:
         """Have back what was recalled, if the engine is still where it was."""
         if recall.taken or now - recall.at < SETTLED:
             return
         sighting = self._positions.look(engine, now, fresh=True)
-        if sighting is None or sighting.place_in(running) != recall.position:
+        if sighting is None or sighting.place_in(recall.chunk) != recall.position:
             del self._pending[engine.info.engine_id]  # it went on: it says itself what it left out
             return
         # The engine is at the same item, so it has begun nothing that was recalled, and will see the recall
         # before it does.
         recall.taken = True
-        job.items.take_back(running, recall.position + 1, idle)
+        job.items.take_back(recall.chunk, recall.position + 1, idle)
         for pending in engine.chunks[1:]:
-            if pending.chunk is not None and not job.items.late(pending.chunk):
+            if not job.items.late(pending.chunk):
                 job.items.take_back(pending.chunk, 0, idle)
 
 
@@ -227,8 +225,7 @@ class Feeder:
         ):
             return None
         # A suspect runs with nobody behind it, or its engine's death would cost others once more.
-        suspect = any(pending.chunk is not None and pending.chunk.alone for pending in engine.pending)
-        return None if suspect else engine
+        return None if any(pending.chunk.alone for pending in engine.chunks) else engine
 
     def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:
         """The next chunk for an engine, None where there is none for it now."""
@@ -238,4 +235,4 @@ class Feeder:
             return None
         request = job.encode(chunk, self._listener.streams(job.plan.name))
         label = job.plan.job.label
-        return self._pool.send(engine, request, moment, chunk=chunk, label=label)
+        return self._pool.send(engine, chunk, request, label, moment)

@@ -11,7 +11,7 @@ from arcli.engine.position_file import Position
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.job import JobRun
-from arcli.session.core.messages import Effect, Kill, Notice, PendingRequest, Release
+from arcli.session.core.messages import Effect, Kill, Notice, PendingChunk, Release
 from arcli.session.core.pool import Pool, PooledEngine
 
 OVERSTAY = 2 * GRACE + 1.0
@@ -121,11 +121,11 @@ class Health:
                 effects += self._watch_requests(engine, now)
             # Looking costs a read of a file for each engine, which short chunks are
             # not worth.
-            running = engine.chunks[0] if engine.usable and engine.chunks else None
-            if running is None or running.chunk is None:
+            running = engine.running if engine.usable else None
+            if running is None:
                 continue
             if now - running.sent > (UNHURRIED if running.chunk.limit is None else LOOK / 2):
-                effects += self._watch_chunk(engine, running, running.chunk, now)
+                effects += self._watch_chunk(engine, running, now)
         return effects
 
     def _watch_requests(self, engine: PooledEngine, now: float) -> list[Effect]:
@@ -141,14 +141,12 @@ class Health:
                     Release(engine.info.engine_id),
                 ]
             # Setup and reducers may take long, but not without a word.
-            if pending.chunk is None and not pending.is_told and age > QUIET:
+            if not isinstance(pending, PendingChunk) and not pending.is_told and age > QUIET:
                 pending.is_told = True
                 return [Notice(f"{engine.words} is still at {pending.what}, {QUIET:.0f} s on")]
         return []
 
-    def _watch_chunk(
-        self, engine: PooledEngine, running: PendingRequest, chunk: Chunk, now: float
-    ) -> list[Effect]:
+    def _watch_chunk(self, engine: PooledEngine, running: PendingChunk, now: float) -> list[Effect]:
         """End, as the last resort, an engine that does not begin its chunk, or does not stop an item."""
         sighting = self._positions.look(engine, now)
         if sighting is None:
@@ -160,6 +158,7 @@ class Health:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
             return [Notice(f"{message}: it is replaced"), Kill(engine.info.engine_id)]
+        chunk = running.chunk
         place = sighting.place_in(chunk)
         # Where the file tells of another chunk, this one waits behind it.
         if chunk.limit is None or place is None or place < 0:
@@ -173,9 +172,11 @@ class Health:
         """End the engines that are at an item which has been cancelled; the rest is done elsewhere."""
         effects: list[Effect] = []
         for engine in self._pool.ready():
-            running = engine.chunks[0].chunk if engine.chunks else None
-            cancelled = items.cancelled_in(running) if running is not None else []
-            if running is None or not cancelled:
+            if engine.running is None:
+                continue
+            running = engine.running.chunk
+            cancelled = items.cancelled_in(running)
+            if not cancelled:
                 continue
             sighting = self._positions.look(engine, now)
             # Only the engine that runs the item is ended; one that has not begun it

@@ -27,7 +27,7 @@ from arcli.session.core.chunk import (
     packed,
 )
 from arcli.session.core.dispatch import Dispatcher
-from arcli.session.core.messages import IndexedPickle, PendingRequest, Records
+from arcli.session.core.messages import IndexedPickle, Moment, PendingChunk, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
 from arcli.timing.ledger import End, EngineUse, Ledger
@@ -143,11 +143,10 @@ class JobRun:
     # -- records in ---------------------------------------------------------------------------
 
     def take_early(
-        self, engine: PooledEngine, pending: PendingRequest, reply: ChunkReply, now: float, wall: float
+        self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, moment: Moment
     ) -> list[Records]:
         """Take records that a chunk has published while it goes on."""
         chunk = pending.chunk
-        assert chunk is not None
         # What is published may be overtaken by the chunk's own reply, or come from an attempt that was
         # given up: such records are in already, or will come again.
         if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
@@ -157,25 +156,19 @@ class JobRun:
         # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
         # reply has all of them.
         first = reply.done - len(reply.again) - sum(count for _, count in reply.positions)
-        return self._take(engine, pending, reply, now, wall) if first <= chunk.done else []
+        return self._take(engine, pending, reply, moment) if first <= chunk.done else []
 
     def take_reply(
-        self,
-        engine: PooledEngine,
-        pending: PendingRequest,
-        reply: ChunkReply,
-        size: int,
-        now: float,
-        wall: float,
+        self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, size: int, moment: Moment
     ) -> list[Records]:
         """Take a chunk's own reply of ``size`` bytes, with all of its records."""
-        chunk = pending.chunk
-        assert chunk is not None
-        records = self._take(engine, pending, reply, now, wall)
+        chunk, now = pending.chunk, moment.now
+        records = self._take(engine, pending, reply, moment)
         # What was published is done, whatever the reply counts.
         if self.items.stopped:
             rest = range(chunk.done, len(chunk))
-            records += self.conclude(client_records(chunk, rest, Status.CANCELLED, self.stop_reason), wall)
+            ended = client_records(chunk, rest, Status.CANCELLED, self.stop_reason)
+            records += self.conclude(ended, moment.wall)
         elif chunk.done < len(chunk):
             self.items.not_begun(chunk, chunk.done)
         # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
@@ -193,10 +186,9 @@ class JobRun:
         return records
 
     def _take(
-        self, engine: PooledEngine, pending: PendingRequest, reply: ChunkReply, now: float, wall: float
+        self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, moment: Moment
     ) -> list[Records]:
         chunk = pending.chunk
-        assert chunk is not None
         # Each reply counts from the chunk's beginning, so a repeated one has nothing new.
         if reply.done <= chunk.done:
             return []
@@ -213,7 +205,9 @@ class JobRun:
         records = []
         if runs:
             self.tally.merge(tally)
-            completed = complete(lines, tally.total, self._prefix, self._stamp(engine, pending, wall))
+            completed = complete(
+                lines, tally.total, self._prefix, self._stamp(engine, pending, moment.wall)
+            )
             records.append(
                 Records(
                     spans=consecutive(chunk, runs),
@@ -233,12 +227,11 @@ class JobRun:
         use.compute += seconds
         failed = tally.total - tally.counts.get("ok", 0)
         reasons = [(entry.position, entry.reason) for entry in again]
-        cancelled = self.items.progressed(chunk, reply.done, reasons, failed, now)
-        return records + self.conclude(cancelled, wall)
+        cancelled = self.items.progressed(chunk, reply.done, reasons, failed, moment.now)
+        return records + self.conclude(cancelled, moment.wall)
 
-    def _stamp(self, engine: PooledEngine, pending: PendingRequest, wall: float) -> bytes:
+    def _stamp(self, engine: PooledEngine, pending: PendingChunk, wall: float) -> bytes:
         """Return what all records of a chunk share, as the end of each line."""
-        assert pending.chunk is not None
         return b',"engine_id":%d,"slot":%d,"msg_id":%b,"chunk":%d,"submitted":"%b","received":"%b"}\n' % (
             engine.info.engine_id,
             engine.info.slot,
@@ -322,7 +315,7 @@ class JobRun:
             )
         return self._uses[info.engine_id]
 
-    def cut_short(self, engine: PooledEngine, pending: PendingRequest, seconds: float, now: float) -> None:
+    def cut_short(self, engine: PooledEngine, pending: PendingChunk, seconds: float, now: float) -> None:
         """Account for a chunk that will not come back; the item that its engine was at had ``seconds``."""
         use = self._use(engine)
         use.attempts += seconds

@@ -97,30 +97,32 @@ class Broadcast(Struct, kw_only=True, eq=False):
 
 
 class PendingRequest(Struct, kw_only=True, eq=False):
-    """A request under way: a chunk, a call, a broadcast's part, or a step of a preparation.
+    """A request under way: what somebody has ``asked``, or a step of a preparation.
 
     ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
     is sent. ``first``: nothing was sent to its engine before. ``is_told``: that it takes long has been
-    said. ``computed`` are the seconds in its items' own code that are accounted for.
+    said.
     """
 
     engine_id: int
     sent: float
     submitted: float
-    chunk: Chunk | None = None
-    call: Call | None = None
-    broadcast: Broadcast | None = None
+    asked: Call | Broadcast | None = None
     first: bool = False
     is_told: bool = False
     msg_id: str = ""
-    computed: float = 0.0
 
     @property
     def what(self) -> str:
         """What it is for, in words."""
-        if self.call is not None:
-            return self.call.what
-        return self.broadcast.what if self.broadcast is not None else "its setup"
+        return "its setup" if self.asked is None else self.asked.what
+
+
+class PendingChunk(PendingRequest, kw_only=True, eq=False):
+    """A chunk under way. ``computed`` are the seconds in its items' own code that are accounted for."""
+
+    chunk: Chunk
+    computed: float = 0.0
 
 
 class Prepare(Struct, frozen=True):
@@ -275,7 +277,7 @@ class Answered(Struct, frozen=True, kw_only=True):
 class Early(Struct, frozen=True):
     """Records that a chunk has published while it goes on."""
 
-    pending: PendingRequest
+    pending: PendingChunk
     envelope: bytes
 
 

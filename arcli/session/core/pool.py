@@ -17,6 +17,7 @@ from arcli.session.core.messages import (
     Effect,
     Kill,
     Moment,
+    PendingChunk,
     PendingRequest,
     Prepare,
     Reject,
@@ -51,9 +52,14 @@ class PooledEngine(Struct, kw_only=True, eq=False):
         return f"engine {self.info.engine_id} on host {self.info.host}"
 
     @property
-    def chunks(self) -> list[PendingRequest]:
+    def chunks(self) -> list[PendingChunk]:
         """The chunks that the engine has, the running one first."""
-        return [pending for pending in self.pending if pending.chunk is not None]
+        return [pending for pending in self.pending if isinstance(pending, PendingChunk)]
+
+    @property
+    def running(self) -> PendingChunk | None:
+        """The chunk that the engine is at, or comes to next."""
+        return next((pending for pending in self.pending if isinstance(pending, PendingChunk)), None)
 
     @property
     def usable(self) -> bool:
@@ -116,42 +122,31 @@ class Pool:
         """Let go of an engine that is gone, and of what it was asked."""
         self.engines.pop(engine_id, None)
 
-    def pend(
-        self,
-        engine: PooledEngine,
-        moment: Moment,
-        *,
-        chunk: Chunk | None = None,
-        call: Call | None = None,
-        broadcast: Broadcast | None = None,
-    ) -> PendingRequest:
-        """Note that an engine is asked something now."""
-        pending = PendingRequest(
-            engine_id=engine.info.engine_id,
-            sent=moment.now,
-            submitted=moment.wall,
-            chunk=chunk,
-            call=call,
-            broadcast=broadcast,
-        )
+    def prepare(self, engine: PooledEngine, moment: Moment) -> Prepare:
+        """Bring arcli's code to an engine: the first of what it is sent."""
+        engine_id = engine.info.engine_id
+        first = PendingRequest(engine_id=engine_id, sent=moment.now, submitted=moment.wall, first=True)
+        engine.pending.append(first)
+        return Prepare(engine_id, first)
+
+    def ask(
+        self, engine: PooledEngine, request: bytes, moment: Moment, asked: Call | Broadcast | None = None
+    ) -> Send:
+        """Ask an engine what somebody wants to know, or have it take a step of its preparation."""
+        engine_id = engine.info.engine_id
+        # Noted before it is sent, so that a death on the way finds it.
+        pending = PendingRequest(engine_id=engine_id, sent=moment.now, submitted=moment.wall, asked=asked)
         engine.pending.append(pending)
-        return pending
+        return Send(engine_id, pending, request)
 
     def send(
-        self,
-        engine: PooledEngine,
-        request: bytes,
-        moment: Moment,
-        *,
-        chunk: Chunk | None = None,
-        call: Call | None = None,
-        broadcast: Broadcast | None = None,
-        label: str | None = None,
+        self, engine: PooledEngine, chunk: Chunk, request: bytes, label: str | None, moment: Moment
     ) -> Send:
-        """Ask an engine something."""
-        # Noted before it is sent, so that a death on the way finds it.
-        pending = self.pend(engine, moment, chunk=chunk, call=call, broadcast=broadcast)
-        return Send(engine.info.engine_id, pending, request, label)
+        """Send a chunk to an engine."""
+        engine_id = engine.info.engine_id
+        pending = PendingChunk(engine_id=engine_id, sent=moment.now, submitted=moment.wall, chunk=chunk)
+        engine.pending.append(pending)
+        return Send(engine_id, pending, request, label)
 
     def doom(self, engine: PooledEngine, why: str) -> list[Effect]:
         """End an engine on purpose."""
@@ -186,6 +181,10 @@ class Requests:
     def __bool__(self) -> bool:
         return bool(self._calls or self._broadcasts)
 
+    @property
+    def _waiting(self) -> list[Call | Broadcast]:
+        return [*self._calls, *self._broadcasts]
+
     def ask(self, call: Call) -> None:
         """Have one engine answer, as soon as one can."""
         self._calls.append(call)
@@ -195,7 +194,7 @@ class Requests:
         # Newcomers find it there and answer too, so nobody has to know who was asked.
         self._broadcasts.append(broadcast)
         effects: list[Effect] = [
-            self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
+            self._pool.ask(engine, broadcast.request, moment, broadcast)
             for engine in self._pool
             if engine.doomed is None
         ]
@@ -205,17 +204,15 @@ class Requests:
         """Send all that prepares an engine at once: it answers in the same order."""
         # The code itself is the first request: an engine that never answers it has lost nothing (see
         # health.SILENT).
-        first = self._pool.pend(engine, moment)
-        first.first = True
+        effects: list[Effect] = [self._pool.prepare(engine, moment)]
         slot = engine.info.slot
         # All that earlier engines were told, in the same order: a replacement must
         # not differ from them. In one message, for each costs four processes some of their time.
         steps = [*map(encode_request, self._terms.steps(slot)), *self._steps]
         engine.steps = 2
-        effects: list[Effect] = [Prepare(engine.info.engine_id, first)]
-        effects.append(self._pool.send(engine, encode_request(Steps(steps)), moment))
+        effects.append(self._pool.ask(engine, encode_request(Steps(steps)), moment))
         return effects + [
-            self._pool.send(engine, broadcast.request, moment, broadcast=broadcast)
+            self._pool.ask(engine, broadcast.request, moment, broadcast)
             for broadcast in self._broadcasts
             if broadcast.keep or slot not in broadcast.answers
         ]
@@ -226,22 +223,20 @@ class Requests:
         while self._calls and (ready := self._pool.ready()):
             idle = min(ready, key=lambda engine: len(engine.pending))
             call = self._calls.popleft()
-            effects.append(self._pool.send(idle, call.request, moment, call=call))
+            effects.append(self._pool.ask(idle, call.request, moment, call))
         return effects
 
-    def answered(self, engine: PooledEngine, pending: PendingRequest, envelope: bytes) -> list[Effect]:
+    def answered(self, engine: PooledEngine, asked: Call | Broadcast, envelope: bytes) -> list[Effect]:
         """Hand an answer to whoever waits for it."""
-        if pending.call is not None:
-            return [Resolve(pending.call.future, envelope)]
-        broadcast = pending.broadcast
-        assert broadcast is not None
-        if broadcast not in self._broadcasts:  # it went on without this engine
+        if isinstance(asked, Call):
+            return [Resolve(asked.future, envelope)]
+        if asked not in self._broadcasts:  # it went on without this engine
             reply = decode_reply(envelope)
             if isinstance(reply, Failure):
                 raise setup_error(engine.words, reply)
             return []
-        broadcast.answers[engine.info.slot] = envelope
-        broadcast.where[engine.info.slot] = engine.words
+        asked.answers[engine.info.slot] = envelope
+        asked.where[engine.info.slot] = engine.words
         return self.complete()
 
     def complete(self) -> list[Effect]:
@@ -271,9 +266,7 @@ class Requests:
                 broadcast.answers.pop(engine.info.slot, None)
         # One answer from any engine can come from another one, but a request that
         # kills twice is to blame.
-        for pending in engine.pending:
-            if (call := pending.call) is None:
-                continue
+        for call in _calls(engine):
             call.deaths += blame
             if call.deaths > 1:
                 failure = call.failure(f"its engine died each time: {reason}")
@@ -288,44 +281,52 @@ class Requests:
         at_it: list[PooledEngine] = []
         for engine in self._pool:
             for pending in engine.pending:
-                request = pending.call or pending.broadcast
-                if request is not None and request.due is not None and now > request.due:
-                    effects.append(Reject(request.future, request.failure(DEADLINE)))
+                if pending.asked is not None and _late(pending.asked, now):
+                    effects.append(_given_up(pending.asked))
                     at_it.append(engine)
         # What has not been sent is given up as well: a queue of the batch system may hold engines back for
         # hours.
-        waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
-        effects += [
-            Reject(request.future, request.failure(DEADLINE))
-            for request in waiting
-            if request.due is not None and now > request.due
-        ]
-        self._calls = deque(c for c in self._calls if c.due is None or now <= c.due)
-        self._broadcasts = [b for b in self._broadcasts if b.due is None or now <= b.due]
+        effects += [_given_up(asked) for asked in self._waiting if _late(asked, now)]
+        self._calls = deque(call for call in self._calls if not _late(call, now))
+        self._broadcasts = [broadcast for broadcast in self._broadcasts if not _late(broadcast, now)]
         for engine in at_it:
             # What it was asked is not asked again when it is gone.
             engine.pending = [
-                p for p in engine.pending if p.call is None or p.call.due is None or now <= p.call.due
+                pending
+                for pending in engine.pending
+                if not isinstance(pending.asked, Call) or not _late(pending.asked, now)
             ]
         return effects, at_it
 
     def fail_all(self, error: BaseException) -> list[Effect]:
         """Tell everybody who waits that there is no answer."""
-        waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
-        waiting += [p.call for engine in self._pool for p in engine.pending if p.call is not None]
+        waiting = [*self._waiting, *(call for engine in self._pool for call in _calls(engine))]
         self._calls.clear()
         self._broadcasts.clear()
-        return [Reject(request.future, error) for request in waiting]
+        return [Reject(asked.future, error) for asked in waiting]
 
     def words(self) -> str | None:
         """Return what waits for an engine that is still to come, in words; None where nothing does."""
         # The longest-waiting one stands for all in what people are told.
         if not self._pool.ready():
-            waiting: list[Call | Broadcast] = [*self._calls, *self._broadcasts]
+            waiting = self._waiting
             return f"{waiting[0].what} waits: no engine has been ready" if waiting else None
         for broadcast in self._broadcasts:
-            asked = {e.info.slot for e in self._pool for p in e.pending if p.broadcast is broadcast}
+            asked = {e.info.slot for e in self._pool for p in e.pending if p.asked is broadcast}
             missing = self._pool.slots - set(broadcast.answers) - asked
             if missing:
                 return f"{broadcast.what} waits: {len(missing)} engines have not come up"
         return None
+
+
+def _calls(engine: PooledEngine) -> list[Call]:
+    """Return the calls that an engine is asked to answer."""
+    return [pending.asked for pending in engine.pending if isinstance(pending.asked, Call)]
+
+
+def _late(asked: Call | Broadcast, now: float) -> bool:
+    return asked.due is not None and now > asked.due
+
+
+def _given_up(asked: Call | Broadcast) -> Reject:
+    return Reject(asked.future, asked.failure(DEADLINE))

@@ -142,10 +142,10 @@ class Recovery:
 
         Its position file tells, or that the item is alone there; else nobody knows what has begun.
         """
-        pending = engine.chunks[0] if engine.chunks else None
-        chunk = pending.chunk if pending is not None else None
-        if pending is None or chunk is None or job.items.late(chunk):
+        pending = engine.running
+        if pending is None or job.items.late(pending.chunk):
             return
+        chunk = pending.chunk
         sighting = self._positions.look(engine, moment.now, fresh=True)
         # Of what the engine has of this chunk: all may have begun, or all up to where the file says.
         begun = range(chunk.done, len(chunk))
@@ -183,8 +183,8 @@ class Recovery:
         burial = Burial()
         if job is not None:
             age = moment.now - sighting.since if sighting is not None else 0.0
-            limits = [p.chunk.limit for p in engine.chunks[:1] if p.chunk is not None]
-            overstayed = judge and any(limit is not None and age >= limit for limit in limits)
+            limit = engine.running.chunk.limit if engine.running is not None else None
+            overstayed = judge and limit is not None and age >= limit
             status = Status.TIMEOUT if overstayed else Status.LOST
             self.cut_short(engine, job, status, reason, moment)
             job.leaves(engine, moment.now)
@@ -195,7 +195,7 @@ class Recovery:
         for place, pending in enumerate(engine.chunks):
             chunk = pending.chunk
             burial.effects.append(Forget(pending))
-            if job is None or chunk is None or job.items.late(chunk):
+            if job is None or job.items.late(chunk):
                 continue
             if judge and not job.items.cancelled_in(chunk):
                 self._judge(burial, job, chunk, sighting, place == 0, reason, moment)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Positions
 from arcli.session.core.job import JobRun
+from arcli.session.core.messages import PendingChunk
 from arcli.session.core.pool import Pool, PooledEngine
 from arcli.timing.words import plural
 
@@ -75,7 +77,7 @@ class Observer:
         # Read by other threads at any time: what they get is immutable, and made a few times a second.
         ready = self._pool.ready()
         chunks = [pending.chunk for engine in ready for pending in engine.chunks]
-        busy = [engine for engine in ready if engine.chunks]
+        busy = [(engine, running) for engine in ready if (running := engine.running) is not None]
         starting = self._pool.width - len(ready)
         if job is None:
             return Snapshot(engines=len(ready), starting=starting)
@@ -84,13 +86,13 @@ class Observer:
         done = job.tally.total
         total = None if job.supply.left is None else job.supply.count + job.supply.left
         rate = self._rate(job, done, now)
-        shown = [self._item(engine, job, now) for engine in busy] if items else []
+        shown = [self._item(engine, running, job, now) for engine, running in busy] if items else []
         shown.sort(key=lambda item: -item.seconds)
         return Snapshot(
             engines=len(ready),
             starting=starting,
-            running=sum(_side_by_side(engine, job) for engine in busy),
-            sent=sum(len(chunk) - chunk.done for chunk in chunks if chunk is not None),
+            running=sum(_side_by_side(running.chunk, job) for _, running in busy),
+            sent=sum(len(chunk) - chunk.done for chunk in chunks),
             job=job.plan.name,
             total=total,
             done=done,
@@ -114,10 +116,8 @@ class Observer:
         since, before = self._samples[0]
         return (done - before) / (now - since) if done > before and now > since else None
 
-    def _item(self, engine: PooledEngine, job: JobRun, now: float) -> RunningItem:
-        pending = engine.chunks[0]
+    def _item(self, engine: PooledEngine, pending: PendingChunk, job: JobRun, now: float) -> RunningItem:
         chunk = pending.chunk
-        assert chunk is not None
         index, since = None, max(pending.sent, engine.answered)
         # The position file tells the item; without it, a chunk of one item does. It may be one that was
         # taken back, to which the engine has just come.
@@ -134,12 +134,10 @@ class Observer:
             index=index,
             seconds=now - since,
             chunk=len(chunk),
-            running=_side_by_side(engine, job),
+            running=_side_by_side(chunk, job),
         )
 
 
-def _side_by_side(engine: PooledEngine, job: JobRun) -> int:
+def _side_by_side(chunk: Chunk, job: JobRun) -> int:
     """Return how many items a busy engine is at: as many as it may, while its chunk has them."""
-    chunk = engine.chunks[0].chunk
-    assert chunk is not None
     return max(1, min(job.plan.concurrency, len(chunk) - chunk.done))
