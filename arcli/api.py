@@ -87,18 +87,17 @@ class Item:
         pickle runs whatever code is in it.
         """
         tree = self.record.get("value")
-        if not isinstance(tree, dict) or self.folder is None:
+        # What is too large for a record, or none of JSON's, is a file beside the journal, and so is all of
+        # a value that has some of it inside. Arrays are read as NumPy's own format, in which nothing can
+        # be executed.
+        path = None if self.folder is None else _file_of(tree)
+        if path is None:
             return from_tree(tree)
-        # What is too large for a record, or none of JSON's, is a file beside the journal. Arrays are
-        # read as NumPy's own format, in which nothing can be executed.
-        if "$array" in tree and "path" in tree["$array"]:
-            path = str(tree["$array"]["path"])
-            if not path.endswith(".npy"):
-                return self._pickled(path)
-            import numpy as np
+        if not path.endswith(".npy"):
+            return self._pickled(path)
+        import numpy as np
 
-            return np.load(self._file(path), allow_pickle=False)
-        return self._pickled(tree["$pickle"]) if "$pickle" in tree else from_tree(tree)
+        return np.load(self._file(path), allow_pickle=False)
 
     def _file(self, path: object) -> Path:
         """Return a value's file. Raises UsageError where it is not within the run's folder."""
@@ -115,6 +114,17 @@ class Item:
                 hint="arcli.load(…, trust=True) opens pickles of runs that are yours",
             )
         return pickle.loads(self._file(path).read_bytes())  # noqa: S301 - asked for by trust=True
+
+
+def _file_of(tree: Any) -> str | None:
+    """Return the file of which a record's value is only a sight; None where it is all there."""
+    if isinstance(tree, dict):
+        path = tree.get("$pickle") or (tree.get("$array") or {}).get("path")
+        if path is not None:
+            return str(path)
+        tree = list(tree.values())
+    paths = map(_file_of, tree if isinstance(tree, list) else ())
+    return next((path for path in paths if path is not None), None)
 
 
 class Run:

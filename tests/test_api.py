@@ -24,6 +24,9 @@ jobs:
 - {name: total, map: float, over: [1, 2], reduce: operator:add}
 - {name: odd, map: "lambda x: frozenset([x]) if x else complex(1, 2)", over: [0, 1]}
 - {name: large, map: "lambda x: __import__('numpy').arange(50_000.0)", over: [1]}
+- name: inside
+  map: "lambda x: {'loss': 0.5, 'layers': [__import__('numpy').arange(x), b'x' * x], '$array': {'path': 1}}"
+  over: [3, 50000]
 """
 
 
@@ -56,7 +59,7 @@ def test_items_are_decoded_and_chosen(run: arcli.Run) -> None:
     assert items[2].error["type"] == "ZeroDivisionError"
     assert [item.index for item in run.items(job="fit", where="value.loss < -0.7")] == [1]
     assert [item.index for item in run.items(where=lambda item: not item.ok)] == [2]
-    assert len(list(run.items())) == 8
+    assert len(list(run.items())) == 10
 
 
 def test_values_of_jobs(run: arcli.Run) -> None:
@@ -78,6 +81,18 @@ def test_a_pickle_is_opened_by_trust_alone(run: arcli.Run) -> None:
     forged = {**trusted.record, "value": {"$pickle": "../../../x.pkl", "repr": ""}}
     with pytest.raises(UsageError, match="not in its run's folder"):
         _ = arcli.Item(forged, run.folder, trust=True).value
+
+
+def test_a_value_with_arrays_inside_is_the_value_and_not_how_its_record_looks(run: arcli.Run) -> None:
+    small, large = run.items(job="inside")
+    assert small.value == {"loss": 0.5, "layers": [[0, 1, 2], b"xxx"], "$array": {"path": 1}}
+    with pytest.raises(UsageError, match="is a pickle"):
+        _ = large.value
+    (_, large) = arcli.load(run.id, trust=True).items(job="inside")
+    weights, text = large.value.pop("layers")
+    assert large.value["loss"] == 0.5
+    assert np.array_equal(weights, np.arange(50_000))
+    assert text == b"x" * 50_000
 
 
 def test_tables(run: arcli.Run) -> None:
