@@ -77,14 +77,21 @@ def start(
     from arcli import launchers
     from arcli.cluster.embedded.supervisor_process import usable_cpus
     from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
-    from arcli.cluster.named import Known, profile_folder
+    from arcli.cluster.named import NAME, Known, profile_folder
     from arcli.cluster.named import start as start_cluster
+    from arcli.cluster.open import check_python
     from arcli.errors import UsageError
 
     # Embedded and inline engines end with the run that has them: nothing of them can be started to stay.
     startable = ["local", *launchers.ipyparallels()]
     if launcher not in startable:
         raise UsageError(f"there is no launcher {launcher!r}", hint=f"there are {', '.join(startable)}")
+    for flag, name in (("--id", cluster_id), ("--profile", profile)):
+        if not NAME.fullmatch(name):
+            hint = "letters, digits, _ . and - make a name; a colon stands between a profile and an id"
+            raise UsageError(f"{flag} {name!r} is no name of a cluster's", hint=hint)
+    if (known := launchers.named(launcher)) is not None and known.local and python is not None:
+        check_python(python)
     folder = profile_folder(profile)
     one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
     # A traitlet's value is JSON where it is some: queue=short is text, and n=4 a number.

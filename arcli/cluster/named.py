@@ -7,18 +7,20 @@ what the other has started. Files can outlive their cluster.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from arcli import launchers
+from arcli.cluster.base import log_tails
 from arcli.cluster.connection import Connection, Line, forgeable
 from arcli.errors import ClusterError
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 
 PROFILE = "default"
+NAME = re.compile(r"[\w.-]*")
+"""What profiles and ids of clusters that arcli starts can be: parts of files' names, with no colon."""
 _CONNECTION = re.compile(r"ipcontroller(?:-(.+))?-client\.json")
 _CLUSTER = re.compile(r"cluster-(.*)\.json")
 
@@ -194,8 +198,33 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     """Start a cluster that goes on when this process has ended.
 
     Waits until all engines are registered, or for ``timeout`` seconds: a batch queue may take
-    longer. Raises ClusterError.
+    longer. Raises ClusterError, also where engines of this machine have ended before any was there.
     """
+    with _starting(one):
+        return _start(one, recipe, timeout, notice)
+
+
+@contextmanager
+def _starting(one: Known) -> Iterator[None]:
+    """Let nobody else start the same cluster at a time: of two controllers nobody could stop the first.
+
+    Raises ClusterError.
+    """
+    path = _log_file(one)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterError(
+                f"a cluster {one.name!r} is being started already", hint="--id gives another name"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
     if look(one).state != "gone":
         raise ClusterError(
             f"a cluster {one.name!r} is running already",
@@ -218,32 +247,54 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     try:
         asyncio.run(bring_up())
         connection = Connection.read(one.connection_file)
-        registered = _gather(connection, recipe.engines, end)
+        # What has ended already stands in none of its sets any more.
+        launcher = launchers.named(recipe.launcher)
+        here = launcher is not None and launcher.local
+        pids = list(_pids(cluster.to_dict()["engines"])) if here else None
+        registered = _gather(connection, recipe.engines, end, pids)
     # Half a cluster is stopped again, also after Ctrl-C.
     except BaseException as error:
         with suppress(Exception):  # the first error is the one to tell of
             cluster.stop_cluster_sync()
         _tidy(one)
         if isinstance(error, Exception) and not isinstance(error, ClusterError):
+            error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {error}")
+        if isinstance(error, ClusterError) and error.hint is None:
+            path = _log_file(one)
             raise ClusterError(
-                f"no cluster: {recipe.launcher} could not start it: {error}",
-                hint=f"its log is {_log_file(one)}",
+                error.message, hint="\n".join([f"its log is {path}", *log_tails([path])])
             ) from error
-        raise
+        raise error
     if len(registered) < recipe.engines:
         notice(f"{len(registered)} of {recipe.engines} engines have come up within {timeout:g} s")
     return Look(state="running", address=connection.address, engines=registered)
 
 
-def _gather(connection: Connection, count: int, end: float) -> set[int]:
-    """Return the engines that are registered when there are ``count``, or when the time is up."""
+def _gather(connection: Connection, count: int, end: float, pids: Sequence[int] | None) -> set[int]:
+    """Return the engines that are registered when there are ``count``, or when the time is up.
+
+    ``pids`` are the processes that engines are, or are started by, where these are here. Raises
+    ClusterError where all of them have ended before any engine was there.
+    """
     while True:
+        ended = pids is not None and not any(map(_lives, pids))
         registered = _ask(connection, max(ANSWERS, end - time.monotonic()))
         if registered is None:
             raise ClusterError(f"no cluster: nobody answers at {connection.address}")
         if len(registered) >= count or time.monotonic() > end:
             return registered
+        if ended and not registered:
+            raise ClusterError("no cluster: its engines have ended as soon as they were started")
         time.sleep(0.1)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process, which may be a child that nobody has waited for, goes on."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def stop(one: Known) -> Look:

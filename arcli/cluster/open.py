@@ -129,8 +129,12 @@ def require_ipyparallel(spec: Spec) -> None:
     launcher = launchers.named(cluster.launcher)
     joined = cluster.profile or cluster.cluster_id or cluster.connection_file
     # Whether another host has it, only that host can tell.
-    if python is None or joined or launcher is None or not launcher.own:
-        return
+    if python is not None and not joined and launcher is not None and launcher.own:
+        check_python(python)
+
+
+def check_python(python: str) -> None:
+    """Raise ClusterError where an interpreter of this host cannot run engines, saying what it said."""
     import subprocess
 
     try:

@@ -135,13 +135,51 @@ def test_files_of_a_cluster_whose_processes_ids_are_others_now_end_nobody(tmp_pa
         (["stop", "x", "--all"], 2, "--all"),
         (["stop", "x"], 3, "there is no cluster 'x'"),
         (["start", "--launcher", "ssh", "--option", "SSHLauncher.hots=x"], 2, "hostname"),
-        (["start", "-n", "1", "--python", "/nowhere/python"], 3, "could not start it"),
+        (["start", "-n", "1", "--python", "/nowhere/python"], 3, "cannot be started"),
+        (["start", "-n", "1", "--id", "a:b"], 2, "'a:b' is no name"),
+        (["start", "-n", "1", "--profile", "a/b"], 2, "'a/b' is no name"),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, words: list[str], code: int, said: str) -> None:
     with shell(tmp_path) as sh:
         sh.arcli("cluster", *words, code=code)
         assert said in sh.said
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ('exec {python} -S -E "$@"', "cannot import ipyparallel"),
+        ("{checked}; echo no GPU >&2; exit 3", "ended as soon as"),
+    ],
+)
+def test_engines_that_cannot_start_are_no_cluster(tmp_path: Path, does: str, said: str) -> None:
+    python = tmp_path / "python"
+    checked = f'case "$2" in *find_spec*) exec {sys.executable} "$@";; esac'
+    python.write_text(f"#!/bin/sh\n{does.format(python=sys.executable, checked=checked)}\n")
+    python.chmod(0o755)
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "2", "--python", str(python), code=3)
+        assert said in sh.said
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+        assert list(sh.security.glob("*.json")) == []
+
+
+def test_one_cluster_is_started_once_at_a_time(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "arcli", "cluster", "start", "-n", "1"]
+    with shell(tmp_path) as sh:
+        starts = [
+            subprocess.Popen(
+                words, env=sh.env, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            for _ in range(2)
+        ]
+        said = [start.communicate(timeout=PATIENCE)[1].decode() for start in starts]
+        assert sorted(start.returncode for start in starts) == [0, 3]
+        assert any("already" in text for text in said)
+        assert len(sh.json("cluster", "status", "arcli")["engines"]) == 1
+        sh.arcli("cluster", "stop", "arcli")
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
 
 
 def test_no_cluster_is_no_table(tmp_path: Path) -> None:
