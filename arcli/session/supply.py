@@ -101,32 +101,30 @@ class SourceSupply:
             # How many equal items came before each; the first of its kind has 0.
             occurrences = self._occurrences
             numbers = [] if occurrences is None else occurrences.numbers(fingerprints_of(items))
-            # Without an earlier run nothing has to be looked up, and no key
-            # computed here.
-            if self._kept is None:
-                return Chunk(indices=range(first, self.count), inputs=items, occurrences=_sparse(numbers))
-            work = self._without_kept(first, items, numbers)
-            if len(work):
-                return work
+            chunk = Chunk(
+                indices=range(first, self.count),
+                inputs=items,
+                occurrences=numbers if any(numbers) else None,
+            )
+            # Without an earlier run nothing has to be looked up, and no key computed here.
+            if self._kept is not None:
+                chunk = self._without_kept(chunk, self._kept)
+            if len(chunk):
+                return chunk
         return None
 
-    def _without_kept(self, first: int, items: list[Any], numbers: list[int]) -> Chunk:
-        assert self._kept is not None
+    def _without_kept(self, chunk: Chunk, kept: Callable[[str, int], bytes | None]) -> Chunk:
+        """Return the items of a chunk that no earlier run has, and replay the others."""
         fresh: list[int] = []
-        # By content and occurrence, not by number: the input may have changed
-        # since.
-        for position, item in enumerate(items):
-            key = key_of(self._hasher, item, numbers[position] if numbers else 0)
-            line = self._kept(key, first + position)
+        # By content and occurrence, not by number: the input may have changed since.
+        for position, (index, item) in enumerate(zip(chunk.indices, chunk.inputs, strict=True)):
+            key = key_of(self._hasher, item, chunk.occurrences[position] if chunk.occurrences else 0)
+            line = kept(key, index)
             if line is None:
                 fresh.append(position)
             else:
-                self._replay(first + position, line)
-        return Chunk(
-            indices=[first + position for position in fresh],
-            inputs=[items[position] for position in fresh],
-            occurrences=_sparse([numbers[position] for position in fresh] if numbers else []),
-        )
+                self._replay(index, line)
+        return chunk.part(fresh)
 
 
 class ApplySupply:
@@ -185,10 +183,6 @@ class ApplySupply:
         return None
 
 
-def _sparse(numbers: list[int]) -> list[int] | None:
-    return numbers if any(numbers) else None
-
-
 IN_MEMORY = 10_000
 """Items that are held in memory for one engine."""
 
@@ -208,7 +202,7 @@ class HeldItems:
 
     def add(self, chunk: Chunk, positions: list[int]) -> None:
         """Hold the items at these positions of a chunk."""
-        part = chunk.part(positions, attempt=1, alone=False)
+        part = chunk.part(positions)
         part.pinned = self._slot
         self._count += len(part)
         # Inputs that must stay objects, and the first ones, are not worth a file.
@@ -236,10 +230,10 @@ class HeldItems:
         while len(taken) < count and self._blocks:
             taken = _joined(taken, self._first())
         if len(taken) > count:
-            rest = taken.part(range(count, len(taken)), attempt=1, alone=False)
+            rest = taken.part(range(count, len(taken)))
             self._blocks.appendleft(rest)
             self._in_memory += len(rest)
-            taken = taken.part(range(count), attempt=1, alone=False)
+            taken.cut(count)
         self._count -= len(taken)
         return taken
 

@@ -69,20 +69,25 @@ class Chunk(Struct, kw_only=True, eq=False):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def rest(self) -> range:
+        """The positions of the items that are not accounted for."""
+        return range(self.done, len(self))
+
     def cut(self, count: int) -> None:
         """Keep the first so many items only."""
         self.indices, self.inputs = self.indices[:count], self.inputs[:count]
         self.occurrences = None if self.occurrences is None else self.occurrences[:count]
 
-    def part(self, positions: Sequence[int], *, attempt: int, alone: bool) -> Chunk:
-        """Make a chunk of the items at these positions, which is not yet sent."""
-        # Deaths and unfit slots go with every part, attempts do not: a retry counts, a part does not.
+    def part(self, positions: Sequence[int], *, attempt: int | None = None, alone: bool = False) -> Chunk:
+        """Make a chunk of the items at these positions, which is not yet sent; of another ``attempt``."""
+        # Deaths and unfit slots go with every part.
         occurrences = self.occurrences
         return Chunk(
             indices=[self.indices[position] for position in positions],
             inputs=[self.inputs[position] for position in positions],
             occurrences=None if occurrences is None else [occurrences[position] for position in positions],
-            attempt=attempt,
+            attempt=self.attempt if attempt is None else attempt,
             pinned=self.pinned,
             alone=alone,
             deaths=self.deaths,

@@ -176,7 +176,7 @@ class Dispatcher:
         size = self.chunks.size(self._left(), 1)
         for at in range(0, len(positions), size):
             piece = positions[at : at + size]
-            self._delay(chunk.part(piece, attempt=chunk.attempt + 1, alone=False), now)
+            self._delay(chunk.part(piece, attempt=chunk.attempt + 1), now)
         return []
 
     def returned(self, chunk: Chunk) -> None:
@@ -189,9 +189,7 @@ class Dispatcher:
         Its engine will not begin them. What is left of the chunk is still out.
         """
         # In as many parts as there are idle engines, so that each gets one.
-        rest = range(max(position, chunk.done), len(chunk))
-        size = max(1, -(-len(rest) // parts))
-        self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
+        self._requeue(chunk, range(max(position, chunk.done), len(chunk)), parts=parts)
         if position:
             chunk.cut(position)
         else:
@@ -199,7 +197,7 @@ class Dispatcher:
 
     def not_begun(self, chunk: Chunk, done: int) -> None:
         """Send again what its engine left out of a chunk, before it comes back."""
-        self._requeue(chunk, [range(done, len(chunk))], alone=False)
+        self._requeue(chunk, range(done, len(chunk)))
         chunk.cut(done)
 
     def lost(
@@ -219,18 +217,17 @@ class Dispatcher:
         cancelled.
         """
         del self.outstanding[chunk.number]
-        rest = range(chunk.done, len(chunk))
+        rest = chunk.rest
         loss = Loss([])
         # An item that was alone with its engine is to blame without any other evidence.
         if culprit is None and started and len(rest) == 1:
             culprit = rest[0]
         if not started:
-            self._requeue(chunk, [rest], alone=chunk.alone)
+            self._requeue(chunk, rest, alone=chunk.alone)
         elif culprit is None or culprit not in rest:
             # It may have been any of them: smaller and smaller parts, until the culprit is alone.
             chunk.deaths += 1
-            size = max(1, -(-len(rest) // PIECES))
-            self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=True)
+            self._requeue(chunk, rest, parts=PIECES, alone=True)
         else:
             self._spare_neighbours(chunk, culprit)
             loss = self._blame(chunk, culprit, f"{fate} {{times}}: {reason}")
@@ -242,7 +239,7 @@ class Dispatcher:
         kills = self._kills.get(index, 0) + 1
         self._kills[index] = kills
         if kills < max(MIN_KILLS, self._policy.retries + 1):
-            self._requeue(chunk, [[culprit]], alone=True)
+            self._requeue(chunk, [culprit], alone=True)
             return Loss([], blamed=True)
         del self._kills[index]
         self._count_failures()
@@ -251,19 +248,18 @@ class Dispatcher:
 
     def _spare_neighbours(self, chunk: Chunk, culprit: int) -> None:
         """Send again what was in a chunk beside the item that is to blame."""
-        self._requeue(chunk, [range(chunk.done, culprit)], alone=False)
-        self._requeue(chunk, [range(culprit + 1, len(chunk))], alone=False)
+        self._requeue(chunk, range(chunk.done, culprit))
+        self._requeue(chunk, range(culprit + 1, len(chunk)))
 
     def refused(self, chunk: Chunk, reason: str, error: ItemError) -> list[ClientRecord]:
         """Divide a chunk that its engine could not unpack; an item that is alone ends by ``error``."""
         del self.outstanding[chunk.number]
-        rest = range(chunk.done, len(chunk))
+        rest = chunk.rest
         if len(rest) == 1:
             self._count_failures()
             return client_records(chunk, rest, Status.ERROR, reason, error) + self._left_over(reason)
         # Nothing has run, so nobody is to blame yet: the parts that do load are worth finding quickly.
-        size = max(1, -(-len(rest) // PIECES))
-        self._requeue(chunk, [rest[at : at + size] for at in range(0, len(rest), size)], alone=False)
+        self._requeue(chunk, rest, parts=PIECES)
         return self._left_over(reason)
 
     def unmet(self, chunk: Chunk, slot: int, reason: str) -> list[ClientRecord]:
@@ -271,7 +267,7 @@ class Dispatcher:
         del self.outstanding[chunk.number]
         chunk.unfit |= {slot}
         self._unmet = reason
-        self._requeue(chunk, [range(chunk.done, len(chunk))], alone=chunk.alone)
+        self._requeue(chunk, chunk.rest, alone=chunk.alone)
         return self._left_over(reason)
 
     def unfit(self, slots: set[int]) -> list[ClientRecord]:
@@ -291,7 +287,7 @@ class Dispatcher:
         # A time limit that was not heeded is the item's own failure, so its retries count as for any other.
         self._spare_neighbours(chunk, culprit)
         if chunk.attempt <= self._policy.retries:
-            self._delay(chunk.part([culprit], attempt=chunk.attempt + 1, alone=False), now)
+            self._delay(chunk.part([culprit], attempt=chunk.attempt + 1), now)
             return self._left_over(reason)
         self._count_failures()
         return client_records(chunk, [culprit], Status.TIMEOUT, reason) + self._left_over(reason)
@@ -304,11 +300,14 @@ class Dispatcher:
         self.completed += count
         self.failures += count
 
-    def _requeue(self, chunk: Chunk, pieces: Sequence[Sequence[int]], *, alone: bool) -> None:
-        for piece in reversed(pieces):
-            if piece:
-                # What was under way goes first: order is waiting for it.
-                self.again.push(chunk.part(piece, attempt=chunk.attempt, alone=alone))
+    def _requeue(
+        self, chunk: Chunk, positions: Sequence[int], *, parts: int = 1, alone: bool = False
+    ) -> None:
+        """Send the items at these positions again, in up to so many parts."""
+        size = max(1, -(-len(positions) // parts))
+        for at in reversed(range(0, len(positions), size)):
+            # What was under way goes first: order is waiting for it.
+            self.again.push(chunk.part(positions[at : at + size], alone=alone))
 
     def _delay(self, chunk: Chunk, now: float) -> None:
         """Send again later: exponential backoff with jitter, so that retries do not march in step.
@@ -360,7 +359,7 @@ class Dispatcher:
         """Give up what is with engines, too; returns its records. Late replies will find no chunk."""
         ended: list[ClientRecord] = []
         for chunk in self.outstanding.values():
-            ended += client_records(chunk, range(chunk.done, len(chunk)), status, reason)
+            ended += client_records(chunk, chunk.rest, status, reason)
         self.outstanding.clear()
         return ended
 
@@ -380,7 +379,7 @@ class Dispatcher:
         """Give the positions of the cancelled items that a chunk still has."""
         if not self._cancelled:
             return []
-        return [p for p in range(chunk.done, len(chunk)) if chunk.indices[p] in self._cancelled]
+        return [p for p in chunk.rest if chunk.indices[p] in self._cancelled]
 
     def concluded(self) -> list[ClientRecord]:
         """Give the cancelled items that have been met since the last call."""
@@ -397,7 +396,7 @@ class Dispatcher:
             self._concluded += client_records(chunk, [position], Status.CANCELLED, reason)
         self.completed += len(ended)
         rest = [position for position in range(len(chunk)) if position not in ended]
-        return chunk.part(rest, attempt=chunk.attempt, alone=chunk.alone) if rest else None
+        return chunk.part(rest, alone=chunk.alone) if rest else None
 
     @property
     def stopped(self) -> bool:

@@ -166,8 +166,7 @@ class JobRun:
         records = self._take(engine, pending, reply, moment)
         # What was published is done, whatever the reply counts.
         if self.items.stopped:
-            rest = range(chunk.done, len(chunk))
-            ended = client_records(chunk, rest, Status.CANCELLED, self.stop_reason)
+            ended = client_records(chunk, chunk.rest, Status.CANCELLED, self.stop_reason)
             records += self.conclude(ended, moment.wall)
         elif chunk.done < len(chunk):
             self.items.not_begun(chunk, chunk.done)

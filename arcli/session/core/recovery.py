@@ -148,7 +148,7 @@ class Recovery:
         chunk = pending.chunk
         sighting = self._positions.look(engine, moment.now, fresh=True)
         # Of what the engine has of this chunk: all may have begun, or all up to where the file says.
-        begun = range(chunk.done, len(chunk))
+        begun = chunk.rest
         began = moment.wall - (moment.now - max(pending.sent, engine.answered))
         if sighting is not None:
             begun = sighting.begun_of(chunk)
@@ -229,7 +229,7 @@ class Recovery:
             begun = sighting.place_in(chunk) is not None
             # Where several items run side by side, any of them may be to blame: the last one to begin
             # is not more suspect than the others.
-            sure = job.plan.concurrency == 1 or len(chunk) - chunk.done == 1
+            sure = job.plan.concurrency == 1 or len(chunk.rest) == 1
             item = sighting.item_of(chunk)
             if item is not None and sure and chunk.done <= item:
                 culprit = item

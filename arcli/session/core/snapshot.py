@@ -92,7 +92,7 @@ class Observer:
             engines=len(ready),
             starting=starting,
             running=sum(_side_by_side(running.chunk, job) for _, running in busy),
-            sent=sum(len(chunk) - chunk.done for chunk in chunks),
+            sent=sum(len(chunk.rest) for chunk in chunks),
             job=job.plan.name,
             total=total,
             done=done,
@@ -140,4 +140,4 @@ class Observer:
 
 def _side_by_side(chunk: Chunk, job: JobRun) -> int:
     """Return how many items a busy engine is at: as many as it may, while its chunk has them."""
-    return max(1, min(job.plan.concurrency, len(chunk) - chunk.done))
+    return max(1, min(job.plan.concurrency, len(chunk.rest)))
