@@ -82,9 +82,14 @@ class Finding(Struct, frozen=True, kw_only=True):
     needed: bool = False
 
 
+def _finding(what: str, ok: bool, detail: str, do: str | None, *, needed: bool = False) -> Finding:
+    """Return a finding; there is something to ``do`` only about what is not ok."""
+    return Finding(what=what, ok=ok, detail=detail, do=None if ok else do, needed=needed)
+
+
 def examine(root: Path, cluster: str | None = None) -> Iterator[Finding]:
     """Yield findings as they are made. ``root`` is the folder of all runs, ``cluster`` one to look at."""
-    yield Finding(what="python", ok=True, detail=f"{platform.python_version()}, {sys.executable}")
+    yield _finding("python", True, f"{platform.python_version()}, {sys.executable}", None)
     yield from packages()
     yield open_files()
     yield sockets()
@@ -103,18 +108,12 @@ def packages() -> Iterator[Finding]:
     # What is needed decides the exit code; an extra that is missing is only said, with what it is for.
     for name in NEEDED:
         version = _version(name)
-        yield Finding(
-            what=name,
-            ok=version is not None,
-            detail=version or "is not installed",
-            do=None if version else how_to_add(name),
-            needed=True,
-        )
+        detail = version or "is not installed"
+        yield _finding(name, version is not None, detail, how_to_add(name), needed=True)
     for name, use in EXTRAS.items():
         version = _version(name)
         detail = version or f"is not installed: needed for {use}"
-        do = None if version else how_to_add(name)
-        yield Finding(what=name, ok=version is not None, detail=detail, do=do)
+        yield _finding(name, version is not None, detail, how_to_add(name))
 
 
 def _version(package: str) -> str | None:
@@ -128,11 +127,8 @@ def open_files() -> Finding:
     """Compare the limit on open files with what a controller of a few engines has open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = soft == resource.RLIM_INFINITY or soft >= SCARCE
-    return Finding(
-        what="open files",
-        ok=enough,
-        detail=f"at most {soft} a process",
-        do=None if enough else f"ulimit -n {SCARCE}, or few engines",
+    return _finding(
+        "open files", enough, f"at most {soft} a process", f"ulimit -n {SCARCE}, or few engines"
     )
 
 
@@ -143,8 +139,8 @@ def sockets() -> Finding:
     problems = {base: private_folder.unfit(base) for base in private_folder.bases()}
     fit = [base for base, problem in problems.items() if problem is None]
     detail = str(fit[0]) if fit else "; ".join(f"{base}: {problem}" for base, problem in problems.items())
-    do = None if fit else "TMPDIR may name a folder with a short path that others cannot write to"
-    return Finding(what="sockets", ok=bool(fit), detail=detail, do=do, needed=True)
+    do = "TMPDIR may name a folder with a short path that others cannot write to"
+    return _finding("sockets", bool(fit), detail, do, needed=True)
 
 
 def engines() -> Finding:
@@ -161,17 +157,12 @@ def engines() -> Finding:
             time.sleep(0.02)  # there is no event to wait for outside of a session
         answered = len(cluster.identities(PATIENCE))
     except ArcliError as error:
-        return Finding(what="engines", ok=False, detail=error.message, do=error.hint, needed=True)
+        return _finding("engines", False, error.message, error.hint, needed=True)
     finally:
         cluster.stop()
-    seconds = time.monotonic() - began
-    return Finding(
-        what="engines",
-        ok=answered == ENGINES,
-        detail=f"{answered} of {ENGINES} started and answered, in {seconds:.1f} s",
-        do=None if answered == ENGINES else "is the machine very busy? try again",
-        needed=True,
-    )
+    detail = f"{answered} of {ENGINES} started and answered, in {time.monotonic() - began:.1f} s"
+    do = "is the machine very busy? try again"
+    return _finding("engines", answered == ENGINES, detail, do, needed=True)
 
 
 def batch_systems() -> Iterator[Finding]:
@@ -183,12 +174,11 @@ def batch_systems() -> Iterator[Finding]:
         if launcher.program is None:
             continue
         path = shutil.which(launcher.program)
-        yield Finding(
-            what=f"launcher {launcher.name}",
-            ok=path is not None,
-            detail=path or f"there is no {launcher.program} on PATH",
-            do=None if path else f"only for launcher: {launcher.name}",
+        detail, do = (
+            path or f"there is no {launcher.program} on PATH",
+            f"only for launcher: {launcher.name}",
         )
+        yield _finding(f"launcher {launcher.name}", path is not None, detail, do)
 
 
 def run_folder(root: Path) -> Iterator[Finding]:
@@ -208,20 +198,12 @@ def run_folder(root: Path) -> Iterator[Finding]:
         probe.unlink()
     except OSError as error:
         why = f"{existing}: {error.strerror}"
-        yield Finding(what="run folder", ok=False, detail=why, do="ARCLI_DIR may name another", needed=True)
+        yield _finding("run folder", False, why, "ARCLI_DIR may name another", needed=True)
         return
-    yield Finding(
-        what="run folder",
-        ok=free > LITTLE_DISK,
-        detail=f"{root.absolute()}, {format_bytes(free)} are free",
-        do=None if free > LITTLE_DISK else "arcli clean",
-    )
-    yield Finding(
-        what="locks",
-        ok=locks,
-        detail="work there" if locks else "do not work there: --no-overlap has no effect",
-        do=None if locks else "ARCLI_DIR may name a folder on another file system",
-    )
+    detail = f"{root.absolute()}, {format_bytes(free)} are free"
+    yield _finding("run folder", free > LITTLE_DISK, detail, "arcli clean")
+    detail = "work there" if locks else "do not work there: --no-overlap has no effect"
+    yield _finding("locks", locks, detail, "ARCLI_DIR may name a folder on another file system")
 
 
 def stale_clusters() -> Finding:
@@ -231,8 +213,7 @@ def stale_clusters() -> Finding:
     stale = find_stale(bases())
     processes = sum(len(one.processes) for one in stale)
     detail = f"{len(stale)} folders and {processes} processes are left" if stale else "none is left"
-    do = "arcli clean" if stale else None
-    return Finding(what="clusters that are gone", ok=not stale, detail=detail, do=do)
+    return _finding("clusters that are gone", not stale, detail, "arcli clean")
 
 
 def clocks(name: str) -> Iterator[Finding]:
@@ -242,14 +223,10 @@ def clocks(name: str) -> Iterator[Finding]:
     try:
         skews = named.clocks(named.find(name))
     except ArcliError as error:
-        yield Finding(what=f"cluster {name}", ok=False, detail=error.message, do=error.hint, needed=True)
+        yield _finding(f"cluster {name}", False, error.message, error.hint, needed=True)
         return
     # Start and end of an item are the engine's clock, submission and receipt this one's: a difference
     # shows up as time that nobody spent.
     for engine_id, skew in sorted(skews.items()):
-        yield Finding(
-            what=f"clock of engine {engine_id}",
-            ok=abs(skew) < SKEW,
-            detail=f"{skew:+.2f} s from this host's",
-            do=None if abs(skew) < SKEW else "set both by NTP: times of records compare badly",
-        )
+        detail, do = f"{skew:+.2f} s from this host's", "set both by NTP: times of records compare badly"
+        yield _finding(f"clock of engine {engine_id}", abs(skew) < SKEW, detail, do)

@@ -22,6 +22,7 @@ from arcli.cli.options import ASSIGNMENT, color_option
 from arcli.cli.past import differences, jobs_of, own_streams, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
+from arcli.outputs.base import Output
 
 if TYPE_CHECKING:
     from arcli.execution.context import Kept
@@ -192,7 +193,7 @@ def _slot(run: RunFolder, job: str, number: int, slots: int) -> int:
 
 
 @dataclass(kw_only=True)
-class _Items:
+class _Items(Output):
     """An output that shows each item whole; ``number``: as the item that it was in the run.
 
     ``blocks``: items are blocks of standard input, which have to be those of the run.
@@ -203,9 +204,6 @@ class _Items:
     number: int | None = None
     blocks: bool = False
     ok: bool = field(default=True)
-
-    def start(self) -> None:
-        """See Output."""
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -238,9 +236,6 @@ class _Items:
             )
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output."""
-
-    def abort(self) -> None:
         """See Output."""
 
 

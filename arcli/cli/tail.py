@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +43,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
       arcli tail 20261126-0915 --failed --format jsonl
     """
     from arcli.engine.tally import Status, Tally
-    from arcli.outputs.base import OutputContext, RunOrigin
+    from arcli.outputs.base import OutputContext
     from arcli.outputs.run_end import write_end
     from arcli.outputs.target import STDOUT
     from arcli.outputs.text import TextOutput
@@ -96,22 +95,18 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     over = folder.fresh()
     require_end(over)
     if form == "text" and item is None:
-        about = over.manifest
-        origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
-        write_end(streams.stderr, read_report(over, Wanted()).summary, origin)
+        report = read_report(over, Wanted())
+        write_end(streams.stderr, report.summary, report.origin)
 
 
-@contextmanager
 def _live(
     run: RunFolder, stderr: Stream, ended: threading.Event, *, several: bool, item: int | None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Show what running items print, on stderr, while this is open and the run goes on."""
     from arcli.outputs.live import tagged
-    from arcli.store.channel import LiveReader, listening
+    from arcli.store.channel import LiveReader, in_background, listening
 
-    over = threading.Event()
-
-    def show() -> None:
+    def show(over: threading.Event) -> None:
         # A run that is another user's, or on a disk that is full: there are the results all the same.
         with suppress(OSError), listening(run.path):
             reader = LiveReader(run.path)
@@ -121,10 +116,4 @@ def _live(
                         stderr.write(tagged(lines, stderr, several=several))
 
     # A thread of its own, since records wait for their order and printed lines for nothing.
-    thread = threading.Thread(target=show, name="arcli-live", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return in_background(show, "arcli-live")

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from arcli.engine.tally import Status, Tally
 from arcli.errors import UsageError
 from arcli.escape import plain
+from arcli.outputs.base import RunOrigin
 from arcli.reports.plots import Plots
 from arcli.store import past
 from arcli.store.folder import RunFolder
@@ -42,7 +43,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     def needs_journal(self, summary: RunSummary | None) -> bool:
         """Tell whether the records have to be read."""
-        return bool(summary is None or self.by or self.slowest or self.drawn or self.tallies or self.items)
+        return summary is None or self != Wanted()
 
 
 class ItemRow(NamedTuple):
@@ -93,6 +94,12 @@ class Report(Struct, frozen=True, kw_only=True):
     def exit_code(self) -> int | None:
         """The run's; None where it has none (yet)."""
         return self.manifest.exit_code
+
+    @property
+    def origin(self) -> RunOrigin:
+        """What the run was started from."""
+        about = self.manifest
+        return RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
 
     def to_run(self) -> dict[str, Any]:
         """Return the ``run`` object of ``--format json``."""
@@ -150,6 +157,8 @@ class _Collected:
         self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
         self.timeline = Timeline(began, presences) if wanted.drawn else None
         self.plots = Plots(began) if wanted.drawn else None
+        every = (self.account, self.slowest, self.groups, self.timeline, self.plots)
+        self._parts = [part for part in every if part is not None]
         self._most_items = wanted.items
         self.items: list[ItemRow] = []
         self._empty = True
@@ -157,14 +166,8 @@ class _Collected:
     def add(self, record: dict[str, Any]) -> None:
         """Take a record; what is kept of it does not grow with how many there are."""
         self._empty = False
-        self.account.add(record)
-        self.slowest.add(record)
-        if self.groups is not None:
-            self.groups.add(record)
-        if self.timeline is not None:
-            self.timeline.add(record)
-        if self.plots is not None:
-            self.plots.add(record)
+        for part in self._parts:
+            part.add(record)
         if len(self.items) < self._most_items:
             self.items.append(item_row(record))
 

@@ -14,7 +14,7 @@ from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.collect import Report
 from arcli.timing.distributions import Difference, difference
-from arcli.timing.stored_summary import run_from_dict
+from arcli.timing.summary import run_from_dict
 from arcli.timing.thresholds import FIGURES, Figure, Finding, Measured, change, measured, show_change
 
 RUN_ROWS = ("wall", "startup", "failed")

@@ -16,7 +16,6 @@ from rich.text import Text
 from arcli.engine.tally import GROWTH, Tally
 from arcli.errors import ExitCode
 from arcli.escape import one_line
-from arcli.outputs.base import RunOrigin
 from arcli.outputs.markdown import escape, failures_table, jobs_part, table
 from arcli.outputs.run_end import write_end
 from arcli.outputs.stream import Stream
@@ -44,9 +43,7 @@ _ENDS = {
 def write_text(page: Stream, report: Report) -> None:
     """Write a report to ``page``. Raises what the page does."""
     page.show(Text(title(report), style="bold"))
-    about = report.manifest
-    origin = RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
-    write_end(page, report.summary, origin, full=True)
+    write_end(page, report.summary, report.origin, full=True)
     # With one job its name says nothing new.
     several = len(report.summary.jobs) > 1
     if report.groups is not None:

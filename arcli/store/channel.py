@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -244,28 +244,37 @@ class LiveFile:
 
 
 @contextmanager
-def listening(run: Path) -> Iterator[None]:
-    """Listen to a run while this is open. Raises OSError where its folder cannot be written to."""
-    folder = run / LISTENERS
-    make_private(folder)
-    path = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    path.touch(0o600)
-    # A thread of its own keeps it touched, since whoever listens may block in writing to a slow
-    # terminal. A listener that was killed leaves its file, which grows old.
+def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """Do ``work`` on a thread of its own while this is open; the event that it gets tells of the end."""
     over = threading.Event()
-
-    def keep() -> None:
-        while not over.wait(TOUCH):
-            with suppress(OSError):
-                path.touch()
-
-    thread = threading.Thread(target=keep, name="arcli-listener", daemon=True)
+    thread = threading.Thread(target=work, args=[over], name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def listening(run: Path) -> Iterator[None]:
+    """Listen to a run while this is open. Raises OSError where its folder cannot be written to."""
+    folder = run / LISTENERS
+    make_private(folder)
+    path = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    path.touch(0o600)
+
+    def keep(over: threading.Event) -> None:
+        while not over.wait(TOUCH):
+            with suppress(OSError):
+                path.touch()
+
+    # A thread of its own keeps it touched, since whoever listens may block in writing to a slow
+    # terminal. A listener that was killed leaves its file, which grows old.
+    try:
+        with in_background(keep, "arcli-listener"):
+            yield
+    finally:
         path.unlink(missing_ok=True)
 
 

@@ -19,8 +19,7 @@ from arcli.store.channel import RunState, read_state, without_engines
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
 from arcli.timing.account import Presence
-from arcli.timing.stored_summary import run_from_dict
-from arcli.timing.summary import RunSummary
+from arcli.timing.summary import RunSummary, run_from_dict
 from arcli.units import parse_time
 
 State = Literal["ended", "running", "killed"]

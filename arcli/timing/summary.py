@@ -1,4 +1,4 @@
-"""What a ledger adds up to: counts, timing, and where the engines' time went. All pure.
+"""What a ledger adds up to: counts, timing, and where the engines' time went; read back, too. All pure.
 
 The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``timing`` objects of
 ``--format json``. All times are seconds.
@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct, to_builtins
-from msgspec.structs import asdict
+from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec.structs import asdict, replace
 
 from arcli.engine.tally import STATUSES, Status
+from arcli.escape import plain
 from arcli.timing.failures import FailureGroup
 from arcli.timing.ledger import End, EngineUse, Ledger
 
@@ -343,3 +344,39 @@ def _engine(use: EngineUse) -> EngineSummary:
     measured = {name: getattr(use, name) for name in EngineSummary.__struct_fields__ if name != "idle"}
     # Both times are measured apart, so busy may come out a little above present.
     return EngineSummary(**measured, idle=max(0.0, use.present - use.busy))
+
+
+def run_from_dict(run: Any, jobs: Any) -> RunSummary:
+    """The inverse of ``RunSummary.to_dict`` and of the jobs'. Raises ValueError for other data."""
+    # Earlier versions did not tell these parts of what comes before and after the jobs.
+    times = dict.fromkeys(("reading", "setup", "loading", "stopping", "writing"), 0.0)
+    try:
+        data = {**times, **convert(run, dict[str, Any])}
+        data["jobs"] = [_job(job) for job in convert(jobs, list[dict[str, Any]])]
+        # What has a default where a summary is made must be there where one is read.
+        fields = {name: data[name] for name in RunSummary.__struct_fields__}
+        summary: RunSummary = _harmless(convert(fields, RunSummary))
+    except KeyError as error:
+        raise ValueError(f"not a summary: it lacks {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"not a summary: {error}") from None
+    return summary
+
+
+def _job(job: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``to_dict`` wrote of a job as the fields of a JobSummary."""
+    timing = convert(job["timing"], dict[str, Any])
+    fields = {**job, **{name: timing[name] for name in ("overhead", "chunks", "restarts", "engines")}}
+    # The name of the job that was needed stands behind it, for people.
+    how, _, name = convert(job["ended"], str).partition(" ")
+    return {**fields, "ended": how, "reason": name} if how == End.NEEDS else fields
+
+
+def _harmless(value: Any) -> Any:
+    """Return a structure whose texts do nothing to a terminal: anybody may have written the file."""
+    if isinstance(value, Struct):
+        parts = {name: _harmless(getattr(value, name)) for name in value.__struct_fields__}
+        return replace(value, **parts)
+    if isinstance(value, tuple):
+        return tuple(map(_harmless, value))
+    return plain(value) if type(value) is str else value

@@ -15,8 +15,7 @@ from arcli.engine.tally import STATUSES, Tally
 from arcli.timing.account import Account, Presence
 from arcli.timing.failures import FailedItem, FailureGroup
 from arcli.timing.ledger import End, EngineUse, Ledger
-from arcli.timing.stored_summary import run_from_dict
-from arcli.timing.summary import RunSummary, summarize_job
+from arcli.timing.summary import RunSummary, run_from_dict, summarize_job
 from arcli.units import isoformat, parse_time
 
 BEGAN = 1_700_000_000.0
