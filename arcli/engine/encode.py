@@ -400,6 +400,8 @@ def _in_order(value: Set[Any]) -> list[Any]:
 
 PROTOCOL = 5
 _PIECE = b"\x96"  # BYTEARRAY8, of which pickletools tells
+_BYTES = {"SHORT_BINBYTES": 2, "BINBYTES": 5, "BINBYTES8": 9}
+"""What writes bytes in a pickle, and how far they begin behind it."""
 
 
 class ArrayFile(NamedTuple):
@@ -423,16 +425,24 @@ def array_file(value: Any, pickle_of_it: bytes) -> ArrayFile | None:
     numpy = sys.modules.get("numpy")
     if numpy is None or type(value) is not numpy.ndarray or value.dtype.hasobject:
         return None
-    # In protocol 5 the array's bytes follow their length in one piece, in the order
-    # of memory.
+    # In protocol 5 the array's bytes follow their length in one piece, in the order of memory.
     piece = _PIECE + struct.pack("<Q", value.nbytes)
     start = pickle_of_it.find(piece, 0, 4096)
-    if start < 0:  # it is not in one piece in memory either
-        return None
+    start = start + len(piece) if start >= 0 else _bytes_in(pickle_of_it, value.nbytes)
     from numpy.lib import format as npy
 
-    # What NumPy writes before the data of a .npy file:
-    # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    # What NumPy writes before the data of a .npy file.
     header = io.BytesIO()
     npy.write_array_header_2_0(header, npy.header_data_from_array_1_0(value))
-    return ArrayFile(header.getvalue().decode("latin-1"), start + len(piece), value.nbytes)
+    return ArrayFile(header.getvalue().decode("latin-1"), start, value.nbytes)
+
+
+def _bytes_in(pickle_of_it: bytes, length: int) -> int:
+    """Return where so many bytes begin in the pickle of an array: of dates, in steps, or read-only."""
+    import pickletools  # seldom needed
+
+    return next(
+        place + _BYTES[code.name]
+        for code, argument, place in pickletools.genops(pickle_of_it)
+        if code.name in _BYTES and argument is not None and len(argument) == length
+    )

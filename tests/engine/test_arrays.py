@@ -31,6 +31,14 @@ np: Any = pytest.importorskip("numpy")
         np.zeros(3, dtype=[("a", "i4"), ("b", "f8")]),
         np.arange(3, dtype=">i2"),
         np.random.default_rng(1).random(20_000),
+        np.arange(40_000.0)[::2],
+        np.arange(12).reshape(3, 4)[:, 1:3],
+        np.arange(12).reshape(3, 4)[::2].T,
+        np.frombuffer(b"abcdefgh", "u1"),
+        np.frombuffer(bytes(range(256)) * 400, "<u4"),
+        np.broadcast_to(np.arange(3), (4, 3)),
+        np.array(["2020-01-01", "NaT"], "M8[D]"),
+        np.array([], "m8[s]"),
     ],
     ids=lambda array: f"{array.dtype}-{array.shape}",
 )
@@ -40,19 +48,16 @@ def test_the_file_of_an_array_is_cut_out_of_its_pickle(array: Any) -> None:
     assert file is not None
     content = file.header.encode("latin-1") + raw[file.start : file.start + file.length]
     read = np.load(io.BytesIO(content), allow_pickle=False)
-    assert (read.dtype, read.shape, read.flags.f_contiguous) == (
-        array.dtype,
-        array.shape,
-        array.flags.f_contiguous,
-    )
-    assert (read == array).all()
+    assert (read.dtype, read.shape) == (array.dtype, array.shape)
+    assert not array.flags.forc or read.flags.f_contiguous == array.flags.f_contiguous
+    assert read.tobytes() == array.tobytes()
     opened = pickle.loads(raw)
-    assert (opened == array).all()
-    assert opened.flags.writeable
+    assert opened.tobytes() == array.tobytes()
+    assert opened.flags.writeable or not array.flags.writeable
 
 
-@pytest.mark.parametrize("value", [np.arange(10)[::2], np.array([1, "a"], dtype=object), [1], np.int64(3)])
-def test_what_is_not_in_one_piece_has_no_file_of_an_array(value: Any) -> None:
+@pytest.mark.parametrize("value", [np.array([1, "a"], dtype=object), [1], np.int64(3)])
+def test_what_is_no_array_of_numbers_or_texts_has_no_file_of_one(value: Any) -> None:
     assert array_file(value, pickled(value)) is None
 
 
