@@ -315,15 +315,16 @@ class _Builder:
         return plain
 
     def _key(self, key: Any) -> str:
-        if isinstance(key, str | int | float | bool | None):
-            return str(key)
         numpy = _numpy()
-        if isinstance(key, dt.date) or (numpy and isinstance(key, numpy.generic)) or _is_text(key):
-            return str(key)
-        if isinstance(key, enum.Enum):
+        if isinstance(key, enum.Enum):  # before numbers, which some are
             return self._key(key.value)
+        if isinstance(key, int | float | None) or (numpy and isinstance(key, numpy.generic)):
+            return str(key)
         if isinstance(key, tuple):
             return ",".join(self._key(part) for part in key)
+        tree = self.plain(key)
+        if isinstance(tree, str):
+            return tree
         raise Unfit(f"a key of type {type(key).__name__}")
 
     def _inexact(self, value: Any) -> Any:
@@ -442,7 +443,7 @@ def _bytes_in(pickle_of_it: bytes, length: int) -> int:
     import pickletools  # seldom needed
 
     return next(
-        place + _BYTES[code.name]
+        (place or 0) + _BYTES[code.name]
         for code, argument, place in pickletools.genops(pickle_of_it)
-        if code.name in _BYTES and argument is not None and len(argument) == length
+        if code.name in _BYTES and len(argument or b"") == length
     )

@@ -132,6 +132,10 @@ class Shape(enum.Enum):
     ROUND = "round"
 
 
+class Name(str, enum.Enum):  # noqa: UP042 - whose text is not its value
+    FIRST = "first"
+
+
 class Word(str):
     """A string of another type."""
 
@@ -173,6 +177,11 @@ class Word(str):
         (dt.timedelta(days=1, hours=2), "1 day, 2:00:00"),
         (Shape.ROUND, "round"),
         ({Shape.ROUND: decimal.Decimal(1), pathlib.Path("a"): 1}, {"round": "1", "a": 1}),
+        (
+            {Name.FIRST: Name.FIRST, Word("as it is"): 1, Colour.RED: 2},
+            {"first": "first", "as it is": 1, "1": 2},
+        ),
+        ({dt.datetime(2026, 1, 2, 3): 1, dt.time(3): 2}, {"2026-01-02T03:00:00": 1, "03:00:00": 2}),
         (range(2), None),
         ("\udcff", {"$bytes": "/w=="}),
         ("\ud83d", {"$bytes": "7aC9"}),
