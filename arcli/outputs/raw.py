@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from arcli.engine.capture import printed_path
@@ -13,6 +14,8 @@ from arcli.record import RecordBatch, decode, dump
 
 BLOCK = 1 << 20
 """Bytes of a long output that are written at a time."""
+ESCAPE = "\\x"
+"""What a record has for each byte that is no text (``backslashreplace``)."""
 
 
 class RawOutput(TargetOutput):
@@ -52,19 +55,18 @@ class RawOutput(TargetOutput):
 
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
         """Yield what an item printed, in pieces that end with a line where that is possible."""
-        name = printed_path(record["run"], record["job"], record["index"], record["attempt"], stream)
-        # More than a record keeps was written to a file, which has all of it.
-        try:
-            with (self._runs / name).open("rb") as file:
+        text, truncated = record.get("std" + stream) or "", record.get("truncated")
+        # More than a record keeps, and what is no text, was written to a file, which has all of it.
+        if truncated or ESCAPE in text:
+            name = printed_path(record["run"], record["job"], record["index"], record["attempt"], stream)
+            with suppress(FileNotFoundError), (self._runs / name).open("rb") as file:
                 while block := file.read(BLOCK):
                     yield block + file.readline(BLOCK)
-            return
-        except FileNotFoundError:  # the record holds all of it
-            pass
-        if text := record.get("std" + stream):
+                return
+        if text:
             yield text.encode("utf-8", "surrogateescape")
         # It is not the whole output, and whoever reads it should know.
-        if stream == "out" and record.get("truncated"):
+        if stream == "out" and truncated:
             self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
 
 
