@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from .beside import Loop, require_async
+from .blank_files import BlankFiles
 from .capture import NoCapture
-from .command import Command
+from .command import Command, CommandLine
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
 from .item import Opaque, Outcome, Runner
@@ -71,6 +72,7 @@ class Engine:
         self.stopping = stopping
         self.unwanted = unwanted
         self.home = home
+        self.files = BlankFiles()
         self.live = Live(publish)
         self.patrol = Patrol(self.live)
         self.position_file: PositionFile | None = None
@@ -103,6 +105,7 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             self._plan, self._broken = job._replace(args=[], kwargs={}), error
         self._function: Callable[..., Any] | None = None
+        self._command = CommandLine(self._plan) if job.kind == "command" else None
         # One more than others have those engines that come first, so that together they have as many
         # as were asked for.
         self._width = job.concurrency - (engine.slot >= job.wider > 0)
@@ -225,10 +228,10 @@ class Job:
             call = raising(broken)
         elif self._function is not None:
             call = caller(self._function, plan.unpack, args, kwargs)
-        elif plan.kind == "notebook":
-            program = Notebook(plan, kwargs, self._capture, engine.patrol)
+        elif self._command is not None:
+            program = Command(self._command, kwargs, engine.files, engine.patrol, engine.slot)
         else:
-            program = Command(plan, kwargs, engine.patrol, engine.slot)
+            program = Notebook(plan, kwargs, self._capture, engine.patrol)
         return Runner(
             job=plan.name,
             call=call,

@@ -42,38 +42,72 @@ class Unparsable(ProgramFailed):
     """A command's output that is not what ``parse`` says."""
 
 
+class CommandLine:
+    """How a job's command is started: what is found out once for all of its items.
+
+    ``environment`` is this process's, as bytes, which is what a new process takes: encoding forty
+    variables anew for each item takes as long as all that is Python's of starting it.
+    """
+
+    def __init__(self, job: JobDefinition) -> None:
+        self.job = job
+        self.environment = dict(os.environb)
+        self._programs: dict[str, str | None] = {}
+        self._argv = job.argv if job.shell is None else self._without_shell(job.shell)
+
+    def argv(self, names: Names) -> list[str]:
+        """Return the program and its arguments for an item. Raises BadTemplate."""
+        if self._argv is not None:
+            return argv_call(self._argv, names)
+        assert self.job.shell is not None
+        return shell_call(self.job.shell, names, self.job.interpreter)
+
+    def _without_shell(self, script: Template) -> Sequence[Template] | None:
+        """Return the argv of a shell string that needs no shell; None where it needs one.
+
+        A shell also corrects $PWD, and a batch may be several words beside a text.
+        """
+        job = self.job
+        words = words_of(script)
+        if words is None or job.cwd or job.batch or job.interpreter != "/bin/sh":
+            return None
+        program = str(words[0][0])
+        found = is_binary(program if "/" in program else self.program(program))
+        return words if found and pwd_holds(self.environment) else None
+
+    def program(self, name: str) -> str | None:
+        """Return where a program is: it is looked for once; None leaves that to the system."""
+        if name not in self._programs:
+            path = None if "PATH" in self.job.env else os.fsdecode(self.environment.get(b"PATH", b""))
+            place = shutil.which(name, path=path) if path and "/" not in name else None
+            self._programs[name] = place if place is not None and os.path.isabs(place) else None  # noqa: PTH117
+        return self._programs[name]
+
+
 class Command:
     """A command of a job, which is run for one item at a time.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``constants`` has what
-    placeholders stand for in all items, ``slot`` is this engine's. In its environment a command finds
-    this process's, and ``ARCLI_JOB``, ``ARCLI_INDEX``, ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and
-    ``ARCLI_SLOT``. ``usage`` has the last child's user and system seconds and its peak memory in bytes
-    (None where that cannot be known), ``printed`` what it wrote.
+    placeholders stand for in all items, ``slot`` is this engine's; it prints to ``files``. In its
+    environment a command finds this process's, and ``ARCLI_JOB``, ``ARCLI_INDEX``, ``ARCLI_NUMBER``,
+    ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``. ``usage`` has the last child's user and system seconds and its
+    peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
     """
 
     def __init__(
         self,
-        job: JobDefinition,
+        line: CommandLine,
         constants: Mapping[str, Any],
+        files: BlankFiles,
         patrol: Patrol,
         slot: int = 0,
     ) -> None:
-        self._slot = slot
-        self._files = BlankFiles()
-        self._patrol = patrol
-        self._stdin = job.command_stdin
-        self._cwd = job.cwd
-        self._env = job.env
-        # As bytes, which is what a new process takes: encoding forty variables anew for each item takes
-        # as long as all that is Python's of starting it.
-        self._environment = dict(os.environb)
-        self._programs: dict[str, str | None] = {}
-        self._ok = set(job.ok_exit)
-        self._parse = job.parse
+        self._line = line
+        self._job = line.job
         self._constants = constants
-        self._job = job
-        self._argv = job.argv if job.shell is None else self._without_shell(job.shell)
+        self._files = files
+        self._patrol = patrol
+        self._slot = slot
         self.usage: dict[str, float | None] | None = None
         self.printed = NOTHING
 
@@ -105,14 +139,10 @@ class Command:
         constants = {**self._constants, **folder}
         names = Names(item, index, constants, attempt=attempt, slot=self._slot, batch=self._job.batch)
         self.usage, self.printed = None, NOTHING
-        if self._argv is not None:
-            argv = argv_call(self._argv, names)
-        else:
-            assert self._job.shell is not None
-            argv = shell_call(self._job.shell, names, self._job.interpreter)
+        argv = self._line.argv(names)
         # A record keeps less than what is parsed or copied to a file, so the command may print more than
         # that.
-        cap = WHOLE if self._job.whole_output else PARSED if self._parse else CAP
+        cap = WHOLE if self._job.whole_output else PARSED if self._job.parse else CAP
         with _Output(self._files, cap, index, attempt) as output:
             child = self._start(argv, names, output, outdir, item)
             try:
@@ -130,9 +160,9 @@ class Command:
         self.printed = output.printed()
         value = {"exit": child.returncode, "stdout": self.printed[0], "stderr": self.printed[1]}
         assert child.returncode is not None
-        if child.returncode not in self._ok:
+        if child.returncode not in self._job.ok_exit:
             raise CommandFailed(_cause(child.returncode), value)
-        return value if self._parse is None else _parsed(output, self._parse, value)
+        return value if self._job.parse is None else _parsed(output, self._job.parse, value)
 
     def _start(
         self, argv: list[str], names: Names, output: _Output, outdir: str | None, item: Any
@@ -144,25 +174,25 @@ class Command:
         env["ARCLI_RUN"] = os.path.basename(self._job.run_folder)  # noqa: PTH119 - nothing heavier here
         if outdir is not None:
             env[VARIABLE] = outdir
-        env.update({name: filled(text, names) for name, text in self._env.items()})
+        env.update({name: filled(text, names) for name, text in self._job.env.items()})
         with contextlib.ExitStack() as stack:
             # From a file, not a pipe: a command that reads none of it must not block or break one.
             feed: IO[bytes] | None = None
-            if self._stdin is not None or self._job.blocks:
+            if self._job.command_stdin is not None or self._job.blocks:
                 feed = stack.enter_context(tempfile.TemporaryFile())
-                if self._stdin is not None:
-                    feed.write(os.fsencode(filled(self._stdin, names)))
+                if self._job.command_stdin is not None:
+                    feed.write(os.fsencode(filled(self._job.command_stdin, names)))
                 else:
                     _write_block(item, feed)
                 feed.seek(0)
             return subprocess.Popen(
                 argv,
-                executable=self._program(argv[0]),
+                executable=self._line.program(argv[0]),
                 stdin=subprocess.DEVNULL if feed is None else feed,
                 stdout=self._lent(output.out, stack),
                 stderr=self._lent(output.err, stack),
-                cwd=filled(self._cwd, names) if self._cwd else None,
-                env={**self._environment, **_encoded(env)},
+                cwd=filled(self._job.cwd, names) if self._job.cwd else None,
+                env={**self._line.environment, **_encoded(env)},
                 start_new_session=True,
             )
 
@@ -171,27 +201,6 @@ class Command:
         lent = self._files.opened_again(file)
         stack.callback(os.close, lent)
         return lent
-
-    def _without_shell(self, script: Template) -> Sequence[Template] | None:
-        """Return the argv of a shell string that needs no shell; None where it needs one.
-
-        A shell also corrects $PWD, and a batch may be several words beside a text.
-        """
-        job = self._job
-        words = words_of(script)
-        if words is None or job.cwd or job.batch or job.interpreter != "/bin/sh":
-            return None
-        program = str(words[0][0])
-        found = is_binary(program if "/" in program else self._program(program))
-        return words if found and pwd_holds(self._environment) else None
-
-    def _program(self, name: str) -> str | None:
-        """Return where a program is: it is looked for once; None leaves that to the system."""
-        if name not in self._programs:
-            path = None if "PATH" in self._env else os.fsdecode(self._environment.get(b"PATH", b""))
-            place = shutil.which(name, path=path) if path and "/" not in name else None
-            self._programs[name] = place if place is not None and os.path.isabs(place) else None  # noqa: PTH117
-        return self._programs[name]
 
     def _reap(self, child: subprocess.Popen[bytes], options: int) -> None:
         """Take note of the child's end, if it has ended, and of what it used."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from arcli.engine.blank_files import BlankFiles
-from arcli.engine.command import Command
+from arcli.engine.command import Command, CommandLine
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
 from arcli.placeholders import compiled_script
@@ -76,7 +76,7 @@ def test_what_outlives_a_command_never_speaks_in_anothers_name(tmp_path: Path) -
     second = "echo go > gate; until [ -s said ]; do sleep 0.01; done; echo mine"
     text = f"if [ {{}} = 1 ]; then {first}; else {second}; fi"
     job = JobDefinition("job", "command", shell=compiled_script(text), cwd=[str(tmp_path)])
-    command = Command(job, {}, Patrol(Live(None)))
+    command = Command(CommandLine(job), {}, BlankFiles(), Patrol(Live(None)))
     try:
         assert command.run(1, 0)["exit"] == 0
         assert command.run(2, 1) == {"exit": 0, "stdout": "mine\n", "stderr": ""}

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import NoCapture, make_capture
-from arcli.engine.command import Command
+from arcli.engine.command import Command, CommandLine
 from arcli.engine.errors import describe, safe_repr
 from arcli.engine.item import Outcome, Runner
 from arcli.engine.keys import heads, item_key, salted
@@ -317,9 +318,8 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
 
 def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
     timeout = more.pop("timeout", None)
-    command = Command(
-        JobDefinition("commands", "command", **with_templates({"command": text, **more})), {}, PATROL
-    )
+    job = JobDefinition("commands", "command", **with_templates({"command": text, **more}))
+    command = Command(CommandLine(job), {}, BlankFiles(), PATROL)
     runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
     line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from runs import wait_until
 
+from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import make_capture
-from arcli.engine.command import Command
+from arcli.engine.command import Command, CommandLine
 from arcli.engine.live import MOST_BYTES, MOST_LINES, MOST_OF_A_LINE, Live, Patrol, PrintedText
 from arcli.engine.protocol import JobDefinition, Printed, RunChunk, decode_reply
 
@@ -84,7 +85,7 @@ def test_lines_of_commands_are_told(tmp_path: Path) -> None:
     # It ends when its first line has been told, for then the test makes the file.
     text = "echo quiet; echo one >&2; until [ -e told ]; do sleep 0.01; done; echo two >&2"
     job = JobDefinition("job", "command", shell=[text], cwd=[str(tmp_path)])
-    command = Command(job, {}, heard.patrol)
+    command = Command(CommandLine(job), {}, BlankFiles(), heard.patrol)
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(command.run, 1, 6, 2)
         wait_until(lambda: heard.lines(6, "err") == ["one"])

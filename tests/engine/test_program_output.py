@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from arcli.engine import command
-from arcli.engine.command import Command, CommandFailed, Unparsable
+from arcli.engine.blank_files import BlankFiles
+from arcli.engine.command import Command, CommandFailed, CommandLine, Unparsable
 from arcli.engine.limits import TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.program import ProgramFailed
@@ -22,7 +23,7 @@ PATROL = Patrol(Live(None))
 
 def make(text: str, given: dict[str, Any] | None = None, **more: Any) -> Command:
     job = JobDefinition("commands", "command", **with_templates({"command": text, **more}))
-    return Command(job, given or {}, PATROL)
+    return Command(CommandLine(job), given or {}, BlankFiles(), PATROL)
 
 
 def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name() -> None:

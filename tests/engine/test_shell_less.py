@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from arcli.engine.command import Command, CommandFailed
+from arcli.engine.blank_files import BlankFiles
+from arcli.engine.command import Command, CommandFailed, CommandLine
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
 from arcli.engine.shell_less import words_of
@@ -25,7 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux's program
 
 def run(text: str, item: Any = "x", **more: Any) -> dict[str, Any]:
     job = JobDefinition("job", "command", shell=compiled_script(text), **more)
-    value: dict[str, Any] = Command(job, {}, Patrol(Live(None))).run(item, 0)
+    value: dict[str, Any] = Command(CommandLine(job), {}, BlankFiles(), Patrol(Live(None))).run(item, 0)
     return value
 
 
