@@ -152,6 +152,12 @@ def check_python(python: str) -> None:
             f"no cluster: {python} is not a Python that works: {status}",
             hint="cluster: python is the interpreter that engines are started with",
         )
+    major, minor = map(int, version.strip("(").split(","))
+    if (major, minor) < (3, 11):
+        raise ClusterError(
+            f"no cluster: {python} is Python {major}.{minor}, and engines need 3.11 or newer",
+            hint="cluster: python is the interpreter that engines are started with",
+        )
     if origin == "None":
         raise ClusterError(
             f"no cluster: {python} cannot import ipyparallel",

@@ -144,17 +144,22 @@ def ending(status: int) -> str:
         return f"killed by signal {-code}"
 
 
+PLAIN_JSON = {"packer": "json", "unpacker": "json"}
+"""Settings of a controller's ``Session`` whose engines may have other packages: jupyter_client's newest
+versions name orjson as what they write by where that is installed, and older ones want to import it."""
 _START = (
     "import os, runpy, sys, warnings; "
     "sys.path = [path for path in sys.path if path]; "
     "os.environ.update(PYTHONSAFEPATH='1', PYTHONWARNINGS=''); "
     "os.environ.update({'IPYTHONDIR': d for d in [os.environ.get('ARCLI_CLUSTER')] if d}); "
     "warnings.filterwarnings('ignore', message='(?s).*'); "
+    "getattr(sys.modules.get('linecache'), 'cache', {}).pop('<string>', None); "
     "runpy.run_module('ipyparallel.engine', run_name='__main__', alter_sys=True)"
 )
 """Files of the working folder must not pass for modules that the engine, or what it starts, imports,
 warnings are for items (``arcli.engine.own_code``), and nothing is written into the user's own IPython
-folder. Items find these variables as they were before."""
+folder. Python 3.13 would show this text in tracebacks of expressions, which are called ``<string>``, too.
+Items find these variables as they were before."""
 
 
 def engine_command(python: str) -> list[str]:

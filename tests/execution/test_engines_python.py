@@ -31,6 +31,28 @@ def test_it_is_relative_to_the_spec(tmp_path: Path) -> None:
     assert (code, '"status":"ok"' in out) == (0, True), said
 
 
+def test_messages_are_written_so_that_any_package_reads_them(tmp_path: Path) -> None:
+    # A project's jupyter_client may be older than arcli's, and orjson be missing there.
+    script(tmp_path / "bin" / "python", f'exec {sys.executable} "$@"')
+    (tmp_path / "spec.yaml").write_text(
+        "cluster: {python: bin/python}\n"
+        "setup: {imports: [ipyparallel.engine.app as app]}\n"
+        "apply: 'lambda: app.IPEngine.instance().session.packer'\n"
+        "targets: any\n"
+    )
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "jsonl"])
+    assert run.wait() == 0, run.said()
+    assert run.lines()[0]["value"] == "json"
+
+
+def test_a_traceback_shows_no_line_of_what_starts_the_engine(tmp_path: Path) -> None:
+    script(tmp_path / "bin" / "python", f'exec {sys.executable} "$@"')
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("PYTHON", "bin/python").replace("executable", "none"))
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "jsonl"])
+    assert run.wait() == 1, run.said()
+    assert "runpy" not in run.lines()[0]["error"]["traceback"]
+
+
 @pytest.mark.parametrize("python", ["bin/none", "./spec.yaml", "no-such-python"])
 def test_one_that_is_not_there_is_a_mistake_in_the_spec(tmp_path: Path, python: str) -> None:
     code, _, said = run(tmp_path, python)
@@ -46,6 +68,7 @@ def test_one_that_is_not_there_is_a_mistake_in_the_spec(tmp_path: Path, python: 
         ("exit 0", "is not a Python that works: it ended with 0 and said: nothing"),
         ("echo broken >&2; exit 3", "it ended with 3 and said: broken"),
         (f'exec {sys.executable} -I -S "$@"', "cannot import ipyparallel"),
+        ("echo '(3, 10) None'", "is Python 3.10, and engines need 3.11 or newer"),
     ],
 )
 def test_one_that_cannot_run_engines_is_found_before_they_are_started(

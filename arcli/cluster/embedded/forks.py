@@ -68,11 +68,16 @@ def detach(log: Path) -> None:
     os.close(log_fd)
 
 
-def run_controller(folder: Path, tell: int) -> None:
-    """Be the controller; its connection information goes to the descriptor ``tell``."""
+def run_controller(folder: Path, tell: int, foreign: bool) -> None:
+    """Be the controller; its connection information goes to the descriptor ``tell``.
+
+    ``foreign``: its engines have another Python, whose packages are not these.
+    """
     from ipyparallel.controller import app as module
     from ipyparallel.controller import heartmonitor
     from traitlets.config import Config
+
+    from arcli.cluster.processes import PLAIN_JSON, die_with
 
     # Each engine costs it open files; the limit that is usual is for interactive programs.
     os.umask(0o077)
@@ -89,7 +94,8 @@ def run_controller(folder: Path, tell: int) -> None:
 
     module.time = Hurried
     heartmonitor.HeartMonitor = calming(heartmonitor.HeartMonitor)
-    app = over_unix_sockets(module.IPController).instance(config=Config(_controller_config(folder)))
+    config = Config({**_controller_config(folder), **({"Session": PLAIN_JSON} if foreign else {})})
+    app = over_unix_sockets(module.IPController).instance(config=config)
     app.initialize([])
     security = Path(app.profile_dir.security_dir)
     environment = {
@@ -100,8 +106,6 @@ def run_controller(folder: Path, tell: int) -> None:
     with os.fdopen(tell, "w") as pipe:
         json.dump(environment, pipe)
     # Schedulers and the heart monitor are forks of this process, and must not outlive it.
-    from arcli.cluster.processes import die_with
-
     me = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with(me))
 

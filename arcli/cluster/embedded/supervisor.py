@@ -175,7 +175,7 @@ class Supervisor:
         """Fork the controller, and once it can be reached, the engines."""
         # Its connection comes by a pipe, whose end is also the sign that it has died on its way.
         listen, tell = os.pipe()
-        work = lambda: forks.run_controller(self._folder, tell)  # noqa: E731
+        work = lambda: forks.run_controller(self._folder, tell, self._python is not None)  # noqa: E731
         self._controller = self._fork(work, "controller")
         os.close(tell)
         # While it starts, what all engines share is made, and their first messages' code imported.

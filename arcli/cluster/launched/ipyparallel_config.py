@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from arcli import launchers
-from arcli.cluster.processes import engine_command
+from arcli.cluster.processes import PLAIN_JSON, engine_command
 from arcli.errors import UsageError
 from arcli.suggest import did_you_mean
 
@@ -126,6 +126,7 @@ def _arguments(recipe: IpyparallelConfig) -> dict[str, Any]:
         # Engines elsewhere must reach it; those on this machine alone need no more than loopback.
         "IPController.ip": "127.0.0.1" if recipe.launcher == "local" else "*",
         "IPController.enable_curve": not recipe.insecure,
+        **{f"Session.{name}": form for name, form in PLAIN_JSON.items()},
         "IPEngine.timeout": REGISTERS,
         "IPEngine.wait_for_url_file": REGISTERS,  # a shared disk may show it late
         # An engine looks half a second less often than the hub pings.

@@ -37,6 +37,9 @@ MODULES = (
 
 _LOADER = """
 import sys, types
+if sys.version_info < (3, 11):
+    version = ".".join(map(str, sys.version_info[:2]))
+    raise ImportError("engines need Python 3.11 or newer, and " + sys.executable + " is " + version)
 package = sys.modules.get({package!r})
 if package is None:  # a fork of arcli's own has it already
     package = types.ModuleType({package!r})
