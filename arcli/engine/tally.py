@@ -53,17 +53,17 @@ class Tally:
     def __init__(self, exact: int | None = None) -> None:
         self._exact = EXACT if exact is None else exact
         self.durations: array[float] | None = array("d")
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self.seconds = 0.0
         self.squares = 0.0
         self.shortest = math.inf
         self.longest = 0.0
         self.retried = 0
-        self.buckets: dict[int, int] = {}
+        self.buckets: Counter[int] = Counter()
 
     def add(self, status: str, seconds: float | None, attempt: int = 1) -> None:
         """Count one item; ``seconds`` is None where it never ran."""
-        self.counts[status] = self.counts.get(status, 0) + 1
+        self.counts[status] += 1
         if attempt > 1:
             self.retried += 1
         # How long one ran until it was stopped says nothing of how long items take.
@@ -76,16 +76,14 @@ class Tally:
         if seconds > self.longest:
             self.longest = seconds
         # Buckets grow by a factor: quantiles are right to a share of themselves, in memory that is bounded.
-        bucket = math.ceil(math.log(max(_TINY, seconds)) / _LOG)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.buckets[math.ceil(math.log(max(_TINY, seconds)) / _LOG)] += 1
         self._keep((seconds,))
 
     def add_all(self, statuses: Sequence[str], seconds: Sequence[float], attempt: int = 1) -> None:
         """Count many items that ran, for less than one after the other."""
         if not statuses:
             return
-        for status, count in Counter(statuses).items():
-            self.counts[status] = self.counts.get(status, 0) + count
+        self.counts.update(statuses)
         if attempt > 1:
             self.retried += len(statuses)
         self.seconds += sum(seconds)
@@ -93,17 +91,13 @@ class Tally:
         self.shortest = min(self.shortest, min(seconds))
         self.longest = max(self.longest, max(seconds))
         # In bulk, because a call an item is most of what counting costs.
-        buckets = Counter([ceil(log(each or _TINY) / _LOG) for each in seconds])
-        for bucket, count in buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.buckets.update([ceil(log(each or _TINY) / _LOG) for each in seconds])
         self._keep(seconds)
 
     def merge(self, other: Tally) -> None:
         """Add another tally to this one."""
-        for status, count in other.counts.items():
-            self.counts[status] = self.counts.get(status, 0) + count
-        for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.counts.update(other.counts)
+        self.buckets.update(other.buckets)
         self.seconds += other.seconds
         self.squares += other.squares
         self.shortest = min(self.shortest, other.shortest)
@@ -186,9 +180,10 @@ class Tally:
         """Return the inverse of ``to_list``, also after a journey through JSON, whose keys are text."""
         tally = cls()
         (
-            tally.counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
-            tally.retried, tally.buckets, durations,
+            counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
+            tally.retried, buckets, durations,
         ) = plain  # fmt: skip
         tally.durations = None if durations is None else array("d", durations)
-        tally.buckets = {int(bucket): count for bucket, count in tally.buckets.items()}
+        tally.counts.update(counts)
+        tally.buckets.update({int(bucket): count for bucket, count in buckets.items()})
         return tally

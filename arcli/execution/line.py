@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from arcli.engine.protocol import Preflight
-from arcli.engine.tally import Tally
+from arcli.engine.tally import Status, Tally
 from arcli.errors import (
     ArcliError,
     ClusterError,
@@ -198,7 +198,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         try:
             for batch in session.records(plan, supply, replay):
                 taken.merge(batch.tally)
-                if batch.tally.counts.get("ok", 0) < batch.count:
+                if batch.tally.counts[Status.OK] < batch.count:
                     failures.add_lines(batch.lines)
                 context.outputs.record(batch)
                 results.add(batch)

@@ -92,7 +92,7 @@ def conclude(
             else:
                 count = sum(1 for _ in results.values()) if form == "count" else None
                 outcome.values[job.name] = count
-        complete = ledger.tally.counts.get(Status.OK, 0) == ledger.planned
+        complete = ledger.tally.counts[Status.OK] == ledger.planned
         if job.push_as is not None and complete:  # nobody works with a part as if it were all
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)

@@ -39,12 +39,12 @@ class Group(Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> int:
         """Items that are ok."""
-        return self.tally.counts.get(Status.OK, 0)
+        return self.tally.counts[Status.OK]
 
     @property
     def failed(self) -> int:
         """Items that have no value; cancelled ones are neither."""
-        return self.tally.total - self.ok - self.tally.counts.get(Status.CANCELLED, 0)
+        return self.tally.total - self.ok - self.tally.counts[Status.CANCELLED]
 
 
 class Groups:

@@ -224,7 +224,7 @@ class JobRun:
             seconds = min(seconds, max(0.0, reply.busy - pending.computed))
         pending.computed += seconds
         use.compute += seconds
-        failed = tally.total - tally.counts.get("ok", 0)
+        failed = tally.total - tally.counts[Status.OK]
         reasons = [(entry.position, entry.reason) for entry in again]
         cancelled = self.items.progressed(chunk, reply.done, reasons, failed, moment.now)
         return records + self.conclude(cancelled, moment.wall)
