@@ -204,7 +204,15 @@ class FakeRecorder:
 class FakeSession(PositionFiles):
     """A loop that a test turns by hand, at ``now`` seconds."""
 
-    def __init__(self, engines: int = 2, *, owned: bool = True, revives: bool = True, **terms: Any) -> None:
+    def __init__(
+        self,
+        engines: int = 2,
+        *,
+        owned: bool = True,
+        revives: bool = True,
+        host: str = "here",
+        **terms: Any,
+    ) -> None:
         super().__init__(None)
         self.now = 1000.0
         self.recalls: list[tuple[int, int, int, int]] = []
@@ -224,8 +232,8 @@ class FakeSession(PositionFiles):
             wake_main=lambda: None,
             clock=lambda: Moment(self.now, self.now + 1e9),
             files=self,
+            host=host,
         )
-        self.loop.host = "here"
         self.ended: list[EndJob] = []
         self.recorder = FakeRecorder()
         self.transport.open(self.loop)

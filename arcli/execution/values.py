@@ -23,7 +23,7 @@ from arcli.plan.deferred import JobValue, Resolver, scattered_values
 from arcli.record import RecordBatch, dump
 from arcli.session.core.chunk import PickledInput
 from arcli.session.core.messages import Failed
-from arcli.session.results import Folded, JobResults, Reducer, Value, fold_all, words
+from arcli.session.results import Folded, JobResults, Reducer, Value, words
 from arcli.specfile.model import Job
 from arcli.timing.ledger import End, Ledger
 
@@ -50,7 +50,10 @@ class Folding:
         if self.failed is not None:
             raise self.failed
         assert self.folder is not None
-        return self.folder.finish() if self._live else fold_all(self.folder, results.values())
+        # Else they stand in the journal, and are folded in the items' order.
+        for value in () if self._live else results.values():
+            self.folder.add_value(value)
+        return self.folder.finish()
 
 
 def folding_of(context: Context, job: Job) -> Folding:

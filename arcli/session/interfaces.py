@@ -53,7 +53,18 @@ class Events(Protocol):
         """Hand over an event."""
 
 
-class Transport(Protocol):
+class Observations(Protocol):
+    """What the core may look at, beside what it is told: of a transport, that which does nothing."""
+
+    def diagnose(self) -> str:
+        """Return what is known about the cluster's state, in words."""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether items run in this process, on its main thread."""
+
+
+class Transport(Observations, Protocol):
     """Engines behind one face, whether they are ipyparallel's or this very process."""
 
     @property
@@ -105,13 +116,6 @@ class Transport(Protocol):
         Other processes are told by their position files.
         """
 
-    def diagnose(self) -> str:
-        """Return what is known about the cluster's state, in words."""
-
-    @property
-    def in_process(self) -> bool:
-        """Whether items run in this process, on its main thread."""
-
     def run_pending(self) -> Any:
         """In this process: run what was sent. Called on the main thread."""
 
@@ -158,21 +162,6 @@ class Terms(Struct, frozen=True, kw_only=True):
     notice: Callable[[str], None]
     ready: Callable[[EngineInfo], None] = lambda engine: None
     listener: Listener = field(default_factory=NoListener)
-
-
-class Observations(Protocol):
-    """What the core may look at, beside what it is told."""
-
-    def diagnose(self) -> str:
-        """Return what is known about the cluster's state, in words."""
-
-    @property
-    def host(self) -> str:
-        """The name of this host."""
-
-    @property
-    def in_process(self) -> bool:
-        """Whether items run in this process."""
 
 
 class Supply(Protocol):

@@ -68,14 +68,14 @@ class SessionLoop:
         *,
         clock: Callable[[], Moment] = read_clock,
         files: PositionFiles | None = None,
+        host: str | None = None,
     ) -> None:
         self._transport = transport
         self._terms = terms
         self._wake_main = wake_main
         self._clock = clock
         self._files = files or PositionFiles(terms.position_files)
-        self.host = socket.gethostname()
-        self._core = SessionCore(terms, self, self._files.read)
+        self._core = SessionCore(terms, transport, host or socket.gethostname(), self._files.read)
         self._events: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="arcli-session", daemon=True)
         self._closed = False
@@ -114,17 +114,6 @@ class SessionLoop:
         self.put(Wake())
         if self._thread.is_alive():
             self._thread.join()
-
-    # -- what the core may look at ----------------------------------------------------------------
-
-    def diagnose(self) -> str:
-        """See Observations."""
-        return self._transport.diagnose()
-
-    @property
-    def in_process(self) -> bool:
-        """See Observations."""
-        return self._transport.in_process
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -231,23 +220,17 @@ class SessionLoop:
                     self._carry_out(self._core.handle(NotRevived(reason), self._clock()))
             case Interrupt(now):
                 transport.interrupt(now=now)
-            case Recall() | Limit():
-                self._leave_word(effect)
             case _:
                 self._tell(effect)
 
-    def _leave_word(self, effect: Recall | Limit) -> None:
-        """Leave word where an engine sees it that is at an item."""
+    def _tell(self, effect: Effect) -> None:
+        """Tell people, the main thread, which waits, and engines that are at an item."""
         match effect:
             case Recall(slot, chunk, position, last):
                 self._files.recall(slot, chunk, position, last)
             case Limit(slot, seconds):
                 self._files.limit(slot, seconds)
                 self._transport.limit(seconds)
-
-    def _tell(self, effect: Effect) -> None:
-        """Tell people, and the main thread, which waits."""
-        match effect:
             case Notice(sentence):
                 self._terms.notice(sentence)
             case Ready(engine):

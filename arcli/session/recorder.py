@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Protocol
 
 from msgspec import Struct
@@ -108,43 +109,23 @@ class Recorder:
         # Values are on disk before the record that names them.
         pickles = self._keep(records)
         offset = self._storage.append(records.lines)
-        # By far the most common case: a chunk's records are neighbours, and nothing is split.
-        if len(records.spans) == 1:
-            ((first, count),) = records.spans
-            self._push(first, count, records.lines, offset, records.tally, pickles)
-            return
-        at = 0
-        each = records.lines.splitlines(keepends=True)
-        for first, count in records.spans:
-            text = b"".join(each[at : at + count])
-            self._push(first, count, text, offset, tally_of(text), pickles)
-            at += count
-            offset += len(text)
-
-    def _push(
-        self,
-        first: int,
-        count: int,
-        lines: bytes,
-        offset: int,
-        tally: Tally,
-        pickles: dict[int, tuple[int, int]] | None,
-    ) -> None:
-        span = RecordSpan(
-            first=first,
-            count=count,
-            offset=offset,
-            length=len(lines),
-            tally=tally,
-            lines=lines,
-            pickles=pickles,
-        )
-        # A straggler holds back what comes after it: that is already on disk and need not stay in memory.
-        ready = self._reorder.push(span)
-        if not ready:
-            span.lines = None  # it waits on disk
-        for span in ready:
-            self._emit(span)
+        for (first, count), lines, tally in _by_span(records):
+            span = RecordSpan(
+                first=first,
+                count=count,
+                offset=offset,
+                length=len(lines),
+                tally=tally,
+                lines=lines,
+                pickles=pickles,
+            )
+            offset += len(lines)
+            # A straggler holds back what comes after it: that is on disk and need not stay in memory.
+            ready = self._reorder.push(span)
+            if not ready:
+                span.lines = None
+            for each in ready:
+                self._emit(each)
 
     def _keep(self, records: Records) -> dict[int, tuple[int, int]] | None:
         """Put values that JSON does not hold into files of their own where a record names them."""
@@ -166,3 +147,15 @@ class Recorder:
         # The array's bytes are cut out of the pickle, which is never opened here.
         array = memoryview(pickled)[file.start : file.start + file.length]
         self._storage.save_value(self.job, index, file.header.encode("latin-1") + array, "npy")
+
+
+def _by_span(records: Records) -> Iterator[tuple[tuple[int, int], bytes, Tally]]:
+    """Yield each run of numbers with its lines, and what they add up to."""
+    # By far the most common case: a chunk's records are neighbours, and nothing is split.
+    if len(records.spans) == 1:
+        yield records.spans[0], records.lines, records.tally
+        return
+    each = iter(records.lines.splitlines(keepends=True))
+    for span in records.spans:
+        lines = b"".join(islice(each, span[1]))
+        yield span, lines, tally_of(lines)

@@ -12,7 +12,7 @@ import os
 import struct
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Literal, NamedTuple
 
@@ -153,13 +153,12 @@ FOLD_BYTES = 2_000_000
 """Values are folded when this many, or this much of them, are there."""
 
 
-class Folded:
+class Folded(NamedTuple):
     """What a fold ended with: the value as a JSON tree, or as a pickle where JSON is not exact."""
 
-    def __init__(self, tree: Any, text: str | None, pickled: bytes | None) -> None:
-        self.tree = tree
-        self.text = text
-        self.pickled = pickled
+    tree: Any
+    text: str | None
+    pickled: bytes | None
 
 
 class _Part(NamedTuple):
@@ -285,13 +284,6 @@ class Reducer:
         reply = self._session.ask(request, ValueReply)
         text = reply.text.decode() if reply.exact else None
         return Folded(json.loads(reply.text), text, reply.pickled)
-
-
-def fold_all(reducer: Reducer, values: Iterable[Value]) -> Folded:
-    """Fold values that stand in a journal already."""
-    for value in values:
-        reducer.add_value(value)
-    return reducer.finish()
 
 
 def words(failed: Failed) -> str:

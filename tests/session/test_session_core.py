@@ -663,8 +663,7 @@ def test_a_recall_of_an_earlier_job_takes_nothing_from_the_chunk_of_that_number(
 
 def test_nothing_is_recalled_from_another_host_or_without_a_position_file() -> None:
     for host, files in (("elsewhere", True), ("here", False)):
-        session = FakeSession(0)
-        session.loop.host = host
+        session = FakeSession(0, host=host)
         session.has_position_files = files
         first, second = session.comes(0), session.comes(1)
         session.begin(8, chunksize=4)

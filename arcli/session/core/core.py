@@ -57,16 +57,18 @@ TICK = 0.1
 
 
 class SessionCore:
-    """Engines, requests and one job at a time; see the module."""
+    """Engines, requests and one job at a time, on this ``host``; see the module."""
 
     def __init__(
         self,
         terms: Terms,
         observations: Observations,
+        host: str,
         read_position: Callable[[int], Position | None],
     ) -> None:
         self._terms = terms
         self._observations = observations
+        self._host = host
         self._pool = Pool()
         self._requests = Requests(self._pool, terms)
         positions = Positions(read_position)
@@ -301,7 +303,7 @@ class SessionCore:
             # host.
             if isinstance(reply, HelloReply):
                 engine.position_file = reply.position_file and self._terms.position_files is not None
-                engine.local = engine.position_file and reply.host == self._observations.host
+                engine.local = engine.position_file and reply.host == self._host
         engine.steps -= 1
         if engine.steps == 0:
             engine.ready, engine.since = True, self._now

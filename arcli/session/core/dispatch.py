@@ -112,19 +112,14 @@ class Dispatcher:
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         """Take the next chunk for the engine in ``slot``; ``idle``: it has nothing else to do."""
-        # Items that were cancelled before they were sent are taken out here, whatever queue they come from.
-        chunk = self._next(slot, idle, engines, now)
-        while chunk is not None and self._cancelled:
-            sifted = self._sifted(chunk)
-            if sifted is not None:
-                chunk = sifted
-                break
-            chunk = self._next(slot, idle, engines, now)
-        if chunk is not None:
-            chunk.number = next(self._numbers)
-            chunk.done = 0
-            self.outstanding[chunk.number] = chunk
-        return chunk
+        while (taken := self._next(slot, idle, engines, now)) is not None:
+            # Items that were cancelled before they were sent are taken out, whatever queue they come from.
+            if (chunk := self._sifted(taken)) is not None:
+                chunk.number = next(self._numbers)
+                chunk.done = 0
+                self.outstanding[chunk.number] = chunk
+                return chunk
+        return None
 
     def _next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         self.again.ripen(now)
