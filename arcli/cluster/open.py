@@ -26,8 +26,8 @@ def open_cluster(
     engines: int | None,
     folder: Path,
     scratch: Path,
-    join: str | None = None,
-    helper: SupervisorProcess | None = None,
+    join: str | None,
+    helper: SupervisorProcess | None,
 ) -> Cluster:
     """Return a cluster that is prepared and not started yet.
 
@@ -127,9 +127,8 @@ def require_ipyparallel(spec: Spec) -> None:
     python = spec.python
     cluster = spec.cluster
     launcher = launchers.named(cluster.launcher)
-    joined = cluster.profile or cluster.cluster_id or cluster.connection_file
     # Whether another host has it, only that host can tell.
-    if python is not None and not joined and launcher is not None and launcher.own:
+    if python is not None and not joins(cluster) and launcher is not None and launcher.own:
         check_python(python)
 
 

@@ -120,11 +120,6 @@ class LaunchedCluster(WatchedCluster):
         Those that a batch queue holds back longer are used when they come. Raises ClusterError, and
         UsageError where an option means nothing.
         """
-        if not self.slots:
-            raise UsageError(
-                f"launcher: {self._launcher} needs to be told how many engines there should be",
-                hint="say engines: N under cluster:, or -n N",
-            )
         # The process that ends what was started comes first: nothing may be started
         # that it does not know.
         self.prepare()
