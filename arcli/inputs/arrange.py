@@ -11,32 +11,20 @@ from msgspec.structs import replace
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Lazy, Source, Stream
-from arcli.inputs.grid import MOST_LOOKED_AT, Grid, Picked, Without, matches, permutation, places
+from arcli.inputs.grid import MOST_LOOKED_AT, Grid, leaving_out, matches, permutation, picked, places
 from arcli.inputs.where import Where, condition
-
-
-class Batches(Lazy[list[Any]]):
-    """Neighbouring items as lists of ``size``, the last one as long as there are items left."""
-
-    def __init__(self, items: Sequence[Any], size: int) -> None:
-        self._items = items
-        self._size = size
-
-    def __len__(self) -> int:
-        return -(-len(self._items) // self._size)
-
-    def _at(self, index: int) -> list[Any]:
-        return list(self._items[index * self._size : (index + 1) * self._size])
 
 
 def batched(source: Source, size: int) -> Source:
     """Return a source whose items are lists of ``size`` items; the last one may be shorter."""
     if isinstance(source, Fixed):
-        return Fixed(Batches(source.items, size), source.distinct)
+        items = source.items
+        batches = Lazy(-(-len(items) // size), lambda at: list(items[at * size : (at + 1) * size]))
+        return Fixed(batches, source.distinct)
 
     def read() -> Iterator[list[Any]]:
-        items = iter(source)
-        while batch := list(islice(items, size)):
+        rest = iter(source)
+        while batch := list(islice(rest, size)):
             yield batch
 
     length = None if source.length is None else -(-source.length // size)
@@ -68,7 +56,7 @@ def excluding(source: Source, patterns: Sequence[Any]) -> Source:
         ]
         known = [numbers for numbers in excluded if numbers is not None]
         if len(known) == len(excluded):
-            left = Without(items, chain.from_iterable(known)) if known else items
+            left = leaving_out(items, chain.from_iterable(known)) if known else items
             return replace(source, items=left)
 
     def kept() -> Iterator[Any]:
@@ -83,10 +71,10 @@ def picking(source: Source, where: Where) -> Source:
         return source
     holds = condition(where)
 
-    def picked() -> Iterator[Any]:
+    def read() -> Iterator[Any]:
         return (item for number, item in enumerate(source) if holds(item, f"item {number}"))
 
-    return Stream(picked, None, source.distinct, source.unpack, source.names)
+    return Stream(read, None, source.distinct, source.unpack, source.names)
 
 
 def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
@@ -123,8 +111,8 @@ def sampled(source: Source, count: int, seed: int) -> Source:
         return Stream(selected, min(count, length), source.distinct, source.unpack, source.names)
     if isinstance(source, Fixed):
         total = len(source.items)
-        picked = sorted(chance.sample(range(total), min(count, total)))
-        return replace(source, items=Picked(source.items, picked))
+        numbers = sorted(chance.sample(range(total), min(count, total)))
+        return replace(source, items=picked(source.items, numbers))
 
     def reservoir() -> list[Any]:
         """Algorithm R (Vitter, 1985, https://doi.org/10.1145/3147.3165)."""
@@ -146,7 +134,7 @@ def shuffled(source: Source, seed: int | None) -> Source:
         return source
     # By number nothing is held but the order; a stream has to be read to its end first.
     if isinstance(source, Fixed):
-        return replace(source, items=Picked(source.items, permutation(len(source.items), seed)))
+        return replace(source, items=picked(source.items, permutation(len(source.items), seed)))
     read = source.read
 
     def held() -> list[Any]:

@@ -42,10 +42,14 @@ class SourceContext(Struct, frozen=True, kw_only=True):
 
 
 class Lazy(Sequence[T]):
-    """A sequence that makes the item at a number when it is asked for: ``_at`` and ``__len__``."""
+    """A sequence of ``length`` items, of which each is made by its number when it is asked for: ``at``."""
 
-    def _at(self, index: int) -> T:
-        raise NotImplementedError
+    def __init__(self, length: int, at: Callable[[int], T]) -> None:
+        self._length = length
+        self._at = at
+
+    def __len__(self) -> int:
+        return self._length
 
     @overload
     def __getitem__(self, index: int) -> T: ...

@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Input, Source, SourceContext, Stream, within
-from arcli.inputs.grid import Grid, Rows, Side
+from arcli.inputs.grid import Grid, Rows, side_by_side
 from arcli.inputs.over import Items, Over
 
 _END = object()
@@ -152,7 +152,7 @@ def zipped(factors: Sequence[Factor], *, recycle: bool) -> Source:
             hint = "recycle: true lets the shorter one begin again"
             raise InputError(f"zip: {first!r} has {count} items, {name!r} has {length}", hint=hint)
     if all(isinstance(factor.source, Fixed) for factor in factors):
-        return Fixed(Side([factor.rows() for factor in factors]), distinct, "kwargs", names)
+        return Fixed(side_by_side([factor.rows() for factor in factors]), distinct, "kwargs", names)
     if recycle:
         return Stream(lambda: _recycled(factors), longest, distinct, "kwargs", names)
     total = known[0][1] if known else None

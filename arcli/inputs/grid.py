@@ -75,13 +75,10 @@ class Grid(Lazy[dict[str, Any]]):
     def __init__(self, factors: Sequence[Rows]) -> None:
         self._factors = factors
         sizes = [len(factor.items) for factor in factors]
-        self._length = prod(sizes)
         self._strides = [prod(sizes[place + 1 :]) for place in range(len(sizes))]
+        super().__init__(prod(sizes), self._cell)
 
-    def __len__(self) -> int:
-        return self._length
-
-    def _at(self, index: int) -> dict[str, Any]:
+    def _cell(self, index: int) -> dict[str, Any]:
         cell: dict[str, Any] = {}
         for factor, stride in zip(self._factors, self._strides, strict=True):
             place, index = divmod(index, stride)
@@ -107,7 +104,7 @@ class Grid(Lazy[dict[str, Any]]):
         if len(concerned) != 1 or (excluded := concerned[0].places(pattern, most)) is None:
             return None
         factor = concerned[0]
-        left = replace(factor, items=Without(factor.items, excluded))
+        left = replace(factor, items=leaving_out(factor.items, excluded))
         return Grid([left if each is factor else each for each in self._factors])
 
     def places(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
@@ -126,51 +123,31 @@ class Grid(Lazy[dict[str, Any]]):
         return map(sum, product(*offsets))
 
 
-class Side(Lazy[dict[str, Any]]):
-    """The factors' items side by side; shorter ones begin again where they have ended."""
+def side_by_side(factors: Sequence[Rows]) -> Lazy[dict[str, Any]]:
+    """Return the factors' items side by side; shorter ones begin again where they have ended."""
+    sizes = [len(factor.items) for factor in factors]
 
-    def __init__(self, factors: Sequence[Rows]) -> None:
-        self._factors = factors
-        sizes = [len(factor.items) for factor in factors]
-        self._length = max(sizes) if all(sizes) else 0
+    def row(index: int) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
+        for factor, size in zip(factors, sizes, strict=True):
+            parts.update(factor.row(factor.items[index % size]))
+        return parts
 
-    def __len__(self) -> int:
-        return self._length
-
-    def _at(self, index: int) -> dict[str, Any]:
-        row: dict[str, Any] = {}
-        for factor in self._factors:
-            row.update(factor.row(factor.items[index % len(factor.items)]))
-        return row
+    return Lazy(max(sizes) if all(sizes) else 0, row)
 
 
-class Without(Lazy[T]):
-    """The items of a sequence without those at some places."""
-
-    def __init__(self, items: Sequence[T], excluded: Iterable[int]) -> None:
-        self._items = items
-        self._kept_before = array("q", [place - at for at, place in enumerate(sorted({*excluded}))])
-
-    def __len__(self) -> int:
-        return len(self._items) - len(self._kept_before)
-
-    def _at(self, index: int) -> T:
-        # As many excluded items stand before it as have at most that many kept ones before them.
-        return self._items[index + bisect_right(self._kept_before, index)]
+def leaving_out(items: Sequence[T], excluded: Iterable[int]) -> Lazy[T]:
+    """Return the items of a sequence without those at some places."""
+    kept_before = array("q", [place - at for at, place in enumerate(sorted({*excluded}))])
+    # As many excluded items stand before an item as have at most that many kept ones before them.
+    return Lazy(
+        len(items) - len(kept_before), lambda index: items[index + bisect_right(kept_before, index)]
+    )
 
 
-class Picked(Lazy[T]):
-    """Items of a sequence by their numbers in another one."""
-
-    def __init__(self, items: Sequence[T], numbers: Sequence[int]) -> None:
-        self._items = items
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def _at(self, index: int) -> T:
-        return self._items[self._numbers[index]]
+def picked(items: Sequence[T], numbers: Sequence[int]) -> Lazy[T]:
+    """Return items of a sequence by their numbers in it."""
+    return Lazy(len(numbers), lambda index: items[numbers[index]])
 
 
 HELD = 1 << 16
@@ -181,38 +158,34 @@ ROUNDS = 4
 def permutation(n: int, seed: int) -> Sequence[int]:
     """Return ``range(n)`` in an order that depends on the seed alone, in bounded memory."""
     if n > HELD:
-        return Feistel(n, seed)
+        return feistel(n, seed)
     order = array("L", range(n))
     random.Random(seed).shuffle(order)  # noqa: S311 - reproducible is the point
     return order
 
 
-class Feistel(Lazy[int]):
-    """A permutation of ``range(n)`` without memory: a Feistel network that walks its cycles.
+def feistel(n: int, seed: int) -> Lazy[int]:
+    """Return a permutation of ``range(n)`` without memory: a Feistel network that walks its cycles.
 
     Black and Rogaway, 2002, https://doi.org/10.1007/3-540-45760-7_9. It is far from every order
     that it could be, which shows for small ``n`` only.
     """
+    half = max(1, (max(n - 1, 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    chance = random.Random(seed)  # noqa: S311 - reproducible is the point
+    keys = [chance.getrandbits(64) for _ in range(ROUNDS)]
 
-    def __init__(self, n: int, seed: int) -> None:
-        self._n = n
-        self._half = max(1, (max(n - 1, 1).bit_length() + 1) // 2)
-        chance = random.Random(seed)  # noqa: S311 - reproducible is the point
-        self._keys = [chance.getrandbits(64) for _ in range(ROUNDS)]
-
-    def __len__(self) -> int:
-        return self._n
-
-    def _at(self, index: int) -> int:
+    def at(index: int) -> int:
         # The network permutes the next power of four; what lies beyond n is sent through it again.
-        mask = (1 << self._half) - 1
         while True:
-            left, right = index >> self._half, index & mask
-            for key in self._keys:
+            left, right = index >> half, index & mask
+            for key in keys:
                 left, right = right, left ^ (_mixed(right ^ key) & mask)
-            index = left << self._half | right
-            if index < self._n:
+            index = left << half | right
+            if index < n:
                 return index
+
+    return Lazy(n, at)
 
 
 def _mixed(bits: int) -> int:

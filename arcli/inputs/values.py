@@ -100,7 +100,8 @@ class Even(Lazy[float]):
     """
 
     def __init__(self, start: float, stop: float, num: int) -> None:
-        self._start, self._stop, self._num = float(start), float(stop), num
+        super().__init__(num, self._number)
+        self._start, self._stop = float(start), float(stop)
         self._delta = self._stop - self._start
         self._div = max(1, num - 1)
         self._step = self._delta / self._div
@@ -111,32 +112,21 @@ class Even(Lazy[float]):
         largest = max(abs(self._start), abs(self._stop), abs(self._delta))
         return abs(self._step) > 4 * math.ulp(largest)
 
-    def __len__(self) -> int:
-        return self._num
-
-    def _at(self, index: int) -> float:
-        if index and index == self._num - 1:
+    def _number(self, index: int) -> float:
+        if index and index == len(self) - 1:
             return self._stop
         if self._step == 0:  # so small that it underflows: NumPy divides first
             return index / self._div * self._delta + self._start
         return index * self._step + self._start
 
 
-class Powers(Lazy[float]):
-    """``num`` numbers from ``base ** start`` to ``base ** stop``, evenly spaced in their logarithm.
+def powers(start: float, stop: float, num: int, base: float = 10.0) -> Lazy[float]:
+    """Return ``num`` numbers from ``base ** start`` to ``base ** stop``, evenly spaced in their logarithm.
 
     NumPy's own power function may differ in the last bit on some machines.
     """
-
-    def __init__(self, start: float, stop: float, num: int, base: float = 10.0) -> None:
-        self._exponents = Even(start, stop, num)
-        self._base = float(base)
-
-    def __len__(self) -> int:
-        return len(self._exponents)
-
-    def _at(self, index: int) -> float:
-        return float(self._base ** self._exponents[index])
+    exponents = Even(start, stop, num)
+    return Lazy(num, lambda index: float(float(base) ** exponents[index]))
 
 
 def _three(value: list[Any]) -> list[Any]:
@@ -196,6 +186,6 @@ class Logspace(_Numbers):
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
-        powers = partial(Powers, base=self.base)
+        of_base = partial(powers, base=self.base)
         points = context.resolve(self.points)
-        return Fixed(spaced(powers, points, "logspace", f"{self.base:g} to the power of "))
+        return Fixed(spaced(of_base, points, "logspace", f"{self.base:g} to the power of "))

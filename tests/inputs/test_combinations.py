@@ -18,7 +18,7 @@ from arcli.errors import InputError
 from arcli.inputs import Source, arrange
 from arcli.inputs.arrange import batched
 from arcli.inputs.base import Fixed, Stream
-from arcli.inputs.grid import HELD, Feistel, permutation
+from arcli.inputs.grid import HELD, feistel, permutation
 
 small = st.lists(st.integers(0, 3), max_size=4)
 parts = st.fixed_dictionaries({}, optional={name: st.integers(0, 3) for name in "abc"})
@@ -232,7 +232,7 @@ def test_an_exclusion_that_no_item_can_match_is_an_error() -> None:
 
 @given(st.integers(0, 300), st.integers())
 def test_a_shuffle_is_a_permutation_that_its_seed_decides(n: int, seed: int) -> None:
-    for make in (permutation, Feistel):
+    for make in (permutation, feistel):
         assert sorted(make(n, seed)) == list(range(n))
         assert list(make(n, seed)) == list(make(n, seed))
 
@@ -249,7 +249,7 @@ def test_every_order_is_as_likely(n: int) -> None:
 
 def test_every_place_is_as_likely_in_a_long_shuffle() -> None:
     n = HELD + 1
-    firsts = [Feistel(n, seed)[7] * 10 // n for seed in range(2000)]
+    firsts = [feistel(n, seed)[7] * 10 // n for seed in range(2000)]
     assert all(130 < count < 270 for count in Counter(firsts).values())
     order = permutation(n, 3)
     moved = sum(abs(place - item) for place, item in enumerate(order)) / n**2
