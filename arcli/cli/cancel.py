@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 import click
 
 from arcli.cli import complete
+from arcli.cli.options import Parsed
 from arcli.cli.past import pick_current, require_end
 
 HEARD = 10.0
@@ -18,35 +18,28 @@ MOST_ITEMS = 1_000_000
 """Items that one request can name."""
 
 
-class NumbersType(click.ParamType[tuple[int, ...]]):
-    """``3,7-9``: numbers and spans of them."""
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read ``3,7-9``: numbers and spans of them."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{part!r} is neither a number nor a span such as 7-9")
+        # A slip such as 1-1000000000 would be held number by number here, and in the request.
+        span = range(int(first), int(last if dash else first) + 1)
+        if not 0 < len(span) <= MOST_ITEMS:
+            raise ValueError(f"{part!r} has no items, or more than {MOST_ITEMS:,}")
+        numbers += span
+    return tuple(numbers)
 
-    name = "NUMBERS"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """See click."""
-        # click converts a default that is converted already once more.
-        if isinstance(value, tuple):
-            return value
-        numbers: list[int] = []
-        for part in str(value).split(","):
-            first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
-                self.fail(f"{part!r} is neither a number nor a span such as 7-9", param, ctx)
-            # A slip such as 1-1000000000 would be held number by number here, and in the request.
-            span = range(int(first), int(last if dash else first) + 1)
-            if not 0 < len(span) <= MOST_ITEMS:
-                self.fail(f"{part!r} has no items, or more than {MOST_ITEMS:,}", param, ctx)
-            numbers += span
-        return tuple(numbers)
+NUMBERS = Parsed("NUMBERS", _numbers)
 
 
 @click.command("cancel", short_help="Stop a run.")
 @click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--drain", is_flag=True, help="Start nothing new, and let what runs end.")
-@click.option("--items", type=NumbersType(), metavar="3,7-9", help="Only these items of the job that runs.")
+@click.option("--items", type=NUMBERS, metavar="3,7-9", help="Only these items of the job that runs.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the records and in `arcli runs`.")
 def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason: str | None) -> None:
     """Stop RUN as SIGTERM does, from any shell and any host that sees its folder.

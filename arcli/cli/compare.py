@@ -10,7 +10,7 @@ import click
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import EXPECTATION, color_option
-from arcli.cli.past import format_of, output_page, pick_run
+from arcli.cli.past import format_of, output_page, pick_run, report_options
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -32,13 +32,7 @@ FORMATS = ("text", "json", "markdown", "html")
     type=EXPECTATION,
     help="Exit 5 if this holds, such as 'p95 > +10%'; may be repeated.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="Default: by the suffix of -o FILE (.json .md .html), else text.",
-)
-@click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+@report_options(*FORMATS)
 @color_option(exposed=False)
 @click.pass_obj
 def command(

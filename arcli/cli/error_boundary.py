@@ -81,7 +81,7 @@ def guard(action: Callable[[], Any], call: Call) -> int:
         code = ExitCode.USAGE
         if not call.as_json:
             error.show()
-        _json("UsageError", error.format_message(), None, code, [], call)
+        _json(call, code, "UsageError", error.format_message())
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except ArcliError as error:
@@ -119,15 +119,8 @@ def tell(error: ArcliError, call: Call) -> ExitCode:
             _say("".join(f"    {line}\n" for line in lines).rstrip("\n"), call)
         if error.hint:
             _say(f"hint: {plain(error.hint)}", call)
-    _json(
-        type(error).__name__,
-        error.message,
-        error.hint,
-        error.exit_code,
-        problems,
-        call,
-        details=error.details,
-    )
+    about = (error.message, error.hint, error.details)
+    _json(call, error.exit_code, type(error).__name__, *about, problems)
     return error.exit_code
 
 
@@ -157,7 +150,7 @@ def _bug(error: Exception, call: Call) -> ExitCode:
         _say(trace, call)
         _say(f"{_mark(call)} a bug in arcli {__version__}: {plain(summary)}", call)
         _say("hint: please report it with the traceback above", call)
-    _json(type(error).__name__, f"a bug in arcli: {summary}", None, ExitCode.BUG, [], call, details=trace)
+    _json(call, ExitCode.BUG, type(error).__name__, f"a bug in arcli: {summary}", details=trace)
     return ExitCode.BUG
 
 
@@ -172,14 +165,15 @@ def _mark(call: Call) -> str:
 
 
 def _json(
+    call: Call,
+    code: ExitCode,
     kind: str,
     message: str,
-    hint: str | None,
-    code: ExitCode,
-    problems: Sequence[Problem],
-    call: Call,
+    hint: str | None = None,
     details: str | None = None,
+    problems: Sequence[Problem] = (),
 ) -> None:
+    """Tell programs of an error, where there is one that reads stderr or waits for a document."""
     if not call.as_json and (call.reported or call.format != "json"):
         return
     import json

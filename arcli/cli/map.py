@@ -17,10 +17,11 @@ from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
-from arcli.cli.options import PER_CPU, Assignment, Duration, RunFlags, WithTail
+from arcli.cli.options import ASSIGNMENT, PER_CPU, Parsed, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, UsageError
+from arcli.units import parse_duration
 
 if TYPE_CHECKING:
     from arcli.specfile.model import Spec
@@ -30,43 +31,31 @@ NOT_HERE = {"spec", "jobs", "params"}
 DEFAULT_FORMAT = "raw"
 
 
-class _Halt(click.ParamType[dict[str, Any]]):
-    """``now,fail=1``, ``soon,success=3%``, ``never``, as GNU parallel has them: the key of a job."""
-
-    name = "HOW[,fail=N|success=N]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, Any]:
-        """See click."""
-        if isinstance(value, dict):
-            return value
-        how, *limits = str(value).split(",")
-        if how not in {"never", "soon", "now"}:
-            self.fail(f"{how!r} is none of never, soon, now", param, ctx)
-        if how == "never" or not limits:
-            return {"halt": how}
-        keys: dict[str, Any] = {"how": how}
-        for limit in limits:
-            reason, _, number = limit.partition("=")
-            if reason == "done":
-                self.fail(f"{limit}: fail=N and success=N are reasons to stop here", param, ctx)
-            if reason not in {"fail", "success"} or not number:
-                self.fail(f"{limit!r} is not fail=N, success=N, or N% in their place", param, ctx)
-            keys["failed" if reason == "fail" else "ok"] = int(number) if number.isdecimal() else number
-        return {"halt": keys}
+def _halt(text: str) -> dict[str, Any]:
+    """Read ``now,fail=1``, ``soon,success=3%``, ``never``, as GNU parallel has them: the key of a job."""
+    how, *limits = text.split(",")
+    if how not in {"never", "soon", "now"}:
+        raise ValueError(f"{how!r} is none of never, soon, now")
+    if how == "never" or not limits:
+        return {"halt": how}
+    keys: dict[str, Any] = {"how": how}
+    for limit in limits:
+        reason, _, number = limit.partition("=")
+        if reason == "done":
+            raise ValueError(f"{limit}: fail=N and success=N are reasons to stop here")
+        if reason not in {"fail", "success"} or not number:
+            raise ValueError(f"{limit!r} is not fail=N, success=N, or N% in their place")
+        keys["failed" if reason == "fail" else "ok"] = int(number) if number.isdecimal() else number
+    return {"halt": keys}
 
 
-class _TimeLimit(Duration):
-    """A duration, or ``200%`` of what items take."""
+def _time_limit(text: str) -> float | str:
+    """Read a duration, or leave ``200%`` of what items take."""
+    return text if text.endswith("%") else parse_duration(text)
 
-    name = "DURATION|N%"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See click."""
-        return (
-            value if isinstance(value, str) and value.endswith("%") else super().convert(value, param, ctx)
-        )
+HALT = Parsed("HOW[,fail=N|success=N]", _halt)
+TIME_LIMIT = Parsed("DURATION|N%", _time_limit)
 
 
 class MapCommand(WithTail):
@@ -95,7 +84,7 @@ class MapCommand(WithTail):
     "-f", "--function", metavar="FUNCTION", help="Call this (file.py:name, module:name, an expression)."
 )
 @click.option(
-    "--over", multiple=True, type=Assignment(), metavar="NAME=VALUES",
+    "--over", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUES",
     help="A named input: a=1,2,3 or b=range:5 or f=glob:*.txt; several give every combination.",
 )  # fmt: skip
 @click.option(
@@ -113,9 +102,9 @@ class MapCommand(WithTail):
 @click.option("--recstart", metavar="TEXT", help="With --pipe: how the first line of a record begins.")
 @click.option("-k", "--keep-order", is_flag=True, help="Output in the order of the items.")
 @click.option("--retries", type=click.IntRange(min=0), help="Try what fails so many times more.")
-@click.option("--timeout", type=_TimeLimit(), help="End an item that takes longer, or 200% of the median.")
+@click.option("--timeout", type=TIME_LIMIT, help="End an item that takes longer, or 200% of the median.")
 @click.option("-N", "--batch", type=click.IntRange(min=1), metavar="N", help="Give N items to each call.")
-@click.option("--halt", type=_Halt(), help="When to stop early: now,fail=1, soon,fail=3% or now,success=1.")
+@click.option("--halt", type=HALT, help="When to stop early: now,fail=1, soon,fail=3% or now,success=1.")
 @click.option("--outdir", metavar="PATH", help="A folder for each item, such as out/{}.")
 @click.option("--save", metavar="FILE", help="Write the spec that this stands for, and run nothing.")
 @click.pass_context

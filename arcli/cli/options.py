@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from msgspec import Struct
@@ -21,57 +21,46 @@ if TYPE_CHECKING:
     from arcli.timing.thresholds import Expectation
 
 
-class Duration(click.ParamType[float]):
-    """``250ms``, ``30s``, ``5m``, ``2h`` or a number of seconds, as seconds."""
+T = TypeVar("T")
 
-    name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """See click."""
+class Parsed(click.ParamType[T]):
+    """What ``parse`` makes of a text; a ValueError of it is a usage error. ``name`` stands in the help."""
+
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """See click, which converts a default that is converted already once more."""
         try:
-            return parse_duration(value)
+            return self._parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Assignment(click.ParamType[tuple[str, str]]):
-    """``KEY=VALUE`` as a pair; the value may hold further ``=``."""
+def _assignment(text: str) -> tuple[str, str]:
+    """Read ``KEY=VALUE`` as a pair; the value may hold further ``=``."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ValueError(f"{text!r} is not KEY=VALUE")
+    return key.strip(), value
 
-    name = "KEY=VALUE"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """See click."""
-        if isinstance(value, tuple):
-            return value
-        key, separator, text = str(value).partition("=")
-        if not separator or not key.strip():
-            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
-        return key.strip(), text
+def _expectation(text: str) -> Expectation:
+    """Read ``p95 > +10%`` and its like. Raises UsageError, which shows the grammar."""
+    from arcli.timing.thresholds import parse
+
+    return parse(text)
 
 
 PER_CPU = 4
 """Engines a CPU, at most, for commands of which many run at a time. Those that share an engine wait for
 each other: what ends first for its record to come, the next ones for the last one of a chunk. But an
 engine takes a twentieth of a second of CPU time to start."""
-DURATION = Duration()
-ASSIGNMENT = Assignment()
-
-
-class ExpectationType(click.ParamType["Expectation"]):
-    """``p95 > +10%`` and its like; see ``arcli.timing.thresholds``."""
-
-    name = "EXPR"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Expectation:
-        """See click. Raises UsageError, which shows the grammar."""
-        from arcli.timing.thresholds import parse
-
-        return parse(value) if isinstance(value, str) else value
-
-
-EXPECTATION = ExpectationType()
+DURATION = Parsed("duration", parse_duration)
+ASSIGNMENT = Parsed("KEY=VALUE", _assignment)
+EXPECTATION = Parsed("EXPR", _expectation)
 
 
 class FormatName(click.ParamType[str]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,20 @@ SUFFIXES = {
     ".htm": "html",
     ".trace": "trace",
 }
+
+
+def report_options(*formats: str) -> Callable[[Any], Any]:
+    """Make the options of a verb that writes a report in one of these formats: ``--format`` and ``-o``."""
+    suffixes = {form: suffix for suffix, form in reversed(SUFFIXES.items()) if form in formats[1:]}
+    chosen = " ".join(suffixes[form] for form in formats[1:])
+    form = click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        help=f"Default: by the suffix of -o FILE ({chosen}), else text.",
+    )
+    output = click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+    return lambda command: form(output(command))
 
 
 def format_of(output: str | None, formats: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.options import color_option
-from arcli.cli.past import format_of, output_page, pick_run
+from arcli.cli.past import format_of, output_page, pick_run, report_options
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -21,13 +21,7 @@ FORMATS = ("text", "json", "markdown", "html", "trace")
 
 @click.command("report", short_help="Show where the time of a past run went.")
 @click.argument("run", default="latest", metavar="[RUN]", shell_complete=complete.runs_or_files)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="Default: by the suffix of -o FILE (.json .md .html .trace), else text.",
-)
-@click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+@report_options(*FORMATS)
 @click.option(
     "--by",
     metavar="KEY",

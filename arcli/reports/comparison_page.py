@@ -12,7 +12,7 @@ from arcli.reports.collect import Report
 from arcli.reports.comparison import Comparison, Row, missing_words
 from arcli.reports.differing import Differing
 from arcli.reports.html import MOST_FAILURES
-from arcli.reports.page import Column, live_table, page, table, text
+from arcli.reports.page import Column, failure, header, live_table, moment, page, table, text
 from arcli.timing.failures import FailureGroup, item_words
 
 _COLUMNS = (
@@ -40,13 +40,11 @@ def _parts(pair: Pair) -> Iterator[str]:
     comparison = pair.comparison
     failed = any(finding.holds for finding in comparison.findings)
     word = "an expectation failed" if failed else "all expectations hold"
-    pill = f'<span class="pill{" bad" * failed}">{word}</span>' if comparison.findings else ""
-    yield f"<header><h1>{text(comparison.b.name)}: B against A</h1>{pill}</header>\n"
+    pill = word if comparison.findings else ""
+    about = []
     for side, run in (("A", comparison.a), ("B", comparison.b)):
-        # A page is looked at on other days: it says which one, not `today`.
-        when = run.started.replace("T", " ")[:19]
-        about = ", ".join(filter(None, (run.label, run.name, when and f"{when} UTC")))
-        yield f'<div class="about">{side}: {text(about)}</div>\n'
+        about.append(f"{side}: {', '.join(filter(None, (run.label, run.name, moment(run.started))))}")
+    yield from header(f"{comparison.b.name}: B against A", pill, "bad" * failed, about)
     for section in _SECTIONS:
         yield from section(pair)
     yield f"<footer>arcli {text(__version__)}</footer>\n"
@@ -103,18 +101,13 @@ def _failures(pair: Pair) -> Iterator[str]:
         return
     order = sorted(kinds.items(), key=lambda kind: [-(side.count if side else 0) for side in kind[1][::-1]])
     yield "<section><h2>What failed <small>items of A, of B</small></h2>"
-    for (name, title, place), (before, now) in order[:MOST_FAILURES]:
+    for (name, *_), (before, now) in order[:MOST_FAILURES]:
         counts = f"{before.count if before else 0:,} → {now.count if now else 0:,}"
         word = "" if before and now else " new" if now else " gone"
-        where = f" <small>{text(place)}</small>" if place else ""
-        yield f"<details><summary><b>{counts}{word}</b> {text(title)}{where}</summary>"
         groups = [(side, group) for side, group in (("A", before), ("B", now)) if group is not None]
-        for letter, group in groups:
-            yield f"<p>{letter}, {text(f'{name}: {item_words(group)}')}</p>"
+        lines = [f"{side}, {name}: {item_words(group)}" for side, group in groups]
         # Of both the newer one is what somebody has to mend.
-        for detail in (groups[-1][1].traceback, groups[-1][1].stderr):
-            yield f"<pre>{text(detail)}</pre>" if detail else ""
-        yield "</details>"
+        yield failure(f"<b>{counts}{word}</b>", lines, groups[-1][1])
     rest = len(order) - MOST_FAILURES
     yield f"<p>{rest:,} more kinds</p></section>\n" if rest > 0 else "</section>\n"
 

@@ -11,7 +11,7 @@ from arcli.engine.tally import Tally
 from arcli.reports import svg
 from arcli.reports.collect import Report
 from arcli.reports.formats import damage_words, ending, group_rows, slowest_rows
-from arcli.reports.page import Column, live_table, page, table, text
+from arcli.reports.page import Column, failure, header, live_table, moment, page, table, text
 from arcli.timing.failures import item_words
 from arcli.timing.groups import GROUP_COLUMNS, SLOW_COLUMNS, time_cells
 from arcli.timing.tables import engine_totals
@@ -45,11 +45,8 @@ def render(report: Report) -> Iterator[str]:
 def _parts(report: Report) -> Iterator[str]:
     name, manifest = report.manifest.name or report.manifest.id, report.manifest
     kind = "warn" if report.state != "ended" else "" if report.exit_code == 0 else "bad"
-    pill = f'<span class="pill {kind}">{text(ending(report))}</span>'
-    when = (manifest.started or "").replace("T", " ")[:19]
-    about = [f"run {manifest.id}", when and f"{when} UTC", manifest.host and f"on {manifest.host}"]
-    yield f"<header><h1>{text(name)}</h1>{pill}</header>\n"
-    yield f'<div class="about">{text(", ".join(filter(None, about)))}</div>\n'
+    about = [f"run {manifest.id}", moment(manifest.started), manifest.host and f"on {manifest.host}"]
+    yield from header(name, ending(report), kind, [", ".join(filter(None, about))])
     if report.damaged:
         yield f"<section>{text(damage_words(report))}</section>\n"
     for section in SECTIONS:
@@ -162,15 +159,9 @@ def failures(report: Report) -> Iterator[str]:
     if not groups:
         return
     yield "<section><h2>What failed</h2>"
-    # Closed until somebody asks: a traceback is long, and its title says what it is.
     for job, group in groups[:MOST_FAILURES]:
-        place = f" <small>{text(group.place)}</small>" if group.place else ""
-        head = f"<b>{text(plural(group.count, 'item'))}</b> {text(group.title)}{place}"
-        yield f"<details><summary>{head}</summary><p>{text(f'{job}: {item_words(group)}')}</p>"
-        for detail in (group.traceback, group.stderr):
-            if detail:
-                yield f"<pre>{text(detail)}</pre>"
-        yield "</details>"
+        head = f"<b>{text(plural(group.count, 'item'))}</b>"
+        yield failure(head, [f"{job}: {item_words(group)}"], group)
     rest = sum(group.count for _, group in groups[MOST_FAILURES:])
     others = plural(len(groups) - MOST_FAILURES, "other group")
     yield f"<p>{rest:,} more in {others}</p></section>\n" if rest else "</section>\n"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from arcli.escape import plain
 from arcli.record import dump
+from arcli.timing.failures import FailureGroup
 
 
 def text(words: str) -> str:
@@ -29,6 +30,28 @@ def page(title: str, sections: Iterable[str]) -> Iterator[str]:
     yield f"<title>{text(title)}</title>\n<style>{CSS}</style>\n</head>\n<body><main>\n"
     yield from sections
     yield "</main></body>\n</html>\n"
+
+
+def header(title: str, pill: str, kind: str, about: Iterable[str]) -> Iterator[str]:
+    """Yield what a page begins with: its title, a ``pill`` of a ``kind``, and lines of what it is about."""
+    mark = f'<span class="{f"pill {kind}".strip()}">{text(pill)}</span>' if pill else ""
+    yield f"<header><h1>{text(title)}</h1>{mark}</header>\n"
+    for line in about:
+        yield f'<div class="about">{text(line)}</div>\n'
+
+
+def moment(stamp: str | None) -> str:
+    """Return an ISO time as pages say it, that are looked at on other days; nothing where there is none."""
+    return f"{stamp.replace('T', ' ')[:19]} UTC" if stamp else ""
+
+
+def failure(head: str, about: Iterable[str], group: FailureGroup) -> str:
+    """Return a kind of failures: ``head`` is markup, the rest is closed until somebody asks."""
+    place = f" <small>{text(group.place)}</small>" if group.place else ""
+    lines = "".join(f"<p>{text(line)}</p>" for line in about)
+    details = "".join(f"<pre>{text(detail)}</pre>" for detail in (group.traceback, group.stderr) if detail)
+    summary = f"<summary>{head} {text(group.title)}{place}</summary>"
+    return f"<details>{summary}{lines}{details}</details>"
 
 
 class Column(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -118,7 +118,6 @@ class _Composer:
         node = self._anchors[event.anchor]
         if node is None:
             self._fail(event, f"*{event.anchor} stands inside of what it stands for")
-        assert node is not None
         # Aliases of aliases grow without bound:
         # https://en.wikipedia.org/wiki/Billion_laughs_attack
         self._aliased += self._sizes[id(node)]
@@ -165,10 +164,10 @@ class _Composer:
         else:
             self._root = node
 
-    def _tag(self, event: Any, tag: str) -> None:
+    def _tag(self, event: Any, tag: str) -> NoReturn:
         short = f"!!{tag}" if event.tag and event.tag.startswith(_TAG) else tag
         self._fail(event, f"the tag {short} is not allowed", "a spec is plain data")
 
-    def _fail(self, event: Any, message: str, hint: str = "") -> None:
+    def _fail(self, event: Any, message: str, hint: str = "") -> NoReturn:
         mark = event.start_mark
         raise SpecError([self._text.problem(message, mark.line, mark.column, hint)])

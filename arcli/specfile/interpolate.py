@@ -77,8 +77,9 @@ class Interpolator:
                     value = {None: "null", True: "true", False: "false"}[value]
                 elif isinstance(value, list | dict):
                     kind = "a list" if isinstance(value, list) else "a map"
-                    self._fail(node, match, f"{match[0]} is {kind}, which cannot be a part of a text")
-                    value = _UNKNOWN
+                    value = self._fail(
+                        node, match, f"{match[0]} is {kind}, which cannot be a part of a text"
+                    )
                 parts.append(str(value) if isinstance(value, int | float) else value)
         parts.append(node.value[end:])
         if _UNKNOWN in parts:
@@ -91,8 +92,7 @@ class Interpolator:
     def _value(self, node: Node, match: re.Match[str]) -> Any:
         """Return what a ``${…}`` stands for, ``Unknown`` where that is a problem."""
         if match["open"]:
-            self._fail(node, match, "${ is not closed", "write $${ for a literal ${")
-            return _UNKNOWN
+            return self._fail(node, match, "${ is not closed", "write $${ for a literal ${")
         inside = _INSIDE.fullmatch(match["inside"])
         kind = inside["kind"] if inside else match["inside"].partition(".")[0].strip()
         if inside is None or kind not in KINDS:
@@ -104,8 +104,7 @@ class Interpolator:
                     near = f"did you mean ${{params.{name}}}?"
             kinds = ", ".join(f"${{{kind}.…}}" for kind in KINDS)
             hint = near or f"there are {kinds}; $${{ is a literal ${{"
-            self._fail(node, match, f"{match[0]} means nothing", hint)
-            return _UNKNOWN
+            return self._fail(node, match, f"{match[0]} means nothing", hint)
         name = inside["name"]
         # Parameters and environment are known now, everything else when the run has it.
         if kind == "params":
@@ -123,13 +122,11 @@ class Interpolator:
             hint = did_you_mean(first, names) or (
                 f"there are: {', '.join(names)}" if names else "parameters stand under `params:`"
             )
-            self._fail(node, match, f"there is no parameter {first!r}", hint)
-            return _UNKNOWN
+            return self._fail(node, match, f"there is no parameter {first!r}", hint)
         # Parameters may use each other, but not in a ring.
         if first in self._asking:
             ring = " -> ".join([*self._asking[self._asking.index(first) :], first])
-            self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
-            return _UNKNOWN
+            return self._fail(node, match, f"parameters refer to each other in a ring: {ring}")
         value = self._param(first)
         # `-p tag=007` is the number 7, and 007 again where the models want text: so its text is kept,
         # also through parameters that are made of each other.
@@ -144,8 +141,7 @@ class Interpolator:
             elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
                 value = value[int(step)]
             else:
-                self._fail(node, match, f"there is no {step!r} in ${{params.{first}}}")
-                return _UNKNOWN
+                return self._fail(node, match, f"there is no {step!r} in ${{params.{first}}}")
         return value
 
     def _param(self, name: Any) -> Any:
@@ -180,8 +176,7 @@ class Interpolator:
         if value is None:
             hint = did_you_mean(variable, self._environ)
             hint = hint or f"set it, or give a default: ${{env.{variable}:-…}}"
-            self._fail(node, match, f"the environment has no {variable}", hint)
-            return _UNKNOWN
+            return self._fail(node, match, f"the environment has no {variable}", hint)
         # Inside of a longer text it is text, alone it is read as if it stood in the file.
         if match[0] != node.value:
             return value
@@ -189,35 +184,33 @@ class Interpolator:
         try:
             return scalars.resolve(value)
         except ValueError as error:
-            self._fail(node, match, str(error))
-            return _UNKNOWN
+            return self._fail(node, match, str(error))
 
     def _deferred(self, node: Node, match: re.Match[str], kind: str, name: str) -> Any:
         """Return what stands for a value that only the run knows; its name is checked now."""
         if kind == "engines" and name not in _ENGINES:
-            self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
-            return _UNKNOWN
+            return self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
         if kind == "jobs" and not name.endswith(".value"):
             # `${jobs.a.vaule}` is that job's value misspelt; `${jobs.a.b}` may be a job `a.b`.
             job, _, last = name.rpartition(".")
             named = job if job and did_you_mean(last, ["value"]) else name
-            self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{named}.value}}")
-            return _UNKNOWN
+            return self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{named}.value}}")
         if kind == "ref" and not DOTTED_NAME.fullmatch(name):
-            self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")
-            return _UNKNOWN
-        if kind == "ref":
-            return Deferred("ref", name)
-        return Deferred("engines", name) if kind == "engines" else Deferred("jobs", name)
+            return self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")
+        return Deferred(kind, name)  # type: ignore[arg-type]
 
-    def _fail(self, node: Node, match: re.Match[str], message: str, hint: str = "") -> None:
-        """Note a problem, at the ``${`` itself where the line shows it; blocks and escapes move it."""
+    def _fail(self, node: Node, match: re.Match[str], message: str, hint: str = "") -> Unknown:
+        """Note a problem, and return what stands for the value.
+
+        Its place is the ``${`` itself where the line shows it; blocks and escapes move it.
+        """
         line, column = node.line, node.column
         if node.block:
             line, column = line + 1 + node.value[: match.start()].count("\n"), 0
         position = node.text.line(line).find(match[0], column)
         column = position if position >= 0 else column
         self.problems.append(node.text.problem(message, line, column, hint))
+        return _UNKNOWN
 
 
 def _holds_late(tree: Any) -> bool:

@@ -77,8 +77,5 @@ def code_of_error(error: BaseException) -> ExitCode:
 
 def code_of_signal(number: int) -> ExitCode:
     """128 + the number for SIGHUP, SIGINT and SIGTERM; any other signal counts as SIGTERM."""
-    try:
-        code = ExitCode(128 + number)
-    except ValueError:
-        return ExitCode.TERMINATED
-    return code if code is not ExitCode.BROKEN_PIPE else ExitCode.TERMINATED
+    known = (ExitCode.HANGUP, ExitCode.INTERRUPTED)
+    return next((code for code in known if code == 128 + number), ExitCode.TERMINATED)

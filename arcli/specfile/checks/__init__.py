@@ -21,14 +21,8 @@ def check(
     ``sources`` are the jobs' opened inputs, by the jobs' places. What checks one job has the places
     below it.
     """
-    yield from whole.cluster(spec, places)
-    yield from whole.setup(spec, places)
-    yield from whole.setup_files(spec, places)
-    yield from whole.scattered(spec, places)
-    yield from whole.pushed(spec, places)
-    yield from whole.expected(spec, places)
-    yield from whole.outputs(spec, places)
-    yield from whole.destinations(spec, places)
+    for part_of_whole in whole.CHECKS:
+        yield from part_of_whole(spec, places)
     yield from order.names(spec, places)
     names = spec.engine_names()
     # A source that could not be opened has its problem already: nothing that follows from it is told.

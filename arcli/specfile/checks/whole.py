@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from arcli import launchers, syntax
@@ -303,3 +303,9 @@ def _identity(file: Path | int) -> _Identity | None:
     except (OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+CHECKS: tuple[Callable[[Checked, Places], Iterator[Problem]], ...] = (
+    cluster, setup, setup_files, scattered, pushed, expected, outputs, destinations,
+)  # fmt: skip
+"""All of them, in the order in which problems without a place are told."""
