@@ -169,6 +169,12 @@ class RecordBatch(Struct, frozen=True, kw_only=True):
     offset: int = 0
     pickles: dict[int, tuple[int, int]] | None = None
 
+    @classmethod
+    def of_line(cls, line: bytes) -> RecordBatch:
+        """Return one record of a journal, which nobody adds up any more. Raises ValueError."""
+        record = decode(line)
+        return cls(job=record["job"], first=record["index"], count=1, lines=line, tally=Tally())
+
     def __iter__(self) -> Iterator[Record]:
         for line in self.lines.splitlines():
             yield Record.from_line(line)

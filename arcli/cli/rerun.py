@@ -184,11 +184,10 @@ def _once(
 
 def _slot(run: RunFolder, job: str, number: int, slots: int) -> int:
     """Tell in which slot's engine an item has run; 0 for one that came from a run with more engines."""
-    from arcli.record import decode
     from arcli.store.index import JournalIndex
 
     with JournalIndex(run) as index:
-        slot = decode(index.line(job, number) or b"{}").get("slot")
+        slot = index.record(job, number).get("slot")
     return slot if isinstance(slot, int) and slot < slots else 0
 
 
@@ -221,14 +220,13 @@ class _Items(Output):
 
     def _check(self, record: Mapping[str, Any]) -> None:
         """Raises UsageError for a block of another standard input than the run's."""
-        from arcli.record import decode
         from arcli.store.index import JournalIndex
 
         if not self.blocks:
             return
         job, number = record["job"], record["index"]
         with JournalIndex(self.run) as index:
-            was = decode(index.line(job, number) or b"{}").get("input")
+            was = index.record(job, number).get("input")
         if was != record["input"]:
             raise UsageError(
                 f"item {number} of {job} is another block of this standard input than it was in the run",
@@ -295,9 +293,8 @@ def _recorded(run: RunFolder, job: str, last: int) -> Over:
     """Return a job's items as they were recorded: standard input is gone."""
     from arcli.engine.encode import from_tree
     from arcli.inputs import Over
-    from arcli.record import decode
     from arcli.store.index import JournalIndex
 
     with JournalIndex(run) as index:
-        lines = [index.line(job, number) for number in range(last + 1)]
-    return Over.model_validate({"list": [from_tree(decode(line or b"{}").get("input")) for line in lines]})
+        items = [from_tree(index.record(job, number).get("input")) for number in range(last + 1)]
+    return Over.model_validate({"list": items})

@@ -141,7 +141,6 @@ def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, 
 def _sorted(index: JournalIndex, items: Iterable[tuple[str, int]], by: str) -> list[tuple[str, int]]:
     """Sort items by a column, with ``-`` before it the largest first."""
     from arcli.engine.encode import from_tree
-    from arcli.record import decode
     from arcli.store.index import INDEXED, cell_of, sort_key
 
     column = by.removeprefix("-")
@@ -149,7 +148,7 @@ def _sorted(index: JournalIndex, items: Iterable[tuple[str, int]], by: str) -> l
     def key(item: tuple[str, int]) -> tuple[int, Any]:
         if column in INDEXED:
             return sort_key(index.cells(*item)[column])
-        return sort_key(from_tree(cell_of(decode(index.line(*item) or b"{}"), column)))
+        return sort_key(from_tree(cell_of(index.record(*item), column)))
 
     keyed = [(key(item), item) for item in items]
     keyed.sort(key=lambda pair: pair[0], reverse=column != by)

@@ -42,7 +42,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
       arcli tail
       arcli tail 20261126-0915 --failed --format jsonl
     """
-    from arcli.engine.tally import Status, Tally
+    from arcli.engine.tally import Status
     from arcli.outputs.base import OutputContext
     from arcli.outputs.run_end import write_end
     from arcli.outputs.target import STDOUT
@@ -86,11 +86,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
             if form == "jsonl":
                 stdout.target.write(entry.line)
             else:
-                shown.record(
-                    RecordBatch(
-                        job=record["job"], first=record["index"], count=1, lines=entry.line, tally=Tally()
-                    )
-                )
+                shown.record(RecordBatch.of_line(entry.line))
     # It ends as the run itself did, on stderr.
     over = folder.fresh()
     require_end(over)

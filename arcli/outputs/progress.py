@@ -15,7 +15,7 @@ from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
 from arcli.timing.summary import RunSummary
-from arcli.timing.words import plural
+from arcli.timing.words import plural, progress_words
 from arcli.units import format_seconds
 
 STRAGGLER = 10.0
@@ -160,22 +160,15 @@ class Count(Struct):
 
     def words(self, now: float) -> str:
         """``squares: 120 of 1,000 items (12 %), 3 not ok, 34/s, about 26.0 s left``."""
-        parts = [f"{self.name}: {plural(self.done, 'item')}"]
-        if self.total:
-            parts = [f"{self.name}: {self.done:,} of {plural(self.total, 'item')}"]
-            parts[0] += f" ({self.done * 100 // self.total} %)"
-        if self.failed:
-            parts.append(f"{self.failed:,} not ok")
-        if self.done:
-            parts.append(f"{self.rate(now):,.3g}/s")
-        remaining = self.left(now)
-        if remaining and not self.straggler:  # nobody knows how long that one takes
-            parts.append(f"about {format_seconds(remaining)} left")
+        # Nobody knows how long a straggler takes.
+        left = None if self.straggler else self.left(now)
+        rate = self.rate(now) if self.done else 0.0
+        parts = progress_words(self.done, self.total, failed=self.failed, rate=rate, left=left)
         if self.running:
             parts.append(f"{self.running:,} running")
         if self.straggler:
             parts.append(self.straggler)
-        return ", ".join(parts)
+        return f"{self.name}: {', '.join(parts)}"
 
 
 INTERVAL = 30.0

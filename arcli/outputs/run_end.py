@@ -43,7 +43,6 @@ def write_end(
     *,
     full: bool = False,
     quiet: bool = False,
-    tables_hint: bool = True,
 ) -> None:
     """Write how a run ended. Raises what the stream does.
 
@@ -60,7 +59,7 @@ def write_end(
         lines.append(f"  {plain(origin.spec) or summary.name}{where}, run {summary.run}")
     lines += _jobs(stream, summary)
     lines += failure_lines(stream, summary, quiet=quiet)
-    lines += _advice(stream, summary, origin, tables_hint=tables_hint and not full and not quiet)
+    lines += _advice(stream, summary, origin, tables_hint=not full and not quiet)
     stream.write("".join(f"{line}\n" for line in lines))
     if full:
         from arcli.timing.tables import run_report

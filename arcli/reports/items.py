@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arcli.engine.encode import from_tree
-from arcli.engine.tally import Status, Tally
+from arcli.engine.tally import Status
 from arcli.escape import one_line, plain, shortened
 from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
@@ -178,7 +178,5 @@ def write_records(lines: Iterable[bytes], outputs: Outputs, summary: RunSummary)
     """Write records to outputs that have not been started. Raises OutputError."""
     with outputs:
         for line in lines:
-            record = decode(line)
-            first, job = record["index"], record["job"]
-            outputs.record(RecordBatch(job=job, first=first, count=1, lines=line, tally=Tally()))
+            outputs.record(RecordBatch.of_line(line))
         outputs.finish(summary, {})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
 from arcli.reports.page import text
-from arcli.reports.svg import LABELS, RIGHT, TALL, TOP, WIDTH, bar, begin_drawing, level, tick
+from arcli.reports.svg import ACROSS, LABELS, TALL, TOP, bar, begin_drawing, level, tick
 from arcli.timing.distributions import ticks
 from arcli.units import format_seconds, parse_time
 
@@ -93,12 +93,11 @@ class Plots:
             return
         yield begin_drawing(TOP + TALL + 26, f"Seconds of {job} against {name}")
         yield from _heights(slowest, format_seconds)
-        wide = WIDTH - LABELS - RIGHT
         for place in range(5):
-            x, value = LABELS + wide * place / 4, low + (high - low) * place / 4
+            x, value = LABELS + ACROSS * place / 4, low + (high - low) * place / 4
             yield tick(x, f"{value:.4g}")
         for point in points:
-            x = LABELS + wide * (point.x - low) / (high - low)
+            x = LABELS + ACROSS * (point.x - low) / (high - low)
             y = TOP + TALL * (1 - point.seconds / slowest)
             kind = "j0" if point.status == Status.OK else "bad"
             about = (
@@ -117,14 +116,13 @@ class Plots:
         yield begin_drawing(TOP + TALL + 26, "Items a second over time")
         most = max(rates)
         yield from _heights(most, lambda rate: f"{rate:.3g}/s")
-        wide = WIDTH - LABELS - RIGHT
         for moment in ticks(end, 10):
-            yield tick(LABELS + wide * moment / end, format_seconds(moment))
+            yield tick(LABELS + ACROSS * moment / end, format_seconds(moment))
         for place, rate in enumerate(rates):
             if rate:
                 span = f"{format_seconds(place * self._cell)}: {rate:.3g} items a second"
-                x = LABELS + wide * place / len(rates)
-                yield bar(x, wide / len(rates), rate / most, span)
+                x = LABELS + ACROSS * place / len(rates)
+                yield bar(x, ACROSS / len(rates), rate / most, span)
         yield "</svg>"
 
 

@@ -17,6 +17,8 @@ WIDTH = 1000
 """Of every drawing, in its own units; the page scales it."""
 LABELS = 76
 RIGHT = 16
+ACROSS = WIDTH - LABELS - RIGHT
+"""Of a drawing's width, what is not beside it."""
 MOST_ENGINES = 64
 JOB_COLORS = 6
 BARS = 48
@@ -32,7 +34,7 @@ def timeline(line: Timeline, jobs: list[str]) -> Iterator[str]:
     row = 24 if len(engines) <= 16 else 11
     tall = row * len(engines)
     # Everything is drawn to one scale, from the run's beginning to its end.
-    scale = (WIDTH - LABELS - RIGHT) / line.end
+    scale = ACROSS / line.end
     yield begin_drawing(tall + 26, "What each engine did, over time")
     for moment in ticks(line.end, 10):
         x = LABELS + moment * scale
@@ -113,7 +115,7 @@ def histogram(tally: Tally) -> Iterator[str]:
     if not bins:
         return
     most = max(each.count for each in bins)
-    wide = (WIDTH - LABELS - RIGHT) / len(bins)
+    wide = ACROSS / len(bins)
     yield begin_drawing(TOP + TALL + 26, "How many items took how long")
     # Two lines are enough to read heights by.
     for count in (most, most // 2):
@@ -134,7 +136,7 @@ def _quantiles(tally: Tally, low: float, high: float) -> Iterator[str]:
     for y, name, q in ((12, "median", 0.5), (27, "p95", 0.95)):
         value = tally.quantile(q)
         share = math.log(max(value, low) / low) / math.log(high / low)
-        x = LABELS + share * (WIDTH - LABELS - RIGHT)
+        x = LABELS + share * ACROSS
         anchor, gap = ("start", 5) if share < 0.5 else ("end", -5)
         yield f'<path class="mark" d="M{x:.1f} {y - 10}V{TOP + TALL}"/>'
         yield (

@@ -53,18 +53,15 @@ def keys_of(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
-def problems_of(error: ValidationError, root: Node, under: NodePath = ()) -> Iterator[Problem]:
-    """Yield each thing that is wrong once, however many ways of being right it missed.
-
-    ``under`` is the path of what was validated.
-    """
+def problems_of(error: ValidationError, root: Node) -> Iterator[Problem]:
+    """Yield each thing that is wrong once, however many ways of being right it missed."""
     by_path: dict[NodePath, list[Mapping[str, Any]]] = {}
     for fault in error.errors(include_url=False):
         # The place of a key that is wrong is its own, not that of the map which it
         # is in.
         if fault["type"] in _INTERNAL or isinstance(fault["input"], Unknown):
             continue
-        loc = [*under, *fault["loc"]]
+        loc = list(fault["loc"])
         if is_about_key(fault):
             loc = [*loc[: -2 if loc[-1] == "[key]" else -1], fault["input"]]
             fault["type"] = "invalid_key"
@@ -90,8 +87,8 @@ def is_about_key(fault: Mapping[str, Any]) -> bool:
 def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) -> Problem:
     fault = faults[0]
     key = path[-1] if path else ""
+    parent, _ = root.follow(path[:-1])
     if fault["type"] == "extra_forbidden":
-        parent, _ = root.follow(path[:-1])
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
         near = (not path[:-1] and _elsewhere(parent, key)) or _in_input(parent, key)
@@ -100,12 +97,10 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
             f"unknown key {key!r}", near or (f"there are: {', '.join(keys)}" if keys else "")
         )
     if fault["type"] == "invalid_key":
-        parent, _ = root.follow(path[:-1])
         name = _key_node(parent, key)
         message = f"a key of {_called(path[:-1])} should be text, not {_described(name)}"
         return name.problem(message, f"quote it: {quoted(name.raw)}" if name.raw else "")
     if fault["type"] == "missing":
-        parent, _ = root.follow(path[:-1])
         return parent.problem(f"{_called(path[:-1])} needs the key {key!r}")
     node, _ = root.follow(path)
     if fault["type"] == "value_error":

@@ -30,8 +30,7 @@ from arcli.engine.live import STACKS, TAIL
 from arcli.errors import UsageError
 from arcli.record import PrintedLines
 from arcli.store.files import make_private, refusing, require_own, write_whole
-from arcli.timing.words import plural
-from arcli.units import format_seconds
+from arcli.timing.words import progress_words
 
 STATE = "state.json"
 """Where the run says how it stands."""
@@ -127,20 +126,10 @@ def without_engines(state: RunState) -> RunState:
 
 def job_words(job: JobState) -> str:
     """Say how far a job is: ``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``."""
-    # From what is sure to what is guessed; what says nothing (a rate of 0, no total) is left out.
     if job.phase is Phase.WAITING:
         return "waiting"
-    items = plural(job.done, "item")
-    if job.total is not None:
-        items = f"{job.done:,} of {plural(job.total, 'item')}"
-        items += f" ({job.done * 100 // job.total} %)" if job.total else ""
-    parts = [items]
-    if job.failed:
-        parts.append(f"{job.failed:,} not ok")
-    if job.phase is Phase.RUNNING and job.rate:
-        parts.append(f"{job.rate:,.3g}/s")
-    if job.left:
-        parts.append(f"about {format_seconds(job.left)} left")
+    rate = job.rate if job.phase is Phase.RUNNING else 0.0
+    parts = progress_words(job.done, job.total, failed=job.failed, rate=rate, left=job.left)
     if job.status is not None:
         parts.append(job.status)
     elif job.phase is not Phase.RUNNING:

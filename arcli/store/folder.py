@@ -321,7 +321,7 @@ def spec_path(spec_file: str) -> str:
     return real.encode("utf-8", "backslashreplace").decode()
 
 
-def lineage(run: RunFolder, environ: Mapping[str, str] = os.environ) -> list[RunFolder]:
+def lineage(run: RunFolder) -> list[RunFolder]:
     """Return the runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
     # A manifest may name anything: only an id that is older is followed, so that it ends.
     chain = [run]
@@ -331,7 +331,7 @@ def lineage(run: RunFolder, environ: Mapping[str, str] = os.environ) -> list[Run
         # Runs of one spec may be in the folders of several shells.
         folders = [
             run.path.parent,
-            *(root / "runs" for root in roots_of(run.manifest.spec_file or "", environ)),
+            *(root / "runs" for root in roots_of(run.manifest.spec_file or "", os.environ)),
         ]
         path = next((folder / earlier for folder in folders if (folder / earlier).is_dir()), None)
         if path is None:

@@ -113,12 +113,9 @@ class JournalIndex:
         start = places[number]
         return self._map[start : self._map.find(b"\n", start) + 1]
 
-    def lines(self, job: str | None = None) -> Iterator[bytes]:
-        """Yield all records, of one job or job by job, in the order of the items."""
-        for name, number in self.items(job):
-            line = self.line(name, number)
-            assert line is not None
-            yield line
+    def record(self, job: str, number: int) -> dict[str, Any]:
+        """Return the record of an item as data, empty where there is none."""
+        return decode(self.line(job, number) or b"{}")
 
     def items(
         self, job: str | None = None, condition: Condition | None = None

@@ -20,6 +20,8 @@ from arcli.units import parse_time
 CELLS = 512
 MOST_SPANS = 2000
 """Items that are kept one by one."""
+LEVELS = 4
+"""Steps of how busy an engine is drawn."""
 FIRST_CELL = 1e-3
 """Seconds that a cell has at first."""
 
@@ -173,8 +175,8 @@ class Timeline:
         """Tell how long an engine was busy with items."""
         return sum(self._busy.get(engine, ()))
 
-    def stretches(self, engine: int, levels: int = 4) -> Iterator[Stretch]:
-        """Yield when an engine was busy, its shares rounded up to ``levels`` steps."""
+    def stretches(self, engine: int) -> Iterator[Stretch]:
+        """Yield when an engine was busy, its shares rounded up to ``LEVELS`` steps."""
         busy = self._busy.get(engine, [0.0] * CELLS)
         failed = self._failed.get(engine, [0] * CELLS)
         start, level, fails = 0, 0, 0
@@ -184,7 +186,7 @@ class Timeline:
             share = busy[number] / self._cell if number < CELLS else 0.0
             # Rounded up: one short item in a long cell must still be seen. Sums of
             # floats end a hair above a step, hence the tiny tolerance.
-            now = 0 if share <= 0 else min(levels, int(share * levels + 1 - 1e-9))
+            now = 0 if share <= 0 else min(LEVELS, int(share * LEVELS + 1 - 1e-9))
             # Cells with failures stand alone, so that the mark is where they happened.
             broken = number < CELLS and failed[number] > 0
             if now != level or broken or fails or number == CELLS:
@@ -192,7 +194,7 @@ class Timeline:
                     yield Stretch(
                         begin=start * self._cell,
                         end=number * self._cell,
-                        share=level / levels,
+                        share=level / LEVELS,
                         failed=fails,
                     )
                 start, level = number, now

@@ -88,6 +88,26 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
     return ", ".join(parts)
 
 
+def progress_words(
+    done: int, total: int | None, *, failed: int, rate: float, left: float | None
+) -> list[str]:
+    """Say how far a job is: ``120 of 1,000 items (12 %)``, ``3 not ok``, ``34/s``, ``about 26.0 s left``.
+
+    From what is sure to what is guessed; what says nothing (a ``rate`` of 0, no ``total``) is left out.
+    """
+    parts = [plural(done, "item")]
+    if total is not None:
+        percent_done = f" ({done * 100 // total} %)" if total else ""
+        parts = [f"{done:,} of {plural(total, 'item')}{percent_done}"]
+    if failed:
+        parts.append(f"{failed:,} not ok")
+    if rate:
+        parts.append(f"{rate:,.3g}/s")
+    if left:
+        parts.append(f"about {format_seconds(left)} left")
+    return parts
+
+
 def time_words(summary: RunSummary) -> str:
     """Where the time of the whole run went."""
     jobs = summary.wall - summary.startup - summary.finish

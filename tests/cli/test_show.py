@@ -160,8 +160,10 @@ def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> Non
         assert index.line("job", 12_345) == many_records([12_345])
     made = (run.path / FILE).stat().st_mtime_ns
     with JournalIndex(past) as index:
-        assert [json.loads(line)["index"] for line in index.lines()][:3] == [0, 1, 2]
-        assert sum(1 for _ in index.lines("job")) == 20_000
+        items = list(index.items())
+        assert [index.record(*item)["index"] for item in items[:3]] == [0, 1, 2]
+        assert all(index.record(*item)["index"] == number for number, item in enumerate(items))
+        assert sum(1 for _ in index.items("job")) == 20_000
         assert index.line("job", 20_000) is None
     assert (run.path / FILE).stat().st_mtime_ns == made
     for wrong in (
@@ -177,7 +179,7 @@ def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> Non
 def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, Manifest())
     with JournalIndex(run) as index:
-        assert (index.jobs, list(index.lines())) == ([], [])
+        assert (index.jobs, list(index.items())) == ([], [])
     run.journal.write_bytes(many_records([3, 1]) + b'{"torn')
     with JournalIndex(run) as index:
         assert list(index.numbers("job")) == [1, 3]
