@@ -184,20 +184,10 @@ def explain_resume(spec: Spec, flags: RunFlags) -> int:
         click.echo(f"there is no run of {spec.file}: everything would run")
         return 0
     # Nothing is run here, so that a damaged line is no news yet: the run itself will tell of it.
-    with Kept(
-        lineage(earlier),
-        earlier,
-        failed=flags.failed,
-        rerun_changed=flags.rerun_changed,
-        on_damage=lambda *damage: None,
-    ) as kept:
+    runs = lineage(earlier)
+    with Kept(runs, earlier, failed=flags.failed, rerun_changed=flags.rerun_changed) as kept:
         click.echo(f"of run {earlier.id}:")
-        for sentence in explain(
-            spec,
-            kept,
-            slots=slots_of(spec, flags),
-            limit=flags.limit,
-        ):
+        for sentence in explain(spec, kept, slots=slots_of(spec, flags), limit=flags.limit):
             click.echo(f"  {plain(sentence)}")
     return 0
 

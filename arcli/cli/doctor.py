@@ -106,14 +106,10 @@ def packages() -> Iterator[Finding]:
     from arcli.suggest import how_to_add
 
     # What is needed decides the exit code; an extra that is missing is only said, with what it is for.
-    for name in NEEDED:
+    for name, use in {**dict.fromkeys(NEEDED, ""), **EXTRAS}.items():
         version = _version(name)
-        detail = version or "is not installed"
-        yield _finding(name, version is not None, detail, how_to_add(name), needed=True)
-    for name, use in EXTRAS.items():
-        version = _version(name)
-        detail = version or f"is not installed: needed for {use}"
-        yield _finding(name, version is not None, detail, how_to_add(name))
+        detail = version or "is not installed" + (f": needed for {use}" if use else "")
+        yield _finding(name, version is not None, detail, how_to_add(name), needed=name in NEEDED)
 
 
 def _version(package: str) -> str | None:

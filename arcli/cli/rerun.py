@@ -154,7 +154,7 @@ def _once(
         folder = RunFolder.create(Path(place), Manifest(name=spec.name))
         storage = RunStorage(folder)
         try:
-            with Kept(lineage(run), folder, failed=True, on_damage=lambda *damage: None) as kept:
+            with Kept(lineage(run), folder, failed=True) as kept:
                 options = Options(
                     began=time.monotonic(),
                     notice=lambda sentence: click.echo(f"arcli: {sentence}", err=True),

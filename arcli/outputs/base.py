@@ -40,25 +40,6 @@ class Output(Protocol):
         return
 
 
-class TargetOutput(Output):
-    """An output whose bytes go to one target, which is open from its start to its end."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def start(self) -> None:
-        """See Output."""
-        self._target.open()
-
-    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
-        """See Output. What a subclass writes at the end it writes before."""
-        self._target.commit()
-
-    def abort(self) -> None:
-        """See Output."""
-        self._target.discard()
-
-
 class RunOrigin(Struct, frozen=True, kw_only=True):
     """What a run was started from: the spec's file, the host, and the command line.
 
@@ -92,6 +73,27 @@ class OutputContext(Struct, frozen=True, kw_only=True):
     several_jobs: bool = False
     verbose: bool = False
     full: bool = False
+
+
+class TargetOutput(Output):
+    """An output whose bytes go to its context's target, which is open from its start to its end."""
+
+    def __init__(self, context: OutputContext) -> None:
+        self._target = context.target
+        self._name = context.name
+        self._job = context.job
+
+    def start(self) -> None:
+        """See Output."""
+        self._target.open()
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output. What a subclass writes at the end it writes before."""
+        self._target.commit()
+
+    def abort(self) -> None:
+        """See Output."""
+        self._target.discard()
 
 
 class OutputMember(NamedTuple):

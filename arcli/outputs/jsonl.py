@@ -18,7 +18,7 @@ from arcli.timing.summary import RunSummary
 def jsonl_output(context: OutputContext) -> Output:
     """Choose the output: a plain file is written line by line, anything else as its target does."""
     target = context.target
-    return JsonlFile(target.path) if isinstance(target, FileTarget) else JsonlStream(target)
+    return JsonlFile(target.path) if isinstance(target, FileTarget) else JsonlStream(context)
 
 
 class JsonlStream(TargetOutput):

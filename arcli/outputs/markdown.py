@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from arcli.escape import one_line, shortened
-from arcli.outputs.base import OutputContext, TargetOutput
+from arcli.outputs.base import TargetOutput
 from arcli.outputs.run_end import count_words
 from arcli.timing.failures import item_words
 from arcli.timing.summary import JobSummary, RunSummary
@@ -24,9 +24,6 @@ _FAILURES = 20
 
 class MarkdownSummary(TargetOutput):
     """The verdict, the jobs and what failed."""
-
-    def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.target)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""

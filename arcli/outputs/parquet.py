@@ -45,8 +45,7 @@ class ParquetFile(TargetOutput):
     """
 
     def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.target)
-        self._name = context.name
+        super().__init__(context)
         self._columns = Columns()
         self._group: dict[str, list[Any]] = {}
         self._rows = self._bytes = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arcli.engine.tally import STATUSES
-from arcli.outputs.base import OutputContext, TargetOutput
+from arcli.outputs.base import TargetOutput
 from arcli.timing.summary import JobSummary, RunSummary
 from arcli.units import parse_time
 
@@ -18,10 +18,6 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 class PrometheusFile(TargetOutput):
     """When the last run was, how long it took, how it ended; items by job and status; their seconds."""
-
-    def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.target)
-        self._job = context.job
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""

@@ -26,7 +26,7 @@ class RawOutput(TargetOutput):
     """
 
     def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.target)
+        super().__init__(context)
         self._stderr: Target = context.report.target
         if self._stderr is self._target:  # a file holds what the items print to stdout alone
             self._stderr = NullStream()

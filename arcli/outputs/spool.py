@@ -67,9 +67,7 @@ class SpooledOutput(TargetOutput):
     """An output that is written at the end, of what its ``record`` has put into the spool."""
 
     def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.target)
-        self._name = context.name
-        self._job = context.job
+        super().__init__(context)
         self._spool = Spool(context.name)
 
     def start(self) -> None:

@@ -56,7 +56,7 @@ class TextOutput(TargetOutput):
     """
 
     def __init__(self, context: OutputContext) -> None:
-        super().__init__(context.results.target)
+        super().__init__(context)
         self._context = context
         self._results = context.results
         self._columns = _Columns.of(context.results.width)

@@ -87,7 +87,7 @@ def differing(a: RunFolder, b: RunFolder) -> Differing:
 def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
     """Return what each item came to, by its job and a digest of its input."""
     outcomes: dict[tuple[str, bytes], list[Outcome]] = defaultdict(list)
-    for record in past.records(run, lambda damage: None):
+    for record in past.records(run):
         if record["index"] < MOST_ITEMS:
             outcome = _outcome(record)
             # An item without an input, as an apply's are, is what its number says.

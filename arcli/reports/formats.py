@@ -100,7 +100,7 @@ def _details(report: Report) -> Iterator[str]:
         # One table a job, since groups of different jobs have nothing in common.
         yield from table((label, *GROUP_COLUMNS), group_rows(groups.of(job)))
     if report.slowest:
-        yield from table(("slowest", "input", *SLOW_COLUMNS[:3]), slowest_rows(report), texts=2)
+        yield from table(("slowest", "input", *SLOW_COLUMNS), slowest_rows(report), texts=2)
 
 
 def group_rows(groups: Iterable[Group]) -> list[list[str]]:
@@ -109,12 +109,9 @@ def group_rows(groups: Iterable[Group]) -> list[list[str]]:
 
 
 def slowest_rows(report: Report) -> list[list[str]]:
-    """Return a row for each of the slowest items: which one, its input, the first of ``SLOW_COLUMNS``."""
+    """Return a row for each of the slowest items: which one, its input, and ``SLOW_COLUMNS``."""
     several = len(report.summary.jobs) > 1
-    return [
-        [slow_name(slow, several=several), slow.given, *list(slow_cells(slow).values())[:3]]
-        for slow in report.slowest
-    ]
+    return [[slow_name(slow, several=several), slow.given, *slow_cells(slow)] for slow in report.slowest]
 
 
 def render_json(report: Report) -> bytes:

@@ -182,7 +182,7 @@ def slowest(report: Report) -> Iterator[str]:
     if not report.slowest:
         return
     yield "<section><h2>Slowest items</h2>"
-    yield from table(("item", "input", *SLOW_COLUMNS[:3]), slowest_rows(report), texts=2)
+    yield from table(("item", "input", *SLOW_COLUMNS), slowest_rows(report), texts=2)
     yield "</section>\n"
 
 

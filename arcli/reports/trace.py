@@ -42,7 +42,7 @@ def render(run: RunFolder) -> Iterator[bytes]:
     lines += [dump(event) for life in engines for event in _life(life, places[life.host])]
     separator = b""
     # In blocks, so that a run of any length takes no memory.
-    for record in past.records(run, lambda damage: None):
+    for record in past.records(run):
         for attempt in attempts(record):
             host = hosts.get(attempt.get("engine_id", -1), "")
             event = _event(attempt, began, places.get(host, 0))

@@ -53,7 +53,9 @@ def summary_of(run: RunFolder) -> RunSummary | None:
         return None
 
 
-def records(run: RunFolder, on_damage: Callable[[Damage], None]) -> Iterator[dict[str, Any]]:
+def records(
+    run: RunFolder, on_damage: Callable[[Damage], None] = lambda damage: None
+) -> Iterator[dict[str, Any]]:
     """Yield the records of a run's journal as they came, one at a time; none where there is no journal.
 
     Only those whose ``job``, ``index``, ``status``, ``seconds``, ``attempt``, ``chunk`` and
@@ -153,7 +155,7 @@ def brief(run: RunFolder) -> Brief:
     else:
         counts = Counter[str]()
         with suppress(OutputError):  # a list of runs is no place to tell of one unreadable journal
-            counts.update(record["status"] for record in records(run, lambda damage: None))
+            counts.update(record["status"] for record in records(run))
         ok = counts[Status.OK]
         failed = counts.total() - ok - counts[Status.CANCELLED]
     return Brief(

@@ -57,7 +57,7 @@ class Kept:
         *,
         failed: bool = False,
         rerun_changed: bool = False,
-        on_damage: Callable[[Path, Damage], None],
+        on_damage: Callable[[Path, Damage], None] = lambda path, damage: None,
         on_lost: Callable[[str], None] = lambda path: None,
     ) -> None:
         # Kept by the hash of an item's content, not by its number: an item that has moved in its

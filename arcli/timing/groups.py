@@ -175,7 +175,7 @@ def as_label(value: Any) -> str:
 
 
 GROUP_COLUMNS = ("items", "ok", "failed", *TIME_COLUMNS)
-SLOW_COLUMNS = ("seconds", "engine", "status", "input")
+SLOW_COLUMNS = ("seconds", "engine", "status")
 
 
 def group_cells(group: Group) -> dict[str, str]:
@@ -196,11 +196,10 @@ def time_cells(tally: Tally) -> tuple[str, str, str, str]:
     return (mean, median, p95, span)
 
 
-def slow_cells(slow: Slow) -> dict[str, str]:
-    """Return a slow item's cells by column."""
+def slow_cells(slow: Slow) -> tuple[str, str, str]:
+    """Return a slow item's cells in the columns of ``SLOW_COLUMNS``."""
     engine = "-" if slow.engine_id is None else str(slow.engine_id)
-    cells = (format_seconds(slow.seconds), engine, slow.status, one_line(slow.given))
-    return dict(zip(SLOW_COLUMNS, cells, strict=True))
+    return format_seconds(slow.seconds), engine, slow.status
 
 
 def slow_name(slow: Slow, *, several: bool) -> str:
@@ -228,13 +227,8 @@ def slowest_table(slowest: Sequence[Slow], *, several: bool, width: int) -> Tabl
     table.add_column("input", no_wrap=True, overflow="ellipsis")
     # Users' text goes in as Text, since brackets would be rich's markup.
     for slow in slowest:
-        cells = slow_cells(slow)
-        style = "" if slow.status == Status.OK else "red"
-        table.add_row(
-            Text(slow_name(slow, several=several)),
-            cells["seconds"],
-            cells["engine"],
-            Text(cells["status"], style=style),
-            Text(cells["input"]),
-        )
+        seconds, engine, status = slow_cells(slow)
+        state = Text(status, style="" if slow.status == Status.OK else "red")
+        name = Text(slow_name(slow, several=several))
+        table.add_row(name, seconds, engine, state, Text(one_line(slow.given)))
     return fitted(table, width)

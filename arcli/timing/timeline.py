@@ -102,7 +102,8 @@ class Timeline:
         self._cell = FIRST_CELL
         self._busy: dict[int, list[float]] = {}
         self._failed: dict[int, list[int]] = {}
-        self._spans: list[Span] | None = []
+        self.spans: list[Span] | None = []
+        """Every item, None where there are too many."""
         deaths = (life.went for life in self.lives.values() if life.reason is not None)
         self.end = max([0.0, *(life.ready for life in self.lives.values()), *deaths])
         """When the last thing happened that is drawn, in seconds since the run began."""
@@ -135,8 +136,8 @@ class Timeline:
         if record["status"] != Status.OK:
             self._failed.setdefault(engine, [0] * CELLS)[last] += 1
         # Single items are drawn while they are few enough to be told apart.
-        if self._spans is not None:
-            self._spans.append(
+        if self.spans is not None:
+            self.spans.append(
                 Span(
                     engine_id=engine,
                     job=record["job"],
@@ -147,8 +148,8 @@ class Timeline:
                     reason=record["reason"] if record.get("tried_again") else None,
                 )
             )
-            if len(self._spans) > MOST_SPANS:
-                self._spans = None
+            if len(self.spans) > MOST_SPANS:
+                self.spans = None
 
     def _widen(self) -> None:
         """Make the cells twice as wide: pairs of them become one, the second half is empty."""
@@ -165,11 +166,6 @@ class Timeline:
     def engines(self) -> list[int]:
         """Engines that ran items, or are known to have been there."""
         return sorted(self._busy.keys() | self.lives.keys())
-
-    @property
-    def spans(self) -> list[Span] | None:
-        """Every item, None where there are too many."""
-        return self._spans
 
     def busy_seconds(self, engine: int) -> float:
         """Tell how long an engine was busy with items."""

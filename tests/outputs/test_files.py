@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from make_records import batch, on_file, play, record, summary
+from make_records import batch, context, on_file, play, record, summary
 
 from arcli.errors import OutputError, ReaderGone
 from arcli.outputs.base import Output
@@ -213,7 +213,7 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb", buffering=0) as stream:
-        output = JsonlStream(StreamTarget(stream))
+        output = JsonlStream(context(StreamTarget(stream)))
         output.start()
         with pytest.raises(ReaderGone):
             output.record(batch(record(0)))
@@ -229,7 +229,7 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
         child = os.fork()
         if child == 0:
             with os.fdopen(writing, "wb") as stream:
-                JsonlStream(StreamTarget(stream)).record(part)
+                JsonlStream(context(StreamTarget(stream))).record(part)
             os._exit(0)
         os.close(writing)
         received = cat.stdout.read()

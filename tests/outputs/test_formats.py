@@ -50,7 +50,7 @@ def rows(*batches: RecordBatch) -> list[dict[str, str]]:
 def test_jsonl_is_the_lines_as_they_are() -> None:
     out = io.BytesIO()
     first, second = batch(record(0)), batch(record(1, "error"))
-    play(JsonlStream(StreamTarget(out)), first, second)
+    play(JsonlStream(context(StreamTarget(out))), first, second)
     assert out.getvalue() == first.lines + second.lines
 
 
