@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
 from typing import Any
 
 from arcli.engine.encode import decode, from_tree
@@ -159,11 +160,7 @@ def as_input(context: Context, name: str, outcome: Outcome) -> Any:
     exact = all(text is not None for _, text, _ in value.parts)
     if exact or isinstance(tree, int | float):
         return from_tree(tree)
-    try:
-        reply = context.session.ask(Divide(value.form, value.parts), ElementsReply)
-    except Failed as failed:
-        raise InputError(f"the value of job {name!r}: {failed.failure.reason}") from None
-    return list(_elements(reply))
+    return _elements(context.session.ask, Divide(value.form, value.parts), f"the value of job {name!r}")
 
 
 def elements_of(context: Context, value: Any) -> list[Any]:
@@ -173,18 +170,24 @@ def elements_of(context: Context, value: Any) -> list[Any]:
     if not isinstance(value, PickledInput):
         shown = dump(value).decode(errors="replace")[:80]
         raise InputError(f"from: each: {shown} has no elements to be items")
+    request = Divide("one", [(None, None, value.pickled)])
+    return _elements(context.session.ask_aside, request, "from: each")
+
+
+def _elements(
+    ask: Callable[[Divide, type[ElementsReply]], ElementsReply], request: Divide, what: str
+) -> list[Any]:
+    """Have an engine divide a value, which is called ``what``. Raises InputError."""
     try:
-        reply = context.session.ask_aside(Divide("one", [(None, None, value.pickled)]), ElementsReply)
+        reply = ask(request, ElementsReply)
     except Failed as failed:
-        raise InputError(f"from: each: {failed.failure.reason}") from None
-    return list(_elements(reply))
-
-
-def _elements(reply: ElementsReply) -> Iterator[Any]:
-    at = 0
-    for text, length in zip(reply.texts, reply.lengths, strict=True):
-        yield PickledInput(pickled=reply.pickles[at : at + length], text=text) if length else decode(text)
-        at += length
+        raise InputError(f"{what}: {failed.failure.reason}") from None
+    # The pickles of those that JSON does not hold come one after another.
+    ends = list(accumulate(reply.lengths, initial=0))
+    return [
+        PickledInput(pickled=reply.pickles[start:end], text=text) if start < end else decode(text)
+        for text, (start, end) in zip(reply.texts, pairwise(ends), strict=True)
+    ]
 
 
 def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:

@@ -157,7 +157,7 @@ class SessionLoop:
                 return  # nobody waits for it any more
             if not event.died:
                 del self._pending[event.msg_id]
-            event = Answered(pending=request, envelope=event.envelope, error=event.error, died=event.died)
+            event = Answered(request, event)
         elif isinstance(event, EngineDown | ClusterDown):
             # What an engine has published before it died counts.
             self._collect()
@@ -198,14 +198,14 @@ class SessionLoop:
         # The only place that ends or lets go of engines: what is not ours is refused here, whoever decided.
         transport = self._transport
         match effect:
-            case Send(engine_id, pending, request, label):
-                self._sent(pending, transport.send(engine_id, request, label))
+            case Send(pending, request, label):
+                self._sent(pending, transport.send(pending.engine_id, request, label))
             case Records():
                 assert self._recorder is not None
                 self._terms.listener.recorded(self._recorder.job, effect.lines)
                 self._recorder.write(effect)
-            case Prepare(engine_id, pending):
-                self._sent(pending, transport.prepare(engine_id))
+            case Prepare(pending):
+                self._sent(pending, transport.prepare(pending.engine_id))
             case Forget(pending):
                 self._pending.pop(pending.msg_id, None)
                 transport.forget(pending.msg_id)

@@ -160,12 +160,19 @@ class Session:
         future.add_done_callback(lambda _: self._wake())
         while not future.done():
             # Records that come meanwhile are not lost: they are the beginning of what ``records`` yields.
-            got = self._inbox.get()
-            if got is not None:
-                self._meanwhile.append(got)  # its place is in the records that come next
-            elif self._transport.in_process:
-                self._transport.run_pending()
+            if (got := self._next()) is not None:
+                self._meanwhile.append(got)
         return future.result()
+
+    def _next(self) -> RecordSpan | EndJob | None:
+        """Wait for what the loop's thread hands over; None is a knock without news.
+
+        An in-process transport uses that to run what it was sent, on this very thread.
+        """
+        got = self._inbox.get()
+        if got is None and self._transport.in_process:
+            self._transport.run_pending()
+        return got
 
     def records(self, plan: JobPlan, supply: Supply, replay: list[Any]) -> Iterator[RecordBatch]:
         """Run a job: each item's record exactly once, in the items' order if ``ordered``.
@@ -191,8 +198,7 @@ class Session:
         )
         self._loop.begin(job, recorder, self._inbox.put)
         while True:
-            # None is a knock without news: an in-process transport uses it to run on this very thread.
-            got = self._meanwhile.popleft() if self._meanwhile else self._inbox.get()
+            got = self._meanwhile.popleft() if self._meanwhile else self._next()
             if isinstance(got, RecordSpan):
                 yield self._batch(plan.name, got)
             elif isinstance(got, EndJob):
@@ -200,8 +206,6 @@ class Session:
                 if got.error is not None:
                     raise got.error
                 return
-            elif self._transport.in_process:
-                self._transport.run_pending()
 
     def _emit(self, span: RecordSpan) -> None:
         # A consumer that is slow, a pipe to less, say, finds the lines in the journal instead of in memory.

@@ -45,7 +45,7 @@ from arcli.session.core.messages import (
 from arcli.session.core.pool import DEADLINE, NEVER, Pool, PooledEngine, Requests
 from arcli.session.core.recovery import Recovery
 from arcli.session.core.snapshot import Observer, Snapshot
-from arcli.session.interfaces import Broken, Coming, Observations, Terms, Wake
+from arcli.session.interfaces import Broken, Coming, Observations, Reply, Terms, Wake
 from arcli.timing.ledger import End
 
 Command = Ask | AskAll | JobRun | Stop | CancelItems
@@ -187,8 +187,8 @@ class SessionCore:
                 self._pool.coming[slot] = NEVER
             case EngineDown():
                 self._went_down(event)
-            case Answered():
-                self._answered(event)
+            case Answered(pending, reply):
+                self._answered(pending, reply)
             case Early():
                 self._take_early(event)
             case ClusterDown(reason):
@@ -220,26 +220,25 @@ class SessionCore:
 
     # -- engines that come, and what they answer --------------------------------------------------
 
-    def _answered(self, answer: Answered) -> None:
-        pending = answer.pending
+    def _answered(self, pending: PendingRequest, reply: Reply) -> None:
         # ipyparallel answers for the dead before the cluster tells why they died: wait for that notice.
-        if answer.died:
+        if reply.died:
             self._health.dying(pending.engine_id, self._now)
             return
         # None where the engine has been given up since: its items are elsewhere already.
         engine = self._pool.settle(pending)
         if engine is None:
             return
-        if answer.error is not None:
-            self._not_answered(engine, pending, answer.error)
+        if reply.error is not None:
+            self._not_answered(engine, pending, reply.error)
         elif pending.asked is not None:
-            assert answer.envelope is not None
-            self._effects += self._requests.answered(engine, pending.asked, answer.envelope)
+            assert reply.envelope is not None
+            self._effects += self._requests.answered(engine, pending.asked, reply.envelope)
         elif isinstance(pending, PendingChunk):
-            assert answer.envelope is not None
-            self._chunk_back(engine, pending, answer.envelope)
+            assert reply.envelope is not None
+            self._chunk_back(engine, pending, reply.envelope)
         else:
-            self._prepared(engine, answer.envelope)
+            self._prepared(engine, reply.envelope)
         engine.answered = self._now
         self._feeder.answered(engine)
 

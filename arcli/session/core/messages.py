@@ -16,6 +16,7 @@ from arcli.engine.protocol import Failure, Printed
 from arcli.engine.tally import Tally
 from arcli.errors import ArcliError, DeadlineError, SetupError
 from arcli.session.core.chunk import Chunk
+from arcli.session.interfaces import Reply
 from arcli.timing.ledger import End, Ledger
 
 
@@ -96,7 +97,7 @@ class Broadcast(Struct, kw_only=True, eq=False):
         return DeadlineError(f"{self.what}: {reason}")
 
 
-class PendingRequest(Struct, kw_only=True, eq=False):
+class PendingRequest(Struct, eq=False):
     """A request under way: what somebody has ``asked``, or a step of a preparation.
 
     ``sent`` is a monotonic time, ``submitted`` the wall clock's; ``msg_id`` is filled in where it
@@ -128,14 +129,12 @@ class PendingChunk(PendingRequest, kw_only=True, eq=False):
 class Prepare(Struct, frozen=True):
     """Bring arcli's code to an engine."""
 
-    engine_id: int
     pending: PendingRequest
 
 
 class Send(Struct, frozen=True):
     """Send an encoded request to an engine; ``label`` is what ipyparallel's own tools show."""
 
-    engine_id: int
     pending: PendingRequest
     request: bytes
     label: str | None = None
@@ -265,13 +264,11 @@ Effect = (
 )  # fmt: skip
 
 
-class Answered(Struct, frozen=True, kw_only=True):
-    """A request's answer: an envelope, or why there is none. ``died``: its engine is gone."""
+class Answered(Struct, frozen=True):
+    """A request has been answered."""
 
     pending: PendingRequest
-    envelope: bytes | None = None
-    error: str | None = None
-    died: bool = False
+    reply: Reply
 
 
 class Early(Struct, frozen=True):

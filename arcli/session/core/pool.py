@@ -124,29 +124,26 @@ class Pool:
 
     def prepare(self, engine: PooledEngine, moment: Moment) -> Prepare:
         """Bring arcli's code to an engine: the first of what it is sent."""
-        engine_id = engine.info.engine_id
-        first = PendingRequest(engine_id=engine_id, sent=moment.now, submitted=moment.wall, first=True)
-        engine.pending.append(first)
-        return Prepare(engine_id, first)
+        pending = PendingRequest(engine.info.engine_id, *moment, first=True)
+        engine.pending.append(pending)
+        return Prepare(pending)
 
     def ask(
         self, engine: PooledEngine, request: bytes, moment: Moment, asked: Call | Broadcast | None = None
     ) -> Send:
         """Ask an engine what somebody wants to know, or have it take a step of its preparation."""
-        engine_id = engine.info.engine_id
         # Noted before it is sent, so that a death on the way finds it.
-        pending = PendingRequest(engine_id=engine_id, sent=moment.now, submitted=moment.wall, asked=asked)
+        pending = PendingRequest(engine.info.engine_id, *moment, asked)
         engine.pending.append(pending)
-        return Send(engine_id, pending, request)
+        return Send(pending, request)
 
     def send(
         self, engine: PooledEngine, chunk: Chunk, request: bytes, label: str | None, moment: Moment
     ) -> Send:
         """Send a chunk to an engine."""
-        engine_id = engine.info.engine_id
-        pending = PendingChunk(engine_id=engine_id, sent=moment.now, submitted=moment.wall, chunk=chunk)
+        pending = PendingChunk(engine.info.engine_id, *moment, chunk=chunk)
         engine.pending.append(pending)
-        return Send(engine_id, pending, request, label)
+        return Send(pending, request, label)
 
     def doom(self, engine: PooledEngine, why: str) -> list[Effect]:
         """End an engine on purpose."""
