@@ -38,14 +38,16 @@ OVERTAKEN = 4
 class Loss(NamedTuple):
     """What the loss of a chunk comes to: the items that it ends.
 
-    ``blamed``: an item is to blame; ``found``: it has cost its engine too often. ``explained`` counts
-    the earlier deaths that it has caused while it was looked for.
+    ``blamed``: an item is to blame; ``overstayed``: by not heeding its time limit. ``found``: it has cost
+    its engine too often; ``explained`` counts the earlier deaths that it has caused while it was looked
+    for.
     """
 
     records: list[ClientRecord]
     blamed: bool = False
     found: bool = False
     explained: int = 0
+    overstayed: bool = False
 
 
 class Dispatcher:

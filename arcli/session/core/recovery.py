@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from arcli.cluster.base import EngineDown
 from arcli.engine.tally import Status
 from arcli.session.core.chunk import Chunk
+from arcli.session.core.dispatch import Loss
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Effect, Forget, Moment, Notice, Replace, Revive
@@ -60,15 +61,12 @@ class Restarts:
 class Burial(Struct):
     """What the death of an engine comes to, for the items that it had.
 
-    ``blamed``: an item is to blame; ``overstayed``: by not heeding its time limit. ``culprit``: it
-    will not be tried again; ``explained`` counts the earlier deaths that this explains.
+    ``blamed``: an item is to blame; ``overstayed``: by not heeding its time limit.
     """
 
     effects: list[Effect] = field(default_factory=list)
     blamed: bool = False
     overstayed: bool = False
-    culprit: bool = False
-    explained: int = 0
 
 
 class Recovery:
@@ -190,63 +188,48 @@ class Recovery:
             job.leaves(engine, moment.now)
         self._positions.forget(engine.info.engine_id)
         self._pool.dismiss(engine.info.engine_id)
-        # The first of its chunks is the one that it ran; those behind it were only
-        # waiting.
+        # The first of its chunks is the one that it ran; those behind it were only waiting.
         for place, pending in enumerate(engine.chunks):
             chunk = pending.chunk
             burial.effects.append(Forget(pending))
             if job is None or job.items.late(chunk):
                 continue
             if judge and not job.items.cancelled_in(chunk):
-                self._judge(burial, job, chunk, sighting, place == 0, reason, moment)
+                loss = _judge(job, chunk, sighting, place == 0, reason, moment.now)
             else:
                 loss = job.items.lost(chunk, None, False, reason)
-                burial.effects += job.conclude(loss.records, moment.wall)
-        # Requests to every engine wait for its replacement; one answer is asked for
-        # elsewhere.
+            burial.effects += job.conclude(loss.records, moment.wall)
+            burial.blamed |= loss.blamed
+            burial.overstayed |= loss.overstayed
+            if loss.found:
+                self.restarts.culprit(loss.explained)
+        # Requests to every engine wait for its replacement; one answer is asked for elsewhere.
         burial.effects += self._requests.bury(engine, reason, blame=judge)
-        if burial.culprit:
-            self.restarts.culprit(burial.explained)
         return burial
 
-    def _judge(
-        self,
-        burial: Burial,
-        job: JobRun,
-        chunk: Chunk,
-        sighting: Sighting | None,
-        first: bool,
-        reason: str,
-        moment: Moment,
-    ) -> None:
-        """Blame an item of a chunk, on evidence.
 
-        That is the engine's own position file, or, where it has none that can be read here, an item
-        that was alone with it.
-        """
-        culprit, begun = None, first
-        if sighting is not None:
-            begun = sighting.place_in(chunk) is not None
-            # Where several items run side by side, any of them may be to blame: the last one to begin
-            # is not more suspect than the others.
-            sure = job.plan.concurrency == 1 or len(chunk.rest) == 1
-            item = sighting.item_of(chunk)
-            if item is not None and sure and chunk.done <= item:
-                culprit = item
-        # An item that outlived its limit is a timeout, however its engine came to
-        # end.
-        limit = chunk.limit
-        age = moment.now - sighting.since if sighting is not None else 0.0
-        if culprit is not None and limit is not None and age >= limit:
-            message = f"took longer than {limit:g} s and did not stop when told to"
-            ended = job.items.timed_out(chunk, culprit, message, moment.now)
-            burial.effects += job.conclude(ended, moment.wall)
-            burial.blamed = burial.overstayed = True
-            return
-        # Else the rest runs again, cut so that the culprit is found if it kills
-        # once more.
-        loss = job.items.lost(chunk, culprit, begun, reason)
-        burial.effects += job.conclude(loss.records, moment.wall)
-        burial.blamed |= loss.blamed
-        burial.culprit |= loss.found
-        burial.explained += loss.explained
+def _judge(
+    job: JobRun, chunk: Chunk, sighting: Sighting | None, first: bool, reason: str, now: float
+) -> Loss:
+    """Blame an item of a chunk, on evidence.
+
+    That is the engine's own position file, or, where it has none that can be read here, an item
+    that was alone with it.
+    """
+    culprit, begun = None, first
+    if sighting is not None:
+        begun = sighting.place_in(chunk) is not None
+        # Where several items run side by side, any of them may be to blame: the last one to begin
+        # is not more suspect than the others.
+        sure = job.plan.concurrency == 1 or len(chunk.rest) == 1
+        item = sighting.item_of(chunk)
+        if item is not None and sure and chunk.done <= item:
+            culprit = item
+    # An item that outlived its limit is a timeout, however its engine came to end.
+    limit = chunk.limit
+    age = now - sighting.since if sighting is not None else 0.0
+    if culprit is not None and limit is not None and age >= limit:
+        message = f"took longer than {limit:g} s and did not stop when told to"
+        return Loss(job.items.timed_out(chunk, culprit, message, now), blamed=True, overstayed=True)
+    # Else the rest runs again, cut so that the culprit is found if it kills once more.
+    return job.items.lost(chunk, culprit, begun, reason)
