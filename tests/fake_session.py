@@ -34,7 +34,7 @@ from arcli.engine.tally import Tally
 from arcli.plan.job import JobPlan
 from arcli.record import decode
 from arcli.session.core.job import JobRun
-from arcli.session.core.messages import Ask, AskAll, Broadcast, Call, EndJob, Moment, Records
+from arcli.session.core.messages import Broadcast, Call, EndJob, Moment, Records
 from arcli.session.interfaces import Event as TransportEvent
 from arcli.session.interfaces import Events, Supply, Terms
 from arcli.session.interfaces import Reply as TransportReply
@@ -348,7 +348,7 @@ class FakeSession(PositionFiles):
         """Ask any engine."""
         future: Future[bytes] = Future()
         request = encode_request(Look("x"))
-        self.loop.put(Ask(Call(request=request, future=future, what="look", since=self.now, due=due)))
+        self.loop.put(Call(request=request, future=future, what="look", since=self.now, due=due))
         self.turn()
         return future
 
@@ -363,7 +363,7 @@ class FakeSession(PositionFiles):
             since=self.now,
             due=due,
         )
-        self.loop.put(AskAll(broadcast))
+        self.loop.put(broadcast)
         self.turn()
         return future
 

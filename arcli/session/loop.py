@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
+from arcli.engine.protocol import Printed
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, Event, SessionCore
 from arcli.session.core.job import JobRun
@@ -32,7 +33,6 @@ from arcli.session.core.messages import (
     PendingChunk,
     PendingRequest,
     Prepare,
-    Print,
     Ready,
     Recall,
     Records,
@@ -236,8 +236,8 @@ class SessionLoop:
             case Ready(engine):
                 self.ready_at = self._clock().now if self.ready_at is None else self.ready_at
                 self._terms.ready(engine)
-            case Print(printed):
-                self._terms.listener.printed(printed)
+            case Printed():
+                self._terms.listener.printed(effect)
             case Resolve(future, value) if not future.done():
                 future.set_result(value)
             case Reject(future, error) if not future.done():

@@ -46,7 +46,6 @@ class Value(Struct, frozen=True):
 
 
 class _Place(Struct, frozen=True):
-    first: int
     offset: int
     length: int
     pickles: dict[int, tuple[int, int]] | None
@@ -82,7 +81,7 @@ class _Index:
             for offset, length, *pickled in self._ENTRY.iter_unpack(entries):
                 if length:
                     pickles = {index: (pickled[0], pickled[1])} if pickled[1] else None
-                    yield _Place(index, offset, length, pickles)
+                    yield _Place(offset, length, pickles)
                 index += 1
 
 
@@ -114,7 +113,7 @@ class JobResults(Struct):
         ):
             self._places[-1] = replace(last, length=last.length + len(batch.lines))
             return
-        self._places.append(_Place(batch.first, batch.offset, len(batch.lines), batch.pickles))
+        self._places.append(_Place(batch.offset, len(batch.lines), batch.pickles))
 
     def records(self) -> Iterator[tuple[dict[str, Any], dict[int, tuple[int, int]] | None]]:
         """Yield all records, decoded, in the items' order."""

@@ -27,8 +27,6 @@ from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
-    Ask,
-    AskAll,
     Broadcast,
     Call,
     CancelItems,
@@ -109,7 +107,7 @@ class Session:
         call = Call(
             request=encode_request(request), future=future, what=what, due=self.due, since=time.monotonic()
         )
-        self._loop.put(Ask(call))
+        self._loop.put(call)
         return future
 
     def collect(self, future: Future[bytes], kind: type[R]) -> R:
@@ -139,7 +137,7 @@ class Session:
             since=time.monotonic(),
         )
         # The loop's thread asks; this one waits, and is the one that a signal reaches.
-        self._loop.put(AskAll(broadcast))
+        self._loop.put(broadcast)
         replies = self._wait(future)
         return {slot: _expected(reply, kind, broadcast.where[slot]) for slot, reply in replies.items()}
 

@@ -20,8 +20,6 @@ from arcli.session.core.health import Health, Positions, Quiet, waiting_items
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
     Answered,
-    Ask,
-    AskAll,
     Broadcast,
     Call,
     CancelItems,
@@ -35,7 +33,6 @@ from arcli.session.core.messages import (
     NotRevived,
     PendingChunk,
     PendingRequest,
-    Print,
     Ready,
     Reject,
     Release,
@@ -48,8 +45,8 @@ from arcli.session.core.snapshot import Observer, Snapshot
 from arcli.session.interfaces import Broken, Coming, Observations, Reply, Terms, Wake
 from arcli.timing.ledger import End
 
-Command = Ask | AskAll | JobRun | Stop | CancelItems
-"""What the main thread asks for; a JobRun is a job to be run."""
+Command = Call | Broadcast | JobRun | Stop | CancelItems
+"""What the main thread asks for: an answer of one engine, or of all; a job to be run."""
 Event = ClusterEvent | Coming | Broken | Wake | Answered | Early | NotRevived | Command
 """What the core hears of: the transport's events, and what the main thread asks for."""
 TICK = 0.1
@@ -155,12 +152,12 @@ class SessionCore:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Ask(Call(future=future)) | AskAll(Broadcast(future=future)) if self._broken is not None:
+            case Call(future=future) | Broadcast(future=future) if self._broken is not None:
                 self._effects.append(Reject(future, self._broken))
-            case Ask(call):
-                self._requests.ask(call)
-            case AskAll(broadcast):
-                self._effects += self._requests.ask_all(broadcast, self._moment)
+            case Call():
+                self._requests.ask(event)
+            case Broadcast():
+                self._effects += self._requests.ask_all(event, self._moment)
             case JobRun():
                 self._job = event
                 self._grace = self._grace if self._final else None
@@ -287,7 +284,7 @@ class SessionCore:
         except ValueError:
             return  # the chunk's own reply has all of it
         if isinstance(reply, Printed):
-            self._effects.append(Print(reply))
+            self._effects.append(reply)
         elif isinstance(reply, ChunkReply):
             self._recovery.restarts.progress()
             self._effects += self._job.take_early(engine, early.pending, reply, self._moment)

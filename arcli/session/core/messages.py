@@ -204,12 +204,6 @@ class Limit(Struct, frozen=True):
     seconds: float
 
 
-class Print(Struct, frozen=True):
-    """Lines that a running item has printed, for whoever listens."""
-
-    printed: Printed
-
-
 class IndexedPickle(Struct, frozen=True):
     """A value that JSON does not hold exactly: where its pickle stands among a chunk's.
 
@@ -260,7 +254,7 @@ class EndJob(Struct, frozen=True):
 
 Effect = (
     Prepare | Send | Ready | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
-    | Recall | Limit | Print | Records | Resolve | Reject | EndJob
+    | Recall | Limit | Printed | Records | Resolve | Reject | EndJob
 )  # fmt: skip
 
 
@@ -282,18 +276,6 @@ class NotRevived(Struct, frozen=True):
     """A cluster that was lost cannot be started anew."""
 
     reason: str
-
-
-class Ask(Struct, frozen=True):
-    """Have one engine answer a request."""
-
-    call: Call
-
-
-class AskAll(Struct, frozen=True):
-    """Have every engine answer a request."""
-
-    broadcast: Broadcast
 
 
 class Stop(Struct, frozen=True, kw_only=True):
