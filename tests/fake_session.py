@@ -348,7 +348,7 @@ class FakeSession(PositionFiles):
         """Ask any engine."""
         future: Future[bytes] = Future()
         request = encode_request(Look("x"))
-        self.loop.put(Call(request=request, future=future, what="look", since=self.now, due=due))
+        self.loop.put(Call(request=request, future=future, what="look", due=due))
         self.turn()
         return future
 
@@ -360,7 +360,6 @@ class FakeSession(PositionFiles):
             future=future,
             keep=keep,
             what="the function of job 'j'",
-            since=self.now,
             due=due,
         )
         self.loop.put(broadcast)
@@ -424,7 +423,6 @@ def chunk_reply(
         ],
         values=[],
         tally=tally,
-        began=0.0,
         busy=seconds * done,
         ahead=list(ahead),
         lines=lines,

@@ -422,7 +422,6 @@ class _Results:
                 for position, opaque in pickles
             ],
             tally=tally,
-            began=self._began,
             busy=time.perf_counter() - self._begin,
             ahead=[outcome.seconds for outcome in self._early.values()],
             lines=text.encode(),

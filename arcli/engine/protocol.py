@@ -278,8 +278,8 @@ class ChunkReply(NamedTuple):
 
     ``done`` is the number of items at its beginning that are accounted for. ``positions`` are runs
     ``(first, count)`` of the positions that ``lines`` has records of, ``again`` has the others.
-    ``began`` is the engine's wall clock, ``busy`` are seconds of a monotonic one. ``ahead`` are the
-    seconds of items that have ended and wait for one in front of them.
+    ``busy`` are seconds of the engine's monotonic clock, ``ahead`` those of items that have ended and wait
+    for one in front of them.
     """
 
     chunk: int
@@ -289,7 +289,6 @@ class ChunkReply(NamedTuple):
     again: list[Again]
     values: list[PickledValue]
     tally: Tally
-    began: float
     busy: float
     ahead: list[float]
     lines: bytes

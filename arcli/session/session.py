@@ -104,9 +104,7 @@ class Session:
         future: Future[bytes] = Future()
         what = "reduce" if isinstance(request, Fold) else type(request).__name__.lower()
         # Encoded on the main thread: the loop's must not wait for a large value to be pickled.
-        call = Call(
-            request=encode_request(request), future=future, what=what, due=self.due, since=time.monotonic()
-        )
+        call = Call(request=encode_request(request), future=future, what=what, due=self.due)
         self._loop.put(call)
         return future
 
@@ -134,7 +132,6 @@ class Session:
             keep=keep,
             what=what,
             due=self.due,
-            since=time.monotonic(),
         )
         # The loop's thread asks; this one waits, and is the one that a signal reaches.
         self._loop.put(broadcast)

@@ -57,7 +57,6 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
             PickledValue(2, False, 0),
         ],
         tally=tally,
-        began=1.5,
         busy=0.75,
         ahead=[0.5],
         lines=lines,

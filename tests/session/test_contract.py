@@ -212,8 +212,7 @@ def compared(reply: Any) -> dict[str, Any]:
     records = [decode(b"{" + line + b"}") for line in fields.pop("lines").splitlines()]
     again = [(each.position, each.status) for each in fields.pop("again")]
     counts = fields.pop("tally").counts
-    for name in ("began", "busy"):
-        del fields[name]
+    del fields["busy"]
     ends = [
         (record["index"], record["status"], record["reason"] is None, record["attempt"])
         for record in records

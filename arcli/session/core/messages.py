@@ -60,14 +60,13 @@ def setup_error(where: str, failure: Failure) -> SetupError:
 class Call(Struct, kw_only=True, eq=False):
     """A request that somebody waits for and that any engine may answer; ``what`` it is for.
 
-    ``due`` is the monotonic time at which nobody waits any longer, ``since`` when it was made.
-    ``deaths`` counts the engines that have died of it.
+    ``due`` is the monotonic time at which nobody waits any longer; ``deaths`` counts the engines that
+    have died of it.
     """
 
     request: bytes
     future: Future[bytes]
     what: str
-    since: float
     due: float | None = None
     deaths: int = 0
 
@@ -80,14 +79,13 @@ class Broadcast(Struct, kw_only=True, eq=False):
     """A request that every engine answers, one a slot; engines that come up meanwhile, too.
 
     With ``keep`` it becomes a step of the preparation of all later engines. ``answers`` and
-    ``where``, the engine in words, are by slot; ``due`` and ``since`` are as in a Call.
+    ``where``, the engine in words, are by slot; ``due`` is as in a Call.
     """
 
     request: bytes
     future: Future[dict[int, bytes]]
     keep: bool
     what: str
-    since: float
     due: float | None = None
     answers: dict[int, bytes] = field(default_factory=dict)
     where: dict[int, str] = field(default_factory=dict)

@@ -44,8 +44,8 @@ class RunningItem(Struct, frozen=True, kw_only=True):
 class Snapshot(Struct, frozen=True, kw_only=True):
     """How a session stands. ``job`` is None between two jobs; ``total`` where nobody knows it.
 
-    ``engines`` can take items, ``starting`` are on their way. ``running`` items are being run,
-    ``sent`` have been sent to engines in all. ``done`` items have ended, ``counts`` by status.
+    ``engines`` can take items, ``starting`` are on their way. ``running`` items are being run, ``done``
+    items have ended, ``counts`` by status.
     ``rate`` is in items a second; ``seconds_left`` is an estimate, None where there is none.
     ``items``, the longest first, is only filled in while somebody looks.
     """
@@ -53,7 +53,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     engines: int = 0
     starting: int = 0
     running: int = 0
-    sent: int = 0
     job: str | None = None
     total: int | None = None
     done: int = 0
@@ -76,7 +75,6 @@ class Observer:
         """See how things stand; ``items``: and what each engine is at, which costs a file each."""
         # Read by other threads at any time: what they get is immutable, and made a few times a second.
         ready = self._pool.ready()
-        chunks = [pending.chunk for engine in ready for pending in engine.chunks]
         busy = [(engine, running) for engine in ready if (running := engine.running) is not None]
         starting = self._pool.width - len(ready)
         if job is None:
@@ -92,7 +90,6 @@ class Observer:
             engines=len(ready),
             starting=starting,
             running=sum(_side_by_side(running.chunk, job) for _, running in busy),
-            sent=sum(len(chunk.rest) for chunk in chunks),
             job=job.plan.name,
             total=total,
             done=done,
