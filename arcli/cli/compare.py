@@ -9,7 +9,7 @@ import click
 
 from arcli.cli import complete
 from arcli.cli.error_boundary import Call
-from arcli.cli.options import EXPECTATION, color_option
+from arcli.cli.options import color_option, fail_if_option
 from arcli.cli.past import format_of, output_page, pick_run, report_options
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ FORMATS = ("text", "json", "markdown", "html")
 @click.command("compare", short_help="Compare the timing of two runs.")
 @click.argument("a", shell_complete=complete.runs_or_files)
 @click.argument("b", default="latest", metavar="[B]", shell_complete=complete.runs_or_files)
-@click.option(
-    "--fail-if",
-    "expectations",
-    multiple=True,
-    type=EXPECTATION,
-    help="Exit 5 if this holds, such as 'p95 > +10%'; may be repeated.",
-)
+@fail_if_option("p95 > +10%")
 @report_options(*FORMATS)
 @color_option(exposed=False)
 @click.pass_obj

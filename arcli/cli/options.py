@@ -123,6 +123,17 @@ SETS = click.option(
 )
 
 
+def fail_if_option(example: str) -> Callable[[Any], Any]:
+    """Return ``--fail-if``, whose help has an example of what a run is expected not to be."""
+    return click.option(
+        "--fail-if",
+        "expectations",
+        multiple=True,
+        type=EXPECTATION,
+        help=f"Exit 5 if this holds, such as '{example}'; may be repeated.",
+    )
+
+
 def color_option(*, exposed: bool) -> Callable[[Any], Any]:
     """Return ``--color``; where it is not ``exposed``, ``past.own_streams`` has it from the call."""
     return click.option(

@@ -20,7 +20,6 @@ from arcli.cli.error_boundary import Call, leaving, silence_stdout, tell
 from arcli.cli.options import (
     DURATION,
     ERRORS,
-    EXPECTATION,
     FORMAT,
     PARAMS,
     SETS,
@@ -28,6 +27,7 @@ from arcli.cli.options import (
     RunFlags,
     WithTail,
     color_option,
+    fail_if_option,
     slots_of,
 )
 from arcli.errors import UsageError
@@ -109,13 +109,7 @@ MOST_PEEKED = 1_000_000
 @click.option("--delay", type=DURATION, help="Wait so long between the starts of two items.")
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
-@click.option(
-    "--fail-if",
-    "expectations",
-    multiple=True,
-    type=EXPECTATION,
-    help="Exit 5 if this holds, such as 'p95 > 200ms'; may be repeated.",
-)
+@fail_if_option("p95 > 200ms")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--estimate", is_flag=True, help="Run some items, and tell how long all would take.")
 @click.option("--resume", is_flag=True, help="Keep what the last run computed, and run what is missing.")

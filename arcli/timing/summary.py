@@ -262,20 +262,15 @@ def summarize_job(ledger: Ledger) -> JobSummary:
     engines = tuple(_engine(use) for _, use in sorted(ledger.engines.items()))
     # Engine by engine: one whose clock measured more for its items than for their
     # chunk must not shorten what the others spent around theirs.
+    spent = ("present", "compute", "idle", "returning", "attempts")
     overhead = Overhead(
-        present=sum(engine.present for engine in engines),
-        compute=sum(engine.compute for engine in engines),
+        **{name: sum(getattr(engine, name) for engine in engines) for name in spent},
         envelope=sum(max(0.0, engine.busy - engine.compute - engine.attempts) for engine in engines),
-        idle=sum(engine.idle for engine in engines),
-        returning=sum(engine.returning for engine in engines),
-        attempts=sum(engine.attempts for engine in engines),
     )
+    told = ("kind", "ended", "reason", "restarts", "value_error", "input_error", "failures")
     return JobSummary(
         name=ledger.job,
-        kind=ledger.kind,
         status=_status(ledger, counts),
-        ended=ledger.ended,
-        reason=ledger.reason,
         counts=counts,
         timing=_timing(ledger, counts, _width(engines)),
         overhead=overhead,
@@ -287,10 +282,7 @@ def summarize_job(ledger: Ledger) -> JobSummary:
             largest=ledger.largest_chunk,
             given=ledger.chunksize,
         ),
-        restarts=ledger.restarts,
-        value_error=ledger.value_error,
-        input_error=ledger.input_error,
-        failures=ledger.failures,
+        **{name: getattr(ledger, name) for name in told},
     )
 
 
