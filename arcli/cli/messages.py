@@ -65,11 +65,7 @@ class Notices:
     """
 
     def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        as_json: bool = False,
-        above: Callable[[bytes], None] | None = None,
+        self, *, quiet: bool = False, as_json: bool = False, above: Callable[[bytes], None] | None = None
     ) -> None:
         self._above = above
         self._quiet = quiet

@@ -158,12 +158,7 @@ ERRORS = click.option(
 def format_option(*formats: str, meaning: str) -> Callable[[Any], Any]:
     """Make the option ``--format`` of a verb that has these; the first one is the default."""
     return click.option(
-        "--format",
-        "form",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help=meaning,
+        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help=meaning
     )
 
 

@@ -44,11 +44,7 @@ if TYPE_CHECKING:
 )
 @color_option(exposed=False)
 def command(
-    words: tuple[str, ...],
-    job: str | None,
-    pdb: bool,
-    times: int,
-    params: tuple[tuple[str, str], ...],
+    words: tuple[str, ...], job: str | None, pdb: bool, times: int, params: tuple[tuple[str, str], ...]
 ) -> int:
     """Run items of RUN again in this process: with its parameters, setup, earlier values and folder.
 

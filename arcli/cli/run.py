@@ -134,10 +134,7 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("--inline", is_flag=True, help="Run the items in this process, for a debugger.")
 @click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Print the run's id once the cluster is up; it goes on alone.",
+    "-d", "--detach", is_flag=True, help="Print the run's id once the cluster is up; it goes on alone."
 )
 @click.option("--no-overlap", is_flag=True, help="Exit 75 if this spec is running already.")
 @click.pass_obj

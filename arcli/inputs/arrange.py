@@ -89,8 +89,7 @@ def _possible(pattern: Any, at: int, names: Sequence[str] | None) -> None:
     for name in pattern:
         if name not in names:
             raise InputError(
-                f"exclude: items have no {name!r}; they have {', '.join(names)}",
-                path=("exclude", at, name),
+                f"exclude: items have no {name!r}; they have {', '.join(names)}", path=("exclude", at, name)
             )
 
 

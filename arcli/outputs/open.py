@@ -173,7 +173,6 @@ def _refuse_twins(destinations: list[Destination]) -> None:
             name = os.path.realpath(destination.folder / name)
         if name in seen:
             raise UsageError(
-                f"{destination.path} is named twice as an output",
-                hint="each needs a file of its own",
+                f"{destination.path} is named twice as an output", hint="each needs a file of its own"
             )
         seen.add(name)

@@ -55,10 +55,7 @@ BUILT_IN = (
     Format(name="jsonl", suffixes=(".jsonl",), make="arcli.outputs.jsonl:jsonl_output"),
     Format(name="json", suffixes=(".json",), make="arcli.outputs.jsondoc:JsonDocument"),
     Format(
-        name="csv",
-        suffixes=(".csv",),
-        make="arcli.outputs.csvfile:CsvFile",
-        options={"spreadsheet": bool},
+        name="csv", suffixes=(".csv",), make="arcli.outputs.csvfile:CsvFile", options={"spreadsheet": bool}
     ),
     Format(
         name="junit",
@@ -69,10 +66,7 @@ BUILT_IN = (
     ),
     Format(name="markdown", suffixes=(".md",), make="arcli.outputs.markdown:MarkdownSummary", always=True),
     Format(
-        name="prometheus",
-        suffixes=(".prom",),
-        make="arcli.outputs.prometheus:PrometheusFile",
-        always=True,
+        name="prometheus", suffixes=(".prom",), make="arcli.outputs.prometheus:PrometheusFile", always=True
     ),
     Format(
         name="parquet",
@@ -82,10 +76,7 @@ BUILT_IN = (
         packable=False,
     ),
     Format(
-        name="raw",
-        suffixes=(),
-        make="arcli.outputs.raw:RawOutput",
-        options={"tag": bool, "values": bool},
+        name="raw", suffixes=(), make="arcli.outputs.raw:RawOutput", options={"tag": bool, "values": bool}
     ),
 )
 

@@ -37,12 +37,7 @@ _NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet"}
 
 
 def write_end(
-    stream: Stream,
-    summary: RunSummary,
-    origin: RunOrigin,
-    *,
-    full: bool = False,
-    quiet: bool = False,
+    stream: Stream, summary: RunSummary, origin: RunOrigin, *, full: bool = False, quiet: bool = False
 ) -> None:
     """Write how a run ended. Raises what the stream does.
 

@@ -29,11 +29,7 @@ class ReadAhead:
     """
 
     def __init__(
-        self,
-        source: Iterable[Any],
-        *,
-        notify: Callable[[], None] = lambda: None,
-        limit: int | None = None,
+        self, source: Iterable[Any], *, notify: Callable[[], None] = lambda: None, limit: int | None = None
     ) -> None:
         # The thread alone touches the source; all else is shared under one condition.
         self._source = source

@@ -83,11 +83,7 @@ def live_table(
 
 
 def table(
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    texts: int = 1,
-    last: Sequence[str] = (),
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1, last: Sequence[str] = ()
 ) -> Iterator[str]:
     """Yield a table whose first ``texts`` columns are text and the others figures.
 

@@ -153,11 +153,7 @@ def _one_call() -> dict[str, Any]:
     """Return one thing that is called, with items unless it is an apply."""
     items = {way: ["over"] for way in _WAYS if way != "apply"}
     no_items = {"if": {"required": ["apply"]}, "then": {"not": {"required": ["over"]}}}
-    return {
-        "oneOf": [{"required": [way]} for way in _WAYS],
-        "dependentRequired": items,
-        **no_items,
-    }
+    return {"oneOf": [{"required": [way]} for way in _WAYS], "dependentRequired": items, **no_items}
 
 
 def _tidy(model: dict[str, Any]) -> dict[str, Any]:
