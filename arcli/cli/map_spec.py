@@ -208,36 +208,32 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
     """
     called = "arcli map"
     # Every node says which part of the command line it comes from, so that errors can name that.
-    job: dict[str, Node] = {}
+    job: dict[str, Any] = {}
     if batch.function is not None:
         function = batch.function
         if kind_of(function) == "file":
             path, _, name = function.rpartition(":")
             function = f"{relative(path)}:{name}"
-        job["map"] = _text(function, f"-f {batch.function}")
+        job["map"] = _node(function, f"-f {batch.function}")
         if batch.names and not batch.over and not batch.size:
-            job["unpack"] = _text("args", called)
-    elif batch.source is not None and batch.source[0] == "blocks":
-        # A block is read, and not named.
-        words = [place(word, ()) for word in batch.call]
-        as_text = len(words) == 1
-        job["command"] = (
-            _text(words[0], "the command")
-            if as_text
-            else _list([_text(word, "the command") for word in words])
-        )
-    elif len(batch.call) == 1:
-        job["command"] = _text(shell_string(batch.call[0], batch.names, batch.size), "the command")
+            job["unpack"] = "args"
     else:
-        words = argv(batch.call, batch.names, batch.size)
-        job["command"] = _list([_text(word, "the command") for word in words])
+        job["command"] = _node(_command(batch), "the command")
     job["over"] = _over(batch, relative)
     if batch.outdir is not None:
-        job["outdir"] = _text(relative(place(batch.outdir, batch.names)), f"--outdir {batch.outdir}")
-    job.update((key, _node(value, called)) for key, value in batch.job.items())
-    tree = {"name": _text(batch.name, called)}
-    tree.update((key, _node(value, called)) for key, value in batch.top.items())
-    return _map({**tree, **job}, called)
+        job["outdir"] = _node(relative(place(batch.outdir, batch.names)), f"--outdir {batch.outdir}")
+    return _node({"name": batch.name, **batch.top, **job, **batch.job}, called)
+
+
+def _command(batch: Batch) -> str | list[str]:
+    """Return a shell string, or a program and its arguments, with the items in their places."""
+    if batch.source is not None and batch.source[0] == "blocks":
+        # A block is read, and not named.
+        words = [place(word, ()) for word in batch.call]
+        return words[0] if len(words) == 1 else words
+    if len(batch.call) == 1:
+        return shell_string(batch.call[0], batch.names, batch.size)
+    return argv(batch.call, batch.names, batch.size)
 
 
 def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
@@ -246,17 +242,16 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
         key, value = batch.source
         if key == "blocks":
             of = value["of"] if value["of"] == "stdin" else relative(value["of"])
-            return _map({key: _node({**value, "of": of}, "--pipe")}, "--pipe")
-        path = value if key == "stdin" else relative(value)
-        return _map({key: _text(path, f"--{key} {value}")}, f"--{key} {value}")
+            return _node({key: {**value, "of": of}}, "--pipe")
+        return _node({key: value if key == "stdin" else relative(value)}, f"--{key} {value}")
     nodes = []
     for part in batch.inputs:
         if part.file is None:
             nodes.append(_items(part.items, part.label))
         elif part.file == "-":
-            nodes.append(_map({"stdin": _text("lines", part.label)}, part.label))
+            nodes.append(_node({"stdin": "lines"}, part.label))
         else:
-            nodes.append(_map({"lines": _text(relative(part.file), part.label)}, part.label))
+            nodes.append(_node({"lines": relative(part.file)}, part.label))
     if not batch.names:
         return nodes[0]
     # Inputs that are linked go side by side; each such group is one factor of the combination.
@@ -268,14 +263,11 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
     groups += [{name: _named(name, value, relative)} for name, value in batch.over]
     # What goes side by side is one factor of the combination, or all there is.
     if len(groups) == 1 and len(groups[0]) > 1:
-        return _map({"zip": _map(groups[0], "the inputs")}, "the inputs")
-    factors: dict[str, Node] = {}
+        return _node({"zip": groups[0]}, "the inputs")
+    factors: dict[str, Any] = {}
     for group in groups:
-        if len(group) == 1:
-            factors.update(group)
-        else:
-            factors["_".join(group)] = _map({"zip": _map(group, "the inputs")}, "the inputs")
-    return _map({"product": _map(factors, "the inputs")}, "the inputs")
+        factors |= group if len(group) == 1 else {"_".join(group): {"zip": group}}
+    return _node({"product": factors}, "the inputs")
 
 
 def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
@@ -285,9 +277,9 @@ def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
     if colon and kind in _OF_NUMBERS:
         numbers = [_scalar(_value(word.strip()), label, word) for word in rest.split(",")]
         single = len(numbers) == 1 and kind == "range"
-        return _map({kind: numbers[0] if single else _list(numbers, label)}, label)
+        return _node({kind: numbers[0] if single else numbers}, label)
     if colon and kind in keys():
-        return _map({kind: _text(relative(rest) if kind in _OF_PATHS else rest, label)}, label)
+        return _node({kind: relative(rest) if kind in _OF_PATHS else rest}, label)
     if value[:1] in {"[", "{"}:
         return compose(Text(label, value))
     return _items(value.split(","), label)
@@ -301,7 +293,7 @@ def _items(words: Sequence[str], label: str) -> Node:
         for value, word in zip(values, words, strict=True)
     ):
         values = list(words)
-    return _list([_node(value, label) for value in values], label)
+    return _node(values, label)
 
 
 def _value(word: str) -> Any:
@@ -313,32 +305,24 @@ def _value(word: str) -> Any:
 
 
 def _node(value: Any, label: str) -> Node:
-    """Plain data as nodes, all of one label."""
-    if isinstance(value, list | tuple):
-        return _list([_node(part, label) for part in value], label)
-    if isinstance(value, dict):
-        return _map({key: _node(part, label) for key, part in value.items()}, label)
-    if isinstance(value, str):
-        return _text(value, label)
+    """Return plain data, of which parts may be nodes already, as a node; all else of it has one label."""
+    text = Text(label, label)
+    match value:
+        case Node():
+            return value
+        case list() | tuple():
+            return Node("list", [_node(part, label) for part in value], text, 0, 0)
+        case dict():
+            keys = {key: Node("scalar", key, text, 0, 0, raw=key) for key in value}
+            entries = {key: Entry(keys[key], _node(part, label)) for key, part in value.items()}
+            return Node("map", entries, text, 0, 0)
+        case str():
+            return Node("scalar", literal(value), Text(label, value), 0, 0, raw=value)
     return _scalar(value, label, str(value))
 
 
 def _scalar(value: Any, label: str, raw: str) -> Node:
     return Node("scalar", value, Text(label, label), 0, 0, raw=raw, plain=True)
-
-
-def _text(value: str, label: str) -> Node:
-    return Node("scalar", literal(value), Text(label, value), 0, 0, raw=value)
-
-
-def _list(nodes: list[Node], label: str = "the command") -> Node:
-    return Node("list", nodes, Text(label, label), 0, 0)
-
-
-def _map(nodes: Mapping[str, Node], label: str) -> Node:
-    text = Text(label, label)
-    entries = {key: Entry(Node("scalar", key, text, 0, 0, raw=key), node) for key, node in nodes.items()}
-    return Node("map", entries, text, 0, 0)
 
 
 def relative_to(folder: Path) -> Callable[[str], str]:
