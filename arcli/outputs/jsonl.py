@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -50,6 +51,21 @@ class JsonlFile(Output):
             self._made = existing_mode(self._path) is None
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+        if self._regular:
+            self._lock()
+
+    def _lock(self) -> None:
+        """Keep the file from other runs, which would write over this one's lines, until it is closed."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._close()
+            raise OutputError(
+                f"cannot write {self._path}: another run is writing it",
+                hint="wait for that run, or choose another path; --no-overlap is for runs of one spec",
+            ) from None
+        except OSError:  # a file system without locks
+            pass
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
@@ -96,4 +112,6 @@ class JsonlFile(Output):
     def _close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
+            with suppress(OSError):  # at once, also where a child that an item forked has the file, too
+                fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)

@@ -166,6 +166,21 @@ def test_jsonl_is_there_at_once_and_replaces_only_with_records(tmp_path: Path) -
     assert path.read_bytes() == first.lines
 
 
+def test_a_jsonl_file_is_one_runs_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    first, second = JsonlFile(path), JsonlFile(path)
+    first.start()
+    first.record(batch(record(0), record(1)))
+    lines = path.read_bytes()
+    with pytest.raises(OutputError, match="another run is writing it"):
+        second.start()
+    second.abort()
+    assert path.read_bytes() == lines
+    first.finish(summary(), {})
+    play(second, batch(record(0)))
+    assert len(path.read_bytes().splitlines()) == 1
+
+
 def test_a_run_without_items_empties_jsonl(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old\n")
