@@ -38,6 +38,8 @@ _KINDS = {
     "dict_type": "a map",
     "model_type": "a map",
     "model_attributes_type": "a map",
+    "too_short": "a list with something in it",
+    "string_pattern_mismatch": "a URL that begins with http:// or https://",
 }
 _SHORT_FORMS = {"over": "a list of items or a map with a source, such as {range: 10}"}
 _INTERNAL = {"is_instance_of"}

@@ -110,22 +110,28 @@ class Kept:
         job[digest] = (offset * len(self._runs) + number) * 2 + bool(data.get("exact", True))
 
     def is_kept(self, job: str, key: str, *, exact: bool = False) -> bool:
-        """Whether an item has a record that is kept; ``exact``: and JSON holds its value exactly."""
+        """Whether an item has a record that is kept, and its files; ``exact``: and JSON holds its value
+        exactly.
+        """
         place = self._place(job, key)
-        return place is not None and bool(place & 1 or not exact)
+        return place is not None and bool(place & 1 or not exact) and _lost_file(self._line(place)) is None
+
+    def _line(self, place: int) -> bytes:
+        offset, number = divmod(place >> 1, len(self._runs))
+        return _line_at(self._files[number], offset)
 
     def _place(self, job: str, key: str) -> int | None:
         return self._index.get(job, {}).get(_digest(key))
 
     def record(self, job: str, key: str) -> Mapping[str, Any]:
         """Return the record of an item that is kept, as it was written. Raises KeyError."""
-        offset, number = divmod(self._index[job][_digest(key)] >> 1, len(self._runs))
-        return decode(_line_at(self._files[number], offset))
+        return decode(self._line(self._index[job][_digest(key)]))
 
     def why(self, job: str, key: str) -> str:
         """Say why an item runs: how it ended before, or that it is new."""
-        if self.is_kept(job, key):
-            return "with a value that was not kept exactly"
+        if (place := self._place(job, key)) is not None:
+            lost = _lost_file(self._line(place)) is not None
+            return "whose files are not as they were" if lost else "with a value that was not kept exactly"
         end = self._ends.get(job, {}).get(_digest(key))
         return "with a new input" if end is None else _BEFORE.get(end, "that failed before")
 
@@ -179,7 +185,7 @@ class Kept:
         now = was if index is None else index
         new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
         # What a record says is in an item's folder must be there still, or the item runs again.
-        if b',"outdir":"' in line and (lost := _lost_file(decode(line))) is not None:
+        if (lost := _lost_file(line)) is not None:
             self._on_lost(lost)
             return None
         # A value that is in a file of its own comes along under the item's new number.
@@ -214,8 +220,11 @@ class Kept:
         self.close()
 
 
-def _lost_file(record: Mapping[str, Any]) -> str | None:
+def _lost_file(line: bytes) -> str | None:
     """Return the path of an item's folder, or of an artifact in it, that is not as it was made."""
+    if b',"outdir":"' not in line:
+        return None
+    record = decode(line)
     folder = record.get("outdir")
     if not isinstance(folder, str):
         return None

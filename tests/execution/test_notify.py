@@ -163,7 +163,8 @@ def test_what_came_from_the_environment_is_not_kept(tmp_path: Path) -> None:
         ("{on: ok}", "give it one of run: [COMMAND…] and ping: URL"),
         ("{run: [a], ping: 'http://x'}", "give it one of"),
         ("{on: later, run: [a]}", "should be start, ok, failed or always"),
-        ("{ping: 'file:///etc/passwd'}", "ping"),
+        ("{ping: 'file:///etc/passwd'}", "ping should be a URL that begins with http"),
+        ("{run: []}", "run should be a list with something in it"),
     ],
 )
 def test_what_makes_no_sense_is_told_before(tmp_path: Path, notify: str, message: str) -> None:

@@ -157,9 +157,12 @@ def test_resume_runs_again_what_has_lost_its_artifacts(tmp_path: Path) -> None:
     (tmp_path / "fixed").touch()
     (tmp_path / "log").unlink()
     (tmp_path / "o" / "a" / "x").unlink()
-    with running(tmp_path, spec, "--inline", "--failed") as run:
-        assert run.wait() == 0
-        assert f"{tmp_path}/o/a/x is not there as it was made" in run.said()
+    told = "2 to run: 1 whose files are not as they were, 1 that failed before"
+    for more in (["--dry-run"], []):
+        with running(tmp_path, spec, "--inline", "--failed", "--explain", *more) as run:
+            assert run.wait() == 0
+            assert told in run.said() + run.out.read_text()
+    assert f"{tmp_path}/o/a/x is not there as it was made" in run.said()
     assert sorted((tmp_path / "log").read_text().split()) == ["a", "c"]
     shutil.rmtree(tmp_path / "o")
 
