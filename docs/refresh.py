@@ -2,7 +2,7 @@
 
 ``python docs/refresh.py`` rewrites the pages, ``--check`` fails where a page shows something else than what
 is printed today, figures aside. An example is a ``console`` block after a comment ``<!-- shown -->``: its
-commands are run in a terminal of 80 columns, in a folder that holds the files of its section.
+commands are run in a terminal of 80 columns, in a folder that holds the files of its page so far.
 A comment may label lines, ``<!-- shown: ① = ^job | ② = speed-up -->``: the first line that matches the
 pattern and has no label yet gets it at its end.
 """
@@ -49,7 +49,10 @@ def main() -> int:
 def refreshed(page: str) -> str:
     """Return a page with what its shown examples print today."""
     parts = re.split(r"(?m)^(?=## )", page)
-    return "".join(_section(part) if "<!-- shown" in part else part for part in parts)
+    return "".join(
+        _section(part, "".join(parts[: number + 1])) if "<!-- shown" in part else part
+        for number, part in enumerate(parts)
+    )
 
 
 def skeleton(text: str) -> str:
@@ -60,11 +63,11 @@ def skeleton(text: str) -> str:
     return re.sub(r"[\d.]+(?: (?:ns|µs|ms|s|min|h|%))?", "0", text)
 
 
-def _section(text: str) -> str:
-    """Run the shown blocks of one section, in order, in one folder."""
+def _section(text: str, so_far: str) -> str:
+    """Run the shown blocks of one section, in order, in one folder with the files of the page so far."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for kind, file, content in BLOCK.findall(text):
+        for kind, file, content in BLOCK.findall(so_far):
             if file and kind != "console":
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(content, "utf-8")

@@ -53,6 +53,13 @@ def examples() -> list[Example]:
     return found
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_page_shows_an_error_that_it_does_not_tell_of(page: Path) -> None:
+    shown = re.findall(r"<!-- shown[^>]*-->\s+```console\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    for block in shown:
+        assert "# exit" in block or not re.search(r"^arcli: |^Traceback", block, re.MULTILINE), block
+
+
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.title)
 def test_an_example_does_what_is_said_of_it(example: Example, tmp_path: Path) -> None:
     if "notebook" in example.title:
