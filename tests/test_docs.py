@@ -55,7 +55,9 @@ def examples() -> list[Example]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_no_page_shows_an_error_that_it_does_not_tell_of(page: Path) -> None:
-    shown = re.findall(r"<!-- shown[^>]*-->\s+```console\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    shown = re.findall(
+        r"<!-- shown[^>]*-->\s+```console\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     for block in shown:
         assert "# exit" in block or not re.search(r"^arcli: |^Traceback", block, re.MULTILINE), block
 
