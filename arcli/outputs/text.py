@@ -35,7 +35,7 @@ class _Columns(Struct, frozen=True, kw_only=True):
         if width is None:
             return cls(input=20, engine=True, took=True)
         wide = width >= 100
-        return cls(input=min(40 if wide else 24, width // 4), engine=wide, took=width >= 60)
+        return cls(input=min(40 if wide else 24, 3 * width // 10), engine=wide, took=width >= 60)
 
     def line(self, item: str, engine: str, at: str, took: str, given: str) -> tuple[str, str, str]:
         """Return the parts before the result: the item, the times, the input."""
