@@ -112,7 +112,7 @@ def is_flat(value: Any) -> bool:
     return True
 
 
-PLAIN = frozenset({int, float, str, bool, type(None)})
+PLAIN: frozenset[type] = frozenset({int, float, str, bool, type(None)})
 """Types whose canonical text is their text."""
 
 

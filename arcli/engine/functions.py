@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .encode import decode
+from .encode import PLAIN, decode
 from .protocol import ValueParts
 
 _ENTRY_POINT = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
@@ -204,6 +205,52 @@ def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
     if isinstance(tree, dict):
         return {key: with_references(part, namespace) for key, part in tree.items()}
     return tree
+
+
+def copied(value: Any) -> Any:
+    """Return a value whose lists, maps, sets and arrays are its own: nobody else changes them.
+
+    Of other classes, and of what contains itself, it is the value itself.
+    """
+    try:
+        return _copied(value)
+    except RecursionError:
+        return value
+
+
+def _copied(value: Any) -> Any:
+    kind = type(value)
+    # Rows are maps of plain values, whose copy costs little; what is inside of others is copied, too.
+    if kind is dict:
+        plain = PLAIN.issuperset(map(type, value.values()))
+        return value.copy() if plain else {key: _copied(part) for key, part in value.items()}
+    if kind is list or kind is tuple:
+        return kind(value if PLAIN.issuperset(map(type, value)) else map(_copied, value))
+    array = kind.__name__ == "ndarray" and kind.__module__ == "numpy"
+    return copy.copy(value) if array or kind is set or kind is bytearray else value
+
+
+def renewing(
+    call: Callable[[list[Any], dict[str, Any]], Callable[[Any], Any]],
+    constants: tuple[list[Any], dict[str, Any]],
+    filled: tuple[list[Any], dict[str, Any]],
+) -> Callable[[Any], Any]:
+    """Return a function of one item, ``call`` being what makes it of arguments: the ``filled`` constants.
+
+    Lists and maps that stand in the spec are new ones in each call, for a function may change what it
+    gets. References and earlier jobs' values are the same objects in all of them.
+    """
+    if not any(isinstance(part, list | dict) for part in (*constants[0], *constants[1].values())):
+        return call(*filled)
+    return lambda item: call(*map(_renewed, constants, filled))(item)
+
+
+def _renewed(tree: Any, value: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _renewed(part, value[key]) for key, part in tree.items()}
+    if isinstance(tree, list):
+        return list(map(_renewed, tree, value))
+    return value
 
 
 def caller(

@@ -9,13 +9,13 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import arcli
 from arcli import syntax
-from arcli.engine.functions import Unresolved, find, kind_of
+from arcli.engine.encode import PLAIN
+from arcli.engine.functions import Unresolved, copied, find, kind_of
 from arcli.errors import ArcliError, InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 
@@ -63,20 +63,28 @@ def generated(source: Python, context: SourceContext) -> Iterator[Any]:
 
 
 def _rows(items: Iterable[Any]) -> Iterator[Any]:
-    """Turn rows that only know their database, such as ``sqlite3.Row``, into mappings.
+    """Yield items as they are when they are yielded: many generators go on to fill the same map or array.
 
-    They have keys and no way to another process. A type is judged by its first row.
+    Rows that only know their database, such as ``sqlite3.Row``, become mappings: they have keys and no
+    way to another process. A type is judged by its first item.
     """
-    are_rows: dict[type, bool] = {dict: False}
+    made: dict[type, Callable[[Any], Any] | None] = dict.fromkeys(PLAIN)
     for item in items:
         kind = type(item)
-        if kind not in are_rows:
-            are_rows[kind] = hasattr(item, "keys")
-            if are_rows[kind]:
-                with suppress(Exception):  # whatever the user's class does there
-                    pickle.dumps(item)
-                    are_rows[kind] = False
-        yield dict(item) if are_rows[kind] else item
+        if kind not in made:
+            made[kind] = dict if _is_row(item) else copied
+        make = made[kind]
+        yield item if make is None else make(item)
+
+
+def _is_row(item: Any) -> bool:
+    if isinstance(item, dict) or not hasattr(item, "keys"):
+        return False
+    try:
+        pickle.dumps(item)
+    except Exception:  # noqa: BLE001 - whatever the user's class does there
+        return True
+    return False
 
 
 def _each(found: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from arcli.plan.readahead import ReadAhead
 
 CODE = """\
 import asyncio, itertools, sys, threading
+import numpy as np
 go = threading.Event()
 def inf(): yield from itertools.count()
 def slow():
@@ -35,6 +36,12 @@ async def agen():
         await asyncio.sleep(0)
         yield n
 async def alist(): return [7]
+def fills():
+    row, deep, pair, array, itself = {"n": 0}, {"a": [{"n": 0}]}, ([0], 1), np.zeros(2), []
+    itself.append(itself)
+    for n in range(3):
+        row["n"] = deep["a"][0]["n"] = pair[0][0] = array[0] = n
+        yield from (row, deep, pair, array, itself)
 class Source:
     def __iter__(self): return iter("ab")
 """
@@ -68,6 +75,15 @@ def test_all_kinds_of_what_gives_items(folder: Path) -> None:
     assert list(read(folder, "alist")) == [7]
     assert list(read(folder, "Source")) == ["a", "b"]
     assert list(generated({"python": "generators_of_a_test.py:alist"}, folder)) == [7]
+
+
+def test_an_item_stays_what_it_was_when_its_generator_goes_on(folder: Path) -> None:
+    items = list(read(folder, "fills"))
+    assert [row["n"] for row in items[0::5]] == [0, 1, 2]
+    assert items[1::5] == [{"a": [{"n": n}]} for n in range(3)]
+    assert items[2::5] == [([n], 1) for n in range(3)]
+    assert [list(array) for array in items[3::5]] == [[0, 0], [1, 0], [2, 0]]
+    assert all(item[0] is item for item in items[4::5])
 
 
 def test_an_endless_generator_is_read_as_far_as_it_is_wanted(folder: Path) -> None:
