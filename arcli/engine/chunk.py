@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from .beside import Loop, require_async
@@ -15,7 +16,7 @@ from .blank_files import BlankFiles
 from .capture import NoCapture
 from .command import Command, CommandLine
 from .errors import describe, failed, hint_for, user_traceback
-from .functions import Lacking, caller, find, meet, opened, raising, resolve, with_references
+from .functions import Lacking, caller, find, meet, opened, raising, renewing, resolve, with_references
 from .item import Opaque, Outcome, Runner
 from .keys import heads, salted
 from .limits import UNKNOWN, Abort, Timer
@@ -150,10 +151,10 @@ class Job:
             places = around.enter_context(engine.variables.around(self._variables()))
             if self._loop is None:
                 course.places = places
-                self._run_items(course, self._runner(timer, begun), results)
+                self._run_items(course, self._runner(timer, begun, alone=len(items) == 1), results)
             else:
-                width = min(max(1, self._width), len(request.indices))
-                runners = [self._runner(timer, begun) for _ in range(width)]
+                width = min(max(1, self._width), len(items))
+                runners = [self._runner(timer, begun, alone=len(items) == 1) for _ in range(width)]
                 self._loop.run([self._lane(course, runner, results) for runner in runners])
         if engine.position_file is not None:
             engine.position_file.idle()
@@ -211,7 +212,7 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer, begun: dict[int, str]) -> Runner:
+    def _runner(self, timer: Timer, begun: dict[int, str], *, alone: bool) -> Runner:
         """Return a runner for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
@@ -227,7 +228,8 @@ class Job:
         if broken is not None:
             call = raising(broken)
         elif self._function is not None:
-            call = caller(self._function, plan.unpack, args, kwargs)
+            make = partial(caller, self._function, plan.unpack)
+            call = renewing(make, (plan.args, plan.kwargs), (args, kwargs))
         elif self._command is not None:
             program = Command(self._command, kwargs, engine.files, engine.patrol, engine.slot)
         else:
@@ -243,6 +245,7 @@ class Job:
             folder=ItemFolder(plan, variable=self._loop is None) if plan.outdir else None,
             passing=engine.passing,
             heads=begun,
+            alone=alone,
             hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder, plan.unpack),
         )
 

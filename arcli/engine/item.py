@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
 from .command import Command
-from .encode import SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
+from .encode import PLAIN, SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, safe_repr
+from .functions import copied
 from .keys import head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
@@ -73,7 +74,7 @@ class Runner:
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
     them later. ``folder`` makes each item a folder of its own. ``passing`` are exceptions that are
     none of an item's. ``heads`` are the records' first parts that are written already, by the items'
-    numbers.
+    numbers. ``alone``: the chunk has one item, which shares nothing with another.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Runner:
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
         heads: Mapping[int, str] = _NONE,
+        alone: bool = True,
     ) -> None:
         self._passing = passing
         self._job = job
@@ -103,6 +105,7 @@ class Runner:
         self._clock = _Clock()
         self._folder = folder
         self._heads = heads
+        self._copies = call is not None and not alone
         self._plain = call if timer.seconds is None and folder is None else None
 
     def run(
@@ -114,7 +117,10 @@ class Runner:
         """
         # This runs for every item: locals for what is used twice, no call that is not needed, and the clock
         # read as close to the user's function as can be.
-        plain = self._plain
+        plain, begun = self._plain, self._heads.get(index)
+        if begun is None and type(item) not in PLAIN:
+            marks[2] = perf_counter_ns() + self._clock.offset
+            begun, item = self._own(index, item, occurrence)
         begin = perf_counter_ns()
         marks[2] = begin + self._clock.offset
         try:
@@ -122,8 +128,8 @@ class Runner:
         except self._passing:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
-            return self._failed(index, item, attempt, occurrence, begin, raised)
-        return self._ended(index, item, attempt, occurrence, begin, value)
+            return self._failed(index, item, attempt, occurrence, begin, raised, begun)
+        return self._ended(index, item, attempt, occurrence, begin, value, begun)
 
     async def run_beside(
         self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
@@ -132,6 +138,9 @@ class Runner:
 
         Its time limit cancels it; one that heeds no cancellation is a timeout when it ends.
         """
+        begun = self._heads.get(index)
+        if begun is None and type(item) not in PLAIN:
+            begun, item = self._own(index, item, occurrence)
         begin = perf_counter_ns()
         marks[2] = begin + self._clock.offset
         try:
@@ -145,13 +154,28 @@ class Runner:
             if task is not None and task.cancelling():
                 raise  # the chunk is being ended, not this item alone
             error = TimeLimit() if limit.expired() else raised
-            return self._failed(index, item, attempt, occurrence, begin, error)
+            return self._failed(index, item, attempt, occurrence, begin, error, begun)
         if limit.expired():
-            return self._failed(index, item, attempt, occurrence, begin, TimeLimit())
-        return self._ended(index, item, attempt, occurrence, begin, value)
+            return self._failed(index, item, attempt, occurrence, begin, TimeLimit(), begun)
+        return self._ended(index, item, attempt, occurrence, begin, value, begun)
+
+    def _own(self, index: int, item: Any, occurrence: int) -> tuple[str, Any]:
+        """Return how an item's record begins, and the item for its call, before that can change it.
+
+        Items of a chunk share what they shared where they came from, such as an element of a product.
+        """
+        begun = self._head(index, item, occurrence)
+        return begun, copied(item) if self._copies else item
 
     def _ended(
-        self, index: int, item: Any, attempt: int, occurrence: int, begin: int, value: Any
+        self,
+        index: int,
+        item: Any,
+        attempt: int,
+        occurrence: int,
+        begin: int,
+        value: Any,
+        begun: str | None,
     ) -> Outcome:
         """Return the outcome of an item that has a value, unless that cannot be written down."""
         # A fork of the item's that came back here would run the rest of the chunk a second time.
@@ -159,7 +183,7 @@ class Runner:
         if Process.forked:
             os._exit(0)
         if self._timer.fired:
-            return self._failed(index, item, attempt, occurrence, begin, None)
+            return self._failed(index, item, attempt, occurrence, begin, None, begun)
         printed = self._capture.take() if self._program is None else self._program.printed
         opaque = None
         # Scalars are encoded on the spot; containers and the user's classes may raise on the way, and text
@@ -175,9 +199,9 @@ class Runner:
             except self._passing:
                 raise
             except BaseException as error:  # noqa: BLE001 - __reduce__ and the like of the user's
-                return self._failed(index, item, attempt, occurrence, begin, error, printed)
+                return self._failed(index, item, attempt, occurrence, begin, error, begun, printed)
         line = (
-            f"{self._heads.get(index) or self._head(index, item, occurrence)}"
+            f"{begun or self._head(index, item, occurrence)}"
             f',"status":"ok","reason":null,"value":{text},"exact":{"true" if exact else "false"}'
             f',"error":null{self._tail(printed, attempt, begin, end)}'
         )
@@ -188,7 +212,7 @@ class Runner:
         self, index: int, shown: Shown, error: ProgramFailed, attempt: int, occurrence: int
     ) -> Outcome:
         """Return the outcome of an item that cannot be run, because of its input."""
-        return self._failed(index, shown, attempt, occurrence, perf_counter_ns(), error, NOTHING)
+        return self._failed(index, shown, attempt, occurrence, perf_counter_ns(), error, None, NOTHING)
 
     def _failed(
         self,
@@ -198,6 +222,7 @@ class Runner:
         occurrence: int,
         begin: int,
         error: BaseException | None,
+        begun: str | None,
         printed: tuple[str, str, bool] | None = None,
     ) -> Outcome:
         """Return the outcome of an item that raised, or that took too long (then there is no error)."""
@@ -221,7 +246,7 @@ class Runner:
             if isinstance(error, ProgramFailed):
                 value = encode(error.value)[0]
         return Outcome(
-            f"{self._heads.get(index) or self._head(index, item, occurrence)}"
+            f"{begun or self._head(index, item, occurrence)}"
             f',"status":"{status}","reason":{encode(reason)[0] if reason else "null"}'
             f',"value":{value},"exact":true'
             f',"error":{details}{self._tail(printed, attempt, begin, end)}',

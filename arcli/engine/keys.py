@@ -112,7 +112,12 @@ def heads(
     A record begins with the item's ``head``. Made together, they cost half of what single ones do.
     """
     encoders, prints = compiled_lines(), fingerprints(values)
-    if encoders is None or prints is None:
+    # One map that is several items is copied for each of them; rows are different ones.
+    if (
+        encoders is None
+        or prints is None
+        or (dict in map(type, values) and len({*map(id, values)}) < len(values))
+    ):
         return {}
     texts = encoders.as_they_are(values).decode().split("\n")
     begun: dict[int, str] = {}
