@@ -42,6 +42,9 @@ def _defer_kernels() -> None:
             return getattr(importlib.import_module(f"{KERNELS}.{WHERE[name]}"), name)
         if name.startswith("__") and name not in ASKED_FOR:
             raise AttributeError(f"module {KERNELS!r} has no attribute {name!r}")
+        # A module of the package may be imported before the package itself, and ask for another one.
+        if importlib.util.find_spec(f"{KERNELS}.{name}") is not None:
+            return importlib.import_module(f"{KERNELS}.{name}")
         names.pop("__getattr__", None)
         loader.exec_module(package)
         return getattr(package, name)

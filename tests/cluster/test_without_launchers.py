@@ -21,6 +21,7 @@ ASKED = {
     "its version": "__import__('jupyter_client').__version__",
     "all names of kernels": "[exec('from jupyter_client import *', scope := {}), sorted(scope)]",
     "a module of kernels": "__import__('jupyter_client.kernelspec').kernelspec.NoSuchKernel.__module__",
+    "a module that asks for another": "__import__('jupyter_client.manager').manager.KernelManager.__name__",
     "no name": "hasattr(__import__('jupyter_client'), 'no such name')",
 }
 
