@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from arcli.engine.live import STACKS, TAIL
 from arcli.errors import UsageError
 from arcli.record import PrintedLines
-from arcli.store.files import make_private, refusing, require_own, write_whole
+from arcli.store.files import make_private, read_as, refusing, require_own, write_whole
 from arcli.timing.words import progress_words
 
 STATE = "state.json"
@@ -114,8 +114,8 @@ def write_state(folder: Path, state: RunState) -> None:
 def read_state(folder: Path) -> RunState | None:
     """Read the state of the run in ``folder``; None where there is none, or none that is sound."""
     try:
-        return msgspec.json.decode((folder / STATE).read_bytes(), type=RunState)
-    except (OSError, msgspec.MsgspecError):
+        return read_as((folder / STATE).read_bytes(), RunState)
+    except (OSError, ValueError):
         return None
 
 
@@ -181,8 +181,8 @@ def take(run: Path) -> Iterator[Cancel]:
                 require_own(path)
                 text = path.read_bytes()
             path.unlink(missing_ok=True)
-            with suppress(msgspec.MsgspecError):
-                yield msgspec.json.decode(text, type=Cancel)
+            with suppress(ValueError):
+                yield read_as(text, Cancel)
 
 
 # -- what its items print --------------------------------------------------------------------------

@@ -16,9 +16,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import orjson
 
 from arcli.errors import OutputError, UsageError
 
+T = TypeVar("T")
 ELSEWHERE = "choose another place for run folders with ARCLI_DIR"
 _OURS = {"runs", "locks"}
 
@@ -77,6 +82,15 @@ def disk_time(folder: Path) -> float:
         return probe.stat().st_mtime
     except OSError:
         return time.time()
+
+
+def read_as(text: bytes, kind: type[T]) -> T:
+    """Return JSON that anybody may have written as a structure of this kind. Raises ValueError."""
+    # orjson has a limit to what is nested, where msgspec runs into Python's own.
+    try:
+        return msgspec.convert(orjson.loads(text), kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool) -> None:

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from arcli.errors import LockedError, OutputError
-from arcli.store.files import make_private, spec_key, state_folder
+from arcli.store.files import make_private, read_as, spec_key, state_folder
 from arcli.units import isoformat
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -149,6 +149,6 @@ def is_held(path: Path) -> bool | None:
 def holder_of(path: Path) -> Holder | None:
     """Tell who wrote down last that the lock is theirs; None where that cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
-    except (OSError, msgspec.MsgspecError):
+        return read_as(path.read_bytes(), Holder)
+    except (OSError, ValueError):
         return None

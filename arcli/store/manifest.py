@@ -56,10 +56,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """Return the inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""
         # Anybody can edit the file: what has another type is damage, and not met later as an error.
         try:
-            fields = msgspec.json.decode(text, type=dict[str, Any])
+            fields = msgspec.convert(orjson.loads(text), dict[str, Any])
             present = {name: value for name, value in fields.items() if value is not None}
             return msgspec.convert(present, cls)
-        except msgspec.MsgspecError as error:
+        except msgspec.ValidationError as error:
             raise ValueError(f"not a manifest: {error}") from None
 
     def to_json(self) -> bytes:

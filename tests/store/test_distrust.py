@@ -24,8 +24,10 @@ from arcli.escape import plain
 from arcli.record import decode
 from arcli.session.core.job import tally_of
 from arcli.store import files
+from arcli.store.channel import STATE, Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, entries
+from arcli.store.lock import holder_of
 from arcli.store.manifest import Manifest
 from arcli.store.past import records
 from arcli.store.resume import Kept
@@ -139,6 +141,18 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 
 @needs_root
+def test_files_that_are_nested_too_deeply_say_nothing(tmp_path: Path) -> None:
+    deep = b'{"pid": ' + b"[" * 100_000
+    (tmp_path / "alive").write_bytes(deep)
+    assert holder_of(tmp_path / "alive") is None
+    (tmp_path / STATE).write_bytes(deep)
+    assert read_state(tmp_path) is None
+    path = post(tmp_path, Cancel())
+    path.write_bytes(deep)
+    assert list(take(tmp_path)) == []
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("forged", [lambda run: run.path, lambda run: run.journal])
 def test_records_that_another_user_could_have_forged_are_refused(
     spec: Path, forged: Callable[[RunFolder], Path]

@@ -171,7 +171,15 @@ def test_a_manifest_of_a_later_version_can_be_read() -> None:
 
 def test_a_damaged_manifest_is_no_obstacle(root: Path) -> None:
     run = ended(root)
-    for text in (b"", b"{", b"[]", b"\0\0"):
+    for text in (
+        b"",
+        b"{",
+        b"[]",
+        b"\0\0",
+        b'{"spec": ' + b"[" * 100_000,
+        b'{"argv": [1]}',
+        b'{"engines": [{}]}',
+    ):
         (run.path / "manifest.json").write_bytes(text)
         assert [one.manifest for one in list_runs(root)] == [Manifest(id=run.id)]
 
