@@ -2,7 +2,7 @@
 
 As it comes, ipyparallel's client unpickles each reply and all published data before anybody can look
 at them, so that whoever can send a message to it runs code in its process. This one hands them on
-as they are; arcli's own code reads them (``arcli.engine.envelope``). It overrides the
+as they are; arcli's own code reads them (``arcli.engine.protocol``). It overrides the
 private methods that take messages, all of them here; ``tests/cluster/test_raw_client.py`` notices
 where they change.
 https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py

@@ -162,8 +162,8 @@ class World:
         for _ in range(100_000):
             if self.dispatcher.finished:
                 return
-            if self.dispatcher.due is not None:
-                self.now = max(self.now, self.dispatcher.due)
+            if self.dispatcher.again.due is not None:
+                self.now = max(self.now, self.dispatcher.again.due)
             moved = [self.feed(slot) for slot in self.queues]
             for slot, queue in self.queues.items():
                 if queue:
@@ -407,7 +407,7 @@ def test_retries_wait_longer_each_time_with_jitter() -> None:
         assert world.feed(0)
         assert world.queues[0][0].attempt == attempt
         world.answer(0, {0})
-        due = world.dispatcher.due
+        due = world.dispatcher.again.due
         assert due is not None
         base = 2.0 ** (attempt - 1)
         assert world.now + 0.5 * base <= due <= world.now + base

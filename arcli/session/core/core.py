@@ -143,7 +143,7 @@ class SessionCore:
         if self._feeder.more:
             return self._now
         # What is due already waits for an engine, whose answer is an event.
-        timers = [self._feeder.due, self._job.items.due if self._job is not None else None]
+        timers = [self._feeder.due, self._job.items.again.due if self._job is not None else None]
         return min([self._now + TICK, *(due for due in timers if due is not None and due > self._now)])
 
     def snapshot(self, *, items: bool) -> Snapshot:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from arcli.engine.tally import Status
 from arcli.fields import Share
@@ -61,7 +61,8 @@ class Dispatcher:
         self._numbers = itertools.count(1)
         self._unmet: str | None = None
         self._kills: dict[int, int] = {}
-        self._stopped = False
+        self.stopped = False
+        """Whether ``stop`` was called."""
         self._overtaken = 0
         self._cancelled: dict[int, str] = {}
         self._concluded: list[ClientRecord] = []
@@ -77,12 +78,7 @@ class Dispatcher:
     def finished(self) -> bool:
         """Whether every item has had its last word."""
         waiting = self.again.items or self.outstanding
-        return not waiting and (self._stopped or self._supply.exhausted)
-
-    @property
-    def due(self) -> float | None:
-        """When the next delayed item may go (the session's clock), None where none is delayed."""
-        return self.again.due
+        return not waiting and (self.stopped or self._supply.exhausted)
 
     @property
     def waiting(self) -> int:
@@ -97,7 +93,7 @@ class Dispatcher:
     @property
     def barren(self) -> bool:
         """Whether there is nothing for any engine now, where there was nothing for one."""
-        return not self.again and (self._stopped or not self._supply.dealt)
+        return not self.again and (self.stopped or not self._supply.dealt)
 
     @property
     def choosy(self) -> bool:
@@ -135,7 +131,7 @@ class Dispatcher:
             if self._overtaken > OVERTAKEN:
                 return None  # else it waits for ever, where each engine always has something
         # Calls that other slots must have wait for these, which need not look for them again.
-        while not self._stopped:
+        while not self.stopped:
             chunk = self._supply.take(self.chunks.size(self._left(), engines), slot)
             if chunk is None or chunk.pinned in {None, slot}:
                 return chunk
@@ -159,7 +155,7 @@ class Dispatcher:
         self.failures += failed
         self.succeeded += done - chunk.done - len(again) - failed
         chunk.done = done
-        if self._stopped:
+        if self.stopped:
             self.completed += len(again)
             return [
                 record
@@ -291,7 +287,7 @@ class Dispatcher:
 
     def _left_over(self, reason: str) -> list[ClientRecord]:
         """Return what would be sent again, were it not for a stop."""
-        return self._cancel(f"not sent again: {reason}") if self._stopped else []
+        return self._cancel(f"not sent again: {reason}") if self.stopped else []
 
     def _count_failures(self, count: int = 1) -> None:
         self.completed += count
@@ -340,7 +336,7 @@ class Dispatcher:
 
     def stop(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
         """Send nothing any more; returns the records of all that was read and is not with an engine."""
-        self._stopped = True
+        self.stopped = True
         for chunk in self._supply.give_up(None):
             self.again.append(chunk)
         return self._cancel(reason, status)
@@ -395,15 +391,9 @@ class Dispatcher:
         rest = [position for position in range(len(chunk)) if position not in ended]
         return chunk.part(rest, alone=chunk.alone) if rest else None
 
-    @property
-    def stopped(self) -> bool:
-        """Whether ``stop`` was called."""
-        return self._stopped
-
     def late(self, chunk: Chunk) -> bool:
         """Tell whether a reply is for a chunk that nobody waits for any more."""
-        current: Any = self.outstanding.get(chunk.number)
-        return current is not chunk
+        return self.outstanding.get(chunk.number) is not chunk
 
 
 def _all_records(

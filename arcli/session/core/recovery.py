@@ -89,22 +89,19 @@ class Recovery:
 
         With ``replace`` another one is started, unless there have been too many.
         """
-        effects: list[Effect] = []
-        engine = None
+        engine, burial, deliberate = None, Burial(), False
         if down.engine_id is not None:
             self._health.dead(down.engine_id)
             engine = self._pool.engines.get(down.engine_id)
-        deliberate = blamed = False
         # An engine that never came up has nothing to be judged.
         if engine is not None:
             burial = self._bury(engine, job, engine.doomed or down.reason, moment, judge=True)
-            effects += burial.effects
-            blamed = burial.blamed
             deliberate = burial.overstayed or engine.doomed is not None
+        effects = burial.effects
         self._pool.coming.pop(down.slot, None)
         # Engines that arcli ended by itself do not use up the restarts.
         if replace and not deliberate:
-            self.restarts.died(blamed=blamed)
+            self.restarts.died(blamed=burial.blamed)
         if replace and (deliberate or not self.restarts.spent):
             if not deliberate:
                 self._count_restart(job)
