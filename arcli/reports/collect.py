@@ -83,7 +83,7 @@ class Report(Struct, frozen=True, kw_only=True):
     began: float
     summary: RunSummary
     tallies: dict[str, Tally] = field(default_factory=dict)
-    groups: Groups | None = None
+    groups: Groups = field(default_factory=Groups)
     slowest: Sequence[Slow] = ()
     timeline: Timeline | None = None
     plots: Plots | None = None
@@ -100,6 +100,10 @@ class Report(Struct, frozen=True, kw_only=True):
         """What the run was started from."""
         about = self.manifest
         return RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
+
+    def group_name(self, job: str) -> str:
+        """What the groups of a job are called: the job is named where there are several."""
+        return f"{job}, {self.groups.key}" if len(self.summary.jobs) > 1 else self.groups.key
 
     def to_run(self) -> dict[str, Any]:
         """Return the ``run`` object of ``--format json``."""
@@ -154,10 +158,11 @@ class _Collected:
         hosts = {each.engine_id: each.host for each in presences}
         self.account = Account()
         self.slowest = Slowest(wanted.slowest)
-        self.groups = Groups(*wanted.by, hosts=hosts) if wanted.by else None
+        self.groups = Groups(*wanted.by, hosts=hosts)
         self.timeline = Timeline(began, presences) if wanted.drawn else None
         self.plots = Plots(began) if wanted.drawn else None
-        every = (self.account, self.slowest, self.groups, self.timeline, self.plots)
+        groups = self.groups if wanted.by else None
+        every = (self.account, self.slowest, groups, self.timeline, self.plots)
         self._parts = [part for part in every if part is not None]
         self._most_items = wanted.items
         self.items: list[ItemRow] = []
@@ -173,11 +178,9 @@ class _Collected:
 
     def check_key(self) -> None:
         """Raises UsageError where there are items and none has what they are to be grouped by."""
-        if self.groups is None or self.groups.jobs or self._empty:
-            return
-        keys = [*self.groups.seen_keys, *OWN]
-        message = f"no item has an input {self.groups.key!r}"
-        raise UsageError(message, hint=f"there are: {', '.join(keys)}")
+        if self.groups.keys and not (self.groups.jobs or self._empty):
+            hint = f"there are: {', '.join([*self.groups.seen_keys, *OWN])}"
+            raise UsageError(f"no item has an input {self.groups.key!r}", hint=hint)
 
 
 def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobSummary]) -> RunSummary:

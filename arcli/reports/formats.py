@@ -44,14 +44,11 @@ def write_text(page: Stream, report: Report) -> None:
     """Write a report to ``page``. Raises what the page does."""
     page.show(Text(title(report), style="bold"))
     write_end(page, report.summary, report.origin, full=True)
-    # With one job its name says nothing new.
-    several = len(report.summary.jobs) > 1
-    if report.groups is not None:
-        for job in report.groups.jobs:
-            label = f"{job}, {report.groups.key}" if several else report.groups.key
-            page.write("\n")
-            page.show(groups_table(label, report.groups.of(job), width=page.table_width))
+    for job in report.groups.jobs:
+        page.write("\n")
+        page.show(groups_table(report.group_name(job), report.groups.of(job), width=page.table_width))
     if report.slowest:
+        several = len(report.summary.jobs) > 1
         page.write("\n")
         page.show(slowest_table(report.slowest, several=several, width=page.table_width))
     if report.damaged:
@@ -93,12 +90,9 @@ def render_markdown(report: Report) -> str:
 
 
 def _details(report: Report) -> Iterator[str]:
-    groups = report.groups
-    for job in groups.jobs if groups is not None else ():
-        assert groups is not None
-        label = f"{job}, {groups.key}" if len(report.summary.jobs) > 1 else groups.key
-        # One table a job, since groups of different jobs have nothing in common.
-        yield from table((label, *GROUP_COLUMNS), group_rows(groups.of(job)))
+    # One table a job, since groups of different jobs have nothing in common.
+    for job in report.groups.jobs:
+        yield from table((report.group_name(job), *GROUP_COLUMNS), group_rows(report.groups.of(job)))
     if report.slowest:
         yield from table(("slowest", "input", *SLOW_COLUMNS), slowest_rows(report), texts=2)
 
@@ -124,7 +118,7 @@ def to_tree(report: Report) -> dict[str, Any]:
     jobs = []
     for job in report.summary.jobs:
         tree = {**job.to_dict(), "histogram": histogram(report.tallies.get(job.name, Tally()))}
-        if report.groups is not None:
+        if report.groups.keys:
             by = [
                 {
                     "value": group.value,

@@ -170,8 +170,7 @@ def failures(report: Report) -> Iterator[str]:
 def groups(report: Report) -> Iterator[str]:
     """Yield the groups of items that were asked for."""
     groups = report.groups
-    for job in groups.jobs if groups is not None else ():
-        assert groups is not None
+    for job in groups.jobs:
         yield f"<section><h2>By {text(groups.key)} <small>{text(job)}</small></h2>"
         yield from table((groups.key, *GROUP_COLUMNS), group_rows(groups.of(job)))
         yield "</section>\n"

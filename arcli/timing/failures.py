@@ -65,7 +65,7 @@ class FailureGroup(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """``ValueError: loss is nan at seed …``, in one line."""
-        what = f"{self.type}: {self.message}" if self.type and self.message else self.type or self.message
+        what = _what(self.type, self.message)
         if self.status == "error" and what:
             return what
         return f"{self.status}: {what}" if what else self.status
@@ -81,7 +81,7 @@ class _Group(Struct, kw_only=True):
     count: int = 0
     message: str | None = None
     alike: bool = True
-    items: list[tuple[int, FailedItem]] = field(default_factory=list)
+    items: list[FailedItem] = field(default_factory=list)
     traceback: str = ""
     stderr: str = ""
 
@@ -93,14 +93,14 @@ class _Group(Struct, kw_only=True):
         index = record["index"]
         # The first few by number are kept, in whatever order they come, so that two
         # runs show the same.
-        if len(self.items) == EXAMPLES and index > self.items[-1][0]:
+        if len(self.items) == EXAMPLES and index > self.items[-1].index:
             return
-        if not self.items or index < self.items[0][0]:
+        if not self.items or index < self.items[0].index:
             self.traceback = plain(_traceback(record)[-DETAILS:]).strip("\n")
             self.stderr = plain(str(record.get("stderr") or "")[-DETAILS:]).strip("\n")
         detail = _last_line(record) if self.type == COMMAND_FAILED else message
         item = FailedItem(index=index, label=input_label(record.get("input"), index), detail=detail)
-        insort(self.items, (index, item), key=lambda pair: pair[0])
+        insort(self.items, item, key=lambda item: item.index)
         del self.items[EXAMPLES:]
 
     def finished(self) -> FailureGroup:
@@ -110,7 +110,7 @@ class _Group(Struct, kw_only=True):
             message=self.message or "" if self.alike else self.template,
             place=self.place,
             count=self.count,
-            items=tuple(item for _, item in self.items),
+            items=tuple(self.items),
             traceback=self.traceback,
             stderr=self.stderr,
         )
@@ -178,12 +178,16 @@ def place_of(traceback: str) -> str | None:
 def describe(record: Mapping[str, Any]) -> str:
     """Say what happened to an item that is not ok, in one harmless line."""
     kind, message = _type_and_message(record)
-    what = f"{kind}: {message}" if kind and message else kind or message
+    what = _what(kind, message)
     status = record["status"]
     if not what:
         return str(status)
     # What cancelled an item begins with that word where somebody did it.
     return what if status == "error" or what.startswith(status) else f"{status}: {what}"
+
+
+def _what(kind: str, message: str) -> str:
+    return ": ".join(filter(None, (kind, message)))
 
 
 def _type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:
