@@ -6,6 +6,7 @@ A folder is made beside its final name, and renamed into place when the item is 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import hashlib
 import json
@@ -75,7 +76,7 @@ class ArtifactMissing(ProgramFailed):
 
 
 class FolderTaken(ProgramFailed):
-    """A folder of an item's name that arcli did not make."""
+    """A folder of an item's name that arcli did not make, or that another run works in."""
 
 
 class MadeFolder:
@@ -110,14 +111,15 @@ class ItemFolder:
         if os.path.lexists(final) and not _is_ours(final):
             hint = "name another outdir, or remove it"
             raise FolderTaken(f"{final} is there already, and arcli did not make it: {hint}")
-        _remove(part)
-        os.makedirs(part)  # noqa: PTH103 - nothing heavier on an engine
-        marker = {"run": os.path.basename(self._job.run_folder), "job": self._job.name, "index": index}  # noqa: PTH119
-        with open(os.path.join(part, MARKER), "w", encoding="utf-8") as file:  # noqa: PTH123, PTH118
-            json.dump({**marker, "attempt": attempt}, file)
+        run = os.path.basename(self._job.run_folder)  # noqa: PTH119
+        marker = {"run": run, "job": self._job.name, "index": index, "attempt": attempt}
         process = os.getpid()
+        held = _claimed(part, run)
         folder = MadeFolder(part)
         try:
+            _empty(part)
+            with open(os.path.join(part, MARKER), "w", encoding="utf-8") as file:  # noqa: PTH123, PTH118
+                json.dump(marker, file)
             with self._around(part):
                 yield folder
             if os.getpid() != process:  # a fork of the item's, which is about to end
@@ -129,9 +131,15 @@ class ItemFolder:
         except BaseException:
             if os.getpid() == process:
                 _remove(failed)
-                os.rename(part, failed)  # noqa: PTH104
-                self._ended = {"outdir": failed, "artifacts": []}
+                with contextlib.suppress(FileNotFoundError):  # the item has removed it
+                    os.rename(part, failed)  # noqa: PTH104
+                    self._ended = {"outdir": failed, "artifacts": []}
             raise
+        finally:
+            if os.getpid() == process:  # what the item has forked may live on, and has it open, too
+                with contextlib.suppress(OSError):
+                    fcntl.flock(held, fcntl.LOCK_UN)
+            os.close(held)
         self._ended = {"outdir": final, "artifacts": artifacts}
 
     def taken(self) -> dict[str, Any] | None:
@@ -166,6 +174,46 @@ def _variable(part: str) -> Iterator[None]:
         os.environ.pop(VARIABLE)
         if before is not None:
             os.environ[VARIABLE] = before
+
+
+def _claimed(part: str, run: str) -> int:
+    """Make a folder, and lock it as long as the descriptor is open that is returned.
+
+    Two runs in one folder would leave one that looks whole, with some files of each. Raises FolderTaken,
+    OSError.
+    """
+    while True:
+        os.makedirs(part, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
+        held = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            # Of this run it is an engine that was given up; another run is left alone.
+            if (other := _run_of(part)) != run:
+                raise FolderTaken(f"another run, {other}, works in {part}: wait for its end") from None
+            _remove(part)
+            continue
+        except OSError:  # a file system without locks
+            pass
+        # Whoever had it may have put it in its place meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(part), os.fstat(held)):  # noqa: PTH116
+                return held
+        os.close(held)
+
+
+def _empty(folder: str) -> None:
+    for entry in os.scandir(folder):
+        shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)  # noqa: PTH108
+
+
+def _run_of(folder: str) -> str:
+    """Return the id of the run that made a folder, as far as it says so."""
+    path = os.path.join(folder, MARKER)  # noqa: PTH118
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(path, "rb") as file:  # noqa: PTH123
+        return str(json.load(file)["run"])
+    return "just begun"
 
 
 def _is_ours(folder: str) -> bool:

@@ -107,6 +107,25 @@ def test_an_interrupted_run_leaves_no_whole_folder_behind(tmp_path: Path) -> Non
     assert "a" not in names(tmp_path / "o")
 
 
+def test_no_two_runs_work_in_one_folder(tmp_path: Path, where: tuple[str, ...]) -> None:
+    spec = "command: 'cd {outdir}; touch begun; while ! test -e ../../go; do sleep 0.1; done; ls > seen'\n"
+    spec += "over: [a]\noutdir: 'o/{}'\n"
+    with running(tmp_path, spec, *where) as first:
+        wait_until((tmp_path / "o" / "a.partial" / "begun").exists, first.said)
+        code, (record,) = finish(tmp_path, spec, *where)
+        assert (code, record["error"]["type"]) == (1, "FolderTaken")
+        assert "works in" in record["error"]["message"]
+        (tmp_path / "go").touch()
+        assert first.wait() == 0, first.said()
+    assert (tmp_path / "o" / "a" / "seen").read_text().split() == ["begun", "seen"]
+
+
+def test_an_item_that_removes_its_folder_fails_with_its_own_error(tmp_path: Path) -> None:
+    spec = "command: 'rm -r {outdir}; exit 3'\nover: [a]\noutdir: 'o/{}'\n"
+    code, (record,) = finish(tmp_path, spec, "--inline")
+    assert (code, record["reason"], "outdir" in record) == (1, "exit status 3", False)
+
+
 def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "o" / "a").mkdir(parents=True)
     (tmp_path / "o" / "a" / "precious").touch()
