@@ -142,11 +142,8 @@ class WatchedCluster:
                 self._asked = now
             looked = now
             # What other threads want done comes first: what is known of engines is changed here alone.
-            while True:
-                try:
-                    self._todo.get_nowait()()
-                except queue.Empty:
-                    break
+            while not self._todo.empty():
+                self._todo.get()()
             self._look(now)
             self._feel_pulse(now)
 

@@ -17,7 +17,7 @@ from arcli.engine.protocol import Setup as SetupRequest
 from arcli.errors import InputError, OutputError
 from arcli.plan.deferred import Resolver, scattered_values, to_engine
 from arcli.session.core.health import QUIET
-from arcli.session.interfaces import Terms
+from arcli.session.interfaces import Broken, Terms
 from arcli.session.session import Session
 from arcli.timing.words import plural
 
@@ -64,7 +64,7 @@ def open_session(
         try:
             storage.note_event(event)
         except OutputError as error:
-            transport.fail(error)
+            transport.on_event(Broken(error))
 
     with _said_when_it_takes_long(cluster, options.notice):
         cluster.start(on_event)

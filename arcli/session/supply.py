@@ -10,6 +10,7 @@ import tempfile
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -205,14 +206,12 @@ class HeldItems:
         part = chunk.part(positions)
         part.pinned = self._slot
         self._count += len(part)
+        pickled: bytes | None = None
         # Inputs that must stay objects, and the first ones, are not worth a file.
-        if self._in_memory < IN_MEMORY or any(isinstance(item, PickledInput) for item in part.inputs):
-            self._in_memory += len(part)
-            self._blocks.append(part)
-            return
-        try:
-            pickled = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception:  # noqa: BLE001 - __reduce__ of the user's may raise anything
+        if self._in_memory >= IN_MEMORY and not any(isinstance(item, PickledInput) for item in part.inputs):
+            with suppress(Exception):  # __reduce__ of the user's may raise anything
+                pickled = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
+        if pickled is None:
             self._in_memory += len(part)
             self._blocks.append(part)
             return

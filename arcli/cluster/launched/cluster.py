@@ -94,7 +94,6 @@ class LaunchedCluster(WatchedCluster):
     """See Cluster. ``folder`` must be seen by the compute nodes, too; only its logs stay."""
 
     owned = True
-    forked = False
 
     def __init__(
         self, launcher: Launcher, options: ClusterOptions, settings: dict[str, Any], folder: Path

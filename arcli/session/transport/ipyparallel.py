@@ -25,7 +25,6 @@ from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterEvent, EngineUp
 from arcli.cluster.client import RawClient
-from arcli.errors import ArcliError
 from arcli.session.interfaces import Broken, Coming, Events, Reply
 from arcli.session.transport.bundle import Bundle
 
@@ -52,8 +51,7 @@ class IpyparallelTransport:
         self._met: set[int] = set()
         self._running: dict[str, int] = {}
         self._events: Events | None = None
-        self._early: list[ClusterEvent] = []
-        self._failure: ArcliError | None = None
+        self._early: list[ClusterEvent | Broken] = []
         self._lock = threading.Lock()
         self._unsent = itertools.count()
 
@@ -62,21 +60,13 @@ class IpyparallelTransport:
         """See Transport."""
         return self._cluster.owned
 
-    def on_event(self, event: ClusterEvent) -> None:
-        """What the cluster reports, from whichever thread; kept until the transport is open."""
+    def on_event(self, event: ClusterEvent | Broken) -> None:
+        """What the cluster, or who watches it, reports from whichever thread; kept until this is open."""
         with self._lock:
             if self._events is None:
                 self._early.append(event)
                 return
         self._events.put(event)
-
-    def fail(self, error: ArcliError) -> None:
-        """Have the session end with this error. Safe to call from any thread."""
-        with self._lock:
-            if self._events is not None:
-                self._events.put(Broken(error))
-            else:
-                self._failure = self._failure or error
 
     def open(self, events: Events) -> None:
         """See Transport."""
@@ -90,8 +80,6 @@ class IpyparallelTransport:
                 events.put(EngineUp(info))
             for event in self._early:
                 events.put(event)
-            if self._failure is not None:
-                events.put(Broken(self._failure))
 
     def prepare(self, engine_id: int) -> str:
         """See Transport."""
