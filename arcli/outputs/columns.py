@@ -7,6 +7,7 @@ a person looks for comes first: inputs, values, the status, then the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -33,10 +34,14 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """Consecutive records as columns, all of ``rows`` cells: scalars, None, JSON text of the rest."""
+    """Consecutive records as columns of ``rows`` cells: scalars, None, JSON text of the rest.
+
+    ``same`` has the cell of each column whose cells are all the same; what is in neither is empty.
+    """
 
     rows: int
     columns: Mapping[str, Sequence[Any]]
+    same: Mapping[str, Any]
 
 
 class Columns:
@@ -97,7 +102,10 @@ class Columns:
             parts = _spread(column, name)
             self._others.update(dict.fromkeys(parts))
             columns.update(parts)
-        return Block(rows=len(records), columns=columns)
+        # Records of a chunk have much in common, which outputs need to look at only once.
+        same = {name: column[0] for name, column in columns.items() if is_same(column)}
+        varying = {name: column for name, column in columns.items() if name not in same}
+        return Block(rows=len(records), columns=varying, same=same)
 
     def _in_one_piece(self, values: Iterable[Any], prefix: str) -> dict[str, Sequence[Any]]:
         """Spread only what fits into the columns that there are."""
@@ -107,6 +115,14 @@ class Columns:
             fits = row.keys() <= self._spread[prefix].keys()
             rows.append(row if fits else {prefix: scalar(value)})
         return _columns_of(rows)
+
+
+def is_same(column: Sequence[Any]) -> bool:
+    """Tell whether all cells are the same: they are equal, of one type, and no zeros of two signs."""
+    first = column[0]
+    if first != column[-1] or column.count(first) != len(column):
+        return False
+    return type(first) is not float and len(set(map(type, column))) == 1
 
 
 def scalar(value: Any) -> Any:
@@ -131,18 +147,26 @@ def _spread(values: Sequence[Any], prefix: str, depth: int = DEEPEST) -> dict[st
         return {prefix: values}
     # Mostly all values are mappings with the same keys, and those that failed have none.
     first = next(value for value in values if value is not None)
-    alike = (
-        kinds <= {dict, type(None)}
-        and bool(first)
-        and all(value is None or value.keys() == first.keys() for value in values)
-    )
-    if alike and depth and not is_tagged(first):
-        columns: dict[str, Sequence[Any]] = {}
-        for key in first:
-            part = [None if value is None else value[key] for value in values]
-            columns.update(_spread(part, f"{prefix}.{_bare(key)}", depth - 1))
-        return columns
+    if kinds <= {dict, type(None)} and first and depth and not is_tagged(first):
+        missing = dict.fromkeys(first)
+        rows = [missing if value is None else value for value in values] if len(kinds) > 1 else values
+        parts = _parts(rows, [*first])
+        if parts is not None:
+            columns: dict[str, Sequence[Any]] = {}
+            for key, part in zip(first, parts, strict=True):
+                columns.update(_spread(part, f"{prefix}.{_bare(key)}", depth - 1))
+            return columns
     return _columns_of([_flat(value, prefix, depth) for value in values])
+
+
+def _parts(rows: Sequence[Mapping[str, Any]], keys: list[str]) -> list[Sequence[Any]] | None:
+    """Return the column of each key of mappings, None where they have not all the same keys."""
+    if set(map(len, rows)) != {len(keys)}:
+        return None
+    try:
+        return [list(map(itemgetter(key), rows)) for key in keys]
+    except KeyError:
+        return None
 
 
 def _flat(value: Any, prefix: str, depth: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from arcli.escape import plain
@@ -54,8 +55,14 @@ class CsvFile(SpooledOutput):
         names = self._columns.names
         if not self._parts or self._parts[-1][0] != names:
             self._parts.append((names, self._spool.size))
-        empty = [None] * block.rows
-        columns = [self._texts(block.columns.get(name, empty)) for name in names]
+        # Neighbours that are the same in all rows are written once, as one cell.
+        columns: list[Sequence[str]] = []
+        for varying, group in groupby(names, block.columns.__contains__):
+            if varying:
+                columns += [self._texts(block.columns[name]) for name in group]
+            else:
+                text = ",".join(self._texts([block.same.get(name)])[0] for name in group)
+                columns.append([text] * block.rows)
         self._spool.write(_encoded("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True))))
 
     def _texts(self, column: Sequence[Any]) -> Sequence[str]:
@@ -73,7 +80,7 @@ class CsvFile(SpooledOutput):
                 return [each or '""' for each in column] if "" in column else column
         if kinds == {bool}:
             return ["true" if value else "false" for value in column]
-        if kinds in ({int}, {float}):
+        if kinds <= {int, float}:
             return list(map(repr, column))
         return list(map(cell, column))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
 from arcli.outputs.base import OutputContext, TargetOutput
-from arcli.outputs.columns import Block, Columns
+from arcli.outputs.columns import Block, Columns, is_same
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
 from arcli.record import RecordBatch, dump
@@ -97,9 +97,9 @@ class ParquetFile(TargetOutput):
     def _take(self, block: Block) -> None:
         """Append a block to the row group that is being gathered, with None where columns differ."""
         # A column that comes late is empty above, and one that a block lacks is empty there.
-        for name in dict.fromkeys([*self._group, *block.columns]):
+        for name in dict.fromkeys([*self._group, *block.columns, *block.same]):
             column = self._group.setdefault(name, [None] * self._rows)
-            column.extend(block.columns.get(name) or [None] * block.rows)
+            column += block.columns.get(name) or [block.same.get(name)] * block.rows
         self._rows += block.rows
 
     def _write_group(self) -> None:
@@ -111,9 +111,9 @@ class ParquetFile(TargetOutput):
         self._group, self._rows, self._bytes = {}, 0, 0
         before = self._writer.schema if self._writer is not None else None
         # A column's type is what all its values so far fit into.
-        for name, column in group.items():
-            kind = _kind(column)
-            if name not in _FIXED and kind is not None:
+        for name in group.keys() - _FIXED.keys():
+            kind = _kind(group[name])
+            if kind is not None:
                 self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
         schema = self._schema()
         arrays = [_array(group.get(field.name), field.type, rows) for field in schema]
@@ -231,17 +231,17 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
     # A column of another row group, or of nothing but failures so far.
     if column is None:
         return pa.nulls(rows, kind)
+    if rows > 1 and is_same(column):
+        return pa.repeat(_array(column[:1], kind, 1)[0], rows)
     # Times arrive as ISO text.
     if pa.types.is_timestamp(kind):
         return pa.array(column, pa.string()).cast(kind)
     # What is not text, in a column of mixed values, becomes JSON.
     if pa.types.is_string(kind):
-        if set(map(type, column)) <= {str, type(None)}:
-            try:
-                return pa.array(column, kind)
-            except UnicodeEncodeError:  # lone surrogates
-                pass
-        return pa.array(list(map(_text, column)), kind)
+        try:
+            return pa.array(column, kind)
+        except (TypeError, UnicodeEncodeError):  # values that are no text, lone surrogates
+            return pa.array(list(map(_text, column)), kind)
     if pa.types.is_floating(kind) and int in set(map(type, column)):
         return pa.array([None if value is None else float(value) for value in column], kind)
     return pa.array(column, kind)

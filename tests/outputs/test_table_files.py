@@ -86,6 +86,14 @@ def test_dots_in_keys_and_mappings_in_mappings_do_not_meet() -> None:
     assert (row['value."a.b"'], row["value.a.b"]) == ("1", "2")
 
 
+@given(st.lists(st.sampled_from([0.0, -0.0, 0, 1, 1.0, True, False, "1", ""]), min_size=1, max_size=4))
+def test_cells_are_what_they_are_beside_equal_ones(values: list[Any]) -> None:
+    """What is written once for all rows is so only where it is the same to the letter."""
+    together = csv_text(batch(*(record(0, value={"x": value, "y": 2}) for value in values)))
+    alone = [csv_text(batch(record(0, value={"x": value, "y": 2}))) for value in values]
+    assert together.splitlines()[1:] == [text.splitlines()[1] for text in alone]
+
+
 def test_a_command_has_its_exit_status_in_a_column() -> None:
     value = {"exit": 0, "stdout": "7\n", "stderr": ""}
     (row,) = csv.DictReader(io.StringIO(csv_text(batch(record(0, value=value))), newline=""))
