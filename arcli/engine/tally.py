@@ -7,7 +7,9 @@ that beyond it the seconds of the item of any rank are known within 1 %, whateve
 
 from __future__ import annotations
 
+import base64
 import math
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -90,8 +92,9 @@ class Tally:
         self.squares += sum(map(mul, seconds, seconds))
         self.shortest = min(self.shortest, min(seconds))
         self.longest = max(self.longest, max(seconds))
-        # In bulk, because a call an item is most of what counting costs.
-        self.buckets.update([ceil(log(each or _TINY) / _LOG) for each in seconds])
+        # By the duration and not by the item, since short items have few different ones.
+        for each, count in Counter(seconds).items():
+            self.buckets[ceil(log(each or _TINY) / _LOG)] += count
         self._keep(seconds)
 
     def merge(self, other: Tally) -> None:
@@ -172,7 +175,7 @@ class Tally:
         """Return a plain form of it, for the way back from an engine."""
         return [
             self.counts, self.seconds, self.squares, self.shortest, self.longest, self.retried,
-            self.buckets, None if self.durations is None else self.durations.tolist(),
+            self.buckets, None if self.durations is None else _as_text(self.durations),
         ]  # fmt: skip
 
     @classmethod
@@ -183,7 +186,27 @@ class Tally:
             counts, tally.seconds, tally.squares, tally.shortest, tally.longest,
             tally.retried, buckets, durations,
         ) = plain  # fmt: skip
-        tally.durations = None if durations is None else array("d", durations)
+        tally.durations = None if durations is None else _from_text(durations)
         tally.counts.update(counts)
         tally.buckets.update({int(bucket): count for bucket, count in buckets.items()})
         return tally
+
+
+def _as_text(durations: array[float]) -> str:
+    """Return numbers as base64 of doubles, which takes a tenth of the time of their digits."""
+    return base64.b64encode(_little_endian(durations)).decode("ascii")
+
+
+def _from_text(text: str) -> array[float]:
+    """Return the inverse of ``_as_text``. Raises ValueError."""
+    durations = array("d")
+    durations.frombytes(base64.b64decode(text, validate=True))
+    return _little_endian(durations)
+
+
+def _little_endian(numbers: array[float]) -> array[float]:
+    """Return numbers as they travel, or as they are here: engines may be machines of another kind."""
+    if sys.byteorder == "big":
+        numbers = array("d", numbers)
+        numbers.byteswap()
+    return numbers
