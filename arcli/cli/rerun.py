@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from arcli.record import RecordBatch
     from arcli.specfile.model import Job, Spec
     from arcli.store.folder import RunFolder
+    from arcli.store.index import JournalIndex
     from arcli.timing.summary import RunSummary
 
 
@@ -59,25 +60,28 @@ def command(
     run, items = split(words)
     if not items:
         raise UsageError("give the number of an item", hint="`arcli show` lists them")
-    folder = pick_run(run or "latest")
-    name = _job_of(folder, items, job)
-    if folder.manifest.cwd is not None and Path(folder.manifest.cwd).is_dir():
-        os.chdir(folder.manifest.cwd)
-    spec = spec_of(folder, params)
-    for sentence in differences(folder, spec):
-        click.echo(f"arcli: {sentence}", err=True)
-    spec = alone(folder, spec, name, max(items))
-    target = next(each for each in spec.jobs if each.name == name)
-    # Where engines differ, this process stands for each that ran one of the items, one at a time.
-    engines_differ = target.kind == "apply" or spec.setup.scatter
-    parts = [[item] for item in items] if engines_differ else [items]
+    from arcli.store.index import JournalIndex
+
     ok = True
-    with _blocks_again(folder, target, items) as stdin:
-        for _ in range(times):  # a failure that comes and goes may need several
-            for part in parts:
-                if stdin is not None:
-                    stdin.seek(0)
-                ok = _once(folder, spec, target, part, pdb=pdb, stdin=stdin) and ok
+    folder = pick_run(run or "latest")
+    with JournalIndex(folder) as index:
+        name = _job_of(index, items, job)
+        if folder.manifest.cwd is not None and Path(folder.manifest.cwd).is_dir():
+            os.chdir(folder.manifest.cwd)
+        spec = spec_of(folder, params)
+        for sentence in differences(folder, spec):
+            click.echo(f"arcli: {sentence}", err=True)
+        spec = alone(index, spec, name, max(items))
+        target = next(each for each in spec.jobs if each.name == name)
+        # Where engines differ, this process stands for each that ran one of the items, one at a time.
+        engines_differ = target.kind == "apply" or spec.setup.scatter
+        parts = [[item] for item in items] if engines_differ else [items]
+        with _blocks_again(folder, target, items) as stdin:
+            for _ in range(times):  # a failure that comes and goes may need several
+                for part in parts:
+                    if stdin is not None:
+                        stdin.seek(0)
+                    ok = _once(index, spec, target, part, pdb=pdb, stdin=stdin) and ok
     return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
 
 
@@ -105,28 +109,24 @@ def _blocks_again(run: RunFolder, job: Job, items: Sequence[int]) -> Iterator[Bi
         yield copy
 
 
-def _job_of(run: RunFolder, items: Sequence[int], job: str | None) -> str:
+def _job_of(index: JournalIndex, items: Sequence[int], job: str | None) -> str:
     """Return the job that has these items. Raises UsageError where none has, or several."""
-    from arcli.store.index import JournalIndex
-
-    with JournalIndex(run) as index:
-        fitting = [
-            name
-            for name in index.jobs
-            if job in {None, name} and all(index.line(name, number) is not None for number in items)
-        ]
+    names = index.jobs if job is None else [job]
+    fitting = [name for name in names if all(index.line(name, number) is not None for number in items)]
     if len(fitting) == 1:
         return fitting[0]
     # None has them, or the number alone does not say which job is meant.
     numbers = ", ".join(map(str, items))
     if not fitting:
-        raise UsageError(f"run {run.id} has no record of item {numbers}", hint="`arcli show` lists them")
+        raise UsageError(
+            f"run {index.run.id} has no record of item {numbers}", hint="`arcli show` lists them"
+        )
     hint = f"--job NAME; there are {', '.join(fitting)}"
     raise UsageError(f"several jobs have an item {numbers}", hint=hint)
 
 
 def _once(
-    run: RunFolder, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool, stdin: BinaryIO | None
+    index: JournalIndex, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool, stdin: BinaryIO | None
 ) -> bool:
     """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
     from arcli.execution.context import Options
@@ -139,11 +139,15 @@ def _once(
 
     # Everything that the job builds on is replayed from the run, engine by engine; only the items that
     # are asked for run.
+    run = index.run
     slots = 1 + max((entry["slot"] or 0 for entry in run.manifest.engines), default=0)
+    # An item that came from a run with more engines goes to the first one.
+    slot = index.record(job.name, items[0]).get("slot")
+    slot = slot if isinstance(slot, int) and slot < slots else 0
     is_apply = job.kind == "apply"
     number = items[0] if is_apply else None
     page = own_streams().stdout
-    shown = _Items(run=run, page=page, number=number, blocks=stdin is not None)
+    shown = _Items(index=index, page=page, number=number, blocks=stdin is not None)
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.
     with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
@@ -157,7 +161,7 @@ def _once(
                     kept=Chosen(kept=kept, job=job.name, items=frozenset([0] if is_apply else items)),
                     limit=max(items) + 1 if len(spec.jobs) == 1 else None,
                     passing=(Exception,) if pdb else (),
-                    slot=_slot(run, job.name, items[0], slots),
+                    slot=slot,
                     slots=slots,
                     stdin=stdin,
                 )
@@ -178,15 +182,6 @@ def _once(
     return shown.ok
 
 
-def _slot(run: RunFolder, job: str, number: int, slots: int) -> int:
-    """Tell in which slot's engine an item has run; 0 for one that came from a run with more engines."""
-    from arcli.store.index import JournalIndex
-
-    with JournalIndex(run) as index:
-        slot = index.record(job, number).get("slot")
-    return slot if isinstance(slot, int) and slot < slots else 0
-
-
 @dataclass(kw_only=True)
 class _Items(Output):
     """An output that shows each item whole; ``number``: as the item that it was in the run.
@@ -194,7 +189,7 @@ class _Items(Output):
     ``blocks``: items are blocks of standard input, which have to be those of the run.
     """
 
-    run: RunFolder
+    index: JournalIndex
     page: Stream
     number: int | None = None
     blocks: bool = False
@@ -212,18 +207,12 @@ class _Items(Output):
                 record["index"] = record["index"] if self.number is None else self.number
                 self._check(record)
                 self.ok = self.ok and record["status"] == Status.OK
-                self.page.write(whole(self.run, record, self.page))
+                self.page.write(whole(self.index.run, record, self.page))
 
     def _check(self, record: Mapping[str, Any]) -> None:
         """Raises UsageError for a block of another standard input than the run's."""
-        from arcli.store.index import JournalIndex
-
-        if not self.blocks:
-            return
         job, number = record["job"], record["index"]
-        with JournalIndex(self.run) as index:
-            was = index.record(job, number).get("input")
-        if was != record["input"]:
+        if self.blocks and self.index.record(job, number).get("input") != record["input"]:
             raise UsageError(
                 f"item {number} of {job} is another block of this standard input than it was in the run",
                 hint="give it what the run had",
@@ -265,7 +254,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
         return dump(passed_over) + b"\n"
 
 
-def alone(run: RunFolder, spec: Spec, job: str, last: int) -> Spec:
+def alone(index: JournalIndex, spec: Spec, job: str, last: int) -> Spec:
     """Return the spec with one job, up to item ``last``, and the jobs that it needs.
 
     Nothing becomes of its values. Raises UsageError.
@@ -280,17 +269,15 @@ def alone(run: RunFolder, spec: Spec, job: str, last: int) -> Spec:
     }  # fmt: skip
     target = next(each for each in chosen.jobs if each.name == job)
     if target.over is not None and any(part.kind == "stdin" for _, part in target.over.walk()):
-        changes |= {"over": _recorded(run, job, last), "unpack": jobs_of(run)[job][1]}
+        changes |= {"over": _recorded(index, job, last), "unpack": jobs_of(index.run)[job][1]}
     jobs = [each.model_copy(update=changes) if each.name == job else each for each in chosen.jobs]
     return chosen.model_copy(update={"jobs": jobs, "output": [], "sources": {}})
 
 
-def _recorded(run: RunFolder, job: str, last: int) -> Over:
+def _recorded(index: JournalIndex, job: str, last: int) -> Over:
     """Return a job's items as they were recorded: standard input is gone."""
     from arcli.engine.encode import from_tree
     from arcli.inputs import Over
-    from arcli.store.index import JournalIndex
 
-    with JournalIndex(run) as index:
-        items = [from_tree(index.record(job, number).get("input")) for number in range(last + 1)]
+    items = [from_tree(index.record(job, number).get("input")) for number in range(last + 1)]
     return Over.model_validate({"list": items})

@@ -66,7 +66,7 @@ class JournalIndex:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        self._run = run
+        self.run = run
         self._jobs: dict[str, _JobIndex] = {}
         # The journal is mapped, not read: of a million records a question may need only ten. Its
         # size is the one at this moment, also where the run goes on.
@@ -171,7 +171,7 @@ class JournalIndex:
         # It is believed only where it is of this version and of a journal of this very size, and
         # where no offset leads out of the journal: anybody may have edited it.
         with suppress(OSError, ValueError, KeyError, TypeError):
-            with (self._run.path / FILE).open("rb") as file:
+            with (self.run.path / FILE).open("rb") as file:
                 head = orjson.loads(file.readline())
                 if (head["version"], head["size"]) != (_VERSION, self._size):
                     return False
@@ -194,7 +194,7 @@ class JournalIndex:
         parts = [head + b"\n"]
         for index in self._jobs.values():
             parts += [index.places.tobytes(), index.seconds.tobytes(), bytes(index.statuses)]
-        write_whole(self._run.path / FILE, b"".join(parts), durable=False)
+        write_whole(self.run.path / FILE, b"".join(parts), durable=False)
 
 
 FIELDS = (
