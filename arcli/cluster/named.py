@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -236,7 +237,9 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
 
     # Files of a cluster that was killed would be taken for those of the new one.
     _tidy(one)
-    cluster = cluster_for(recipe, _log(one))
+    # It outlives this process, and its schedulers, which are forks of it, must not outlive it.
+    tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", "0", "ipyparallel.controller"]
+    cluster = cluster_for(recipe, _log(one), tied)
     end = time.monotonic() + timeout
 
     async def bring_up() -> None:

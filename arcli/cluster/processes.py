@@ -168,14 +168,15 @@ def engine_command(python: str) -> list[str]:
 
 
 def main() -> None:
-    """Tie this process to the parent, and all that it forks to this process."""
+    """Tie this process to the parent, unless that is 0, and all that it forks to this process."""
     import runpy
 
     from arcli.engine.own_code import hush
 
     hush()
     _, parent, module, *arguments = sys.argv
-    die_with(int(parent))
+    if parent != "0":
+        die_with(int(parent))
     me = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with(me))
     sys.argv = [module, *arguments]

@@ -114,6 +114,19 @@ def test_a_cluster_that_was_killed_is_said_to_be_gone(tmp_path: Path) -> None:
         assert list(sh.security.glob("*.json")) == []
 
 
+def test_what_a_killed_controller_had_forked_ends_with_it(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "1")
+        controller = json.loads((sh.security / "cluster-arcli.json").read_bytes())["controller"]["state"][
+            "pid"
+        ]
+        engines = {engine["pid"] for engine in sh.json("cluster", "status", "arcli")["engines"]}
+        assert len(sh.processes()) > 1 + len(engines)
+        os.kill(controller, signal.SIGKILL)
+        sh.arcli("cluster", "stop", "arcli")
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+
+
 def test_files_of_a_cluster_whose_processes_ids_are_others_now_end_nobody(tmp_path: Path) -> None:
     with shell(tmp_path) as sh, subprocess.Popen(["sleep", "300"], env=sh.env) as innocent:
         sh.security.mkdir(parents=True)
