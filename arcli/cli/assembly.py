@@ -45,13 +45,18 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress import make_progress
     from arcli.outputs.stream import standard_streams
-    from arcli.plan.readahead import logged
+    from arcli.plan.readahead import logged, results_apart
     from arcli.store.channel import LiveFile
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
     # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
     # engine is started.
+    # Whoever names the descriptor of stdout as a file is to find it as it was.
+    files = [str(output.path) for output in spec.output] + list(flags.outputs)
+    generated = any(job.over is not None and job.over.only_in_runs for job in spec.jobs)
+    if generated and not any(file.startswith(("/dev/", "/proc/")) for file in files):
+        results_apart()
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -174,6 +175,23 @@ def aside() -> Iterator[None]:
         yield
     finally:
         _here.inside = False
+
+
+def results_apart() -> None:
+    """Have what programs and libraries write to the descriptor of standard output go to standard error.
+
+    ``sys.stdout`` becomes another descriptor of the same file, which nothing that is started inherits.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        return
+    try:
+        out, err = sys.stdout.fileno(), sys.stderr.fileno()
+    except OSError:  # streams of somebody else's making
+        return
+    sys.stdout.flush()
+    own = os.dup(out)
+    os.dup2(err, out)
+    sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 @contextmanager

@@ -32,6 +32,23 @@ def test_a_generator_that_exits_prints_and_is_slow_ends_its_job_alone(tmp_path: 
     assert all(json.loads(line) for line in run.out.read_text().splitlines())
 
 
+def test_what_a_program_prints_that_a_generator_starts_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text("""
+import os
+def items():
+    yield 1
+    os.system("echo noise of a program")
+    os.write(1, b"noise of a library\\n")
+    yield 2
+""")
+    spec = "{map: 'lambda x: x', over: {python: noisy.py:items}}"
+    for words in (["-n", "1"], ["--inline"]):
+        with running(tmp_path, spec, *words) as run:
+            assert run.wait() == 0
+            assert [line["value"] for line in run.lines()] == [1, 2]
+            assert "noise of a program\nnoise of a library\n" in run.said()
+
+
 def test_standard_input_in_a_product_is_read_by_the_run(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("one\n")
     spec = 'map: "lambda **k: k"\nover: {product: {a: [1, 2], b: {stdin: lines}}}\n'
