@@ -41,10 +41,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
     tallies: bool = False
     items: int = 0
 
-    def needs_journal(self, summary: RunSummary | None) -> bool:
-        """Tell whether the records have to be read."""
-        return summary is None or self != Wanted()
-
 
 class ItemRow(NamedTuple):
     """An item in the page's table: its ``input`` and ``result`` as people name them."""
@@ -123,7 +119,7 @@ def read_report(run: RunFolder, wanted: Wanted) -> Report:
     damaged = Counter[str]()
     summary = past.summary_of(run)
     # The summary of a run that ended has the tables; only what goes beyond them needs every record.
-    if wanted.needs_journal(summary):
+    if summary is None or wanted != Wanted():
         for record in past.records(run, lambda damage: damaged.update([damage.reason])):
             collected.add(record)
     collected.check_key()

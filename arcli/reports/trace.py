@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arcli.record import attempts, dump
+from arcli.record import dump
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.timing.groups import given_label
-from arcli.timing.timeline import Life, lives
-from arcli.units import parse_time
+from arcli.timing.timeline import Life, attempts_here, lives
 
 BATCH = 1000
 """Events that are written at once."""
@@ -43,11 +42,9 @@ def render(run: RunFolder) -> Iterator[bytes]:
     separator = b""
     # In blocks, so that a run of any length takes no memory.
     for record in past.records(run):
-        for attempt in attempts(record):
-            host = hosts.get(attempt.get("engine_id", -1), "")
-            event = _event(attempt, began, places.get(host, 0))
-            if event is not None:
-                lines.append(dump(event))
+        for attempt, started, completed in attempts_here(record):
+            place = places.get(hosts.get(attempt["engine_id"], ""), 0)
+            lines.append(dump(_event(attempt, place, _when(started - began, completed - began))))
         if len(lines) >= BATCH:
             yield separator + b",\n".join(lines)
             lines, separator = [], b",\n"
@@ -75,11 +72,7 @@ def _when(begin: float, end: float) -> dict[str, int]:
     return {"ts": round(begin * 1e6), "dur": max(0, round((end - begin) * 1e6))}
 
 
-def _event(record: Mapping[str, Any], began: float, pid: int) -> dict[str, Any] | None:
-    started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
-    engine = record.get("engine_id")
-    if started is None or completed is None or engine is None or record.get("replayed"):
-        return None
+def _event(record: Mapping[str, Any], pid: int, when: Mapping[str, int]) -> dict[str, Any]:
     args = {name: record[name] for name in _ARGS if record.get(name) is not None}
     error = record.get("error")
     # A complete event, which has its own end: half of a pair would be lost with a damaged journal.
@@ -87,9 +80,9 @@ def _event(record: Mapping[str, Any], began: float, pid: int) -> dict[str, Any] 
         "name": f"{record['job']} {record['index']}{', tried again' if record.get('tried_again') else ''}",
         "cat": f"{record['job']},{record['status']}",
         "ph": "X",
-        **_when(started - began, completed - began),
+        **when,
         "pid": pid,
-        "tid": engine,
+        "tid": record["engine_id"],
         "args": {
             **args,
             "input": given_label(record.get("input")),

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct, to_builtins
-from msgspec.structs import replace
 
 from arcli.engine.live import STACKS, TAIL
 from arcli.errors import UsageError
@@ -117,11 +116,6 @@ def read_state(folder: Path) -> RunState | None:
         return read_as((folder / STATE).read_bytes(), RunState)
     except (OSError, ValueError):
         return None
-
-
-def without_engines(state: RunState) -> RunState:
-    """Show a state that its run has left behind: nothing runs any more."""
-    return replace(state, running=0, ready=0, engines=())
 
 
 def job_words(job: JobState) -> str:

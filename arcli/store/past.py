@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.record import JOB_NAME
-from arcli.store.channel import RunState, read_state, without_engines
+from arcli.store.channel import RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
 from arcli.timing.account import Presence
@@ -41,7 +42,7 @@ def current_state(run: RunFolder) -> RunState | None:
     state = read_state(run.path)
     if state is None or state_of(run) == "running":
         return state
-    return without_engines(state)
+    return replace(state, running=0, ready=0, engines=())
 
 
 def summary_of(run: RunFolder) -> RunSummary | None:

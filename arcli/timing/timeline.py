@@ -41,6 +41,16 @@ class Span(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+def attempts_here(record: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float, float]]:
+    """Yield the attempts of an item that ran in this run, with their starts and ends (since the epoch)."""
+    for attempt in attempts(record):
+        started, completed = parse_time(attempt.get("started")), parse_time(attempt.get("completed"))
+        if attempt.get("engine_id") is None or attempt.get("replayed"):
+            continue
+        if started is not None and completed is not None:
+            yield attempt, started, completed
+
+
 class Life(Struct, frozen=True, kw_only=True):
     """What an engine did beside its items, in seconds since the run began.
 
@@ -110,14 +120,11 @@ class Timeline:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Note where and when an item ran, all its attempts; one that did not run here is none of it."""
-        for attempt in attempts(record):
-            self._add(attempt)
+        for attempt, started, completed in attempts_here(record):
+            self._add(attempt, started, completed)
 
-    def _add(self, record: Mapping[str, Any]) -> None:
-        engine = record.get("engine_id")
-        started, completed = parse_time(record.get("started")), parse_time(record.get("completed"))
-        if engine is None or started is None or completed is None or record.get("replayed"):
-            return
+    def _add(self, record: Mapping[str, Any], started: float, completed: float) -> None:
+        engine = record["engine_id"]
         # The times are of the engine's clock and the start is of the client's: on
         # another host an item may seem to have begun before its run.
         begin = max(0.0, started - self._began)
