@@ -204,7 +204,7 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
 
     # A manifest that another version wrote, or somebody edited, may have a job that is none here.
     jobs: dict[str, tuple[Job, Unpack]] = {}
-    for tree in (run.manifest.spec or {}).get("jobs") or ():
+    for tree in run.manifest.jobs:
         over = tree.get("over") or {}
         by_keyword = any(over.get(kind) is not None for kind in BY_KEYWORD) or over.get("stdin") == "csv"
         try:

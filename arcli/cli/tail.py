@@ -54,7 +54,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     folder = pick_current(run)
     streams = own_streams()
     stdout = streams.stdout
-    jobs = (folder.manifest.spec or {}).get("jobs") or ()
+    several = len(folder.manifest.jobs) > 1
     # The same output as a run's own, so that both look alike.
     shown = TextOutput(
         OutputContext(
@@ -62,7 +62,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
             name=STDOUT,
             results=stdout,
             report=stdout,
-            several_jobs=len(jobs) > 1,
+            several_jobs=several,
             verbose=verbose,
         )
     )
@@ -76,9 +76,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
         ended.set()
 
     threading.Thread(target=watch, name="arcli-tail", daemon=True).start()
-    with (
-        nullcontext() if failed else _live(folder, streams.stderr, ended, several=len(jobs) > 1, item=item)
-    ):
+    with nullcontext() if failed else _live(folder, streams.stderr, ended, several=several, item=item):
         for entry in follow(folder.journal, ended):
             record = entry.data
             if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):

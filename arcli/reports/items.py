@@ -159,7 +159,7 @@ def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | 
 
 def rerun_command(run: RunFolder, job: str, numbers: Iterable[int]) -> str:
     """Return the command that runs these items of a job again, here."""
-    several = len((run.manifest.spec or {}).get("jobs") or ()) > 1
+    several = len(run.manifest.jobs) > 1
     words = ["arcli", "rerun", run.id, *map(str, numbers), *(["--job", job] if several else [])]
     return " ".join(words)
 

@@ -51,6 +51,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     summary: Any = None
 
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """The spec's jobs as data, as far as there are any."""
+        jobs = self.spec.get("jobs") if isinstance(self.spec, dict) else None
+        return [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
         """Return the inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""

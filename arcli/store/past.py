@@ -97,12 +97,9 @@ def presences(run: RunFolder, now: float) -> list[Presence]:
 
 def kinds(run: RunFolder) -> dict[str, str]:
     """Return the kind of each job, as far as the manifest has the spec."""
-    spec = run.manifest.spec
-    jobs = spec.get("jobs") if isinstance(spec, dict) else None
     return {
         str(job.get("name")): next((kind for kind in KINDS if job.get(kind) is not None), "map")
-        for job in (jobs if isinstance(jobs, list) else [])
-        if isinstance(job, dict)
+        for job in run.manifest.jobs
     }
 
 
