@@ -105,8 +105,10 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
     if fault["type"] == "missing":
         return parent.problem(f"{_called(path[:-1])} needs the key {key!r}")
     node, _ = root.follow(path)
-    if fault["type"] == "value_error":
-        return node.problem(f"{_called(path)}: {fault['ctx']['error']}")
+    # Of several forms a map has one, which says itself what it lacks.
+    for each in faults if node.kind == "map" else [fault]:
+        if each["type"] == "value_error":
+            return node.problem(f"{_called(path)}: {each['ctx']['error']}")
     if isinstance(fault["input"], Deferred | DeferredText):
         message = f"{_called(path)} must be known before the run"
         return node.problem(message, "${ref.…}, ${engines.…} and ${jobs.…} go in args and kwargs")

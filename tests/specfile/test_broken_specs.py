@@ -192,7 +192,7 @@ SHAPE = [
     (MAP + "over: [1]\nsetup: {scatter: {x: {blocks: stdin}}}\n", 3, 22, "can be read once", "in a file"),
     (MAP + "over: [1]\nsetup: {scatter: {x: {python: os:listdir}}}\n", 3, 22, "may yield other", "file"),
     (MAP + "over: [1]\nsetup: {scatter: {x: {zip: {a: {from: j}}}}}\n", 3, 22, "must be known", "push_as"),
-    (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "needs failed: or ok:", ""),
+    (MAP + "over: [1]\nhalt: {how: now}\n", 3, 7, "halt: needs failed: or ok:", ""),
     (MAP + "over: [1]\nhalt: {ok: 1}\nmax_failures: 3\n", 4, 1, "halt says itself", "leave"),
     (MAP + "over: [1]\npush_as: a b\n", 3, 10, "not a Python name", ""),
     (MAP + "over: {product: {}}\n", 2, 17, "at least one factor", ""),
