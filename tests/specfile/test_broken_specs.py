@@ -205,7 +205,7 @@ SHAPE = [
     (MAP + "over: {csv: .}\n", 2, 13, ". is a folder", 'glob: "./*"'),
     (MAP + "over: {jsonl: {path: none}}\n", 2, 22, "does not exist", ""),
     (MAP + "over: {parquet: {path: work.py, pth: x}}\n", 2, 33, "unknown key 'pth'", "'path'"),
-    (MAP + "over: {csv: {path: work.py, header: []}}\n", 2, 37, "at least 1", ""),
+    (MAP + "over: {csv: {path: work.py, header: []}}\n", 2, 37, "a list with something in it", ""),
     (MAP + "over: {glob: w*, exclude: [x, '*.md']}\n", 2, 31, "no file's path", "exclude: […]"),
     (MAP + 'over: [1]\nargs: ["${ref.nonex}"]\n', 3, 7, "no 'nonex' on the engines", "setup"),
     ("command: echo '{c}'\nover: {product: {a: [1], b: {cases: [{c: 1}]}}}\n", 1, 16,
