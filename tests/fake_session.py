@@ -295,12 +295,12 @@ class FakeSession(PositionFiles):
         self.turn()
 
     def publish(
-        self, engine: FakeEngine, done: int, *, first: int = 0, ahead: Sequence[float] = ()
+        self, engine: FakeEngine, done: int, *, first: int = 0, order: Sequence[int] = (), **how: Any
     ) -> None:
         """An engine hands out records from position ``first`` on of its running chunk, which goes on."""
         msg_id, request = engine.queue[0]
         assert isinstance(request, RunChunk)
-        envelope = encode_reply(chunk_reply(request, done=done, first=first, ahead=ahead))
+        envelope = encode_reply(chunk_reply(request, done=done, first=first, order=order, **how))
         self.transport.published.append((msg_id, envelope))
         self.turn()
 
@@ -394,14 +394,15 @@ def chunk_reply(
     failed: int = 0,
     again: int = 0,
     seconds: float = 0.01,
-    ahead: Sequence[float] = (),
+    order: Sequence[int] = (),
 ) -> ChunkReply:
     """The reply of an engine that ran the first ``done`` items, or all: what is new from ``first`` on.
 
-    The first ``failed`` of them are errors, the next ``again`` are to be tried again; ``ahead`` are the
-    seconds of others that have ended.
+    The first ``failed`` of them are errors, the next ``again`` are to be tried again. They ended in the
+    ``order`` of these positions, or as they were sent.
     """
     done = len(request.indices) if done is None else min(done, len(request.indices))
+    sent = order or range(done)
     tally, lines = Tally(), b""
     retried = range(failed, min(done, failed + again))
     positions = [position for position in range(first, done) if position not in retried]
@@ -409,7 +410,7 @@ def chunk_reply(
         status, reason = ("error", '"it raised"') if position < failed else ("ok", "null")
         tally.add(status, seconds, request.attempt)
         lines += (
-            f'"index":{request.indices[position]},"status":"{status}","reason":{reason},'
+            f'"index":{request.indices[sent[position]]},"status":"{status}","reason":{reason},'
             f'"attempt":{request.attempt},"seconds":{seconds}\n'
         ).encode()
     runs = [[*run] for _, run in groupby(enumerate(positions), key=lambda each: each[1] - each[0])]
@@ -424,7 +425,7 @@ def chunk_reply(
         values=[],
         tally=tally,
         busy=seconds * done,
-        ahead=list(ahead),
+        order=list(order[first:done]),
         lines=lines,
         pickles=b"",
     )

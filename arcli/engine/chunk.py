@@ -358,36 +358,33 @@ class _Results:
         self._opaque: list[tuple[int, Opaque]] = []
         self._handed = (0, 0, 0, 0)
         self._done = 0
-        self._early: dict[int, Outcome] = {}
+        self._order: list[int] | None = None
         self._lock = threading.Lock()
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again.
 
-        What ends before an item in front of it waits for that: a reply has the first items of a chunk.
+        ``position`` is where it was sent; a reply counts items in the order in which they ended.
         """
-        end = outcome.end
-        ended: Outcome | None = outcome
-        # Items that run side by side end in any order, in several threads.
+        line, seconds, end, status, reason, opaque = outcome
         with self._lock:
-            if position != self._done:
-                self._early[position] = outcome
-                return
-            while ended:
-                line, seconds, _, status, reason, opaque = ended
-                if status != _OK and not self._final:
-                    completed = self._began + ended.end / 1e9 - self._begin
-                    self._again.append(Again(position, reason, status, completed - seconds, completed))
-                else:
-                    self._positions.append(position)
-                    self._lines.append(line)
-                    self._seconds.append(seconds)
-                    self._statuses.append(status)
-                    if opaque is not None:
-                        self._opaque.append((position, opaque))
-                position += 1
-                ended = self._early.pop(position, None) if self._early else None
-            self._done = position
+            place = self._done
+            # Items that run side by side end in any order.
+            if self._order is not None:
+                self._order.append(position)
+            elif position != place:
+                self._order = [*range(place), position]
+            if status != _OK and not self._final:
+                completed = self._began + end / 1e9 - self._begin
+                self._again.append(Again(place, reason, status, completed - seconds, completed))
+            else:
+                self._positions.append(place)
+                self._lines.append(line)
+                self._seconds.append(seconds)
+                self._statuses.append(status)
+                if opaque is not None:
+                    self._opaque.append((place, opaque))
+            self._done = place + 1
         if end > self._due:
             self._hand_out(end)
 
@@ -403,13 +400,13 @@ class _Results:
         with self._lock:
             self._due = now + _PAUSE
             since = self._handed
-            self._handed = (len(self._lines), len(self._again), len(self._opaque), len(self._early))
+            self._handed = (len(self._lines), len(self._again), len(self._opaque), self._done)
             if since != self._handed and self._publish is not None:
                 self._publish(encode_reply(self.reply(since)))
 
     def reply(self, since: tuple[int, int, int, int] = (0, 0, 0, 0)) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
-        first, again, handed, _ = since
+        first, again, handed, done = since
         tally = Tally()
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[handed:]
@@ -426,7 +423,7 @@ class _Results:
             ],
             tally=tally,
             busy=time.perf_counter() - self._begin,
-            ahead=[outcome.seconds for outcome in self._early.values()],
+            order=[] if self._order is None else self._order[done:],
             lines=text.encode(),
             pickles=b"".join([opaque.raw for _, opaque in pickles]),
         )

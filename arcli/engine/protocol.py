@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from operator import index
 from typing import Any, NamedTuple, get_args
 
 from .encode import ArrayFile
@@ -276,10 +277,10 @@ class PickledValue(NamedTuple):
 class ChunkReply(NamedTuple):
     """Records of a chunk's items: all of them, or, while it runs, those since the last early reply.
 
-    ``done`` is the number of items at its beginning that are accounted for. ``positions`` are runs
-    ``(first, count)`` of the positions that ``lines`` has records of, ``again`` has the others.
-    ``busy`` are seconds of the engine's monotonic clock, ``ahead`` those of items that have ended and wait
-    for one in front of them.
+    Positions count items in the order in which they ended, and ``done`` are accounted for. ``order`` has
+    the positions at which the new ones were sent, where that was another order, as side by side.
+    ``positions`` are runs ``(first, count)`` of what ``lines`` has records of, ``again`` has the others.
+    ``busy`` are seconds of the engine's monotonic clock.
     """
 
     chunk: int
@@ -290,7 +291,7 @@ class ChunkReply(NamedTuple):
     values: list[PickledValue]
     tally: Tally
     busy: float
-    ahead: list[float]
+    order: list[int]
     lines: bytes
     pickles: bytes
 
@@ -395,9 +396,9 @@ def decode_reply(raw: bytes) -> Reply:
         if offset != len(raw):
             raise ValueError(f"it announces {offset} bytes")
         if kind is ChunkReply:
-            tally, ahead = map(ChunkReply._fields.index, ("tally", "ahead"))
+            tally, order = map(ChunkReply._fields.index, ("tally", "order"))
             fields[tally] = Tally.from_list(fields[tally])
-            fields[ahead] = [float(seconds) for seconds in fields[ahead]]
+            fields[order] = [index(position) for position in fields[order]]
         reply: Reply = kind(*fields)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{len(raw)} bytes are not a reply of arcli's: {error}") from error

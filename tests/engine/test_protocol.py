@@ -58,7 +58,7 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
         ],
         tally=tally,
         busy=0.75,
-        ahead=[0.5],
+        order=[1, 0],
         lines=lines,
         pickles=pickles,
     )

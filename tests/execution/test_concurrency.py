@@ -99,6 +99,19 @@ def test_coroutines_run_side_by_side_each_with_its_own_output(tmp_path: Path) ->
     assert [record["stdout"] for record in records] == [f"begin {n}\nend {n}\n" for n in range(16)]
 
 
+def test_what_ends_before_an_item_in_front_of_it_does_not_wait_for_that(tmp_path: Path) -> None:
+    command = "if [ {} = 0 ]; then while [ ! -e go ]; do sleep 0.01; done; fi; echo {}"
+    job = spec(command=command, over={"range": 8}, concurrency=4, chunksize=8, ordered=False)
+    with running(tmp_path, job, *ONE) as run:
+        wait_until(lambda: len(run.lines()) == 7)
+        (tmp_path / "go").touch()
+        assert run.wait() == 0
+    *early, last = run.lines()
+    assert last["index"] == 0
+    assert sorted(record["index"] for record in early) == [*range(1, 8)]
+    assert all(record["stdout"] == f"{record['index']}\n" for record in (*early, last))
+
+
 def test_what_goes_wrong_in_one_costs_no_other(tmp_path: Path) -> None:
     (tmp_path / "fetch.py").write_text(FETCH)
     job = spec(map="fetch.py:mixed", over={"range": 40}, concurrency=10, timeout="500ms")

@@ -5,6 +5,7 @@ The fake cluster, on which the session's timers and decisions are tested, is hel
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -203,6 +204,32 @@ def test_a_fake_engine_answers_as_a_real_one(
     early = {reply.done: reply for reply in map(decode_reply, published) if isinstance(reply, ChunkReply)}
     for done, reply in early.items():
         assert compared(reply) == compared(chunk_reply(request, done=done, first=done - 1, **how))
+
+
+def test_a_fake_engine_answers_as_a_real_one_whose_items_run_side_by_side() -> None:
+    ended: list[int] = []
+
+    async def last_first(item: int) -> int:
+        while len(ended) < 3 - item:
+            await asyncio.sleep(0)
+        ended.append(item)
+        return item
+
+    published: list[bytes] = []
+    worker = Worker({"last_first": last_first}, published.append, watchdog=False)
+    job = JobDefinition("j", "map", function="last_first", concurrency=4)
+    worker.handle(encode_request(Define(job)))
+    inputs = pickled([*range(4)])
+    request = RunChunk("j", 7, 1, range(3, 7), inputs, occurrences=None, opaque={})
+    with patch("arcli.engine.chunk._PAUSE", 0):
+        whole = decode_reply(worker.handle(encode_request(request)))
+    worker.leave()
+    order = [3, 2, 1, 0]
+    assert compared(whole) == compared(chunk_reply(request, order=order))
+    early = {reply.done: reply for reply in map(decode_reply, published) if isinstance(reply, ChunkReply)}
+    assert early
+    for done, reply in early.items():
+        assert compared(reply) == compared(chunk_reply(request, done=done, first=done - 1, order=order))
 
 
 def compared(reply: Any) -> dict[str, Any]:

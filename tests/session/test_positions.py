@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arcli.engine.position_file import Position
 from arcli.session.core.chunk import Chunk
@@ -32,3 +34,30 @@ def test_an_engine_is_somewhere_in_a_chunk_or_not(
     assert sighting.place_in(chunk) == place
     assert sighting.item_of(chunk) == item
     assert [*sighting.begun_of(chunk)] == begun
+
+
+@given(data=st.data(), size=st.integers(1, 12))
+def test_items_are_in_the_order_in_which_they_end(data: st.DataObject, size: int) -> None:
+    """Whatever replies tell of it, once, again, or in parts; what was not begun stays in its place."""
+    begun = data.draw(st.integers(1, size))
+    order = data.draw(st.permutations(range(begun)))[: data.draw(st.integers(0, begun))]
+    chunk = Chunk(indices=range(20, 20 + size), inputs=[*range(size)], occurrences=[*range(size)])
+    for _ in range(data.draw(st.integers(1, 4))):
+        first = data.draw(st.integers(0, chunk.done))
+        done = data.draw(st.integers(chunk.done, len(order)))
+        chunk.arrange(first, order[first:done])
+        chunk.done = done
+    ended = order[: chunk.done]
+    others = [position for position in range(size) if position not in ended]
+    assert chunk.inputs == chunk.occurrences == [*ended, *others]
+    assert chunk.indices == [20 + position for position in chunk.inputs]
+    assert chunk.inputs[begun:] == [*range(begun, size)]
+
+
+@pytest.mark.parametrize("order", [[9], [2, 2], [-1, 0], [0, 1, 2, 3, 4]])
+def test_an_order_that_cannot_be_loses_no_item(order: list[int]) -> None:
+    """Engines may say anything."""
+    chunk = Chunk(indices=range(4), inputs=[*range(4)], done=1)
+    chunk.arrange(1, order)
+    assert sorted(chunk.indices) == [*range(4)]
+    assert chunk.indices[0] == 0

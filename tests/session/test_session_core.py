@@ -550,13 +550,13 @@ def test_what_has_ended_behind_a_running_item_counts_for_its_limit() -> None:
     session = FakeSession(1)
     session.begin(4, timeout="200%", chunksize=4)
     (engine,) = engines_of(session)
-    session.publish(engine, 0, ahead=[2.0, 2.0])
+    session.publish(engine, 2, order=[1, 3], seconds=2.0)
     session.wait(0.2)
     assert session.limits == []
-    session.publish(engine, 0, ahead=[2.0, 2.0, 2.0])
+    session.publish(engine, 3, first=2, order=[1, 3, 2], seconds=2.0)
     session.wait(0.2)
     assert session.limits == [(0, 4.0)]
-    assert session.recorder.statuses == {}
+    assert session.recorder.statuses == dict.fromkeys([1, 2, 3], "ok")
 
 
 def test_an_item_that_began_before_its_limit_was_known_has_time_to_heed_it() -> None:

@@ -31,6 +31,7 @@ class Engines(RuleBasedStateMachine):
         timeout=st.sampled_from([None, 5]),
         deadline=st.sampled_from([None, None, 100]),
         halt=st.sampled_from(["never", "soon", "now"]),
+        concurrency=st.sampled_from([1, 1, 4]),
     )
     def begin(
         self,
@@ -47,11 +48,29 @@ class Engines(RuleBasedStateMachine):
         self.late: list[TransportReply] = []
         due = None if deadline is None else self.session.now + deadline
         self.session.begin(ITEMS, due=due, **job)
-        self.bad: set[int] = set()
+        self.told: dict[int, list[int]] = {}
+        self.beside = job["concurrency"] > 1
 
     def engine(self, number: int) -> FakeEngine | None:
         engines = list(self.session.transport.engines.values())
         return engines[number % len(engines)] if engines else None
+
+    def ended(self, request: RunChunk, done: int) -> list[int]:
+        """The order in which so many items of a chunk have ended: not the one of their beginning."""
+        told = self.told.setdefault(request.chunk, [])
+        size = len(request.indices)
+        turns = [position ^ 1 if position ^ 1 < size else position for position in range(size)]
+        told += [position for position in turns if position not in told][: max(0, done - len(told))]
+        return told
+
+    def answer(self, engine: FakeEngine, **how: Any) -> None:
+        """An engine answers: what has begun, which comes before what has not, has ended."""
+        request = engine.queue[0][1]
+        if self.beside and isinstance(request, RunChunk):
+            told = self.ended(request, 0)
+            done = max(how.get("done", len(request.indices)), *(place + 1 for place in told), 0)
+            how |= {"done": done, "order": [*told, *(place for place in range(done) if place not in told)]}
+        self.session.answer(engine, **how)
 
     @rule(
         number=st.integers(0, 3),
@@ -69,7 +88,7 @@ class Engines(RuleBasedStateMachine):
                 how = {"failed": 0 if retries else failed, "again": again if retries else 0}
             if isinstance(request, RunChunk):
                 how["done"] = max(0, len(request.indices) - left_out)
-            self.session.answer(engine, **how)
+            self.answer(engine, **how)
 
     @property
     def job_retries(self) -> int:
@@ -95,13 +114,21 @@ class Engines(RuleBasedStateMachine):
     def publishes(self, number: int, done: int, first: int) -> None:
         engine = self.engine(number)
         if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
-            self.session.publish(engine, done, first=first)
+            request = engine.queue[0][1]
+            order = self.ended(request, min(done, len(request.indices))) if self.beside else []
+            at = self.session.positions.get(engine.slot)
+            if order and at is not None:
+                before = at.position if at.chunk == request.chunk else -1
+                self.session.running(engine, max(before, *order), since=0.0)
+            self.session.publish(engine, done, first=first, order=order)
 
     @rule(number=st.integers(0, 3), position=st.integers(-1, ITEMS))
     def is_at(self, number: int, position: int) -> None:
         engine = self.engine(number)
         if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
-            position = min(position, len(engine.queue[0][1].indices) - 1)
+            request = engine.queue[0][1]
+            position = min(position, len(request.indices) - 1)
+            position = max(position, *self.told.get(request.chunk, []), -1)
             self.session.running(engine, position, since=float(position))
 
     @rule(number=st.integers(0, 3), keeps=st.booleans())
@@ -110,7 +137,10 @@ class Engines(RuleBasedStateMachine):
         if engine is None:
             return
         if keeps and engine.queue and isinstance(engine.queue[0][1], RunChunk):
-            envelope = encode_reply(chunk_reply(engine.queue[0][1]))
+            request = engine.queue[0][1]
+            told = self.told.get(request.chunk, [])
+            rest = [place for place in range(len(request.indices)) if place not in told]
+            envelope = encode_reply(chunk_reply(request, order=[*told, *rest] if told else []))
             self.late.append(TransportReply(msg_id=engine.queue[0][0], envelope=envelope))
         self.session.dies(engine)
 
@@ -188,7 +218,7 @@ class Engines(RuleBasedStateMachine):
                 session.comes(session.transport.coming[0])
             for engine in list(session.transport.engines.values()):
                 while engine.queue:
-                    session.answer(engine)
+                    self.answer(engine)
             session.wait(1.0, until=lambda: bool(session.ended), step=1.0)
         assert session.ended, "it never ends"
         planned = session.ended[0].ledger.planned

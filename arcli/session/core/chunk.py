@@ -46,9 +46,9 @@ class Chunk(Struct, kw_only=True, eq=False):
     ``number`` counts chunks that were sent, from 1; ``done`` is how many of its first items are
     accounted for by early records, ``size`` the bytes of its request; ``deaths`` how many engines
     have died of it, or of what it was a part of, without a trace of which item did it. ``unfit`` are
-    slots where what its function depends on is not there. ``ahead`` are the seconds of items that have
-    ended and wait for one in front of them. ``limit`` are the seconds that its items have, None: nobody
-    knows yet, or for ever; ``told`` is when its engine was told of it, if that was after it was sent.
+    slots where what its function depends on is not there. ``sent`` are the positions at which the items
+    were sent, None where they still have those. ``limit`` are the seconds that its items have, None:
+    nobody knows yet, or for ever; ``told`` is when its engine was told of it, if it was sent before.
     """
 
     indices: Sequence[int]
@@ -62,7 +62,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     deaths: int = 0
     size: int = 0
     unfit: frozenset[int] = frozenset()
-    ahead: Sequence[float] = ()
+    sent: list[int] | None = None
     limit: float | None = None
     told: float = -math.inf
 
@@ -78,6 +78,26 @@ class Chunk(Struct, kw_only=True, eq=False):
         """Keep the first so many items only."""
         self.indices, self.inputs = self.indices[:count], self.inputs[:count]
         self.occurrences = None if self.occurrences is None else self.occurrences[:count]
+        self.sent = None if self.sent is None else self.sent[:count]
+
+    def arrange(self, first: int, order: Sequence[int]) -> None:
+        """Put the items into the order in which they end: from ``first`` on those sent at ``order``.
+
+        Only items that were begun have ended. So those that were not begun, which are behind them, stay
+        where they are, and what is known of where the engine is holds for either order.
+        """
+        sent = self.sent or [*range(len(self))]
+        ended = dict.fromkeys(order)
+        places = {position: place for place, position in enumerate(sent)}
+        self.sent = [
+            *sent[:first],
+            *(position for position in ended if places.get(position, -1) >= first),
+            *(position for position in sent[first:] if position not in ended),
+        ]
+        now = [places[position] for position in self.sent]
+        self.indices = [self.indices[place] for place in now]
+        self.inputs = [self.inputs[place] for place in now]
+        self.occurrences = self.occurrences and [self.occurrences[place] for place in now]
 
     def part(self, positions: Sequence[int], *, attempt: int | None = None, alone: bool = False) -> Chunk:
         """Make a chunk of the items at these positions, which is not yet sent; of another ``attempt``."""

@@ -114,7 +114,7 @@ class Dispatcher:
             # Items that were cancelled before they were sent are taken out, whatever queue they come from.
             if (chunk := self._sifted(taken)) is not None:
                 chunk.number = next(self._numbers)
-                chunk.done = 0
+                chunk.done, chunk.sent = 0, None
                 self.outstanding[chunk.number] = chunk
                 return chunk
         return None

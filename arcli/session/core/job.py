@@ -88,11 +88,9 @@ class JobRun:
         if not isinstance(limit, Share):
             return limit
         # The median moves little between one chunk and the next, and costs a walk over all that is known.
-        if self.tally.ran >= 1.1 * self._median_of:
-            known = self.tally if self._limit is not None else self._measured()
-            if known.ran >= MEASURED:
-                self._median_of = known.ran
-                self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * known.quantile(0.5))
+        if self.tally.ran >= max(MEASURED, 1.1 * self._median_of):
+            self._median_of = self.tally.ran
+            self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * self.tally.quantile(0.5))
         return self._limit
 
     def news(self, now: float) -> float | None:
@@ -106,15 +104,6 @@ class JobRun:
             if chunk.limit is None:
                 chunk.limit, chunk.told = limit, now
         return limit
-
-    def _measured(self) -> Tally:
-        """Add up the items that have ended, those too whose records wait for items in front of them."""
-        known = Tally()
-        known.merge(self.tally)
-        for chunk in self.items.outstanding.values():
-            for seconds in chunk.ahead:
-                known.add(Status.OK, seconds)
-        return known
 
     # -- chunks out ---------------------------------------------------------------------------
 
@@ -151,12 +140,10 @@ class JobRun:
         # given up: such records are in already, or will come again.
         if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
             return []
-        chunk.ahead = reply.ahead
         # It begins where the one before it ended. Where that has not come, for what is published may be
         # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
         # reply has all of them.
-        first = reply.done - len(reply.again) - sum(count for _, count in reply.positions)
-        return self._take(engine, pending, reply, moment) if first <= chunk.done else []
+        return self._take(engine, pending, reply, moment) if _first(reply) <= chunk.done else []
 
     def take_reply(
         self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, size: int, moment: Moment
@@ -191,6 +178,8 @@ class JobRun:
         # Each reply counts from the chunk's beginning, so a repeated one has nothing new.
         if reply.done <= chunk.done:
             return []
+        if reply.order:
+            chunk.arrange(_first(reply), reply.order)
         lines, runs, tally = reply.lines, reply.positions, reply.tally
         if chunk.done:  # some of it is in already: count only what is new
             lines, runs = _after(chunk.done, lines, runs)
@@ -379,6 +368,11 @@ def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, in
             else:
                 spans.append((index, 1))
     return spans
+
+
+def _first(reply: ChunkReply) -> int:
+    """Return the position of the first item that a reply accounts for."""
+    return reply.done - len(reply.again) - sum(count for _, count in reply.positions)
 
 
 def _after(done: int, lines: bytes, runs: list[tuple[int, int]]) -> tuple[bytes, list[tuple[int, int]]]:
