@@ -347,7 +347,10 @@ def test_a_folder_that_became_read_only_is_looked_at_and_takes_no_request(tmp_pa
 def test_a_full_disk_takes_no_request_and_tells_how_the_run_ended(tmp_path: Path, tiny_disk: Path) -> None:
     """Where the disk is full, records cannot be kept either: the run ends, and others can see that."""
     env = {"ARCLI_DIR": str(tiny_disk)}
-    (tmp_path / "spec.yaml").write_text(SLEEPY)
+    until_go = (
+        "[__import__('time').sleep(0.02) for _ in iter(lambda: __import__('os').path.exists('go'), True)]"
+    )
+    (tmp_path / "spec.yaml").write_text(f'map: "lambda x: {until_go}"\nover: {{range: 4}}\n')
     run = Run(tmp_path, ["run", "spec.yaml", "--inline"], env=env)
     wait_until(lambda: list(tiny_disk.glob("runs/2*/state.json")), run.said)
     tails = [Run(tmp_path, ["tail"], env=env) for _ in range(2)]
@@ -355,6 +358,7 @@ def test_a_full_disk_takes_no_request_and_tells_how_the_run_ended(tmp_path: Path
         while True:
             filler.write(bytes(4096))
     assert "No space left" in arcli(tmp_path, "cancel", code=4, env=env).said()
+    (tmp_path / "go").touch()
     assert run.wait() == 4
     assert "No space left" in run.said()
     # What the run came to could not be written either.
