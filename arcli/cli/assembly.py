@@ -50,13 +50,13 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
-    # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
-    # engine is started.
     # Whoever names the descriptor of stdout as a file is to find it as it was.
     files = [str(output.path) for output in spec.output] + list(flags.outputs)
     generated = any(job.over is not None and job.over.only_in_runs for job in spec.jobs)
     if generated and not any(file.startswith(("/dev/", "/proc/")) for file in files):
         results_apart()
+    # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
+    # engine is started.
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.

@@ -157,7 +157,7 @@ class Job:
                 runners = [self._runner(timer, begun, alone=len(items) == 1) for _ in range(width)]
                 self._loop.run([self._lane(course, runner, results) for runner in runners])
         if engine.position_file is not None:
-            engine.position_file.idle()
+            engine.position_file.end(request.chunk)
         timer.rest()
         return results.reply()
 

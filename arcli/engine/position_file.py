@@ -19,14 +19,17 @@ _LIMIT = struct.Struct("=q")
 _IDLE = (-1, -1, 0)
 NOWHERE = [*_IDLE, 1 << 62, 0, 0, 0]
 """The marks of an engine that does nothing, of which nothing is recalled, and that was told no limit."""
+BEHIND = 1 << 62
+"""The position of an engine that is through with its last chunk: it answers that, or waits for the next."""
 
 
 class PositionFile:
     """The engine's side. ``marks`` is for the loop over a chunk's items, which has no time to call.
 
     It holds the chunk, the item's position in it (-1 before the first), and since when (nanoseconds
-    since the epoch); then what the client recalls: from this position of this chunk on, up to the end
-    of that chunk; and the nanoseconds that an item may take which was sent before anybody knew them.
+    since the epoch); where nothing runs, -1 twice and the chunk that it is through with. Then what the
+    client recalls: from this position of this chunk on, up to the end of that chunk; and the nanoseconds
+    that an item may take which was sent before anybody knew them.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,19 +37,23 @@ class PositionFile:
         # outlives the process.
         with open(path, "r+b") as file:  # noqa: PTH123 - nothing heavier on an engine
             self.marks = memoryview(mmap.mmap(file.fileno(), 8 * len(NOWHERE))).cast("q")
-        self.idle()
+        self.marks[0], self.marks[1], self.marks[2] = _IDLE
 
     def begin(self, chunk: int, now: int) -> None:
         """A chunk is here; its first item is not there yet."""
         self.marks[0], self.marks[1], self.marks[2] = chunk, -1, now
 
-    def idle(self) -> None:
-        """Nothing runs."""
-        self.marks[0], self.marks[1], self.marks[2] = _IDLE
+    def end(self, chunk: int) -> None:
+        """Nothing of this chunk runs any more."""
+        self.marks[2] = chunk
+        self.marks[0], self.marks[1] = _IDLE[:2]
 
 
 class Position(NamedTuple):
-    """Where an engine is: ``position`` is -1 before a chunk's first item, ``since`` in seconds."""
+    """Where an engine is: ``position`` is -1 before a chunk's first item, BEHIND after all that it began.
+
+    ``since`` is in seconds, 0 where nothing runs.
+    """
 
     chunk: int
     position: int
@@ -61,12 +68,14 @@ def create(path: Path) -> None:
 
 
 def read(path: Path) -> Position | None:
-    """Tell the client where an engine is; None where nothing runs or is known."""
+    """Tell the client where an engine is; None where nothing has run or is known."""
     try:
         chunk, position, since = _POSITION.unpack_from(path.read_bytes())
     except (OSError, struct.error):
         return None
-    return None if chunk < 0 else Position(chunk, position, since / 1e9)
+    if chunk < 0:
+        return Position(since, BEHIND, 0.0) if since > 0 else None
+    return Position(chunk, position, since / 1e9)
 
 
 def recall(path: Path, chunk: int, position: int, last: int) -> None:

@@ -373,3 +373,15 @@ def test_what_ends_before_a_long_item_of_its_chunk_does_not_wait_for_it(tmp_path
         assert (record["index"], record["status"]) == (0, "ok")
         run.process.terminate()
         assert run.wait() == 143
+
+
+def test_an_item_that_leaves_its_engine_unable_to_answer_is_found(
+    tmp_path: Path,
+) -> None:
+    break_ = "lambda x: __import__('builtins').__dict__.update(len=None) if x == 13 else x"
+    spec = json.dumps({"map": break_, "over": {"range": 40}, "chunksize": 20})
+    code, records = finish(tmp_path, spec)
+    assert code == 1
+    assert each_once(records, 40)
+    assert {record["index"] for record in records if record["status"] == "lost"} == {13}
+    assert statuses(records) == {"ok": 39, "lost": 1}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.engine.position_file import Position
+from arcli.engine.position_file import BEHIND, Position, PositionFile, create, read
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Sighting
 
@@ -22,8 +24,19 @@ from arcli.session.core.health import Sighting
         (Position(7, 3, 0.0), 3, 3, [1, 2, 3]),
         (Position(7, 4, 0.0), 4, None, [1, 2, 3]),
         (Position(7, 9, 0.0), 9, None, [1, 2, 3]),
+        (Position(7, BEHIND, 0.0), BEHIND, None, [1, 2, 3]),
     ],
-    ids=["idle", "elsewhere", "before the first", "done", "second", "last", "taken back", "far behind"],
+    ids=[
+        "idle",
+        "elsewhere",
+        "before the first",
+        "done",
+        "second",
+        "last",
+        "taken back",
+        "far behind",
+        "through",
+    ],
 )
 def test_an_engine_is_somewhere_in_a_chunk_or_not(
     position: Position | None, place: int | None, item: int | None, begun: list[int]
@@ -34,6 +47,16 @@ def test_an_engine_is_somewhere_in_a_chunk_or_not(
     assert sighting.place_in(chunk) == place
     assert sighting.item_of(chunk) == item
     assert [*sighting.begun_of(chunk)] == begun
+
+
+def test_the_file_of_an_engine_tells_which_chunk_it_is_through_with(tmp_path: Path) -> None:
+    create(tmp_path / "0")
+    file = PositionFile(str(tmp_path / "0"))
+    assert read(tmp_path / "0") is None
+    file.begin(7, 1_500_000_000)
+    assert read(tmp_path / "0") == Position(7, -1, 1.5)
+    file.end(7)
+    assert read(tmp_path / "0") == Position(7, BEHIND, 0.0)
 
 
 @given(data=st.data(), size=st.integers(1, 12))

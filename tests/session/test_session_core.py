@@ -9,6 +9,7 @@ import pytest
 from fake_session import FakeEngine, FakeSession, failure, make_plan
 
 from arcli.cluster.base import EngineUp
+from arcli.engine.position_file import BEHIND, Position
 from arcli.engine.protocol import (
     Define,
     Done,
@@ -351,6 +352,26 @@ def test_deaths_before_the_culprit_was_found_are_explained_by_it() -> None:
             session.answer(engine)
     assert session.ended[0].error is None
     assert {i for i, status in session.recorder.statuses.items() if status == "lost"} == {20, 100}
+
+
+def test_an_item_that_leaves_its_engine_unable_to_answer_is_found() -> None:
+    """Its engine is through with the chunk, and dies over the reply."""
+    session = FakeSession(1, max_restarts=10)
+    session.begin(60, chunksize=20)
+    for _ in range(200):
+        if session.ended:
+            break
+        (engine,) = engines_of(session)
+        chunk = chunk_of(engine)
+        session.positions[0] = Position(chunk.chunk, BEHIND, 0.0)
+        if 27 in chunk.indices:
+            session.dies(engine)
+            session.comes(0)
+        else:
+            session.answer(engine)
+    assert session.ended[0].error is None
+    assert {i for i, status in session.recorder.statuses.items() if status == "lost"} == {27}
+    assert len(session.recorder.statuses) == 60
 
 
 def test_an_item_that_only_waited_on_an_engine_that_others_kill_is_not_to_blame() -> None:

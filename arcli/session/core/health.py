@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from arcli.engine.limits import GRACE
-from arcli.engine.position_file import Position
+from arcli.engine.position_file import BEHIND, Position
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.job import JobRun
@@ -45,10 +45,15 @@ class Sighting(Struct):
         """Return where in a chunk the engine is: an item's position, or -1 before the first.
 
         None where it is at another chunk, or at none. From ``len(chunk)`` on it is behind the end: it has
-        come to an item that was taken back, and will not begin that.
+        come to an item that was taken back, and will not begin that. At BEHIND nothing of it runs any more.
         """
         at = self.position
         return at.position if at is not None and at.chunk == chunk.number else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the engine runs nothing: it has begun no chunk, or is through with the last one."""
+        return self.position is None or self.position.position == BEHIND
 
     def item_of(self, chunk: Chunk) -> int | None:
         """Return the position of the item that the engine runs; None where it runs none of this chunk."""
@@ -154,14 +159,14 @@ class Health:
         alone = len(engine.pending) == len(engine.chunks)
         # It has nothing else to do and has not begun: it is stopped, or its queue
         # has lost the message.
-        if sighting.position is None and alone and now - max(running.sent, sighting.since) > STUCK:
+        if sighting.idle and alone and now - max(running.sent, sighting.since) > STUCK:
             running.sent = now
             message = f"{engine.words} has had a chunk for {STUCK:.0f} s and has not begun it"
             return [Notice(f"{message}: it is replaced"), Kill(engine.info.engine_id)]
         chunk = running.chunk
         place = sighting.place_in(chunk)
         # Where the file tells of another chunk, this one waits behind it.
-        if chunk.limit is None or place is None or place < 0:
+        if chunk.limit is None or sighting.idle or place is None or place < 0:
             return []
         # One that had outlived its limit before anybody knew it has the time to heed it, too.
         if now - max(sighting.since + chunk.limit, chunk.told) <= OVERSTAY:
@@ -182,6 +187,8 @@ class Health:
             # Only the engine that runs the item is ended; one that has not begun it
             # will be told.
             if sighting is not None:
+                if sighting.idle:
+                    continue
                 # Of items side by side it may be at any of those that have begun.
                 at = sighting.begun_of(running) if items.beside else [sighting.item_of(running)]
                 if not any(position in at for position in cancelled):

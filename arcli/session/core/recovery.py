@@ -149,7 +149,8 @@ class Recovery:
             begun = sighting.begun_of(chunk)
             began = sighting.position.since if sighting.position is not None else began
         seconds = 0.0
-        if begun and (len(begun) == 1 or (sighting is not None and job.plan.concurrency == 1)):
+        running = sighting is None or not sighting.idle
+        if running and begun and (len(begun) == 1 or (sighting is not None and job.plan.concurrency == 1)):
             status = Status.CANCELLED if begun[-1] in job.items.cancelled_in(chunk) else status
             index = chunk.indices[begun[-1]]
             seconds = job.attempts.cut_short(engine, index, status, reason, began, moment.wall)
@@ -215,6 +216,7 @@ def _judge(
     """
     culprit, begun = None, first
     if sighting is not None:
+        # Behind its items an engine may still die of one: over the reply, which it cannot put together.
         begun = sighting.place_in(chunk) is not None
         # Where several items run side by side, any of them may be to blame: the last one to begin
         # is not more suspect than the others.
