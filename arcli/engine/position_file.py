@@ -73,7 +73,7 @@ def read(path: Path) -> Position | None:
         chunk, position, since = _POSITION.unpack_from(path.read_bytes())
     except (OSError, struct.error):
         return None
-    if chunk < 0:
+    if chunk < 0:  # then the last one has the place of the time
         return Position(since, BEHIND, 0.0) if since > 0 else None
     return Position(chunk, position, since / 1e9)
 

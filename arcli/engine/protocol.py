@@ -295,6 +295,11 @@ class ChunkReply(NamedTuple):
     lines: bytes
     pickles: bytes
 
+    @property
+    def first(self) -> int:
+        """The position of the first item that it accounts for."""
+        return self.done - len(self.again) - sum(count for _, count in self.positions)
+
 
 class Unmet(NamedTuple):
     """A chunk was not begun: what its function depends on is not there, on this engine."""

@@ -202,7 +202,7 @@ def test_a_fake_engine_answers_as_a_real_one(
     how: dict[str, Any] = {"again": failed} if attempt == 1 else {"failed": failed}
     assert compared(whole) == compared(chunk_reply(request, **how))
     for reply in parts(published):
-        assert compared(reply) == compared(chunk_reply(request, done=reply.done, first=first(reply), **how))
+        assert compared(reply) == compared(chunk_reply(request, done=reply.done, first=reply.first, **how))
 
 
 def test_a_fake_engine_answers_as_a_real_one_whose_items_run_side_by_side() -> None:
@@ -227,18 +227,13 @@ def test_a_fake_engine_answers_as_a_real_one_whose_items_run_side_by_side() -> N
     assert compared(whole) == compared(chunk_reply(request, order=order))
     assert parts(published)
     for reply in parts(published):
-        at = {"done": reply.done, "first": first(reply)}
+        at = {"done": reply.done, "first": reply.first}
         assert compared(reply) == compared(chunk_reply(request, **at, order=order))
 
 
 def parts(published: list[bytes]) -> list[ChunkReply]:
-    """What was handed out while a chunk went on."""
+    """What was handed out while a chunk went on; which items a part has depends on when somebody looked."""
     return [reply for reply in map(decode_reply, published) if isinstance(reply, ChunkReply)]
-
-
-def first(reply: ChunkReply) -> int:
-    """Where a part begins: which items it has depends on when somebody looked."""
-    return reply.done - len(reply.again) - sum(count for _, count in reply.positions)
 
 
 def compared(reply: Any) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class JobRun:
         # It begins where the one before it ended. Where that has not come, for what is published may be
         # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
         # reply has all of them.
-        return self._take(engine, pending, reply, moment) if _first(reply) <= chunk.done else []
+        return self._take(engine, pending, reply, moment) if reply.first <= chunk.done else []
 
     def take_reply(
         self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, size: int, moment: Moment
@@ -179,7 +179,7 @@ class JobRun:
         if reply.done <= chunk.done:
             return []
         if reply.order:
-            chunk.arrange(_first(reply), reply.order)
+            chunk.arrange(reply.first, reply.order)
         lines, runs, tally = reply.lines, reply.positions, reply.tally
         if chunk.done:  # some of it is in already: count only what is new
             lines, runs = _after(chunk.done, lines, runs)
@@ -368,11 +368,6 @@ def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, in
             else:
                 spans.append((index, 1))
     return spans
-
-
-def _first(reply: ChunkReply) -> int:
-    """Return the position of the first item that a reply accounts for."""
-    return reply.done - len(reply.again) - sum(count for _, count in reply.positions)
 
 
 def _after(done: int, lines: bytes, runs: list[tuple[int, int]]) -> tuple[bytes, list[tuple[int, int]]]:
