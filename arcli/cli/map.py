@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
-from arcli.cli.map_spec import Batch, marked_inputs, relative_to, spec_tree, split_words, yaml_text
+from arcli.cli.map_words import Batch, marked_inputs, split_words
 from arcli.cli.options import ASSIGNMENT, PER_CPU, Parsed, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
@@ -143,6 +143,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
 
         engines = min(engines, PER_CPU * usable_cpus())
     with early_cluster(flags, engines) as helper:
+        from arcli.cli.map_spec import relative_to, spec_tree
         from arcli.specfile.load import from_tree
 
         spec = from_tree(
@@ -228,6 +229,7 @@ def spec_again(argv: Sequence[str], folder: Path) -> Spec:
 
     Items of standard input are not among it. Raises UsageError, SpecError.
     """
+    from arcli.cli.map_spec import spec_tree
     from arcli.specfile.load import from_tree
 
     context = command.make_context("map", list(argv[2:]), resilient_parsing=True)
@@ -243,6 +245,8 @@ def spec_again(argv: Sequence[str], folder: Path) -> Spec:
 
 def _save(batch: Batch, path: str) -> None:
     """Write the spec to a file, or to standard output for ``-``. Raises OutputError."""
+    from arcli.cli.map_spec import relative_to, spec_tree, yaml_text
+
     folder = Path.cwd() if path == "-" else Path(path).resolve().parent
     try:
         text = yaml_text(spec_tree(batch, relative_to(folder)))

@@ -13,11 +13,16 @@ from runs import PATIENCE
 LOOKS = """
 import atexit, json, sys
 
-def tell():
-    with open("modules", "w") as file:
+def tell(name="modules"):
+    with open(name, "w") as file:
         json.dump(sorted(sys.modules), file)
 
+def on_event(event, details):
+    if event == "subprocess.Popen" and "arcli.cluster.embedded.supervisor" in details[1]:
+        tell("modules_at_start")
+
 atexit.register(tell)
+sys.addaudithook(on_event)
 sys.argv = json.loads(sys.argv[1])
 from arcli.__main__ import main
 main()
@@ -39,13 +44,23 @@ def imported(folder: Path, *words: str) -> set[str]:
     return set(json.loads((folder / "modules").read_text()))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["run", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["run", "--help"], ["map", "--help"]])
 def test_help_imports_nothing_slow(tmp_path: Path, words: list[str]) -> None:
     modules = imported(tmp_path, *words)
     assert "arcli.cli" in modules
     # Which ipyparallel it is only its metadata tells, without importing all of it.
     assert modules & SLOW <= ({"importlib.metadata"} if words == ["--version"] else set())
-    assert ("arcli.cli.run" in modules) == (words == ["run", "--help"])
+    assert ("arcli.cli.run" in modules) == (words[:1] in (["run"], ["map"]))
+
+
+@pytest.mark.parametrize("words", [["run", "spec.yaml"], ["map", "echo {}", ":::", "1"]])
+def test_a_cluster_starts_before_anything_slow_is_imported(tmp_path: Path, words: list[str]) -> None:
+    """What engines are forked from takes longest to import, and this process has the time meanwhile."""
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: {range: 3}\n")
+    imported(tmp_path, *words)
+    modules = set(json.loads((tmp_path / "modules_at_start").read_text()))
+    assert "arcli.cluster.embedded.supervisor_process" in modules
+    assert modules & SLOW == set()
 
 
 def test_checking_a_spec_does_without_engines(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from runs import MARK, PATIENCE, Run, finish, measured
 
 from arcli.cli import main
-from arcli.cli.map_spec import Batch, Input, marked_inputs, relative_to, spec_tree, yaml_text
+from arcli.cli.map_spec import relative_to, spec_tree, yaml_text
+from arcli.cli.map_words import Batch, Input, marked_inputs
 from arcli.errors import UsageError
 from arcli.specfile.compose import compose
 from arcli.specfile.tree import Text
