@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sources import source
+
+from arcli.inputs.glob import Glob
 
 TREE = (
     "a.txt", "b.txt", "b.md", "draft0.txt", ".hidden.txt", "deep/c.txt", "deep/draft1.txt",
@@ -55,12 +58,44 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         ("a?txt", [], "a.txt"),
         ("*.{md,txt}", "{a,draft}*", "b.md b.txt link.txt x1.txt x[1].txt"),
         ("{a,deep/{c,er/d}}.txt", [], "a.txt deep/c.txt deep/er/d.txt"),
+        ("draft{0..9}.txt", [], "draft0.txt"),
+        ("[!abl]*.txt", [], "draft0.txt x1.txt x[1].txt"),
+        ("[^abl]*.txt", [], "draft0.txt x1.txt x[1].txt"),
+        (r"x\[1].txt", [], "x[1].txt"),
+        ("deep/**/", [], "deep deep/er"),
+        ("deep/*/", [], "deep/er deep/loop"),
     ],
 )
 def test_what_matches_and_what_is_left_out(tree: Path, patterns: Any, exclude: Any, found: str) -> None:
     paths = source({"glob": {"patterns": patterns, "exclude": exclude}}, tree)
     assert list(paths) == found.split()
     assert paths.length == len(found.split())
+
+
+@pytest.mark.parametrize(("pattern", "problem"), [
+    ("{a,b}" * 9 + "{a,b}", "more than 1,000 patterns"),
+    ("{1..1001}", "more than 1,000 patterns"),
+    ("{1..1000}", ""),
+    ("{a," * 5000 + "}" * 5000, "more than 1,000 patterns"),
+    ("{a,b.txt", "without its other half"),
+    ("[{]*", ""),
+    (r"\{*", ""),
+])  # fmt: skip
+def test_braces_are_checked(tmp_path: Path, pattern: str, problem: str) -> None:
+    problems = [error.message for error in Glob(patterns=[pattern]).check(tmp_path)]
+    assert [problem] == [text[-len(problem) :] for text in problems] if problem else not problems
+
+
+def test_names_may_be_no_text(tree: Path) -> None:
+    name = os.fsdecode(b"n\xff.txt")
+    (tree / name).touch()
+    assert list(source({"glob": "n*.txt"}, tree)) == [name]
+    assert list(source({"glob": {"patterns": "?*.txt", "exclude": "[!n]*"}}, tree)) == [name]
+
+
+def test_what_is_no_file_or_cannot_be_looked_into_matches_nothing(tree: Path) -> None:
+    os.mkfifo(tree / "pipe.md")
+    assert list(source({"glob": ["*.md", "a.txt/*", "a.txt/", "pipe.md", "broken.txt"]}, tree)) == ["b.md"]
 
 
 def test_a_tilde_is_the_home_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
