@@ -19,6 +19,7 @@ from journal_lines import key, line
 from runs import Run
 
 from arcli.cluster.base import EngineInfo
+from arcli.engine.encode import decode as decode_value
 from arcli.engine.encode import encode, from_tree
 from arcli.escape import plain
 from arcli.record import decode
@@ -241,7 +242,8 @@ values = st.recursive(
 @given(values)
 def test_every_reader_reads_every_record_that_can_be_written(value: Any) -> None:
     """The journal, the tally of a session's chunk, records, a resumed run and results."""
-    text = encode(value)[0].encode("utf-8", "surrogatepass")
+    written, exact = encode(value)
+    text = written.encode()
     record = line(key(1), value=0, input=0).replace(b'"value":0', b'"value":' + text)
     record = record.replace(b'"input":0', b'"input":' + text)
     with tempfile.TemporaryDirectory() as name:
@@ -251,7 +253,8 @@ def test_every_reader_reads_every_record_that_can_be_written(value: Any) -> None
         damaged: list[Damage] = []
         (entry,) = entries(earlier.journal, damaged.append)
         assert damaged == []
-        assert repr(from_tree(entry.data["value"])) == repr(value)
+        # Text that is no Unicode is in JSON as bytes, which the record says.
+        assert repr(from_tree(entry.data["value"])) == repr(value if exact else decode_value(written))
         assert [each["index"] for each in records(earlier, damaged.append)] == [0]
         with Kept([earlier], RunFolder.create(Path(name), Manifest()), on_damage=lambda *_: None) as kept:
             assert kept.take("job", key(1)) is not None
