@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -18,6 +17,7 @@ import click
 from msgspec import Struct, to_builtins
 
 from arcli.cli.options import format_option
+from arcli.engine.flock import locked
 from arcli.errors import ArcliError, ExitCode
 from arcli.escape import plain
 from arcli.units import format_bytes
@@ -186,11 +186,7 @@ def run_folder(root: Path) -> Iterator[Finding]:
     probe = existing / ".arcli-doctor"
     try:
         with probe.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locks = True
-            except OSError:
-                locks = False
+            locks = bool(locked(file.fileno()))
         probe.unlink()
     except OSError as error:
         why = f"{existing}: {error.strerror}"

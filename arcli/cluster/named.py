@@ -7,7 +7,6 @@ what the other has started. Files can outlive their cluster.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import re
@@ -23,6 +22,7 @@ from msgspec import Struct
 from arcli import launchers
 from arcli.cluster.base import log_tails
 from arcli.cluster.connection import Connection, Line, forgeable
+from arcli.engine.flock import locked
 from arcli.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -214,14 +214,10 @@ def _starting(one: Known) -> Iterator[None]:
     path = _log_file(one)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as log:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if locked(log.fileno()) is False:
             raise ClusterError(
                 f"a cluster {one.name!r} is being started already", hint="--id gives another name"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+            )
         yield
 
 

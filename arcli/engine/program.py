@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from .flock import locked
 from .protocol import JobDefinition
 from .template import Names, filled
 
@@ -185,22 +186,17 @@ def _claimed(part: str, run: str) -> int:
     while True:
         os.makedirs(part, exist_ok=True)  # noqa: PTH103 - nothing heavier on an engine
         held = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(held)
-            # Of this run it is an engine that was given up; another run is left alone.
-            if (other := _run_of(part)) != run:
-                raise FolderTaken(f"another run, {other}, works in {part}: wait for its end") from None
-            _remove(part)
-            continue
-        except OSError:  # a file system without locks
-            pass
+        taken = locked(held) is False
         # Whoever had it may have put it in its place meanwhile.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(part), os.fstat(held)):  # noqa: PTH116
+            if not taken and os.path.samestat(os.stat(part), os.fstat(held)):  # noqa: PTH116
                 return held
         os.close(held)
+        if taken:
+            # Of this run it is an engine that was given up; another run is left alone.
+            if (other := _run_of(part)) != run:
+                raise FolderTaken(f"another run, {other}, works in {part}: wait for its end")
+            _remove(part)
 
 
 def _empty(folder: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from arcli.engine.flock import locked
 from arcli.errors import OutputError
 from arcli.outputs.base import Output, OutputContext, TargetOutput
 from arcli.outputs.target import FileTarget, existing_mode, writing
@@ -51,21 +52,13 @@ class JsonlFile(Output):
             self._made = existing_mode(self._path) is None
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        if self._regular:
-            self._lock()
-
-    def _lock(self) -> None:
-        """Keep the file from other runs, which would write over this one's lines, until it is closed."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Other runs are kept from it until it is closed: they would write over this one's lines.
+        if self._regular and locked(self._fd) is False:
             self._close()
             raise OutputError(
                 f"cannot write {self._path}: another run is writing it",
                 hint="wait for that run, or choose another path; --no-overlap is for runs of one spec",
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+            )
 
     def record(self, batch: RecordBatch) -> None:
         """See Output."""

@@ -1,12 +1,10 @@
 """Locks that die with their holder, however it dies.
 
-Some file systems have no locks (NFS without its lock daemon, Lustre without ``-o flock``:
-https://doc.lustre.org/lustre_manual.xhtml, "flock"): there a lock is had by everybody, and says so.
+On a file system without locks one is had by everybody, and says so.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -20,12 +18,10 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from arcli.engine.flock import locked
 from arcli.errors import LockedError, OutputError
 from arcli.store.files import make_private, read_as, spec_key, state_folder
 from arcli.units import isoformat
-
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
-"""What file systems without locks answer."""
 
 
 class Holder(Struct, frozen=True, kw_only=True):
@@ -68,31 +64,24 @@ class Lock:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise OutputError(f"the lock {path} cannot be made: {error.strerror}") from None
-        # Who has it writes down who that is, for those who do not get it; the text itself locks
-        # nothing. A file system without locks gives it to everybody, which `works` tells.
-        works = True
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                works = False
-            myself = Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, msgspec.json.encode(myself), 0)
-        except BlockingIOError:
+        works = locked(fd, wait=wait)
+        if works is False:
             os.close(fd)
             holder = holder_of(path)
             who = "another process"
             if holder is not None:
                 who = f"process {holder.pid} on {holder.host}, since {holder.since}"
             hint = "wait for it or end it: the lock goes with it"
-            raise LockedError(f"{what} is locked by {who}", hint=hint) from None
+            raise LockedError(f"{what} is locked by {who}", hint=hint)
+        # Who has it writes down who that is, for those who do not get it; the text itself locks nothing.
+        try:
+            myself = Holder(pid=os.getpid(), host=socket.gethostname(), since=isoformat(time.time()))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(myself), 0)
         except OSError as error:
             os.close(fd)
             raise OutputError(f"the lock {path} cannot be had: {error.strerror}") from None
-        return cls(fd, works=works)
+        return cls(fd, works=bool(works))
 
     def release(self, *, shared: bool = False) -> None:
         """Let it go; where it is ``shared`` with a parent, only this process's copy of it."""
@@ -136,14 +125,10 @@ def is_held(path: Path) -> bool | None:
         return False
     # Shared, so that two who look at the same moment do not take each other for the holder.
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
+        free = locked(fd, shared=True)
     finally:
         os.close(fd)
-    return False
+    return None if free is None else not free
 
 
 def holder_of(path: Path) -> Holder | None:

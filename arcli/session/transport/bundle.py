@@ -22,6 +22,7 @@ MODULES = (
     "capture",
     "position_file",
     "functions",
+    "flock",
     "program",
     "notebook",
     "errors",
