@@ -35,13 +35,13 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        # A journal that another run has left torn is cut to its last whole record before it grows.
+        # One run writes it: a run that goes on with another one has a journal of its own.
         self._path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
-            raise self._refused("opened", error) from None
-        self._end = self._synced = recover(path).length
+            raise self._refused("made", error) from None
+        self._end = self._synced = 0
         self._closing = threading.Event()
         self._syncer: threading.Thread | None = None
         self._failure: OutputError | None = None
@@ -144,35 +144,6 @@ class Entry(Struct, frozen=True, kw_only=True):
     offset: int
     line: bytes
     data: dict[str, Any]
-
-
-class Recovery(Struct, frozen=True, kw_only=True):
-    """How long a journal is now, and what was cut off its end, if anything was."""
-
-    length: int
-    cut: Damage | None
-
-
-def recover(path: Path) -> Recovery:
-    """Cut what a sudden end left behind the last whole record of a journal.
-
-    Only for journals that nobody writes. Raises OSError.
-    """
-    # From the end, line by line, until one is a record: what a power failure leaves is at the end.
-    with path.open("r+b", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        end = _last_newline(file, size)
-        while end > 0:
-            start = _last_newline(file, end - 1)
-            if _decoded(os.pread(file.fileno(), end - start, start)) is not None:
-                break
-            end = start
-        if end == size:
-            return Recovery(length=size, cut=None)
-        cut = Damage(offset=end, length=size - end, reason=_why_torn(file, end, size))
-        file.truncate(end)
-        os.fsync(file.fileno())
-    return Recovery(length=end, cut=cut)
 
 
 def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:

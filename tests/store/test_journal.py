@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from journal_lines import key, line
 
 from arcli.errors import OutputError
-from arcli.store.journal import Damage, Journal, entries, recover
+from arcli.store.journal import Damage, Journal, entries
 
 LINES = st.lists(
     st.builds(
@@ -75,21 +75,17 @@ def test_a_cut_at_any_byte_leaves_exactly_the_whole_lines(
         assert found == lines[:kept]
         torn = cut + len(tail) - ends[kept]
         assert [(d.offset, d.length) for d in damages] == ([(ends[kept], torn)] if torn else [])
-        recovery = recover(scratch)
-        assert recovery.length == ends[kept]
-        assert recovery.cut == (damages[0] if damages else None)
-        assert scratch.read_bytes() == whole[: ends[kept]]
 
 
-def test_whole_last_lines_that_are_no_records_are_cut(tmp_path: Path) -> None:
+def test_whole_last_lines_that_are_no_records_are_told(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     good = line(key(1))
     for bad in (b"\n", b"{}\n", b"[1]\n", b"\0\0\n", b'{"job":\n', b'x\n{"index":1}\n'):
         path.write_bytes(good + bad)
-        cut = recover(path).cut
-        assert cut is not None
-        assert (cut.offset, cut.length) == (len(good), len(bad))
-        assert path.read_bytes() == good
+        found, damages = read_all(path)
+        assert found == [good]
+        assert damages[0].offset == len(good)
+        assert sum(damage.length for damage in damages) == len(bad)
 
 
 def test_damage_in_the_middle_is_passed_over_and_told(tmp_path: Path) -> None:
@@ -100,8 +96,6 @@ def test_damage_in_the_middle_is_passed_over_and_told(tmp_path: Path) -> None:
     found, damages = read_all(path)
     assert found == [first, last]
     assert [(d.offset, d.length) for d in damages] == [(len(first), len(hole))]
-    assert recover(path).cut is None
-    assert path.stat().st_size == len(first) + len(hole) + len(last)
 
 
 def test_gigabytes_of_nuls_cost_no_memory(tmp_path: Path) -> None:
@@ -111,23 +105,21 @@ def test_gigabytes_of_nuls_cost_no_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         found, damages = read_all(path)
-        cut = recover(path).cut
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert len(found) == 1
-    assert damages == [cut]
+    assert [damage.offset for damage in damages] == [len(line(key(1)))]
     assert "power failure" in damages[0].reason
     assert peak < 5_000_000
 
 
-def test_a_journal_goes_on_behind_its_last_whole_record(tmp_path: Path) -> None:
+def test_a_journal_that_is_there_is_nobody_elses(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(line(key(1)) + b'{"torn')
-    journal = Journal(path)
-    assert journal.append(line(key(2))) == len(line(key(1)))
-    journal.close()
-    assert read_all(path) == ([line(key(1)), line(key(2))], [])
+    path.write_bytes(line(key(1)))
+    with pytest.raises(OutputError, match=r"journal\.jsonl cannot be made: File exists"):
+        Journal(path)
+    assert path.read_bytes() == line(key(1))
 
 
 def test_reading_goes_on_beside_writing(tmp_path: Path) -> None:
@@ -271,9 +263,10 @@ def test_a_journal_that_something_else_cuts_is_told(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_journal_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="Is a directory"):
-        Journal(tmp_path)
+def test_a_journal_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Not a directory"):
+        Journal(tmp_path / "file" / "journal.jsonl")
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
