@@ -306,9 +306,9 @@ class FakeSession(PositionFiles):
 
     def reply_to(self, request: Request, **how: Any) -> Reply:
         match request:
-            case Hello(slot):
+            case Hello():
                 here = self.has_position_files
-                return HelloReply(1, "here", "3", "python", slot, position_file=here)
+                return HelloReply("here", position_file=here)
             case Steps(requests):
                 return self.reply_to(decode_request(requests[0]))
             case RunChunk():

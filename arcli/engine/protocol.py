@@ -238,13 +238,9 @@ class Done(NamedTuple):
 
 
 class HelloReply(NamedTuple):
-    """Who and where an engine is; ``position_file``: whether it could open the file."""
+    """Where an engine is; ``position_file``: whether it could open the file."""
 
-    pid: int
     host: str
-    python: str
-    executable: str
-    slot: int
     position_file: bool
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import platform
 import random
 import socket
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -130,7 +128,7 @@ class Worker:
         return [self.handle(request) for request in requests]
 
     def _hello(self, request: Hello) -> HelloReply:
-        """Say who and where this engine is."""
+        """Say where this engine is."""
         engine = self._engine
         engine.slot = request.slot
         # A fork has its sibling's random numbers, and variables that only tell of the cluster.
@@ -145,14 +143,7 @@ class Worker:
                 engine.live.attend(request.position_file)
             except OSError:  # another host: the client does without
                 engine.position_file = None
-        return HelloReply(
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            python=platform.python_version(),
-            executable=sys.executable,
-            slot=request.slot,
-            position_file=engine.position_file is not None,
-        )
+        return HelloReply(socket.gethostname(), position_file=engine.position_file is not None)
 
     def _setup(self, request: Setup) -> Done | Failure:
         """Do the spec's setup, step by step."""

@@ -80,7 +80,7 @@ def test_a_chunks_reply_arrives_as_it_was_sent(lines: bytes, pickles: bytes) -> 
     [
         Done(),
         Failure("run", "ValueError: no", "ValueError", "no", "…", item=4),
-        HelloReply(1, "host", "3.11", "/usr/bin/python", 0, position_file=False),
+        HelloReply("host", position_file=False),
         FoldReply(empty=True, accumulated=b""),
         ValueReply(exact=True, many=False, text=b"[1]\n", pickled=b"\x80"),
     ],
