@@ -153,12 +153,13 @@ OPTIONAL = ("replayed", "earlier_attempts", "usage", "outdir", "artifacts")
 """Fields that stand in a record only where they say something."""
 
 
-class RecordBatch(Struct, frozen=True, kw_only=True):
+class RecordBatch(Struct, kw_only=True):
     """Records of ``count`` consecutive items of one job, ``first`` to ``first + count - 1``.
 
     ``lines`` holds one JSON object a line, each with its newline; ``tally`` what they add up to.
-    ``offset`` is where the lines stand in the journal, ``pickles`` where the values that JSON does
-    not hold exactly are kept for this run: ``(offset, length)`` by index.
+    ``offset`` and ``length`` say where the lines stand in the journal, from which a session reads them
+    again that let go of them meanwhile. ``pickles`` says where the values that JSON does not hold exactly
+    are kept for this run: ``(offset, length)`` by index.
     """
 
     job: str
@@ -167,6 +168,7 @@ class RecordBatch(Struct, frozen=True, kw_only=True):
     lines: bytes
     tally: Tally
     offset: int = 0
+    length: int = 0
     pickles: dict[int, tuple[int, int]] | None = None
 
     @classmethod

@@ -7,56 +7,39 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from msgspec import Struct
-
 from arcli.engine.encode import ArrayFile
 from arcli.engine.tally import Tally
+from arcli.record import RecordBatch
 from arcli.session.core.job import tally_of
 from arcli.session.core.messages import Records
 
 
-class RecordSpan(Struct, kw_only=True):
-    """Records of consecutive items: where they stand in the journal, and perhaps their lines.
-
-    ``lines`` is None where they were let go to save memory. ``pickles`` maps indices to places in
-    the file of values that JSON does not hold exactly.
-    """
-
-    first: int
-    count: int
-    offset: int
-    length: int
-    tally: Tally
-    lines: bytes | None
-    pickles: dict[int, tuple[int, int]] | None = None
-
-
 class Reorder:
-    """Holds spans back until all earlier items are out; with ``ordered=False`` it holds nothing.
+    """Holds batches back until all earlier items are out; with ``ordered=False`` it holds nothing.
 
-    Holding costs a few numbers a span: the records themselves wait in the journal.
+    Holding costs a few numbers a batch: the records themselves wait in the journal.
     """
 
     def __init__(self, *, ordered: bool) -> None:
         self._ordered = ordered
         self._next = 0
-        self._waiting: list[tuple[int, RecordSpan]] = []
+        self._waiting: list[tuple[int, RecordBatch]] = []
 
-    def push(self, span: RecordSpan) -> list[RecordSpan]:
-        """Take a span; returns those that may go out now, in order."""
+    def push(self, batch: RecordBatch) -> list[RecordBatch]:
+        """Take a batch; returns those that may go out now, in order."""
         if not self._ordered:
-            return [span]
-        heapq.heappush(self._waiting, (span.first, span))
-        ready: list[RecordSpan] = []
+            return [batch]
+        heapq.heappush(self._waiting, (batch.first, batch))
+        ready: list[RecordBatch] = []
         while self._waiting and self._waiting[0][0] == self._next:
-            _, span = heapq.heappop(self._waiting)
-            self._next += span.count
-            ready.append(span)
+            _, batch = heapq.heappop(self._waiting)
+            self._next += batch.count
+            ready.append(batch)
         return ready
 
     @property
     def waiting(self) -> int:
-        """Spans that are held back."""
+        """Batches that are held back."""
         return len(self._waiting)
 
 
@@ -84,7 +67,7 @@ class Storage(Protocol):
 
 
 class Recorder:
-    """Writes the records of one job. ``emit`` takes spans of records that may go out.
+    """Writes the records of one job. ``emit`` takes batches that may go out.
 
     ``keep_values``: pickles of values that JSON does not hold are kept for the time of the run.
     """
@@ -93,7 +76,7 @@ class Recorder:
         self,
         storage: Storage,
         job: str,
-        emit: Callable[[RecordSpan], None],
+        emit: Callable[[RecordBatch], None],
         *,
         ordered: bool,
         keep_values: bool,
@@ -110,7 +93,8 @@ class Recorder:
         pickles = self._keep(records)
         offset = self._storage.append(records.lines)
         for (first, count), lines, tally in _by_span(records):
-            span = RecordSpan(
+            batch = RecordBatch(
+                job=self.job,
                 first=first,
                 count=count,
                 offset=offset,
@@ -121,9 +105,9 @@ class Recorder:
             )
             offset += len(lines)
             # A straggler holds back what comes after it: that is on disk and need not stay in memory.
-            ready = self._reorder.push(span)
+            ready = self._reorder.push(batch)
             if not ready:
-                span.lines = None
+                batch.lines = b""
             for each in ready:
                 self._emit(each)
 

@@ -38,7 +38,7 @@ from arcli.session.core.messages import (
 from arcli.session.core.snapshot import Snapshot
 from arcli.session.interfaces import Supply, Terms, Transport, Wake
 from arcli.session.loop import SessionLoop
-from arcli.session.recorder import Recorder, RecordSpan, Storage
+from arcli.session.recorder import Recorder, Storage
 from arcli.timing.ledger import Ledger
 
 HELD_BYTES = 16_000_000
@@ -54,8 +54,8 @@ class Session:
         self._transport = transport
         self._storage = storage
         self._run_id = run_id
-        self._inbox: queue.SimpleQueue[RecordSpan | EndJob | None] = queue.SimpleQueue()
-        self._meanwhile: deque[RecordSpan | EndJob] = deque()
+        self._inbox: queue.SimpleQueue[RecordBatch | EndJob | None] = queue.SimpleQueue()
+        self._meanwhile: deque[RecordBatch | EndJob] = deque()
         self._emitted = 0
         self._consumed = 0
         self._loop = SessionLoop(transport, terms, self._wake)
@@ -159,7 +159,7 @@ class Session:
                 self._meanwhile.append(got)
         return future.result()
 
-    def _next(self) -> RecordSpan | EndJob | None:
+    def _next(self) -> RecordBatch | EndJob | None:
         """Wait for what the loop's thread hands over; None is a knock without news.
 
         An in-process transport uses that to run what it was sent, on this very thread.
@@ -194,39 +194,26 @@ class Session:
         self._loop.begin(job, recorder, self._inbox.put)
         while True:
             got = self._meanwhile.popleft() if self._meanwhile else self._next()
-            if isinstance(got, RecordSpan):
-                yield self._batch(plan.name, got)
+            if isinstance(got, RecordBatch):
+                # What the consumer was too slow for was left in the journal, and is read from there.
+                if got.lines:
+                    self._consumed += got.length
+                else:
+                    got.lines = self._storage.read(got.offset, got.length)
+                yield got
             elif isinstance(got, EndJob):
                 self.ledgers[plan.name] = got.ledger
                 if got.error is not None:
                     raise got.error
                 return
 
-    def _emit(self, span: RecordSpan) -> None:
+    def _emit(self, batch: RecordBatch) -> None:
         # A consumer that is slow, a pipe to less, say, finds the lines in the journal instead of in memory.
-        if span.lines is not None:
-            if self._emitted - self._consumed > HELD_BYTES:
-                span.lines = None
-            else:
-                self._emitted += span.length
-        self._inbox.put(span)
-
-    def _batch(self, job: str, span: RecordSpan) -> RecordBatch:
-        # What the consumer was too slow for was left in the journal, and is read from there.
-        lines = span.lines
-        if lines is None:
-            lines = self._storage.read(span.offset, span.length)
-        else:
-            self._consumed += span.length
-        return RecordBatch(
-            job=job,
-            first=span.first,
-            count=span.count,
-            lines=lines,
-            tally=span.tally,
-            offset=span.offset,
-            pickles=span.pickles,
-        )
+        if self._emitted - self._consumed > HELD_BYTES:
+            batch.lines = b""
+        elif batch.lines:
+            self._emitted += batch.length
+        self._inbox.put(batch)
 
 
 def _expected(raw: bytes, kind: type[R], where: str) -> R:

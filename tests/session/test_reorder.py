@@ -9,19 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.tally import Tally
-from arcli.session.recorder import RecordSpan, Reorder
+from arcli.record import RecordBatch
+from arcli.session.recorder import Reorder
 
 
-def piece(first: int, count: int) -> RecordSpan:
-    return RecordSpan(first=first, count=count, offset=0, length=0, tally=Tally(), lines=None)
+def piece(first: int, count: int) -> RecordBatch:
+    return RecordBatch(job="j", first=first, count=count, lines=b"", tally=Tally())
 
 
-def indices(pieces: Sequence[RecordSpan]) -> list[int]:
+def indices(pieces: Sequence[RecordBatch]) -> list[int]:
     return [index for part in pieces for index in range(part.first, part.first + part.count)]
 
 
 @st.composite
-def shuffled_pieces(draw: st.DrawFn) -> list[RecordSpan]:
+def shuffled_pieces(draw: st.DrawFn) -> list[RecordBatch]:
     """Consecutive pieces of some items, in the order in which their chunks ended."""
     counts = draw(st.lists(st.integers(1, 5), max_size=30))
     firsts = itertools.accumulate(counts, initial=0)
@@ -31,10 +32,10 @@ def shuffled_pieces(draw: st.DrawFn) -> list[RecordSpan]:
 
 @given(shuffled_pieces())
 def test_ordered_gives_each_index_once_in_order_as_soon_as_possible(
-    pieces: list[RecordSpan],
+    pieces: list[RecordBatch],
 ) -> None:
     reorder = Reorder(ordered=True)
-    out: list[RecordSpan] = []
+    out: list[RecordBatch] = []
     seen: set[int] = set()
     for part in pieces:
         seen |= set(indices([part]))
@@ -46,7 +47,7 @@ def test_ordered_gives_each_index_once_in_order_as_soon_as_possible(
 
 
 @given(shuffled_pieces())
-def test_unordered_holds_nothing(pieces: list[RecordSpan]) -> None:
+def test_unordered_holds_nothing(pieces: list[RecordBatch]) -> None:
     reorder = Reorder(ordered=False)
     for part in pieces:
         assert reorder.push(part) == [part]
