@@ -17,11 +17,11 @@ from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.execution.context import JobWatcher
 from arcli.execution.interrupts import Interrupts
-from arcli.session.core.snapshot import Snapshot
 from arcli.session.session import Session
 from arcli.specfile.model import Spec
 from arcli.store.channel import EngineState, JobState, Phase, RunState, job_words, take, write_state
 from arcli.store.folder import RunFolder
+from arcli.timing.snapshot import Snapshot
 from arcli.timing.summary import JobSummary
 from arcli.timing.words import plural
 from arcli.units import isoformat

@@ -20,9 +20,10 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from arcli.escape import one_line
-from arcli.outputs.progress import LONG, Count, State
+from arcli.outputs.progress import LONG, Count
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
+from arcli.timing.snapshot import Snapshot
 from arcli.timing.summary import RunSummary
 from arcli.timing.words import plural
 from arcli.units import format_seconds
@@ -60,7 +61,7 @@ class BarProgress:
             highlight=False,
             markup=False,
         )
-        self._read: Callable[[], State] | None = None
+        self._read: Callable[[], Snapshot] | None = None
         self._count: Count | None = None
         self._task: TaskID | None = None
         self._bar = BarColumn(bar_width=BAR)
@@ -83,7 +84,7 @@ class BarProgress:
         """See Progress."""
         self._begin(job, total)
 
-    def watch(self, read: Callable[[], State]) -> None:
+    def watch(self, read: Callable[[], Snapshot]) -> None:
         """See Progress."""
         self._read = read
 
@@ -190,7 +191,7 @@ class BarProgress:
         if len(shown) < len(items):
             yield _cut(f"  … and {len(items) - len(shown)} more", width)
 
-    def _shows_engines(self, state: State) -> bool:
+    def _shows_engines(self, state: Snapshot) -> bool:
         if self._full is not None or self._count is None or not state.items:
             return bool(self._full and state.items)
         long_items = self._count.has_long_items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TextIO
 
 from msgspec import Struct, field
@@ -14,6 +14,7 @@ from arcli.outputs.base import Output
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import Target
 from arcli.record import RecordBatch
+from arcli.timing.snapshot import Snapshot
 from arcli.timing.summary import RunSummary
 from arcli.timing.words import plural, progress_words
 from arcli.units import format_seconds
@@ -26,61 +27,13 @@ FACTOR = 3.0
 """How many times as long as 95 % of the items it has to run for that."""
 
 
-class Running(Protocol):
-    """An item that an engine is at."""
-
-    @property
-    def engine_id(self) -> int:
-        """Which engine."""
-
-    @property
-    def index(self) -> int | None:
-        """Its number, None where it cannot be seen."""
-
-    @property
-    def name(self) -> str:
-        """The item, and how many run beside it; or how many were sent with it."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it has run."""
-
-
-class State(Protocol):
-    """What a progress display wants to know from a session; see ``arcli.session.core.snapshot``."""
-
-    @property
-    def engines(self) -> int:
-        """Engines that are up."""
-
-    @property
-    def running(self) -> int:
-        """Items that are being run."""
-
-    @property
-    def job(self) -> str | None:
-        """The job that is run, None between two."""
-
-    @property
-    def total(self) -> int | None:
-        """Its items, None where nobody knows."""
-
-    @property
-    def done(self) -> int:
-        """Its items that have ended."""
-
-    @property
-    def items(self) -> Sequence[Running]:
-        """What engines are at, the longest first."""
-
-
 class Progress(Output, Protocol):
     """An output that shows how many records there are, not what is in them."""
 
     def expect(self, job: str, total: int | None) -> None:
         """Show that a job begins which has ``total`` items, None where nobody knows."""
 
-    def watch(self, read: Callable[[], State]) -> None:
+    def watch(self, read: Callable[[], Snapshot]) -> None:
         """Take what a session is asked for its state with, from any thread."""
 
     def writing(self) -> None:
@@ -121,7 +74,7 @@ class Count(Struct):
         self.shown.merge(batch.tally)
         self.done = max(self.done, self.shown.total)
 
-    def update(self, state: State) -> None:
+    def update(self, state: Snapshot) -> None:
         """Take what the session knows: items that have ended are not yet shown behind a slow one."""
         self.engines = state.engines
         if state.job != self.job:
@@ -203,7 +156,7 @@ class PlainProgress(Progress):
         self._place = 0
         self._told_at = clock()
         self._told = 0
-        self._read: Callable[[], State] | None = None
+        self._read: Callable[[], Snapshot] | None = None
         self._ended = threading.Event()
         self._telling = threading.Lock()
 
@@ -212,7 +165,7 @@ class PlainProgress(Progress):
         with self._telling:
             self._begin(job, total)
 
-    def watch(self, read: Callable[[], State]) -> None:
+    def watch(self, read: Callable[[], Snapshot]) -> None:
         """See Progress."""
         self._read = read
 

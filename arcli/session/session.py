@@ -35,11 +35,11 @@ from arcli.session.core.messages import (
     Stop,
     setup_error,
 )
-from arcli.session.core.snapshot import Snapshot
 from arcli.session.interfaces import Supply, Terms, Transport, Wake
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder, Storage
 from arcli.timing.ledger import Ledger
+from arcli.timing.snapshot import Snapshot
 
 HELD_BYTES = 16_000_000
 """Records that wait in memory for a slow consumer; beyond it they wait in the journal."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import pytest
@@ -12,37 +11,26 @@ import pytest
 from arcli.engine.tally import Status, Tally
 from arcli.outputs.bar import BarProgress
 from arcli.record import RecordBatch
+from arcli.timing.snapshot import RunningItem, Snapshot
 
 
-@dataclass(frozen=True)
-class Item:
-    engine_id: int
-    index: int | None
-    seconds: float
-    chunk: int = 1
-
-    @property
-    def name(self) -> str:
-        return f"{self.chunk} items" if self.index is None else f"item {self.index}"
+def at(engine_id: int, index: int | None, seconds: float, chunk: int = 1) -> RunningItem:
+    return RunningItem(
+        engine_id=engine_id, slot=0, host="", index=index, seconds=seconds, chunk=chunk, running=1
+    )
 
 
-@dataclass(frozen=True)
-class Standing:
-    items: Sequence[Item]
-    engines: int = 64
-    running: int = 64
-    job: str | None = "fit"
-    total: int | None = 1000
-    done: int = 0
+def standing(items: Sequence[RunningItem], done: int = 0) -> Snapshot:
+    return Snapshot(engines=64, running=64, job="fit", total=1000, done=done, items=tuple(items))
 
 
 def display(
-    items: Sequence[Item], *, width: int = 80, height: int = 24, full: bool | None = True
+    items: Sequence[RunningItem], *, width: int = 80, height: int = 24, full: bool | None = True
 ) -> BarProgress:
     progress = BarProgress(io.StringIO(), color=False, full=full)
     progress._console.size = (width, height)
     progress.start()
-    progress.watch(lambda: Standing(items))
+    progress.watch(lambda: standing(items))
     progress.expect("fit", 1000)
     return progress
 
@@ -57,7 +45,7 @@ def ended(progress: BarProgress, seconds: float) -> None:
     progress.record(RecordBatch(job="fit", first=0, count=1, lines=b"", tally=tally))
 
 
-BUSY = [Item(number, number + 100, 64.0 - number) for number in range(64)]
+BUSY = [at(number, number + 100, 64.0 - number) for number in range(64)]
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 24), (200, 24), (80, 10), (40, 4), (200, 100)])
@@ -79,7 +67,7 @@ def test_as_many_engines_as_fit_the_longest_running_first(width: int, height: in
 
 
 def test_a_line_says_what_runs_for_how_long_and_what_it_printed_last() -> None:
-    progress = display([Item(3, 17, 12.0), Item(11, None, 2.0, chunk=40)])
+    progress = display([at(3, 17, 12.0), at(11, None, 2.0, chunk=40)])
     progress.hear(17, "loss 0.5")
     progress.hear(17, "10 %\r20 %\r\x1b[1m30 %\r")
     first, second = lines(progress)
@@ -90,7 +78,7 @@ def test_a_line_says_what_runs_for_how_long_and_what_it_printed_last() -> None:
 
 @pytest.mark.parametrize(("seconds", "shows"), [(0.01, False), (5.0, True)])
 def test_by_itself_it_has_lines_where_items_take_long(seconds: float, shows: bool) -> None:
-    progress = display([Item(0, 1, 0.5)], full=None)
+    progress = display([at(0, 1, 0.5)], full=None)
     assert progress.hears()  # what a first long item prints should not be missed
     assert lines(progress) == []
     ended(progress, seconds)
@@ -100,7 +88,7 @@ def test_by_itself_it_has_lines_where_items_take_long(seconds: float, shows: boo
 
 
 def test_a_first_item_that_runs_for_long_is_shown() -> None:
-    progress = display([Item(0, 0, 3.0)], full=None)
+    progress = display([at(0, 0, 3.0)], full=None)
     assert len(lines(progress)) == 1
     progress.abort()
 
@@ -113,18 +101,18 @@ def test_a_plain_bar_hears_nothing() -> None:
 
 
 def test_what_items_that_ended_have_printed_is_forgotten() -> None:
-    items = [Item(0, 1, 3.0)]
+    items = [at(0, 1, 3.0)]
     progress = display(items)
     progress.hear(1, "first")
-    items[:] = [Item(0, 2, 3.0)]
+    items[:] = [at(0, 2, 3.0)]
     assert "first" not in "".join(lines(progress))
-    items[:] = [Item(0, 1, 3.0)]
+    items[:] = [at(0, 1, 3.0)]
     assert "first" not in "".join(lines(progress))
     progress.abort()
 
 
 def test_what_a_narrower_terminal_wraps_is_erased() -> None:
-    progress = display([Item(0, 1, 3.0), Item(1, 2, 3.0)], width=100)
+    progress = display([at(0, 1, 3.0), at(1, 2, 3.0)], width=100)
     for index in (1, 2):
         progress.hear(index, "x" * 200)
     live = progress._live
@@ -141,7 +129,7 @@ def test_what_a_narrower_terminal_wraps_is_erased() -> None:
 @pytest.mark.parametrize(("width", "shown"), [(60, False), (120, True)])
 def test_how_long_it_takes_stays_where_there_is_little_room(width: int, shown: bool) -> None:
     progress = display([], width=width, full=False)
-    progress.watch(lambda: Standing([], done=100))
+    progress.watch(lambda: standing([], done=100))
     ended(progress, 0.1)
     text = progress.figures()
     progress.abort()

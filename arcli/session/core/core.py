@@ -41,9 +41,10 @@ from arcli.session.core.messages import (
 )
 from arcli.session.core.pool import DEADLINE, NEVER, Pool, PooledEngine, Requests
 from arcli.session.core.recovery import Recovery
-from arcli.session.core.snapshot import Observer, Snapshot
+from arcli.session.core.snapshot import Observer
 from arcli.session.interfaces import Broken, Coming, Observations, Reply, Terms, Wake
 from arcli.timing.ledger import End
+from arcli.timing.snapshot import Snapshot
 
 Command = Call | Broadcast | JobRun | Stop | CancelItems
 """What the main thread asks for: an answer of one engine, or of all; a job to be run."""
