@@ -167,18 +167,9 @@ def resume_command(run: RunFolder) -> str:
 
 
 CALL = (
-    "name",
-    "map",
-    "apply",
-    "command",
-    "notebook",
-    "unpack",
-    "args",
-    "kwargs",
-    "command_stdin",
-    "cwd",
+    "name", "map", "apply", "command", "notebook", "unpack", "args", "kwargs", "command_stdin", "cwd",
     "env",
-)
+)  # fmt: skip
 """What of a job makes the calls of its items."""
 BY_KEYWORD = ("product", "zip", "cases", "csv", "parquet")
 """Sources whose items are keyword arguments, unless the job says otherwise."""
@@ -192,15 +183,15 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
     """
     from pydantic import ValidationError
 
+    from arcli.engine.functions import in_parts
     from arcli.fields import Deferred
     from arcli.specfile.model import Job
 
     def deferred(value: Any) -> Any:
         """Tell a ``${ref.name}`` from text, which it was written as."""
-        if isinstance(value, dict):
-            return {key: deferred(part) for key, part in value.items()}
-        match = _DEFERRED.fullmatch(value) if isinstance(value, str) else None
-        return Deferred(kind=match[1], name=match[2]) if match else value  # type: ignore[arg-type]
+        if isinstance(value, str) and (match := _DEFERRED.fullmatch(value)):
+            return Deferred(kind=match[1], name=match[2])  # type: ignore[arg-type]
+        return in_parts(value, deferred)
 
     # A manifest that another version wrote, or somebody edited, may have a job that is none here.
     jobs: dict[str, tuple[Job, Unpack]] = {}
@@ -211,7 +202,7 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
             job = Job.model_validate({key: tree[key] for key in CALL if tree.get(key) is not None})
         except (ValidationError, AttributeError, TypeError):
             continue
-        values = {"args": [deferred(value) for value in job.args], "kwargs": deferred(job.kwargs)}
+        values = {"args": deferred(job.args), "kwargs": deferred(job.kwargs)}
         jobs[job.name] = job.model_copy(update=values), "kwargs" if by_keyword else "none"
     return jobs
 

@@ -175,17 +175,22 @@ class _Opened:
         self.value = value
 
 
+def in_parts(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a list or a map with each of its parts changed, anything else as it is."""
+    if isinstance(tree, list):
+        return [change(part) for part in tree]
+    if isinstance(tree, Mapping):
+        return {key: change(part) for key, part in tree.items()}
+    return tree
+
+
 def opened(tree: Any) -> Any:
     """Constants with the values of earlier jobs in them, ``("value", form, parts)``, opened."""
     if isinstance(tree, tuple) and tree[0] == "value":
         return _Opened(assembled(*tree[1:]))
     if isinstance(tree, tuple) and tree[0] == "text":
         return ("text", [opened(part) for part in tree[1]])
-    if isinstance(tree, list):
-        return [opened(part) for part in tree]
-    if isinstance(tree, dict):
-        return {key: opened(part) for key, part in tree.items()}
-    return tree
+    return in_parts(tree, opened)
 
 
 def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
@@ -200,11 +205,7 @@ def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
         if tree[0] == "ref":
             return eval(tree[1], namespace)  # noqa: S307 - as ipyparallel.Reference does
         return "".join(str(with_references(part, namespace)) for part in tree[1])
-    if isinstance(tree, list):
-        return [with_references(part, namespace) for part in tree]
-    if isinstance(tree, dict):
-        return {key: with_references(part, namespace) for key, part in tree.items()}
-    return tree
+    return in_parts(tree, lambda part: with_references(part, namespace))
 
 
 def copied(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from arcli.engine.functions import in_parts
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs.base import Source, SourceContext, Stream
@@ -60,11 +61,7 @@ class Resolver:
             if any(isinstance(part, Deferred | JobValue) for part in parts):
                 return _Text(tuple(p if isinstance(p, Deferred | JobValue) else str(p) for p in parts))
             return "".join(map(str, parts))
-        if isinstance(tree, list):
-            return [self(part) for part in tree]
-        if isinstance(tree, Mapping):
-            return {key: self(part) for key, part in tree.items()}
-        return tree
+        return in_parts(tree, self)
 
 
 def scattered_values(scatter: Scatter, folder: Path, resolve: Callable[[Any], Any]) -> Sequence[Any]:
@@ -87,11 +84,7 @@ def to_engine(tree: Any) -> Any:
         return ("value", tree.form, tree.parts)
     if isinstance(tree, DeferredText | _Text):
         return ("text", tuple(to_engine(part) for part in tree.parts))
-    if isinstance(tree, list):
-        return [to_engine(part) for part in tree]
-    if isinstance(tree, Mapping):
-        return {key: to_engine(part) for key, part in tree.items()}
-    return tree
+    return in_parts(tree, to_engine)
 
 
 class Texts:

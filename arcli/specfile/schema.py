@@ -12,6 +12,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from arcli.engine.functions import in_parts
 from arcli.fields import Model
 from arcli.inputs.over import INPUT, with_other_packages
 from arcli.inputs.registry import inputs, kind_of
@@ -94,12 +95,8 @@ def json_schema() -> dict[str, Any]:
 
 def _with_references(part: Any) -> Any:
     """Return a schema that refers to those of inputs, where it only has their keys."""
-    if isinstance(part, list):
-        return [_with_references(inner) for inner in part]
-    if not isinstance(part, dict):
-        return part
-    if INPUT not in part:
-        return {key: _with_references(inner) for key, inner in part.items()}
+    if not isinstance(part, dict) or INPUT not in part:
+        return in_parts(part, _with_references)
     name = "Over" if part[INPUT] == "over" else kind_of(part[INPUT]).__name__
     return {**{key: part[key] for key in part if key != INPUT}, "$ref": f"#/$defs/{name}"}
 
