@@ -20,8 +20,11 @@ from typing import Protocol
 from .own_code import is_ours
 from .protocol import Printed, RunChunk, encode_reply
 
-PATROL = 0.1
-"""Seconds between two looks at the files."""
+PATROL, RAREST = 0.1, 1.0
+"""Seconds between two looks at the files: at least and at most."""
+LOOKS = 320
+"""Looks in a second that all engines take together. Each wakes a process: 128 engines that only waited for
+their items took a quarter of a CPU for ten looks a second each."""
 TELL = 0.2
 """Seconds between two messages, at least."""
 MOST_LINES = 200
@@ -233,8 +236,13 @@ class Watched(Protocol):
         """Look at all files once; called on a thread of its own."""
 
 
+def pause(engines: int) -> float:
+    """Return the seconds between two looks, where so many engines share what a machine can do."""
+    return min(RAREST, max(PATROL, engines / LOOKS))
+
+
 class Patrol:
-    """The thread that looks at what items print to, while they run."""
+    """The thread that looks at what items print to, while they run; ``pause`` is between two looks."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -243,6 +251,7 @@ class Patrol:
         self._watched: list[Watched] = []
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
+        self.pause = PATROL
 
     @contextmanager
     def over(self, watched: Watched) -> Iterator[None]:
@@ -279,4 +288,4 @@ class Patrol:
                 for watched in self._watched:
                     with suppress(OSError, ValueError):  # closed, by an alarm at the wrong moment
                         watched.look(self._live)
-            self._closing.wait(PATROL)
+            self._closing.wait(self.pause)

@@ -25,10 +25,14 @@ ValueParts = list[tuple[Any, str | None, bytes | None]]
 
 
 class Hello(NamedTuple):
-    """Get to know an engine: its slot, and the path of its position file. Answered by HelloReply."""
+    """Get to know an engine: its slot, and the path of its position file. Answered by HelloReply.
+
+    ``engines`` is how many there are in all.
+    """
 
     slot: int
     position_file: str | None
+    engines: int = 1
 
 
 class Setup(NamedTuple):

@@ -18,6 +18,7 @@ from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, with_references, working_directory
 from .interpreter import Script, Visit, clean_environment
 from .item import Process
+from .live import pause
 from .notebook import preflight
 from .position_file import NOWHERE, PositionFile
 from .protocol import (
@@ -131,6 +132,7 @@ class Worker:
         """Say where this engine is."""
         engine = self._engine
         engine.slot = request.slot
+        engine.patrol.pause = pause(request.engines)
         # A fork has its sibling's random numbers, and variables that only tell of the cluster.
         random.seed()
         if engine.ours:

@@ -135,7 +135,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
         scattered = {name: part[slot] for name, part in parts.items()}
         position_file = None if position_files is None else f"{position_files}/{slot}"
         return [
-            Hello(slot, position_file),
+            Hello(slot, position_file, slots),
             SetupRequest(
                 path=path,
                 imports=setup.imports,

@@ -12,12 +12,26 @@ from typing import Any
 
 import pytest
 from runs import wait_until
+from sessions import make_spec
 
 from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import make_capture
 from arcli.engine.command import Command, CommandLine
-from arcli.engine.live import MOST_BYTES, MOST_LINES, MOST_OF_A_LINE, Live, Patrol, PrintedText
-from arcli.engine.protocol import JobDefinition, Printed, RunChunk, decode_reply
+from arcli.engine.live import MOST_BYTES, MOST_LINES, MOST_OF_A_LINE, Live, Patrol, PrintedText, pause
+from arcli.engine.protocol import Hello, JobDefinition, Printed, RunChunk, decode_reply
+from arcli.execution import setup_steps
+
+
+@pytest.mark.parametrize(
+    ("engines", "seconds"), [(1, 0.1), (32, 0.1), (64, 0.2), (256, 0.8), (320, 1.0), (10_000, 1.0)]
+)
+def test_the_more_engines_there_are_the_rarer_each_looks(engines: int, seconds: float) -> None:
+    assert pause(engines) == pytest.approx(seconds)
+
+
+def test_each_engine_is_told_how_many_share_the_machine_with_it(tmp_path: Path) -> None:
+    hello = setup_steps(make_spec(tmp_path), 64, None)(3)[0]
+    assert hello == Hello(slot=3, position_file=None, engines=64)
 
 
 class Heard:
