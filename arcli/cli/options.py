@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -134,32 +134,27 @@ def fail_if_option(example: str) -> Callable[[Any], Any]:
     )
 
 
-def color_option(*, exposed: bool) -> Callable[[Any], Any]:
-    """Return ``--color``; where it is not ``exposed``, ``past.own_streams`` has it from the call."""
+def choice(names: str, values: Sequence[str], **settings: Any) -> Callable[[Any], Any]:
+    """Make an option that takes one of these values, the first one by default."""
     return click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        show_default=True,
-        expose_value=exposed,
-        help="Colours; auto asks the terminal, NO_COLOR and FORCE_COLOR.",
+        *names.split(), type=click.Choice(values), default=values[0], show_default=True, **settings
     )
 
 
-ERRORS = click.option(
-    "--errors",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How stderr tells of errors: for people, or one JSON object a line.",
+def color_option(*, exposed: bool) -> Callable[[Any], Any]:
+    """Return ``--color``; where it is not ``exposed``, ``past.own_streams`` has it from the call."""
+    meaning = "Colours; auto asks the terminal, NO_COLOR and FORCE_COLOR."
+    return choice("--color", ("auto", "always", "never"), expose_value=exposed, help=meaning)
+
+
+ERRORS = choice(
+    "--errors", ("text", "json"), help="How stderr tells of errors: for people, or one JSON object a line."
 )
 
 
 def format_option(*formats: str, meaning: str) -> Callable[[Any], Any]:
-    """Make the option ``--format`` of a verb that has these; the first one is the default."""
-    return click.option(
-        "--format", "form", type=click.Choice(formats), default=formats[0], show_default=True, help=meaning
-    )
+    """Make the option ``--format`` of a verb that has these."""
+    return choice("--format form", formats, help=meaning)
 
 
 class RunFlags(Struct, frozen=True, kw_only=True):

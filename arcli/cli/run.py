@@ -26,6 +26,7 @@ from arcli.cli.options import (
     TAIL,
     RunFlags,
     WithTail,
+    choice,
     color_option,
     fail_if_option,
     slots_of,
@@ -80,29 +81,23 @@ MOST_PEEKED = 1_000_000
 )
 @click.option("--tag", is_flag=True, help="With --format raw: each line begins with its item and a tab.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only when something failed.")
-@click.option(
+@choice(
     "--summary",
-    type=click.Choice(["short", "full"]),
-    default="short",
+    ("short", "full"),
     envvar="ARCLI_SUMMARY",
-    show_default=True,
     help="How much of the end: full has the tables of timing. Also $ARCLI_SUMMARY.",
 )
-@click.option(
+@choice(
     "--ci",
-    type=click.Choice(["auto", "github", "gitlab", "never"]),
-    default="auto",
-    show_default=True,
+    ("auto", "github", "gitlab", "never"),
     help="Annotate failures and fold lines as this CI system reads them.",
 )
 @color_option(exposed=True)
 @ERRORS
 @click.option("-v", "--verbose", is_flag=True, help="Show how each item travelled.")
-@click.option(
+@choice(
     "--progress",
-    type=click.Choice(["auto", "full", "bar", "plain", "never"]),
-    default="auto",
-    show_default=True,
+    ("auto", "full", "bar", "plain", "never"),
     help="How far it is, on stderr; full: with a line an engine, which auto has where items take long.",
 )
 @TAIL
