@@ -6,14 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from arcli.units import parse_duration
 
@@ -87,12 +80,7 @@ Texts = Annotated[
 class Model(BaseModel):
     """Frozen, strict, and without room for keys that nobody reads."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        arbitrary_types_allowed=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
 class Share(Model):

@@ -159,6 +159,5 @@ def check_python(python: str) -> None:
         )
     if origin == "None":
         raise ClusterError(
-            f"no cluster: {python} cannot import ipyparallel",
-            hint=f"{python} -m pip install ipyparallel",
+            f"no cluster: {python} cannot import ipyparallel", hint=f"{python} -m pip install ipyparallel"
         )

@@ -376,12 +376,7 @@ def _is_text(value: Any) -> bool:
 
 
 _TEXTS = frozenset(
-    [
-        ("decimal", "Decimal"),
-        ("fractions", "Fraction"),
-        ("uuid", "UUID"),
-        ("ipaddress", "_IPAddressBase"),
-    ]
+    [("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID"), ("ipaddress", "_IPAddressBase")]
 )
 
 

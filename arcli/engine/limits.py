@@ -39,11 +39,7 @@ class Timer:
     """
 
     def __init__(
-        self,
-        seconds: float | None,
-        *,
-        watchdog: bool = True,
-        told: Callable[[], float] = lambda: UNKNOWN,
+        self, seconds: float | None, *, watchdog: bool = True, told: Callable[[], float] = lambda: UNKNOWN
     ) -> None:
         self.seconds = seconds
         self.fired = False

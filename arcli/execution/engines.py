@@ -137,11 +137,7 @@ def setup_steps(spec: Spec, slots: int, position_files: str | None) -> Callable[
         return [
             Hello(slot, position_file, slots),
             SetupRequest(
-                path=path,
-                imports=setup.imports,
-                push={**push, **scattered},
-                run=setup.run,
-                files=files,
+                path=path, imports=setup.imports, push={**push, **scattered}, run=setup.run, files=files
             ),
         ]
 

@@ -89,12 +89,7 @@ def supply_of(
     # no timer.
     reader = ReadAhead(source, notify=context.session.wake, limit=context.options.limit)
     supply = SourceSupply(
-        reader,
-        length=length,
-        distinct=source.distinct,
-        hasher=hasher,
-        kept=lookup,
-        replay=replayed,
+        reader, length=length, distinct=source.distinct, hasher=hasher, kept=lookup, replay=replayed
     )
     try:
         # Items that belong to engines are dealt out by number, so that a resumed run deals them alike.

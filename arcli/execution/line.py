@@ -6,14 +6,7 @@ import time
 
 from arcli.engine.protocol import Preflight
 from arcli.engine.tally import Status, Tally
-from arcli.errors import (
-    ArcliError,
-    ClusterError,
-    DeadlineError,
-    InputError,
-    OutputError,
-    SetupError,
-)
+from arcli.errors import ArcliError, ClusterError, DeadlineError, InputError, OutputError, SetupError
 from arcli.execution.context import Context, Outcome
 from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed

@@ -37,11 +37,7 @@ class Finished:
 
 
 def execute(
-    spec: Spec,
-    options: Options,
-    storage: RunStorage,
-    outputs: Outputs,
-    cluster: Cluster | None = None,
+    spec: Spec, options: Options, storage: RunStorage, outputs: Outputs, cluster: Cluster | None = None
 ) -> Finished:
     """Run a spec: every item's record to the journal and to all outputs, then the summary.
 

@@ -11,13 +11,7 @@ from typing import Any
 from arcli.engine.encode import decode, from_tree
 from arcli.engine.protocol import Assign, Divide, Done, ElementsReply, Failure, Look, ValueReply
 from arcli.engine.tally import Status
-from arcli.errors import (
-    ArcliError,
-    ClusterError,
-    DeadlineError,
-    InputError,
-    Interrupted,
-)
+from arcli.errors import ArcliError, ClusterError, DeadlineError, InputError, Interrupted
 from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
 from arcli.plan.deferred import JobValue, Resolver, scattered_values
@@ -66,12 +60,7 @@ def folding_of(context: Context, job: Job) -> Folding:
 
 
 def conclude(
-    context: Context,
-    job: Job,
-    results: JobResults,
-    folding: Folding,
-    ledger: Ledger,
-    outcome: Outcome,
+    context: Context, job: Job, results: JobResults, folding: Folding, ledger: Ledger, outcome: Outcome
 ) -> ArcliError | None:
     """Make the job's value: reduced, gathered or collected; and hand it to the engines, if asked for.
 

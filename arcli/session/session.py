@@ -13,28 +13,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from arcli.engine.protocol import (
-    Define,
-    Done,
-    Failure,
-    Fold,
-    Reply,
-    Request,
-    decode_reply,
-    encode_request,
-)
+from arcli.engine.protocol import Define, Done, Failure, Fold, Reply, Request, decode_reply, encode_request
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
 from arcli.session.core.job import JobRun
-from arcli.session.core.messages import (
-    Broadcast,
-    Call,
-    CancelItems,
-    EndJob,
-    Failed,
-    Stop,
-    setup_error,
-)
+from arcli.session.core.messages import Broadcast, Call, CancelItems, EndJob, Failed, Stop, setup_error
 from arcli.session.interfaces import Supply, Terms, Transport, Wake
 from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder, Storage
@@ -127,11 +110,7 @@ class Session:
         """
         future: Future[dict[int, bytes]] = Future()
         broadcast = Broadcast(
-            request=encode_request(request),
-            future=future,
-            keep=keep,
-            what=what,
-            due=self.due,
+            request=encode_request(request), future=future, keep=keep, what=what, due=self.due
         )
         # The loop's thread asks; this one waits, and is the one that a signal reaches.
         self._loop.put(broadcast)
@@ -176,14 +155,7 @@ class Session:
         records of everything that was read: ClusterError, SetupError, InputError, OutputError.
         """
         # All that the loop's thread will touch is made here and handed over whole.
-        job = JobRun(
-            plan,
-            self._run_id,
-            supply,
-            replay,
-            began=time.monotonic(),
-            due=self.due,
-        )
+        job = JobRun(plan, self._run_id, supply, replay, began=time.monotonic(), due=self.due)
         recorder = Recorder(
             self._storage,
             plan.name,

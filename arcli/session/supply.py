@@ -175,10 +175,7 @@ class ApplySupply:
             line = self._kept(key, index) if self._kept is not None else None
             if line is None:
                 return Chunk(
-                    indices=[index],
-                    inputs=[None],
-                    occurrences=[index],
-                    pinned=self._targets[index],
+                    indices=[index], inputs=[None], occurrences=[index], pinned=self._targets[index]
                 )
             self._replay(index, line)
         return None

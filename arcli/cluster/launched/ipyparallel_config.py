@@ -143,10 +143,7 @@ def _defaults(recipe: IpyparallelConfig) -> dict[str, Any]:
     own = recipe.cluster_id is None
     return {
         "ControllerLauncher": {"environment": {"IPYTHONDIR": str(scratch)} if own else {}},
-        "EngineLauncher": {
-            "engine_cmd": engine_command(recipe.python),
-            "environment": dict(recipe.env),
-        },
+        "EngineLauncher": {"engine_cmd": engine_command(recipe.python), "environment": dict(recipe.env)},
         # Joined to the working directory, where it would be left, unless it is absolute.
         "BatchSystemLauncher": {"batch_file_name": str(scratch / f"{recipe.launcher}.batch")},
         # Connections travel in the environment, so that no key stays on the other hosts.

@@ -84,13 +84,7 @@ class Launcher:
     async def _start(self, recipe: dict[str, Any]) -> None:
         """Start the controller, and once it can be reached, the engines."""
         # Whoever kills this process must not leave a controller behind, which nobody knows any more.
-        tied = [
-            sys.executable,
-            "-P",
-            "-m",
-            "arcli.cluster.processes",
-            str(os.getpid()),
-        ]
+        tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", str(os.getpid())]
         try:
             self._cluster = cluster_for(
                 IpyparallelConfig(**recipe), self._log, [*tied, "ipyparallel.controller"]

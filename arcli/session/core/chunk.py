@@ -115,9 +115,7 @@ class Chunk(Struct, kw_only=True, eq=False):
         )
 
 
-def packed(
-    items: list[Any],
-) -> tuple[bytes, dict[int, bytes], dict[int, tuple[str, str]]]:
+def packed(items: list[Any]) -> tuple[bytes, dict[int, bytes], dict[int, tuple[str, str]]]:
     """Pickle inputs for their journey: a list, single ones by their positions, and what cannot go.
 
     All of a chunk travel in one pickle, so that what they share does. Only where that fails, each
@@ -171,11 +169,7 @@ class ClientRecord(Struct, frozen=True, kw_only=True):
 
 
 def client_records(
-    chunk: Chunk,
-    positions: Sequence[int],
-    status: Status,
-    reason: str,
-    error: ItemError | None = None,
+    chunk: Chunk, positions: Sequence[int], status: Status, reason: str, error: ItemError | None = None
 ) -> list[ClientRecord]:
     """End the items at these positions in the same way."""
     return [
