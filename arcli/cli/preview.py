@@ -347,8 +347,7 @@ def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:
         return 0
     for line in _prediction(prediction, spec.name, best):
         click.echo(line)
-    failed = sum(job.counts.failed for job in finished.summary.jobs)
-    if failed:
+    if failed := finished.summary.counts.failed:
         click.echo(f"  {plural(failed, 'item')} of the pilot failed: see arcli show {finished.summary.run}")
     return 0
 

@@ -15,7 +15,7 @@ from arcli.outputs.base import Output, RunOrigin
 from arcli.outputs.stream import Stream
 from arcli.timing.failures import COMMAND_FAILED, FailureGroup
 from arcli.timing.ledger import End
-from arcli.timing.summary import JobStatus, JobSummary, RunSummary
+from arcli.timing.summary import Counts, JobStatus, JobSummary, RunSummary
 from arcli.timing.words import plural, remarks
 from arcli.units import format_seconds
 
@@ -69,8 +69,7 @@ def verdict(stream: Stream, summary: RunSummary) -> str:
     words = f"{one_line(summary.name)}  {count_words(summary.jobs)} in {format_seconds(summary.wall)}"
     # How many engines there were, and how much they helped where there was work to share.
     if summary.engines:
-        wall = sum(job.timing.wall for job in summary.jobs)
-        serial = sum(job.timing.serial for job in summary.jobs)
+        wall, serial = summary.work
         helped = summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0
         faster = f", {serial / wall:.1f} × as fast as one after another" if helped else ""  # noqa: RUF001
         words += f"  ({plural(summary.engines, 'engine')}{faster})"
@@ -80,21 +79,16 @@ def verdict(stream: Stream, summary: RunSummary) -> str:
 
 def count_words(jobs: Sequence[JobSummary]) -> str:
     """``50 of 50 items ok``, or ``1 ok, 2 failed of 3 items``; with what was never read."""
-    counts = [job.counts for job in jobs]
-    planned, ok = sum(each.planned for each in counts), sum(each.ok for each in counts)
-    others = (
-        (sum(each.failed for each in counts), "failed"),
-        (sum(each.cancelled for each in counts), "cancelled"),
-    )
+    counts = Counts.of(jobs)
+    others = ((counts.failed, "failed"), (counts.cancelled, "cancelled"))
     parts = [f"{number:,} {word}" for number, word in others if number]
-    words = f"{ok:,} ok, {', '.join(parts)} of {plural(planned, 'item')}"
+    words = f"{counts.ok:,} ok, {', '.join(parts)} of {plural(counts.planned, 'item')}"
     # Without failures one number says it all.
     if not parts:
-        words = f"{ok:,} of {plural(planned, 'item')} ok" if planned else "no items"
-    unread = sum(each.unread or 0 for each in counts)
-    if any(each.unread is None for each in counts):
+        words = f"{counts.ok:,} of {plural(counts.planned, 'item')} ok" if counts.planned else "no items"
+    if counts.unread is None:
         return f"{words}, others never read"
-    return f"{words}, {unread:,} never read" if unread else words
+    return f"{words}, {counts.unread:,} never read" if counts.unread else words
 
 
 def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -> Iterator[str]:
@@ -212,9 +206,9 @@ def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:
 def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hint: bool) -> Iterator[str]:
     """Yield what to do next: look at the tables, run what failed again, go on with what was stopped."""
     # A job that has what was asked for is not gone on with.
-    counts = [job.counts for job in summary.jobs if job.ended is not End.ENOUGH]
-    failed = sum(each.error + each.timeout for each in counts)
-    undone = sum(each.lost + each.cancelled for each in counts) or any(each.unread != 0 for each in counts)
+    counts = Counts.of([job for job in summary.jobs if job.ended is not End.ENOUGH])
+    failed = counts.error + counts.timeout
+    undone = counts.lost + counts.cancelled or counts.unread != 0
     which = ("--run", summary.run) if origin.past else ()
     line = again(origin.argv, "--failed" if failed else "--resume", *which) if failed or undone else None
     if tables_hint:

@@ -57,17 +57,15 @@ def _parts(report: Report) -> Iterator[str]:
 def cards(report: Report) -> Iterator[str]:
     """Yield the figures that are asked for first."""
     summary = report.summary
-    counts = [job.counts for job in summary.jobs]
-    wall = sum(job.timing.wall for job in summary.jobs)
-    serial = sum(job.timing.serial for job in summary.jobs)
+    counts, (wall, serial) = summary.counts, summary.work
     speedup = serial / wall if wall > 0 else 0.0
     used = sum(job.timing.efficiency * job.timing.wall for job in summary.jobs)
     # What a resumed run replayed took no time in it, and must not count as throughput.
-    done = sum(each.recorded - each.cancelled - each.replayed for each in counts)
+    done = counts.recorded - counts.cancelled - counts.replayed
     cards = (
         (format_seconds(summary.wall), f"wall, {format_seconds(summary.startup)} of it start-up"),
-        (f"{sum(each.ok for each in counts):,}", "items ok"),
-        (f"{sum(each.failed for each in counts):,}", "items failed"),
+        (f"{counts.ok:,}", "items ok"),
+        (f"{counts.failed:,}", "items failed"),
         (f"{speedup:.2f}", f"speed-up on {plural(summary.engines, 'engine')}"),
         (percent(used / wall if wall > 0 else 0.0), "efficiency"),
         (FIGURES["throughput"].show(max(0, done) / wall if wall > 0 else 0.0), "items a second"),
@@ -189,7 +187,7 @@ def items(report: Report) -> Iterator[str]:
     """A table that the page's script fills: it is searched and sorted there."""
     if not report.items:
         return
-    total = sum(job.counts.recorded for job in report.summary.jobs)
+    total = report.summary.counts.recorded
     note = f"; the first {len(report.items):,} of {total:,}" if total > len(report.items) else ""
     yield from live_table("Items", COLUMNS, report.items, note)
 
@@ -206,7 +204,7 @@ def engines(report: Report) -> Iterator[str]:
             f"{each.items:,}",
             f"{each.chunks:,}",
             *(format_seconds(s) for s in (each.busy, each.compute, each.idle)),
-            percent(each.busy / each.present if each.present > 0 else 0.0),
+            percent(each.busy_share),
         ]
         for each in engines[:MOST_ENGINES]
     ]

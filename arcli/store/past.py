@@ -148,8 +148,7 @@ def brief(run: RunFolder) -> Brief:
     state = state_of(run)
     summary = summary_of(run)
     if summary is not None:
-        ok = sum(job.counts.ok for job in summary.jobs)
-        failed = sum(job.counts.failed for job in summary.jobs)
+        ok, failed = summary.counts.ok, summary.counts.failed
     else:
         counts = Counter[str]()
         with suppress(OutputError):  # a list of runs is no place to tell of one unreadable journal

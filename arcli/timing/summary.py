@@ -6,7 +6,7 @@ The names of the keys in ``to_dict`` are public: they are the ``counts`` and ``t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -63,6 +63,15 @@ class Counts(Struct, frozen=True, kw_only=True):
         """Items that have a record."""
         return self.ok + self.failed + self.cancelled
 
+    @classmethod
+    def of(cls, jobs: Sequence[JobSummary]) -> Counts:
+        """Add up the items of jobs; how many are unread is unknown where it is of one of them."""
+        sums: dict[str, Any] = {}
+        for name in cls.__struct_fields__:
+            numbers = [getattr(job.counts, name) for job in jobs]
+            sums[name] = None if None in numbers else sum(numbers)
+        return cls(**sums)
+
 
 class Overhead(Struct, frozen=True, kw_only=True):
     """Engine-seconds: what the engines' ``present`` time was spent on.
@@ -99,6 +108,11 @@ class EngineSummary(Struct, frozen=True, kw_only=True):
     idle: float
     returning: float
     attempts: float = 0.0
+
+    @property
+    def busy_share(self) -> float:
+        """The share (0 … 1) of its time that it had a chunk."""
+        return self.busy / self.present if self.present > 0 else 0.0
 
     @property
     def place(self) -> tuple[str, int]:
@@ -226,6 +240,16 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     def began(self) -> bool:
         """Whether there is a result of any job: an item's record, or an end without items."""
         return any(job.counts.planned or job.ended is End.DONE for job in self.jobs)
+
+    @property
+    def counts(self) -> Counts:
+        """The items of all jobs."""
+        return Counts.of(self.jobs)
+
+    @property
+    def work(self) -> tuple[float, float]:
+        """The jobs' ``wall`` and ``serial`` seconds."""
+        return sum(job.timing.wall for job in self.jobs), sum(job.timing.serial for job in self.jobs)
 
     @property
     def status(self) -> RunStatus:

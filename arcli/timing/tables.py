@@ -63,12 +63,12 @@ def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
     shown = engines
     # The busiest and the idlest few say what there is to say about many.
     if len(engines) > MANY_ENGINES:
-        by_share = sorted(engines, key=lambda engine: _busy_share(engine))
+        by_share = sorted(engines, key=lambda engine: engine.busy_share)
         shown = (*by_share[:3], *by_share[-3:])
     if width < UPRIGHT:
         table = figures_table("engine", "items", "busy", "idle")
         for engine in shown:
-            shares = (percent(_busy_share(engine)), percent(1 - _busy_share(engine)))
+            shares = (percent(engine.busy_share), percent(1 - engine.busy_share))
             table.add_row(str(engine.engine_id), f"{engine.items:,}", *shares)
         return table
     table = figures_table("engine", "items", "chunks", "busy", "", "idle", "")
@@ -80,7 +80,7 @@ def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
             f"{engine.items:,}",
             f"{engine.chunks:,}",
             format_seconds(engine.busy),
-            percent(_busy_share(engine)),
+            percent(engine.busy_share),
             format_seconds(engine.idle),
             percent(engine.idle / engine.present if engine.present > 0 else 0.0),
         )
@@ -169,10 +169,6 @@ def figures_table(first: str, *others: str) -> Table:
 def bare_table(*columns: Column) -> Table:
     """Make an empty table as all of arcli's are: without lines, its columns' names dim."""
     return Table(*columns, box=None, header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
-
-
-def _busy_share(engine: EngineSummary) -> float:
-    return engine.busy / engine.present if engine.present > 0 else 0.0
 
 
 def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:
