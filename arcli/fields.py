@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct
@@ -81,6 +82,28 @@ class Model(BaseModel):
     """Frozen, strict, and without room for keys that nobody reads."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+def deferred_values(tree: Any) -> Iterator[Deferred]:
+    """Yield all late values of a tree of data."""
+    if isinstance(tree, Deferred):
+        yield tree
+    elif isinstance(tree, DeferredText):
+        yield from deferred_values(list(tree.parts))
+    elif isinstance(tree, list):
+        for part in tree:
+            yield from deferred_values(part)
+    elif isinstance(tree, Mapping):
+        yield from deferred_values(list(tree.values()))
+    # Inputs of other packages keep what they do not know in extra fields.
+    elif isinstance(tree, Model):
+        yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])
+        yield from deferred_values(tree.model_extra or {})
+
+
+def jobs_in(tree: Any) -> Iterator[str]:
+    """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a tree of data."""
+    return (late.name.removesuffix(".value") for late in deferred_values(tree) if late.kind == "jobs")
 
 
 class Share(Model):

@@ -55,12 +55,7 @@ def _preflight(context: Context, outcome: Outcome) -> None:
     jobs = context.spec.jobs
     if len(jobs) < 2:
         return  # it is defined before its first item anyway
-    functions = [
-        (job.name, text)
-        for job in jobs
-        for text in (job.map, job.apply, job.reduce, job.combine, job.finish)
-        if text is not None
-    ]
+    functions = [(job.name, text) for job in jobs for text in job.functions.values()]
     folder = context.spec.folder
     notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
     request = Preflight(functions, notebooks, str(folder))

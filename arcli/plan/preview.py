@@ -8,13 +8,13 @@ from typing import Any
 from msgspec import Struct
 
 from arcli.errors import InputError, Problem, SpecError, UsageError
+from arcli.fields import deferred_values, jobs_in
 from arcli.inputs import Over, Source, SourceContext
 from arcli.inputs.base import unread
 from arcli.inputs.python import loader
 from arcli.plan import outdirs
 from arcli.plan.deferred import Resolver
 from arcli.specfile.checks import order
-from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job, Spec
 from arcli.suggest import near_or_all
 from arcli.syntax import used_names
@@ -56,8 +56,7 @@ def sources(over: Over | None) -> Iterator[str]:
 
 def pushed(job: Job, spec: Spec) -> Iterator[str]:
     """Yield the jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
-    functions = (job.map, job.apply, job.reduce, job.combine, job.finish)
-    used = used_names([text for text in functions if text is not None], spec.setup.run)
+    used = used_names([*job.functions.values()], spec.setup.run)
     # A reference may go into the value (`${ref.model.weights}`): its first part is the name. Where
     # the names that a function uses cannot be known, every job that pushes one may be needed.
     refs = {late.name.partition(".")[0] for late in deferred_values([job.args, job.kwargs])}
@@ -83,13 +82,6 @@ def needs_values(job: Job, spec: Spec) -> bool:
     return any(job.name in {*sources(other.over), *valued(other)} for other in spec.jobs)
 
 
-def values_in(tree: Any) -> Iterator[str]:
-    """Yield the jobs whose ``${jobs.NAME.value}`` stands somewhere in a part of a spec."""
-    for late in deferred_values(tree):
-        if late.kind == "jobs":
-            yield late.name.removesuffix(".value")
-
-
 class Preview(Struct, frozen=True, kw_only=True):
     """A job and its items. ``source`` is None for an apply, and where only the run will tell."""
 
@@ -110,7 +102,7 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
     # but for inputs that an earlier job's value decides: only the run has that.
     for job in spec.jobs:
         source = spec.sources.get(job.name)
-        if source is None and job.over is not None and slots is not None and not list(values_in(job.over)):
+        if source is None and job.over is not None and slots is not None and not [*jobs_in(job.over)]:
             try:
                 source = job.open_items(_context(spec, job, slots))
             except InputError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcli.errors import Problem
-from arcli.fields import Deferred, DeferredText, Unknown
+from arcli.fields import Deferred, DeferredText, Unknown, deferred_values
 from arcli.specfile import scalars
 from arcli.specfile.model import DOTTED_NAME
 from arcli.specfile.tree import Node
@@ -155,7 +155,7 @@ class Interpolator:
             value = self.data(node)
             self._asking.pop()
             # Parameters are worked out before the run, when no engine and no job has a value yet.
-            if _holds_late(value):
+            if any(deferred_values(value)):
                 message = f"the parameter {name!r} is not known before the run"
                 hint = "a parameter can use ${params.…} and ${env.…}"
                 self.problems.append(node.problem(message, hint))
@@ -211,11 +211,3 @@ class Interpolator:
         column = position if position >= 0 else column
         self.problems.append(node.text.problem(message, line, column, hint))
         return _UNKNOWN
-
-
-def _holds_late(tree: Any) -> bool:
-    if isinstance(tree, dict):
-        return any(_holds_late(part) for part in tree.values())
-    if isinstance(tree, list):
-        return any(_holds_late(part) for part in tree)
-    return isinstance(tree, Deferred | DeferredText)

@@ -281,6 +281,12 @@ class Job(Policy):
     """Whether the values may be folded in any order."""
 
     @property
+    def functions(self) -> dict[str, str]:
+        """All that it calls, by the keys that say so."""
+        keys = ("map", "apply", "reduce", "combine", "finish")
+        return {key: text for key in keys if (text := getattr(self, key)) is not None}
+
+    @property
     def folds(self) -> bool:
         """Whether its values become one: by ``reduce``, or by a ``finish`` that gets all of them."""
         return self.reduce is not None or self.finish is not None

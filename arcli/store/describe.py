@@ -140,8 +140,7 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
 def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
     """Yield the files that the functions and notebooks of a spec are in, as far as they can be found."""
     for job in spec.jobs:
-        functions = [text for text in (job.map, job.apply, job.reduce, job.combine, job.finish) if text]
-        names = [name for name in (source_file(text) for text in functions) if name is not None]
+        names = [name for text in job.functions.values() if (name := source_file(text)) is not None]
         for name in dict.fromkeys([*names, *([job.notebook] if job.notebook else [])]):
             path = spec.folder / name
             if path.is_file():

@@ -9,11 +9,11 @@ from typing import BinaryIO
 from msgspec.structs import replace
 
 from arcli.errors import InputError, Problem
+from arcli.fields import deferred_values
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.base import unread
 from arcli.inputs.python import loader
 from arcli.specfile.checks.checked import Checked
-from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Job
 from arcli.specfile.tree import Places
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from arcli import syntax
 from arcli.errors import Problem
+from arcli.fields import deferred_values
 from arcli.paths import is_file
 from arcli.specfile.checks.checked import Checked, in_text
-from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Cluster, Job
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
@@ -88,11 +88,9 @@ def functions(job: Job, folder: Path, names: set[str] | None, places: Places) ->
 
     ``names`` are those in the engines' namespace, None where they cannot be known.
     """
-    for key in ("map", "apply", "reduce", "combine", "finish"):
-        text = getattr(job, key)
-        if text is not None:
-            for fault in syntax.faults_of(text, folder, names):
-                yield in_text(fault, places, key)
+    for key, text in job.functions.items():
+        for fault in syntax.faults_of(text, folder, names):
+            yield in_text(fault, places, key)
     if names is None:
         return
     # Only of a name's first part it can be told: what a module or an object has is seen on engines.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from arcli.errors import Problem
-from arcli.fields import Deferred, DeferredText, Model
+from arcli.fields import jobs_in
 from arcli.record import JOB_NAME
 from arcli.specfile.checks.checked import Checked
 from arcli.specfile.model import Job
@@ -69,23 +68,4 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
 def valued(job: Job) -> Iterator[tuple[str, str]]:
     """Yield the keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
     for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
-        for late in deferred_values(getattr(job, key)):
-            if late.kind == "jobs":
-                yield key, late.name.removesuffix(".value")
-
-
-def deferred_values(tree: Any) -> Iterator[Deferred]:
-    """Yield all late values of a tree of data."""
-    if isinstance(tree, Deferred):
-        yield tree
-    elif isinstance(tree, DeferredText):
-        yield from deferred_values(list(tree.parts))
-    elif isinstance(tree, list):
-        for part in tree:
-            yield from deferred_values(part)
-    elif isinstance(tree, Mapping):
-        yield from deferred_values(list(tree.values()))
-    # Inputs of other packages keep what they do not know in extra fields.
-    elif isinstance(tree, Model):
-        yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])
-        yield from deferred_values(tree.model_extra or {})
+        yield from ((key, name) for name in jobs_in(getattr(job, key)))

@@ -14,12 +14,11 @@ from pathlib import Path
 from arcli import launchers, syntax
 from arcli.engine.functions import kind_of
 from arcli.errors import Problem, UsageError
-from arcli.fields import Deferred
+from arcli.fields import Deferred, deferred_values
 from arcli.inputs import Over
 from arcli.outputs import registry
 from arcli.paths import exists, is_file
 from arcli.specfile.checks.checked import Checked, in_text
-from arcli.specfile.checks.order import deferred_values
 from arcli.specfile.model import Cluster, Job, Setup, interpreter
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean, near_or_all
@@ -264,8 +263,8 @@ def files_read(
             yield folder / name, "a file of the setup"
         sources += [(part.over, f"what {name} is scattered from") for name, part in setup.scatter.items()]
     for job in jobs:
-        for text in (job.map, job.apply, job.reduce, job.combine, job.finish):
-            if text is not None and kind_of(text) == "file":
+        for text in job.functions.values():
+            if kind_of(text) == "file":
                 yield folder / text.strip().rpartition(":")[0], f"code of job {job.name!r}"
         if job.notebook is not None:
             yield folder / job.notebook, f"the notebook of job {job.name!r}"
