@@ -103,7 +103,6 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
         if not inline:
             from arcli.cluster.open import open_cluster
 
-            # It does what it can beforehand while this process goes on.
             cluster = open_cluster(
                 spec.cluster.model_copy(update={"python": spec.python}),
                 engines=engines_of(spec, flags),
@@ -112,6 +111,8 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
                 join=flags.cluster_name,
                 helper=helper,
             )
+            # It starts processes that need no engine yet, while this one goes on.
+            cluster.prepare()
         storage = RunStorage(folder)
         try:
             with logged(folder.path / "ipyparallel.log"):

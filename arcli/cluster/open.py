@@ -29,7 +29,7 @@ def open_cluster(
     join: str | None,
     helper: SupervisorProcess | None,
 ) -> Cluster:
-    """Return a cluster that is prepared and not started yet.
+    """Return a cluster that is not prepared yet.
 
     ``engines`` is how many there should be, None where nobody said; ``folder`` is the spec's, and
     ``scratch`` one that compute nodes see, too. ``join`` names a running cluster and overrides the
@@ -46,23 +46,7 @@ def open_cluster(
         env=wanted.env,
         insecure=wanted.insecure,
     )
-    # Preparing starts processes that need no engine yet: it overlaps with what
-    # comes next.
-    cluster = _cluster(wanted, options, folder, scratch, join, helper)
-    cluster.prepare()
-    return cluster
-
-
-def _cluster(
-    wanted: Wanted,
-    options: ClusterOptions,
-    folder: Path,
-    scratch: Path,
-    join: str | None,
-    helper: SupervisorProcess | None,
-) -> Cluster:
-    # A flag goes before the spec: the same spec can be run on a cluster that is
-    # there.
+    # Likewise: the same spec can be run on a cluster that is there.
     if join is not None or joins(wanted):
         from arcli.cluster.joined import JoinedCluster
 

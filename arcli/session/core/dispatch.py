@@ -287,7 +287,9 @@ class Dispatcher:
 
     def _left_over(self, reason: str) -> list[ClientRecord]:
         """Return what would be sent again, were it not for a stop."""
-        return self._cancel(f"not sent again: {reason}") if self.stopped else []
+        if not self.stopped:
+            return []
+        return _all_records(self.again.clear(), Status.CANCELLED, f"not sent again: {reason}")
 
     def _count_failures(self, count: int = 1) -> None:
         self.completed += count
@@ -339,7 +341,7 @@ class Dispatcher:
         self.stopped = True
         for chunk in self._supply.give_up(None):
             self.again.append(chunk)
-        return self._cancel(reason, status)
+        return _all_records(self.again.clear(), status, reason)
 
     def strand(self, slot: int, reason: str) -> list[ClientRecord]:
         """End what only the engine in ``slot`` could have run: there will be none."""
@@ -355,9 +357,6 @@ class Dispatcher:
             ended += client_records(chunk, chunk.rest, status, reason)
         self.outstanding.clear()
         return ended
-
-    def _cancel(self, reason: str, status: Status = Status.CANCELLED) -> list[ClientRecord]:
-        return _all_records(self.again.clear(), status, reason)
 
     def cancel(self, indices: Iterable[int], reason: str) -> None:
         """End these items where they wait; those that are not read yet will end when they are.
