@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +24,8 @@ from arcli.inputs.base import Fixed, Input, Source, SourceContext
 
 MOST = 1000
 """Patterns that the braces of one may stand for."""
-_FLAGS = glob.GLOBSTAR | glob.BRACE | glob.GLOBTILDE | glob.CASE
+_ABOVE = re.compile(r"(\.\./)+")
+_FLAGS = glob.GLOBSTAR | glob.GLOBTILDE | glob.CASE
 
 
 class Glob(Input):
@@ -80,13 +81,9 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
     where they are below it, absolute elsewhere. Names that begin with a dot have to be asked for.
     """
     base = str(Path.cwd())
-    # A pattern without ``/`` is for names, wherever they are; a folder takes all that is in it along.
-    excluded = [pattern.rstrip("/") for pattern in source.exclude]
-    excluded = [pattern if "/" in pattern else f"**/{pattern}" for pattern in excluded]
-    excluded += [f"{pattern}/**" for pattern in excluded]
-    excluder = glob.compile(excluded, flags=_FLAGS | glob.DOTMATCH, limit=0)
+    excludes = _excluder(source.exclude, folder)
     paths: set[str] = set()
-    for pattern in source.patterns:
+    for pattern in _expanded(source.patterns):
         kind = os.path.isdir if pattern.endswith("/") else os.path.isfile
         # The folder itself is a match of ``**/`` only where the pattern names it.
         rooted = pattern if pattern.startswith(("/", "~")) else f"./{pattern}"
@@ -95,11 +92,44 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
             linked = rooted.endswith("/**/") and os.path.islink(path.rstrip("/"))  # noqa: PTH114
             if not kind(path) or linked:
                 continue
-            # What is left out is told by its path below the spec, as it is written there; what is found
-            # gets a name that works where commands run.
-            if not excluded or not excluder.match(os.path.relpath(path, folder)):
+            if not excludes(path):  # what is found gets a name that works where commands run
                 paths.add(_from(base, path))
     return sorted(paths)
+
+
+def _excluder(patterns: Sequence[str], folder: Path) -> Callable[[str], bool]:
+    """Return what tells of a path whether it, or a folder that it is in, matches a pattern."""
+    names, places = [], []
+    for pattern in _expanded(patterns):
+        home, slash, below = pattern.rstrip("/").partition("/")
+        if home.startswith("~"):
+            home = glob.escape(os.path.expanduser(home))  # noqa: PTH111
+        text = f"{home}{slash}{below}"
+        # A pattern without ``/`` is for names, wherever they are: also beside the spec's folder, the way
+        # to which has names that nobody means. Others are places, which ``./`` only spells out.
+        if text and ("/" not in text or text.startswith("**/")):
+            names.append(f"**/{text}")
+        elif text:
+            places.append(os.path.normpath(os.path.join(glob.escape(str(folder)), text)))  # noqa: PTH118
+    flags = _FLAGS | glob.DOTMATCH
+    # A folder takes all that is in it along.
+    by_name, by_place = (
+        glob.compile([*texts, *(f"{text}/**" for text in texts)], flags=flags, limit=0)
+        for texts in (names, places)
+    )
+
+    def excludes(path: str) -> bool:
+        return (bool(names) and by_name.match(_ABOVE.sub("", os.path.relpath(path, folder)))) or (
+            bool(places) and by_place.match(os.path.abspath(path))  # noqa: PTH100
+        )
+
+    return excludes
+
+
+def _expanded(patterns: Sequence[str]) -> Iterator[str]:
+    """Yield patterns without braces: one of these may begin or end in what tells of its kind, ``/``."""
+    for pattern in patterns:
+        yield from bracex.expand(pattern, keep_escapes=True, limit=0)
 
 
 def _from(here: str, path: str) -> str:

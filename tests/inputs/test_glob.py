@@ -93,6 +93,34 @@ def test_names_may_be_no_text(tree: Path) -> None:
     assert list(source({"glob": {"patterns": "?*.txt", "exclude": "[!n]*"}}, tree)) == [name]
 
 
+def test_braces_may_hold_paths(tree: Path) -> None:
+    literal = str(tree).replace("[", "[[]")
+    assert list(source({"glob": f"{{{literal}/a,b,deep/c}}.txt"}, tree)) == ["a.txt", "b.txt", "deep/c.txt"]
+    assert list(source({"glob": "deep/{er/,c.txt}"}, tree)) == ["deep/c.txt", "deep/er"]
+
+
+def test_what_is_left_out_is_written_as_what_is_wanted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree / "deep"))
+    literal = str(tree).replace("[", "[[]")
+    absolute = (f"{literal}/deep", f"{{{literal},x}}/deep", "~")
+    for place in ("deep", "./deep", "deep/er/..", "{./deep/,x}", *absolute):
+        for exclude in (place, f"{place}/*"):
+            over = {"glob": {"patterns": ["*.md", "deep/c.txt"], "exclude": exclude}}
+            assert list(source(over, tree)) == ["b.md"], exclude
+    for nothing in ("", "/", "./a.txt/b.md"):
+        assert list(source({"glob": {"patterns": "*.md", "exclude": nothing}}, tree)) == ["b.md"]
+
+
+def test_names_are_left_out_beside_the_folder_of_the_spec(tree: Path) -> None:
+    literal = str(tree).replace("[", "[[]")
+    for patterns in ("../*.txt", f"{literal}/*.txt"):
+        for exclude in ("[!b]*", "**/[!b]*", "../[!b]*", f"{literal}/[!b]*"):
+            over = {"glob": {"patterns": patterns, "exclude": exclude}}
+            assert list(source(over, tree / "deep")) == ["b.txt"], exclude
+        over = {"glob": {"patterns": patterns, "exclude": "**/" + tree.parent.name}}
+        assert len(list(source(over, tree / "deep"))) == 6
+
+
 def test_what_is_no_file_or_cannot_be_looked_into_matches_nothing(tree: Path) -> None:
     os.mkfifo(tree / "pipe.md")
     assert list(source({"glob": ["*.md", "a.txt/*", "a.txt/", "pipe.md", "broken.txt"]}, tree)) == ["b.md"]
