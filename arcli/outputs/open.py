@@ -149,19 +149,10 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
         return registry.named(on_stdout)
     if not path:
         raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
-    form = registry.by_suffix(path)
     # A device or a pipe has no suffix, and gets what stdout would get.
-    if form is None and is_device(destination.folder / path):
+    if registry.by_suffix(path) is None and is_device(destination.folder / path):
         return registry.named(on_stdout)
-    if form is None:
-        suffix = Path(path).suffix
-        ends = f"ends in {suffix}" if suffix else "has no suffix"
-        raise UsageError(
-            f"{path}: the name {ends}, which says no known format",
-            hint=f"known are {', '.join(registry.suffixes(registry.every()))}; "
-            "in a spec, {path: …, format: …} names one",
-        )
-    return form
+    return registry.of_path(path)
 
 
 def _refuse_twins(destinations: list[Destination]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from arcli.errors import UsageError
+from arcli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from arcli.outputs.base import Output, OutputContext
@@ -96,6 +97,19 @@ def by_suffix(path: str) -> Format | None:
     """Return the format that the end of a file's name means: the longest suffix that fits, or None."""
     name = Path(path).name.lower()
     return _longest(BUILT_IN, name) or _longest(_installed(), name)
+
+
+def of_path(path: str) -> Format:
+    """Return the format that a path's end means. Raises UsageError, which says what ends there are."""
+    form = by_suffix(path)
+    if form is None:
+        suffix, known = Path(path).suffix.lower(), suffixes(every())
+        # Three letters are near to many others, and nobody means those.
+        near = did_you_mean(suffix, known) + " " if len(suffix) > 4 else ""
+        ends = f"ends in {suffix}" if suffix else "has no suffix"
+        hint = f"{near}known are {', '.join(known)}; in a spec, {{path: …, format: …}} names one".lstrip()
+        raise UsageError(f"{path} {ends}, which says no known format", hint=hint)
+    return form
 
 
 def every() -> tuple[Format, ...]:

@@ -195,19 +195,13 @@ def outputs(spec: Checked, places: Places) -> Iterator[Problem]:
         if output.job is not None and output.job not in spec.names:
             hint = near_or_all(output.job, filter(None, spec.names))
             yield places.problem(f"there is no job {output.job!r}", "output", at, "job", hint=hint)
-        form = None
         # Without a format the suffix decides; stdout has none, and gets what the command line says.
-        if output.format is not None:
-            form = registry.named(output.format)
-        elif output.path != "-" and (form := registry.by_suffix(output.path)) is None:
-            suffix, suffixes = Path(output.path).suffix.lower(), registry.suffixes(registry.every())
-            # Three letters are near to many others, and nobody means those.
-            hint = did_you_mean(suffix, suffixes) if len(suffix) > 4 else ""
-            hint = hint or f"known are {', '.join(suffixes)}; {{path: …, format: …}} names one"
-            ending = f"ends in {suffix}" if suffix else "has no suffix"
-            message = f"{output.path} {ending}, which says no known format"
-            yield places.problem(message, "output", at, "path", hint=hint)
-        if form is None:
+        if output.format is None and output.path == "-":
+            continue
+        try:
+            form = registry.named(output.format) if output.format else registry.of_path(output.path)
+        except UsageError as error:
+            yield places.problem(error.message, "output", at, "path", hint=error.hint)
             continue
         if output.path == "-" and not form.on_stdout:
             hint = "give it a file's name"
