@@ -78,7 +78,7 @@ def execute(
                 try:
                     run_jobs(context, outcome)
                 finally:
-                    account.jobs_have_ended()
+                    account.finishing = time.monotonic()
                     steering.finishing(has_begun=any(job.counts.planned for job in outcome.jobs))
         except ArcliError as error:
             outcome.errors.append(error)
@@ -94,7 +94,7 @@ def execute(
                 cluster.stop()
             # Only now: an engine that came late would have brought them again.
             files.close()
-            account.cluster_has_stopped()
+            account.stopped = time.monotonic()
             return _finish(spec, options, storage, outputs, account, notifier)
 
 
@@ -145,7 +145,11 @@ def at_once(error: ArcliError) -> bool:
 
 @dataclass
 class _Account:
-    """Notes when the parts of a run ended (monotonic times), and sums up what it has come to so far."""
+    """Sums up what a run has come to so far, and where its time went.
+
+    No job runs any more from ``finishing`` on (a monotonic time), and outputs are all that is left to do
+    from ``stopped`` on.
+    """
 
     name: str
     run_id: str
@@ -154,14 +158,14 @@ class _Account:
     cluster: Cluster | None
     outcome: Outcome = field(default_factory=Outcome)
     unmet: ArcliError | None = None
+    finishing: float | None = None
+    stopped: float | None = None
 
     def __post_init__(self) -> None:
         self._started = isoformat(time.time())
         self._opened = time.monotonic()
         self._slots = self.cluster.slots if self.cluster is not None else 1
         self._ready: float | None = None
-        self._finishing: float | None = None
-        self._stopped: float | None = None
 
     def engines_are_ready(self) -> int:
         """Note that jobs can begin. Returns how many engines there are, which joining told only now."""
@@ -170,22 +174,14 @@ class _Account:
             self._slots = self.cluster.slots
         return self._slots
 
-    def jobs_have_ended(self) -> None:
-        """Note that no job runs any more."""
-        self._finishing = time.monotonic()
-
-    def cluster_has_stopped(self) -> None:
-        """Note that outputs are all that is left to do."""
-        self._stopped = time.monotonic()
-
     def summary(self) -> RunSummary:
         """Sum the run up as it stands now, in the middle of it or at its end."""
         outcome, now = self.outcome, time.monotonic()
         # A part that has not ended, or never began, ends with the one after it: so the parts always
         # add up to the whole.
-        ready = self._ready or self._stopped or now
-        finishing = self._finishing or ready
-        stopped = self._stopped or now
+        ready = self._ready or self.stopped or now
+        finishing = self.finishing or ready
+        stopped = self.stopped or now
         stops = [self.interrupts.error()] if self.interrupts.stopping else []
         return RunSummary(
             run=self.run_id,

@@ -41,6 +41,9 @@ class DifferentItem(NamedTuple):
     result_b: str | None
 
 
+_SIDE_BY_SIDE = ("status", "seconds", "result")
+
+
 class Differing(NamedTuple):
     """``compared`` items of the two runs, how many differ, and those of them that are listed."""
 
@@ -65,21 +68,10 @@ def differing(a: RunFolder, b: RunFolder) -> Differing:
             compared += 1
             if was is not None and is_now is not None and was.digest == is_now.digest:
                 continue
-            a_row, b_row = was and was.row, is_now and is_now.row
-            some = b_row or a_row
-            items.append(
-                DifferentItem(
-                    job=job,
-                    item=some.item,
-                    input=some.input,
-                    status_a=a_row and a_row.status,
-                    status_b=b_row and b_row.status,
-                    seconds_a=a_row and a_row.seconds,
-                    seconds_b=b_row and b_row.seconds,
-                    result_a=a_row and a_row.result,
-                    result_b=b_row and b_row.result,
-                )
-            )
+            rows = (was and was.row, is_now and is_now.row)
+            some = rows[1] or rows[0]
+            both = [row and getattr(row, name) for name in _SIDE_BY_SIDE for row in rows]
+            items.append(DifferentItem(job, some.item, some.input, *both))
     items.sort(key=lambda each: (each.job, each.item))
     return Differing(compared, len(items), items[:MOST_DIFFERENT])
 
