@@ -246,8 +246,11 @@ class EmbeddedCluster:
             self._read_events(supervisor, max(0.0, deadline - time.monotonic()))
             if self._lost is not None or time.monotonic() > deadline:
                 raise self._failure(self._lost or "the controller did not start in time")
+        # Where the controller is matters to addresses of a network: a client would look for all of this
+        # machine's, by a library that takes longer to import than the client takes to connect.
+        info = {**self._info, "location": None}
         try:
-            client = RawClient(self._info, timeout=max(1.0, deadline - time.monotonic()))
+            client = RawClient(info, timeout=max(1.0, deadline - time.monotonic()))
         except (TimeoutError, OSError) as error:
             raise self._failure(f"the controller does not answer: {error}") from None
         with self._processes:
