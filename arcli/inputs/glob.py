@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import bracex
 from wcmatch import glob
 
 from arcli.errors import InputError
 from arcli.fields import Texts
 from arcli.inputs.base import Fixed, Input, Source, SourceContext
+from arcli.inputs.braces import brace_problems, expanded
 
-MOST = 1000
-"""Patterns that the braces of one may stand for."""
 _ABOVE = re.compile(r"(\.\./)+")
 _FLAGS = glob.GLOBSTAR | glob.GLOBTILDE | glob.CASE
 
@@ -42,14 +40,7 @@ class Glob(Input):
     def check(self, folder: Path) -> Iterator[InputError]:
         """See Input."""
         for pattern in (*self.patterns, *self.exclude):
-            try:
-                bracex.expand(pattern, limit=MOST)
-            except (bracex.ExpansionLimitException, RecursionError):
-                yield InputError(f"the braces of {pattern!r:.60} are more than {MOST:,} patterns")
-            braces = re.sub(r"\\.|\[[{}]\]", "", pattern)
-            if braces.count("{") != braces.count("}"):
-                hint = "[{] is a brace itself"
-                yield InputError(f"{pattern!r} has a brace without its other half", hint=hint)
+            yield from brace_problems(pattern)
 
     def check_excluded(self, patterns: Sequence[Any]) -> Iterator[InputError]:
         """See Input."""
@@ -83,7 +74,7 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
     base = str(Path.cwd())
     excludes = _excluder(source.exclude, folder)
     paths: set[str] = set()
-    for pattern in _expanded(source.patterns):
+    for pattern in expanded(source.patterns):
         kind = os.path.isdir if pattern.endswith("/") else os.path.isfile
         # The folder itself is a match of ``**/`` only where the pattern names it.
         rooted = pattern if pattern.startswith(("/", "~")) else f"./{pattern}"
@@ -100,7 +91,7 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
 def _excluder(patterns: Sequence[str], folder: Path) -> Callable[[str], bool]:
     """Return what tells of a path whether it, or a folder that it is in, matches a pattern."""
     names, places = [], []
-    for pattern in _expanded(patterns):
+    for pattern in expanded(patterns):
         home, slash, below = pattern.rstrip("/").partition("/")
         if home.startswith("~"):
             home = glob.escape(os.path.expanduser(home))  # noqa: PTH111
@@ -124,12 +115,6 @@ def _excluder(patterns: Sequence[str], folder: Path) -> Callable[[str], bool]:
         )
 
     return excludes
-
-
-def _expanded(patterns: Sequence[str]) -> Iterator[str]:
-    """Yield patterns without braces: one of these may begin or end in what tells of its kind, ``/``."""
-    for pattern in patterns:
-        yield from bracex.expand(pattern, keep_escapes=True, limit=0)
 
 
 def _from(here: str, path: str) -> str:

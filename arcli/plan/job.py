@@ -18,6 +18,7 @@ from arcli.engine.keys import salted
 from arcli.engine.limits import UNKNOWN
 from arcli.engine.protocol import JobDefinition
 from arcli.fields import Share
+from arcli.inputs.braces import expanded
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, scattered_values, to_engine
 from arcli.specfile.model import Job, Setup, Spec
@@ -111,7 +112,7 @@ def plan_job(
         folder=folder,
         run_folder=run_folder,
         whole_output=whole_output,
-        artifacts=[(artifact.path, artifact.required) for artifact in job.artifacts],
+        artifacts=[(path, part.required) for part in job.artifacts for path in expanded([part.path])],
         concurrency=concurrency,
         wider=wider,
         timeout=UNKNOWN if isinstance(job.timeout, Share) else job.timeout,

@@ -79,6 +79,15 @@ def test_an_artifact_that_is_missing_is_an_error_of_the_item(tmp_path: Path) -> 
     assert names(tmp_path / "o") == {"a", "a/m.pt", "b.failed"}
 
 
+def test_braces_are_several_artifacts(tmp_path: Path) -> None:
+    spec = "command: 'cd {outdir}; touch a.png b.csv {}'\nover: [c.md, d.txt]\noutdir: true\n"
+    spec += 'artifacts: ["*.{png,csv}", {path: "{a.png,c.md}", required: true}]'
+    code, records = finish(tmp_path, spec, "--inline")
+    assert code == 1
+    assert [file["path"] for file in records[0]["artifacts"]] == ["a.png", "b.csv", "c.md"]
+    assert records[1]["error"]["message"] == "it did not make c.md"
+
+
 def test_a_retry_begins_with_an_empty_folder(tmp_path: Path) -> None:
     script = "ls {outdir} | wc -l; touch {outdir}/x; test -e second || ! touch second"
     spec = f'command: "{script}"\nover: [a]\noutdir: "o/{{}}"\nretries: 1'
@@ -152,6 +161,8 @@ def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
         ("map: 'str'\nover: [a]\noutdir: 'o/{x}'", "there is no {x}"),
         ("map: 'str'\nover: [a]\nartifacts: ['*']", "artifacts are in an outdir"),
         ("map: 'str'\nover: [a]\noutdir: true\nartifacts: ['../*']", "is not inside"),
+        ("map: 'str'\nover: [a]\noutdir: true\nartifacts: ['{a,/b}']", "is not inside"),
+        ("map: 'str'\nover: [a]\noutdir: true\nartifacts: ['{a,b']", "without its other half"),
         ("apply: 'os:getpid'\noutdir: true", "not for apply"),
     ],
 )

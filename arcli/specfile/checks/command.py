@@ -9,8 +9,9 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from arcli.engine.template import COUNTED, PATH_PARTS
-from arcli.errors import Problem
+from arcli.errors import InputError, Problem
 from arcli.inputs import Source
+from arcli.inputs.braces import brace_problems, expanded
 from arcli.paths import is_folder
 from arcli.placeholders import Placeholder, placeholders, strange_braces, words_in_braces
 from arcli.specfile.checks.checked import in_text
@@ -190,8 +191,9 @@ def check_outdir(job: Job, source: Source | None, places: Places) -> Iterator[Pr
             yield places.problem("one folder for all items", "outdir", hint=hint)
     # What is outside could be another item's file, or one that was there before.
     for number, artifact in enumerate(job.artifacts):
-        path = PurePath(artifact.path)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            yield places.problem(
-                f"{artifact.path!r} is not inside of the item's folder", "artifacts", number
-            )
+        problems = [*brace_problems(artifact.path)]
+        paths = [PurePath(path) for path in expanded([artifact.path])] if not problems else []
+        if any(path.is_absolute() or ".." in path.parts or not path.parts for path in paths):
+            problems = [InputError(f"{artifact.path!r} is not inside of the item's folder")]
+        for error in problems:
+            yield places.problem(error.message, "artifacts", number, hint=error.hint)
