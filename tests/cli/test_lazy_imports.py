@@ -28,7 +28,7 @@ from arcli.__main__ import main
 main()
 """
 SLOW = {"ipyparallel", "IPython", "zmq", "jupyter_client", "pydantic", "rich", "yaml", "asyncio"}
-SLOW |= {"cloudpickle", "pyarrow", "papermill", "nbformat", "difflib", "importlib.metadata"}
+SLOW |= {"cloudpickle", "pyarrow", "papermill", "nbformat", "difflib", "importlib.metadata", "wcmatch"}
 
 
 def imported(folder: Path, *words: str) -> set[str]:
@@ -74,7 +74,7 @@ def test_a_run_that_shows_no_table_does_without_what_draws_them(tmp_path: Path, 
     (tmp_path / "spec.yaml").write_text("map: abs\nover: {range: 3}\n")
     modules = imported(tmp_path, "run", "spec.yaml", "-n", "1", *words)
     assert "arcli.execution.run" in modules
-    unwanted = {"rich", "pyarrow", "papermill", "statistics", "ipyparallel.cluster", "psutil"}
+    unwanted = {"rich", "pyarrow", "papermill", "statistics", "ipyparallel.cluster", "psutil", "wcmatch"}
     assert modules & unwanted == set()
 
 
