@@ -102,7 +102,7 @@ def _lines(run: RunFolder) -> Iterator[str]:
         return
     width = max((len(job.name) for job in state.jobs), default=0)
     for job in state.jobs:
-        yield f"  {job.name:<{width}}  {job_words(job)}"
+        yield f"  {job.name:<{width}}  {job_words(job, killed=how == 'killed')}"
     if how != "running":
         return
     ready = f"{state.ready} of {plural(len(state.engines), 'engine')} ready"

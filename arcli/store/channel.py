@@ -118,12 +118,16 @@ def read_state(folder: Path) -> RunState | None:
         return None
 
 
-def job_words(job: JobState) -> str:
-    """Say how far a job is: ``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``."""
+def job_words(job: JobState, *, killed: bool = False) -> str:
+    """Say how far a job is: ``120 of 1,000 items (12 %), 3 not ok, 34/s, about 26 s left``.
+
+    ``killed``: its run was, so that nothing of it is left to come.
+    """
     if job.phase is Phase.WAITING:
         return "waiting"
-    rate = job.rate if job.phase is Phase.RUNNING else 0.0
-    parts = progress_words(job.done, job.total, failed=job.failed, rate=rate, left=job.left)
+    going_on = job.phase is Phase.RUNNING and not killed
+    rate, left = (job.rate, job.left) if going_on else (0.0, None)
+    parts = progress_words(job.done, job.total, failed=job.failed, rate=rate, left=left)
     if job.status is not None:
         parts.append(job.status)
     elif job.phase is not Phase.RUNNING:

@@ -216,6 +216,7 @@ def test_draining_lets_what_runs_end(tmp_path: Path) -> None:
 def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
     with going_on(tmp_path, SLEEPY) as run:
         tail = Run(tmp_path, ["tail"])
+        wait_until(lambda: " left" in told(arcli(tmp_path, "status")), run.said)
         run.process.kill()
         run.wait()
         for words in (["status"], ["wait"], ["cancel"]):
@@ -223,7 +224,9 @@ def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
             assert "was killed before its end" in ended.said()
             assert f"--resume --run {newest(tmp_path).id}" in ended.said()
         assert tail.wait() == 3
-    assert "running" not in told(arcli(tmp_path, "status", code=3))
+    stands = told(arcli(tmp_path, "status", code=3))
+    assert "running" not in stands
+    assert " left" not in stands
 
 
 @pytest.mark.parametrize(
