@@ -183,6 +183,7 @@ class _Account:
         finishing = self.finishing or ready
         stopped = self.stopped or now
         stops = [self.interrupts.error()] if self.interrupts.stopping else []
+        unmet = [self.unmet] if self.unmet is not None else []
         return RunSummary(
             run=self.run_id,
             name=self.name,
@@ -204,5 +205,5 @@ class _Account:
             wall=now - self.began,
             engines=self._slots,
             jobs=tuple(outcome.jobs),
-            error=next((str(error) for error in [*stops, *outcome.errors]), None),
+            error=next((str(error) for error in [*stops, *outcome.errors, *unmet]), None),
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from arcli.escape import plain
 from arcli.outputs.base import Output
 from arcli.outputs.markdown import summary_text
 from arcli.outputs.stream import Stream
@@ -19,6 +20,7 @@ from arcli.outputs.target import writing
 from arcli.record import RecordBatch
 from arcli.timing.failures import item_words
 from arcli.timing.summary import RunSummary
+from arcli.timing.words import beside_items
 
 Ci = Literal["github", "gitlab"]
 CiMode = Literal["auto", "github", "gitlab", "never"]
@@ -82,6 +84,9 @@ class GithubOutput(Output):
             title = f"{job}: {group.count:,} failed".translate(_PROPERTY)
             words = f"{group.title} ({item_words(group)})".translate(_DATA)
             yield f"::error {where}title={title}::{words}"
+        for about, words in beside_items(summary):
+            title = (about or summary.name).translate(_PROPERTY)
+            yield f"::error title={title}::{plain(words).translate(_DATA)}"
 
     def _inside(self, path: str) -> str:
         """A path as GitHub knows it, relative to the workspace where it is below it."""

@@ -20,6 +20,7 @@ from arcli.outputs.spool import SpooledOutput
 from arcli.record import RecordBatch, decode
 from arcli.timing.failures import describe, input_label
 from arcli.timing.summary import RunSummary
+from arcli.timing.words import beside_items
 
 OK_CASES = 1000
 """Cases of a job that are ok and are listed, unless the option ``ok_cases`` says otherwise."""
@@ -60,26 +61,32 @@ class JunitFile(SpooledOutput):
                 continue
             suite.counts[_ELEMENTS.get(record["status"], "ok")] += 1
             cases.append(_case(batch.job, record))
+        self._add(batch.job, "".join(cases))
+
+    def _add(self, name: str, cases: str) -> None:
+        """Add cases to a suite, whose counts have them already."""
         start = self._spool.size
-        self._spool.write("".join(cases).encode())
-        suite.places.append((start, self._spool.size))
+        self._spool.write(cases.encode())
+        self._suites[name].places.append((start, self._spool.size))
 
     def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
+        # What no item tells is a case of its own: a file without a failure would say that all is well.
+        names = [job.name for job in summary.jobs if self._job in {None, job.name}]
+        for job, words in beside_items(summary):
+            if job is None:
+                names.append(f"{summary.name} (run)")
+            elif job not in names:
+                continue
+            suite = names[-1] if job is None else job
+            self._suites.setdefault(suite, _Suite()).counts["error"] += 1
+            self._add(suite, _fault(job or summary.name, "run" if job is None else "job", words))
         totals = sum((suite.counts for suite in self._suites.values()), Counter[str]())
         # The common schema knows no `skipped` of the whole, and three digits of a suite's seconds.
         counts = {name: number for name, number in _counts(totals).items() if name != "skipped"}
         head = _attributes(name=summary.name, **counts, time=f"{summary.wall:.3f}")
         yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {head}>\n'.encode()
-        for job in summary.jobs:
-            if self._job in {None, job.name}:
-                yield from self._suite(job.name, self._suites.get(job.name, _Suite()))
-        # What ended the run before its items did is a case of its own.
-        if summary.error is not None:
-            error = _attributes(type="RunEnded", message=summary.error)
-            counts = _counts(Counter(error=1))
-            name = _attributes(name=f"{summary.name} (run)", **counts, time="0")
-            case = _attributes(classname=summary.name, name="run", time="0")
-            yield f"<testsuite {name}><testcase {case}><error {error}/></testcase></testsuite>\n".encode()
+        for name in names:
+            yield from self._suite(name, self._suites.get(name, _Suite()))
         yield b"</testsuites>\n"
 
     def _suite(self, job: str, suite: _Suite) -> Iterator[bytes]:
@@ -92,6 +99,15 @@ class JunitFile(SpooledOutput):
         for start, end in suite.places:
             yield from self._spool.blocks(start, end)
         yield b"</testsuite>\n"
+
+
+def _fault(group: str, name: str, words: str) -> str:
+    """What went wrong beside the items, as a test case."""
+    head, error = (
+        _attributes(classname=group, name=name, time="0"),
+        _attributes(type="Failed", message=words),
+    )
+    return f"<testcase {head}><error {error}/></testcase>\n"
 
 
 def _case(job: str, record: Mapping[str, Any]) -> str:

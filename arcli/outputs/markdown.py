@@ -38,6 +38,9 @@ def summary_text(summary: RunSummary) -> str:
     words = f"{count_words(summary.jobs)} in {format_seconds(summary.wall)}"
     head = f"### {mark} {escape(summary.name)}: {escape(words)}"
     why = [f"{escape(summary.error)}.", ""] if summary.error is not None else []
+    for job in summary.jobs:
+        if job.value_error is not None:
+            why += [f"{escape(job.name)} has no value: {escape(job.value_error)}.", ""]
     return "\n".join([head, "", *why, *failures_table(summary), *jobs_part(summary)]) + "\n"
 
 

@@ -216,8 +216,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     included, until now: ``startup`` until the cluster was ready (of it, ``reading`` until the spec was
     read), the jobs (of them, ``setup`` until the first engine had done it, and ``loading`` the functions,
     with all that they import, before the first item of each), and ``finish`` (``stopping`` the engines,
-    ``writing`` the outputs). ``error`` is the message of what ended the run early, None where it ran to
-    its end.
+    ``writing`` the outputs). ``error`` is the message of what ended the run early, or of an expectation
+    that failed; else None.
     """
 
     run: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from arcli.escape import one_line
 from arcli.timing.ledger import End
 from arcli.timing.summary import JobStatus, JobSummary, RunSummary
@@ -86,6 +88,18 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
     elif job.status is JobStatus.EMPTY and not brief:
         parts.append("no items")
     return ", ".join(parts)
+
+
+def beside_items(summary: RunSummary) -> Iterator[tuple[str | None, str]]:
+    """Yield what is wrong with a run that no item tells: the job, None for the run, and the words."""
+    for job in summary.jobs:
+        if job.value_error is not None:
+            yield job.name, f"no value: {job.value_error}"
+        # What ended the run has ended its jobs: it is told once.
+        elif job.ended is End.DEADLINE and summary.error is None:
+            yield job.name, remarks(job)
+    if summary.error is not None:
+        yield None, summary.error
 
 
 def progress_words(

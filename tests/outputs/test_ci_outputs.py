@@ -122,7 +122,42 @@ def test_a_run_without_a_job_that_began_is_told_to_ci(tmp_path: Path) -> None:
     SCHEMA.validate(tmp_path / "out.junit.xml")
     root = ET.fromstring((tmp_path / "out.junit.xml").read_text())
     assert [case.get("name") for case in root.iter("testcase")] == ["run"]
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
     assert "ZeroDivisionError" in (tmp_path / "s.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "case", "words"),
+    [
+        ('map: abs\nover: [1]\nfinish: "lambda values: 1 / 0"\n', 1, ("fits", "job"), "ZeroDivisionError"),
+        ("map: abs\nover: [1]\nexpect: items > 0\n", 5, ("fits", "run"), "items > 0: it is 1"),
+        (
+            'command: "sleep 60"\nover: [1, 2, 3]\ndeadline: 0.1s\n',
+            124,
+            ("fits", "job"),
+            "never read, ended: deadline",
+        ),
+    ],
+    ids=["no value", "expectation", "deadline"],
+)
+def test_what_no_item_tells_is_told_to_ci(
+    tmp_path: Path, spec: str, code: int, case: tuple[str, str], words: str
+) -> None:
+    """Items that are ok, or skipped, would say that all is well."""
+    (tmp_path / "spec.yaml").write_text(f"name: fits\n{spec}")
+    out = tmp_path / "out.junit.xml"
+    done = run(tmp_path, "-o", "out.junit.xml", "-o", "s.md", code=code, GITHUB_ACTIONS="true")
+    SCHEMA.validate(out)
+    root = ET.fromstring(out.read_text())
+    errors = [
+        (c.get("classname"), c.get("name"), c[0].get("message")) for c in root.iter("testcase") if len(c)
+    ]
+    (message,) = [message for *name, message in errors if tuple(name) == case]
+    assert words in str(message)
+    assert root.get("errors") == "1"
+    assert int(root.get("tests", "")) == len(list(root.iter("testcase")))
+    assert [line for line in done.said().splitlines() if line.startswith("::error") and words in line]
+    assert words in (tmp_path / "s.md").read_text().replace("\\", "")
 
 
 def test_github_gets_annotations_a_summary_and_a_group(folder: Path) -> None:
