@@ -23,7 +23,7 @@ from msgspec import Struct, field
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status
 from arcli.errors import OutputError, UsageError
-from arcli.record import decode, is_tagged, user_key
+from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
 from arcli.store.journal import is_record
@@ -197,14 +197,9 @@ class JournalIndex:
         write_whole(self.run.path / FILE, b"".join(parts), durable=False)
 
 
-FIELDS = (
-    "job", "index", "status", "reason", "seconds", "attempt", "engine_id", "slot", "stdout", "stderr",
-    "truncated", "exact", "submitted", "started", "completed", "received", "chunk", "msg_id", "key", "run",
-    "replayed",
-)  # fmt: skip
-_FIELDS = frozenset(FIELDS)
-_NESTED = ("error", "usage", "outdir", "artifacts", "earlier_attempts")
+_NESTED = frozenset(["error", *OPTIONAL]) - {"replayed"}
 """Fields that only some records have, and in whose parts one may look."""
+_PLAIN = frozenset(FIELDS) - _NESTED - {"input", "value"}
 
 
 class Dotted(dict[str, Any]):
@@ -246,7 +241,7 @@ class Condition:
 
     def __call__(self, record: Mapping[str, Any]) -> bool:
         """Tell whether a record matches."""
-        names = {name: record.get(name) for name in self._names & _FIELDS}
+        names = {name: record.get(name) for name in self._names & _PLAIN}
         if len(names) < len(self._names):
             present = names_of(record)
             # A key may be called as one of Python's functions, which stand where no key does.
@@ -279,7 +274,7 @@ class Condition:
 
 def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record has under which names, for conditions, sorting and columns."""
-    names = {name: record.get(name) for name in FIELDS}
+    names = {name: record.get(name) for name in _PLAIN}
     item = from_tree(record.get("input"))
     names["input"], names["value"] = _dotted(item), _dotted(from_tree(record.get("value")))
     names.update({name: _dotted(record.get(name)) for name in _NESTED})
@@ -293,10 +288,10 @@ def cell_of(record: Mapping[str, Any], column: str) -> Any:
     """Return what a record has in a column, as it stands there: a name, or names with dots between;
     None where there is nothing.
     """
-    if column in _FIELDS:
+    if column in _PLAIN:
         return record.get(column)
     # As in names_of, fields go first.
-    own = {name: record.get(name) for name in (*FIELDS, *_NESTED, "input", "value")}
+    own = {name: record.get(name) for name in FIELDS}
     names = {**_parts(record.get("input")), **own}
     if column in names:
         return names[column]
