@@ -163,8 +163,11 @@ Items find these variables as they were before."""
 
 
 def engine_command(python: str) -> list[str]:
-    """Return the command that starts an engine; its arguments follow."""
-    return [python, "-c", _START]
+    """Return the command that starts an engine; its arguments follow.
+
+    PYTHONSTARTUP is for people in front of a prompt, and not for an engine's items.
+    """
+    return [python, "-c", _START, "--IPKernelApp.exec_PYTHONSTARTUP=False"]
 
 
 def main() -> None:

@@ -45,6 +45,22 @@ def test_messages_are_written_so_that_any_package_reads_them(tmp_path: Path) -> 
     assert run.lines()[0]["value"] == "json"
 
 
+@pytest.mark.parametrize("cluster", ["{}", "{python: bin/python}", "{launcher: local}"])
+def test_nothing_runs_in_an_engine_that_is_for_an_interactive_python(tmp_path: Path, cluster: str) -> None:
+    script(tmp_path / "bin" / "python", f'exec {sys.executable} "$@"')
+    (tmp_path / "startup.py").write_text("of_an_interactive_python = True\n")
+    (tmp_path / "spec.yaml").write_text(
+        f"cluster: {cluster}\nmap: 'lambda x: \"of_an_interactive_python\" in globals()'\nover: [1]\n"
+    )
+    run = Run(
+        tmp_path,
+        ["run", "spec.yaml", "-n", "1", "--format", "jsonl"],
+        env={"PYTHONSTARTUP": str(tmp_path / "startup.py")},
+    )
+    assert run.wait() == 0, run.said()
+    assert run.lines()[0]["value"] is False
+
+
 def test_a_traceback_shows_no_line_of_what_starts_the_engine(tmp_path: Path) -> None:
     script(tmp_path / "bin" / "python", f'exec {sys.executable} "$@"')
     (tmp_path / "spec.yaml").write_text(SPEC.replace("PYTHON", "bin/python").replace("executable", "none"))

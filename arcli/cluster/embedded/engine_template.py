@@ -17,6 +17,7 @@ from typing import Any
 
 import zmq
 from ipykernel.iostream import OutStream
+from ipykernel.kernelapp import IPKernelApp
 from ipyparallel.engine import app
 from ipyparallel.engine.app import IPEngine
 from ipyparallel.engine.kernel import IPythonParallelKernel
@@ -45,7 +46,8 @@ class EngineTemplate:
         config = Config(forks.engine_config(folder))
         config.IPKernelApp.exec_lines = []  # or the shell adds an option that each engine wonders about
         self._app = ReachableEngine(config=config)
-        app.Kernel = PreparedKernel  # the name by which an engine knows its kernel's class
+        # The names by which an engine knows the classes of its kernel, and of what would run code in it.
+        app.Kernel, app.IPKernelApp = PreparedKernel, IdleKernelApp
         kernel: Any = PreparedKernel.instance(
             parent=self._app, user_ns=self._app.user_ns, session=QuietSession(), log=self._app.log
         )
@@ -111,6 +113,16 @@ class PreparedKernel(IPythonParallelKernel):  # type: ignore[misc]
             publisher.session, publisher.pub_socket = kernel.session, kernel.iopub_socket
         shell.displayhook.topic = kernel._topic("execute_result")  # noqa: SLF001
         return kernel
+
+
+class IdleKernelApp(IPKernelApp):
+    """Runs no code in a kernel that begins: that of PYTHONSTARTUP and of IPython's folders is for people.
+
+    It would also look for it in eight folders, on each engine.
+    """
+
+    def init_code(self) -> None:
+        """See InteractiveShellApp."""
 
 
 class ReachableEngine(IPEngine):  # type: ignore[misc]
