@@ -90,7 +90,9 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         A client asks when it connects, and subscribes to news afterwards (``Client._connect``).
         """
         asked = self._send(self._query_socket, "connection_request")
-        asked.add_done_callback(self._refreshed)
+        # An answer that is there by now would be taken in on this thread, while news of other engines are
+        # on the client's own: each sorts all that it knows, and one of them would be forgotten for good.
+        asked.add_done_callback(lambda answer: self._io_loop.add_callback(self._refreshed, answer))
 
     def _refreshed(self, asked: Any) -> None:
         engines = _field(asked.result(), "content", "engines")

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,24 @@ cluster: {engines: 1, max_restarts: 1}
     assert each_once(records, 4)
     assert statuses(records).get("lost", 0) > 0
     assert not (tmp_path / "replied").exists()
+
+
+def test_what_engines_there_are_is_noted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them would each sort the engines that it knows, and one of these be forgotten for good."""
+    answer: Future[Any] = Future()
+    answer.set_result({"content": {"engines": {"7": "news"}}})
+    threads: list[threading.Thread] = []
+    update = RawClient._update_engines
+
+    def note(client: RawClient, engines: dict[Any, str]) -> None:
+        threads.append(threading.current_thread())
+        update(client, engines)
+
+    with connected() as (_, client):
+        monkeypatch.setattr(RawClient, "_update_engines", note)
+        # The answer may be there before anybody can wait for it.
+        monkeypatch.setattr(RawClient, "_send", lambda *arguments: answer)
+        client.refresh()
+        wait_until(lambda: client.ids == [0, 7])
+        assert threads != []
+        assert threading.current_thread() not in threads
