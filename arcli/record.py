@@ -11,13 +11,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, get_args
 
 import orjson
 from msgspec import Struct, to_builtins
 
 from arcli.engine.tally import Tally
 
+Kind = Literal["map", "apply", "command", "notebook"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What a job runs, by the key that says so."""
 JOB_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]+")
 """What jobs can be called: their names are parts of paths, where ``..`` would lead out."""
 # orjson reads an integer beyond 64 bits as a float, and refuses lone surrogates.

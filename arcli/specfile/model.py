@@ -34,6 +34,7 @@ from arcli.inputs.base import Source, SourceContext
 from arcli.inputs.over import Items
 from arcli.launchers import LAUNCHERS
 from arcli.outputs import registry
+from arcli.record import KINDS, Kind
 from arcli.specfile.tree import Places
 from arcli.timing import thresholds
 
@@ -302,13 +303,9 @@ class Job(Policy):
         return batched(source, self.batch)
 
     @property
-    def kind(self) -> Literal["map", "apply", "command", "notebook"]:
+    def kind(self) -> Kind:
         """Which of the four ways to call something is given."""
-        if self.map is not None:
-            return "map"
-        if self.apply is not None:
-            return "apply"
-        return "command" if self.command is not None else "notebook"
+        return next((kind for kind in KINDS if getattr(self, kind) is not None), "notebook")
 
 
 def _format(value: str) -> str:

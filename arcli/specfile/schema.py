@@ -16,7 +16,7 @@ from arcli.engine.functions import in_parts
 from arcli.fields import Model
 from arcli.inputs.over import INPUT, with_other_packages
 from arcli.inputs.registry import inputs, kind_of
-from arcli.record import JOB_NAME
+from arcli.record import JOB_NAME, KINDS
 from arcli.specfile.model import Policy, SpecFile
 from arcli.units import DURATION
 
@@ -29,7 +29,6 @@ _DURATION = {
         _LATER,
     ]
 }
-_WAYS = ("map", "apply", "command", "notebook")
 _PERCENT = {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}
 _DURATIONS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("retry_delay", "delay", "deadline", "start_timeout"), _DURATION),
@@ -148,9 +147,9 @@ def _written_below(model: type[Model]) -> dict[str, str]:
 
 def _one_call() -> dict[str, Any]:
     """Return one thing that is called, with items unless it is an apply."""
-    items = {way: ["over"] for way in _WAYS if way != "apply"}
+    items = {way: ["over"] for way in KINDS if way != "apply"}
     no_items = {"if": {"required": ["apply"]}, "then": {"not": {"required": ["over"]}}}
-    return {"oneOf": [{"required": [way]} for way in _WAYS], "dependentRequired": items, **no_items}
+    return {"oneOf": [{"required": [way]} for way in KINDS], "dependentRequired": items, **no_items}
 
 
 def _tidy(model: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import orjson
 from msgspec import Struct, field
 
 from arcli.engine.encode import from_tree
-from arcli.engine.tally import Status
+from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError, UsageError
 from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
 from arcli.store.files import write_whole
@@ -37,7 +37,6 @@ _NONE = 2**64 - 1
 _VERSION = 2
 INDEXED = {"job", "index", "status", "seconds"}
 """What is known of an item without its record."""
-_STATUSES = tuple(Status)
 
 
 class _JobIndex(Struct):
@@ -56,7 +55,7 @@ class _JobIndex(Struct):
             self.statuses.extend(bytes(more))
         self.places[number] = place
         self.seconds[number] = math.nan if seconds is None else seconds
-        self.statuses[number] = _STATUSES.index(Status(status))
+        self.statuses[number] = STATUSES.index(Status(status))
 
 
 class JournalIndex:
@@ -143,7 +142,7 @@ class JournalIndex:
         return {
             "job": job,
             "index": number,
-            "status": _STATUSES[self._jobs[job].statuses[number]],
+            "status": STATUSES[self._jobs[job].statuses[number]],
             "seconds": None if seconds != seconds else seconds,
         }
 
@@ -182,7 +181,7 @@ class JournalIndex:
                     index.statuses.extend(file.read(count))
                     lengths = {len(index.places), len(index.seconds), len(index.statuses)}
                     outside = max((p for p in index.places if p != _NONE), default=-1) >= self._size
-                    if lengths != {count} or outside or max(index.statuses, default=0) >= len(_STATUSES):
+                    if lengths != {count} or outside or max(index.statuses, default=0) >= len(STATUSES):
                         raise ValueError
             return True
         self._jobs.clear()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
-from arcli.record import JOB_NAME
+from arcli.record import JOB_NAME, KINDS
 from arcli.store.channel import RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
@@ -24,7 +24,6 @@ from arcli.timing.summary import RunSummary, run_from_dict
 from arcli.units import parse_time
 
 State = Literal["ended", "running", "killed"]
-KINDS = ("map", "apply", "command", "notebook")
 LONGEST = 1e10
 """Seconds (three centuries) that no item takes: what claims more is damaged."""
 

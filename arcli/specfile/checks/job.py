@@ -12,21 +12,21 @@ from arcli import syntax
 from arcli.errors import Problem
 from arcli.fields import deferred_values
 from arcli.paths import is_file
+from arcli.record import KINDS
 from arcli.specfile.checks.checked import Checked, in_text
 from arcli.specfile.model import Cluster, Job
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
-_WAYS = ("map", "apply", "command", "notebook")
 _OF_COMMANDS = ("shell", "command_stdin", "cwd", "env", "ok_exit", "parse")
 
 
 def call(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     """Yield where it is not clear what a job calls and with what, and keys that mean nothing there."""
-    ways = [way for way in _WAYS if getattr(job, way) is not None]
-    certain = spec.sure(at, *_WAYS)
+    ways = [way for way in KINDS if getattr(job, way) is not None]
+    certain = spec.sure(at, *KINDS)
     if not ways and certain:
-        yield places.problem(f"job {job.name!r} needs one of {', '.join(_WAYS)}")
+        yield places.problem(f"job {job.name!r} needs one of {', '.join(KINDS)}")
     # The first one is taken for what was meant, and each other is a problem at its own place.
     for way in ways[1:]:
         yield places.key_problem(f"job {job.name!r} has {ways[0]} already, and a job has only one", way)
