@@ -6,6 +6,7 @@ https://ipyparallel.readthedocs.io/en/latest/reference/messages.html
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -61,6 +62,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
 https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/session.py (``packer``)
 """
 _MAY_BE_MISSING = ("ssh", "location", "curve_serverkey")
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, socket.EAI_NONAME)
 LISTENS = 5.0
 """Seconds that a host has to say whether anything listens; a firewall may never say."""
 
@@ -130,8 +132,17 @@ class Connection(Struct, frozen=True):
                 f"no cluster: nothing listens at {self.address}, which {self.where} names",
                 hint="the controller has ended and left its file behind; start the cluster anew",
             ) from None
-        except OSError:
-            return  # slow, or not even there: whoever asks the hub will wait and say
+        except OSError as error:
+            if error.errno in UNREACHABLE:
+                raise UnreachableError(
+                    f"no cluster: {host}, which {self.where} names, cannot be reached: {error.strerror}",
+                    hint="is this the machine, or the network, that the cluster can be reached from?",
+                ) from None
+            return  # slow: whoever asks the hub will wait and say
+
+
+class UnreachableError(ClusterError):
+    """No way leads to the host of a cluster: whether the cluster runs, nobody can tell from here."""
 
 
 def _checked(info: Any, path: Path) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from arcli.cluster.base import ClusterOptions, EngineDown, OnEvent
-from arcli.cluster.connection import Connection
+from arcli.cluster.connection import Connection, Line
 from arcli.cluster.watched_cluster import WatchedCluster
+from arcli.errors import ClusterError
 
+ANSWERS = 2.0
+"""Seconds without an answer after which the cluster's processes are looked at."""
 COMPLETE = 1.0
 """Seconds that registered engines have to answer, once there are enough to go on with."""
 NOT_REPLACED = "a joined cluster's engines are not replaced"
@@ -43,18 +47,51 @@ class JoinedCluster(WatchedCluster):
         connection.check()
         self._attach(connection, end)
         needed = self._options.min_engines
-        while len(self.client.ids) < needed and time.monotonic() < end:
+        asked = time.monotonic()
+        while len(self.client.ids) < needed and (now := time.monotonic()) < end:
             time.sleep(0.05)  # the client has no wait for engines that another one does not end
+            if now - asked > ANSWERS:
+                asked = now
+                self._refuse_dead()
         # As many as there are when the run begins, and no more than were asked for.
         present = len(self.client.ids)
         self.slots = max(needed, min(present, self._options.engines or present))
         self._watch_from_now(on_event)
-        self._await(lambda: len(self._engines) >= needed, end)
+        while len(self._engines) < needed and self._gone is None and (now := time.monotonic()) < end:
+            self._await(lambda: len(self._engines) >= needed, min(end, now + ANSWERS))
+            if not self._engines:
+                self._refuse_dead()
         # Registered is not answering: an engine may be stopped, or busy for hours
         # with somebody else's task.
         if len(self._engines) < needed:
             raise self._failure(self._too_few(present, connection.address))
         self._await(lambda: len(self._engines) >= self.slots, min(end, time.monotonic() + COMPLETE))
+
+    def _answers(self, line: Line, end: float) -> bool:
+        if line.answer(max(0.0, min(ANSWERS, end - time.monotonic()))) is not None:
+            return True
+        self._refuse_dead()
+        return super()._answers(line, end)
+
+    def _refuse_dead(self) -> None:
+        """Raise ClusterError where the processes that were recorded of the cluster have ended."""
+        from arcli.cluster.named import anew, of_connection_file, own_processes
+
+        assert self._connection is not None
+        one = of_connection_file(Path(self._connection.where))
+        own = None if one is None else own_processes(one)
+        if one is None or own is None:
+            return
+        # The hub takes a dead engine for one that is busy, until it has missed heartbeats. Those that
+        # somebody else has added to the cluster have later ids.
+        ids = () if self.client is None else self.client.ids
+        if not own.controller:
+            ended = "its controller has ended"
+        elif own.started and not own.engines and max(ids, default=0) < own.started:
+            ended = "its engines have ended"
+        else:
+            return
+        raise ClusterError(f"no cluster: {one.name} is dead, {ended}", hint=anew(one))
 
     def _too_few(self, present: int, address: str) -> str:
         if self._gone is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from msgspec import Struct
 
 from arcli import launchers
 from arcli.cluster.base import log_tails
-from arcli.cluster.connection import Connection, Line, forgeable
+from arcli.cluster.connection import Connection, Line, UnreachableError, forgeable
 from arcli.engine.flock import locked
 from arcli.errors import ClusterError
 
@@ -34,6 +35,8 @@ NAME = re.compile(r"[\w.-]*")
 """What profiles and ids of clusters that arcli starts can be: parts of files' names, with no colon."""
 _CONNECTION = re.compile(r"ipcontroller(?:-(.+))?-client\.json")
 _CLUSTER = re.compile(r"cluster-(.*)\.json")
+_PROGRAMS = ("ipyparallel", "ipcontroller", "ipengine")
+"""What stands in the commands of a cluster's processes."""
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -68,6 +71,15 @@ class Known(Struct, frozen=True, kw_only=True):
             cluster: dict[str, Any] = json.loads(self.cluster_file.read_bytes())
             return str(cluster["engines"]["class"])
         return None
+
+
+def of_connection_file(path: Path) -> Known | None:
+    """Return the cluster whose controller wrote a connection file; None where its name says none."""
+    match = _CONNECTION.fullmatch(path.name)
+    if match is None:
+        return None
+    profile = path.parent.parent.name.removeprefix("profile_")
+    return Known(profile=profile, cluster_id=match[1] or "", security=path.parent)
 
 
 def profile_folder(profile: str) -> Path:
@@ -133,11 +145,16 @@ def look(one: Known) -> Look:
     try:
         connection = Connection.read(one.connection_file)
         connection.check()
+    except UnreachableError as error:
+        return Look(state="silent", why=error.message)
     except ClusterError as error:
         return Look(state="gone", why=error.message)
     address = connection.address
     registered = _ask(connection, ANSWERS)
     if registered is None:
+        # Where its controller has ended, its port may be somebody else's by now.
+        if (own := own_processes(one)) is not None and not own.controller:
+            return Look(state="gone", why=f"{address} does not answer, and its controller has ended")
         return Look(state="silent", why=f"{address} does not answer", address=address)
     return Look(state="running", address=address, engines=registered)
 
@@ -287,12 +304,17 @@ def _gather(connection: Connection, count: int, end: float, pids: Sequence[int] 
         time.sleep(0.1)
 
 
-def _lives(pid: int) -> bool:
-    """Tell whether a process, which may be a child that nobody has waited for, goes on."""
+def _lives(pid: int, words: Sequence[str] = ("",)) -> bool:
+    """Tell whether a process, which may be a child that nobody has waited for, goes on.
+
+    One with none of the ``words`` in its command is another one, which has got the number since.
+    """
     import psutil
 
     with suppress(psutil.Error):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        command = " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any(word in command for word in words)
     return False
 
 
@@ -328,6 +350,45 @@ def stop(one: Known) -> Look:
         )
     _tidy(one)
     return before
+
+
+class OwnProcesses(Struct, frozen=True, kw_only=True):
+    """Whether a cluster's recorded processes live; ``started`` is how many engines were started."""
+
+    controller: bool
+    engines: bool
+    started: int
+
+
+def own_processes(one: Known) -> OwnProcesses | None:
+    """Tell which recorded processes of a cluster live; None where nobody can from this host."""
+    launcher = launchers.named(one.launcher or "")
+    if launcher is None or not launcher.local:
+        return None
+    try:
+        located = json.loads(one.connection_file.read_bytes())["location"]
+        cluster = json.loads(one.cluster_file.read_bytes())
+        controller, engines = ([*_pids(cluster[part])] for part in ("controller", "engines"))
+        started = sum(group["n"] for group in cluster["engines"]["sets"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    # Homes are shared: what another host's cluster has recorded are no processes of this one.
+    if located != socket.gethostname() or not controller:
+        return None
+    return OwnProcesses(
+        controller=any(_lives(pid, _PROGRAMS) for pid in controller),
+        engines=any(_lives(pid, _PROGRAMS) for pid in engines),
+        started=started,
+    )
+
+
+def anew(one: Known) -> str:
+    """Return what to do about a cluster that has ended."""
+    start = "arcli cluster start" + (f" --profile {one.profile}" if one.profile != PROFILE else "")
+    return (
+        f"`arcli cluster stop {one.name}` removes what is left of it, "
+        f"`{start} --id {one.cluster_id}` starts one anew"
+    )
 
 
 def _left_over(one: Known) -> bool:

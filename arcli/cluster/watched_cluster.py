@@ -83,7 +83,7 @@ class WatchedCluster:
         self._connection = connection
         self._line = Line(connection.info, connection.address)
         self._line.ask()
-        if self._line.answer(max(0.0, end - time.monotonic())) is None:
+        if not self._answers(self._line, end):
             raise self._failure(
                 f"nobody answered at {connection.address}, which {connection.where} names, "
                 f"within {self._options.start_timeout:g} s"
@@ -92,6 +92,10 @@ class WatchedCluster:
         self.client, self._scout = self._connect(end), self._connect(end)
         self._heard = time.monotonic()
         self._asked = 0.0
+
+    def _answers(self, line: Line, end: float) -> bool:
+        """Wait for the hub's answer until the time is up. Raises ClusterError where nobody will answer."""
+        return line.answer(max(0.0, end - time.monotonic())) is not None
 
     def _connect(self, end: float) -> Any:
         from arcli.cluster.client import RawClient

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from runs import MARK, PATIENCE, marked, wait_until
 
@@ -124,6 +126,49 @@ def test_what_a_killed_controller_had_forked_ends_with_it(tmp_path: Path) -> Non
         assert len(sh.processes()) > 1 + len(engines)
         os.kill(controller, signal.SIGKILL)
         sh.arcli("cluster", "stop", "arcli")
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+
+
+def end_engines(sh: Shell, *, nannies: bool) -> None:
+    """Kill the engines of a cluster ``old``, with the nannies that would tell the hub or without."""
+    cluster = json.loads((sh.security / "cluster-old.json").read_bytes())
+    (one,) = cluster["engines"]["sets"].values()
+    engines = [psutil.Process(engine["pid"]) for engine in one["engines"].values()]
+    doomed = [child for engine in engines for child in engine.children()] if nannies else []
+    for process in [*doomed, *engines]:
+        process.kill()
+    wait_until(lambda: not {process.pid for process in engines} & {*sh.processes()})
+
+
+@pytest.mark.parametrize("nannies", [True, False])
+def test_a_run_need_not_wait_for_engines_that_have_ended(tmp_path: Path, nannies: bool) -> None:
+    (tmp_path / "spec.yaml").write_text("cluster: {start_timeout: 1h}\nmap: abs\nover: [-1, -2]\n")
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "2", "--id", "old")
+        # Without nannies the hub misses them only after a while: they are still registered.
+        end_engines(sh, nannies=nannies)
+        sh.arcli("run", "spec.yaml", "--cluster", "old", code=3)
+        assert "old is dead, its engines have ended" in sh.said
+        assert "`arcli cluster start --id old` starts one anew" in sh.said
+
+
+def test_a_port_that_is_somebody_elses_by_now_is_no_cluster(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("cluster: {start_timeout: 1h}\nmap: abs\nover: [-1, -2]\n")
+    with shell(tmp_path) as sh, socket.socket() as other:
+        sh.arcli("cluster", "start", "-n", "1", "--id", "old")
+        port = json.loads((sh.security / "ipcontroller-old-client.json").read_bytes())["registration"]
+        for pid in sh.processes():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not sh.processes())
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        sh.arcli("run", "spec.yaml", "--cluster", "old", code=3)
+        assert "old is dead, its controller has ended" in sh.said
+        assert sh.json("cluster", "list")[0]["state"] == "gone"
+        sh.arcli("cluster", "start", "-n", "1", "--id", "old")
+        assert sh.json("cluster", "status", "old")["state"] == "running"
+        sh.arcli("cluster", "stop", "old")
         wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from connections import GOOD, write_connection
 
-from arcli.cluster.connection import Connection
+from arcli.cluster.connection import Connection, UnreachableError
 from arcli.errors import ClusterError
 
 
@@ -83,3 +85,21 @@ def test_somebody_elses_file_is_refused(tmp_path: Path) -> None:
     os.chown(file, 12345, 12345)
     with pytest.raises(ClusterError, match="belongs to another user"):
         Connection.read(file)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EHOSTUNREACH, "No route to host"), socket.gaierror(socket.EAI_NONAME, "not known")],
+)
+def test_a_host_that_cannot_be_reached_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def connect(*arguments: Any) -> None:
+        raise error
+
+    connection = Connection.read(write_connection(tmp_path, GOOD))
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(
+        UnreachableError, match=r"127\.0\.0\.1, which .*client\.json names, cannot be reached"
+    ):
+        connection.check()
