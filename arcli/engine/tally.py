@@ -108,6 +108,15 @@ class Tally:
         self.retried += other.retried
         self._keep(other.durations)
 
+    def remove(self, other: Tally) -> None:
+        """Take back what was merged. Of the durations only how they are distributed stays known."""
+        self.counts.subtract(other.counts)
+        self.buckets.subtract(other.buckets)
+        self.seconds -= other.seconds
+        self.squares -= other.squares
+        self.retried -= other.retried
+        self.durations = None
+
     def _keep(self, durations: Collection[float] | None) -> None:
         """Keep more durations one by one, or none of them any more."""
         if self.durations is None:

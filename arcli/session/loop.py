@@ -15,6 +15,7 @@ from contextlib import suppress
 from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
 from arcli.engine.protocol import Printed
+from arcli.engine.tally import Tally
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, Event, SessionCore
 from arcli.session.core.job import JobRun
@@ -81,6 +82,7 @@ class SessionLoop:
         self._closed = False
         self._pending: dict[str, PendingRequest] = {}
         self._recorder: Recorder | None = None
+        self._unwritten: list[Tally] = []
         self._end: Callable[[EndJob], None] | None = None
         self._looked_at = self._snapshot_at = float("-inf")
         self._snapshot = Snapshot()
@@ -184,15 +186,25 @@ class SessionLoop:
         failure: Exception | None = None
         for effect in effects:
             if failure is not None and isinstance(effect, Records):
+                self._unwritten.append(effect.tally)
                 continue
-            if failure is not None and isinstance(effect, EndJob):
-                effect = EndJob(effect.ledger, failure)
+            if isinstance(effect, EndJob):
+                effect = self._as_kept(effect, failure)
             try:
                 self._do(effect)
             except Exception as error:  # noqa: BLE001 - whatever it is, the rest must be done
                 failure = failure or error
+                if isinstance(effect, Records):
+                    self._unwritten.append(effect.tally)
         if failure is not None:
             raise failure
+
+    def _as_kept(self, end: EndJob, failure: Exception | None) -> EndJob:
+        """Have a job's account say what the journal has: the core counts what could not be written."""
+        for tally in self._unwritten:
+            end.ledger.tally.remove(tally)
+        self._unwritten.clear()
+        return end if failure is None else EndJob(end.ledger, failure)
 
     def _do(self, effect: Effect) -> None:
         # The only place that ends or lets go of engines: what is not ours is refused here, whoever decided.

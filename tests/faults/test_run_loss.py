@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -149,12 +150,16 @@ FILLS = "map: \"lambda x: 'x' * 20_000\"\nover: {range: 500}\n"
 
 
 def test_a_full_disk_under_the_journal(tmp_path: Path, tiny_disk: Path) -> None:
-    code, _ = finish(tmp_path, FILLS, env={"ARCLI_DIR": str(tiny_disk / "arcli")})
-    assert code == 4
+    with running(tmp_path, FILLS, env={"ARCLI_DIR": str(tiny_disk / "arcli")}) as run:
+        assert run.wait() == 4
     (journal,) = (tiny_disk / "arcli" / "runs").glob("*/journal.jsonl")
     raw = journal.read_bytes()
     assert raw
     assert raw.endswith(b"\n")
+    # What could not be written counts as little as what never ran.
+    said = re.search(r"(\d+) of \d+ items ok", run.said())
+    assert said, run.said()
+    assert int(said[1]) == raw.count(b"\n")
 
 
 def test_a_full_disk_under_an_output(tmp_path: Path, tiny_disk: Path) -> None:
