@@ -24,6 +24,21 @@ _COMMA = str.maketrans(",.", ".,")
 _BOOLEANS = {"true": True, "false": False}
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise TooLargeError(text)
+    return number
+
+
+class TooLargeError(ValueError):
+    """A number, given as it is written, that no float can hold."""
+
+
+json_value = json.JSONDecoder(parse_float=_finite).decode
+"""Reads JSON, with the NaN and Infinity that Python writes. Raises ValueError, TooLargeError too."""
+
+
 def _int(cell: str) -> int:
     if "_" in cell:
         raise ValueError("digits are not grouped by _ in a table")
@@ -56,7 +71,7 @@ def _exact_number(cell: str) -> int | float:
 _ASKED_FOR: dict[str, Callable[[str], Any]] = {
     "int": _int,
     "float": _float,
-    "json": json.loads,
+    "json": json_value,
     "bool": lambda cell: _BOOLEANS[cell.strip().lower()],
 }
 _READ_OFF: dict[str, Callable[[str], Any]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, cast
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
+from arcli.inputs.cells import TooLargeError, json_value
 from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
 
@@ -122,7 +122,10 @@ def read_jsonl(lines: Iterable[str], name: str, condition: where.Condition) -> I
             continue
         # A bad line is met when it is its turn: what stands before it has been handed on by then.
         try:
-            item = json.loads(line)
+            item = json_value(line)
+        except TooLargeError as error:
+            column = line.index(str(error)) + 1
+            raise InputError(f"{name}:{number}:{column}: {error} is too large for a float") from None
         except ValueError as error:
             column = getattr(error, "colno", 1)
             reason = getattr(error, "msg", str(error))

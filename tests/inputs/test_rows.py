@@ -289,6 +289,18 @@ def test_jsonl_names_line_and_column(tmp_path: Path) -> None:
         list(source({"jsonl": "f"}, tmp_path))
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 400 + ".5"])
+def test_a_number_that_no_float_holds_is_an_error_of_its_place(tmp_path: Path, number: str) -> None:
+    (tmp_path / "f").write_text(f'1e3\n{{"a": [2.5, {number}]}}\n')
+    with pytest.raises(InputError, match=rf"f:2:13: {number} is too large for a float"):
+        list(source({"jsonl": "f"}, tmp_path))
+    (tmp_path / "t").write_text(f'a\n"[{number}]"\n')
+    with pytest.raises(InputError, match="t:2"):
+        list(source({"csv": {"path": "t", "types": {"a": "json"}}}, tmp_path))
+    (tmp_path / "f").write_text("[NaN, Infinity, -Infinity]\n")
+    assert repr(list(source({"jsonl": "f"}, tmp_path))) == "[[nan, inf, -inf]]"
+
+
 def test_rows_of_json_lines_that_are_wanted(tmp_path: Path) -> None:
     (tmp_path / "f").write_text('{"a": 1}\n{"a": 2, "b": 3}\n{"a": null}\n')
 
