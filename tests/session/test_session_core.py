@@ -994,6 +994,19 @@ def test_who_waits_when_the_run_is_stopped_hears_of_it() -> None:
     assert call.exception(0) is broadcast.exception(0) is stopped
 
 
+@pytest.mark.parametrize("grace", [None, 0.0, 5.0])
+def test_a_run_that_is_stopped_before_a_job_begins_sends_none_of_its_items(grace: float | None) -> None:
+    """The engines are told of the job first, and may be at the setup until then."""
+    session = FakeSession(1)
+    stopped = Interrupted(2)
+    session.loop.put(Stop(reason="stopped", ended=End.INTERRUPTED, grace=grace, error=stopped))
+    session.turn()
+    session.begin(3)
+    assert not any(engine.queue for engine in engines_of(session))
+    (end,) = session.ended
+    assert (end.ledger.ended, end.ledger.reason, end.ledger.planned) == (End.INTERRUPTED, "stopped", 0)
+
+
 def test_a_job_that_ends_while_its_last_engine_dies_after_a_stop_ends_once() -> None:
     session = FakeSession(1)
     session.begin(3)

@@ -75,7 +75,7 @@ class SessionCore:
         self._observer = Observer(self._pool, positions)
         self._feeder = Feeder(self._pool, Recalls(self._pool, positions), terms)
         self._job: JobRun | None = None
-        self._final: ArcliError | None = None
+        self._stopped: Stop | None = None
         self._broken: BaseException | None = None
         self._grace: float | None = None
         self._watched = float("-inf")
@@ -129,6 +129,11 @@ class SessionCore:
             self._effects.append(EndJob(job.ledger(self._now), error))
 
     @property
+    def _final(self) -> ArcliError | None:
+        """What ends the run, once it is being stopped."""
+        return None if self._stopped is None else self._stopped.error
+
+    @property
     def _now(self) -> float:
         return self._moment.now
 
@@ -164,6 +169,8 @@ class SessionCore:
                 self._grace = self._grace if self._final else None
                 if self._broken is not None:
                     self._break(self._broken)
+                elif self._stopped is not None:  # it came while the engines were told of the job
+                    self._stop_job(event, self._stopped)
             case Stop():
                 self._stop(event)
             case CancelItems(indices, reason):
@@ -203,13 +210,16 @@ class SessionCore:
     def _stop(self, stop: Stop) -> None:
         """Send nothing more of the current job, and end what runs when its grace is over."""
         # The first stop of the whole run is the one that its exit code tells; a shorter grace always holds.
-        self._final = self._final or stop.error
+        if stop.error is not None:
+            self._stopped = self._stopped or stop
         if stop.grace is not None:
             end = self._now + stop.grace
             self._grace = end if self._grace is None else min(self._grace, end)
             self._effects.append(Interrupt(now=False))
-        if (job := self._job) is None:
-            return
+        if self._job is not None:
+            self._stop_job(self._job, stop)
+
+    def _stop_job(self, job: JobRun, stop: Stop) -> None:
         # An interrupt outranks a deadline or a halt that came before it.
         if job.ended is End.DONE or stop.error is not None:
             job.ended = stop.ended
