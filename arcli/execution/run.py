@@ -135,6 +135,9 @@ def _finish(
     summary = account.summary()
     storage.finish(summary)
     shown = errors if account.unmet is None else [*errors, account.unmet]
+    # Where no job began there is no verdict either, which would say that it was stopped.
+    if account.interrupts.stopping and not shown and not summary.began:
+        shown = [account.interrupts.error()]
     return Finished(summary, shown, outputs.told, account.interrupts.stopping)
 
 

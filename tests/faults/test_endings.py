@@ -188,6 +188,43 @@ def test_what_takes_long_before_the_first_item_is_said(tmp_path: Path) -> None:
         assert run.wait() == 130, run.said()
 
 
+@pytest.mark.parametrize(
+    ("by", "code", "words"),
+    [
+        ("signal", 130, "stopped by SIGINT"),
+        ("cancel", 143, "not today"),
+        ("deadline", 124, "the run's deadline passed"),
+    ],
+)
+def test_a_run_that_is_stopped_before_its_first_item_says_so(
+    tmp_path: Path, by: str, code: int, words: str
+) -> None:
+    """There are no items, and no verdict, that would say it."""
+    spec = """
+setup:
+  run: |
+    import pathlib, time
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+map: abs
+over: [1]
+"""
+    flags = ["--deadline", "5s"] if by == "deadline" else []
+    with running(tmp_path, spec, "-q", "-n", "1", *flags) as run:
+        if by != "deadline":
+            wait_until((tmp_path / "begun").exists, run.said)
+            if by == "signal":
+                run.signal(signal.SIGINT)
+            else:
+                assert Run(tmp_path, ["cancel", "--reason", "not today"]).wait() == 0
+            (state,) = tmp_path.glob(".arcli/runs/*/state.json")
+            wait_until(lambda: '"stopping":"' in state.read_text(), run.said)
+            (tmp_path / "go").touch()
+        assert run.wait() == code
+        assert words in run.said()
+
+
 def test_a_reducer_that_kills_its_engine_costs_the_value_and_no_other_job(tmp_path: Path) -> None:
     spec = """
 setup: {imports: [os]}
