@@ -44,10 +44,10 @@ from arcli.session.core.messages import (
     Revive,
     Send,
 )
-from arcli.session.core.snapshot import Snapshot
 from arcli.session.interfaces import Event as TransportEvent
 from arcli.session.interfaces import Reply, Terms, Transport, Wake
 from arcli.session.recorder import Recorder
+from arcli.timing.snapshot import Snapshot
 
 WATCHED = 5.0
 """Seconds for which somebody who has asked how things stand may ask again."""

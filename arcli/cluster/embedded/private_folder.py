@@ -7,7 +7,6 @@ was killed, too, or the machine went down: what nobody uses any more is found he
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arcli.cluster.processes import kill_marked, marked
+from arcli.engine.flock import locked
 from arcli.errors import ClusterError
 
 MARK = "ARCLI_CLUSTER"
@@ -184,12 +184,9 @@ def _is_locked(log: Path) -> bool:
     except OSError:
         return True
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return not locked(fd, shared=True)
     finally:
         os.close(fd)
-    return False
 
 
 def _used(folders: list[Path]) -> Iterator[Path]:

@@ -6,7 +6,6 @@ arcli itself must do before it needs engines, so it should be on its way before 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from arcli.cluster.embedded import private_folder
 from arcli.cluster.embedded.private_folder import MARK
 from arcli.cluster.processes import wake_when_orphaned
+from arcli.engine.flock import locked
 
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
@@ -111,8 +111,7 @@ class SupervisorProcess:
         log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(log_fd, "wb") as log:
             # Held for as long as the supervisor lives: see private_folder.find_stale.
-            with suppress(OSError):
-                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked(log.fileno())
             self.process, self.connection = start_beside(
                 "arcli.cluster.embedded.supervisor",
                 self.folder,

@@ -9,8 +9,7 @@ from arcli.session.core.health import Positions
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import PendingChunk
 from arcli.session.core.pool import Pool, PooledEngine
-from arcli.timing.snapshot import RunningItem
-from arcli.timing.snapshot import Snapshot as Snapshot
+from arcli.timing.snapshot import RunningItem, Snapshot
 
 WINDOW = 30.0
 """Seconds over which a job's rate is measured."""
