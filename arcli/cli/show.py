@@ -72,6 +72,7 @@ def command(
     folder = pick_current(run)
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     selection = Selection(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
+    from arcli.reports.column_names import check_columns
     from arcli.store.index import JournalIndex
 
     with JournalIndex(folder) as index:
@@ -80,6 +81,10 @@ def command(
                 f"run {folder.id} has no records of a job {job!r}",
                 hint=f"there are: {', '.join(index.jobs)}",
             )
+        # A name that no record has is a slip of the pen, which a column of nothing would not tell.
+        of_the_table = {"result"} if form == "text" and output is None else set()
+        check_columns(index, job, [name for name in names if name not in of_the_table], "--columns")
+        check_columns(index, job, [] if sort is None else [sort.removeprefix("-")], "--sort")
         # Columns that are asked for make a table also of single items, which else are shown whole.
         if output is not None:
             _export(folder, select(index, selection), output)

@@ -196,9 +196,9 @@ class JournalIndex:
         write_whole(self.run.path / FILE, b"".join(parts), durable=False)
 
 
-_NESTED = frozenset(["error", *OPTIONAL]) - {"replayed"}
+NESTED = frozenset(["error", *OPTIONAL]) - {"replayed"}
 """Fields that only some records have, and in whose parts one may look."""
-_PLAIN = frozenset(FIELDS) - _NESTED - {"input", "value"}
+_PLAIN = frozenset(FIELDS) - NESTED - {"input", "value"}
 
 
 class Dotted(dict[str, Any]):
@@ -233,9 +233,9 @@ class Condition:
         # What is joined by `and` holds only where each part does: those that ask for no more than the
         # index has are asked first, which spares most records from being read.
         body = tree.body
-        parts = body.values if isinstance(body, ast.BoolOp) and isinstance(body.op, ast.And) else [body]
-        early = [part for part in parts if {name.id for name in free_names(part)} <= INDEXED]
-        self.needs_records = len(early) < len(parts)
+        terms = body.values if isinstance(body, ast.BoolOp) and isinstance(body.op, ast.And) else [body]
+        early = [part for part in terms if {name.id for name in free_names(part)} <= INDEXED]
+        self.needs_records = len(early) < len(terms)
         self._early = [compile(ast.Expression(part), "where", "eval") for part in early]
 
     def __call__(self, record: Mapping[str, Any]) -> bool:
@@ -276,31 +276,31 @@ def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: record.get(name) for name in _PLAIN}
     item = from_tree(record.get("input"))
     names["input"], names["value"] = _dotted(item), _dotted(from_tree(record.get("value")))
-    names.update({name: _dotted(record.get(name)) for name in _NESTED})
+    names.update({name: _dotted(record.get(name)) for name in NESTED})
     # Fields go first: `status` is the record's, whatever an input calls its own.
     if isinstance(item, dict):
         names = {**{str(key): _dotted(value) for key, value in item.items()}, **names}
     return names
 
 
-def cell_of(record: Mapping[str, Any], column: str) -> Any:
+def cell_of(record: Mapping[str, Any], column: str, default: Any = None) -> Any:
     """Return what a record has in a column, as it stands there: a name, or names with dots between;
-    None where there is nothing.
+    ``default`` where there is nothing.
     """
     if column in _PLAIN:
         return record.get(column)
     # As in names_of, fields go first.
     own = {name: record.get(name) for name in FIELDS}
-    names = {**_parts(record.get("input")), **own}
+    names = {**parts(record.get("input")), **own}
     if column in names:
         return names[column]
     value: Any = names
     for part in column.split("."):
-        value = _parts(value).get(part)
+        value = parts(value).get(part, default)
     return value
 
 
-def _parts(value: Any) -> dict[str, Any]:
+def parts(value: Any) -> dict[str, Any]:
     """Return the parts of a mapping by its user's keys; none of what stands for another value."""
     if not isinstance(value, dict) or is_tagged(value):
         return {}

@@ -138,6 +138,22 @@ def test_what_is_not_there_is_told(show: Show) -> None:
     assert "is not the number of an item" in show("latest", "x", code=2)
 
 
+@pytest.mark.parametrize("form", ["text", "csv", "jsonl"])
+def test_a_column_that_no_item_has_is_told(show: Show, form: str) -> None:
+    for flag in ("--columns", "--sort"):
+        told = show(flag, "sead", "--format", form, code=2)
+        assert f"{flag}: no item has 'sead'" in told
+        assert "did you mean 'seed'?" in told
+    assert "there are: lr, seed, run, job, index, " in show("--columns", "index,???", code=2)
+    assert "did you mean 'loss'?" in show("--sort", "-value.los", code=2)
+    assert "no item has 'weight' in its input\nhint: there are: lr, seed" in show(
+        "--columns", "input.weight", code=2
+    )
+    assert "input has no parts" in show("--job", "last", "--columns", "input.x", code=2)
+    # What only some items have is a column all the same, and so is what they could have.
+    show("--columns", "index,error.type,usage.user,seed,input.lr,value.exit", "--sort", "artifacts")
+
+
 def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
     show("--job", "fit", "-o", "x.parquet")
     assert pq.read_table(folder / "x.parquet").num_rows == 8
@@ -211,6 +227,8 @@ def test_sorting_takes_all_kinds() -> None:
     assert sorted(values, key=sort_key)[:5] == [1, True, 2, "a", "b"]
     assert cell_of({"input": {"a.b": 1, "c": {"d": 2}}}, "a.b") == 1
     assert cell_of({"input": {"c": {"d": 2}}}, "c.d") == 2
+    assert cell_of({"input": {"c": {"d": None}}}, "c.d", "nothing") is None
+    assert cell_of({"input": {"c": {"d": None}}}, "c.e", "nothing") == "nothing"
     assert cell_of({"usage": {"user": 2.0}}, "usage.user") == 2.0
     with pytest.raises(UsageError, match="no expression"):
         Condition("import os")
