@@ -93,15 +93,36 @@ class JoinedCluster(WatchedCluster):
             return
         raise ClusterError(f"no cluster: {one.name} is dead, {ended}", hint=anew(one))
 
+    def _failure(self, message: str) -> ClusterError:
+        return ClusterError(f"no cluster: {message}", hint=self._advice())
+
+    def _advice(self) -> str:
+        """Say what can be done about a cluster that cannot be joined."""
+        if self.client is None or self._gone is not None:
+            return "`arcli cluster list` shows which clusters run"
+        registered = len(self.client.ids)
+        if not registered:
+            return (
+                "`ipcluster engines` starts engines for it, `arcli cluster start` a cluster that has some"
+            )
+        if registered < self._options.min_engines:
+            return "min_engines says how many are needed"
+        return (
+            "engines that do not answer are busy with somebody else's tasks, or stopped: "
+            "`arcli cluster status NAME` shows what waits for each"
+        )
+
     def _too_few(self, present: int, address: str) -> str:
         if self._gone is not None:
             return self._gone
         answered = len(self._engines)
-        message = f"{present} engines are registered at {address}"
+        message = (
+            f"{present or 'no'} {'engine is' if present < 2 else 'engines are'} registered at {address}"
+        )
         if present > answered:
-            message += f", and {answered} of them answered"
+            message += f", and {answered or 'none'} of them answered"
         timeout, needed = self._options.start_timeout, self._options.min_engines
-        return f"{message} within {timeout:g} s, {needed} are needed"
+        return f"{message} within {timeout:g} s, {needed} {'is' if needed == 1 else 'are'} needed"
 
     def release(self, engine_id: int) -> None:
         """See Cluster: it may be running something of somebody else's, and stays as it is."""

@@ -312,10 +312,11 @@ class WatchedCluster:
         """See Cluster."""
         with self._changed:
             lines = [self._gone] if self._gone is not None else []
-            lines.append(f"{len(self._engines)} engines are in use")
+            if self._engines:
+                lines.append(f"engines in use: {len(self._engines)}")
             if self._greeted:
-                lines.append(f"{len(self._greeted)} are registered and have not answered yet")
-        return ", ".join(lines)
+                lines.append(f"registered, without an answer yet: {len(self._greeted)}")
+        return ", ".join(lines) or "no engine is registered"
 
     def _detach(self) -> None:
         """Close every connection; the cluster itself goes on."""
