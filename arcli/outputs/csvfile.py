@@ -45,7 +45,7 @@ class CsvFile(SpooledOutput):
         names = self._columns.names
         yield _encoded(",".join(self._texts([name])[0] for name in names) + "\n")
         # Rows are as they stand where the columns were known by then, and get gaps for later ones.
-        ends = [start for _, start in self._parts[1:]] + [self._spool.size]
+        ends = [*(start for _, start in self._parts), self._spool.size][1:]
         for (columns, start), end in zip(self._parts, ends, strict=True):
             blocks = self._spool.blocks(start, end)
             yield from blocks if columns == names else _widened(blocks, columns, names)

@@ -23,6 +23,7 @@ from arcli.outputs.csvfile import CsvFile, cell
 from arcli.outputs.jsondoc import JsonDocument
 from arcli.outputs.jsonl import JsonlStream
 from arcli.outputs.parquet import ParquetFile
+from arcli.outputs.registry import BUILT_IN, Format
 from arcli.outputs.spool import BLOCK
 from arcli.outputs.target import StreamTarget
 from arcli.record import RecordBatch, decode, dump
@@ -228,3 +229,13 @@ def test_memory_does_not_grow_with_the_items(tmp_path: Path, make: Callable[[Pat
 
     small = peak(8)
     assert peak(80) < 1.2 * small
+
+
+@pytest.mark.parametrize("each", BUILT_IN, ids=lambda each: each.name)
+def test_a_run_without_items_has_all_of_its_files(tmp_path: Path, each: Format) -> None:
+    path = tmp_path / "out"
+    play(each(on_file(path)))
+    assert path.exists()
+    if each.name == "csv":
+        assert path.read_text().splitlines()[0].startswith("input,value,status,")
+        assert len(path.read_text().splitlines()) == 1
