@@ -8,6 +8,7 @@ for one document, the object is on stdout, too.
 from __future__ import annotations
 
 import atexit
+import codecs
 import errno
 import os
 import select
@@ -22,7 +23,7 @@ from msgspec import Struct
 
 from arcli import __version__
 from arcli.cli.messages import WIDEST, render
-from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError
+from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError, UsageError
 from arcli.escape import plain
 from arcli.outputs.stream import ColorMode, has_color
 
@@ -88,6 +89,8 @@ def guard(action: Callable[[], Any], call: Call) -> int:
         code = tell(error, call)
     except OSError as error:
         code = _os_error(error, call)
+    except UnicodeEncodeError as error:
+        code = _no_name(error, call)
     except Exception as error:  # noqa: BLE001 - what nobody foresaw ends here, with its traceback
         code = _bug(error, call)
     # What is still in a buffer could not be written: whoever read stdout has gone.
@@ -138,6 +141,16 @@ def _os_error(error: OSError, call: Call) -> ExitCode:
         name = error.filename or "standard output"
         return tell(OutputError(f"cannot write {name}: {error.strerror}", hint="make room"), call)
     return _bug(error, call)
+
+
+def _no_name(error: UnicodeEncodeError, call: Call) -> ExitCode:
+    """Say of a name that this system cannot have for a file that it is the locale's doing."""
+    # A spec is UTF-8 and can name any file; Python calls files by the encoding of the locale.
+    system = sys.getfilesystemencoding()
+    if system == "utf-8" or codecs.lookup(error.encoding) != codecs.lookup(system):
+        return _bug(error, call)
+    message = f"no file can be called {error.object!a} here: the locale's encoding is {system}"
+    return tell(UsageError(message, hint="PYTHONUTF8=1, or a locale such as LC_ALL=C.UTF-8"), call)
 
 
 def _bug(error: Exception, call: Call) -> ExitCode:

@@ -7,6 +7,7 @@ import os
 import secrets
 import select
 import stat
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ class FileTarget:
             if mode is not None and not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             # A name of its own: not mkstemp, whose files nobody else may read.
-            stem = os.fsencode(self._path.name)[:200].decode(errors="ignore")
+            stem = os.fsencode(self._path.name)[:200].decode(sys.getfilesystemencoding(), "ignore")
             self._temporary = self._path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp")
             self._file = self._temporary.open("xb")
             if mode is not None:
@@ -237,7 +238,7 @@ class FileTarget:
             if self._file is not None:
                 self._file.close()
         if self._temporary is not None:
-            with suppress(OSError):
+            with suppress(OSError, UnicodeEncodeError):  # it may be no name in the locale's encoding
                 self._temporary.unlink()
             self._temporary = None
 

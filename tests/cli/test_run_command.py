@@ -445,6 +445,21 @@ def test_a_locale_that_knows_only_ascii(tmp_path: Path) -> None:
     assert len(out.splitlines()) == 3
 
 
+def test_names_that_the_locale_has_no_letters_for(tmp_path: Path) -> None:
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    (tmp_path / "ü.yaml").write_text("map: abs\nover: [-1]\n")
+    (tmp_path / "names.yaml").write_text("map: abs\nover: [-1]\noutput: ['€.csv']\n")
+    # What comes from the command line are bytes, which need no letters; a spec is text.
+    run = Run(tmp_path, ["run", "ü.yaml", "--inline", "-o", "ö.csv"], env=env)
+    assert run.wait() == 0, run.said()
+    assert (tmp_path / "ö.csv").is_file()
+    run = Run(tmp_path, ["run", "names.yaml", "--inline"], env=env)
+    assert run.wait() == 2, run.said()
+    assert "Traceback" not in run.said()
+    assert "the locale's encoding is ascii" in run.said()
+    assert "PYTHONUTF8=1" in run.said()
+
+
 def test_paths_that_are_not_utf8(tmp_path: Path) -> None:
     folder, spec, table, page = map(os.fsdecode, (b"a\xff", b"s\xfe.yaml", b"t\xfd.csv", b"p\xfc.html"))
     (tmp_path / folder).mkdir()
