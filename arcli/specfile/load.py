@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +16,7 @@ from arcli.specfile.checks.inputs import SOME_INPUT, open_sources
 from arcli.specfile.compose import compose
 from arcli.specfile.interpolate import Interpolator
 from arcli.specfile.model import Job, Policy, Spec, SpecFile
+from arcli.specfile.names import job_name, run_name
 from arcli.specfile.overrides import set_params, set_values
 from arcli.specfile.shape import is_about_key, keys_of, problems_of, top_keys
 from arcli.specfile.tree import Entry, Node, Places, read
@@ -24,7 +24,6 @@ from arcli.suggest import near_or_all
 
 _WANT_TEXT = {"string_type", "model_type", "model_attributes_type"}
 """Faults of what should have been text, or the short form of a map."""
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def load(
@@ -43,11 +42,10 @@ def load(
     if root.kind != "map":
         hint = "it begins with keys such as `map:` and `over:`"
         raise SpecError([root.problem(f"a spec is a map, and this is a {root.kind}", hint)])
-    # A spec without a name is called as its file is, as far as that can name a folder of runs.
+    # A spec without a name is called as its file is.
     if root.get("name") is None:
         stem = "stdin" if source == "-" else Path(source).stem
-        name = _UNNAMEABLE.sub("_", stem) or "run"
-        root.put("name", Node("scalar", name, root.text, 0, 0))
+        root.put("name", Node("scalar", run_name(stem), root.text, 0, 0))
     folder = Path.cwd() if source == "-" else Path(source).resolve().parent
     return from_tree(
         root, file=source, folder=folder, params=params, sets=sets, environ=environ, stdin=stdin
@@ -120,7 +118,7 @@ def _new(known: Iterable[Problem], found: Iterable[Problem]) -> list[Problem]:
 def _one_form(root: Node) -> list[Problem]:
     """Bring short forms to the long one: a single job under ``jobs``, defaults into each job."""
     problems: list[Problem] = []
-    # `name` and `expect` are keys of both, and stay where they are: a job's name is the spec's.
+    # `name` and `expect` are keys of both, and stay where they are: a job's name is the spec's, in ASCII.
     job_keys = {*keys_of(Job)} - top_keys()
     stray = [key for key, _ in root.entries() if key in job_keys]
     jobs, name = root.get("jobs"), root.get("name")
@@ -134,6 +132,8 @@ def _one_form(root: Node) -> list[Problem]:
         job = Node("map", {}, root.text, root.line, root.column)
         for key in stray:
             job.value[key] = root.value.pop(key)
+        if isinstance(name.value, str):
+            name = Node(name.kind, job_name(name.value), name.text, name.line, name.column)
         job.put("name", name)
         root.put("jobs", Node("list", [job], root.text, root.line, root.column))
     # Not where a key is unknown: it may be a misspelt `map:`, and then only that should be told.
