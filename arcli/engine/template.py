@@ -66,12 +66,14 @@ class Names(Mapping[str, str]):
         value = self._values.get(key) if key else self._path
         if part not in PATH_PARTS or not _is_path(value):
             raise KeyError(name)
-        path = PurePath(text_of(value))
+        text = text_of(value)
+        path = PurePath(text)
         if part == "path":
             return os.path.abspath(path)  # noqa: PTH100 - as text
-        if part == "root":
-            return os.path.splitext(path)[0]  # noqa: PTH122 - as text
-        return str(getattr(path, part))
+        text_part = os.path.splitext(path)[0] if part == "root" else str(getattr(path, part))  # noqa: PTH122
+        # What `find .` writes before a name keeps one that begins with a dash from being an option.
+        spelled_out = text.startswith("./") and part in {"root", "parent"} and text_part != "."
+        return f"./{text_part}" if spelled_out else text_part
 
     def words(self, name: str) -> list[str]:
         """Return what a placeholder becomes in a command: one word, or one for each item of a batch."""

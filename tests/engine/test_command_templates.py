@@ -254,6 +254,21 @@ def test_what_placeholders_stand_for() -> None:
     assert dict(Names(5, 2)) == {"": "5", **where, "index": "2", "number": "3"}
 
 
+def test_a_path_that_begins_with_its_folder_stays_one() -> None:
+    """As `find .` writes them: without it a name such as -rf.txt were an option."""
+    for text, root, parent in (
+        ("./-x.y", "./-x", "."),
+        ("./-d/x.tar.gz", "./-d/x.tar", "./-d"),
+        ("./a", "./a", "."),
+        ("./", ".", "."),
+        ("-x.y", "-x", "."),
+        ("/a/./b.c", "/a/b", "/a"),
+    ):
+        names = Names(text, 0)
+        assert (names["root"], names["parent"]) == (root, parent)
+        assert Names({"f": text, "g": 1}, 0)["f.root"] == root
+
+
 def test_parts_of_paths_in_the_keys_of_an_item() -> None:
     names = Names({"file": "d/e.txt", "q": 1}, 0)
     assert [names[f"file.{part}"] for part in ("stem", "suffix", "parent", "name")] == [
