@@ -20,7 +20,6 @@ from arcli.specfile.tree import Entry, Node, Text
 _SHORT = re.compile(r"\{(?=[^}])([1-9]\d*)?(/\.|//|/|\.|#|%)?\}(?!\})")
 """GNU parallel's placeholders, https://www.gnu.org/software/parallel/man.html, but ``{}`` itself."""
 _PARTS = {None: "", ".": "root", "/": "name", "//": "parent", "/.": "stem"}
-_OF_THE_RUN = {"#": "{number}", "%": "{slot}"}
 
 
 def literal(text: str) -> str:
@@ -71,8 +70,12 @@ def _spelled(match: re.Match[str], names: Sequence[str], size: int) -> str:
     """Return the name that a spec has for a short placeholder. Raises UsageError where there is none."""
     number, kind = match[1], match[2]
     # GNU parallel's `{#}` and `{%}` are about the run and not about an input.
-    if kind in _OF_THE_RUN and number is None:
-        return _OF_THE_RUN[kind]
+    if kind == "#" and number is None:
+        return "{number}"
+    if kind == "%" and number is None:  # to be off by one in silence would be the wrong GPU
+        raise UsageError(
+            "{%} counts from 1, and engines from 0", hint="{slot} is an engine's number, from 0"
+        )
     # `{1}` of a batch is its first item, and else the first input.
     part = _PARTS.get(kind)
     if size and number is not None and kind is None and int(number) <= size:

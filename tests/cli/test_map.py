@@ -213,6 +213,8 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (["echo {2}", ":::", "1"], "there is one input"),
         (["echo {.}", ":::", "1", ":::", "2"], "say which: {1.}"),
         (["echo {3#}", ":::", "1"], "means nothing here"),
+        (["echo {%}", ":::", "1"], "{slot} is an engine's number, from 0"),
+        (["--pipe", "-N", "2", "cat"], "a command reads one block a call"),
     ],
 )
 def test_what_makes_no_sense_is_exit_2(
