@@ -136,7 +136,7 @@ class OutputError(ArcliError):
 
 
 class LockedError(ArcliError):
-    """Another run of the same spec holds the lock that ``--no-overlap`` asks for."""
+    """Another run of the same spec goes on, and ``--no-overlap`` asks for none."""
 
     exit_code = ExitCode.LOCKED
 

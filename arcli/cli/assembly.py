@@ -209,12 +209,18 @@ def _earlier(root: Path, spec: Spec, flags: RunFlags) -> RunFolder | None:
 
 @contextmanager
 def _lock(root: Path, spec: Spec, notices: Notices) -> Iterator[None]:
-    """Hold the lock of a spec. Raises LockedError."""
+    """Hold the lock of a spec. Raises LockedError, also where a run goes on that did not ask for it."""
+    from arcli.errors import LockedError
+    from arcli.store import past
     from arcli.store.lock import Lock, lock_for
 
     with Lock.hold(lock_for(root, spec.file, os.environ), f"spec {spec.file}") as lock:
         if not lock.works:
             notices.warn("the file system has no locks: --no-overlap cannot see another run of this spec")
+        for run in past.runs_of(root, spec.file, os.environ):
+            if past.state_of(run) == "running":
+                hint = f"`arcli wait {run.id}` waits for it, `arcli cancel {run.id}` ends it"
+                raise LockedError(f"run {run.id} of spec {spec.file} still goes on", hint=hint)
         yield
 
 

@@ -146,6 +146,15 @@ def test_overlap_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) ->
     assert code == 0
 
 
+def test_a_run_that_did_not_ask_for_the_lock_is_no_less_there(tmp_path: Path) -> None:
+    with running(tmp_path, SLOW) as first:
+        some(first)
+        with running(tmp_path, SLOW, "--no-overlap") as second:
+            assert second.wait() == 75
+            (run,) = (tmp_path / ".arcli/runs").glob("2*")
+            assert f"run {run.name} of spec spec.yaml still goes on" in second.said()
+
+
 FILLS = "map: \"lambda x: 'x' * 20_000\"\nover: {range: 500}\n"
 
 
