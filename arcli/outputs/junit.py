@@ -103,11 +103,8 @@ class JunitFile(SpooledOutput):
 
 def _fault(group: str, name: str, words: str) -> str:
     """What went wrong beside the items, as a test case."""
-    head, error = (
-        _attributes(classname=group, name=name, time="0"),
-        _attributes(type="Failed", message=words),
-    )
-    return f"<testcase {head}><error {error}/></testcase>\n"
+    head = _attributes(classname=group, name=name, time="0")
+    return f"<testcase {head}><error {_attributes(type='Failed', message=words)}/></testcase>\n"
 
 
 def _case(job: str, record: Mapping[str, Any]) -> str:

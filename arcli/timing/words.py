@@ -95,7 +95,9 @@ def beside_items(summary: RunSummary) -> Iterator[tuple[str | None, str]]:
     for job in summary.jobs:
         if job.value_error is not None:
             yield job.name, f"no value: {job.value_error}"
-        # What ended the run has ended its jobs: it is told once.
+        # What the run tells as its own end, that of its first job, is told once.
+        elif job.input_error is not None and job.input_error not in (summary.error or ""):
+            yield job.name, f"input error: {job.input_error}"
         elif job.ended is End.DEADLINE and summary.error is None:
             yield job.name, remarks(job)
     if summary.error is not None:

@@ -160,6 +160,22 @@ def test_what_no_item_tells_is_told_to_ci(
     assert words in (tmp_path / "s.md").read_text().replace("\\", "")
 
 
+def test_each_job_whose_input_broke_is_told_to_ci(tmp_path: Path) -> None:
+    """The run's own error is the first one."""
+    over = "over: '${jobs.a.value}'"
+    (tmp_path / "spec.yaml").write_text(f"""
+jobs:
+- {{name: a, map: abs, over: [1], finish: "lambda values: 5"}}
+- {{name: b, map: abs, {over}}}
+- {{name: c, map: abs, {over}}}
+""")
+    run(tmp_path, "-o", "out.junit.xml", code=2)
+    SCHEMA.validate(tmp_path / "out.junit.xml")
+    root = ET.fromstring((tmp_path / "out.junit.xml").read_text())
+    errors = [(case.get("classname"), case.get("name")) for case in root.iter("testcase") if len(case)]
+    assert errors == [("c", "job"), ("spec", "run")]
+
+
 def test_github_gets_annotations_a_summary_and_a_group(folder: Path) -> None:
     step = folder / "step.md"
     step.write_text("before\n")
