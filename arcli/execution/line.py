@@ -138,6 +138,10 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
 
 def _empty(context: Context, job: Job) -> InputError | None:
     """Say that a job had no items: as an error that is returned, or as a warning."""
+    # Its source was not looked at, which may have some.
+    if context.options.limit == 0:
+        context.options.notice(f"job {job.name!r} runs none of its items, since --limit is 0")
+        return None
     reason = job.over.nothing() if job.over is not None else "there are no items"
     if not job.allow_empty:
         return InputError(reason, hint="allow_empty: true makes that a warning")

@@ -445,6 +445,16 @@ def test_a_locale_that_knows_only_ascii(tmp_path: Path) -> None:
     assert len(out.splitlines()) == 3
 
 
+@pytest.mark.parametrize("more", ["", "allow_empty: false\n"])
+def test_a_limit_of_no_items_is_not_said_to_be_an_empty_source(tmp_path: Path, more: str) -> None:
+    code, records = finish(tmp_path, SQUARES + more, "--inline", "--limit", "1")
+    assert (code, len(records)) == (0, 1)
+    with running(tmp_path, SQUARES + more, "--inline", "--limit", "0") as run:
+        assert run.wait() == 0
+        assert "there are no items" not in run.said()
+        assert "job 'squares' runs none of its items, since --limit is 0" in run.said()
+
+
 def test_names_that_the_locale_has_no_letters_for(tmp_path: Path) -> None:
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
     (tmp_path / "ü.yaml").write_text("map: abs\nover: [-1]\n")
