@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
 
 # C0 and C1 controls but newline; line and paragraph separators; what turns the direction of text
 # (https://trojansource.codes); what is not seen at all, fillers and tags among it
@@ -25,6 +27,30 @@ def one_line(text: str) -> str:
     if not lines:
         return ""
     return plain(lines[0].strip()) + (" …" if len(lines) > 1 else "")
+
+
+def shell_line(words: Iterable[str]) -> str:
+    r"""Write words as a line for a shell: what a terminal cannot show, or is no text, as ``$'\xff'``.
+
+    That quoting is bash's, zsh's and ksh's, and POSIX's since 2024.
+    """
+    return " ".join(map(shell_word, words))
+
+
+def shell_word(word: str) -> str:
+    """Write one word for a shell, see ``shell_line``."""
+    if "\n" not in word and plain(word) == word:
+        return shlex.quote(word)
+    # Bytes and not code points: what these mean depends on the locale of the shell.
+    parts = (
+        f"\\{char}" if char in "'\\" else char if char != "\n" and plain(char) == char else _bytes(char)
+        for char in word
+    )
+    return f"$'{''.join(parts)}'"
+
+
+def _bytes(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def shortened(text: str, longest: int) -> str:

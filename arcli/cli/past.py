@@ -154,16 +154,15 @@ def require_end(run: RunFolder) -> None:
 
 def resume_command(run: RunFolder) -> str:
     """Return the command that goes on with a run, as it was called, from where it was."""
-    import shlex
-
+    from arcli.escape import shell_line, shell_word
     from arcli.outputs.run_end import again
 
     about, flags = run.manifest, ("--resume", "--run", run.id)
     line = again(about.argv, *flags)
     if line is None:
-        return f"the same command again, with {shlex.join(flags)}"
+        return f"the same command again, with {shell_line(flags)}"
     here = about.cwd is None or Path(about.cwd) == Path.cwd()
-    return line if here else f"cd {shlex.quote(about.cwd or '.')} && {line}"
+    return line if here else f"cd {shell_word(about.cwd or '.')} && {line}"
 
 
 CALL = (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from arcli.escape import one_line, plain
+from arcli.escape import one_line, plain, shell_line
 from arcli.outputs.base import Output, RunOrigin
 from arcli.outputs.stream import Stream
 from arcli.timing.failures import COMMAND_FAILED, FailureGroup
@@ -129,8 +128,8 @@ def again(argv: Sequence[str], *flags: str) -> str | None:
     if "-" in words:  # a spec or items from standard input, which is gone
         return None
     verb = argv[1]
-    line = shlex.join(["arcli", verb, *words, *flags] if verb == "run" else ["arcli", verb, *flags, *words])
-    return plain(line) if len(line) <= _LONGEST_COMMAND else None
+    line = shell_line(["arcli", verb, *words, *flags] if verb == "run" else ["arcli", verb, *flags, *words])
+    return line if len(line) <= _LONGEST_COMMAND else None
 
 
 def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 
 from arcli import __version__
 from arcli.engine.tally import Tally
+from arcli.escape import shell_line
 from arcli.reports import svg
 from arcli.reports.collect import Report
 from arcli.reports.formats import damage_words, ending, group_rows, slowest_rows
@@ -225,7 +225,7 @@ def origin(report: Report) -> Iterator[str]:
     commit = f"{git.get('commit')}{', with changes' if git.get('dirty') else ''}" if git else ""
     entries = {
         "spec": about.spec_file,
-        "command": shlex.join(command),
+        "command": shell_line(command),
         "goes on with": about.resumes,
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "commit": commit,

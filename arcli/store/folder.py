@@ -317,8 +317,7 @@ def latest_to_resume(root: Path, spec_file: str, environ: Mapping[str, str]) -> 
 
 def spec_path(spec_file: str) -> str:
     """Return how manifests name the file of a spec, however it was given; ``-`` stays as it is."""
-    real = os.path.realpath(spec_file) if Path(spec_file).is_file() else spec_file
-    return real.encode("utf-8", "backslashreplace").decode()
+    return os.path.realpath(spec_file) if Path(spec_file).is_file() else spec_file
 
 
 def lineage(run: RunFolder) -> list[RunFolder]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class EngineEntry(TypedDict):
@@ -64,12 +67,40 @@ class Manifest(Struct, frozen=True, kw_only=True):
         try:
             fields = msgspec.convert(orjson.loads(text), dict[str, Any])
             present = {name: value for name, value in fields.items() if value is not None}
-            return msgspec.convert(present, cls)
+            manifest = msgspec.convert(present, cls)
         except msgspec.ValidationError as error:
             raise ValueError(f"not a manifest: {error}") from None
+        return _renamed(manifest, _from_text)
 
     def to_json(self) -> bytes:
         """JSON, indented, with a newline at its end."""
-        data = {name: getattr(self, name) for name in self.__struct_fields__}
+        manifest = _renamed(self, _as_text)
+        data = {name: getattr(manifest, name) for name in self.__struct_fields__}
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(data, option=option)
+
+
+def _renamed(manifest: Manifest, change: Callable[[str], str]) -> Manifest:
+    """Change the paths and the command line of a manifest."""
+    return replace(
+        manifest,
+        spec_file=None if manifest.spec_file is None else change(manifest.spec_file),
+        cwd=None if manifest.cwd is None else change(manifest.cwd),
+        argv=tuple(map(change, manifest.argv)),
+    )
+
+
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+r"""A byte that is no UTF-8, as a manifest has it: ``\udcff``. No name has that as text."""
+
+
+def _as_text(name: str) -> str:
+    """Write a name as text that JSON can hold, whatever the locale and the name's bytes are."""
+    text = os.fsencode(name).decode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _from_text(text: str) -> str:
+    """Return the inverse of ``_as_text``, in the locale of this process."""
+    escaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+    return os.fsdecode(escaped.encode("utf-8", "surrogateescape"))

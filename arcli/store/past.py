@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
+from arcli.escape import plain
 from arcli.record import JOB_NAME, KINDS
 from arcli.store.channel import RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
@@ -154,10 +155,11 @@ def brief(run: RunFolder) -> Brief:
             counts.update(record["status"] for record in records(run))
         ok = counts[Status.OK]
         failed = counts.total() - ok - counts[Status.CANCELLED]
+    file = run.manifest.spec_file
     return Brief(
         id=run.id,
         name=run.manifest.name,
-        spec_file=run.manifest.spec_file,
+        spec_file=None if file is None else plain(file),
         state=state,
         exit_code=run.manifest.exit_code,
         started=began(run),

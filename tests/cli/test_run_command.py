@@ -489,6 +489,36 @@ def test_paths_that_are_not_utf8(tmp_path: Path) -> None:
     assert Run(tmp_path, ["runs", f"{folder}/{spec}"]).wait() == 0
 
 
+def test_the_line_that_goes_on_with_a_spec_of_any_bytes_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"a\xff b")
+    folder.mkdir()
+    spec = os.fsdecode(b"it's \xfe.yaml")
+    (folder / spec).write_text(SQUARES.replace("x * x", "1 / (x - 1)"))
+    first = Run(folder, ["run", spec, "--inline"])
+    assert first.wait() == 1
+    (line,) = re.findall(r"again {2}arcli (.*)", first.said())
+    assert line == r"run $'it\'s \xfe.yaml' --inline --failed"
+    for words in (
+        f"{line} --explain",
+        "rerun 1",
+        "rerun 1 --job squares",
+        "runs " + line.split("--")[0][4:],
+    ):
+        typed = ["bash", "-c", f'exec "$0" -m arcli {words}', sys.executable]
+        done = subprocess.run(typed, cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
+        assert b"no run of" not in done.stderr
+        assert done.returncode == (0 if words.startswith("runs") else 1), (words, done.stderr)
+    # What a shell of another locale has run, others find; and what stands in JSON is text.
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (folder / "ü.yaml").write_text(SQUARES)
+    assert Run(folder, ["run", "ü.yaml", "--inline", "-q"], env=locale).wait() == 0
+    assert Run(folder, ["rerun", "latest", "1"]).wait() == 0
+    listed = Run(folder, ["runs", "ü.yaml", "--format", "json"])
+    assert listed.wait() == 0
+    (run,) = json.loads(listed.out.read_text())["runs"]
+    assert run["spec_file"].endswith(r"a\udcff b/ü.yaml")
+
+
 def test_modules_of_the_spec_are_found_wherever_one_stands(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "own_module.py").write_text("def triple(x): return 3 * x\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 from make_records import Paper, batch, context, record, summary
 from msgspec.structs import replace
 
+from arcli.escape import plain, shell_line
 from arcli.outputs.base import RunOrigin
 from arcli.outputs.run_end import again, write_end
 from arcli.outputs.stream import Stream
@@ -137,3 +140,24 @@ def test_a_commands_output_is_shown_once_as_it_was_printed() -> None:
     (line,) = run("10 %\r50 %\r100 %\n")
     assert line.endswith("  100 %")
     assert [line.partition("| ")[2] for line in run("x\n10 %\r90 %\r\n", "e")[1:]] == ["x", "90 %", "e"]
+
+
+def test_a_shell_reads_any_words_as_they_were_and_a_terminal_shows_them() -> None:
+    words = [
+        "plain",
+        "a b",
+        "it's",
+        "ü ñ",
+        "",
+        "$HOME",
+        "a\nb\t\x1b[0m",
+        "\\x41'",
+        "\udcff0",
+        "\u202eü\udcfe'\\",
+    ]
+    line = shell_line(words)
+    assert line == plain(line)
+    assert "\n" not in line
+    typed = ["bash", "-c", f"printf '%s\\0' {line}"]
+    read = subprocess.run(typed, capture_output=True, check=True).stdout
+    assert read.split(b"\0")[:-1] == [os.fsencode(word) for word in words]
