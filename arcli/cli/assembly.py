@@ -166,7 +166,17 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
         streams=streams,
         format=flags.form,
         several_jobs=len(spec.jobs) > 1,
-        origin=RunOrigin(spec=flags.spec, host=socket.gethostname(), argv=sys.argv),
+        origin=RunOrigin(
+            spec=flags.spec,
+            host=socket.gethostname(),
+            argv=sys.argv,
+            stdin=any(
+                part.input.reads_stdin
+                for job in spec.jobs
+                if job.over is not None
+                for _, part in job.over.walk()
+            ),
+        ),
         ci=detect(flags.ci, os.environ),
         environ=os.environ,
         quiet=flags.quiet,

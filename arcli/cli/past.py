@@ -158,7 +158,7 @@ def resume_command(run: RunFolder) -> str:
     from arcli.outputs.run_end import again
 
     about, flags = run.manifest, ("--resume", "--run", run.id)
-    line = again(about.argv, *flags)
+    line = again(about.argv, *flags, stdin=about.reads_stdin)
     if line is None:
         return f"the same command again, with {shell_line(flags)}"
     here = about.cwd is None or Path(about.cwd) == Path.cwd()

@@ -42,13 +42,14 @@ class Output(Protocol):
 class RunOrigin(Struct, frozen=True, kw_only=True):
     """What a run was started from: the spec's file, the host, and the command line.
 
-    ``past``: it may not be the newest of its spec.
+    ``past``: it may not be the newest of its spec. ``stdin``: items came from standard input.
     """
 
     spec: str = ""
     host: str = ""
     argv: Sequence[str] = ()
     past: bool = False
+    stdin: bool = False
 
 
 class OutputContext(Struct, frozen=True, kw_only=True):

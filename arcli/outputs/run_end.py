@@ -115,8 +115,11 @@ def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -
             yield from (stream.style(line, "red") for line in _wrapped(stream, words, " " * INDENT))
 
 
-def again(argv: Sequence[str], *flags: str) -> str | None:
-    """Write the command line that goes on with a run; None where it cannot be called again as it is."""
+def again(argv: Sequence[str], *flags: str, stdin: bool = False) -> str | None:
+    """Write the command line that goes on with a run; None where it cannot be called again as it is.
+
+    ``stdin``: it reads items from standard input, which has to be given once more.
+    """
     if len(argv) < 2:
         return None
     words, drop_next = [], False
@@ -129,7 +132,9 @@ def again(argv: Sequence[str], *flags: str) -> str | None:
         return None
     verb = argv[1]
     line = shell_line(["arcli", verb, *words, *flags] if verb == "run" else ["arcli", verb, *flags, *words])
-    return line if len(line) <= _LONGEST_COMMAND else None
+    if len(line) > _LONGEST_COMMAND:
+        return None
+    return f"{line} < FILE" if stdin else line
 
 
 def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
@@ -209,7 +214,8 @@ def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hi
     failed = counts.error + counts.timeout
     undone = counts.lost + counts.cancelled or counts.unread != 0
     which = ("--run", summary.run) if origin.past else ()
-    line = again(origin.argv, "--failed" if failed else "--resume", *which) if failed or undone else None
+    flags = ("--failed" if failed else "--resume", *which)
+    line = again(origin.argv, *flags, stdin=origin.stdin) if failed or undone else None
     if tables_hint:
         run, tables = f"  {stream.style('run', 'dim')}    {summary.run}", stream.style("tables:", "dim")
         narrow = stream.width is not None and stream.width < TABLES_BESIDE

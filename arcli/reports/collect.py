@@ -95,7 +95,13 @@ class Report(Struct, frozen=True, kw_only=True):
     def origin(self) -> RunOrigin:
         """What the run was started from."""
         about = self.manifest
-        return RunOrigin(spec=about.spec_file or "", host=about.host or "", argv=about.argv, past=True)
+        return RunOrigin(
+            spec=about.spec_file or "",
+            host=about.host or "",
+            argv=about.argv,
+            past=True,
+            stdin=about.reads_stdin,
+        )
 
     def group_name(self, job: str) -> str:
         """What the groups of a job are called: the job is named where there are several."""

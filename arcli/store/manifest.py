@@ -60,6 +60,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
         jobs = self.spec.get("jobs") if isinstance(self.spec, dict) else None
         return [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
 
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether items of a job came from standard input."""
+        return any(_names_stdin(job.get("over")) for job in self.jobs)
+
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
         """Return the inverse of ``to_json``; ignores keys of later versions. Raises ValueError."""
@@ -104,3 +109,13 @@ def _from_text(text: str) -> str:
     """Return the inverse of ``_as_text``, in the locale of this process."""
     escaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
     return os.fsdecode(escaped.encode("utf-8", "surrogateescape"))
+
+
+def _names_stdin(over: Any) -> bool:
+    """Tell whether a source, or one that it combines, is standard input."""
+    if not isinstance(over, dict):
+        return False
+    blocks, combined = over.get("blocks"), over.get("product") or over.get("zip")
+    of = blocks.get("of") if isinstance(blocks, dict) else blocks
+    parts = combined.values() if isinstance(combined, dict) else ()
+    return over.get("stdin") is not None or of == "stdin" or any(map(_names_stdin, parts))

@@ -257,6 +257,18 @@ def test_the_command_that_goes_on_with_a_killed_run_does(tmp_path: Path, words: 
     assert f"hint: cd {tmp_path} && {command}" in said
 
 
+@pytest.mark.parametrize("words", [[], ["--pipe"], ["--set", "retries=0"]])
+def test_what_goes_on_with_a_run_says_that_it_needs_its_standard_input_again(
+    tmp_path: Path, words: list[str]
+) -> None:
+    """Without it, it would wait for a terminal, or have no items and end well."""
+    (tmp_path / "items").write_text("a\n")
+    run = Run(tmp_path, ["map", "--inline", *words, "false"], stdin=tmp_path / "items")
+    assert run.wait() == 1
+    assert run.said().rstrip().endswith(" false < FILE")
+    assert "false < FILE" in arcli(tmp_path, "report").out.read_text()
+
+
 def test_a_signal_asks_a_run_how_it_stands(tmp_path: Path) -> None:
     with going_on(tmp_path, SLEEPY, "-q") as run:
         run.signal(signal.SIGUSR1)

@@ -103,6 +103,11 @@ def test_the_command_that_goes_on(argv: str, line: str | None) -> None:
     assert again(argv.split(), "--failed") == line
 
 
+def test_the_command_that_goes_on_names_the_standard_input_that_is_missing() -> None:
+    assert again(["arcli", "map", "echo"], "--failed", stdin=True) == "arcli map --failed echo < FILE"
+    assert again(["arcli", "run", "-"], "--failed", stdin=True) is None
+
+
 def shown(target: Target, *records: Record, width: int | None = None) -> None:
     output = TextOutput(context(target, results=Stream(target=target, width=width)))
     output.start()
