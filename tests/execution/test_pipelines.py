@@ -399,3 +399,25 @@ jobs:
 """
     code, jobs, _ = run(tmp_path, spec)
     assert (code, values(jobs["own"]), values(jobs["shell"])) == (0, [42, 43], [["a 0"]])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("last", ["'ü'", "chr(0xd800)"])
+def test_a_reducer_gets_each_value_as_it_was(tmp_path: Path, last: str, ordered: bool) -> None:
+    """Also where JSON lacks it, and where a fast reader of JSON would stumble over it."""
+    kinds = "[1.5, 10**30, float('nan'), b'x', (1, 2), 3j, {'$a': None, 'b': [True, {}]}, 0"
+    spec = f"""
+map: |-
+  lambda x: {kinds}, {last}][x] if x != 7 else 1 / 0
+over: {{range: 9}}
+ordered: {str(ordered).lower()}
+reduce: "lambda seen, value: [*seen, value]"
+initial: []
+finish: "lambda seen, n: [n, *map(ascii, seen)]"
+"""
+    code, jobs, _ = run(tmp_path, spec)
+    assert code == 1
+    assert jobs["spec"]["value"] == [
+        8, "1.5", str(10**30), "nan", "b'x'", "(1, 2)", "3j", "{'$a': None, 'b': [True, {}]}",
+        {"'ü'": r"'\xfc'"}.get(last, r"'\ud800'"),
+    ]  # fmt: skip
