@@ -164,6 +164,9 @@ times as long.
 FOLD_ITEMS = 5000
 FOLD_BYTES = 2_000_000
 """Values are folded when this many, or this much of them, are there."""
+HELD_ITEMS = 20 * FOLD_ITEMS
+HELD_BYTES = 4 * FOLD_BYTES
+"""The most that waits while a link of the fold is under way."""
 
 
 class Folded(NamedTuple):
@@ -207,6 +210,7 @@ class Reducer:
         self._pending: ValueParts = []
         self._size = 0
         self._parts: deque[_Part] = deque()
+        self._link: Future[bytes] | None = None
         self._start: tuple[bytes | None, bool] | None = None
         self._last = -1
         self.count = 0
@@ -240,7 +244,16 @@ class Reducer:
         self._pending.append((index, text, pickled))
         self._size += len(text or pickled or "")
         if len(self._pending) >= FOLD_ITEMS or self._size >= FOLD_BYTES:
-            self._fold()
+            self._fold_soon()
+
+    def _fold_soon(self) -> None:
+        """Fold what is pending, unless the link before it is still under way and there is room for more."""
+        # An engine that has a chunk answers when that is done: who waited for each answer would fall
+        # behind the items. What has come meanwhile is the next link, however long it is.
+        under_way = self._link is not None and not self._link.done()
+        if under_way and len(self._pending) < HELD_ITEMS and self._size < HELD_BYTES:
+            return
+        self._fold()
 
     def _fold(self) -> None:
         """Fold what is pending: here and now, or side by side where parts can be combined."""
@@ -249,11 +262,11 @@ class Reducer:
         # Without combine the fold is one chain, each link waiting for the one
         # before it.
         if self._job.combine is None:
+            self._join_link()
             if self._accumulated is None:
                 self._accumulated, _ = self._initial()
             request = Fold(self._job.reduce, self._folder, self._accumulated, values)
-            reply = self._session.ask(request, FoldReply)
-            self._accumulated = None if reply.empty else reply.accumulated
+            self._link = self._session.submit(request)
             return
         initial, neutral = self._initial()
         # The initial value may count only once, unless it changes nothing.
@@ -266,6 +279,14 @@ class Reducer:
         # first, to keep the order.
         while len(self._parts) > max(1, self._session.state.engines):
             self._combine()
+
+    def _join_link(self) -> None:
+        """Wait for the link that is under way, if one is. Raises Failed."""
+        if self._link is None:
+            return
+        link, self._link = self._link, None
+        reply = self._session.collect(link, FoldReply)
+        self._accumulated = None if reply.empty else reply.accumulated
 
     def _initial(self) -> tuple[bytes | None, bool]:
         """Return what a fold starts with, if anything, and whether every part of it may.
@@ -301,6 +322,7 @@ class Reducer:
         """Return the value: what was accumulated, through ``finish``. Raises Failed."""
         if self._pending:
             self._fold()
+        self._join_link()
         while self._parts:
             self._combine()
         # No items: the initial value is the result, if there is one.
