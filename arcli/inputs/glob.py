@@ -94,6 +94,7 @@ def _excluder(patterns: Sequence[str], folder: Path, flags: int) -> Callable[[st
     from wcmatch import glob
 
     names, places = [], []
+    base = os.path.join(os.path.abspath(folder), "")  # noqa: PTH100, PTH118
     for pattern in expanded(patterns):
         home, slash, below = pattern.rstrip("/").partition("/")
         if home.startswith("~"):
@@ -104,7 +105,7 @@ def _excluder(patterns: Sequence[str], folder: Path, flags: int) -> Callable[[st
         if text and ("/" not in text or text.startswith("**/")):
             names.append(f"**/{text}")
         elif text:
-            places.append(os.path.normpath(os.path.join(glob.escape(str(folder)), text)))  # noqa: PTH118
+            places.append(os.path.normpath(os.path.join(glob.escape(base), text)))  # noqa: PTH118
     # A folder takes all that is in it along.
     by_name, by_place = (
         glob.compile([*texts, *(f"{text}/**" for text in texts)], flags=flags, limit=0)
@@ -112,9 +113,11 @@ def _excluder(patterns: Sequence[str], folder: Path, flags: int) -> Callable[[st
     )
 
     def excludes(path: str) -> bool:
-        return (bool(names) and by_name.match(_ABOVE.sub("", os.path.relpath(path, folder)))) or (
-            bool(places) and by_place.match(os.path.abspath(path))  # noqa: PTH100
-        )
+        absolute = os.path.abspath(path)  # noqa: PTH100 - as text
+        inside = absolute.removeprefix(base)
+        if inside == absolute and names:
+            inside = _ABOVE.sub("", os.path.relpath(absolute, base))
+        return by_name.match(inside) or by_place.match(absolute)
 
     return excludes
 
