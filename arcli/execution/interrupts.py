@@ -29,9 +29,9 @@ ASK = signal.SIGUSR1
 class Interrupts:
     """Handles SIGINT, SIGTERM and SIGHUP, and a deadline in seconds, for as long as it is entered.
 
-    While a session is watched, the first signal stops it softly and the second at once. While the
-    run is ``finishing``, the first is only noted. Otherwise, and the third time in any case, the
-    main thread gets an Interrupted: then it has been ``thrown``. Signals that were ignored stay ignored.
+    While a session is watched, the first signal stops it softly and the second at once. Otherwise, while
+    it is ``heeded``, and the third time in any case, the main thread gets an Interrupted: then it has been
+    ``thrown``. Where it is not, the first is only noted. Signals that were ignored stay ignored.
     Afterwards ``number`` is the signal that came, and ``deadline_passed`` tells about the deadline.
 
     ``stuck`` tells for how many seconds a write to stdout or stderr has been blocked; ``notice``
@@ -53,7 +53,7 @@ class Interrupts:
         self._deadline = deadline
         self._stuck = stuck
         self._session: Session | None = None
-        self._finishing = False
+        self._heeded = False
         self._before: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
         self._ended = threading.Event()
@@ -107,13 +107,20 @@ class Interrupts:
             self._session = None
 
     @contextmanager
-    def finishing(self) -> Iterator[None]:
-        """Only note a first signal while this is open: the run is over but for what it writes."""
-        self._finishing = True
+    def heeded(self) -> Iterator[None]:
+        """Leave this block at a signal, also at one that came before; raises Interrupted, DeadlineError.
+
+        Outside of it the run is put together, or over but for what it writes. What a signal throws there
+        would cost that, or come out of foreign code as another exception: a thread that starts makes it a
+        KeyError (https://github.com/python/cpython/blob/v3.13.0/Lib/threading.py, ``Thread.start``).
+        """
+        self._heeded = True
         try:
+            if self.stopping:
+                self._throw()
             yield
         finally:
-            self._finishing = False
+            self._heeded = False
 
     def cancel(self, reason: str, *, drain: bool) -> None:
         """Stop the run, on behalf of somebody elsewhere: as SIGTERM does, or, with ``drain``, when what
@@ -131,7 +138,7 @@ class Interrupts:
         self._count += 1
         self.number = self.number or number
         # The second signal ends what runs at once, the third one ends arcli.
-        if self._count > 2 or (self._count == 2 and self._finishing):
+        if self._count > 2 or (self._count == 2 and not self._heeded):
             self._throw()
         self._watch_streams()
         if self._session is not None:
@@ -143,7 +150,7 @@ class Interrupts:
                     f"{name}: nothing new is started, what runs has {GRACE:.0f} s; once more to end at once"
                 )
         # Nothing runs yet: there is nobody to be given time.
-        elif not self._finishing:
+        elif self._heeded:
             self._throw()
 
     def _throw(self) -> NoReturn:
@@ -157,7 +164,7 @@ class Interrupts:
         self._watch_streams()
         if self._session is not None:
             self._stop("the run's deadline passed", End.DEADLINE, 0.0)
-        elif not self._finishing:
+        elif self._heeded:
             self._shake()
 
     def _stop(self, reason: str, ended: End, grace: float) -> None:

@@ -53,33 +53,34 @@ def execute(
         ExitStack() as files,
     ):
         try:
-            outputs.start()
-            files.enter_context(setup_files(spec))
-            with (
-                notifier.watching(),
-                open_session(spec, options, storage, cluster) as session,
-                interrupts.watch(session),
-            ):
-                slots = account.engines_are_ready()
-                steering.watch(session)
-                if options.progress is not None:
-                    options.progress.watch(lambda: session.state)
-                context = Context(
-                    spec=spec,
-                    session=session,
-                    storage=storage,
-                    outputs=outputs,
-                    interrupts=interrupts,
-                    slots=slots if cluster is not None else options.slots,
-                    options=options,
-                    watcher=steering,
-                    note_parts=storage.folder.note_parts,
-                )
-                try:
-                    run_jobs(context, outcome)
-                finally:
-                    account.finishing = time.monotonic()
-                    steering.finishing(has_begun=any(job.counts.planned for job in outcome.jobs))
+            with interrupts.heeded():
+                outputs.start()
+                files.enter_context(setup_files(spec))
+                with (
+                    notifier.watching(),
+                    open_session(spec, options, storage, cluster) as session,
+                    interrupts.watch(session),
+                ):
+                    slots = account.engines_are_ready()
+                    steering.watch(session)
+                    if options.progress is not None:
+                        options.progress.watch(lambda: session.state)
+                    context = Context(
+                        spec=spec,
+                        session=session,
+                        storage=storage,
+                        outputs=outputs,
+                        interrupts=interrupts,
+                        slots=slots if cluster is not None else options.slots,
+                        options=options,
+                        watcher=steering,
+                        note_parts=storage.folder.note_parts,
+                    )
+                    try:
+                        run_jobs(context, outcome)
+                    finally:
+                        account.finishing = time.monotonic()
+                        steering.finishing(has_begun=any(job.counts.planned for job in outcome.jobs))
         except ArcliError as error:
             outcome.errors.append(error)
         except Exception:
@@ -88,14 +89,13 @@ def execute(
             if not interrupts.thrown:
                 raise
             outcome.errors.append(interrupts.error())
-        # From here on a first signal is only noted: it should not cost what has been computed.
-        with interrupts.finishing():
-            if cluster is not None:
-                cluster.stop()
-            # Only now: an engine that came late would have brought them again.
-            files.close()
-            account.stopped = time.monotonic()
-            return _finish(spec, options, storage, outputs, account, notifier)
+        # Here a first signal is only noted: it should not cost what has been computed.
+        if cluster is not None:
+            cluster.stop()
+        # Only now: an engine that came late would have brought them again.
+        files.close()
+        account.stopped = time.monotonic()
+        return _finish(spec, options, storage, outputs, account, notifier)
 
 
 def _finish(
