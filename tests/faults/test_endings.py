@@ -218,7 +218,8 @@ over: [1]
                 run.signal(signal.SIGINT)
             else:
                 assert Run(tmp_path, ["cancel", "--reason", "not today"]).wait() == 0
-            (state,) = tmp_path.glob(".arcli/runs/*/state.json")
+            # The state is written now and then: it may not be there yet.
+            (state,) = wait_until(lambda: [*tmp_path.glob(".arcli/runs/*/state.json")], run.said)
             wait_until(lambda: '"stopping":"' in state.read_text(), run.said)
             (tmp_path / "go").touch()
         assert run.wait() == code
