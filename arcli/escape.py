@@ -42,15 +42,15 @@ def shell_word(word: str) -> str:
     if "\n" not in word and plain(word) == word:
         return shlex.quote(word)
     # Bytes and not code points: what these mean depends on the locale of the shell.
-    parts = (
-        f"\\{char}" if char in "'\\" else char if char != "\n" and plain(char) == char else _bytes(char)
-        for char in word
-    )
+    parts: list[str] = []
+    for char in word:
+        if char in "'\\":
+            parts.append(f"\\{char}")
+        elif char != "\n" and plain(char) == char:
+            parts.append(char)
+        else:
+            parts += (f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
     return f"$'{''.join(parts)}'"
-
-
-def _bytes(char: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def shortened(text: str, longest: int) -> str:

@@ -42,6 +42,7 @@ from arcli.session.loop import SessionLoop
 from arcli.session.recorder import Recorder
 from arcli.session.supply import SourceSupply
 from arcli.specfile.model import Job
+from arcli.timing.ledger import Ledger
 
 
 class FakeReader:
@@ -199,6 +200,12 @@ class FakeRecorder:
             self.statuses[index] = record["status"]
             self.reasons[index] = record["reason"]
             self.records[index] = record
+
+    def leave_out(self, records: Records) -> None:
+        """Forget them: nobody asks here what was not written."""
+
+    def settle(self, ledger: Ledger) -> None:
+        """Leave the account as it is."""
 
 
 class FakeSession(PositionFiles):

@@ -84,9 +84,9 @@ class GithubOutput(Output):
             title = f"{job}: {group.count:,} failed".translate(_PROPERTY)
             words = f"{group.title} ({item_words(group)})".translate(_DATA)
             yield f"::error {where}title={title}::{words}"
-        for about, words in beside_items(summary):
+        for about, sentence in beside_items(summary):
             title = (about or summary.name).translate(_PROPERTY)
-            yield f"::error title={title}::{plain(words).translate(_DATA)}"
+            yield f"::error title={title}::{plain(sentence).translate(_DATA)}"
 
     def _inside(self, path: str) -> str:
         """A path as GitHub knows it, relative to the workspace where it is below it."""

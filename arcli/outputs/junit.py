@@ -72,14 +72,18 @@ class JunitFile(SpooledOutput):
     def _document(self, summary: RunSummary, values: dict[str, Any]) -> Iterator[bytes]:
         # What no item tells is a case of its own: a file without a failure would say that all is well.
         names = [job.name for job in summary.jobs if self._job in {None, job.name}]
-        for job, words in beside_items(summary):
+        for job, sentence in beside_items(summary):
             if job is None:
                 names.append(f"{summary.name} (run)")
             elif job not in names:
                 continue
             suite = names[-1] if job is None else job
             self._suites.setdefault(suite, _Suite()).counts["error"] += 1
-            self._add(suite, _fault(job or summary.name, "run" if job is None else "job", words))
+            # What went wrong beside the items is a test case, too.
+            name = "run" if job is None else "job"
+            head = _attributes(classname=job or summary.name, name=name, time="0")
+            error = _attributes(type="Failed", message=sentence)
+            self._add(suite, f"<testcase {head}><error {error}/></testcase>\n")
         totals = sum((suite.counts for suite in self._suites.values()), Counter[str]())
         # The common schema knows no `skipped` of the whole, and three digits of a suite's seconds.
         counts = {name: number for name, number in _counts(totals).items() if name != "skipped"}
@@ -99,12 +103,6 @@ class JunitFile(SpooledOutput):
         for start, end in suite.places:
             yield from self._spool.blocks(start, end)
         yield b"</testsuite>\n"
-
-
-def _fault(group: str, name: str, words: str) -> str:
-    """What went wrong beside the items, as a test case."""
-    head = _attributes(classname=group, name=name, time="0")
-    return f"<testcase {head}><error {_attributes(type='Failed', message=words)}/></testcase>\n"
 
 
 def _case(job: str, record: Mapping[str, Any]) -> str:

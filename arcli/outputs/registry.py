@@ -103,11 +103,11 @@ def of_path(path: str) -> Format:
     """Return the format that a path's end means. Raises UsageError, which says what ends there are."""
     form = by_suffix(path)
     if form is None:
-        suffix, known = Path(path).suffix.lower(), suffixes(every())
+        suffix, names = Path(path).suffix.lower(), suffixes(every())
         # Three letters are near to many others, and nobody means those.
-        near = did_you_mean(suffix, known) + " " if len(suffix) > 4 else ""
+        near = did_you_mean(suffix, names) + " " if len(suffix) > 4 else ""
         ends = f"ends in {suffix}" if suffix else "has no suffix"
-        hint = f"{near}known are {', '.join(known)}; in a spec, {{path: …, format: …}} names one".lstrip()
+        hint = f"{near}known are {', '.join(names)}; in a spec, {{path: …, format: …}} names one".lstrip()
         raise UsageError(f"{path} {ends}, which says no known format", hint=hint)
     return form
 

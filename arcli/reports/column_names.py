@@ -28,16 +28,18 @@ def check_columns(index: JournalIndex, job: str | None, names: Iterable[str], fl
             continue
         field = first if rest and first in _OPEN else ""
         key = rest if field else name
-        known: dict[str, None] = {}
-        whole = False
+        present: dict[str, None] = {}
+        undivided = False
         for record in _records(index, job, succeeded=first == "value"):
             if cell_of(record, name, _NOTHING) is not _NOTHING:
                 break
-            known.update(_present(record, field))
-            whole |= record.get(field) is not None
+            # The parts of a field, or the input's keys and all fields.
+            inputs = (key for key in names_of(record) if key not in FIELDS)
+            present.update(dict.fromkeys(parts(record.get(field)) if field else (*inputs, *FIELDS)))
+            undivided |= record.get(field) is not None
         else:
-            if known or whole:
-                hint = near_or_all(key, known) if known else f"{field} has no parts"
+            if present or undivided:
+                hint = near_or_all(key, present) if present else f"{field} has no parts"
                 what = f"{key!r} in its {field}" if field else repr(name)
                 raise UsageError(f"{flag}: no item has {what}", hint=hint)
 
@@ -50,10 +52,3 @@ def _records(index: JournalIndex, job: str | None, *, succeeded: bool) -> Iterat
             line = index.line(name, number)
         if line is not None:
             yield decode(line)
-
-
-def _present(record: Mapping[str, Any], field: str) -> dict[str, None]:
-    """Return what a record has names for: the parts of a field, or the input's keys and all fields."""
-    if field:
-        return dict.fromkeys(parts(record.get(field)))
-    return dict.fromkeys((*(key for key in names_of(record) if key not in FIELDS), *FIELDS))

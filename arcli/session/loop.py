@@ -15,7 +15,6 @@ from contextlib import suppress
 from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
 from arcli.engine.protocol import Printed
-from arcli.engine.tally import Tally
 from arcli.errors import ArcliError
 from arcli.session.core.core import TICK, Event, SessionCore
 from arcli.session.core.job import JobRun
@@ -82,14 +81,11 @@ class SessionLoop:
         self._closed = False
         self._pending: dict[str, PendingRequest] = {}
         self._recorder: Recorder | None = None
-        self._unwritten: list[Tally] = []
         self._end: Callable[[EndJob], None] | None = None
         self._looked_at = self._snapshot_at = float("-inf")
         self._snapshot = Snapshot()
         self.ready_at: float | None = None
         """The monotonic time at which the first engine had done its setup."""
-
-    # -- for other threads ------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin; the transport reports its engines from now on."""
@@ -116,8 +112,6 @@ class SessionLoop:
         self.put(Wake())
         if self._thread.is_alive():
             self._thread.join()
-
-    # -- the thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._closed:
@@ -185,26 +179,17 @@ class SessionLoop:
         # After a failed write no later record is written; all else must still be carried out.
         failure: Exception | None = None
         for effect in effects:
-            if failure is not None and isinstance(effect, Records):
-                self._unwritten.append(effect.tally)
+            if failure is not None and isinstance(effect, Records) and self._recorder is not None:
+                self._recorder.leave_out(effect)
                 continue
-            if isinstance(effect, EndJob):
-                effect = self._as_kept(effect, failure)
+            if failure is not None and isinstance(effect, EndJob):
+                effect = EndJob(effect.ledger, failure)
             try:
                 self._do(effect)
             except Exception as error:  # noqa: BLE001 - whatever it is, the rest must be done
                 failure = failure or error
-                if isinstance(effect, Records):
-                    self._unwritten.append(effect.tally)
         if failure is not None:
             raise failure
-
-    def _as_kept(self, end: EndJob, failure: Exception | None) -> EndJob:
-        """Have a job's account say what the journal has: the core counts what could not be written."""
-        for tally in self._unwritten:
-            end.ledger.tally.remove(tally)
-        self._unwritten.clear()
-        return end if failure is None else EndJob(end.ledger, failure)
 
     def _do(self, effect: Effect) -> None:
         # The only place that ends or lets go of engines: what is not ours is refused here, whoever decided.
@@ -254,8 +239,10 @@ class SessionLoop:
                 future.set_result(value)
             case Reject(future, error) if not future.done():
                 future.set_exception(error)
-            case EndJob():
+            case EndJob(ledger):
                 assert self._end is not None
+                assert self._recorder is not None
+                self._recorder.settle(ledger)
                 self._end(effect)
 
     def _sent(self, pending: PendingRequest, msg_id: str) -> None:

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from arcli.engine.encode import ArrayFile
 from arcli.engine.tally import Tally
+from arcli.errors import OutputError
 from arcli.record import RecordBatch
 from arcli.session.core.job import tally_of
 from arcli.session.core.messages import Records
+from arcli.timing.ledger import Ledger
 
 
 class Reorder:
@@ -86,12 +88,27 @@ class Recorder:
         self._emit = emit
         self._keep_values = keep_values
         self._reorder = Reorder(ordered=ordered)
+        self._unwritten: list[Tally] = []
+
+    def leave_out(self, records: Records) -> None:
+        """Note that these are not written, since earlier ones could not be."""
+        self._unwritten.append(records.tally)
+
+    def settle(self, ledger: Ledger) -> None:
+        """Have a job's account say what the journal has: it counts what could not be written, too."""
+        for tally in self._unwritten:
+            ledger.tally.remove(tally)
+        self._unwritten.clear()
 
     def write(self, records: Records) -> None:
         """Write records down, and hand on what may go out. Raises OutputError."""
-        # Values are on disk before the record that names them.
-        pickles = self._keep(records)
-        offset = self._storage.append(records.lines)
+        try:
+            # Values are on disk before the record that names them.
+            pickles = self._keep(records)
+            offset = self._storage.append(records.lines)
+        except OutputError:
+            self.leave_out(records)
+            raise
         for (first, count), lines, tally in _by_span(records):
             batch = RecordBatch(
                 job=self.job,

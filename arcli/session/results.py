@@ -243,17 +243,13 @@ class Reducer:
         self.count += 1
         self._pending.append((index, text, pickled))
         self._size += len(text or pickled or "")
-        if len(self._pending) >= FOLD_ITEMS or self._size >= FOLD_BYTES:
-            self._fold_soon()
-
-    def _fold_soon(self) -> None:
-        """Fold what is pending, unless the link before it is still under way and there is room for more."""
-        # An engine that has a chunk answers when that is done: who waited for each answer would fall
-        # behind the items. What has come meanwhile is the next link, however long it is.
-        under_way = self._link is not None and not self._link.done()
-        if under_way and len(self._pending) < HELD_ITEMS and self._size < HELD_BYTES:
+        if len(self._pending) < FOLD_ITEMS and self._size < FOLD_BYTES:
             return
-        self._fold()
+        # An engine that has a chunk answers when that is done: who waited for each answer would fall behind
+        # the items. What has come meanwhile is the next link, however long it is, while there is room.
+        under_way = self._link is not None and not self._link.done()
+        if not under_way or len(self._pending) >= HELD_ITEMS or self._size >= HELD_BYTES:
+            self._fold()
 
     def _fold(self) -> None:
         """Fold what is pending: here and now, or side by side where parts can be combined."""

@@ -166,7 +166,9 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
                 on_damage(Damage(offset=offset, length=len(line), reason="not a record"))
             offset += len(line)
         if end < size:
-            on_damage(Damage(offset=end, length=size - end, reason=_why_torn(file, end, size)))
+            tail = os.pread(file.fileno(), min(BLOCK, size - end), end)
+            reason = "a torn line" if tail.strip(b"\0") else "NULs, as a power failure leaves them"
+            on_damage(Damage(offset=end, length=size - end, reason=reason))
 
 
 def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
@@ -224,8 +226,3 @@ def _last_newline(file: BinaryIO | Any, end: int) -> int:
             return start + at + 1
         end = start
     return 0
-
-
-def _why_torn(file: BinaryIO | Any, start: int, end: int) -> str:
-    tail = os.pread(file.fileno(), min(BLOCK, end - start), start)
-    return "NULs, as a power failure leaves them" if not tail.strip(b"\0") else "a torn line"
