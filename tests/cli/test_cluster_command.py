@@ -156,13 +156,15 @@ def test_a_port_that_is_somebody_elses_by_now_is_no_cluster(tmp_path: Path) -> N
     (tmp_path / "spec.yaml").write_text("cluster: {start_timeout: 1h}\nmap: abs\nover: [-1, -2]\n")
     with shell(tmp_path) as sh, socket.socket() as other:
         sh.arcli("cluster", "start", "-n", "1", "--id", "old")
-        port = json.loads((sh.security / "ipcontroller-old-client.json").read_bytes())["registration"]
         for pid in sh.processes():
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not sh.processes())
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", port))
+        # Which port that is says the file: the one that the cluster had may be anybody's by now.
+        other.bind(("127.0.0.1", 0))
         other.listen()
+        file = sh.security / "ipcontroller-old-client.json"
+        connection = json.loads(file.read_bytes())
+        file.write_text(json.dumps({**connection, "registration": other.getsockname()[1]}))
         sh.arcli("run", "spec.yaml", "--cluster", "old", code=3)
         assert "old is dead, its controller has ended" in sh.said
         assert sh.json("cluster", "list")[0]["state"] == "gone"
