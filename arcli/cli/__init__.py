@@ -7,9 +7,9 @@ A verb's module is imported when it is invoked, so that ``arcli --help`` answers
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -132,7 +132,7 @@ def main() -> None:
     """
     # Every path that follows is relative to it, and would fail with a traceback of its own.
     try:
-        Path.cwd()
+        os.getcwd()  # noqa: PTH109 - pathlib takes longer to import than the help to write
     except FileNotFoundError:
         raise UsageError(
             "the working directory does not exist any more", hint="change to one that does, then try again"

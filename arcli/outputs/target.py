@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import select
 import stat
 import sys
@@ -12,10 +11,12 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from arcli.errors import OutputError, ReaderGone
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STDOUT = "standard output"
 _HINTS = {
@@ -199,12 +200,12 @@ class FileTarget:
             if mode is not None and not stat.S_ISREG(mode):
                 self._file = self._path.open("wb")
                 return
-            self._path = Path(os.path.realpath(self._path))
+            self._path = type(self._path)(os.path.realpath(self._path))
             if mode is not None and not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             # A name of its own: not mkstemp, whose files nobody else may read.
             stem = os.fsencode(self._path.name)[:200].decode(sys.getfilesystemencoding(), "ignore")
-            self._temporary = self._path.with_name(f".{stem}.{secrets.token_hex(4)}.tmp")
+            self._temporary = self._path.with_name(f".{stem}.{os.urandom(4).hex()}.tmp")
             self._file = self._temporary.open("xb")
             if mode is not None:
                 os.fchmod(self._file.fileno(), stat.S_IMODE(mode))
