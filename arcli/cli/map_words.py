@@ -75,8 +75,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     ``call`` are the words of the command, one a shell string and several an argv; ``function``
     stands in its place. ``inputs`` come from marks, ``over`` from ``--over NAME=…``; ``source`` is
     the key and the value of a source that is all of ``over:``, such as a CSV file. ``outdir`` is the
-    pattern of the items' folders. ``job`` and
-    ``top`` have further keys of the job and of the spec.
+    pattern of the items' folders. ``job`` and ``top`` have further keys of the job and of the spec.
     """
 
     call: Sequence[str] = ()
