@@ -36,9 +36,10 @@ def test_what_a_program_prints_that_a_generator_starts_is_no_result(tmp_path: Pa
     (tmp_path / "noisy.py").write_text("""
 import os
 def items():
-    yield 1
+    # Before the first item: what is printed while one runs in this process, too, counts as the item's.
     os.system("echo noise of a program")
     os.write(1, b"noise of a library\\n")
+    yield 1
     yield 2
 """)
     spec = "{map: 'lambda x: x', over: {python: noisy.py:items}}"
