@@ -50,6 +50,8 @@ LOOK = 2.5
 """Seconds between two looks at whether the supervisor has been stopped."""
 MISSED = 0.5
 """Seconds after which a client that does not know an engine may have missed the news of it."""
+SUBSCRIBED = 0.01
+"""The same at first, while it has just subscribed: twice as long each time, up to ``MISSED``."""
 FILES = 56
 FILES_PER_ENGINE = 2
 """Open files that a process of the controller's needs."""
@@ -175,7 +177,7 @@ class EmbeddedCluster:
 
     def _watch(self, deadline: float) -> None:
         """Note what happens until the cluster is lost or stopped; ``deadline`` is the first engine's."""
-        supervisor, stopped = self._supervisor, False
+        supervisor, stopped, missed = self._supervisor, False, SUBSCRIBED
         asked = looked = time.monotonic()
         while supervisor is not None and self._lost is None and not self._stopped.is_set():
             # Many engines take their time, and a busy machine takes more: late is what does not come
@@ -186,10 +188,10 @@ class EmbeddedCluster:
             while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
                 self._send(StartEngine(self._unstarted.popleft()))
             self._judge_start(deadline)
-            # A client hears nothing of an engine that registers while it subscribes.
+            # A client hears nothing of an engine that registers while it subscribes, which the first ones do.
             now = time.monotonic()
-            if self._expected and now - asked > MISSED and (client := self.client) is not None:
-                asked = now
+            if self._expected and now - asked > missed and (client := self.client) is not None:
+                asked, missed = now, min(MISSED, 2 * missed)
                 client.refresh()
             # A supervisor that has been stopped supervises nothing, and only SIGCONT would change that: at
             # two looks in a row is long enough.
