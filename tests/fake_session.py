@@ -59,8 +59,8 @@ class FakeReader:
         return [self.items.popleft() for _ in range(n)]
 
     @property
-    def exhausted(self) -> bool:
-        return not self.items
+    def left(self) -> int | None:
+        return None if self.held else len(self.items)
 
 
 @dataclass

@@ -256,10 +256,10 @@ class _Directly:
 
     def __init__(self, source: Iterable[Any], limit: int | None) -> None:
         self._items = iter(islice(source, limit))
-        self.exhausted = False
+        self.left: int | None = None
 
     def take(self, n: int) -> list[Any]:
         """See Reader."""
         items = list(islice(self._items, n))
-        self.exhausted = len(items) < n
+        self.left = 0 if len(items) < n else None
         return items

@@ -61,14 +61,14 @@ class ReadAhead:
         return taken
 
     @property
-    def exhausted(self) -> bool:
-        """Whether all items there are have been taken."""
-        return self._ended and not self._items
+    def left(self) -> int | None:
+        """How many items are still to be taken, None as long as the source may have more than were read."""
+        return len(self._items) if self._ended else None
 
     @property
     def error(self) -> ArcliError | None:
         """What stopped the reading, once the items before it are taken."""
-        return self._failure if self.exhausted else None
+        return self._failure if self.left == 0 else None
 
     def close(self) -> None:
         """Read no more. A read that blocks is left alone: its thread does not keep the process."""

@@ -29,8 +29,8 @@ class Reader(Protocol):
         """Up to ``n`` items that are there now."""
 
     @property
-    def exhausted(self) -> bool:
-        """Whether all items have been taken."""
+    def left(self) -> int | None:
+        """How many items are still to be taken, None while it may have more than are known of."""
 
     @property
     def error(self) -> ArcliError | None:
@@ -68,7 +68,7 @@ class SourceSupply:
     @property
     def exhausted(self) -> bool:
         """See Supply."""
-        return self._reader.exhausted
+        return self._reader.left == 0
 
     @property
     def error(self) -> ArcliError | None:
@@ -77,8 +77,10 @@ class SourceSupply:
 
     @property
     def left(self) -> int | None:
-        """See Supply."""
-        return None if self._length is None else max(0, self._length - self.count)
+        """See Supply. Near its end it is known of any source, which is when chunks get smaller."""
+        if self._length is None:
+            return self._reader.left
+        return max(0, self._length - self.count)
 
     @property
     def unread(self) -> int | None:

@@ -63,7 +63,7 @@ def read(folder: Path, name: str, **more: Any) -> Any:
 def drained(reader: ReadAhead, ended: threading.Event) -> tuple[list[Any], ArcliError | None]:
     """All items of a reader, and what stopped it."""
     items: list[Any] = []
-    while not reader.exhausted:
+    while reader.left != 0:
         ended.wait(1)
         items += reader.take(100)
     return items, reader.error
@@ -95,7 +95,7 @@ def test_an_item_is_there_before_the_next_one(folder: Path) -> None:
     came = threading.Event()
     reader = ReadAhead(read(folder, "slow"), notify=came.set)
     assert wait_until(lambda: reader.take(5)) == [1]
-    assert not reader.exhausted
+    assert reader.left is None
     sys.modules["generators_of_a_test"].go.set()
     assert drained(reader, came)[1] is None
 

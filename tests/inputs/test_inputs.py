@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import wait_until
 from sources import source
 
+from arcli.engine.keys import salted
 from arcli.errors import InputError
 from arcli.inputs import stdin as standard_input
 from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
 from arcli.plan.readahead import ReadAhead
+from arcli.session.supply import SourceSupply
 
 
 def test_range_is_pythons() -> None:
@@ -106,7 +109,7 @@ def test_reading_ahead_gives_all_and_then_the_error() -> None:
     woken = threading.Event()
     reader = ReadAhead(items(), notify=woken.set)
     got: list[int] = []
-    while not reader.exhausted:
+    while reader.left != 0:
         got += reader.take(700)
     assert got == list(range(10_000))
     assert str(reader.error) == "line 10,001"
@@ -133,13 +136,34 @@ def test_a_line_on_a_slow_pipe_is_there_at_once() -> None:
         os.write(write, b"first\n")
         assert came.wait(30)
         assert reader.take(5) == ["first"]
-        assert not reader.exhausted
+        assert reader.left is None
         os.close(write)
+
+
+def test_how_many_are_left_is_known_once_the_end_was_read() -> None:
+    """Then the last chunks can be small ones, also where a source does not know its length."""
+    end, told = threading.Event(), threading.Event()
+
+    def items() -> Any:
+        yield from range(5)
+        end.wait()
+
+    reader = ReadAhead(items(), notify=told.set)
+    supply = SourceSupply(
+        reader, length=None, distinct=True, hasher=salted(""), kept=None, replay=lambda *_: None
+    )
+    wait_until(lambda: supply.take(1))
+    assert [reader.left, supply.left] == [None, None]
+    end.set()
+    wait_until(lambda: reader.left == 4)
+    assert [supply.left, supply.exhausted] == [4, False]
+    assert len(supply.take(9) or ()) == 4
+    assert [supply.left, supply.exhausted, supply.unread] == [0, True, 0]
 
 
 def test_a_limit_ends_it() -> None:
     reader = ReadAhead(itertools.count(), limit=3)
     got: list[int] = []
-    while not reader.exhausted:
+    while reader.left != 0:
         got += reader.take(2)
     assert got == [0, 1, 2]

@@ -29,8 +29,8 @@ class Reader:
         return [self._items.popleft() for _ in range(n)]
 
     @property
-    def exhausted(self) -> bool:
-        return not self._items
+    def left(self) -> int | None:
+        return len(self._items)
 
 
 def make(

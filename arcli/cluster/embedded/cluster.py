@@ -188,7 +188,7 @@ class EmbeddedCluster:
             while self._unstarted and len(self._awaited) - len(self._unstarted) < WAVE:
                 self._send(StartEngine(self._unstarted.popleft()))
             self._judge_start(deadline)
-            # A client hears nothing of an engine that registers while it subscribes, which the first ones do.
+            # A client hears nothing of an engine that registers while it subscribes, as the first ones may.
             now = time.monotonic()
             if self._expected and now - asked > missed and (client := self.client) is not None:
                 asked, missed = now, min(MISSED, 2 * missed)
