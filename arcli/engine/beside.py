@@ -6,11 +6,14 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from .capture import CAP, NOTHING, CappedText, Capture
 from .live import Live, Patrol
+
+T = TypeVar("T")
 
 
 class NotAsync(Exception):
@@ -28,6 +31,26 @@ def require_async(function: Callable[..., Any], text: str) -> None:
             f"concurrency is for commands and async functions, and {text!r} is a plain function: "
             "a second call in the same engine could not begin before the first one has ended"
         )
+
+
+async def apart(work: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine does, run in a task of its own.
+
+    An item that cancels its own task, or sets context variables, must not do that to the next one in line.
+    Raises CancelledError where the task that waits for it is cancelled.
+    """
+    results: list[T] = []
+
+    async def own() -> None:
+        results.append(await work)
+
+    waiting = asyncio.current_task()
+    assert waiting is not None
+    with suppress(asyncio.CancelledError):
+        await asyncio.create_task(own())
+    if waiting.cancelling() or not results:
+        raise asyncio.CancelledError
+    return results[0]
 
 
 class Loop:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from .beside import Loop, require_async
+from .beside import Loop, apart, require_async
 from .blank_files import BlankFiles
 from .capture import NoCapture
 from .command import Command, CommandLine
@@ -194,8 +194,8 @@ class Job:
             if broken and position in broken:
                 outcome = runner.refuse(index, *broken[position], attempt, occurrence)
             else:
-                self._capture.begin(index, attempt)
-                outcome = await runner.run_beside(index, course.items[position], attempt, occurrence, marks)
+                item = course.items[position]
+                outcome = await apart(runner.run_beside(index, item, attempt, occurrence, marks))
             results.add(position, outcome)
 
     def _lacking(self) -> str | None:

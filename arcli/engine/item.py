@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, MutableSequence
@@ -134,10 +133,11 @@ class Runner:
     async def run_beside(
         self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
     ) -> Outcome:
-        """Run one item as ``run`` does, while others run in the same loop.
+        """Run one item as ``run`` does, while others run in the same loop, in a task that is its own.
 
         Its time limit cancels it; one that heeds no cancellation is a timeout when it ends.
         """
+        self._capture.begin(index, attempt)
         begun = self._heads.get(index)
         if begun is None and type(item) not in PLAIN:
             begun, item = self._own(index, item, occurrence)
@@ -149,10 +149,7 @@ class Runner:
                     value = await self._beside(item, index, attempt)
         except self._passing:
             raise
-        except BaseException as raised:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # the chunk is being ended, not this item alone
+        except BaseException as raised:  # noqa: BLE001 - as in ``run``
             error = TimeLimit() if limit.expired() else raised
             return self._failed(index, item, attempt, occurrence, begin, error, begun)
         if limit.expired():

@@ -17,7 +17,10 @@ FETCH = """
 import asyncio
 import os
 import time
+from contextvars import ContextVar
 from pathlib import Path
+
+mark = ContextVar("mark", default=None)
 
 class Meeting:
     here = 0
@@ -41,6 +44,21 @@ async def mixed(x):
         raise SystemExit(7)
     await asyncio.sleep(0.01)
     return x
+
+async def cancelling(x):
+    # What an item does to its task, and leaves in its context, the next one in line would meet.
+    before = mark.get()
+    mark.set(x)
+    if x % 4 == 0:
+        asyncio.current_task().cancel()
+        return before
+    if x % 4 == 1:
+        asyncio.current_task().cancel()
+        raise ValueError(x)
+    if x % 4 == 2:
+        asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+    return before
 
 async def flaky(x, seen={}):
     seen[x] = seen.get(x, 0) + 1
@@ -121,6 +139,17 @@ def test_what_goes_wrong_in_one_costs_no_other(tmp_path: Path) -> None:
     ends = {record["index"]: record["status"] for record in records if record["status"] != "ok"}
     assert ends == {3: "error", 5: "timeout", 7: "error"}
     assert [record["stdout"] for record in records] == [f"item {n}\n" for n in range(40)]
+
+
+def test_a_coroutine_that_cancels_its_own_task_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:cancelling", over={"range": 16}, concurrency=2, chunksize=8)
+    code, records = finish(tmp_path, job, *ONE)
+    assert code == 1
+    assert each_once(records, 16)
+    kinds = [(record["error"] or {"type": None})["type"] for record in records]
+    assert kinds == [None, "ValueError", "asyncio.exceptions.CancelledError", None] * 4
+    assert {record["value"] for record in records} == {None}
 
 
 def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
