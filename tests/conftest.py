@@ -8,17 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from runs import ended_runs, mounted, signals_as_from_a_terminal
 
-# How long an example takes says how busy the machine is, and nothing of the code. In CI the examples
-# are the same each time, so that a change is judged by what it changes; elsewhere they are new ones.
-settings.register_profile("arcli", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "arcli")
+# How long an example takes, or is made, says how busy the machine is, and nothing of the code. The examples
+# are the same each time, so that a change is judged by what it changes: ``--hypothesis-profile=new`` has
+# others each time.
+_UNHURRIED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("new", **_UNHURRIED)
+settings.register_profile("arcli", derandomize=True, **_UNHURRIED)
+settings.load_profile("arcli")
 
 
 @pytest.fixture(scope="session", autouse=True)
