@@ -59,7 +59,8 @@ class Screen:
 
     @property
     def text(self) -> str:
-        return self.raw.decode()
+        """What was written so far, which may end within a letter."""
+        return self.raw.decode(errors="replace")
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def test_progress_is_on_the_terminal_and_results_are_not(tmp_path: Path) -> None
     assert seen.rfind(SHOW_CURSOR) > seen.rfind(HIDE_CURSOR)  # and it is given back
     assert "naps" in seen
     assert "/40" in seen
-    assert "2 engines" in seen
+    assert re.search(r"[12] engines?", seen)  # the second one may come when all is done
     assert len(run.lines()) == 40
     assert b"\x1b" not in run.out.read_bytes()
 
@@ -206,10 +207,10 @@ def test_progress_in_a_log_where_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_gives_the_cursor_back(tmp_path: Path) -> None:
-    with on_terminal(tmp_path, "--format", "jsonl") as (run, screen):
-        wait_until(lambda: "/40" in screen.text, lambda: screen.text)
+    with on_terminal(tmp_path, "--format", "jsonl", spec=SPEC.replace("40", "4000")) as (run, screen):
+        wait_until(lambda: "/4,000" in screen.text, lambda: screen.text)
         run.signal(signal.SIGINT)
-        assert run.wait() in {0, 130}
+        assert run.wait() == 130
         screen.close()
         assert screen.text.rfind(SHOW_CURSOR) > screen.text.rfind(HIDE_CURSOR)
 
@@ -278,7 +279,7 @@ def test_a_terminal_that_has_gone_takes_no_more_than_what_was_written_to_it(
         return b"0/4" in seen
 
     try:
-        wait_until(has_bar, lambda: seen.decode())
+        wait_until(has_bar, lambda: seen.decode(errors="replace"))
         os.close(ours)
         (tmp_path / "gone").touch()
         assert run.wait() == code
@@ -292,7 +293,7 @@ def test_a_terminal_that_has_gone_takes_no_more_than_what_was_written_to_it(
 LONG = """
 name: long
 map: work.py:work
-over: {range: 4}
+over: {range: 100}
 """
 WORK = """
 import time
@@ -302,6 +303,7 @@ def work(n):
         print(f"epoch {epoch} of {n}")
         time.sleep(0.1)
 """
+ENGINE = re.compile(r"engine \d  item \d+ +\d[\d.]* m?s  epoch \d+ of \d")
 
 
 @pytest.mark.parametrize("words", [["--progress", "full"], []], ids=["full", "auto"])
@@ -310,12 +312,12 @@ def test_long_items_have_a_line_an_engine_and_messages_stand_above_them(
 ) -> None:
     (tmp_path / "work.py").write_text(WORK)
     with on_terminal(tmp_path, "--format", "jsonl", *words, spec=LONG) as (run, screen):
-        wait_until(lambda: "epoch 1" in screen.text, lambda: screen.text)
+        # Whichever line is shown: each is there for a moment only.
+        wait_until(lambda: ENGINE.search(screen.text), lambda: screen.text)
         run.signal(signal.SIGINT)
         assert run.wait() == 130
         screen.close()
     text = screen.text
-    assert re.search(r"engine \d  item \d +\d[\d.]* m?s  epoch 1\d? of \d", text)
     # The display is erased before a message is written, and drawn anew below it.
     assert "\x1b[2Karcli: SIGINT" in text
     assert text.rfind(SHOW_CURSOR) > text.rfind(HIDE_CURSOR)
