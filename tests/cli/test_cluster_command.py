@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ class Shell:
         """Everything that lives of what was started here."""
         return [process.pid for process in marked(self.mark)]
 
+    def kill(self) -> None:
+        """Kill everything that was started here, some of which may end while others are killed."""
+
+        def is_empty() -> bool:
+            processes = marked(self.mark)
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            return not processes
+
+        wait_until(is_empty, lambda: str(self.processes()))
+
 
 @contextmanager
 def shell(folder: Path) -> Iterator[Shell]:
@@ -64,9 +76,7 @@ def shell(folder: Path) -> Iterator[Shell]:
     try:
         yield one
     finally:
-        for process in marked(one.mark):
-            os.kill(process.pid, signal.SIGKILL)
-        wait_until(lambda: not one.processes())
+        one.kill()
 
 
 def test_a_cluster_from_start_to_stop(tmp_path: Path) -> None:
@@ -104,9 +114,7 @@ def test_a_cluster_from_start_to_stop(tmp_path: Path) -> None:
 def test_a_cluster_that_was_killed_is_said_to_be_gone(tmp_path: Path) -> None:
     with shell(tmp_path) as sh:
         sh.arcli("cluster", "start", "-n", "1", "--id", "old")
-        for pid in sh.processes():
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not sh.processes())
+        sh.kill()
         (row,) = sh.json("cluster", "list")
         assert (row["name"], row["state"], row["engines"]) == ("old", "gone", None)
         sh.arcli("cluster", "list")
@@ -136,7 +144,8 @@ def end_engines(sh: Shell, *, nannies: bool) -> None:
     engines = [psutil.Process(engine["pid"]) for engine in one["engines"].values()]
     doomed = [child for engine in engines for child in engine.children()] if nannies else []
     for process in [*doomed, *engines]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     wait_until(lambda: not {process.pid for process in engines} & {*sh.processes()})
 
 
@@ -156,9 +165,7 @@ def test_a_port_that_is_somebody_elses_by_now_is_no_cluster(tmp_path: Path) -> N
     (tmp_path / "spec.yaml").write_text("cluster: {start_timeout: 1h}\nmap: abs\nover: [-1, -2]\n")
     with shell(tmp_path) as sh, socket.socket() as other:
         sh.arcli("cluster", "start", "-n", "1", "--id", "old")
-        for pid in sh.processes():
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not sh.processes())
+        sh.kill()
         # Which port that is says the file: the one that the cluster had may be anybody's by now.
         other.bind(("127.0.0.1", 0))
         other.listen()
