@@ -38,6 +38,10 @@ def told(run: Run) -> str:
     return run.out.read_text()
 
 
+def status(folder: Path, *words: str) -> Any:
+    return json.loads(told(arcli(folder, "status", *words, "--format", "json")))
+
+
 @contextmanager
 def going_on(folder: Path, spec: str, *words: str, begun: bool = True) -> Iterator[Run]:
     """A run in this process's items, which is killed at the end; ``begun``: it has a record."""
@@ -81,7 +85,7 @@ def test_a_detached_run_goes_on_when_its_shell_is_killed(tmp_path: Path) -> None
     assert "hi" in (folder / "stdout").read_text()
     assert "3 of 3 items ok" in (folder / "stderr").read_text()
     assert [path.name for path in folder.parent.iterdir()] == [run]
-    state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
+    state = status(tmp_path)
     assert (state["state"], state["exit_code"], state["phase"]) == ("ended", 0, "ended")
     assert state["jobs"][0] == {
         "name": "spec", "kind": "map", "phase": "ended", "status": "ok", "total": 3, "done": 3, "failed": 0,
@@ -131,7 +135,9 @@ def test_a_detached_run_that_does_not_come_up_says_why(tmp_path: Path, spec: str
 def test_a_run_is_seen_from_another_shell_and_cancelled_with_a_reason(tmp_path: Path) -> None:
     with going_on(tmp_path, SLEEPY) as run:
         tails = [Run(tmp_path, ["tail", *words]) for words in ((), ("--item", "2", "--format", "jsonl"))]
-        state = json.loads(told(arcli(tmp_path, "status", "--format", "json")))
+        # The state is written once a second: what it says may be of before the first item.
+        wait_until(lambda: status(tmp_path)["jobs"][0]["phase"] == "running", run.said)
+        state = status(tmp_path)
         assert (state["state"], state["pid"]) == ("running", run.process.pid)
         assert [job["phase"] for job in state["jobs"]] == ["running", "waiting"]
         assert state["jobs"][0]["total"] == 400
@@ -324,8 +330,15 @@ def test_a_full_disk_costs_the_state_and_not_the_run(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(spec)
     run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--format", "jsonl"])
     wait_until(lambda: list((tmp_path / ".arcli/runs").glob("2*/alive")), run.said)
-    (newest(tmp_path).path / "state.json").unlink(missing_ok=True)
-    (newest(tmp_path).path / "state.json").mkdir()  # nothing can be renamed to it
+    state = newest(tmp_path).path / "state.json"
+
+    def is_folder() -> bool:  # then nothing can be renamed to it
+        state.unlink(missing_ok=True)
+        with suppress(FileExistsError):  # the run was quicker
+            state.mkdir()
+        return state.is_dir()
+
+    wait_until(is_folder)
     assert run.wait() == 0
     assert len(run.lines()) == 20
     assert "ended" in told(arcli(tmp_path, "status"))
@@ -369,9 +382,17 @@ def test_a_full_disk_takes_no_request_and_tells_how_the_run_ended(tmp_path: Path
     run = Run(tmp_path, ["run", "spec.yaml", "--inline"], env=env)
     wait_until(lambda: list(tiny_disk.glob("runs/2*/state.json")), run.said)
     tails = [Run(tmp_path, ["tail"], env=env) for _ in range(2)]
-    with (tiny_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-        while True:
-            filler.write(bytes(4096))
+
+    def fill() -> None:
+        with (tiny_disk / "filler").open("ab", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+
+    fill()
+    # A state that was just being put in the place of the last one leaves that one's room; the next ones
+    # find none.
+    wait_until(lambda: not [*tiny_disk.glob("runs/2*/.*.json.*")], run.said)
+    fill()
     assert "No space left" in arcli(tmp_path, "cancel", code=4, env=env).said()
     (tmp_path / "go").touch()
     assert run.wait() == 4
@@ -428,7 +449,7 @@ def test_no_process_is_left_by_a_detached_run(tmp_path: Path) -> None:
     run = arcli_detached(tmp_path)
     arcli(tmp_path, "cancel", run)
     arcli(tmp_path, "wait", run, code=143)
-    pid = json.loads(told(arcli(tmp_path, "status", run, "--format", "json")))["pid"]
+    pid = status(tmp_path, run)["pid"]
     wait_until(lambda: not psutil.pid_exists(pid))
 
 
