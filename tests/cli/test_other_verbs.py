@@ -138,7 +138,7 @@ HUGE: dict[str, Any] = {
                 "exclude": [{"a": 1}, {"a": 3, "b": 7}]},
 }  # fmt: skip
 HURRIED = (
-    "from arcli.cli import main, preview; preview.PATIENCE = 0.5; main(['run', 's.json', '--dry-run'])"
+    "from arcli.cli import main, preview; preview.PATIENCE = 2.0; main(['run', 's.json', '--dry-run'])"
 )
 
 

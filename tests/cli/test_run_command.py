@@ -36,7 +36,7 @@ over: [1, 0, 3]
 SLOW = """
 setup: {imports: [time]}
 map: "lambda x: time.sleep(0.05) or x"
-over: {range: 400}
+over: {range: 4000}
 """
 
 
@@ -612,11 +612,10 @@ def test_the_reports_time_is_the_processs(tmp_path: Path) -> None:
     """Every second is told, interpreter, imports and outputs included, and the parts add up."""
     spec = "setup: {imports: [time], run: 'time.sleep(0.3)'}\n"
     spec += "map: 'lambda x: time.sleep(0.05)'\nover: {range: 9}\n"
-    untold = []
-    for _ in range(4):  # on a busy machine a process may wait for its own end
+    for _ in range(12):  # on a busy machine a process may wait for its own end
         began = time.monotonic()
         with running(tmp_path, spec, "-o", "x.csv") as run:
-            assert run.process.wait(PATIENCE) == 0
+            assert run.process.wait() == 0  # without a limit, which would have it asked now and then
             took = time.monotonic() - began
             told = run.manifest()["summary"]
         parts = [told[name] for name in ("startup", "stopping", "writing")]
@@ -625,5 +624,7 @@ def test_the_reports_time_is_the_processs(tmp_path: Path) -> None:
         assert all(part >= 0 for part in parts)
         assert jobs >= 9 * 0.05 / 2
         assert 0 < told["reading"] < told["startup"]
-        untold.append(took - told["wall"] - 0.02 * took)
-    assert min(map(abs, untold)) <= 0.1
+        if abs(took - told["wall"] - 0.02 * took) <= 0.1:
+            break
+    else:
+        pytest.fail("some of the time is never told")
