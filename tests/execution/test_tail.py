@@ -54,8 +54,8 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
-def start(folder: Path, spec: object, *words: str) -> Run:
-    (folder / "f.py").write_text(WAITING)
+def start(folder: Path, spec: object, *words: str, code: str = WAITING) -> Run:
+    (folder / "f.py").write_text(code)
     (folder / "n.ipynb").write_text(json.dumps(NOTEBOOK))
     (folder / "spec.json").write_text(json.dumps(spec))
     return Run(folder, ["run", "spec.json", "--format", "jsonl", *words])
@@ -135,8 +135,7 @@ def test_another_shell_hears_of_an_item_that_runs_already(job: str, tmp_path: Pa
     spec = dict(JOBS[job])
     if job == "command":
         spec["command"] = f"until [ -e late/go ]; do sleep 0.01; done; {COMMAND}"
-    run = start(tmp_path, spec, "-n", "1")
-    (tmp_path / "f.py").write_text(text)
+    run = start(tmp_path, spec, "-n", "1", code=text)
     folder = wait_until(lambda: next((tmp_path / ".arcli" / "runs").glob("*/engines/0"), None)).parents[1]
     lines: list[str] = []
     with listening(folder):
