@@ -159,7 +159,7 @@ setup:
         return x * x
 map: deaf
 over: {range: 6}
-timeout: 0.2
+timeout: 1
 """
     code, records = finish(tmp_path, spec)
     assert code == 1
