@@ -9,7 +9,7 @@ from runs import Run
 
 
 def test_imports_are_told_as_what_they_are(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\n\ntime.sleep(1.5)\n\n\ndef f(x): return x\n")
+    (tmp_path / "slow.py").write_text("import time\n\ntime.sleep(3)\n\n\ndef f(x): return x\n")
     (tmp_path / "spec.yaml").write_text("map: slow.py:f\nover: [1]\n")
     run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "json"])
     assert run.wait() == 0

@@ -48,7 +48,7 @@ def test_each_engine_sleeps_for_its_own_id(tmp_path: Path) -> None:
     items = document["jobs"][0]["items"]
     assert code == 0
     assert [item["slot"] for item in items] == [0, 1, 2]
-    assert [int(item["seconds"]) for item in items] == [0, 1, 2]
+    assert all(item["seconds"] >= item["slot"] for item in items)
 
 
 @pytest.mark.parametrize(("name", "size"), [("one_call_per_task", 1), ("four_calls_per_task", 4)])
@@ -80,7 +80,9 @@ def test_the_fast_ones_come_first(tmp_path: Path) -> None:
     assert run.wait() == 0
     items = run.lines()
     assert sorted(item["index"] for item in items) == list(range(20))
-    assert not each_once(items)
+    # By their numbers they would be in the order of their ends only if one engine had run them all.
+    ends = [item["received"] for item in sorted(items, key=lambda item: item["index"])]
+    assert each_once(items) == (ends == sorted(ends))
     # Chunks need not start together, since the first engine that is there begins.
     received = [item["received"] for item in items]
     assert received == sorted(received)
