@@ -206,6 +206,25 @@ def finish(folder: Path, spec: str, *words: str, **more: Any) -> tuple[int, list
         return code, [record for record in run.lines() if "index" in record]
 
 
+def gated(count: int, more: str = "") -> str:
+    """A spec of so many squares; those from the twentieth on wait for a file ``go``, beside the spec.
+
+    Whatever a test does to such a run comes while it goes on, on a busy machine, too.
+    """
+    return f"""
+setup: {{imports: [os, time]}}
+map: "lambda x: ([time.sleep(0.02) for _ in iter(lambda: x < 20 or os.path.exists('go'), True)], x * x)[1]"
+over: {{range: {count}}}
+{more}"""
+
+
+def engines(run: Run, count: int) -> list[dict[str, Any]]:
+    """The engines of a run, when its manifest tells of so many: it is written now and then."""
+    wait_until(lambda: len(run.manifest()["engines"]) >= count, run.said)
+    known: list[dict[str, Any]] = run.manifest()["engines"]
+    return known
+
+
 def statuses(records: list[dict[str, Any]]) -> dict[str, int]:
     """How many records there are of each status."""
     return dict(Counter(record["status"] for record in records))

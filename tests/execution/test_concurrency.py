@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import Run, each_once, finish, running, statuses, wait_until
+from runs import Run, each_once, engines, finish, running, statuses, wait_until
 
 from arcli.errors import SpecError
 from arcli.specfile.load import load
@@ -182,14 +182,15 @@ def test_an_engine_that_is_killed_costs_no_item(tmp_path: Path) -> None:
     job = json.dumps(
         {
             "cluster": {"engines": 2},
-            "command": "echo {}; sleep 0.02",
+            "command": "echo {}; [ {} -lt 100 ] || until [ -e go ]; do sleep 0.02; done",
             "over": {"range": 400},
             "concurrency": 8,
         }
     )
     with running(tmp_path, job) as run:
         wait_until(lambda: len(run.lines()) > 20)
-        run.child("engine").kill()
+        psutil.Process(engines(run, 1)[0]["pid"]).kill()
+        (tmp_path / "go").touch()
         assert run.wait() == 0
         assert each_once(run.lines(), 400)
         assert statuses(run.lines()) == {"ok": 400}
@@ -283,8 +284,8 @@ def test_a_plain_function_that_only_engines_can_see_is_told_by_them(tmp_path: Pa
         assert "'os.path:basename' is a plain function" in run.said()
 
 
-@pytest.mark.parametrize(("n", "engines"), [(1, 1), (3, 2), (7, 2)])
-def test_j_is_how_many_run_at_a_time_on_all_engines_together(n: int, engines: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n", "width"), [(1, 1), (3, 2), (7, 2)])
+def test_j_is_how_many_run_at_a_time_on_all_engines_together(n: int, width: int, tmp_path: Path) -> None:
     """Each command notes how many are under way: never more than N, and N at some time.
 
     The first N wait for one another, so that the first of them to go on finds all of them.
@@ -293,12 +294,12 @@ def test_j_is_how_many_run_at_a_time_on_all_engines_together(n: int, engines: in
     (tmp_path / "now").mkdir()
     command = f"touch now/{{}} begun/{{}}; until [ $(ls begun | wc -l) -ge {n} ]; do sleep 0.05; done; "
     command += "ls now | wc -l; sleep 0.05; rm now/{}"
-    job = spec(command=command, over={"range": 40}, cluster={"engines": engines})
+    job = spec(command=command, over={"range": 40}, cluster={"engines": width})
     run = started(tmp_path, job, "-j", str(n))
     assert run.wait() == 0
     assert each_once(run.lines(), 40)
     assert max(int(record["stdout"]) for record in run.lines()) == n
-    assert len({record["engine_id"] for record in run.lines()}) == min(n, engines)
+    assert len({record["engine_id"] for record in run.lines()}) == min(n, width)
 
 
 def test_j_of_plain_functions_is_the_number_of_engines(tmp_path: Path) -> None:

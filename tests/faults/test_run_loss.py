@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import PATIENCE, SIGNALS, Run, each_once, finish, running, statuses, wait_until
+from runs import PATIENCE, SIGNALS, Run, each_once, engines, finish, gated, running, statuses, wait_until
 
 SLOW = """
 setup: {imports: [time]}
 map: "lambda x: time.sleep(0.05) or x * x"
-over: {range: 400}
+over: {range: 4000}
 """
 STUCK = """
 setup: {imports: [time]}
@@ -43,7 +43,7 @@ def test_a_signal_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> 
     assert number.name in run.said()
     job = run.manifest()["summary"]["jobs"][0]
     assert job["counts"]["planned"] == len(records)
-    assert job["counts"]["planned"] + job["counts"]["unread"] == 400
+    assert job["counts"]["planned"] + job["counts"]["unread"] == 4000
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
-    with running(tmp_path, SLOW.replace("400", "40"), preexec=ignore) as run:
+    with running(tmp_path, SLOW.replace("4000", "40"), preexec=ignore) as run:
         some(run)
         run.signal(signal.SIGHUP)
         assert run.wait() == 0
@@ -68,11 +68,12 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
 
 
 def test_arcli_killed_leaves_nothing_and_resume_completes(tmp_path: Path) -> None:
-    with running(tmp_path, SLOW.replace("400", "120")) as run:
+    with running(tmp_path, gated(120)) as run:
         some(run, 10)
         run.signal(signal.SIGKILL)
+        (tmp_path / "go").touch()
         assert run.wait() == -signal.SIGKILL
-    code, records = finish(tmp_path, SLOW.replace("400", "120"), "--resume")
+    code, records = finish(tmp_path, gated(120), "--resume")
     # The spec's text differs in nothing that decides a value.
     assert code == 0
     assert each_once(records, 120)
@@ -81,11 +82,11 @@ def test_arcli_killed_leaves_nothing_and_resume_completes(tmp_path: Path) -> Non
 
 
 def test_an_engine_killed_from_outside_is_replaced(tmp_path: Path) -> None:
-    with running(tmp_path, SLOW.replace("400", "100")) as run:
+    with running(tmp_path, gated(100)) as run:
         some(run)
-        run.child("controller")
-        engine = run.manifest()["engines"][0]["pid"]
-        os.kill(engine, signal.SIGKILL)
+        os.kill(engines(run, 2)[0]["pid"], signal.SIGKILL)
+        engines(run, 3)
+        (tmp_path / "go").touch()
         assert run.wait() == 0
         records = run.lines()
     assert each_once(records, 100)
@@ -94,8 +95,12 @@ def test_an_engine_killed_from_outside_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_runs_deadline(tmp_path: Path) -> None:
-    code, records = finish(tmp_path, STUCK, "--deadline", "3s")
-    assert code == 124
+    # A busy machine may need all of a short time for its engines.
+    for seconds in (3, 15, 60):
+        code, records = finish(tmp_path, STUCK, "--deadline", f"{seconds}s")
+        assert code == 124
+        if records:
+            break
     assert each_once(records)
     assert records[1]["status"] == "cancelled"
     assert "deadline" in records[1]["reason"]
@@ -135,21 +140,22 @@ def test_a_reader_that_never_reads_stops_no_deadline(tmp_path: Path) -> None:
 
 
 def test_overlap_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    with running(tmp_path, SLOW, "--no-overlap") as first:
+    with running(tmp_path, gated(100), "--no-overlap") as first:
         some(first)
-        with running(tmp_path, SLOW, "--no-overlap") as second:
+        with running(tmp_path, gated(100), "--no-overlap") as second:
             assert second.wait() == 75
             assert str(first.process.pid) in second.said()
         first.signal(signal.SIGKILL)
+        (tmp_path / "go").touch()
         first.wait()
-    code, _ = finish(tmp_path, SLOW.replace("400", "4"), "--no-overlap")
+    code, _ = finish(tmp_path, gated(4), "--no-overlap")
     assert code == 0
 
 
 def test_a_run_that_did_not_ask_for_the_lock_is_no_less_there(tmp_path: Path) -> None:
-    with running(tmp_path, SLOW) as first:
+    with running(tmp_path, gated(100)) as first:
         some(first)
-        with running(tmp_path, SLOW, "--no-overlap") as second:
+        with running(tmp_path, gated(100), "--no-overlap") as second:
             assert second.wait() == 75
             (run,) = (tmp_path / ".arcli/runs").glob("2*")
             assert f"run {run.name} of spec spec.yaml still goes on" in second.said()
@@ -189,9 +195,10 @@ def test_an_output_that_cannot_be_made_is_found_before_any_work(tmp_path: Path) 
 def test_an_output_folder_that_vanishes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with running(tmp_path, SLOW.replace("400", "60"), "-o", "out/results.json") as run:
+    with running(tmp_path, gated(60), "-o", "out/results.json") as run:
         some(run)
         shutil.rmtree(out)
+        (tmp_path / "go").touch()
         assert run.wait() == 4
         assert "results.json" in run.said()
         assert each_once([r for r in run.lines() if "index" in r], 60)
@@ -199,7 +206,7 @@ def test_an_output_folder_that_vanishes(tmp_path: Path) -> None:
 
 def test_an_empty_environment(tmp_path: Path) -> None:
     """As cron has it: no HOME, no PATH."""
-    (tmp_path / "spec.yaml").write_text(SLOW.replace("400", "4"))
+    (tmp_path / "spec.yaml").write_text(gated(4))
     done = subprocess.run(
         [sys.executable, "-m", "arcli", "run", "spec.yaml", "-q"],
         cwd=tmp_path,
