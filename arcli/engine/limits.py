@@ -47,6 +47,7 @@ class Timer:
         self._wound = 0.0
         self._told = told
         self._began = 0.0
+        self._within = False
 
     @contextmanager
     def limit(self) -> Iterator[None]:
@@ -58,11 +59,14 @@ class Timer:
         # never comes back to the interpreter.
         self.fired = False
         self._began = time.monotonic()
+        self._within = True
         previous = signal.signal(signal.SIGALRM, self._fire)
-        self._arm()
         try:
+            self._arm()
             yield
         finally:
+            # An alarm that comes from here on is nobody's: raised, it would leave the next one set.
+            self._within = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
 
@@ -104,6 +108,8 @@ class Timer:
         signal.setitimer(signal.ITIMER_REAL, max(left, 1e-6), GRACE / 4)
 
     def _fire(self, signum: int, frame: Any) -> None:
+        if not self._within:
+            return
         if self.seconds == UNKNOWN:
             self._arm()
             return

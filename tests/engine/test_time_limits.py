@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from arcli.engine import limits
 from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 
 STUBBORN = """
@@ -16,20 +20,20 @@ import signal, time
 from arcli.engine import limits
 limits.GRACE = limits.REARM = 0.1
 timer = limits.Timer(0.1)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+print("deaf", flush=True)
 with timer.limit():
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-    print("deaf", flush=True)
     time.sleep(600)
 """
 IDLE = """
 import time
 from arcli.engine import limits
-limits.GRACE = limits.REARM = 0.1
-timer = limits.Timer(0.1)
+limits.GRACE = limits.REARM = 0.5
+timer = limits.Timer(1)
 with timer.limit():
     pass
 timer.rest()
-time.sleep(1)
+time.sleep(2.5)
 print("alive")
 """
 
@@ -67,6 +71,44 @@ def test_a_timer_says_that_it_fired() -> None:
     assert timer.fired
     with Timer(100, watchdog=False).limit():
         pass
+
+
+def end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    timer = Timer(1e-9, watchdog=False)
+    with pytest.raises(TimeLimit), timer.limit():
+        time.sleep(60)
+
+
+def end_with_its_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms = [signal.SIGALRM]
+
+    def set_late(which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        if not seconds and alarms:
+            signal.raise_signal(alarms.pop())
+        return signal.setitimer(which, seconds, interval)
+
+    late = SimpleNamespace(**{**vars(signal), "setitimer": set_late})
+    monkeypatch.setattr(limits, "signal", late)
+    timer = Timer(100, watchdog=False)
+    with timer.limit():
+        pass
+    assert not alarms
+    assert not timer.fired
+
+
+@pytest.mark.parametrize("end", [end_at_once, end_with_its_item])
+def test_an_alarm_at_any_moment_leaves_none_behind(
+    end: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one would meet whatever the engine is doing by then."""
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        end(monkeypatch)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        assert signal.getsignal(signal.SIGALRM) == before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_limit_that_is_told_while_an_item_runs_ends_it() -> None:
