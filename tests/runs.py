@@ -51,6 +51,14 @@ def wait_until(condition: Callable[[], Any], what: Callable[[], str] | str = "")
     return found
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie that nobody has reaped yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def marked(mark: str) -> list[psutil.Process]:
     """Every living process that has this mark in its environment, zombies aside."""
     found = []

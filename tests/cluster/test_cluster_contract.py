@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from foreign import foreign
-from runs import MARK, PATIENCE, marked, wait_until
+from runs import MARK, PATIENCE, has_ended, marked, wait_until
 
 from arcli import launchers
 from arcli.cluster.base import Cluster, ClusterEvent, ClusterOptions, EngineDown, EngineInfo, EngineUp
@@ -121,7 +121,7 @@ def test_an_engine_that_dies_is_reported_once_and_its_slot_is_asked_for(kind: st
         new = these.up()[-1]
         assert new.slot == victim.slot
         assert new.engine_id not in {info.engine_id for info in before.values()}
-        assert sorted(these.cluster.client.ids) == sorted([other.engine_id, new.engine_id])
+        wait_until(lambda: sorted(these.cluster.client.ids) == sorted([other.engine_id, new.engine_id]))
         assert these.down() == [down]
 
 
@@ -131,12 +131,12 @@ def test_an_engine_that_is_ended_or_let_go_is_reported_and_the_other_one_stays(
 ) -> None:
     with started(kind, tmp_path) as these:
         first, second = sorted(these.cluster.engines(), key=lambda info: info.slot)
-        assert first.pid is not None
-        process = psutil.Process(first.pid)
+        pid = first.pid
+        assert pid is not None
         these.cluster.kill(first.engine_id)
         (down,) = wait_until(these.down, these.cluster.diagnose)
         assert (down.engine_id, down.slot) == (first.engine_id, first.slot)
-        wait_until(lambda: not process.is_running() or process.status() == "zombie")
+        wait_until(lambda: has_ended(pid))
         these.cluster.kill(first.engine_id)  # it is gone already: nothing happens
         assert these.cluster.engines() == [second]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from own_cluster import CHILD, Own, folder_of, of_cluster, own_cluster, supervisor_of
-from runs import MARK, PATIENCE, marked, running, wait_until
+from runs import MARK, PATIENCE, has_ended, marked, running, wait_until
 
 from arcli.cluster import protocol
 from arcli.cluster.base import ClusterDown
@@ -51,10 +51,10 @@ def test_a_user_who_starts_a_daemon_is_cleaned_up_after() -> None:
         written = own.folder() / "daemon"
         own.cluster.client[:].push({"path": str(written)}, block=True)
         own.ask(daemon)
-        before = int(wait_until(lambda: written.exists() and written.read_text()))
-        process = psutil.Process(before)
+        pid = int(wait_until(lambda: written.exists() and written.read_text()))
+        assert not has_ended(pid)
         own.cluster.stop()
-        wait_until(lambda: not process.is_running() or process.status() == "zombie")
+        wait_until(lambda: has_ended(pid))
 
 
 def test_a_cluster_that_was_only_prepared_can_be_abandoned() -> None:
@@ -126,7 +126,8 @@ def parent(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"ready\n"
-            inside = [other for other in marked(mark) if other.pid != process.pid]
+            # A process that has only just begun has no environment yet.
+            inside = wait_until(lambda: [other for other in marked(mark) if other.pid != process.pid])
             yield process, mark, folder_of(inside)
         finally:
             process.kill()

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import has_ended, wait_until
 
 from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import NoCapture, make_capture
@@ -24,7 +24,7 @@ from arcli.engine.command import Command, CommandLine
 from arcli.engine.errors import describe, safe_repr
 from arcli.engine.item import Outcome, Runner
 from arcli.engine.keys import heads, item_key, salted
-from arcli.engine.limits import TimeLimit, Timer
+from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
 from arcli.plan.job import with_templates
@@ -46,6 +46,7 @@ def make_runner(
     *,
     program: Command | None = None,
     capture: NoCapture | None = None,
+    timer: Timer | None = None,
     timeout: float | None = None,
     keep_opaque: bool = False,
     begun: Mapping[int, str] | None = None,
@@ -55,7 +56,7 @@ def make_runner(
         call=call,
         program=program,
         capture=capture or NoCapture(),
-        timer=Timer(timeout, watchdog=False),
+        timer=timer or Timer(timeout, watchdog=False),
         salt=salted("{}"),
         keep_opaque=keep_opaque,
         heads=begun or {},
@@ -270,7 +271,7 @@ def test_an_item_that_swallows_its_time_limit_counts_as_timed_out() -> None:
 
 
 def test_after_a_timeout_the_next_item_has_all_its_time() -> None:
-    runner = make_runner(time.sleep, timeout=0.2)
+    runner = make_runner(time.sleep, timeout=1)
     statuses = [runner.run(0, seconds, 1, 0, [0, 0, 0]).status for seconds in (60, 0, 60, 0)]
     assert statuses == ["timeout", "ok", "timeout", "ok"]
 
@@ -316,11 +317,12 @@ def test_a_child_that_an_item_forks_does_not_go_on_as_an_engine() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
-def run_command(text: str | list[str], item: Any = "x", **more: Any) -> dict[str, Any]:
-    timeout = more.pop("timeout", None)
+def run_command(
+    text: str | list[str], item: Any = "x", timer: Timer | None = None, **more: Any
+) -> dict[str, Any]:
     job = JobDefinition("commands", "command", **with_templates({"command": text, **more}))
     command = Command(CommandLine(job), {}, BlankFiles(), PATROL)
-    runner = make_runner(program=command, capture=NoCapture(), timeout=timeout)
+    runner = make_runner(program=command, timer=timer)
     line = runner.run(0, item, 1, 0, [0, 0, 0]).line
     record: dict[str, Any] = json.loads("{" + line + "}")
     return record
@@ -361,17 +363,14 @@ def test_a_commands_standard_input_directory_and_environment(tmp_path: Any) -> N
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Any) -> None:
-    record = run_command(f"sleep 300 & echo $! > {tmp_path}/pid; wait", timeout=0.5)
+    # Its time is up when it has told what it started.
+    file = tmp_path / "pid"
+    timer = Timer(UNKNOWN, watchdog=False, told=lambda: 0.01 if file.exists() else UNKNOWN)
+    started = f"sleep 300 & echo $! > {file}.part; mv {file}.part {file}; wait"
+    record = run_command(started, timer=timer)
     assert record["status"] == "timeout"
-    child = int((tmp_path / "pid").read_text())
-    end = time.monotonic() + 60
-    while time.monotonic() < end:  # its parent is init now, which takes a moment to reap it
-        try:
-            if psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-    raise AssertionError("it still runs")
+    child = int(file.read_text())
+    wait_until(lambda: has_ended(child))
 
 
 def test_descriptions_never_raise() -> None:
