@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,7 +22,11 @@ HEART = ["--HeartMonitor.period=50", "--HeartMonitor.max_heartmonitor_misses=120
 
 
 class Foreign:
-    """Its processes are children of the test; ``env`` lets a run of arcli find it by its id."""
+    """Its processes are children of the test; ``env`` lets a run of arcli find it by its id.
+
+    It has a loopback address of its own: a controller chooses free ports, and takes them a second later,
+    when those of an address that others use may be somebody else's.
+    """
 
     def __init__(self, folder: Path, *controller: str) -> None:
         self.mark = uuid.uuid4().hex
@@ -32,7 +37,9 @@ class Foreign:
         self.file = self.security / f"ipcontroller-{self.cluster_id}-client.json"
         self.engines: list[subprocess.Popen[bytes]] = []
         self.folder = folder
-        self.controller = self._process("controller", "--ip=127.0.0.1", *HEART, *controller)
+        self.ip = ".".join(str(number) for number in (127, *secrets.token_bytes(2), 1))
+        own = [f"--ip={self.ip}", f"--IPController.monitor_ip={self.ip}"]
+        self.controller = self._process("controller", *own, *HEART, *controller)
         wait_until(lambda: self.file.is_file() and self.file.read_bytes().endswith(b"}"))
         self._client: Any = None
 
@@ -51,9 +58,9 @@ class Foreign:
 
     def start_engines(self, count: int, *words: str) -> None:
         """Start engines and wait until they are registered."""
-        wanted = len(self.client.ids) + count
+        before = set(self.client.ids)  # of which some may be dead, and their end not known here yet
         self.engines += [self._process("engine", *words) for _ in range(count)]
-        wait_until(lambda: len(self.client.ids) >= wanted, self.said)
+        wait_until(lambda: len(set(self.client.ids) - before) >= count, self.said)
 
     @property
     def client(self) -> Any:

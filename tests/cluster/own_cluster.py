@@ -60,8 +60,8 @@ class Own:
         return marked(self.mark)
 
     def folder(self) -> Path:
-        """The private folder."""
-        return folder_of(self.processes())
+        """The private folder, of a supervisor that may have begun a moment ago."""
+        return folder_of(wait_until(self.processes))
 
     def pid(self, engine_id: int) -> int:
         """The process of an engine that is up."""

@@ -122,6 +122,7 @@ def test_what_killed_an_engine_is_said_and_its_replacement_has_its_slot() -> Non
         assert "killed by SIGKILL" in down.reason
         own.cluster.replace(down.slot)
         wait_until(lambda: len(own.up()) == 3, own.cluster.diagnose)
+        wait_until(lambda: down.engine_id not in own.cluster.client.ids)
         assert sorted(own.ask("int(os.environ['ARCLI_SLOT'])")) == [0, 1]
 
 
@@ -158,7 +159,7 @@ def test_fewer_engines_than_asked_for_will_do_where_the_spec_says_so(tmp_path: P
     python.chmod(0o755)
     with own_cluster(python=str(python)) as own:
         assert [info.slot for info in own.cluster.engines()] == [0]
-        (down,) = own.down()
+        (down,) = wait_until(own.down)
         assert (down.engine_id, down.slot) == (None, 1)
         assert "exited with status 7" in down.reason
 
@@ -198,10 +199,11 @@ def test_an_engine_is_late_after_the_one_before_it_however_many_there_are(
 
     def note(own: Own, event: ClusterEvent) -> None:
         own.events.append(event)
-        clock.ahead += 0.9 * PATIENCE
+        clock.ahead += 0.5 * PATIENCE
 
     monkeypatch.setattr(Own, "note", note)
     with own_cluster(engines=WAVE + 3) as own:
+        wait_until(lambda: len(own.up()) == WAVE + 3)
         assert own.down() == []
         assert sorted(event.info.slot for event in own.up()) == list(range(WAVE + 3))
 

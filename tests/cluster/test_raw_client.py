@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 from jupyter_client.session import Session
-from runs import each_once, finish, statuses, wait_until
+from runs import PATIENCE, each_once, finish, statuses, wait_until
 
 from arcli.cluster.client import RawClient
 
@@ -43,7 +43,7 @@ class FakeController:
             for name in CHANNELS
         }
         for number, socket in enumerate(self.sockets.values()):
-            socket.linger, socket.rcvtimeo = 0, 20_000
+            socket.linger, socket.rcvtimeo = 0, int(1000 * PATIENCE)
             socket.bind(f"ipc://{folder}/s:{number}")
         self.info = {
             "interface": f"ipc://{folder}/s",
@@ -85,7 +85,7 @@ def connected() -> Iterator[tuple[FakeController, RawClient]]:
         with closing(FakeController(folder)) as controller:
             thread = threading.Thread(target=controller.welcome)
             thread.start()
-            client = RawClient(controller.info, timeout=10)
+            client = RawClient(controller.info, timeout=PATIENCE)
             thread.join()
             try:
                 yield controller, client
@@ -109,7 +109,7 @@ def test_a_reply_is_bytes(tmp_path: Path) -> None:
     with connected() as (controller, client):
         result = client[0].apply_async(eval, "1")
         msg_id = reply_to(controller, "apply_reply", {"status": "ok"}, buffers=[hostile, b"rest"])
-        assert result.get(10) == [msg_id]
+        assert result.get(PATIENCE) == [msg_id]
         assert client.take(msg_id) == hostile + b"rest"
         with pytest.raises(KeyError):
             client.take(msg_id)
@@ -131,7 +131,7 @@ def test_a_malformed_reply_is_an_error_of_its_request(content: dict[str, Any]) -
     with connected() as (controller, client):
         result = client[0].apply_async(eval, "1")
         reply_to(controller, "apply_reply", content, metadata={"engine": ["odd"]})
-        assert isinstance(result.get(10, return_exceptions=True), Exception)
+        assert isinstance(result.get(PATIENCE, return_exceptions=True), Exception)
 
 
 def test_published_data_is_bytes_and_kept_for_requests_that_wait(tmp_path: Path) -> None:
@@ -146,29 +146,28 @@ def test_published_data_is_bytes_and_kept_for_requests_that_wait(tmp_path: Path)
             controller.session.send(publisher, kind, content, parent, ident=b"t", buffers=buffers)
 
         other = {**request["header"], "msg_id": "unheard-of"}
-        published: list[tuple[str, bytes]] = []
+        published: set[tuple[str, bytes]] = set()
 
-        def arrived() -> bool:
+        def arrived(text: bytes) -> bool:
             # A subscription takes a moment; what was published before it is nobody's.
-            publish("data_message", {"keys": ["mine"]}, request, [b"early"])
-            published.extend(client.take_published("mine"))
-            return bool(published)
+            publish("data_message", {"keys": ["mine"]}, request, [text])
+            published.update(client.take_published("mine"))
+            return (msg_id, text) in published
 
-        wait_until(arrived)
-        assert set(published) == {(msg_id, b"early")}
+        wait_until(lambda: arrived(b"early"))
+        assert published == {(msg_id, b"early")}
         for kind in ("data_message", "stream", "display_data", "execute_result", "error", "comm_open", "x"):
             for content in ({}, {"keys": ["other"]}, {"keys": "mine"}, {"keys": [1]}, {"name": "stdout"}):
                 publish(kind, content, request, [hostile])
                 publish(kind, content, {"header": other}, [hostile])
-        published.clear()
-        wait_until(arrived)  # all others came before
+        wait_until(lambda: arrived(b"late"))  # all others came before
         assert client.take_published("other") == []
         assert "unheard-of" not in client._published
         assert "unheard-of" not in client.metadata
         controller.session.send(
             controller.sockets["mux"], "apply_reply", {"status": "ok"}, request, ident=identities
         )
-        result.get(10)
+        result.get(PATIENCE)
         client.take(msg_id)
         assert client._published == {}
     assert not (tmp_path / "exploded").exists()
@@ -194,7 +193,7 @@ def test_replies_that_nobody_waits_for_are_dropped(tmp_path: Path) -> None:
         controller.session.send(
             controller.sockets["mux"], "apply_reply", {"status": "ok"}, request, ident=identities
         )
-        assert result.get(10) == [request["header"]["msg_id"]]
+        assert result.get(PATIENCE) == [request["header"]["msg_id"]]
         assert set(client._replies) == {request["header"]["msg_id"]}
     assert not (tmp_path / "exploded").exists()
 

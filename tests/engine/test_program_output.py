@@ -29,10 +29,8 @@ def make(text: str, given: dict[str, Any] | None = None, **more: Any) -> Command
 def test_what_runs_on_in_the_background_is_ended_and_speaks_in_nobody_elses_name(tmp_path: Path) -> None:
     # What it leaves in the background speaks when the second one is under way.
     behind = "(until [ -e go ]; do sleep 0.01; done; echo late{}; touch said{})"
-    late = make(
-        f"{behind} & echo now{{}}; [ {{}} = 1 ] || {{ touch go; until [ -e said{{}} ]; do sleep 0.01; done; }}",
-        cwd=str(tmp_path),
-    )
+    before = "touch go; until [ -e said{} ]; do sleep 0.01; done"
+    late = make(f"{behind} & echo now{{}}; [ {{}} = 1 ] && exit; {before}", cwd=str(tmp_path))
     assert [late.run(item, item)["stdout"] for item in (1, 2)] == ["now1\n", "now2\nlate2\n"]
 
 
@@ -94,8 +92,8 @@ def test_json_that_is_nested_too_deeply_is_not_parsed() -> None:
 
 def test_what_took_too_long_has_its_usage_too(tmp_path: Path) -> None:
     # Its time is up when it has used some of a processor's.
-    busy = make("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; touch done; sleep 300", cwd=str(tmp_path))
     done = tmp_path / "done"
+    busy = make(f"i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; touch {done}; sleep 300")
     timer = Timer(UNKNOWN, watchdog=False, told=lambda: 0.01 if done.exists() else UNKNOWN)
     with pytest.raises(TimeLimit), timer.limit():
         busy.run(1, 0)
