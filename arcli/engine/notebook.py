@@ -22,6 +22,11 @@ from .protocol import JobDefinition
 _MIME = "application/vnd.arcli.value+json"
 _TAG = "arcli-value"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_STARTS = 3
+"""Times that a kernel is started which ends before it answers. Its ports are chosen before it has come up
+to take them: where many kernels start at once, some other process may have one by then."""
+_STILLBORN = "Kernel died before replying"
+"""How jupyter_client says so."""
 _OURS = {_TAG, "injected-parameters", "papermill-error-cell-tag"}
 # What is assigned to arcli_value, or else what the last cell showed; and how that looks, because
 # pickles of what only the kernel has cannot be made, or not be opened here.
@@ -130,7 +135,6 @@ class Notebook:
 
     def _run(self, parameters: dict[str, Any], copy: str, cells: _Cells) -> Any:
         import nbformat
-        import papermill
         from papermill.exceptions import PapermillExecutionError
 
         # The author's file is never written to; what runs is a copy with one more cell, which publishes
@@ -141,14 +145,7 @@ class Notebook:
         nbformat.write(notebook, prepared)
         try:
             with self._patrol.over(cells):
-                done = papermill.execute_notebook(
-                    prepared,
-                    copy,
-                    parameters=parameters,
-                    progress_bar=False,
-                    stdout_file=cells.out,
-                    stderr_file=cells.err,
-                )
+                done = _executed(prepared, copy, parameters, cells)
         except PapermillExecutionError as error:
             raise _failure(error, copy) from None
         finally:
@@ -161,6 +158,28 @@ class Notebook:
                         return pickle.loads(base64.b64decode(published["pickle"]))  # noqa: S301 - from the kernel
                 return Shown(published["repr"])
         return None
+
+
+def _executed(prepared: str, copy: str, parameters: dict[str, Any], cells: _Cells) -> Any:
+    """Have papermill run a notebook into its copy; once more where its kernel did not come up."""
+    import papermill
+
+    left = _STARTS
+    while True:
+        left -= 1
+        try:
+            return papermill.execute_notebook(
+                prepared,
+                copy,
+                parameters=parameters,
+                progress_bar=False,
+                stdout_file=cells.out,
+                stderr_file=cells.err,
+            )
+        except RuntimeError as error:
+            # Only where no cell can have begun: what a notebook does may not be done twice.
+            if not left or _STILLBORN not in str(error):
+                raise
 
 
 def _failure(error: Any, copy: str) -> CellFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ kwargs: {offset: 5}
 """
 
 
-def notebook(path: Path, *cells: str) -> None:
+def notebook(path: Path, *cells: str, kernel: str = "python3") -> None:
     made = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python", "language": "python"}}
+        metadata={"kernelspec": {"name": kernel, "display_name": "Python", "language": "python"}}
     )
     made.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
     made.cells[0].metadata["tags"] = ["parameters"]
@@ -61,6 +62,35 @@ def test_a_notebook_that_takes_too_long(tmp_path: Path) -> None:
     run = Run(tmp_path, ["run", "spec.yaml", "-n", "1", "--format", "jsonl"])
     assert run.wait() == 1
     assert [record["status"] for record in run.lines()] == ["timeout"]
+
+
+UNLUCKY = """\
+echo start >> starts
+[ $(wc -l < starts) -gt $UNLUCKY ] || exit 1
+exec PYTHON -m ipykernel_launcher "$@"
+"""
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (9, 1)])
+def test_a_kernel_that_ends_before_it_answers_starts_again(tmp_path: Path, times: int, code: int) -> None:
+    """As where another kernel has taken a port that was free when it was chosen."""
+    place = tmp_path / "kernels" / "unlucky"
+    place.mkdir(parents=True)
+    (tmp_path / "start.sh").write_text(UNLUCKY.replace("PYTHON", sys.executable))
+    argv = ["sh", str(tmp_path / "start.sh"), "-f", "{connection_file}"]
+    (place / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "unlucky"}))
+    notebook(tmp_path / "score.ipynb", "x = 1", "x + 1", kernel="unlucky")
+    (tmp_path / "spec.yaml").write_text("notebook: score.ipynb\nover: {cases: [{x: 3}]}\n")
+    run = Run(
+        tmp_path,
+        ["run", "spec.yaml", "-n", "1", "--format", "jsonl"],
+        env={"JUPYTER_PATH": str(tmp_path), "UNLUCKY": str(times)},
+    )
+    assert run.wait() == code, run.out.read_text()
+    (record,) = run.lines()
+    assert record["value"] == (None if code else 4)
+    assert not code or "Kernel died" in record["reason"]
+    assert (tmp_path / "starts").read_text().count("\n") == 3
 
 
 MORE = """\
