@@ -29,6 +29,7 @@ def display(
 ) -> BarProgress:
     progress = BarProgress(io.StringIO(), color=False, full=full)
     progress._console.size = (width, height)
+    progress._live.live.auto_refresh = False  # it is drawn when the test says so
     progress.start()
     progress.watch(lambda: standing(items))
     progress.expect("fit", 1000)
