@@ -24,6 +24,8 @@ from coverage import Coverage
 PATIENCE = 90.0
 """Seconds until a condition that does not come true is a failure; a busy machine needs some."""
 MARK = "ARCLI_TEST_RUN"
+SUPERVISOR = "arcli.cluster.embedded.supervisor"
+"""What a supervisor's command line has, and those of what it forks."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -57,6 +59,14 @@ def has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """A process's command line; empty where it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -147,8 +157,9 @@ class Run:
         return self.err.read_text("utf-8", "replace")
 
     def child(self, name: str) -> psutil.Process:
-        """The supervisor, or the controller, which is its first child."""
-        (supervisor,) = psutil.Process(self.process.pid).children()
+        """The supervisor, or the controller, which is its first; arcli has other children, as git."""
+        children = psutil.Process(self.process.pid).children()
+        (supervisor,) = (child for child in children if SUPERVISOR in words_of(child))
         if name == "supervisor":
             return supervisor
         return min(supervisor.children(), key=lambda process: process.create_time())

@@ -237,8 +237,9 @@ class Consumer:
 
 @dataclass
 class OpenSession:
-    """An open session, which runs one job after another."""
+    """An open session of some kind, which runs one job after another."""
 
+    kind: str
     session: Session
     storage: RunStorage
     folder: Path
@@ -349,4 +350,4 @@ def opened(kind: str) -> Iterator[OpenSession]:
             witness = Witness(transport)
             session = Session(witness, terms, storage, storage.run_id)
         stack.enter_context(session)
-        yield OpenSession(session, storage, folder, slots, witness, listener)
+        yield OpenSession(kind, session, storage, folder, slots, witness, listener)

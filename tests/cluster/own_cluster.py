@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ipyparallel
 import psutil
-from runs import MARK, PATIENCE, marked, wait_until
+from runs import MARK, PATIENCE, SUPERVISOR, marked, wait_until, words_of
 
 from arcli.cluster.base import ClusterEvent, ClusterOptions, EngineDown, EngineUp
 from arcli.cluster.embedded.cluster import EmbeddedCluster
@@ -21,12 +21,7 @@ CHILD = "subprocess.Popen(['sleep', '300'], start_new_session=True).pid"
 
 def of_cluster(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that are a cluster's: a run also starts others, such as git, which come and go."""
-    mine = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if "arcli.cluster.embedded.supervisor" in process.cmdline():
-                mine.append(process)
-    return mine
+    return [process for process in processes if SUPERVISOR in words_of(process)]
 
 
 def supervisor_of(processes: list[psutil.Process]) -> psutil.Process:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -179,12 +179,8 @@ def test_clusters_that_are_lost_one_after_another_are_replaced_one_at_a_time() -
             return sum(isinstance(event, ClusterDown) for event in own.events)
 
         def supervisors() -> list[psutil.Process]:
-            found = []
-            for process in own.processes():
-                with suppress(psutil.NoSuchProcess):  # it ends while it is looked at
-                    mine = process.ppid() == os.getpid()
-                    found += [process] * (mine and "arcli.cluster.embedded.supervisor" in process.cmdline())
-            return found
+            ours = {process.pid for process in psutil.Process().children()}
+            return [process for process in of_cluster(own.processes()) if process.pid in ours]
 
         for number in range(1, 4):
             wait_until(supervisors)[0].kill()

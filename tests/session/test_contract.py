@@ -14,6 +14,7 @@ import pytest
 from fake_session import chunk_reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from runs import PATIENCE
 from sessions import OpenSession, opened
 
 from arcli.engine.chunk import PUBLISH_EVERY
@@ -94,8 +95,21 @@ def test_a_halt_leaves_no_planned_index_without_its_record(
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_records_of_a_chunk_that_goes_on_come_early_and_once(over: OpenSession, ordered: bool) -> None:
-    slowly = f"lambda item: __import__('time').sleep({PUBLISH_EVERY} / 4) or item"
-    got, _ = over.consume([], map=slowly, over=[*range(12)], kwargs={}, ordered=ordered, chunksize=12)
+    # The last item waits for the first records where the one who takes them runs beside it.
+    last = 11 if over.kind == "cluster" else None
+    early = over.folder / f"early-{ordered}"
+    (over.folder / "slowly.py").write_text(f"""
+import os, time
+def run(item):
+    time.sleep({PUBLISH_EVERY} / 4)
+    end = time.monotonic() + {PATIENCE}
+    while item == {last} and not os.path.exists("{early}") and time.monotonic() < end:
+        time.sleep(0.01)
+    return item
+""")
+    over.listener.then = early.touch
+    items = {"over": [*range(12)], "kwargs": {}, "chunksize": 12}
+    got, _ = over.consume([], map="slowly.py:run", ordered=ordered, **items)
     assert [(record.index, record.value) for record in got.records] == [(i, i) for i in range(12)]
     if over.slots > 1:  # in this process everything is at once
         assert got.batches > 1
