@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import PATIENCE
 
 BINARIES = Path(sys.executable).parent
 SPEC = """
@@ -52,7 +53,13 @@ def proposed(shell: str, script: str, folder: Path) -> set[str]:
     path = os.pathsep.join([str(BINARIES), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, "HOME": str(folder), "IPYTHONDIR": str(folder)}
     done = subprocess.run(
-        [shell, "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=60
+        [shell, "-c", script],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
     return set(done.stdout.split("\n")) - {""}
 
