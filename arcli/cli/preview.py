@@ -25,6 +25,7 @@ from arcli.inputs import Source
 from arcli.inputs.base import Fixed, Unpack
 from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
+from arcli.plan.job import side_by_side
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
 from arcli.timing.estimate import Estimate, estimate_job, pilot_size
@@ -279,12 +280,15 @@ def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
     slots = slots_of(spec, flags) or 1
     # The first pilot tells how long items take, and only then it is known how many fit into the second;
     # a joined cluster tells how many engines it has only when it is joined.
-    finished = execute_spec(pilot, replace(quiet, limit=FIRST * slots), None, time.monotonic())
+    first = FIRST * slots * max(_beside(spec, flags, slots).values())
+    finished = execute_spec(pilot, replace(quiet, limit=first), None, time.monotonic())
     slots = finished.summary.engines
+    beside = _beside(spec, flags, slots)
     jobs = [job for job in finished.summary.jobs if job.kind != "apply"]
-    size = pilot_size(jobs, slots, PILOT_SECONDS, MOST_ITEMS)
+    size = pilot_size(jobs, beside, slots, PILOT_SECONDS, MOST_ITEMS)
     longest = max((length for length in lengths.values() if length is not None), default=size)
-    if not finished.errors and FIRST * slots < min(size, longest) and None not in lengths.values():
+    ended = finished.errors or finished.stopped
+    if not ended and first < min(size, longest) and None not in lengths.values():
         # What the first one has opened has been read.
         again = pilot.model_copy(update={"sources": {}})
         finished = execute_spec(again, replace(quiet, limit=size), None, time.monotonic())
@@ -293,10 +297,19 @@ def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
         engines=summary.engines,
         around=summary.startup + summary.finish,
         jobs=tuple(
-            estimate_job(job, lengths.get(job.name, job.counts.recorded), summary.engines)
+            estimate_job(
+                job, lengths.get(job.name, job.counts.recorded), summary.engines, beside[job.name]
+            )
             for job in summary.jobs
         ),
     ), finished
+
+
+def _beside(spec: Spec, flags: RunFlags, engines: int) -> dict[str, int]:
+    """Return how many items of each job an engine runs side by side, of so many engines."""
+    return {
+        job.name: side_by_side(job, spec.folder, flags.at_once, max(1, engines))[0] for job in spec.jobs
+    }
 
 
 def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
@@ -333,8 +346,8 @@ def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:
         return int(finished.summary.exit_code)
     # More engines than there are now can only be recommended where arcli starts them on this machine.
     embedded = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
-    usable = usable_cpus() if embedded and not flags.inline else prediction.engines
     engines = prediction.engines
+    usable = max(usable_cpus(), engines) if embedded and not flags.inline else engines
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     best = prediction.recommended(usable)
     if flags.form == "json":

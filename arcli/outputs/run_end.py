@@ -31,8 +31,8 @@ TABLES_BESIDE = 54
 INDENT = 5
 _LONGEST_COMMAND = 300
 _UNIT = re.compile(r"(?<=\d) (?=(?:[mµn]?s|min|h)\b)")
-_NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet"}
-"""Flags that say which earlier run is gone on with, or that hide what people ask for now."""
+_NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet", "--estimate"}
+"""Flags that say which run is gone on with, that hide what people ask for now, or that make it a pilot."""
 
 
 def write_end(

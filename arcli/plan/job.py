@@ -99,12 +99,7 @@ def plan_job(
     # Where a job has none, its keys are what they were before there were any.
     if job.shell is not None:
         deciding["interpreter"] = job.shell
-    # What does not divide evenly goes to the engines that come first.
-    concurrency, wider = job.concurrency, 0
-    if at_once is not None:
-        beside = can_run_beside(job, spec.folder)
-        concurrency = -(-at_once // slots) if beside else 1
-        wider = at_once % slots if beside else 0
+    concurrency, wider = side_by_side(job, spec.folder, at_once, slots)
     definition = JobDefinition(
         name=job.name,
         batch=job.batch or 0,
@@ -148,6 +143,20 @@ def plan_job(
             for name, part in parts.items()
         },
     )
+
+
+def side_by_side(job: Job, folder: Path, at_once: int | None, slots: int) -> tuple[int, int]:
+    """Return how many items an engine runs at a time, and how many engines do where others run one less.
+
+    ``at_once`` is for all ``slots`` engines together, None where only the spec says something; 0 engines
+    that run more are all alike.
+    """
+    if at_once is None:
+        return job.concurrency, 0
+    if not can_run_beside(job, folder):
+        return 1, 0
+    # What does not divide evenly goes to the engines that come first.
+    return -(-at_once // slots), at_once % slots
 
 
 def can_run_beside(job: Job, folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -20,7 +20,8 @@ GOOD_ENOUGH = 1.05
 class JobEstimate(Struct, frozen=True, kw_only=True):
     """One job, from a pilot of ``seen`` items; times are seconds, ``items`` None where nobody knows.
 
-    ``message`` is what a chunk costs beside its items' own time, ``chunksize`` the one recommended.
+    ``message`` is what a chunk costs beside its items' own time, ``chunksize`` the one recommended,
+    ``beside`` how many items an engine runs side by side.
     """
 
     name: str
@@ -32,6 +33,7 @@ class JobEstimate(Struct, frozen=True, kw_only=True):
     slowest: float
     message: float
     chunksize: int
+    beside: int = 1
 
     @property
     def total(self) -> int:
@@ -40,9 +42,10 @@ class JobEstimate(Struct, frozen=True, kw_only=True):
 
     def seconds(self, engines: int) -> float:
         """Predict the job's wall time: its work and its messages dealt out, and half a straggler."""
-        chunks = math.ceil(self.total / self.chunksize)
-        shared = (self.total * self.mean + chunks * self.message) / min(engines, max(1, self.total))
-        last = self.slowest / 2 if self.total > engines else 0.0
+        chunks, places = math.ceil(self.total / self.chunksize), engines * self.beside
+        work = self.total * self.mean / min(places, max(1, self.total))
+        shared = work + chunks * self.message / min(engines, max(1, self.total))
+        last = self.slowest / 2 if self.total > places else 0.0
         return max(shared + last, self.slowest if self.total else 0.0)
 
     def uncertainty(self, engines: int) -> float:
@@ -76,15 +79,15 @@ class Estimate(Struct, frozen=True, kw_only=True):
         return next(engines for engines, wall in walls.items() if wall <= best * GOOD_ENOUGH)
 
 
-def estimate_job(summary: JobSummary, items: int | None, engines: int) -> JobEstimate:
-    """Estimate a job from the summary of its pilot."""
+def estimate_job(summary: JobSummary, items: int | None, engines: int, beside: int) -> JobEstimate:
+    """Estimate a job from the summary of its pilot, whose engines ran ``beside`` items at a time."""
     timing, overhead, seen = summary.timing, summary.overhead, summary.counts.recorded
     chunks = max(1, summary.chunks.count)
     # In a pilot the engines idle at its end, while the last items run: that is no message's.
     waiting = max(0.0, overhead.idle - timing.max * max(0, summary.width - 1) / 2)
     total = seen if items is None else items
     fair = max(1, math.ceil(total / (2 * max(1, engines))))
-    size = math.ceil(CHUNK_SECONDS / timing.mean) if timing.mean > 0 else fair
+    size = math.ceil(max(1.0, CHUNK_SECONDS / timing.mean) * beside) if timing.mean > 0 else fair
     return JobEstimate(
         name=summary.name,
         items=items,
@@ -95,11 +98,17 @@ def estimate_job(summary: JobSummary, items: int | None, engines: int) -> JobEst
         slowest=timing.max,
         message=(overhead.envelope + waiting) / chunks,
         chunksize=summary.chunks.given or max(1, min(size, fair)),
+        beside=beside,
     )
 
 
-def pilot_size(jobs: Sequence[JobSummary], engines: int, seconds: float, most: int) -> int:
-    """Return how many items of each job fit into a pilot of so many seconds, at least two an engine."""
-    each = sum(job.timing.mean for job in jobs)
+def pilot_size(
+    jobs: Sequence[JobSummary], beside: Mapping[str, int], engines: int, seconds: float, most: int
+) -> int:
+    """Return how many items of each job fit into a pilot of so many seconds, at least two an engine.
+
+    ``beside`` are, by the names of the jobs, the items that an engine runs at a time.
+    """
+    each = sum(job.timing.mean / beside[job.name] for job in jobs)
     fitting = math.ceil(seconds * engines / each) if each > 0 else most
     return max(2 * engines, min(fitting, most))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
 import pytest
-from runs import Run, finish
+from runs import Run, finish, running, wait_until
 
 from arcli.timing.estimate import Estimate, JobEstimate
 
@@ -93,3 +95,40 @@ def test_a_prediction_is_never_below_its_work_or_its_longest_item() -> None:
 
 def test_what_varies_more_is_less_certain() -> None:
     assert job(stddev=0.09).uncertainty(2) > job(stddev=0.01).uncertainty(2) > job(seen=1000).uncertainty(2)
+
+
+def test_items_side_by_side_are_reckoned_as_such(tmp_path: Path) -> None:
+    (tmp_path / "nap.py").write_text("import asyncio\n\nasync def nap(x):\n    await asyncio.sleep(0.05)\n")
+    (tmp_path / "spec.yaml").write_text("map: nap.py:nap\nover: {range: 4000}\nconcurrency: 8")
+    for words, at_once in ((["-n", "1"], 8), (["-n", "1", "-j", "16"], 16)):
+        run = Run(tmp_path, ["run", "spec.yaml", *words, "--estimate", "--format", "json"])
+        assert run.wait() == 0
+        (predicted,) = json.loads(run.out.read_text())["jobs"]
+        assert predicted["chunksize"] >= predicted["beside"] == at_once
+        work = 4000 * predicted["mean"] / at_once
+        assert work <= predicted["seconds"] < 4 * work
+
+
+def test_a_number_of_engines_that_takes_longer_is_not_recommended(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("command: sleep 0.2\nover: {range: 40}")
+    cpu = min(os.sched_getaffinity(0))
+    words = ["run", "spec.yaml", "-n", "3", "--estimate", "--format", "json"]
+    run = Run(tmp_path, words, preexec=lambda: os.sched_setaffinity(0, {cpu}))
+    assert run.wait() == 0
+    assert json.loads(run.out.read_text())["recommended_engines"] == 3
+
+
+def test_a_pilot_that_is_interrupted_is_the_last_one(tmp_path: Path) -> None:
+    (tmp_path / "wait.py").write_text(
+        "import time\nfrom pathlib import Path\n\n"
+        "def wait(x):\n    Path('begun').touch()\n    time.sleep(3600)\n"
+    )
+    with running(tmp_path, "map: wait.py:wait\nover: {range: 100}", "-n", "1", "--estimate") as run:
+        wait_until((tmp_path / "begun").exists)
+        run.signal(signal.SIGINT)
+        assert run.wait() == 130
+    assert len(list((tmp_path / ".arcli" / "runs").glob("*-*"))) == 1
+    # Going on with it is the run itself, not another pilot.
+    (line,) = [line for line in run.said().splitlines() if "again" in line]
+    assert line.endswith("--resume")
+    assert "--estimate" not in line
