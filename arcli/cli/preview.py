@@ -297,9 +297,7 @@ def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
         engines=summary.engines,
         around=summary.startup + summary.finish,
         jobs=tuple(
-            estimate_job(
-                job, lengths.get(job.name, job.counts.recorded), summary.engines, beside[job.name]
-            )
+            estimate_job(job, lengths.get(job.name, job.counts.recorded), summary.engines, beside[job.name])
             for job in summary.jobs
         ),
     ), finished

@@ -20,7 +20,7 @@ from .blank_files import BlankFiles
 from .capture import CAP, NOTHING, printed_path
 from .limits import TimeLimit
 from .live import GrowingFile, Live, Patrol
-from .program import VARIABLE, ProgramFailed
+from .program import VARIABLE, ProgramFailed, not_started
 from .protocol import JobDefinition
 from .shell_less import is_binary, pwd_holds, words_of
 from .template import Names, Template, argv_call, filled, shell_call
@@ -185,16 +185,21 @@ class Command:
                 else:
                     _write_block(item, feed)
                 feed.seek(0)
-            return subprocess.Popen(
-                argv,
-                executable=self._line.program(argv[0]),
-                stdin=subprocess.DEVNULL if feed is None else feed,
-                stdout=self._lent(output.out, stack),
-                stderr=self._lent(output.err, stack),
-                cwd=filled(self._job.cwd, names) if self._job.cwd else None,
-                env={**self._line.environment, **_encoded(env)},
-                start_new_session=True,
-            )
+            out, err = self._lent(output.out, stack), self._lent(output.err, stack)
+            cwd = filled(self._job.cwd, names) if self._job.cwd else None
+            try:
+                return subprocess.Popen(
+                    argv,
+                    executable=self._line.program(argv[0]),
+                    stdin=subprocess.DEVNULL if feed is None else feed,
+                    stdout=out,
+                    stderr=err,
+                    cwd=cwd,
+                    env={**self._line.environment, **_encoded(env)},
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise not_started(error, argv) from None
 
     def _lent(self, file: int, stack: contextlib.ExitStack) -> int:
         """Return what a child gets of a file; the stack closes it here."""

@@ -6,13 +6,14 @@ A folder is made beside its final name, and renamed into place when the item is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from .flock import locked
@@ -61,6 +62,24 @@ class ProgramFailed(Exception):
     def __init__(self, message: str, value: Any = None) -> None:
         super().__init__(message)
         self.value = value
+
+
+class NotStarted(ProgramFailed):
+    """A program that the system does not start as it is called."""
+
+
+def not_started(error: OSError | ValueError, argv: Sequence[str]) -> NotStarted:
+    """Say what kept a program from being started with these words: no code is to blame, so no traceback."""
+    if isinstance(error, ValueError):
+        null = any("\0" in word for word in argv)
+        message = "an argument has a NUL, which none can hold" if null else str(error)
+        hint = "; items that NULs separate are read by stdin: nul, or arcli map -0" if null else ""
+    else:
+        message = f"{error.filename or argv[0]}: {error.strerror}"
+        longest = max(len(os.fsencode(word)) for word in argv)
+        long = error.errno == errno.E2BIG
+        hint = f", the longest one has {longest:,} bytes: command_stdin takes any length" if long else ""
+    return NotStarted(f"not started: {message}{hint}")
 
 
 class BadInput(ProgramFailed):

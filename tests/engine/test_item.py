@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -343,7 +344,25 @@ def test_a_command_that_fails_keeps_what_it_said() -> None:
     assert record["value"] == {"exit": 3, "stdout": "before\n", "stderr": ""}
     assert run_command("exit 3", ok_exit=[0, 3])["status"] == "ok"
     assert run_command("kill -9 $$")["reason"] == "killed by SIGKILL"
-    assert run_command(["/no/such/program"])["error"]["type"] == "FileNotFoundError"
+
+
+def test_a_command_that_cannot_be_started_says_why_without_a_place_in_arcli(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("echo {}")
+    reasons: dict[str, tuple[str | list[str], str, str]] = {
+        "there is none": (["/no/such/program"], "x", "/no/such/program: No such file or directory"),
+        "not executable": ([str(tmp_path / "text"), "{}"], "x", "text: Permission denied"),
+        "no cwd": ("echo {}", "x", "gone: No such file or directory"),
+        "NUL": ("echo {}", "a\0b", "an argument has a NUL"),
+        "too long": ("echo {}", "x" * (16 << 20), "16,777,216 bytes: command_stdin"),
+        "no text": ("echo {}", "\ud800", "surrogates not allowed"),
+    }
+    for name, (text, item, reason) in reasons.items():
+        cwd = str(tmp_path / "gone") if name == "no cwd" else None
+        record = run_command(text, item, cwd=cwd)
+        assert (record["status"], record["error"]["type"]) == ("error", "NotStarted"), name
+        assert reason in record["reason"], name
+        assert record["reason"].startswith("not started: "), name
+        assert not record["error"]["traceback"], name
 
 
 def test_what_a_command_prints_can_be_parsed() -> None:
