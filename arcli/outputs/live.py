@@ -24,6 +24,8 @@ BACKLOG = 2000
 """Lines that wait for a slow terminal; more are left out."""
 LOOK = 0.5
 """Seconds between two looks at whether somebody else listens."""
+LAST = 5.0
+"""Seconds that the last lines have until the run ends without them: more than a busy machine needs."""
 _SILENT = b'"stdout":"","stderr":""'
 
 
@@ -73,7 +75,7 @@ class LiveOutput:
         with self._come:
             self._closing = True
             self._come.notify()
-        self._thread.join(LOOK)  # a terminal that takes nothing must not keep the process
+        self._thread.join(LAST)  # a terminal that takes nothing must not keep the process
 
     # -- on the session's thread ----------------------------------------------------------------
 

@@ -11,7 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import PATIENCE, SIGNALS, Run, each_once, engines, finish, gated, running, statuses, wait_until
+from runs import (
+    PATIENCE,
+    SIGNALS,
+    Run,
+    each_once,
+    engines,
+    finish,
+    gated,
+    running,
+    statuses,
+    wait_until,
+    words_of,
+)
 
 SLOW = """
 setup: {imports: [time]}
@@ -99,7 +111,7 @@ def test_the_runs_deadline(tmp_path: Path) -> None:
     for seconds in (3, 15, 60):
         code, records = finish(tmp_path, STUCK, "--deadline", f"{seconds}s")
         assert code == 124
-        if records:
+        if len(records) > 1:
             break
     assert each_once(records)
     assert records[1]["status"] == "cancelled"
@@ -113,7 +125,7 @@ map: "lambda x: subprocess.Popen(['sleep', '300'], start_new_session=True) and t
 over: [1, 2]
 """
     with running(tmp_path, spec) as run:
-        wait_until(lambda: [p for p in run.relatives() if p.name() == "sleep"][1:], run.said)
+        wait_until(lambda: [p for p in run.relatives() if "sleep" in words_of(p)][1:], run.said)
         run.signal(signal.SIGKILL)
         run.wait()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
 
 from make_records import Paper, batch, record
 
 from arcli.engine.protocol import Printed
 from arcli.outputs.bar import BarProgress
-from arcli.outputs.live import LiveOutput
+from arcli.outputs.live import LOOK, LiveOutput
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import StreamTarget
 from arcli.record import PrintedLines
 
 
@@ -32,3 +35,28 @@ def test_of_items_that_have_ended_nothing_is_kept_where_only_the_display_listens
     live.recorded("squares", batch(*(record(index, stdout="epoch 1\nend\n") for index in range(3))).lines)
     assert live._told == {}
     assert not live._waiting
+
+
+class SlowTerminal(io.BytesIO):
+    """Takes what is written when it has the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_time = threading.Event()
+
+    def write(self, data: object) -> int:
+        self.has_time.wait()
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def test_the_last_lines_come_to_a_slow_terminal_or_by_a_thread_that_had_to_wait() -> None:
+    terminal = SlowTerminal()
+    live = LiveOutput(Stream(target=StreamTarget(terminal)), {"squares": "both"}, Nobody())
+    with live:
+        live.printed(Printed("squares", 0, 1, "out", 0, 1, ["first"]))
+        live.printed(Printed("squares", 0, 1, "out", 1, 1, ["last"]))
+        late = threading.Timer(2 * LOOK, terminal.has_time.set)
+        late.start()
+    shown = terminal.getvalue()
+    late.join()
+    assert shown.decode() == "0: first\n0: last\n"
