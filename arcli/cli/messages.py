@@ -54,8 +54,8 @@ def _window(source: str, column: int | None, room: int) -> tuple[str, int | None
     return f"{before}{part}{after}", inside
 
 
-LAST_WORDS = 1.0
-"""Seconds that the last sentences have."""
+LAST_WORDS = 5.0
+"""Seconds that the last sentences have: more than a busy machine needs; a stderr may take none at all."""
 
 
 class Notices:
