@@ -99,7 +99,7 @@ def test_a_detached_run_is_seen_to_be_up_as_soon_as_its_id_is_printed(tmp_path: 
     assert run.process.wait(PATIENCE) == 0
     state = read_state(newest(tmp_path).path)
     arcli(tmp_path, "cancel")
-    arcli(tmp_path, "cancel")
+    assert Run(tmp_path, ["cancel"]).wait() in {0, 2}, "what ran has five seconds, and may be gone"
     arcli(tmp_path, "wait", code=143)
     assert run.wait() == 0
     assert state is not None
