@@ -221,9 +221,14 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
         if any(MASK in word for word in about.argv):
             raise UsageError(f"a value on the command line of run {run.id} was not kept")
         return spec_again(about.argv, Path(about.cwd or "."))
-    if about.spec_file is None or not Path(about.spec_file).is_file():
+    if about.spec_file is None:
         raise UsageError(
-            f"the spec of run {run.id} is no file, or not there any more: {about.spec_file}",
+            f"run {run.id} does not say which spec it had",
+            hint="it came from standard input, or its manifest.json cannot be read",
+        )
+    if not Path(about.spec_file).is_file():
+        raise UsageError(
+            f"the spec of run {run.id} is not there any more: {about.spec_file}",
             hint="put it back where it was",
         )
     # The run's own flags belong to what it was: a -p of today goes before them.

@@ -153,3 +153,13 @@ def test_an_item_of_a_batch_without_a_file(
     out, told = rerun(tmp_path, str(number))
     assert f"    {printed}\n" in out
     assert told == ""
+
+
+def test_a_run_that_does_not_say_its_spec_is_told(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    (place,) = (tmp_path / ".arcli" / "runs").iterdir()
+    (place / "manifest.json").write_text("{")
+    _, told = rerun(tmp_path, "0", code=2)
+    assert f"run {place.name} does not say which spec it had" in told
+    assert "None" not in told
