@@ -72,7 +72,7 @@ def open_session(
         options.notice(cluster.exposed)
     try:
         # Engines that somebody else started are not ours to start again.
-        restarts = spec.cluster.max_restarts if cluster.owned else 0
+        restarts = spec.cluster.max_restarts if cluster.owned else None
         terms = _terms(spec, options, storage, slots=cluster.slots, max_restarts=restarts)
         with Session(transport, terms, storage, storage.run_id) as session:
             yield session
@@ -101,7 +101,9 @@ def _said_when_it_takes_long(cluster: Cluster, notice: Callable[[str], None]) ->
         timer.cancel()
 
 
-def _terms(spec: Spec, options: Options, storage: RunStorage, *, slots: int, max_restarts: int) -> Terms:
+def _terms(
+    spec: Spec, options: Options, storage: RunStorage, *, slots: int, max_restarts: int | None
+) -> Terms:
     position_files = storage.position_files(slots)
     return Terms(
         max_restarts=max_restarts,

@@ -150,12 +150,13 @@ class NoListener:
 class Terms(Struct, frozen=True, kw_only=True):
     """How often engines are restarted, and how long they may take to come up, in seconds.
 
+    ``max_restarts`` is None where they are somebody else's, and none is.
     ``steps`` gives the requests that prepare the engine in a slot; ``position_files`` is the folder
     of position files, by slot; ``notice`` takes sentences for people, ``ready`` each engine that
     has done its setup, ``listener`` what items print.
     """
 
-    max_restarts: int
+    max_restarts: int | None
     start_timeout: float
     steps: Callable[[int], list[Request]]
     position_files: Path | None

@@ -182,7 +182,7 @@ def test_a_broadcast_that_waits_for_an_engine_that_is_coming_is_told_of() -> Non
 
 @pytest.mark.parametrize("owned", [True, False])
 def test_a_deadline_ends_an_engine_that_is_at_a_request_only_if_it_is_ours(owned: bool) -> None:
-    session = FakeSession(1, owned=owned, max_restarts=10 if owned else 0)
+    session = FakeSession(1, owned=owned, max_restarts=10 if owned else None)
     (engine,) = engines_of(session)
     future = session.ask(due=session.now + 5)
     session.wait(6)
@@ -240,6 +240,15 @@ def test_an_engine_that_does_not_come_up_in_time_has_failed() -> None:
     assert isinstance(session.ended[0].error, ClusterError)
     assert "max_restarts: 2" in str(session.ended[0].error)
     assert set(session.recorder.statuses.values()) == {"lost"}
+
+
+def test_no_setting_is_named_that_does_nothing_for_engines_of_somebody_else() -> None:
+    session = FakeSession(1, owned=False, max_restarts=None)
+    session.begin(5)
+    session.dies(engines_of(session)[0])
+    assert isinstance(session.ended[0].error, ClusterError)
+    assert "a cluster that it has joined" in str(session.ended[0].error)
+    assert "max_restarts" not in str(session.ended[0].error)
 
 
 def test_a_retry_waits_for_its_delay() -> None:

@@ -22,8 +22,9 @@ class Restarts:
     where so many items one after another are to blame, and no other one has ended, it is no item's.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None) -> None:
+        self._ours = limit is not None
+        self._limit = limit or 0
         self._unexplained = 0
         self._culprits = 0
         self.count = 0
@@ -50,6 +51,8 @@ class Restarts:
     @property
     def words(self) -> str:
         """Why there is none, in words that name the setting."""
+        if not self._ours:
+            return "and arcli starts none in a cluster that it has joined"
         if not self._limit:
             return "and none is replaced (cluster: max_restarts: 0)"
         limit = f"(cluster: max_restarts: {self._limit})"
