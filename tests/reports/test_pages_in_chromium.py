@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from past_runs import failed, item, make
-from runs import PATIENCE
+from runs import PATIENCE, wait_until
 
 from arcli.reports import comparison_page, html
 from arcli.reports.collect import Report, Wanted, read_report
@@ -183,7 +183,13 @@ def test_the_policy_stops_what_is_not_the_pages_own(browser: Browser, tmp_path: 
         )
     )
     assert browser.driver.title == "squares: arcli report"
-    complaints = browser.complaints()
+    complaints: list[str] = []
+
+    def both() -> bool:
+        complaints.extend(browser.complaints())
+        return len(complaints) > 1
+
+    wait_until(both)
     assert len(complaints) == 2
     assert all("Content Security Policy" in complaint for complaint in complaints)
 

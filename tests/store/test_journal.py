@@ -173,8 +173,10 @@ def test_what_was_appended_survives_sigkill(tmp_path: Path) -> None:
         said += process.stdout.readlines()
     last = max(int(number) for number in said if number.endswith("\n"))
     found, damages = read_all(path)
-    assert found[: last + 1] == [line(key(index), index=index) for index in range(last + 1)]
-    assert damages == []
+    whole = [line(key(index), index=index) for index in range(last + 1)]
+    assert found[: last + 1] == whole
+    # A write that the kill came into may end with a page of memory.
+    assert all(damage.offset >= sum(map(len, whole)) for damage in damages)
 
 
 LIMITED = """
