@@ -73,10 +73,18 @@ def table() -> list[Process]:
 
 def is_stopped(pid: int) -> bool:
     """Tell whether a process has been stopped (SIGSTOP), and not yet continued."""
+    return _state(pid) == "T"
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or but an entry that nobody has asked for; so it is without /proc."""
+    return _state(pid) in {"", "Z", "X"}
+
+
+def _state(pid: int) -> str:
     with suppress(OSError):
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-        return text.rpartition(")")[2].split()[0] == "T"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    return ""
 
 
 def descendants(of: int) -> Iterator[int]:
@@ -99,10 +107,15 @@ def kill_all(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
             os.kill(pid, number)
 
 
-def kill_tree(pid: int) -> None:
-    """Kill a process and all that hangs on it; it is stopped first, so that it starts no more."""
+def kill_tree(pid: int) -> list[int]:
+    """Kill a process and all that hangs on it; it is stopped first, so that it starts no more.
+
+    Returns what hung on it, which may take a moment to end.
+    """
     kill_all([pid], signal.SIGSTOP)
-    kill_all([*descendants(pid), pid])
+    below = [*descendants(pid)]
+    kill_all([*below, pid])
+    return below
 
 
 def strays(of: int, session: int, mark: bytes) -> list[int]:

@@ -57,10 +57,12 @@ def test_a_user_who_starts_a_daemon_is_cleaned_up_after() -> None:
         wait_until(lambda: has_ended(pid))
 
 
-def test_a_cluster_that_was_only_prepared_can_be_abandoned() -> None:
+@pytest.mark.parametrize("processes", [1, 3], ids=["while it imports", "when it forks"])
+def test_a_cluster_that_was_only_prepared_can_be_abandoned(processes: int) -> None:
     own = Own()
     own.cluster.prepare()
     folder = own.folder()
+    wait_until(lambda: len(own.processes()) >= processes)
     own.cluster.stop()
     assert own.processes() == []
     assert not folder.exists()

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -157,10 +158,14 @@ class SupervisorProcess:
 
     def _kill(self) -> None:
         if self.process.poll() is None:
-            from arcli.cluster.processes import kill_tree
+            from arcli.cluster.processes import has_ended, kill_tree
 
-            kill_tree(self.process.pid)
+            below = kill_tree(self.process.pid)
             self.process.wait()
+            # Whose children these are now, only looking tells when they have ended.
+            end = time.monotonic() + LAST_WORDS
+            while not all(map(has_ended, below)) and time.monotonic() < end:
+                time.sleep(0.002)
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
