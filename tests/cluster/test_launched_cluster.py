@@ -13,7 +13,7 @@ import psutil
 import pytest
 import slurm
 import sshd
-from runs import Run, each_once, has_ended, running, wait_until
+from runs import Run, each_once, has_ended, running, wait_until, words_of
 
 KILLS_ONCE = """
 setup:
@@ -56,8 +56,9 @@ def of_job(run: Run, name: str) -> list[dict[str, Any]]:
 
 def launching(run: Run) -> psutil.Process:
     """The process that starts a run's cluster."""
-    (found,) = (p for p in run.relatives() if "arcli.cluster.launched.launcher" in p.cmdline())
-    return found
+    children = psutil.Process(run.process.pid).children()  # not what they are about to start themselves
+    (launcher,) = (child for child in children if "arcli.cluster.launched.launcher" in words_of(child))
+    return launcher
 
 
 # -- Slurm ----------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_a_run_that_is_killed_leaves_no_job_in_the_queue(batch: slurm.Slurm, tmp
 def test_engines_end_by_themselves_where_nobody_can_cancel_their_job(
     batch: slurm.Slurm, tmp_path: Path
 ) -> None:
-    heart = {"IPEngine.max_heartbeat_misses": 3}
+    heart = {"IPEngine.max_heartbeat_misses": 10}
     job = 'setup: {imports: [time]}\nmap: "lambda x: time.sleep(0.1)"\nover: {range: 9000}\n'
     with running(tmp_path, spec("slurm", job, heart), env=batch.env) as run:
         wait_until(run.lines, run.said)
