@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # as typing has it, whose import is much of the time before Ctrl-C can be met
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 _FROM_API = {"Item", "Run", "load", "run"}

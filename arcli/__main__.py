@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 # Imports make many objects and no garbage: looking for it costs a tenth of a cold start.
 gc.set_threshold(50_000, 20, 20)
 
-from arcli.engine.own_code import hush  # noqa: E402
-
-hush()
-from arcli.cli import error_boundary  # noqa: E402
-from arcli.cli import main as cli  # noqa: E402 - see above
-
 
 def main() -> None:
     """Run the command line, and leave."""
+    # Most of a short command's time are these imports, and Ctrl-C in them is no bug to trace back.
+    try:
+        from arcli.engine.own_code import hush
+
+        hush()  # before anything else is imported that might warn
+        from arcli.cli import error_boundary
+        from arcli.cli import main as cli
+    except KeyboardInterrupt:
+        sys.exit(130)
+
     try:
         cli()
     except SystemExit as leaving:
