@@ -378,6 +378,12 @@ def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     around = f"start-up and end {format_seconds(prediction.around)}"
     # All jobs, one after another, with what is around them, which no number of engines makes shorter.
-    yield f"{name}: {format_seconds(wall)} ± {format_seconds(off)} on {plural(engines, 'engine')}, {around}"
+    on = f"on {plural(engines, 'engine')}, {around}"
+    line = f"{name}: {format_seconds(wall)} ± {format_seconds(off)} {on}"
+    # Of a job whose items nobody can count the whole is anybody's guess, and so is what helps it.
+    if any(job.items is None for job in prediction.jobs):
+        yield f"{line}; this is for the items of the pilot alone"
+        return
+    yield line
     if best != engines:
         yield f"  recommended: -n {best}, {format_seconds(prediction.wall(best))}"

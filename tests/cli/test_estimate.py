@@ -132,3 +132,13 @@ def test_a_pilot_that_is_interrupted_is_the_last_one(tmp_path: Path) -> None:
     (line,) = [line for line in run.said().splitlines() if "again" in line]
     assert line.endswith("--resume")
     assert "--estimate" not in line
+
+
+def test_what_cannot_be_counted_is_not_predicted(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n" * 40)
+    (tmp_path / "spec.yaml").write_text("map: str\nover: {stdin: lines}")
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--estimate"], stdin=tmp_path / "in.txt")
+    assert run.wait() == 0
+    text = run.out.read_text()
+    assert "how many there are is not known" in text
+    assert text.rstrip().endswith("this is for the items of the pilot alone")
