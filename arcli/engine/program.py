@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -170,9 +170,8 @@ class ItemFolder:
     def _artifacts(self, part: str, value: Any) -> Iterator[dict[str, Any]]:
         """Yield each file that a pattern matches, with its size in bytes and its SHA-256."""
         seen = set()
-        for pattern, required in self._job.artifacts:
-            paths = sorted(glob.glob(pattern, root_dir=part, recursive=True))  # noqa: PTH207
-            files = [path for path in paths if os.path.isfile(os.path.join(part, path))]  # noqa: PTH118, PTH113
+        for pattern, required, steps in self._job.artifacts:
+            files = matching(part, steps)
             if required and not files:
                 raise ArtifactMissing(f"it did not make {pattern}", value)
             for path in files:
@@ -181,6 +180,35 @@ class ItemFolder:
                     with open(os.path.join(part, path), "rb") as file:  # noqa: PTH123, PTH118
                         digest = hashlib.file_digest(file, "sha256").hexdigest()
                         yield {"path": path, "size": file.tell(), "sha256": digest}
+
+
+def matching(folder: str, steps: Sequence[str]) -> list[str]:
+    """Return the files in a folder whose paths match the steps of a pattern (JobDefinition), sorted.
+
+    A link to a file is that file. One to a folder is followed where a step is its name: under any
+    folders, one that leads back up would be followed without an end.
+    """
+    paths: set[str] = set()
+    rest = [("", tuple(steps))]
+    while rest:
+        place, (step, *more) = rest.pop()
+        if not step and more:  # no folder is one of any folders, too
+            rest.append((place, tuple(more)))
+        with contextlib.suppress(OSError), os.scandir(os.path.join(folder, place)) as entries:  # noqa: PTH118
+            for entry in entries:
+                path = os.path.join(place, entry.name)  # noqa: PTH118
+                if not step:
+                    hidden = entry.name.startswith(".")
+                    if not hidden and entry.is_dir(follow_symlinks=False):
+                        rest.append((path, (step, *more)))
+                    matches = not hidden and not more
+                else:
+                    matches = re.match(step, entry.name) is not None
+                    if matches and more and entry.is_dir():
+                        rest.append((path, tuple(more)))
+                if matches and not more and entry.is_file():
+                    paths.add(path)
+    return sorted(paths)
 
 
 @contextlib.contextmanager

@@ -62,8 +62,9 @@ class JobDefinition(NamedTuple):
     ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds,
     ``limits.UNKNOWN`` where items that run already are told of it.
     ``whole_output``: what a command prints and its record does not hold is kept in a file there.
-    ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, and
-    whether one is required. ``concurrency`` is how many items an engine runs side by side; one less
+    ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, whether
+    one is required, and the pattern's steps: regular expressions of names, each folder's and the file's;
+    an empty one is any folders. ``concurrency`` is how many items an engine runs side by side; one less
     in slots from ``wider`` on, where that is not 0. ``keep_opaque`` asks for a pickle of each value
     that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
     """
@@ -89,7 +90,7 @@ class JobDefinition(NamedTuple):
     run_folder: str = ""
     whole_output: bool = False
     outdir: Template = ()
-    artifacts: Sequence[tuple[str, bool]] = ()
+    artifacts: Sequence[tuple[str, bool, Sequence[str]]] = ()
     timeout: float | None = None
     retries: int = 0
     capture: str = "fd"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from arcli.errors import InputError
@@ -87,6 +87,17 @@ def paths_of(source: Glob, folder: Path) -> list[str]:
             if not excludes(path):  # what is found gets a name that works where commands run
                 paths.add(_from(base, path))
     return sorted(paths)
+
+
+def pattern_steps(pattern: str) -> list[str]:
+    """Return a pattern without braces in steps (JobDefinition), for engines, which have no wcmatch."""
+    from wcmatch import fnmatch
+
+    steps: list[str] = []
+    for part in PurePath(pattern).parts:
+        (expression,), _ = fnmatch.translate(part, flags=fnmatch.CASE)
+        steps.append("" if part == "**" else expression)
+    return steps
 
 
 def _excluder(patterns: Sequence[str], folder: Path, flags: int) -> Callable[[str], bool]:

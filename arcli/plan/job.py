@@ -19,6 +19,7 @@ from arcli.engine.limits import UNKNOWN
 from arcli.engine.protocol import JobDefinition
 from arcli.fields import Share
 from arcli.inputs.braces import expanded
+from arcli.inputs.glob import pattern_steps
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, scattered_values, to_engine
 from arcli.specfile.model import Job, Setup, Spec
@@ -107,7 +108,11 @@ def plan_job(
         folder=folder,
         run_folder=run_folder,
         whole_output=whole_output,
-        artifacts=[(path, part.required) for part in job.artifacts for path in expanded([part.path])],
+        artifacts=[
+            (path, part.required, pattern_steps(path))
+            for part in job.artifacts
+            for path in expanded([part.path])
+        ],
         concurrency=concurrency,
         wider=wider,
         timeout=UNKNOWN if isinstance(job.timeout, Share) else job.timeout,
@@ -210,7 +215,7 @@ def _described(
     }
     # Where a job has none, its keys are what they were before there were any.
     if definition.outdir:
-        described["folder"] = [job.outdir, [list(part) for part in definition.artifacts]]
+        described["folder"] = [job.outdir, [[path, required] for path, required, _ in definition.artifacts]]
     return described
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import signal
-from pathlib import Path
+import tempfile
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import finish, running, statuses, wait_until
 
+from arcli.engine.program import matching
+from arcli.inputs.glob import Glob, paths_of, pattern_steps
 from arcli.plan.outdirs import Folders
 
 COMMAND = """
@@ -223,3 +226,42 @@ def _normal(parts: tuple[str, ...]) -> list[str]:
         elif part not in {"..", "."}:
             kept.append(part)
     return kept
+
+
+def test_artifacts_are_not_looked_for_behind_links_to_folders(
+    tmp_path: Path, where: tuple[str, ...]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.pt").write_text("other")
+    script = "cd {outdir} && mkdir deep && touch a.pt deep/b.pt && ln -s . l && ln -s .. deep/l"
+    spec = f'command: "{script} && ln -s {tmp_path}/elsewhere e && ln -s e/other.pt {{}}"\nover: [c.pt]\n'
+    code, records = finish(tmp_path, spec + 'outdir: true\nartifacts: ["**", "e/*"]', *where)
+    assert code == 0
+    # A link to a file is that file; one to a folder has to be named.
+    files = {file["path"]: file["size"] for file in records[0]["artifacts"]}
+    assert files == {"a.pt": 0, "c.pt": 5, "deep/b.pt": 0, "e/other.pt": 5}
+
+
+NAMES = ("a", "b", "^", ".a", "ab", "a*", "b/a", "b/.a", ".b/a", "b/ab/a")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["*", "**", "?", "[^a]", "[!a]", "[a^]", "a", "b", ".*", "a\\*", "/"]), max_size=5
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_patterns_of_artifacts_are_those_of_inputs(parts: list[str]) -> None:
+    pattern = "".join(parts)
+    if not PurePath(pattern).parts or pattern.startswith("/") or pattern.endswith("/"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            if name == "b":
+                continue
+            Path(folder, name).parent.mkdir(exist_ok=True, parents=True)
+            Path(folder, name).touch()
+        inputs = paths_of(Glob(patterns=[pattern]), Path(folder))
+        assert matching(folder, pattern_steps(pattern)) == [
+            str(Path(path).relative_to(folder)) for path in inputs
+        ]
