@@ -84,6 +84,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 1)
 def _item_times(job: JobSummary) -> tuple[str, str, str, str]:
     """Return the cells of ``TIME_COLUMNS``."""
     timing = job.timing
+    if not timing.measured:
+        return "", "", "", ""
     mean = f"{format_seconds(timing.mean)} ± {format_seconds(timing.stddev)}"
     span = f"{format_seconds(timing.min)} … {format_seconds(timing.max)}"
     return mean, format_seconds(timing.median), format_seconds(timing.p95), span

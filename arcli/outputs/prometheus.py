@@ -43,11 +43,13 @@ def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:
         for status in STATUSES:
             labels = {**spec, "job": job.name, "status": status}
             yield _sample("last_run_items", labels, getattr(job.counts, status))
-    # A summary is quantiles, sum and count under one name; cancelled items have no time of their own.
+    # A summary is quantiles, sum and count under one name; cancelled items have no time of their own, and
+    # nothing has no quantiles.
     yield from _head("last_run_item_seconds", "summary", "Seconds an item of the last run.")
     for job in jobs:
         labels, timing = {**spec, "job": job.name}, job.timing
-        for quantile, value in (("0.5", timing.median), ("0.95", timing.p95), ("0.99", timing.p99)):
+        quantiles = (("0.5", timing.median), ("0.95", timing.p95), ("0.99", timing.p99))
+        for quantile, value in quantiles if timing.measured else ():
             yield _sample("last_run_item_seconds", {**labels, "quantile": quantile}, value)
         yield _sample("last_run_item_seconds_sum", labels, timing.serial)
         yield _sample("last_run_item_seconds_count", labels, job.counts.recorded - job.counts.cancelled)

@@ -144,13 +144,16 @@ def missing_words(comparison: Comparison) -> list[str]:
 
 
 def _rows(names: Sequence[str], a: Mapping[str, float], b: Mapping[str, float]) -> list[Row]:
-    return [Row(figure=FIGURES[name], before=a[name], now=b[name]) for name in names]
+    return [
+        Row(figure=FIGURES[name], before=a[name], now=b[name]) for name in names if name in a and name in b
+    ]
 
 
 def _figures(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, Any]:
-    """Return each figure of both runs; what grew from nothing has no change that JSON could hold."""
-    changes = {name: change(a[name], b[name]) if a[name] or not b[name] else None for name in a}
-    return {name: {"a": a[name], "b": b[name], "change": changes[name]} for name in a}
+    """Return each figure that both have; what grew from nothing has no change that JSON could hold."""
+    both = [name for name in a if name in b]
+    changes = {name: change(a[name], b[name]) if a[name] or not b[name] else None for name in both}
+    return {name: {"a": a[name], "b": b[name], "change": changes[name]} for name in both}
 
 
 def measure_report(report: Report) -> Measured:

@@ -137,7 +137,7 @@ class Timing(Struct, frozen=True, kw_only=True):
     ``speedup`` is serial ÷ wall, ``efficiency`` the share of the engines' time that items had
     (where they run one at a time: speed-up ÷ number of engines), ``throughput`` items a second; the rest
     describes the seconds an item: ``median``, ``p95`` and ``p99`` are by rank (``Tally.quantile``), exact
-    up to 10,000 items, then within 1 %.
+    up to 10,000 items, then within 1 %. All of these are 0 where no item has seconds.
     """
 
     wall: float
@@ -152,6 +152,11 @@ class Timing(Struct, frozen=True, kw_only=True):
     p95: float
     p99: float
     max: float
+
+    @property
+    def measured(self) -> bool:
+        """Whether any item has seconds; of clocks that go on none takes exactly nothing."""
+        return self.max > 0
 
 
 class JobSummary(Struct, frozen=True, kw_only=True):

@@ -151,7 +151,7 @@ def _sentences(summary: RunSummary) -> Table:
 def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
     if job.overhead.present > 0:
         yield "engines", overhead_words(job)
-    if job.timing.max > 0:
+    if job.timing.measured:
         yield "items", item_times(job)
     if job.chunks.count:
         yield "chunks", chunk_words(job)

@@ -63,6 +63,8 @@ RUN = ("wall", "startup", "finish", "serial", "items", "ok", "failed")
 """What a run has as a whole; ``wall`` is that of its process, start-up included."""
 JOB = tuple(name for name in FIGURES if name not in {"startup", "finish"})
 """What each job has: the ``counts`` and ``timing`` of its summary."""
+OF_ITEMS = frozenset(["mean", "stddev", "min", "median", "p95", "p99", "max"])
+"""What only a job has of which an item has run."""
 
 
 class JobFigures(Struct, frozen=True, kw_only=True):
@@ -107,9 +109,10 @@ def measured(summary: RunSummary, buckets: Mapping[str, Mapping[int, int]], *, l
 
 
 def job_figures(job: JobSummary) -> dict[str, float]:
-    """Return the figures of ``JOB``, by name."""
+    """Return the figures of ``JOB``, by name; without ``OF_ITEMS`` where no item has run."""
     counts = {"items": job.counts.planned, "ok": job.counts.ok, "failed": job.counts.failed}
-    return {name: counts[name] if name in counts else getattr(job.timing, name) for name in JOB}
+    names = [name for name in JOB if job.timing.measured or name not in OF_ITEMS]
+    return {name: counts[name] if name in counts else getattr(job.timing, name) for name in names}
 
 
 def change(before: float, now: float) -> float:
@@ -274,8 +277,10 @@ def _findings(expectation: Expectation, now: Measured, before: Measured | None) 
             hint=f"the run's jobs: {', '.join(now.jobs) or 'none'}",
         )
     for job in common:
-        was = then.jobs[job].figures[name] if then else None
-        yield _find(expectation, job, now.jobs[job].figures[name], was)
+        figures, earlier = now.jobs[job].figures, then.jobs[job].figures if then else None
+        # Of seconds that no item has had, nothing holds.
+        if name in figures and (earlier is None or name in earlier):
+            yield _find(expectation, job, figures[name], earlier[name] if earlier else None)
 
 
 def _find(expectation: Expectation, job: str | None, value: float, before: float | None) -> Finding:

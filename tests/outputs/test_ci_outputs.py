@@ -112,6 +112,14 @@ def test_prometheus_reads_the_figures(tmp_path: Path) -> None:
     assert families["arcli_last_run_exit_code"].samples[0].value == 0
 
 
+def test_nothing_has_no_quantiles(tmp_path: Path) -> None:
+    path = tmp_path / "m.prom"
+    play(PrometheusFile(on_file(path)), batch(record(0, "cancelled", seconds=None)))
+    text = path.read_text()
+    assert "quantile" not in text
+    assert re.search(r"^arcli_last_run_item_seconds_count\{.*\} 0$", text, re.MULTILINE)
+
+
 def test_a_run_without_a_job_that_began_is_told_to_ci(tmp_path: Path) -> None:
     """The old file would say that all is well."""
     (tmp_path / "spec.yaml").write_text("setup: {run: 1/0}\nmap: abs\nover: [1]\n")

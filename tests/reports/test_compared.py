@@ -16,10 +16,11 @@ from arcli.reports.collect import Wanted, read_report
 from arcli.reports.comparison import Comparison, compare, measure_document, measure_report
 from arcli.reports.differing import differing
 from arcli.store.folder import RunFolder
-from arcli.timing.thresholds import Measured, check, parse
+from arcli.timing.thresholds import OF_ITEMS, Measured, check, parse
 
 SLOW = [item(i, seconds=0.3 * (i + 1)) for i in range(10)]
 FAST = [item(i) for i in range(9)] + [failed(9)]
+NONE = [item(0, status="cancelled", reason="halt", value=None, seconds=None)]
 
 
 def measure_run(run: RunFolder) -> Measured:
@@ -185,3 +186,18 @@ def test_a_hostile_document_does_no_harm(tmp_path: Path) -> None:
     assert "\x1b" not in said
     assert re.search(r"^p95 +1.00 s +1.00 s +=$", said, re.MULTILINE)
     assert re.search(r"(?<!\\)<script", compared.render_markdown(compare(a, a))) is None
+
+
+@pytest.mark.parametrize("sides", [(FAST, NONE), (NONE, FAST), (NONE, NONE)], ids=["b", "a", "both"])
+def test_items_that_have_not_run_have_no_seconds(
+    tmp_path: Path, sides: tuple[list[Any], list[Any]]
+) -> None:
+    a, b = (measure_run(make(tmp_path, records, exit_code=0)) for records in sides)
+    expectations = [parse("p95 < 1h"), parse("squares.max > -99%"), parse("squares.mean <= 0")]
+    comparison = compare(a, b, check(expectations, b, a))
+    rows = {row.figure.name for row in comparison.jobs[0].rows}
+    assert not rows & OF_ITEMS
+    assert {"items", "wall", "throughput"} <= rows
+    assert not comparison.to_tree()["jobs"][0]["figures"].keys() & OF_ITEMS
+    held = {finding.expectation.figure for finding in comparison.findings if finding.holds}
+    assert held == ({"p95"} if sides[1] is FAST else set())
