@@ -140,6 +140,7 @@ _FORM = re.compile(r"\s*(?:([A-Za-z0-9_.-]+)\.)?([A-Za-z0-9-]+)\s*(>=|<=|>|<)\s*
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _RELATIVE = re.compile(r"([+-]\d+(?:\.\d+)?)\s*%")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_HELD = "expect: and --fail-if say what must not be so: p95 > 200ms fails above 200 ms"
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
@@ -256,8 +257,8 @@ def fail_on(findings: Iterable[Finding]) -> ExpectationError | None:
     if not held:
         return None
     if len(held) == 1:
-        return ExpectationError(f"an expectation failed, {held[0]}")
-    return ExpectationError("\n  ".join([f"{len(held)} expectations failed:", *held]))
+        return ExpectationError(f"an expectation failed, {held[0]}", hint=_HELD)
+    return ExpectationError("\n  ".join([f"{len(held)} expectations failed:", *held]), hint=_HELD)
 
 
 def _findings(expectation: Expectation, now: Measured, before: Measured | None) -> Iterator[Finding]:

@@ -164,6 +164,8 @@ def test_any_job_that_both_have_is_enough() -> None:
     assert error is not None
     assert error.exit_code == ExitCode.EXPECTATION
     assert error.message == ("an expectation failed, y: p95 > +10%: 1.00 s became 2.00 s, +100.0 %")
+    assert error.hint is not None
+    assert "must not be so" in error.hint
 
 
 def test_all_that_hold_are_told() -> None:
