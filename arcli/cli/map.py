@@ -138,7 +138,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     if (code := detached(flags)) is not None:
         return code
     engines = flags.engines or flags.at_once
-    if engines and options["call"] and not flags.engines:
+    if engines and options["call"] and not flags.engines and not flags.delay:
         from arcli.cluster.embedded.supervisor_process import usable_cpus
 
         engines = min(engines, PER_CPU * usable_cpus())

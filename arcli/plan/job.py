@@ -165,8 +165,16 @@ def side_by_side(job: Job, folder: Path, at_once: int | None, slots: int) -> tup
 
 
 def can_run_beside(job: Job, folder: Path) -> bool:
-    """Tell whether an engine can run several items of a job side by side, as far as text can tell."""
-    return job.kind == "command" or (job.map is not None and is_async(job.map, folder) is True)
+    """Tell whether an engine can run several items of a job side by side, as far as text can tell.
+
+    It cannot where items travel alone, nor where functions find the item's folder in their environment, for
+    all calls have one.
+    """
+    if job.delay or job.chunksize == 1:
+        return False
+    return job.kind == "command" or (
+        job.map is not None and job.outdir is None and is_async(job.map, folder) is True
+    )
 
 
 def _working_folder(cwd: str | None, folder: str) -> str | None:

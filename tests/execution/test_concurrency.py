@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ async def flaky(x, seen={}):
     if seen[x] < 3 and x % 2:
         raise RuntimeError(seen[x])
     return seen[x]
+
+async def own_folder(x):
+    folder = Path(os.environ["ARCLI_OUTDIR"])
+    await asyncio.sleep(0.01)
+    (folder / "item").write_text(str(x))
+    return folder.name
 
 def plain(x):
     # Each waits until three processes are here.
@@ -318,3 +325,28 @@ def test_map_takes_it_as_gnu_parallel_does(tmp_path: Path) -> None:
     run = Run(tmp_path, ["map", "-j", "8", "--save", "s.yaml", "echo {}", ":::", *items])
     assert run.wait() == 0
     assert load(str(tmp_path / "s.yaml")).jobs[0].concurrency == 8
+
+
+def test_j_of_functions_with_a_folder_each_is_the_number_of_engines(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    run = started(
+        tmp_path, spec(map="fetch.py:own_folder", over={"range": 6}, outdir="out/{index}"), "-j", "3"
+    )
+    assert run.wait() == 0
+    assert [(tmp_path / "out" / str(n) / "item").read_text() for n in range(6)] == [*"012345"]
+
+
+@pytest.mark.parametrize("more", [{"delay": "1ms"}, {"chunksize": 1}])
+def test_j_of_items_that_travel_alone_is_the_number_of_engines(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each command waits until five have begun; for commands beside others one CPU has four engines."""
+    (tmp_path / "spec.json").write_text(
+        spec(command=MEETING.replace("8", "5"), over={"range": 5}, timeout="60s", **more)
+    )
+    (tmp_path / "here").mkdir()
+    words = ["run", "spec.json", "--format", "jsonl", "-j", "5"]
+    cpu = min(os.sched_getaffinity(0))
+    run = Run(tmp_path, words, preexec=lambda: os.sched_setaffinity(0, {cpu}))
+    assert run.wait() == 0
+    assert each_once(run.lines(), 5)
