@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+from msgspec.structs import replace
 
 from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
@@ -20,7 +22,7 @@ from arcli.cli.map_words import Batch, marked_inputs, split_words
 from arcli.cli.options import ASSIGNMENT, PER_CPU, Parsed, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
-from arcli.errors import OutputError, UsageError
+from arcli.errors import OutputError, SpecError, UsageError
 from arcli.units import parse_duration
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     long = [name for option in ctx.command.params for name in option.opts if name.startswith("--")]
     batch = _batch(options, ctx.meta["arcli.map.inputs"], long)
     if options["save"]:
-        _save(batch, options["save"])
+        _save(batch, flags, options["save"])
         return 0
     # Whoever forgot the items would wait for a command that waits for them.
     if batch.source == ("stdin", "lines") and sys.stdin is not None and sys.stdin.isatty():
@@ -195,10 +197,12 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         if flags[key] is not None:
             job[key] = flags[key]
     top: dict[str, Any] = {}
-    # Of commands one engine runs as many as are asked for, on whatever machine the saved spec is run.
-    if flags["at_once"] is not None and flags["save"]:
-        top["cluster"] = {"engines": 1 if flags["call"] else flags["at_once"]}
-        job.update({"concurrency": flags["at_once"]} if flags["call"] else {})
+    # Flags of a run that a spec can say, too, are lost on whoever runs the saved one.
+    if flags["save"]:
+        engines, concurrency = _at_once(flags)
+        top.update({"cluster": {"engines": engines}} if engines else {})
+        job.update({"concurrency": concurrency} if concurrency > 1 else {})
+        job.update({"deadline": flags["deadline"]} if flags["deadline"] is not None else {})
     return Batch(
         call=flags["call"],
         function=flags["function"],
@@ -209,6 +213,23 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
         job=job,
         top=top,
     )
+
+
+def _at_once(flags: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Return engines (None: nothing was said) and items side by side in each, for a spec that is saved.
+
+    One engine runs as many as are asked for, where it can, on whatever machine the saved spec is run.
+    """
+    from arcli.syntax import is_async
+
+    engines, at_once = flags["engines"], flags["at_once"]
+    if at_once is None:
+        return engines, 1
+    function = flags["function"]
+    beside = function is None or (flags["outdir"] is None and is_async(function, Path.cwd()) is True)
+    if not beside or flags["delay"]:
+        return engines or at_once, 1
+    return engines or 1, math.ceil(at_once / (engines or 1))
 
 
 def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,13 +264,18 @@ def spec_again(argv: Sequence[str], folder: Path) -> Spec:
     )
 
 
-def _save(batch: Batch, path: str) -> None:
-    """Write the spec to a file, or to standard output for ``-``. Raises OutputError."""
+def _save(batch: Batch, flags: RunFlags, path: str) -> None:
+    """Write the spec to a file, or to standard output for ``-``. Raises OutputError, SpecError."""
     from arcli.cli.map_spec import relative_to, spec_tree, yaml_text
+    from arcli.specfile.overrides import set_values
 
-    folder = Path.cwd() if path == "-" else Path(path).resolve().parent
+    relative = relative_to(Path.cwd() if path == "-" else Path(path).resolve().parent)
+    files = [file if file == "-" else relative(file) for file in flags.outputs]
+    tree = spec_tree(replace(batch, top={**batch.top, **({"output": files} if files else {})}), relative)
+    if problems := list(set_values(tree, flags.sets)):
+        raise SpecError(problems)
     try:
-        text = yaml_text(spec_tree(batch, relative_to(folder)))
+        text = yaml_text(tree)
         if path == "-":
             click.echo(text, nl=False)
         else:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from arcli.cli.map_spec import relative_to, spec_tree, yaml_text
 from arcli.cli.map_words import Batch, Input, marked_inputs
 from arcli.errors import UsageError
 from arcli.specfile.compose import compose
+from arcli.specfile.load import load
 from arcli.specfile.tree import Text
 
 
@@ -255,6 +257,41 @@ def test_a_saved_spec_does_the_same(tmp_path: Path) -> None:
     assert (saved.returncode, saved.stdout) == (0, direct[1])
     assert mapped(tmp_path, "--save", "specs/f.yaml", "-k", "-f", "model.py:twice", ":::", "1")[0] == 0
     assert yaml.safe_load((tmp_path / "specs" / "f.yaml").read_text())["map"] == "../model.py:twice"
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["--set", "shell=bash", "echo {}"], {"shell": "bash"}),
+        (["--set", "cluster.max_restarts=3", "echo {}"], {"cluster": {"max_restarts": 3}}),
+        (["-n", "3", "echo {}"], {"cluster": {"engines": 3}}),
+        (["-n", "3", "-j", "8", "echo {}"], {"cluster": {"engines": 3}, "concurrency": 3}),
+        (["-j", "8", "--delay", "1s", "echo {}"], {"cluster": {"engines": 8}, "delay": 1.0}),
+        (["-j", "8", "-f", "f.py:nap"], {"cluster": {"engines": 1}, "concurrency": 8}),
+        (["-j", "8", "-f", "f.py:plain"], {"cluster": {"engines": 8}}),
+        (["-j", "8", "-f", "f.py:nap", "--outdir", "o/{}"], {"cluster": {"engines": 8}}),
+        (
+            ["-o", "out.jsonl", "--deadline", "1h", "echo {}"],
+            {"output": ["../out.jsonl"], "deadline": 3600.0},
+        ),
+    ],
+)
+def test_a_saved_spec_says_what_flags_of_a_run_do(
+    words: list[str], keys: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "f.py").write_text("async def nap(x): return x\ndef plain(x): return x\n")
+    (tmp_path / "specs").mkdir()
+    assert mapped(tmp_path, "--save", "specs/job.yaml", *words, ":::", "a")[:2] == (0, b"")
+    saved = tmp_path / "specs" / "job.yaml"
+    tree = yaml.safe_load(saved.read_text())
+    asked = ("cluster", "concurrency", "shell", "delay", "output", "deadline")
+    assert {key: tree[key] for key in asked if key in tree} == keys
+    load(str(saved))
+
+
+def test_what_cannot_be_set_is_not_saved(tmp_path: Path) -> None:
+    code, _, err = mapped(tmp_path, "--save", "x.yaml", "--set", "over.1.x=3", "echo", ":::", "a", "b")
+    assert (code, "over.1.x" in err, (tmp_path / "x.yaml").exists()) == (2, True, False)
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
