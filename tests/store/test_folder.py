@@ -192,12 +192,15 @@ def test_runs_are_listed_newest_first_and_strangers_not_at_all(root: Path) -> No
     assert list(list_runs(root / "nowhere")) == []
 
 
-def test_a_run_is_found_by_its_id_or_its_beginning(root: Path) -> None:
-    first, second = ended(root), ended(root)
-    assert find_run(root, first.id, {}).id == first.id
-    assert find_run(root, second.id[:-1], {}).id in {first.id, second.id}
+def test_a_run_is_found_by_its_id_or_its_beginning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = ["20200101-000000-0123", "20200101-000000-0145"]
+    names = iter(ids)
+    monkeypatch.setattr(folder_module, "run_id", lambda now: next(names))
+    first, _ = ended(root), ended(root)
+    assert [find_run(root, one, {}).id for one in ids] == ids
+    assert [find_run(root, one[:-1], {}).id for one in ids] == ids
     with pytest.raises(UsageError, match="2 runs begin with"):
-        find_run(root, first.id[:4], {})
+        find_run(root, "20200101-000000-01", {})
     for wrong in ("nope", "../runs", f"../runs/{first.id}"):
         with pytest.raises(UsageError, match="there is no run"):
             find_run(root, wrong, {})
