@@ -9,7 +9,8 @@ import unicodedata
 from arcli.record import JOB_NAME
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.\-\x80-\U0010ffff]+")
-_NO_ASCII = re.compile(r"[^\x00-\x7f]+")
+_NOT_IN_JOBS = re.compile(r"[^A-Za-z0-9_.-]+")
+_FILLED_IN = re.compile(r"(\$\{[^}]*\})")
 _LETTERS = str.maketrans(
     dict(zip("øØłŁđĐðÐ", "oOlLdDdD", strict=True))
     | {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "Th"}
@@ -29,14 +30,15 @@ def run_name(stem: str) -> str:
 def job_name(run: str) -> str:
     """Name the one job of a run, in ASCII: its name is a part of paths, on engines of any locale, too.
 
-    Accents are left out; ``job`` stands where no letter and no digit stays. What is no name even then
-    is returned as it is.
+    Accents are left out, what is no part of a job's name becomes ``_``, and ``job`` stands where no letter
+    and no digit stays. What is still to be filled in, ``${…}``, stays.
     """
-    if run.isascii():
+    if not run or JOB_NAME.fullmatch(run):
         return run
-    apart = unicodedata.normalize("NFKD", run.translate(_LETTERS))
-    bare = "".join(char for char in apart if not unicodedata.combining(char))
-    name = _NO_ASCII.sub("_", bare)
-    if not any(char.isalnum() for char in name):
-        name = "job"
-    return name if JOB_NAME.fullmatch(name) else run
+    parts = _FILLED_IN.split(run)
+    for place in range(0, len(parts), 2):
+        apart = unicodedata.normalize("NFKD", parts[place].translate(_LETTERS))
+        bare = "".join(char for char in apart if not unicodedata.combining(char))
+        parts[place] = _NOT_IN_JOBS.sub("_", bare)
+    name = "".join(parts)
+    return name if any(char.isalnum() for char in name) else "job"

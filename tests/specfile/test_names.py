@@ -38,10 +38,19 @@ def test_letters_of_any_script_name_a_run_and_ascii_its_job(
     assert (spec.name, spec.jobs[0].name) == (run, job)
 
 
-def test_a_name_that_is_written_is_a_jobs_in_ascii(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("name: Über\nmap: abs\nover: [1]\n")
+@pytest.mark.parametrize(
+    ("name", "run", "job"),
+    [
+        ("Über", "Über", "Uber"),
+        ("learning rates (1/2)", "learning rates (1/2)", "learning_rates_1_2_"),
+        ("ü ${params.größe}", "ü 3", "u_3"),
+        ("..", "..", "job"),
+    ],
+)
+def test_a_name_that_is_written_is_a_jobs_in_ascii(tmp_path: Path, name: str, run: str, job: str) -> None:
+    (tmp_path / "a.yaml").write_text(f'params: {{größe: 3}}\nname: "{name}"\nmap: abs\nover: [1]\n')
     spec = load(str(tmp_path / "a.yaml"))
-    assert (spec.name, spec.jobs[0].name) == ("Über", "Uber")
+    assert (spec.name, spec.jobs[0].name) == (run, job)
 
 
 def test_outputs_and_past_runs_have_the_name(tmp_path: Path) -> None:
