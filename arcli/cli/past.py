@@ -170,8 +170,6 @@ CALL = (
     "env",
 )  # fmt: skip
 """What of a job makes the calls of its items."""
-BY_KEYWORD = ("product", "zip", "cases", "csv", "parquet")
-"""Sources whose items are keyword arguments, unless the job says otherwise."""
 
 
 def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
@@ -184,6 +182,7 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
 
     from arcli.engine.functions import in_parts
     from arcli.fields import Deferred
+    from arcli.inputs.registry import usual_unpack
     from arcli.specfile.model import Job
 
     def deferred(value: Any) -> Any:
@@ -195,14 +194,12 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
     # A manifest that another version wrote, or somebody edited, may have a job that is none here.
     jobs: dict[str, tuple[Job, Unpack]] = {}
     for tree in run.manifest.jobs:
-        over = tree.get("over") or {}
-        by_keyword = any(over.get(kind) is not None for kind in BY_KEYWORD) or over.get("stdin") == "csv"
         try:
             job = Job.model_validate({key: tree[key] for key in CALL if tree.get(key) is not None})
         except (ValidationError, AttributeError, TypeError):
             continue
         values = {"args": deferred(job.args), "kwargs": deferred(job.kwargs)}
-        jobs[job.name] = job.model_copy(update=values), "kwargs" if by_keyword else "none"
+        jobs[job.name] = job.model_copy(update=values), usual_unpack(tree.get("over") or {})
     return jobs
 
 

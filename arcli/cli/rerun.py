@@ -269,7 +269,8 @@ def alone(index: JournalIndex, spec: Spec, job: str, last: int) -> Spec:
     }  # fmt: skip
     target = next(each for each in chosen.jobs if each.name == job)
     if target.over is not None and any(part.kind == "stdin" for _, part in target.over.walk()):
-        changes |= {"over": _recorded(index, job, last), "unpack": jobs_of(index.run)[job][1]}
+        unpack = target.unpack or jobs_of(index.run)[job][1]
+        changes |= {"over": _recorded(index, job, last), "unpack": unpack}
     jobs = [each.model_copy(update=changes) if each.name == job else each for each in chosen.jobs]
     return chosen.model_copy(update={"jobs": jobs, "output": [], "sources": {}})
 

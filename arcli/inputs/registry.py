@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from arcli.inputs.base import Input
+    from arcli.inputs.base import Input, Unpack
 
 BUILT_IN = {
     "list": "arcli.inputs.values:List",
@@ -30,6 +31,7 @@ BUILT_IN = {
     "cases": "arcli.inputs.combinations:Cases",
 }
 """Where the class of each kind is; only those that a spec uses are imported."""
+_BY_NAME = ("csv", "parquet", "product", "zip", "cases")
 GROUP = "arcli.inputs"
 """The group of entry points by which installed packages add inputs."""
 
@@ -42,6 +44,12 @@ def kind_of(key: str) -> type[Input]:
     module, _, name = BUILT_IN[key].partition(":")
     kind: type[Input] = getattr(importlib.import_module(module), name)
     return kind
+
+
+def usual_unpack(over: Mapping[str, Any]) -> Unpack:
+    """Return how the sources of inputs as they are written have items unpacked; none is opened for it."""
+    by_name = any(over.get(key) is not None for key in _BY_NAME) or over.get("stdin") == "csv"
+    return "kwargs" if by_name else "none"
 
 
 def keys() -> tuple[str, ...]:

@@ -119,6 +119,26 @@ def test_this_process_stands_for_the_engine_that_an_item_ran_on(tmp_path: Path) 
         assert f"call     {call}\n" in run.out.read_text()
 
 
+@pytest.mark.parametrize(
+    ("form", "unpack", "call", "typed"),
+    [
+        ("jsonl", "args", "lambda a, b: a + b", "[0, 0]\n[3, 4]\n"),
+        ("jsonl", "kwargs", "lambda a, b: a + b", '{"a": 0, "b": 0}\n{"a": 3, "b": 4}\n'),
+        ("csv", "none", "lambda row: row['a'] + row['b']", "a,b\n0,0\n3,4\n"),
+        ("csv", None, "lambda a, b: a + b", "a,b\n0,0\n3,4\n"),
+    ],
+)
+def test_an_item_of_standard_input_is_unpacked_as_it_was(
+    tmp_path: Path, form: str, unpack: str | None, call: str, typed: str
+) -> None:
+    how = f"unpack: {unpack}\n" if unpack else ""
+    (tmp_path / "s.yaml").write_text(f'map: "{call}"\n{how}over: {{stdin: {form}}}\n')
+    (tmp_path / "in").write_text(typed)
+    assert Run(tmp_path, ["run", "s.yaml", "--inline", "-q"], stdin=tmp_path / "in").wait() == 0
+    out, _ = rerun(tmp_path, "1")
+    assert re.search(r"value +7$", out, re.MULTILINE)
+
+
 def test_a_block_of_standard_input_is_read_again(tmp_path: Path) -> None:
     lines = "".join(f"{number}\n" for number in range(3000))
     (tmp_path / "lines").write_text(lines)

@@ -22,6 +22,7 @@ from sources import source
 from arcli.engine.keys import salted
 from arcli.errors import InputError
 from arcli.inputs import stdin as standard_input
+from arcli.inputs.registry import BUILT_IN, usual_unpack
 from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
 from arcli.plan.readahead import ReadAhead
@@ -167,3 +168,20 @@ def test_a_limit_ends_it() -> None:
     while reader.left != 0:
         got += reader.take(2)
     assert got == [0, 1, 2]
+
+
+def test_how_items_are_unpacked_is_known_of_inputs_that_are_not_open(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    sides = {"a": {"list": [1]}, "b": {"list": [2]}}
+    inputs: dict[str, Any] = {
+        "list": [1], "range": 1, "linspace": [0, 1, 2], "logspace": [0, 1, 2], "lines": "t.csv",
+        "csv": "t.csv", "jsonl": "t.csv", "parquet": "t.parquet", "glob": "*", "stdin": "csv",
+        "blocks": {"of": "t.csv", "bytes": 1}, "python": "m:f", "from": "job",
+        "product": sides, "zip": sides, "cases": [{"a": 1}],
+    }  # fmt: skip
+    assert inputs.keys() == BUILT_IN.keys()
+    for over in [*({key: value} for key, value in inputs.items()), {"stdin": "lines"}]:
+        opened = source(over, tmp_path, stdin=io.BytesIO(), jobs={"job": iter})
+        assert opened.unpack == usual_unpack(over), over
