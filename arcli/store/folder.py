@@ -165,6 +165,11 @@ class RunFolder:
         """Put down the end of an engine, and why; one that never came up is nothing to note."""
         self._note_engine(engine_id, lambda entry: _ended(entry, reason))
 
+    def note_engine_back(self, engine: EngineInfo) -> None:
+        """Put down that an engine that was let go is there once more, maybe in another slot."""
+        present = {**asdict(engine), "ended": None, "reason": None}
+        self._note_engine(engine.engine_id, lambda entry: {**entry, **present})
+
     def _note_engine(self, engine_id: int, change: Callable[[Any], dict[str, Any]]) -> None:
         with self._writing:
             engines = tuple(

@@ -68,6 +68,7 @@ class RunStorage:
         """Put an engine's coming and going into the manifest. Raises OutputError."""
         if isinstance(event, EngineUp):
             self.folder.note_engines([event.info])
+            self.folder.note_engine_back(event.info)
         elif isinstance(event, EngineDown) and event.engine_id is not None:
             self.folder.note_engine_gone(event.engine_id, event.reason)
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_lines import key, line
 
-from arcli.cluster.base import EngineInfo
+from arcli.cluster.base import EngineDown, EngineInfo, EngineUp
 from arcli.errors import OutputError, UsageError
 from arcli.store import folder as folder_module
 from arcli.store.folder import (
@@ -30,6 +30,7 @@ from arcli.store.folder import (
 )
 from arcli.store.lock import Lock
 from arcli.store.manifest import Manifest
+from arcli.store.storage import RunStorage
 
 
 def up(engine_id: int, slot: int, uuid: str) -> EngineInfo:
@@ -141,6 +142,22 @@ def test_the_manifest_tells_of_each_engine_once(root: Path) -> None:
     assert manifest.ended is not None
     assert (manifest.exit_code, manifest.summary) == (1, {"jobs": 1})
     assert stamps[1][1] < manifest.ended
+
+
+def test_an_engine_that_was_let_go_and_is_back_has_not_ended(root: Path) -> None:
+    run = made(root)
+    storage = RunStorage(run)
+    first, back = up(0, 0, "u0"), up(0, 1, "u0")
+    storage.note_event(EngineUp(first))
+    storage.note_ready(first)
+    storage.note_event(EngineDown(engine_id=0, slot=0, reason="was let go"))
+    # What is told late of its first coming does not bring it back.
+    storage.note_ready(first)
+    assert run.manifest.engines[0]["ended"] is not None
+    storage.note_event(EngineUp(back))
+    (engine,) = run.manifest.engines
+    assert (engine["slot"], engine["ended"], engine["reason"]) == (1, None, None)
+    assert engine["ready"] is not None
 
 
 def test_a_reader_never_sees_half_a_manifest(root: Path) -> None:
