@@ -128,9 +128,10 @@ class ItemFolder:
         self._ended = None
         final = os.path.abspath(filled(self._job.outdir, Names(item, index)))  # noqa: PTH100
         part, failed = f"{final}.partial", f"{final}.failed"
-        if os.path.lexists(final) and not _is_ours(final):
-            hint = "name another outdir, or remove it"
-            raise FolderTaken(f"{final} is there already, and arcli did not make it: {hint}")
+        for path in (final, part, failed):
+            if os.path.lexists(path) and not _is_ours(path):
+                hint = "name another outdir, or remove it"
+                raise FolderTaken(f"{path} is there already, and arcli did not make it: {hint}")
         run = os.path.basename(self._job.run_folder)  # noqa: PTH119
         marker = {"run": run, "job": self._job.name, "index": index, "attempt": attempt}
         process = os.getpid()
@@ -138,13 +139,13 @@ class ItemFolder:
         folder = MadeFolder(part)
         try:
             _empty(part)
-            with open(os.path.join(part, MARKER), "w", encoding="utf-8") as file:  # noqa: PTH123, PTH118
-                json.dump(marker, file)
+            _mark(part, marker)
             with self._around(part):
                 yield folder
             if os.getpid() != process:  # a fork of the item's, which is about to end
                 return
             artifacts = [*self._artifacts(part, folder.value)]
+            _mark(part, marker)
             _remove(final)
             os.rename(part, final)  # noqa: PTH104
             _remove(failed)
@@ -152,6 +153,7 @@ class ItemFolder:
             if os.getpid() == process:
                 _remove(failed)
                 with contextlib.suppress(FileNotFoundError):  # the item has removed it
+                    _mark(part, marker)
                     os.rename(part, failed)  # noqa: PTH104
                     self._ended = {"outdir": failed, "artifacts": []}
             raise
@@ -247,8 +249,16 @@ def _claimed(part: str, run: str) -> int:
 
 
 def _empty(folder: str) -> None:
-    for entry in os.scandir(folder):
+    # The mark goes last: where this is cut short, the folder is still one that arcli has made.
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name == MARKER):
         shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)  # noqa: PTH108
+
+
+def _mark(folder: str, marker: dict[str, Any]) -> None:
+    """Write down which item a folder is of, unless it says so; the item may have emptied it."""
+    path = os.path.join(folder, MARKER)  # noqa: PTH118
+    with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(marker, file)
 
 
 def _run_of(folder: str) -> str:
@@ -263,7 +273,9 @@ def _is_ours(folder: str) -> bool:
     """Tell whether a folder is one that arcli made, or empty."""
     if os.path.islink(folder) or not os.path.isdir(folder):  # noqa: PTH112, PTH114
         return False
-    names = os.listdir(folder)  # noqa: PTH208
+    names = []
+    with contextlib.suppress(FileNotFoundError):  # another run has just put it in its place
+        names = os.listdir(folder)  # noqa: PTH208
     return not names or MARKER in names
 
 

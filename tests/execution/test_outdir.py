@@ -265,3 +265,28 @@ def test_patterns_of_artifacts_are_those_of_inputs(parts: list[str]) -> None:
         assert matching(folder, pattern_steps(pattern)) == [
             str(Path(path).relative_to(folder)) for path in inputs
         ]
+
+
+@pytest.mark.parametrize("suffix", ["", ".partial", ".failed"])
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_nothing_is_replaced_that_arcli_did_not_make(tmp_path: Path, suffix: str, kind: str) -> None:
+    mine = tmp_path / "o" / f"a{suffix}"
+    file = mine / "precious" if kind == "folder" else mine
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    spec = "command: 'touch {outdir}/x'\nover: [a, b]\noutdir: 'o/{}'\n"
+    code, records = finish(tmp_path, spec, "--inline")
+    assert (code, statuses(records)) == (1, {"ok": 1, "error": 1})
+    assert records[0]["error"]["type"] == "FolderTaken"
+    assert f"a{suffix} is there already" in records[0]["error"]["message"]
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("end", ["exit 3", "true"])
+def test_an_item_may_empty_its_folder(tmp_path: Path, end: str) -> None:
+    """Of all that is in it, arcli's own mark too: the folder is one that a later attempt replaces."""
+    script = f"rm -r {{outdir}}; mkdir {{outdir}}; touch {{outdir}}/x; {end}"
+    spec = f"command: '{script}'\nover: [a]\noutdir: 'o/{{}}'\n"
+    for _ in range(2):
+        _, records = finish(tmp_path, spec + "retries: 1\n", "--inline")
+        assert (records[0]["error"] or {}).get("type") != "FolderTaken"
