@@ -363,6 +363,8 @@ def _timing(ledger: Ledger, counts: Counts, width: int) -> Timing:
 def _engine(use: EngineUse) -> EngineSummary:
     """Add what is worked out to what was measured."""
     measured = {name: getattr(use, name) for name in EngineSummary.__struct_fields__ if name != "idle"}
+    # Attempts that ran side by side share the engine's time, as the items of a chunk do.
+    measured["attempts"] = min(use.attempts, max(0.0, use.busy - use.compute))
     # Both times are measured apart, so busy may come out a little above present.
     return EngineSummary(**measured, idle=max(0.0, use.present - use.busy))
 

@@ -77,6 +77,15 @@ def test_engine_seconds_add_up() -> None:
     assert spent.share(spent.compute) == 0.5
 
 
+def test_attempts_side_by_side_take_no_more_of_an_engine_than_there_was() -> None:
+    ledger = by_hand()
+    for use in ledger.engines.values():
+        use.attempts = 5 * use.present
+    spent = summarize_job(ledger).overhead
+    assert spent.attempts > 0
+    assert spent.present == spent.compute + spent.attempts + spent.envelope + spent.idle
+
+
 def test_an_engine_and_its_replacement_are_one_wide() -> None:
     ledger = by_hand()
     ledger.engines[2] = EngineUse(engine_id=2, slot=1, present=1.0)
