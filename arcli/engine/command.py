@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from .blank_files import BlankFiles
 from .capture import CAP, NOTHING, printed_path
-from .limits import TimeLimit
+from .limits import TimeLimit, held
 from .live import GrowingFile, Live, Patrol
 from .program import VARIABLE, ProgramFailed, not_started
 from .protocol import JobDefinition
@@ -113,8 +113,9 @@ class Command:
 
     def run(self, item: Any, index: int, attempt: int = 1, outdir: str | None = None) -> Any:
         """Run the command for one item. Raises CommandFailed, Unparsable, BadTemplate, OSError."""
-        with self._started(item, index, attempt, outdir) as (child, output):
+        with held() as release, self._started(item, index, attempt, outdir) as (child, output):
             try:
+                release()
                 self._reap(child, 0)
             finally:
                 self._end(child)

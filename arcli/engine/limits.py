@@ -130,6 +130,27 @@ class Timer:
             self._wound = 0.0
 
 
+@contextmanager
+def held() -> Iterator[Callable[[], None]]:
+    """Hold alarms back until what is given is called: what is being started would be lost to them."""
+    previous = signal.getsignal(signal.SIGALRM)
+    if not callable(previous) or threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # no timer runs, or alarms come elsewhere
+        return
+    came: list[int] = []
+
+    def release() -> None:
+        signal.signal(signal.SIGALRM, previous)
+        if came:
+            signal.raise_signal(came.pop())
+
+    signal.signal(signal.SIGALRM, lambda number, frame: came.append(number))
+    try:
+        yield release
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+
 LOOK = 0.25
 """Seconds between two looks at whether a chunk that runs is still wanted."""
 

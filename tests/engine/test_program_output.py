@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,24 @@ def test_what_took_too_long_has_its_usage_too(tmp_path: Path) -> None:
         busy.run(1, 0)
     assert busy.usage is not None
     assert (busy.usage["user"] or 0) + (busy.usage["system"] or 0) > 0.01
+
+
+def test_what_is_too_late_while_it_is_started_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a start takes a while, and nobody else would know of the process."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Late(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            begun.append(self)
+            signal.raise_signal(signal.SIGALRM)
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    with pytest.raises(TimeLimit), Timer(100, watchdog=False).limit():
+        make("sleep 300").run(1, 0)
+    (process,) = begun
+    assert has_ended(process.pid)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_braces_in_the_environment_the_folder_and_the_input(tmp_path: Path) -> None:
