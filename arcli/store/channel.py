@@ -200,11 +200,13 @@ class LiveFile:
         Clocks of hosts differ: a listener is alive as long as its file's time changes.
         """
         now = time.monotonic()
-        # A folder that is not there yet is one that nobody listens in.
-        try:
-            files = {entry.name: entry.stat().st_mtime for entry in os.scandir(self._run / LISTENERS)}
-        except OSError:
-            files = {}
+        # A folder that is not there yet is one that nobody listens in; a file that goes meanwhile is one
+        # listener's less, and no other's.
+        files: dict[str, float] = {}
+        with suppress(OSError), os.scandir(self._run / LISTENERS) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    files[entry.name] = entry.stat().st_mtime
         for name, touched in files.items():
             if name not in self._seen or self._seen[name][0] != touched:
                 self._seen[name] = touched, now
@@ -290,7 +292,12 @@ class LiveReader:
         # A line that is still being written is read the next time, when it is whole.
         end = raw.rfind(b"\n") + 1
         self._at += end
-        return [PrintedLines(**json.loads(line)) for line in raw[:end].splitlines()]
+        # A disk that was full may have taken a part of a line, to which the next one was added.
+        printed = []
+        for line in raw[:end].split(b"\n"):
+            with suppress(ValueError, msgspec.ValidationError):
+                printed.append(msgspec.convert(json.loads(line), PrintedLines))
+        return printed
 
 
 def ask_stacks(run: Path, slots: list[int], patience: float) -> dict[int, str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from runs import Run, running, wait_until
 
-from arcli.store.channel import LiveReader, ask_stacks, listening
+from arcli.record import PrintedLines
+from arcli.store.channel import LiveFile, LiveReader, ask_stacks, listening
 
 # Items go on when the test has seen what they printed.
 WAITING = """
@@ -155,6 +156,31 @@ def test_another_shell_hears_of_an_item_that_runs_already(job: str, tmp_path: Pa
     assert run.wait() == 0
     assert not list((folder / "listeners").iterdir())
     assert "begin" not in run.said()
+
+
+def test_a_line_that_a_full_disk_has_cut_is_passed_over(tmp_path: Path) -> None:
+    reader, writer = LiveReader(tmp_path), LiveFile(tmp_path)
+    first, second, third = (
+        PrintedLines(job="j", index=index, stream="out", lines=[f"{index}\udcff"]) for index in range(3)
+    )
+    writer.write([first])
+    with (tmp_path / "live.jsonl").open("ab") as file:
+        file.write(b'{"job": "j", "ind')
+    writer.write([second])
+    with (tmp_path / "live.jsonl").open("ab") as file:
+        file.write(b'[]\n{"job": 1}\n')
+    writer.write([third])
+    assert reader.read() == [first, third]
+
+
+def test_one_listener_that_leaves_silences_no_other(tmp_path: Path) -> None:
+    """Its file may go between two looks of the run."""
+    folder = tmp_path / "listeners"
+    folder.mkdir()
+    (folder / "stays").touch()
+    leaving = folder / "leaves"
+    leaving.symlink_to("gone")  # as a file is that has a name no more
+    assert LiveFile(tmp_path).listening()
 
 
 def test_engines_say_where_in_the_users_code_they_are(tmp_path: Path) -> None:
