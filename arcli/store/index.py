@@ -157,8 +157,9 @@ class JournalIndex:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""
         start = 0
         while (end := journal.find(b"\n", start)) >= 0:
-            # What is damaged is as good as not there, as for every reader of a journal.
-            with suppress(ValueError):
+            # What is damaged is as good as not there, as for every reader of a journal; so is a number
+            # for which there is no room.
+            with suppress(ValueError, MemoryError, OverflowError):
                 record = decode(journal[start:end])
                 if is_record(record):
                     index = self._jobs.setdefault(record["job"], _JobIndex())

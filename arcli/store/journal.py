@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
+from arcli.engine.tally import STATUSES
 from arcli.errors import OutputError
 from arcli.record import decode
 
@@ -208,10 +209,12 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 
 
 def is_record(data: Mapping[str, Any]) -> bool:
-    """Tell whether what a line says has what every record has."""
-    index = data.get("index")
-    named = {"job", "index", "key", "status"} <= data.keys() and isinstance(data["job"], str)
-    return named and isinstance(index, int) and index >= 0
+    """Tell whether what a line says has what every record has, as every record has it."""
+    if not {"job", "index", "key", "status"} <= data.keys():
+        return False
+    index, seconds = data["index"], data.get("seconds")
+    typed = isinstance(data["job"], str) and type(index) is int and isinstance(seconds, float | int | None)
+    return typed and index >= 0 and data["status"] in STATUSES
 
 
 def _last_newline(file: BinaryIO | Any, end: int) -> int:

@@ -27,6 +27,7 @@ from arcli.session.core.job import tally_of
 from arcli.store import files
 from arcli.store.channel import STATE, Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
+from arcli.store.index import JournalIndex
 from arcli.store.journal import Damage, entries
 from arcli.store.lock import holder_of
 from arcli.store.manifest import Manifest
@@ -186,6 +187,28 @@ def test_a_forged_job_name_leads_nowhere(spec: Path) -> None:
     assert (
         replayed(ran(spec, "run", "spec.yaml", "--inline", "--resume", "--format", "jsonl")) == [False] * 3
     )
+
+
+DAMAGED: list[Any] = [
+    {"status": []}, {"status": "no"}, {"status": None}, {"seconds": "x"}, {"seconds": []}, {"index": True},
+    {"index": -1}, {"index": 10**15}, {"index": 10**30}, {"job": 5}, 5, [],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=str)
+def test_every_reader_passes_over_what_is_no_record(tmp_path: Path, damage: Any) -> None:
+    good, other = line(key(1), index=1), line(key(2), index=2)
+    damaged = {**json.loads(line(key(3))), **damage} if isinstance(damage, dict) else damage
+    run, into = (RunFolder.create(tmp_path, Manifest()) for _ in range(2))
+    run.journal.write_bytes(good + json.dumps(damaged).encode() + b"\n" + other)
+    run.close()
+    with JournalIndex(RunFolder(run.path)) as index:
+        assert list(index.items()) == [("job", 1), ("job", 2)]
+    with Kept([RunFolder(run.path)], into) as kept:
+        assert [kept.is_kept("job", key(number)) for number in (1, 2)] == [True, True]
+        if not isinstance(damage, dict) or "index" not in damage:
+            assert not kept.is_kept("job", key(3))
+    into.close()
 
 
 def test_names_of_files_are_printed_plain(tmp_path: Path) -> None:
