@@ -1,4 +1,4 @@
-"""A run as a trace for https://ui.perfetto.dev and chrome://tracing: one track an engine.
+"""A run as a trace for https://ui.perfetto.dev and chrome://tracing: a track for each engine, or several.
 
 The format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
@@ -17,6 +17,10 @@ from arcli.timing.timeline import Life, attempts_here, lives
 
 BATCH = 1000
 """Events that are written at once."""
+JITTER = 100
+"""Microseconds that an item may seem to begin before another one's end: clocks are read anew."""
+BEYOND, MOST = 1 << 24, 1024
+"""The number of the first track that is not an engine's own, and how many an engine may have."""
 _ARGS = ("index", "status", "reason", "seconds", "attempt", "chunk", "slot", "msg_id")
 
 
@@ -40,15 +44,50 @@ def render(run: RunFolder) -> Iterator[bytes]:
     lines = [dump(event) for event in names]
     lines += [dump(event) for life in engines for event in _life(life, places[life.host])]
     separator = b""
+    tracks = _Tracks()
     # In blocks, so that a run of any length takes no memory.
     for record in past.records(run):
         for attempt, started, completed in attempts_here(record):
             place = places.get(hosts.get(attempt["engine_id"], ""), 0)
-            lines.append(dump(_event(attempt, place, _when(started - began, completed - began))))
+            when = _when(started - began, completed - began)
+            # An earlier attempt stands with a record of much later, so that its track's end says nothing.
+            track = attempt["engine_id"]
+            if not attempt.get("tried_again"):
+                track, beside = tracks.take(track, when)
+                if beside is not None:
+                    lines.append(dump(_named("thread_name", place, track, beside)))
+            lines.append(dump(_event(attempt, place, track, when)))
         if len(lines) >= BATCH:
             yield separator + b",\n".join(lines)
             lines, separator = [], b",\n"
     yield (separator if lines else b"") + b",\n".join(lines) + b"\n]}\n"
+
+
+class _Tracks:
+    """Gives items that ran side by side in an engine tracks of their own: readers drop events that cross.
+
+    The first track of an engine has its number, further ones have numbers beyond all engines'.
+    """
+
+    def __init__(self) -> None:
+        self._next = BEYOND
+        self._ends: dict[int, dict[int, int]] = {}
+
+    def take(self, engine: int, when: Mapping[str, int]) -> tuple[int, str | None]:
+        """Return the track of an item, and how it is called where it is a new one.
+
+        Items come in the order of their ends, and go where least is left free before them.
+        """
+        ends = self._ends.setdefault(engine, {engine: when["ts"]})
+        free = [track for track, end in ends.items() if end <= when["ts"] + JITTER]
+        track, name = max(free, key=ends.__getitem__, default=self._next), None
+        if not free and len(ends) >= MOST:
+            return engine, None
+        if track == self._next:
+            self._next += 1
+            name = f"engine {engine}, beside {len(ends)}"
+        ends[track] = when["ts"] + when["dur"]
+        return track, name
 
 
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:
@@ -72,7 +111,7 @@ def _when(begin: float, end: float) -> dict[str, int]:
     return {"ts": round(begin * 1e6), "dur": max(0, round((end - begin) * 1e6))}
 
 
-def _event(record: Mapping[str, Any], pid: int, when: Mapping[str, int]) -> dict[str, Any]:
+def _event(record: Mapping[str, Any], pid: int, track: int, when: Mapping[str, int]) -> dict[str, Any]:
     args = {name: record[name] for name in _ARGS if record.get(name) is not None}
     error = record.get("error")
     # A complete event, which has its own end: half of a pair would be lost with a damaged journal.
@@ -82,7 +121,7 @@ def _event(record: Mapping[str, Any], pid: int, when: Mapping[str, int]) -> dict
         "ph": "X",
         **when,
         "pid": pid,
-        "tid": record["engine_id"],
+        "tid": track,
         "args": {
             **args,
             "input": given_label(record.get("input")),

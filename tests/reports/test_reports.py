@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from collections import defaultdict
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.timing import groups
 from arcli.timing.timeline import MOST_SPANS
+from arcli.units import isoformat
 
 RECORDS = [*(item(index) for index in range(5)), failed(5, "no")]
 
@@ -273,10 +275,35 @@ def test_the_trace_has_one_complete_event_an_item_on_its_engines_track(tmp_path:
     assert names["thread_name", 2, 1] == "engine 1"
 
 
+def test_items_side_by_side_do_not_cross_on_a_track(tmp_path: Path) -> None:
+    def ran(index: int, begin: float, end: float) -> dict[str, Any]:
+        times = {"started": isoformat(ZERO + begin), "completed": isoformat(ZERO + end)}
+        return item(index, engine_id=0, seconds=end - begin, **times)
+
+    times = [(1, 2), (1, 2.5), (2, 3), (2.5, 3), (1, 4), (3, 4.5), (3, 5), (4.5, 5.5)]
+    run = make(tmp_path, [ran(n, *each) for n, each in enumerate(times)], engines=(engine(0),))
+    tree = json.loads(b"".join(trace.render(run)))
+    events = [e for e in tree["traceEvents"] if e["ph"] == "X" and e["cat"] != "engine"]
+    assert len(events) == len(times)
+    tracks: dict[int, list[tuple[int, int]]] = {}
+    for event in events:
+        tracks.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+    assert len(tracks) == 3
+    for spans in tracks.values():
+        assert all(end <= begin + trace.JITTER for (_, end), (begin, _) in pairwise(sorted(spans)))
+    names = {e["tid"]: e["args"]["name"] for e in tree["traceEvents"] if e["name"] == "thread_name"}
+    assert [names[track] for track in sorted(tracks)] == [
+        "engine 0",
+        "engine 0, beside 1",
+        "engine 0, beside 2",
+    ]
+
+
 @pytest.mark.parametrize("count", [0, 1, 995, 996, 997, 1996, 1997, 2500])
 def test_a_trace_is_valid_at_every_seam(tmp_path: Path, count: int) -> None:
     tree = json.loads(b"".join(trace.render(make(tmp_path, [item(i) for i in range(count)]))))
-    assert len([event for event in tree["traceEvents"] if event.get("cat") != "engine"]) == count + 3
+    items = [event for event in tree["traceEvents"] if event["ph"] == "X" and event["cat"] != "engine"]
+    assert len(items) == count
 
 
 def test_attempts_that_nobody_could_draw_are_damage(tmp_path: Path) -> None:
