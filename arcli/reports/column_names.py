@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from arcli.engine.tally import Status
@@ -14,13 +15,15 @@ from arcli.suggest import near_or_all
 _OPEN = ("input", "value")
 """Fields whose parts are the user's."""
 _NOTHING = object()
+FEW = 1000
+"""Records whose names are suggested in place of one that there is not."""
 
 
 def check_columns(index: JournalIndex, job: str | None, names: Iterable[str], flag: str) -> None:
     """Raise UsageError for the first name that no record, of a job or of all, has anything under.
 
     What a run without records has, nobody knows. Only the records up to the first that has the name
-    are read: for a field of every record, none.
+    are read: for a field of every record, none; for a name that is nowhere in the journal, a few.
     """
     for name in names:
         first, _, rest = name.partition(".")
@@ -30,7 +33,9 @@ def check_columns(index: JournalIndex, job: str | None, names: Iterable[str], fl
         key = rest if field else name
         present: dict[str, None] = {}
         undivided = False
-        for record in _records(index, job, succeeded=first == "value"):
+        # Of a million records a slip of the pen would else be told after all have been read.
+        few = None if index.may_name(name.rpartition(".")[2]) else FEW
+        for record in islice(_records(index, job, succeeded=first == "value"), few):
             if cell_of(record, name, _NOTHING) is not _NOTHING:
                 break
             # The parts of a field, or the input's keys and all fields.

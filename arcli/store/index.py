@@ -116,6 +116,13 @@ class JournalIndex:
         """Return the record of an item as data, empty where there is none."""
         return decode(self.line(job, number) or b"{}")
 
+    def may_name(self, key: str) -> bool:
+        """Tell whether any record may have a mapping with a key that ends so; none is read for it."""
+        # As JSON has it: what would be escaped there may be written in several ways.
+        if self._map is None or not key.isascii() or not key.isprintable() or set(key) & set('"\\'):
+            return True
+        return self._map.find(f'{key}"'.encode()) >= 0
+
     def items(
         self, job: str | None = None, condition: Condition | None = None
     ) -> Iterator[tuple[str, int]]:

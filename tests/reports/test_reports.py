@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import tracemalloc
 from collections import defaultdict
 from html.parser import HTMLParser
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 
 from arcli.engine import tally
@@ -20,8 +23,10 @@ from arcli.errors import UsageError
 from arcli.outputs.markdown import escape
 from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
+from arcli.reports.column_names import FEW, check_columns
 from arcli.store import past
 from arcli.store.folder import RunFolder
+from arcli.store.index import JournalIndex
 from arcli.timing import groups
 from arcli.timing.timeline import MOST_SPANS
 from arcli.units import isoformat
@@ -382,3 +387,31 @@ def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:
     formats.write_text(paper.page, report)
     assert "killed before its end" in " ".join(paper.text.split())
     assert report.began > ZERO  # from the id
+
+
+@pytest.mark.parametrize("name", ["sead", "input.sead", "value.sead"])
+def test_a_column_that_is_not_there_is_refused_after_a_few_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = make(tmp_path, [item(i, value={"seed": i}) for i in range(FEW + 100)], exit_code=0)
+    with JournalIndex(run) as index:
+        lines: list[tuple[object, ...]] = []
+        read = index.line
+
+        def line(*at: Any) -> bytes | None:
+            lines.append(at)
+            return read(*at)
+
+        monkeypatch.setattr(index, "line", line)
+        with pytest.raises(UsageError, match="no item has"):
+            check_columns(index, None, [name], "--columns")
+        assert len(lines) <= FEW
+
+
+@given(st.text(min_size=1))
+@settings(max_examples=100, deadline=None)
+def test_a_key_that_a_record_has_is_met_without_reading_it(key: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = make(Path(folder), [item(0, value={key: 1})], exit_code=0)
+        with JournalIndex(run) as index:
+            assert index.may_name(key.rpartition(".")[2])
