@@ -210,14 +210,17 @@ class HeldItems:
         if self._in_memory >= IN_MEMORY and not any(isinstance(item, PickledInput) for item in part.inputs):
             with suppress(Exception):  # __reduce__ of the user's may raise anything
                 pickled = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
-        if pickled is None:
-            self._in_memory += len(part)
-            self._blocks.append(part)
-            return
-        # One file for all parts, without a name: it is gone with the process.
-        self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
-        self._blocks.append((self._file.seek(0, 2), len(pickled)))
-        self._file.write(pickled)
+        # One file for all parts, without a name: it is gone with the process. Without a buffer, so that
+        # a full disk refuses this part, which is then held as the first ones are, and not one before it.
+        if pickled is not None:
+            with suppress(OSError):
+                self._file = self._file or tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed when it is read
+                place = self._file.seek(0, 2)
+                if self._file.write(pickled) == len(pickled):
+                    self._blocks.append((place, len(pickled)))
+                    return
+        self._in_memory += len(part)
+        self._blocks.append(part)
 
     def take(self, count: int) -> Chunk | None:
         """Take up to ``count`` items, None where there is none."""

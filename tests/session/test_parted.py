@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 from collections import deque
 from typing import Any
 
@@ -132,3 +135,26 @@ def test_what_only_engines_open_is_not_opened_here(monkeypatch: pytest.MonkeyPat
     chunk = held.take(1)
     assert chunk is not None
     assert chunk.inputs == [opaque]
+
+
+@pytest.mark.parametrize("room", [0, 1, 700, 1500])
+def test_what_a_full_disk_refuses_is_held_in_memory(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    class Disk(io.BytesIO):
+        """A file on a disk that has room for so many bytes."""
+
+        def write(self, data: Any) -> int:
+            fits = min(len(data), room - self.tell())
+            if fits <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data[:fits])
+
+    monkeypatch.setattr(supply_module, "IN_MEMORY", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: Disk())
+    held = HeldItems(0)
+    for first in range(0, 40, 10):
+        held.add(Chunk(indices=range(first, first + 10), inputs=["x" * 50] * 10), [*range(10)])
+    assert len(held) == 40
+    taken: list[int] = []
+    while (chunk := held.take(7)) is not None:
+        taken += chunk.indices
+    assert taken == [*range(40)]
