@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -247,3 +248,28 @@ def test_the_first_version_of_cgroups(tmp_path: Path) -> None:
 def test_a_damaged_quota_is_none(tmp_path: Path) -> None:
     root = cgroups(tmp_path, "0::/\nnonsense\n", cpu_dot_max="what\n")
     assert cgroup_quota(root) is None
+
+
+MESSAGES = """
+import resource, sys
+from arcli.cluster.processes import keep_freed_memory
+if "keep" in sys.argv:
+    keep_freed_memory()
+for _ in range(40):
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    messages = [b"x" * 3_000_000 for _ in range(4)]
+    del messages
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_what_a_message_has_freed_is_there_for_the_next_one() -> None:
+    """A fault for each 4 kB of each copy was half of what large values cost."""
+
+    def faults(*arguments: str) -> int:
+        command = [sys.executable, "-c", MESSAGES, *arguments]
+        return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE).stdout)
+
+    assert faults() > 1000
+    assert faults("keep") < 100

@@ -37,6 +37,7 @@ from arcli.cluster.processes import (
     ending,
     engine_command,
     is_stopped,
+    keep_freed_memory,
     kill_all,
     kill_tree,
     strays,
@@ -119,6 +120,7 @@ class Supervisor:
         # Orphans of items fall to this process, so that it can end them. A signal writes to a pipe,
         # which `select` sees: no death is missed between a look and a wait.
         adopt_orphans()
+        keep_freed_memory()
         wake, alarm = os.pipe()
         for end in (wake, alarm):
             os.set_blocking(end, False)

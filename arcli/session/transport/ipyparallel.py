@@ -25,6 +25,7 @@ from ipyparallel.serialize.canning import can_map
 
 from arcli.cluster.base import Cluster, ClusterEvent, EngineUp
 from arcli.cluster.client import RawClient
+from arcli.cluster.processes import keep_freed_memory
 from arcli.session.interfaces import Broken, Coming, Events, Reply
 from arcli.session.transport.bundle import Bundle
 
@@ -70,6 +71,7 @@ class IpyparallelTransport:
 
     def open(self, events: Events) -> None:
         """See Transport."""
+        keep_freed_memory()
         gc.freeze()  # all that was imported will stay: no collection needs to look at it again
         with self._lock:
             self._events = events
