@@ -37,12 +37,20 @@ from .protocol import (
 from .tally import Status, Tally
 from .variables import DIGITS, NAME, Places, Variables
 
-PUBLISH_EVERY = 0.25
-"""Seconds after which a chunk that still runs hands out the records it has finished."""
+PUBLISH_EVERY, RAREST = 0.25, 5.0
+"""Seconds after which a chunk that still runs hands out the records it has finished: at least and at most."""
+PUBLICATIONS = 100
+"""How often in a second all engines together do that. Each is a message more, and the records in it are
+sent once more with their chunk's reply."""
 SMALL = 1 << 12
 """Bytes of an input, on average, below which those of a chunk are written together."""
 _OK = Status.OK  # getting a member costs as much as a call
-_PAUSE, _NEVER = int(PUBLISH_EVERY * 1e9), 1 << 62
+_NEVER = 1 << 62
+
+
+def publish_pause(engines: int) -> int:
+    """Return the nanoseconds between two publications of a chunk, on each of so many engines."""
+    return int(min(RAREST, max(PUBLISH_EVERY, engines / PUBLICATIONS)) * 1e9)
 
 
 class Engine:
@@ -80,6 +88,7 @@ class Engine:
         self.marks: Any = [*NOWHERE]
         self.variables = Variables()
         self.slot = 0
+        self.publish_pause = publish_pause(1)
 
     @property
     def shared(self) -> bool:
@@ -125,7 +134,7 @@ class Job:
         if lacking is not None:
             return Unmet(lacking)
         engine = self._engine
-        results = _Results(request, self._plan.retries, engine.publish)
+        results = _Results(request, self._plan.retries, engine.publish, engine.publish_pause)
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.
         marks = engine.marks
@@ -336,18 +345,22 @@ def _loaded(
 class _Results:
     """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
 
+    ``pause`` are the nanoseconds between two publications.
     Items come from the main thread. What has ended before a long one goes from the patrol's: nobody
     else would hand it out. Everything that was handed out is in the reply once more, for what is
     published may be lost.
     """
 
-    def __init__(self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None) -> None:
+    def __init__(
+        self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None, pause: int
+    ) -> None:
         self._chunk = request.chunk
         self._attempt = request.attempt
         self._final = request.attempt > retries
         self._publish = publish
+        self._pause = pause
         self._began, self._begin = time.time(), time.perf_counter()
-        self._due = time.perf_counter_ns() + _PAUSE if publish is not None else _NEVER
+        self._due = time.perf_counter_ns() + pause if publish is not None else _NEVER
         # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
         # that is a good part of the time.
         self._positions: list[int] = []
@@ -398,7 +411,7 @@ class _Results:
         """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
         # Under the lock to its end: a part must not be overtaken by the next one, from another thread.
         with self._lock:
-            self._due = now + _PAUSE
+            self._due = now + self._pause
             since = self._handed
             self._handed = (len(self._lines), len(self._again), len(self._opaque), self._done)
             if since != self._handed and self._publish is not None:

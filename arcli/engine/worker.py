@@ -12,7 +12,7 @@ from typing import Any
 
 from .beside import TaskCapture
 from .capture import NoCapture, make_capture
-from .chunk import Engine, Job
+from .chunk import Engine, Job, publish_pause
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, with_references, working_directory
@@ -133,6 +133,7 @@ class Worker:
         engine = self._engine
         engine.slot = request.slot
         engine.patrol.pause = pause(request.engines)
+        engine.publish_pause = publish_pause(request.engines)
         # A fork has its sibling's random numbers, and variables that only tell of the cluster.
         random.seed()
         if engine.ours:

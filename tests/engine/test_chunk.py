@@ -6,6 +6,8 @@ import pickle
 import threading
 from typing import Any
 
+import pytest
+
 from arcli.engine.chunk import PUBLISH_EVERY, _Course
 from arcli.engine.position_file import NOWHERE
 from arcli.engine.protocol import (
@@ -18,6 +20,17 @@ from arcli.engine.protocol import (
     encode_request,
 )
 from arcli.engine.worker import Worker
+
+
+@pytest.mark.parametrize(
+    ("engines", "seconds"), [(1, 0.25), (25, 0.25), (64, 0.64), (256, 2.56), (10_000, 5.0)]
+)
+def test_the_more_engines_there_are_the_rarer_each_hands_out_records(engines: int, seconds: float) -> None:
+    """Each message costs the client and the controller, who are the same for all of them."""
+    worker = Worker({}, None, watchdog=False)
+    worker.handle(encode_request(Hello(0, None, engines)))
+    worker.leave()
+    assert worker._engine.publish_pause == pytest.approx(seconds * 1e9)
 
 
 def test_what_is_handed_out_does_not_overtake_what_was_handed_out_before() -> None:

@@ -211,7 +211,7 @@ def test_a_fake_engine_answers_as_a_real_one(
     worker.handle(encode_request(Define(JobDefinition("j", "map", function=function, retries=1))))
     inputs = pickled([*range(size)])
     request = RunChunk("j", 7, attempt, range(3, 3 + size), inputs, occurrences=None, opaque={})
-    with patch("arcli.engine.chunk._PAUSE", 0):
+    with patch.object(worker._engine, "publish_pause", 0):
         whole = decode_reply(worker.handle(encode_request(request)))
     how: dict[str, Any] = {"again": failed} if attempt == 1 else {"failed": failed}
     assert compared(whole) == compared(chunk_reply(request, **how))
@@ -234,7 +234,7 @@ def test_a_fake_engine_answers_as_a_real_one_whose_items_run_side_by_side() -> N
     worker.handle(encode_request(Define(job)))
     inputs = pickled([*range(4)])
     request = RunChunk("j", 7, 1, range(3, 7), inputs, occurrences=None, opaque={})
-    with patch("arcli.engine.chunk._PAUSE", 0):
+    with patch.object(worker._engine, "publish_pause", 0):
         whole = decode_reply(worker.handle(encode_request(request)))
     worker.leave()
     order = [3, 2, 1, 0]
