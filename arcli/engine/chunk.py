@@ -38,7 +38,7 @@ from .tally import Status, Tally
 from .variables import DIGITS, NAME, Places, Variables
 
 PUBLISH_EVERY, RAREST = 0.25, 5.0
-"""Seconds after which a chunk that still runs hands out the records it has finished: at least and at most."""
+"""Seconds after which a chunk that still runs hands out finished records: at least and at most."""
 PUBLICATIONS = 100
 """How often in a second all engines together do that. Each is a message more, and the records in it are
 sent once more with their chunk's reply."""

@@ -340,6 +340,23 @@ def test_what_many_engines_lose_is_a_few_rounds_of_messages(
     assert got.makespan <= 1.08 * max(ideal, len(durations) * PATH / MAX_ITEMS) + rounds
 
 
+@pytest.mark.parametrize(("engines", "size"), [(2, 4), (64, 4), (128, 8), (256, 16)])
+def test_a_message_costs_something_before_it_is_known_what(engines: int, size: int) -> None:
+    """While engines come they take the processors' time, and so does each chunk."""
+    policy = ChunkPolicy()
+    policy.learn(8, 0.4, 1000, gap=0.005, now=1.0)
+    assert policy.size(100_000, engines) == size
+
+
+def test_the_first_chunks_do_not_make_messages_look_cheap() -> None:
+    """What is learnt of the path begins with the first chunk, and not with nothing."""
+    policy, now = ChunkPolicy(), 0.0
+    for _ in range(8):
+        now += 2.0 / 128
+        policy.learn(4, 0.2, 1000, gap=1.8, now=now)
+    assert policy.size(100_000, 128) > 1.5 * TARGET_SECONDS / 0.05
+
+
 def test_chunks_become_small_again_when_the_path_has_room_again() -> None:
     policy = ChunkPolicy()
     now = 0.0
