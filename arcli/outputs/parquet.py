@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from arcli.errors import UsageError
 from arcli.outputs.base import OutputContext, TargetOutput
-from arcli.outputs.columns import Block, Columns, is_same
+from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import Spool
 from arcli.outputs.target import Target, writing
 from arcli.record import RecordBatch, dump
@@ -31,6 +34,8 @@ _FIXED = {
     **dict.fromkeys(TIMES, "time"),
     "seconds": "double",
 }
+_UNIQUE = {"index", "key", "started", "completed", "seconds"}
+"""Columns whose cells are all others, for which a dictionary is only work."""
 _INT64 = range(-(2**63), 2**63)
 _EXACT = range(-(2**53), 2**53 + 1)
 """Integers that a double can hold, each of them."""
@@ -47,7 +52,7 @@ class ParquetFile(TargetOutput):
     def __init__(self, context: OutputContext) -> None:
         super().__init__(context)
         self._columns = Columns()
-        self._group: dict[str, list[Any]] = {}
+        self._group: list[Block] = []
         self._rows = self._bytes = 0
         self._kinds: dict[str, str] = {}
         self._parts: list[Spool] = []
@@ -95,11 +100,8 @@ class ParquetFile(TargetOutput):
         super().abort()
 
     def _take(self, block: Block) -> None:
-        """Append a block to the row group that is being gathered, with None where columns differ."""
-        # A column that comes late is empty above, and one that a block lacks is empty there.
-        for name in dict.fromkeys([*self._group, *block.columns, *block.same]):
-            column = self._group.setdefault(name, [None] * self._rows)
-            column += block.columns.get(name) or [block.same.get(name)] * block.rows
+        """Append a block to the row group that is being gathered."""
+        self._group.append(block)
         self._rows += block.rows
 
     def _write_group(self) -> None:
@@ -107,16 +109,20 @@ class ParquetFile(TargetOutput):
         if not self._rows:
             return
         pa, pq = _pyarrow(self._name)
-        group, rows = self._group, self._rows
-        self._group, self._rows, self._bytes = {}, 0, 0
+        group = self._group
+        self._group, self._rows, self._bytes = [], 0, 0
         before = self._writer.schema if self._writer is not None else None
         # A column's type is what all its values so far fit into.
-        for name in group.keys() - _FIXED.keys():
-            kind = _kind(group[name])
-            if kind is not None:
-                self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
+        for block in group:
+            cells = {name: [cell] for name, cell in block.same.items()}
+            for name in (block.columns.keys() | cells.keys()) - _FIXED.keys():
+                kind = _kind(block.columns.get(name) or cells[name])
+                if kind is not None:
+                    self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
         schema = self._schema()
-        arrays = [_array(group.get(field.name), field.type, rows) for field in schema]
+        arrays = [
+            pa.chunked_array([_cells(block, field.name, field.type) for block in group]) for field in schema
+        ]
         with writing(self._name):
             # Parquet files have one schema: a new column begins a new part.
             if before != schema:
@@ -124,7 +130,8 @@ class ParquetFile(TargetOutput):
                 part = Spool(self._name)
                 part.open(self._target)
                 self._parts.append(part)
-                self._writer = pq.ParquetWriter(part.file, schema)
+                repeated = [name for name in schema.names if name not in _UNIQUE]
+                self._writer = pq.ParquetWriter(part.file, schema, use_dictionary=repeated)
             self._writer.write_table(pa.table(arrays, schema=schema))
 
     def _schema(self) -> pa.Schema:
@@ -224,15 +231,24 @@ def _wider(one: str, other: str) -> str:
     return "double" if {one, other} == {"int53", "double"} else "string"
 
 
-def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Array:
-    """A column as Arrow has it."""
+def _cells(block: Block, name: str, kind: pa.DataType) -> pa.Array:
+    """One column of a block as Arrow has it."""
     import pyarrow as pa
 
-    # A column of another row group, or of nothing but failures so far.
-    if column is None:
-        return pa.nulls(rows, kind)
-    if rows > 1 and is_same(column):
-        return pa.repeat(_array(column[:1], kind, 1)[0], rows)
+    if name in block.columns:
+        return _array(block.columns[name], kind)
+    # A column that comes late is empty before, and one that a block lacks is empty there.
+    cell = block.same.get(name)
+    return pa.nulls(block.rows, kind) if cell is None else pa.repeat(_array([cell], kind)[0], block.rows)
+
+
+def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Cells as Arrow has them."""
+    import pyarrow as pa
+
+    # Mostly a column is of one kind, and no cell is missing.
+    with suppress(TypeError, UnicodeEncodeError):
+        return _packed(column, kind)
     # Times arrive as ISO text.
     if pa.types.is_timestamp(kind):
         return pa.array(column, pa.string()).cast(kind)
@@ -245,6 +261,30 @@ def _array(column: Sequence[Any] | None, kind: pa.DataType, rows: int) -> pa.Arr
     if pa.types.is_floating(kind) and int in set(map(type, column)):
         return pa.array([None if value is None else float(value) for value in column], kind)
     return pa.array(column, kind)
+
+
+def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Cells of one kind as Arrow has them. Raises TypeError, UnicodeEncodeError.
+
+    ``pa.array`` looks whether it is given what is pandas', and imports that first, where it is installed:
+    that takes longer than all columns of a hundred thousand rows do (``_is_array_like``,
+    https://github.com/apache/arrow/blob/main/python/pyarrow/array.pxi).
+    """
+    import pyarrow as pa
+
+    rows, data = len(column), []
+    if pa.types.is_timestamp(kind):
+        return _packed(column, pa.string()).cast(kind)
+    if pa.types.is_string(kind):
+        texts = [text.encode() for text in column] if not (joined := "".join(column)).isascii() else column
+        data = [array("i", accumulate(map(len, texts), initial=0)), joined.encode()]
+    elif pa.types.is_boolean(kind) and rows == 1 and column[0] is not None:
+        data = [bytes(column)]
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        data = [array("q" if pa.types.is_integer(kind) else "d", column)]
+    else:
+        raise TypeError(kind)
+    return pa.Array.from_buffers(kind, rows, [None, *map(pa.py_buffer, data)])
 
 
 def _text(value: Any) -> str | None:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record
-from runs import Run
+from runs import PATIENCE, Run
 
 from arcli.engine.encode import to_tree
 from arcli.outputs import parquet
@@ -167,6 +169,53 @@ def test_a_type_of_parquet_loses_nothing(
     tagged = [to_tree(value)[0] for value in values]
     play(ParquetFile(on_file(path)), *parts(*(record(n, value=value) for n, value in enumerate(tagged))))
     assert pq.read_table(path)["value"].to_pylist() == column
+
+
+@given(
+    st.one_of(
+        st.lists(st.text(), min_size=1).map(lambda cells: ("string", cells)),
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1).map(lambda cells: ("int64", cells)),
+        st.lists(st.floats(allow_nan=False), min_size=1).map(lambda cells: ("double", cells)),
+        st.booleans().map(lambda cell: ("bool", [cell])),
+    )
+)
+def test_cells_that_are_packed_are_those_that_arrow_reads(column: tuple[str, list[Any]]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    kind = pa.type_for_alias(column[0])
+    try:
+        packed = parquet._packed(column[1], kind)
+    except UnicodeEncodeError:  # half of a surrogate pair, which Arrow does not take, either
+        return
+    packed.validate(full=True)
+    assert packed.equals(pa.array(column[1], kind))
+
+
+PANDAS = """
+import sys
+from make_records import *
+from pathlib import Path
+from arcli.outputs.parquet import ParquetFile
+rows = [record(n, input={"size": n, "name": "\xe9"}, value=n / 2) for n in range(50)]
+play(ParquetFile(on_file(Path(sys.argv[1]))), batch(*rows))
+print("pyarrow" in sys.modules, "pandas" in sys.modules)
+"""
+
+
+def test_parquet_of_whole_columns_does_not_import_pandas(tmp_path: Path) -> None:
+    """pyarrow does so to look whether cells are pandas', which takes half a second."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    path = tmp_path / "out.parquet"
+    printed = subprocess.run(
+        [sys.executable, "-c", PANDAS, path],
+        cwd=Path(__file__).parent,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+    ).stdout
+    assert printed == "True False\n"
+    assert path.exists()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1"])
