@@ -187,7 +187,7 @@ class ItemFolder:
 def matching(folder: str, steps: Sequence[str]) -> list[str]:
     """Return the files in a folder whose paths match the steps of a pattern (JobDefinition), sorted.
 
-    A link to a file is that file. One to a folder is followed where a step is its name: under any
+    A link to a file is that file. One to a folder is followed where a step of its own names it: under any
     folders, one that leads back up would be followed without an end.
     """
     paths: set[str] = set()

@@ -237,7 +237,7 @@ def test_artifacts_are_not_looked_for_behind_links_to_folders(
     spec = f'command: "{script} && ln -s {tmp_path}/elsewhere e && ln -s e/other.pt {{}}"\nover: [c.pt]\n'
     code, records = finish(tmp_path, spec + 'outdir: true\nartifacts: ["**", "e/*"]', *where)
     assert code == 0
-    # A link to a file is that file; one to a folder has to be named.
+    # A link to a file is that file; one to a folder is not followed under `**`.
     files = {file["path"]: file["size"] for file in records[0]["artifacts"]}
     assert files == {"a.pt": 0, "c.pt": 5, "deep/b.pt": 0, "e/other.pt": 5}
 
