@@ -20,7 +20,7 @@ from .functions import Lacking, caller, find, meet, opened, raising, renewing, r
 from .item import Opaque, Outcome, Runner
 from .keys import heads, salted
 from .limits import UNKNOWN, Abort, Timer
-from .live import Live, Patrol
+from .live import Live, Patrol, publish_pause
 from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
 from .program import BadInput, ItemFolder, Program, Shown
@@ -37,20 +37,10 @@ from .protocol import (
 from .tally import Status, Tally
 from .variables import DIGITS, NAME, Places, Variables
 
-PUBLISH_EVERY, RAREST = 0.25, 5.0
-"""Seconds after which a chunk that still runs hands out finished records: at least and at most."""
-PUBLICATIONS = 100
-"""How often in a second all engines together do that. Each is a message more, and the records in it are
-sent once more with their chunk's reply."""
 SMALL = 1 << 12
 """Bytes of an input, on average, below which those of a chunk are written together."""
 _OK = Status.OK  # getting a member costs as much as a call
 _NEVER = 1 << 62
-
-
-def publish_pause(engines: int) -> int:
-    """Return the nanoseconds between two publications of a chunk, on each of so many engines."""
-    return int(min(RAREST, max(PUBLISH_EVERY, engines / PUBLICATIONS)) * 1e9)
 
 
 class Engine:
@@ -345,10 +335,9 @@ def _loaded(
 class _Results:
     """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
 
-    ``pause`` are the nanoseconds between two publications.
-    Items come from the main thread. What has ended before a long one goes from the patrol's: nobody
-    else would hand it out. Everything that was handed out is in the reply once more, for what is
-    published may be lost.
+    ``pause`` are the nanoseconds between two publications. Items come from the main thread. What has
+    ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
+    handed out is in the reply once more, for what is published may be lost.
     """
 
     def __init__(

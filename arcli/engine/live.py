@@ -25,6 +25,11 @@ PATROL, RAREST = 0.1, 1.0
 LOOKS = 320
 """Looks in a second that all engines take together. Each wakes a process: 128 engines that only waited for
 their items took a quarter of a CPU for ten looks a second each."""
+PUBLISH_EVERY, PUBLISH_RAREST = 0.25, 5.0
+"""Seconds after which a chunk that still runs hands out finished records: at least and at most."""
+PUBLICATIONS = 100
+"""How often in a second all engines together do that. Each is a message more, and the records in it are
+sent once more with their chunk's reply."""
 TELL = 0.2
 """Seconds between two messages, at least."""
 MOST_LINES = 200
@@ -239,6 +244,11 @@ class Watched(Protocol):
 def pause(engines: int) -> float:
     """Return the seconds between two looks, where so many engines share what a machine can do."""
     return min(RAREST, max(PATROL, engines / LOOKS))
+
+
+def publish_pause(engines: int) -> int:
+    """Return the nanoseconds between two publications of a chunk, on each of so many engines."""
+    return int(min(PUBLISH_RAREST, max(PUBLISH_EVERY, engines / PUBLICATIONS)) * 1e9)
 
 
 class Patrol:

@@ -12,13 +12,13 @@ from typing import Any
 
 from .beside import TaskCapture
 from .capture import NoCapture, make_capture
-from .chunk import Engine, Job, publish_pause
+from .chunk import Engine, Job
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, with_references, working_directory
 from .interpreter import Script, Visit, clean_environment
 from .item import Process
-from .live import pause
+from .live import pause, publish_pause
 from .notebook import preflight
 from .position_file import NOWHERE, PositionFile
 from .protocol import (

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from arcli.engine.chunk import PUBLISH_EVERY, _Course
+from arcli.engine.chunk import _Course
+from arcli.engine.live import PUBLISH_EVERY
 from arcli.engine.position_file import NOWHERE
 from arcli.engine.protocol import (
     ChunkReply,

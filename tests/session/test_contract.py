@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runs import PATIENCE
 from sessions import OpenSession, opened
 
-from arcli.engine.chunk import PUBLISH_EVERY
+from arcli.engine.live import PUBLISH_EVERY
 from arcli.engine.protocol import ChunkReply, Define, JobDefinition, RunChunk, decode_reply, encode_request
 from arcli.engine.worker import Worker
 from arcli.record import decode
