@@ -380,3 +380,38 @@ def test_ten_million_items_on_a_thousand_engines_take_a_few_chunks_each() -> Non
         now += PATH
         policy.learn(size, 0.001 * size, 300 * size, gap=0.5, now=now)
     assert chunks <= 12 * 1000
+
+
+@given(
+    st.integers(2, 64),
+    st.lists(st.tuples(st.integers(1, 500), st.floats(0.001, 2.0)), min_size=1, max_size=8),
+    st.one_of(st.none(), st.integers(1, 10_000)),
+)
+def test_items_side_by_side_travel_in_whole_rounds(
+    beside: int, chunks: list[tuple[int, float]], left: int | None
+) -> None:
+    policy = ChunkPolicy(beside=beside)
+    for number, (items, each) in enumerate(chunks):
+        seconds = each * -(-items // beside)
+        policy.learn(items, seconds, 300 * items, own=each * items, gap=0.004, now=1.0 + number)
+    size = policy.size(left, 4)
+    assert size <= beside or size % beside == 0
+
+
+def test_the_longer_places_side_by_side_wait_for_the_last_items_the_larger_are_chunks() -> None:
+    """Each chunk costs its engine that much: it is to be a small part of what it does."""
+
+    def size(longest: float) -> int:
+        policy = ChunkPolicy(beside=16)
+        for now in (1.0, 2.0, 3.0):
+            own = 0.02 * 127 + longest
+            policy.learn(128, 0.02 * 7 + longest, 1000, own=own, gap=0.004, now=now)
+        return policy.size(10_000, 2)
+
+    alike, uneven = size(0.02), size(1.0)
+    assert alike == 16 * 16
+    assert uneven >= 2 * alike
+    # Nor is it divided near the end into parts that each wait for one of these.
+    policy = ChunkPolicy(beside=16)
+    policy.learn(128, 1.14, 1000, own=3.54, gap=0.004, now=1.0)
+    assert policy.size(800, 2) == 400

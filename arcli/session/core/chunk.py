@@ -232,6 +232,8 @@ ROUNDS = 1.5
 the path has room, however many engines there are."""
 RAGGED = 16
 """Rounds of items side by side that a chunk has at least, in the middle of a run."""
+STRAGGLE = 3
+"""A chunk of items side by side is at least this many times as long as places wait for its last ones."""
 MAX_DEPTH = 8
 COVER_SECONDS = 0.03
 """The work that should wait at an engine, to cover a message's round trip."""
@@ -255,6 +257,7 @@ class ChunkPolicy:
         self._interval = self._gap = self._busy = 0.0
         self._cost = MESSAGE_SECONDS
         self._weight = 1.0
+        self._straggle = 0.0
 
     def learn(
         self,
@@ -268,7 +271,7 @@ class ChunkPolicy:
     ) -> None:
         """Take in that a chunk of ``items`` came back: after ``seconds`` on its engine, ``size`` bytes.
 
-        ``own`` are those of them that were in its items' own code, None where that is not known.
+        ``own`` are those of its items' own code, one after the other, None where that is not known.
         ``gap`` are the seconds that it was under way beside that, ``now`` is a monotonic time.
         """
         # An empty chunk, all of which was recalled, still says what its message cost.
@@ -277,12 +280,17 @@ class ChunkPolicy:
             return
         # What a chunk takes beside its items is a little for each of them, and now and then much for
         # no reason of theirs, on a busy machine or as an engine's first one: so the least of it counts.
-        if own is not None:
-            beside = max(0.0, seconds - own) / items
-            self._overhead = min(beside, RISE * self._overhead)
-            seconds = own + self._overhead * items
-        # A large chunk says more about an item than a small one.
         keep = 0.0 if self._seconds is None else MEMORY ** min(4.0, items / max(1, self._largest))
+        if own is not None:
+            filled = min(seconds, own / min(self.beside, items))
+            self._overhead = min((seconds - filled) / items, RISE * self._overhead)
+            # Side by side, most of it is what the other places wait for the last items.
+            if self.beside > 1:
+                self._overhead = min(self._overhead, filled / items)
+                straggle = seconds - filled - self._overhead * items
+                self._straggle = keep * self._straggle + (1 - keep) * straggle
+            seconds = filled + self._overhead * items
+        # A large chunk says more about an item than a small one.
         self._seconds = keep * (self._seconds or 0.0) + (1 - keep) * seconds / items
         self._bytes = max(size / items, keep * self._bytes + (1 - keep) * size / items)
         self._largest = max(self._largest, items)
@@ -329,9 +337,10 @@ class ChunkPolicy:
         target = max(TARGET_SECONDS, ROUNDS * round_)
         size = target / each
         # Where items run side by side, the last ones of a chunk leave their neighbours' places empty:
-        # so many rounds make that little.
+        # so many rounds make that little, and where some take much longer, so much more work.
+        straggle = STRAGGLE * self._straggle
         if self.beside > 1:
-            size = max(size, RAGGED * self.beside)
+            size = max(size, RAGGED * self.beside, straggle / each)
         size = min(size, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
             size = min(size, MAX_BYTES // self._bytes)
@@ -339,8 +348,12 @@ class ChunkPolicy:
         # is left.
         if left is not None:
             fair = left / max(1, engines)
-            worth = max(WORTH_SECONDS / each, min(round_ / each, fair), min(self.beside, left))
+            costly = min(max(round_, straggle) / each, fair)
+            worth = max(WORTH_SECONDS / each, costly, min(self.beside, left))
             size = min(size, max(fair / SHARE, worth))
+        # Whole rounds: in one that is not, places side by side have nothing to do.
+        if size > self.beside > 1:
+            size -= size % self.beside
         return max(1, math.ceil(size - 1e-9))
 
     def depth(self, left: int | None, engines: int) -> int:

@@ -166,7 +166,7 @@ class JobRun:
         use.returning += gap
         self._sizes[len(chunk)] += len(chunk) > 0
         # Of an attempt that is tried again nobody has said how long it took.
-        own = None if reply.again else min(pending.computed, reply.busy)
+        own = None if reply.again else pending.own
         self.items.returned(chunk)
         self.items.chunks.learn(len(chunk), reply.busy, size + chunk.size, own=own, gap=gap, now=now)
         return records
@@ -211,6 +211,7 @@ class JobRun:
         seconds = tally.seconds
         if self.plan.concurrency > 1:
             seconds = min(seconds, max(0.0, reply.busy - pending.computed))
+        pending.own += tally.seconds
         pending.computed += seconds
         use.compute += seconds
         failed = tally.total - tally.counts[Status.OK]

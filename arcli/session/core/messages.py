@@ -118,9 +118,14 @@ class PendingRequest(Struct, eq=False):
 
 
 class PendingChunk(PendingRequest, kw_only=True, eq=False):
-    """A chunk under way. ``computed`` are the seconds in its items' own code that are accounted for."""
+    """A chunk under way.
+
+    ``own`` are the seconds of its items, one after the other, as far as they have ended, ``computed`` those
+    of its engine's time in which any of them ran.
+    """
 
     chunk: Chunk
+    own: float = 0.0
     computed: float = 0.0
 
 
