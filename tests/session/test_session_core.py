@@ -1003,6 +1003,23 @@ def test_who_waits_when_the_run_is_stopped_hears_of_it() -> None:
     assert call.exception(0) is broadcast.exception(0) is stopped
 
 
+@pytest.mark.parametrize("passed", [0.0, 10.0])
+def test_what_is_asked_after_a_stop_has_its_grace_though_the_job_ended_meanwhile(passed: float) -> None:
+    """A reduce that began when the last items had just ended went on for ever."""
+    session = FakeSession(1)
+    session.begin(1)
+    (engine,) = engines_of(session)
+    stopped = Interrupted(15)
+    # Both are there in one turn, at whose end the job is over.
+    session.loop.put(Stop(reason="stopped", ended=End.INTERRUPTED, grace=5.0, error=stopped))
+    session.answer(engine)
+    assert len(session.ended) == 1
+    session.wait(passed)
+    fold = session.ask()
+    session.wait(6.0)
+    assert fold.exception(0) is stopped
+
+
 @pytest.mark.parametrize("grace", [None, 0.0, 5.0])
 def test_a_run_that_is_stopped_before_a_job_begins_sends_none_of_its_items(grace: float | None) -> None:
     """The engines are told of the job first, and may be at the setup until then."""

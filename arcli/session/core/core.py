@@ -422,7 +422,7 @@ class SessionCore:
         if self._job is not None:
             self._recovery.cut_all_short(self._job, Status.CANCELLED, reason, self._moment)
             self._conclude(self._job, self._job.items.cancel_outstanding(reason))
-        else:
+        elif self._final is None:
             self._grace = None
 
     def _finish(self) -> None:
@@ -438,5 +438,6 @@ class SessionCore:
         if self._broken is None:
             for engine in self._pool:
                 job.leaves(engine, self._now)
-        self._job = self._grace = None
+        # What is asked after a stop of the whole run, such as a reduce, has what is left of its grace.
+        self._job, self._grace = None, self._grace if self._final else None
         self._effects.append(EndJob(job.ledger(self._now), self._broken or job.supply.error))
