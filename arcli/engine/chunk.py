@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from time import perf_counter_ns
 from typing import Any
 
 from .beside import Loop, apart, require_async
 from .blank_files import BlankFiles
-from .capture import NoCapture
+from .capture import NOTHING, NoCapture
+from .chunk_results import Results
 from .command import Command, CommandLine
+from .encode import SAFE
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, renewing, resolve, with_references
-from .item import Opaque, Outcome, Runner
-from .keys import heads, salted
+from .item import Process, Runner
+from .keys import Head, heads, salted
 from .limits import UNKNOWN, Abort, Timer
 from .live import Live, Patrol, publish_pause
 from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
 from .program import BadInput, ItemFolder, Program, Shown
-from .protocol import (
-    Again,
-    ChunkReply,
-    Failure,
-    JobDefinition,
-    PickledValue,
-    RunChunk,
-    Unmet,
-    encode_reply,
-)
-from .tally import Status, Tally
+from .protocol import ChunkReply, Failure, JobDefinition, RunChunk, Unmet
 from .variables import DIGITS, NAME, Places, Variables
 
 SMALL = 1 << 12
-"""Bytes of an input, on average, below which those of a chunk are written together."""
-_OK = Status.OK  # getting a member costs as much as a call
-_NEVER = 1 << 62
+"""Bytes of an input, on average, and of a value, below which those of a chunk are written together."""
 
 
 class Engine:
@@ -124,7 +114,7 @@ class Job:
         if lacking is not None:
             return Unmet(lacking)
         engine = self._engine
-        results = _Results(request, self._plan.retries, engine.publish, engine.publish_pause)
+        results = Results(request, self._plan.retries, engine.publish, engine.publish_pause)
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.
         marks = engine.marks
@@ -150,7 +140,11 @@ class Job:
             places = around.enter_context(engine.variables.around(self._variables()))
             if self._loop is None:
                 course.places = places
-                self._run_items(course, self._runner(timer, begun, alone=len(items) == 1), results)
+                runner = self._runner(timer, begun, alone=len(items) == 1)
+                if runner.plain is not None and begun:
+                    self._run_short(course, runner, results, begun)
+                else:
+                    self._run_items(course, runner, results)
             else:
                 width = min(max(1, self._width), len(items))
                 runners = [self._runner(timer, begun, alone=len(items) == 1) for _ in range(width)]
@@ -170,11 +164,8 @@ class Job:
         run = os.path.basename(self._plan.run_folder)  # noqa: PTH119 - nothing heavier here
         return {} if self._engine.ours else {"ARCLI_RUN": run, "ARCLI_SLOT": str(self._engine.slot)}
 
-    def _run_items(self, course: _Course, runner: Runner, results: _Results) -> None:
-        """Run items one after another: the last one, or until somebody wants no more of them.
-
-        This is where trivial items spend their time: what is asked for each is a comparison or two.
-        """
+    def _run_items(self, course: _Course, runner: Runner, results: Results) -> None:
+        """Run items one after another: to the last one, or until somebody wants no more of them."""
         home, broken, marks, attempt = self._engine.home, course.broken, course.marks, course.attempt
         for position, index, occurrence in course:
             if broken and position in broken:
@@ -186,7 +177,55 @@ class Job:
             if home is not None:
                 os.fchdir(home)
 
-    async def _lane(self, course: _Course, runner: Runner, results: _Results) -> None:
+    def _run_short(self, course: _Course, runner: Runner, results: Results, begun: dict[int, Head]) -> None:
+        """Run items as ``_run_items`` does, where there is nothing but a call and all records are begun.
+
+        This is where trivial items spend their time: what is asked for each is a comparison or two, and
+        those that are in order are written down later, many together.
+        """
+        home, items, marks, attempt = self._engine.home, course.items, course.marks, course.attempt
+        call, take, passing, offset = runner.plain, self._capture.take, self._engine.passing, runner.offset
+        assert call is not None
+        results.writer, ended = runner, results.ended
+        for position, index, occurrence in course:
+            item = items[position]
+            begin = perf_counter_ns()
+            marks[2] = begin + offset
+            try:
+                value = call(item)
+            except passing:
+                raise
+            except BaseException as error:  # noqa: BLE001 - sys.exit, anything at all
+                head = begun[index]
+                results.add(position, runner.failed(index, item, attempt, occurrence, begin, error, head))
+            else:
+                end = perf_counter_ns()
+                # A fork of the item's that came back here would run the rest of the chunk a second time.
+                if Process.forked:
+                    os._exit(0)
+                printed = take()
+                kind = type(value)
+                # What nobody can change, and no encoder refuses, is written as well later as now.
+                if printed is NOTHING and (
+                    (kind is int and -SAFE < value < SAFE)
+                    or kind is float
+                    or (kind is str and len(value) < SMALL and value.isascii())
+                    or value is None
+                    or kind is bool
+                ):
+                    ended.append((value, begin, end))
+                    if end > results.due:
+                        results.hand_out(end)
+                else:
+                    head = begun[index]
+                    outcome = runner.ended(
+                        index, item, attempt, occurrence, begin, end, value, printed, head
+                    )
+                    results.add(position, outcome)
+            if home is not None:
+                os.fchdir(home)
+
+    async def _lane(self, course: _Course, runner: Runner, results: Results) -> None:
         """Run items one after another, while other lanes run others of the same chunk."""
         broken, marks, attempt = course.broken, course.marks, course.attempt
         for position, index, occurrence in course:
@@ -211,7 +250,7 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer, begun: dict[int, str], *, alone: bool) -> Runner:
+    def _runner(self, timer: Timer, begun: dict[int, Head], *, alone: bool) -> Runner:
         """Return a runner for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
@@ -330,115 +369,3 @@ def _loaded(
             failure.trace = user_traceback(error)
             broken[position] = Shown("<an input that does not load>"), failure
     return items, broken
-
-
-class _Results:
-    """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
-
-    ``pause`` are the nanoseconds between two publications. Items come from the main thread. What has
-    ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
-    handed out is in the reply once more, for what is published may be lost.
-    """
-
-    def __init__(
-        self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None, pause: int
-    ) -> None:
-        self._chunk = request.chunk
-        self._attempt = request.attempt
-        self._final = request.attempt > retries
-        self._publish = publish
-        self._pause = pause
-        self._began, self._begin = time.time(), time.perf_counter()
-        self._due = time.perf_counter_ns() + pause if publish is not None else _NEVER
-        # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
-        # that is a good part of the time.
-        self._positions: list[int] = []
-        self._lines: list[str] = []
-        self._seconds: list[float] = []
-        self._statuses: list[str] = []
-        self._again: list[Again] = []
-        self._opaque: list[tuple[int, Opaque]] = []
-        self._handed = (0, 0, 0, 0)
-        self._done = 0
-        self._order: list[int] | None = None
-        self._lock = threading.Lock()
-
-    def add(self, position: int, outcome: Outcome) -> None:
-        """Take an item's outcome: its record, or the wish to try it again.
-
-        ``position`` is where it was sent; a reply counts items in the order in which they ended.
-        """
-        line, seconds, end, status, reason, opaque = outcome
-        with self._lock:
-            place = self._done
-            # Items that run side by side end in any order.
-            if self._order is not None:
-                self._order.append(position)
-            elif position != place:
-                self._order = [*range(place), position]
-            if status != _OK and not self._final:
-                completed = self._began + end / 1e9 - self._begin
-                self._again.append(Again(place, reason, status, completed - seconds, completed))
-            else:
-                self._positions.append(place)
-                self._lines.append(line)
-                self._seconds.append(seconds)
-                self._statuses.append(status)
-                if opaque is not None:
-                    self._opaque.append((place, opaque))
-            self._done = place + 1
-        if end > self._due:
-            self._hand_out(end)
-
-    def look(self, live: Live) -> None:
-        """See Watched: publish what is due while an item runs."""
-        now = time.perf_counter_ns()
-        if now > self._due:
-            self._hand_out(now)
-
-    def _hand_out(self, now: int) -> None:
-        """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
-        # Under the lock to its end: a part must not be overtaken by the next one, from another thread.
-        with self._lock:
-            self._due = now + self._pause
-            since = self._handed
-            self._handed = (len(self._lines), len(self._again), len(self._opaque), self._done)
-            if since != self._handed and self._publish is not None:
-                self._publish(encode_reply(self.reply(since)))
-
-    def reply(self, since: tuple[int, int, int, int] = (0, 0, 0, 0)) -> ChunkReply:
-        """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
-        first, again, handed, done = since
-        tally = Tally()
-        tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
-        pickles = self._opaque[handed:]
-        text = "\n".join([*self._lines[first:], ""])  # ended by a newline, without another copy
-        return ChunkReply(
-            chunk=self._chunk,
-            attempt=self._attempt,
-            done=self._done,
-            positions=_runs(self._positions[first:]),
-            again=self._again[again:],
-            values=[
-                PickledValue(position, opaque.saved, len(opaque.raw), opaque.file)
-                for position, opaque in pickles
-            ],
-            tally=tally,
-            busy=time.perf_counter() - self._begin,
-            order=[] if self._order is None else self._order[done:],
-            lines=text.encode(),
-            pickles=b"".join([opaque.raw for _, opaque in pickles]),
-        )
-
-
-def _runs(positions: list[int]) -> list[tuple[int, int]]:
-    """Ascending positions as ``(first, count)`` of consecutive ones."""
-    if positions and positions[-1] - positions[0] == len(positions) - 1:
-        return [(positions[0], len(positions))]
-    runs: list[list[int]] = []
-    for position in positions:
-        if runs and runs[-1][0] + runs[-1][1] == position:
-            runs[-1][1] += 1
-        else:
-            runs.append([position, 1])
-    return [(first, count) for first, count in runs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 from typing import Any
@@ -17,6 +18,7 @@ from arcli.engine.protocol import (
     Hello,
     JobDefinition,
     RunChunk,
+    Setup,
     decode_reply,
     encode_request,
 )
@@ -63,6 +65,65 @@ def test_what_is_handed_out_does_not_overtake_what_was_handed_out_before() -> No
     spans = [span for part in parts for span in part.positions]
     positions = [p for first, count in spans for p in range(first, first + count)]
     assert positions == [*range(len(positions))]
+
+
+ODD = """
+def call(item):
+    if item % 5 == 1: raise ValueError(item)
+    if item % 5 == 2: print("item", item)
+    return [item, str(item), None, {"a": {item}}, "é", "x" * 5000, 10**30, float("nan"), True][item % 9]
+"""
+
+
+def chunk_of(timeout: float | None, attempt: int, pause: int | None) -> tuple[list[ChunkReply], ChunkReply]:
+    """What is handed out of a chunk of items of every kind, and its reply."""
+    parts: list[ChunkReply] = []
+
+    def publish(envelope: bytes) -> None:
+        part = decode_reply(envelope)
+        assert isinstance(part, ChunkReply)
+        parts.append(part)
+
+    worker = Worker({}, publish, watchdog=False)
+    worker.handle(encode_request(Hello(0, None)))
+    worker.handle(encode_request(Setup([], [], {}, ODD, {})))
+    job = JobDefinition("job", "map", function="call", timeout=timeout, retries=1, keep_opaque=True)
+    worker.handle(encode_request(Define(job)))
+    if pause is not None:
+        worker._engine.publish_pause = pause
+    chunk = RunChunk("job", 1, attempt, range(7, 607), pickle.dumps([*range(600)]), None, {})
+    reply = decode_reply(worker.handle(encode_request(chunk)))
+    worker.leave()
+    assert isinstance(reply, ChunkReply)
+    return parts, reply
+
+
+def without_times(reply: ChunkReply) -> Any:
+    """What does not depend on when it ran."""
+    lines = [json.loads(b"{%b}" % line) for line in reply.lines.splitlines()]
+    for line in lines:
+        assert line.pop("started") <= line.pop("completed")
+        del line["seconds"]
+    again = [(entry.position, entry.reason, entry.status) for entry in reply.again]
+    return lines, reply.positions, again, reply.values, reply.pickles, reply.done, reply.tally.counts
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_short_items_are_recorded_as_those_with_a_limit(attempt: int) -> None:
+    """Those that have none are written down many together, in between those that need more."""
+    _, short = chunk_of(None, attempt, None)
+    _, limited = chunk_of(600, attempt, None)
+    assert without_times(short) == without_times(limited)
+    assert [line["index"] for line in without_times(short)[0]] == sorted(
+        set(range(7, 607)) - {7 + entry.position for entry in short.again}
+    )
+
+
+def test_what_is_handed_out_of_short_items_adds_up_to_the_reply() -> None:
+    parts, reply = chunk_of(None, 2, 0)
+    assert len(parts) > 1
+    assert reply.lines.startswith(b"".join(part.lines for part in parts))
+    assert [part.done for part in parts] == sorted({part.done for part in parts})
 
 
 class Shared(list[int]):

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from runs import has_ended, wait_until
 
 from arcli.engine.blank_files import BlankFiles
-from arcli.engine.capture import NoCapture, make_capture
+from arcli.engine.capture import NOTHING, NoCapture, make_capture
 from arcli.engine.command import Command, CommandLine
+from arcli.engine.encode import SAFE
 from arcli.engine.errors import describe, safe_repr
 from arcli.engine.item import Outcome, Runner
-from arcli.engine.keys import heads, item_key, salted
+from arcli.engine.keys import Head, heads, item_key, salted
 from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.protocol import JobDefinition
@@ -50,7 +51,7 @@ def make_runner(
     timer: Timer | None = None,
     timeout: float | None = None,
     keep_opaque: bool = False,
-    begun: Mapping[int, str] | None = None,
+    begun: Mapping[int, Head] | None = None,
 ) -> Runner:
     return Runner(
         job="job",
@@ -78,6 +79,40 @@ def test_a_row_that_its_function_changes_is_recorded_as_it_was_sent() -> None:
     record, _ = run(lambda item: item.pop("b"), row, begun=begun)
     assert record["input"] == {"b": 1, "a": 2.5}
     assert record["key"] == item_key(salted("{}"), {"b": 1, "a": 2.5})
+
+
+plain_values = (
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(1 - SAFE, SAFE - 1)
+    | st.text(st.characters(max_codepoint=127), max_size=20)
+)
+spans = st.tuples(st.integers(0, 10**11), st.integers(0, 10**9 - 1) | st.integers(0, 10**12))
+
+
+@given(st.lists(st.tuples(plain_values, spans), min_size=1, max_size=5), st.integers(1, 3))
+def test_items_together_are_written_as_each_by_itself(
+    ended: list[tuple[Any, tuple[int, int]]], attempt: int
+) -> None:
+    """Readings of the clock may be of other seconds than the one that the chunk began in."""
+    numbers = range(7, 7 + len(ended))
+    runner = make_runner(len, begun=heads(salted("{}"), ["x"] * len(ended), numbers, [*range(len(ended))]))
+    readings = [(value, begin, begin + took) for value, (begin, took) in ended]
+    each = [
+        runner.ended(index, "x", attempt, index - 7, begin, end, value, NOTHING, None).line
+        for index, (value, begin, end) in zip(numbers, readings, strict=True)
+    ]
+    assert runner.written(numbers, readings, attempt).decode() == "".join(f"{line}\n" for line in each)
+
+
+@given(st.integers(0, 10**12))
+def test_a_reading_of_the_clock_is_a_time_of_the_wall_clock(reading: int) -> None:
+    runner = make_runner(len)
+    line = runner.ended(0, "x", 1, 0, reading, reading, None, NOTHING, None).line
+    micros = (reading + runner.offset) // 1000
+    at = datetime.fromtimestamp(micros // 10**6, UTC).replace(microsecond=micros % 10**6)
+    assert json.loads("{" + line + "}")["started"] == f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def raiser(error: BaseException) -> Callable[[Any], Any]:

@@ -31,6 +31,7 @@ MODULES = (
     "item",
     "variables",
     "beside",
+    "chunk_results",
     "chunk",
     "worker",
 )

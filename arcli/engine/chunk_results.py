@@ -1,0 +1,159 @@
+"""The records of a chunk, from its items' outcomes to its reply."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from .item import Ended, Opaque, Outcome, Runner
+from .live import Live
+from .protocol import Again, ChunkReply, PickledValue, RunChunk, encode_reply
+from .tally import Status, Tally
+
+_OK = Status.OK  # getting a member costs as much as a call
+_NEVER = 1 << 62
+_NOTHING = (0, 0, 0, 0, 0)
+BLOCK = 256
+"""Items that are written down together, at most."""
+
+
+class Results:
+    """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
+
+    ``pause`` are the nanoseconds between two publications. Items come from the main thread. What has
+    ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
+    handed out is in the reply once more, for what is published may be lost.
+
+    ``ended`` is where items are put that are in order, each with a single step. They are written down
+    by ``writer``, many together, before anything else is added or handed out.
+    """
+
+    def __init__(
+        self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None, pause: int
+    ) -> None:
+        self._chunk = request.chunk
+        self._indices = request.indices
+        self._attempt = request.attempt
+        self._final = request.attempt > retries
+        self._publish = publish
+        self._pause = pause
+        self._began, self._begin = time.time(), time.perf_counter()
+        self.due = time.perf_counter_ns() + pause if publish is not None else _NEVER
+        self.ended: list[Ended] = []
+        self.writer: Runner | None = None
+        # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
+        # that is a good part of the time.
+        self._positions: list[int] = []
+        self._lines: list[bytes] = []
+        self._seconds: list[float] = []
+        self._statuses: list[str] = []
+        self._again: list[Again] = []
+        self._opaque: list[tuple[int, Opaque]] = []
+        self._handed = _NOTHING
+        self._done = 0
+        self._order: list[int] | None = None
+        self._lock = threading.Lock()
+
+    def add(self, position: int, outcome: Outcome) -> None:
+        """Take an item's outcome: its record, or the wish to try it again.
+
+        ``position`` is where it was sent; a reply counts items in the order in which they ended.
+        """
+        line, seconds, end, status, reason, opaque = outcome
+        with self._lock:
+            if self.ended:
+                self._write_down()
+            place = self._done
+            # Items that run side by side end in any order.
+            if self._order is not None:
+                self._order.append(position)
+            elif position != place:
+                self._order = [*range(place), position]
+            if status != _OK and not self._final:
+                completed = self._began + end / 1e9 - self._begin
+                self._again.append(Again(place, reason, status, completed - seconds, completed))
+            else:
+                self._positions.append(place)
+                self._lines.append(f"{line}\n".encode())
+                self._seconds.append(seconds)
+                self._statuses.append(status)
+                if opaque is not None:
+                    self._opaque.append((place, opaque))
+            self._done = place + 1
+        if end > self.due:
+            self.hand_out(end)
+
+    def look(self, live: Live) -> None:
+        """See Watched: publish what is due while an item runs."""
+        now = time.perf_counter_ns()
+        if now > self.due:
+            self.hand_out(now)
+
+    def hand_out(self, now: int) -> None:
+        """Publish what has come in since the last time; ``now`` is a reading of ``perf_counter_ns``."""
+        # Under the lock to its end: a part must not be overtaken by the next one, from another thread.
+        with self._lock:
+            self.due = now + self._pause
+            self._write_down()
+            since = self._handed
+            self._handed = (
+                len(self._positions), len(self._lines), len(self._again), len(self._opaque), self._done,
+            )  # fmt: skip
+            if since != self._handed and self._publish is not None:
+                self._publish(encode_reply(self._reply(since)))
+
+    def _write_down(self) -> None:
+        """Make lines of what has ended; under the lock, while the items' thread may add more to it."""
+        attempt = self._attempt
+        # So many at a time that they stay in a processor's cache, from their parts to their bytes.
+        while self.ended and self.writer is not None:
+            ended, place = self.ended[:BLOCK], self._done
+            del self.ended[: len(ended)]
+            self._done += len(ended)
+            self._lines.append(self.writer.written(self._indices[place : self._done], ended, attempt))
+            self._positions += range(place, self._done)
+            self._seconds += [(end - begin) / 1e9 for _, begin, end in ended]
+            self._statuses += [_OK] * len(ended)
+
+    def reply(self) -> ChunkReply:
+        """Everything that has come in."""
+        with self._lock:
+            self._write_down()
+            return self._reply(_NOTHING)
+
+    def _reply(self, since: tuple[int, int, int, int, int]) -> ChunkReply:
+        """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
+        first, block, again, handed, done = since
+        tally = Tally()
+        tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
+        pickles = self._opaque[handed:]
+        return ChunkReply(
+            chunk=self._chunk,
+            attempt=self._attempt,
+            done=self._done,
+            positions=_runs(self._positions[first:]),
+            again=self._again[again:],
+            values=[
+                PickledValue(position, opaque.saved, len(opaque.raw), opaque.file)
+                for position, opaque in pickles
+            ],
+            tally=tally,
+            busy=time.perf_counter() - self._begin,
+            order=[] if self._order is None else self._order[done:],
+            lines=b"".join(self._lines[block:]),
+            pickles=b"".join([opaque.raw for _, opaque in pickles]),
+        )
+
+
+def _runs(positions: list[int]) -> list[tuple[int, int]]:
+    """Ascending positions as ``(first, count)`` of consecutive ones."""
+    if positions and positions[-1] - positions[0] == len(positions) - 1:
+        return [(positions[0], len(positions))]
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][0] + runs[-1][1] == position:
+            runs[-1][1] += 1
+        else:
+            runs.append([position, 1])
+    return [(first, count) for first, count in runs]
