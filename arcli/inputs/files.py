@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, cast
 
@@ -15,6 +15,9 @@ from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.cells import TooLargeError, json_value
 from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
+
+BLOCK = 1 << 16
+"""Bytes of text that are read at once, at most."""
 
 
 def missing(name: str, folder: Path, key: str = "path") -> Iterator[InputError]:
@@ -51,13 +54,29 @@ def opened(path: Path) -> BinaryIO:
 
 def lines_of(stream: BinaryIO, name: str) -> Iterator[str]:
     """Yield lines without their ends; bytes that are not UTF-8 survive as Python's surrogates."""
-    # Split as bytes and decoded line by line: one that is not UTF-8 costs no other one.
+    # What there is, and not a full block: a line that has arrived must not wait for the next one.
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    begun: list[bytes] = []
+    mark = codecs.BOM_UTF8
     try:
-        for number, raw in enumerate(stream):
-            line = raw.removeprefix(codecs.BOM_UTF8) if number == 0 else raw
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+        while block := read(BLOCK):
+            end = block.rfind(b"\n") + 1
+            begun.append(block[:end] or block)
+            if end:
+                whole, begun = b"".join(begun), [block[end:]] if end < len(block) else []
+                yield from _split(whole.removeprefix(mark))
+                mark = b""
+        if begun:
+            yield from _split(b"".join(begun).removeprefix(mark) + b"\n")
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read any further: {unreadable(error)}") from None
+
+
+def _split(whole: bytes) -> list[str]:
+    """Split lines, all of which have their ends, many at a time: they read as each would by itself."""
+    lines = whole.decode("utf-8", "surrogateescape").split("\n")
+    del lines[-1]
+    return [line.removesuffix("\r") for line in lines] if b"\r" in whole else lines
 
 
 def read_lines(path: Path) -> Iterator[str]:

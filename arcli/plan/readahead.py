@@ -20,6 +20,8 @@ BLOCK = 256
 """Items that are handed over together, while they come without a wait."""
 HEAVY = 1 << 16
 """Bytes of an item from which on only few are read ahead."""
+WIDEST = 5
+"""Bytes that a character of a text takes, at most, and a share of what the text itself does."""
 
 
 class ReadAhead:
@@ -102,26 +104,25 @@ class ReadAhead:
         """Read a block of items, each of which is there as soon as it is read; False at the end."""
         # A block between two looks at the lock: taking it for each item would halve the rate at
         # which a plain source is read.
-        for _ in range(BLOCK):
-            item = next(source, _END)
-            if item is _END:
-                return False
+        taken = 0
+        for item in islice(source, BLOCK):
             self._items.append(item)
+            taken += 1
             if self._hungry:
                 self._hungry = False
                 self._notify()
             # Large items are held one by one: memory goes by bytes, not by items. What counts is
             # a text, an array, or the pickle of an earlier job's value that only engines can open.
-            if type(item) not in _LIGHT:
+            kind = type(item)
+            if kind not in _LIGHT and (kind is not str or len(item) > HEAVY // WIDEST):
                 raw = getattr(item, "pickled", item)
                 size = sys.getsizeof(raw) if isinstance(raw, str | bytes) else getattr(raw, "nbytes", 0)
                 if size > HEAVY:
                     self._wanted = min(self._wanted, 16)
                     return True
-        return True
+        return taken == BLOCK
 
 
-_END = object()
 _LIGHT = frozenset([int, float, bool, dict, list, tuple, type(None)])
 """Types of items whose own size says nothing, or little."""
 

@@ -8,10 +8,12 @@ import math
 import os
 import tempfile
 import threading
+import zlib
+from collections import Counter
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from sources import source
 
 from arcli.engine.keys import salted
 from arcli.errors import InputError
+from arcli.inputs import files
 from arcli.inputs import stdin as standard_input
 from arcli.inputs.registry import BUILT_IN, usual_unpack
 from arcli.inputs.values import Even
@@ -89,6 +92,58 @@ def test_nul_is_found_wherever_blocks_end(parts: list[bytes], size: int) -> None
 def test_missing_files_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         list(source({"lines": "none"}, tmp_path))
+
+
+pieces = st.sampled_from(
+    [b"a", b"\n", b"\r", b"\r\n", b"\x00", b"\xef\xbb\xbf", b"\xe2\x82", b"\xac", b"\xff"]
+)
+
+
+@given(st.lists(pieces | st.binary(max_size=3)).map(b"".join), st.integers(1, 5))
+def test_lines_are_read_alike_wherever_blocks_end(raw: bytes, size: int) -> None:
+    expected = [
+        (line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line)
+        .removesuffix(b"\n")
+        .removesuffix(b"\r")
+        .decode("utf-8", "surrogateescape")
+        for number, line in enumerate(io.BytesIO(raw))
+    ]
+    with tempfile.TemporaryFile(buffering=0) as file, pytest.MonkeyPatch.context() as patch:
+        file.write(raw)
+        file.seek(0)
+        patch.setattr(files, "BLOCK", size)
+        assert list(files.lines_of(io.BytesIO(raw), "in")) == expected
+        assert list(files.lines_of(cast("BinaryIO", file), "in")) == expected
+
+
+def test_a_line_is_there_as_soon_as_it_has_arrived() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stream, open(writing, "wb", buffering=0) as sender:  # noqa: PTH123
+        lines = files.lines_of(stream, "in")
+        sender.write(b"one\ntw")
+        assert next(lines) == "one"
+        sender.write(b"o\nthree")
+        assert next(lines) == "two"
+        sender.close()
+        assert list(lines) == ["three"]
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"line 1"]) | st.binary(max_size=8)), st.integers(1, 600))
+def test_numbers_are_those_of_a_sketch_with_conservative_updates(prints: list[bytes], times: int) -> None:
+    """As wide as a number may be: a resumed run looks for the keys of an earlier one."""
+    rows: list[Counter[int]] = [Counter() for _ in range(4)]
+    expected: list[int] = []
+    prints = [*prints, *[b"often"] * times, *prints]
+    for each in prints:
+        step = (zlib.adler32(each, len(each)) | 1) % (1 << 18)
+        places = [(zlib.crc32(each) + row * step) % (1 << 18) for row in range(4)]
+        least = min(row[place] for row, place in zip(rows, places, strict=True))
+        for row, place in zip(rows, places, strict=True):
+            row[place] = max(row[place], least + 1)
+        expected.append(least)
+    occurrences = Occurrences()
+    half = len(prints) // 2
+    assert occurrences.numbers(prints[:half]) + occurrences.numbers(iter(prints[half:])) == expected
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"c", b""])))
