@@ -256,7 +256,9 @@ class Occurrences:
     """
 
     def __init__(self) -> None:
-        self._rows = [array("I", bytes(4 * WIDTH)) for _ in range(ROWS)]
+        # A byte a counter, as long as none is full: all of them then stay in a processor's cache.
+        self._rows: list[Any] = [bytearray(WIDTH) for _ in range(ROWS)]
+        self._full = 255
 
     def numbers(self, fingerprints: Iterable[bytes]) -> list[int]:
         """Return of each of these fingerprints how many equal ones came before it, at least."""
@@ -265,21 +267,29 @@ class Occurrences:
         a, b, c, d = self._rows
         numbers: list[int] = []
         for fingerprint in fingerprints:
-            i = first = crc32(fingerprint) & _MASK
-            second = (adler32(fingerprint, len(fingerprint)) | 1) & _MASK
-            j = (first + second) & _MASK
-            k = (first + 2 * second) & _MASK
-            m = (first + 3 * second) & _MASK
+            i = crc32(fingerprint) & _MASK
+            step = (adler32(fingerprint, len(fingerprint)) | 1) & _MASK
+            j = (i + step) & _MASK
+            k = (j + step) & _MASK
+            m = (k + step) & _MASK
             in_a, in_b, in_c, in_d = a[i], b[j], c[k], d[m]
-            seen = min(in_a, in_b, in_c, in_d)
+            seen = min(in_b, in_a)
+            if in_c < seen:
+                seen = in_c
+            if in_d < seen:
+                seen = in_d
+            if seen == self._full:
+                a, b, c, d = self._rows = [array("I", [*row]) for row in self._rows]
+                self._full = -1
             numbers.append(seen)
             # Only the smallest counters grow: the others have been raised by items that collide here.
+            more = seen + 1
             if in_a == seen:
-                a[i] = seen + 1
+                a[i] = more
             if in_b == seen:
-                b[j] = seen + 1
+                b[j] = more
             if in_c == seen:
-                c[k] = seen + 1
+                c[k] = more
             if in_d == seen:
-                d[m] = seen + 1
+                d[m] = more
         return numbers

@@ -102,8 +102,10 @@ class SourceSupply:
             self.count += len(items)
             looked += len(items)
             # How many equal items came before each; the first of its kind has 0.
-            occurrences = self._occurrences
-            numbers = [] if occurrences is None else occurrences.numbers(fingerprints_of(items))
+            numbers: list[int] = []
+            if self._occurrences is not None:
+                for prints in fingerprints_of(items):
+                    numbers += self._occurrences.numbers(prints)
             chunk = Chunk(
                 indices=range(first, self.count),
                 inputs=items,

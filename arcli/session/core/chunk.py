@@ -122,12 +122,11 @@ def packed(items: list[Any]) -> tuple[bytes, dict[int, bytes], dict[int, tuple[s
     is looked at: one that cannot be pickled must not cost the others.
     """
     # Values of earlier jobs that only engines can open stay closed: nested pickles need no class here.
-    opaque = {
-        position: item.pickled for position, item in enumerate(items) if isinstance(item, PickledInput)
-    }
-    inputs = (
-        [None if position in opaque else item for position, item in enumerate(items)] if opaque else items
-    )
+    opaque: dict[int, bytes] = {}
+    inputs = items
+    if PickledInput in set(map(type, items)):
+        opaque = {at: item.pickled for at, item in enumerate(items) if isinstance(item, PickledInput)}
+        inputs = [None if position in opaque else item for position, item in enumerate(items)]
     try:
         return pickled(inputs), opaque, {}
     except Exception:  # noqa: BLE001 - __reduce__ and the like are the user's
@@ -190,11 +189,11 @@ TOGETHER = 256
 """Items whose fingerprints are made, and held, together."""
 
 
-def fingerprints_of(items: Sequence[Any]) -> Iterator[bytes]:
-    """Yield the ``fingerprint`` of each item, some of which may be opaque to arcli itself."""
+def fingerprints_of(items: Sequence[Any]) -> Iterator[list[bytes]]:
+    """Yield the ``fingerprint`` of each item, block by block; some items may be opaque to arcli itself."""
     for start in range(0, len(items), TOGETHER):
         block = items[start : start + TOGETHER]
-        yield from fingerprints(block) or [
+        yield fingerprints(block) or [
             item.pickled if isinstance(item, PickledInput) else fingerprint(item) for item in block
         ]
 
