@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from .live import GrowingFile, Live, Patrol, PrintedText
@@ -117,7 +117,9 @@ class CappedText(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Keep a text, as far as there is room."""
+        """Keep a text, as far as there is room. Raises TypeError for bytes, as every text stream does."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if self.written < CAP:
             self._parts.append(text[: CAP - self.written])
         self.written += len(text)
@@ -173,6 +175,17 @@ class FdCapture(Capture):
             file.growing.look(live, *live.running())
 
 
+class _NeverClosed(io.BufferedWriter):
+    """Bytes on their way to a descriptor, which whoever wraps them in a stream of its own does not close.
+
+    ``sys.stdout = io.TextIOWrapper(sys.stdout.buffer, …)`` closes the buffer when it is let go of.
+    """
+
+    def close(self) -> None:
+        """Write what is held."""
+        self.flush()
+
+
 class _CaptureFile:
     """An unlinked file in the place of one file descriptor."""
 
@@ -202,11 +215,15 @@ class _CaptureFile:
             os.close(self._saved)
 
     def stream(self) -> io.TextIOWrapper:
-        """Return a text stream on the descriptor; closing it leaves the descriptor open."""
-        if self.opened is None or self.opened.closed:
+        """Return a text stream on the descriptor: the same one, unless a task has taken it apart."""
+        try:
+            whole = self.opened is not None and not self.opened.closed
+        except ValueError:  # it was detached from what it writes to
+            whole = False
+        if not whole:
             raw = io.FileIO(self._fd, "w", closefd=False)
             self.opened = io.TextIOWrapper(
-                io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True
+                _NeverClosed(raw), "utf-8", "backslashreplace", line_buffering=True
             )
         opened: io.TextIOWrapper = self.opened
         return opened
@@ -227,7 +244,11 @@ class _CaptureFile:
                     return size - MARK
         except (OSError, ValueError):  # ValueError is what a closed stream raises
             pass
-        # An item that closed or replaced a stream gets its neighbour a new one.
+        # An item that took apart or replaced a stream gets its neighbour one that is whole. What its own
+        # still holds is written now: later it would be the neighbour's.
+        if current is not self.opened:
+            with suppress(Exception):  # a class of the user's may raise anything
+                current.flush()
         setattr(sys, "stdout" if self._fd == 1 else "stderr", self.stream())
         os.dup2(self._file, self._fd)
         if not (size := os.fstat(self._file).st_size):  # an item cut it off

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import io  # noqa: F401 - what items do
 import os
 import subprocess
 import sys
 import time
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +107,37 @@ def test_a_stream_that_an_item_replaced_is_put_back() -> None:
         assert sys.stdout is ours
         print("back")
         assert caught.take()[0] == "back\n"
+
+
+@pytest.mark.parametrize("take_apart", ["sys.stdout.buffer", "sys.stdout.detach()"])
+def test_what_an_item_prints_by_a_stream_of_its_own_on_our_bytes_is_its_own(take_apart: str) -> None:
+    with FdCapture(PATROL) as caught:
+        exec(f"sys.stdout = io.TextIOWrapper({take_apart}, encoding='utf-8')")
+        print("by its own")
+        assert caught.take()[0] == "by its own\n"
+        gc.collect()  # its stream is let go of, and closes what it wraps
+        print("by ours")
+        assert caught.take()[0] == "by ours\n"
+
+
+def test_a_stream_whose_flush_fails_costs_the_next_item_nothing() -> None:
+    class Broken:
+        def flush(self) -> None:
+            raise KeyError("mine")
+
+    with FdCapture(PATROL) as caught:
+        sys.stdout = cast(Any, Broken())
+        assert caught.take()[0] == ""
+        print("by ours")
+        assert caught.take()[0] == "by ours\n"
+
+
+def test_bytes_are_refused_where_they_are_written() -> None:
+    with SysCapture(LIVE, PATROL) as caught:
+        with pytest.raises(TypeError, match="must be str, not bytes"):
+            sys.stdout.write(cast(Any, b"bytes"))
+        print("text")
+        assert caught.take()[0] == "text\n"
 
 
 def test_a_descriptor_that_an_item_pointed_elsewhere_is_put_back() -> None:
