@@ -27,6 +27,17 @@ def hint_for(
 
     ``names`` are those that ``setup`` has bound, ``folder`` is the spec's, ``unpack`` the job's.
     """
+    # Whoever raises may have left the working directory, or given the exception a name that is none: what
+    # is only help must not fail.
+    try:
+        return _hint(error, item, names, folder, unpack)
+    except Exception:  # noqa: BLE001 - attributes of the user's exception may be anything
+        return None
+
+
+def _hint(
+    error: BaseException, item: Any, names: Container[str], folder: str, unpack: str
+) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name, folder)
     if isinstance(error, NameError) and error.name and error.name in names:
@@ -125,6 +136,14 @@ def safe_repr(value: Any) -> str:
     text = text if len(text) <= REPR else text[: REPR - 1] + "…"
     cleaned: str = _clean(text)
     return cleaned
+
+
+def kept(value: Any) -> tuple[str, bool]:
+    """Return a value as JSON, and whether that is exact; where it has none, what can be said of it."""
+    try:
+        return encode(value)
+    except BaseException:  # noqa: BLE001 - Unfit, and whatever the user's classes raise
+        return '{"$pickle":null,"repr":' + encode(safe_repr(value))[0] + "}", False
 
 
 def failed(stage: str, error: BaseException, *, item: int = -1, folder: str = ".") -> Failure:

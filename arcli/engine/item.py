@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from .capture import NOTHING, NoCapture
 from .command import Command
 from .encode import PLAIN, SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
-from .errors import describe, safe_repr
+from .errors import describe, kept, safe_repr
 from .functions import copied
 from .keys import Head, head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
@@ -268,6 +268,7 @@ class Runner:
         if printed is None:
             printed = self._capture.take() if self._program is None else self._program.printed
         status, value, details = Status.ERROR, "null", "null"
+        exact = True
         if error is None or isinstance(error, TimeLimit) or self._timer.fired:
             self._timer.fired = False
             status, reason = Status.TIMEOUT, f"took longer than {self._timer.seconds:g} s"
@@ -275,15 +276,16 @@ class Runner:
             # A hint is a note of the exception, so that tracebacks show it, too; a retried exception has it
             # already.
             hint = self._hint(error, item)
-            if hint is not None and f"hint: {hint}" not in getattr(error, "__notes__", ()):
-                error.add_note(f"hint: {hint}")
+            with suppress(Exception):  # a class of the user's may take no notes
+                if hint is not None and f"hint: {hint}" not in getattr(error, "__notes__", ()):
+                    error.add_note(f"hint: {hint}")
             details, reason = describe(error)
             if isinstance(error, ProgramFailed):
-                value = encode(error.value)[0]
+                value, exact = kept(error.value)
         return Outcome(
             f"{head(index, *(begun or self._head(item, occurrence)))}"
             f',"status":"{status}","reason":{encode(reason)[0] if reason else "null"}'
-            f',"value":{value},"exact":true'
+            f',"value":{value},"exact":{"true" if exact else "false"}'
             f',"error":{details}{self._tail(printed, attempt, begin, end)}',
             (end - begin) / 1e9,
             end,
@@ -363,7 +365,7 @@ class Runner:
                 text, content = input_text(item)
                 key = key_from(self._salt, content, occurrence)
         except BaseException:  # noqa: BLE001 - an input of the user's class
-            text = '{"$pickle":null,"repr":' + encode(safe_repr(item))[0] + "}"
+            text, _ = kept(item)
             key = item_key(self._salt, item, occurrence)
         return key, text
 

@@ -61,3 +61,25 @@ def test_an_environment_that_has_the_module_is_named(tmp_path: Path) -> None:
     assert f"cluster: {{python: {tmp_path}/.venv/bin/python}}" in hint
     assert sys.executable in hint
     assert "install it" in (hint_for(error, None, (), str(tmp_path / "no")) or "")
+
+
+ODD = """
+import os, shutil, tempfile
+class Notes(ModuleNotFoundError):
+    __notes__ = None
+def no_folder():
+    os.chdir(tempfile.mkdtemp())
+    shutil.rmtree(os.getcwd())
+    import a_module_that_nobody_has
+def no_text(): raise ModuleNotFoundError("odd", name=5)
+def no_name(): raise NameError("odd", name=[1])
+def no_notes(): raise Notes("odd", name="a_module_that_nobody_has")
+"""
+
+
+@pytest.mark.parametrize("kind", ["no_folder", "no_text", "no_name", "no_notes"])
+def test_what_has_no_hint_is_an_error_all_the_same(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(f"{ODD}\ndef odd(x): return x or {kind}()\n")
+    code, records = finish(tmp_path, "map: odd.py:odd\nover: [0, 1]\nchunksize: 2\n", "--inline")
+    assert (code, [record["status"] for record in records]) == (1, ["error", "ok"])
+    assert records[0]["error"]["type"].endswith("Error") or kind == "no_notes"

@@ -82,6 +82,14 @@ def test_an_artifact_that_is_missing_is_an_error_of_the_item(tmp_path: Path) -> 
     assert names(tmp_path / "o") == {"a", "a/m.pt", "b.failed"}
 
 
+def test_an_artifact_is_missed_whatever_the_value_is(tmp_path: Path) -> None:
+    spec = 'map: "lambda x: x and object()"\nover: [0, 1]\noutdir: "o/{}"\nchunksize: 2\n'
+    _, records = finish(tmp_path, spec + "artifacts: [{path: m.pt, required: true}]", "--inline")
+    assert [record["reason"] for record in records] == ["it did not make m.pt"] * 2
+    assert [record["exact"] for record in records] == [True, False]
+    assert "object object" in records[1]["value"]["repr"]
+
+
 def test_braces_are_several_artifacts(tmp_path: Path) -> None:
     spec = "command: 'cd {outdir}; touch a.png b.csv {}'\nover: [c.md, d.txt]\noutdir: true\n"
     spec += 'artifacts: ["*.{png,csv}", {path: "{a.png,c.md}", required: true}]'
