@@ -35,9 +35,7 @@ def hint_for(
         return None
 
 
-def _hint(
-    error: BaseException, item: Any, names: Container[str], folder: str, unpack: str
-) -> str | None:
+def _hint(error: BaseException, item: Any, names: Container[str], folder: str, unpack: str) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name, folder)
     if isinstance(error, NameError) and error.name and error.name in names:

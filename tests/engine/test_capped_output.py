@@ -126,7 +126,7 @@ def test_a_stream_whose_flush_fails_costs_the_next_item_nothing() -> None:
             raise KeyError("mine")
 
     with FdCapture(PATROL) as caught:
-        sys.stdout = cast(Any, Broken())
+        sys.stdout = cast("Any", Broken())
         assert caught.take()[0] == ""
         print("by ours")
         assert caught.take()[0] == "by ours\n"
@@ -135,7 +135,7 @@ def test_a_stream_whose_flush_fails_costs_the_next_item_nothing() -> None:
 def test_bytes_are_refused_where_they_are_written() -> None:
     with SysCapture(LIVE, PATROL) as caught:
         with pytest.raises(TypeError, match="must be str, not bytes"):
-            sys.stdout.write(cast(Any, b"bytes"))
+            sys.stdout.write(cast("Any", b"bytes"))
         print("text")
         assert caught.take()[0] == "text\n"
 
