@@ -14,6 +14,7 @@ from arcli.cluster.base import ClusterDown, EngineDown, EngineInfo, EngineUp
 from arcli.engine.position_file import Position, PositionFiles
 from arcli.engine.protocol import (
     Again,
+    ChunkReplies,
     ChunkReply,
     Define,
     Done,
@@ -64,12 +65,29 @@ class FakeReader:
 
 
 @dataclass
+class UnderWay:
+    """A chunk that was answered before its last items have ended: the first ``done`` in their ``order``."""
+
+    request: RunChunk
+    order: list[int]
+    done: int
+    how: dict[str, Any]
+
+    def reply(self, first: int = 0) -> ChunkReply:
+        order = self.order
+        return chunk_reply(
+            self.request, done=self.done, begun=len(order), first=first, order=order, **self.how
+        )
+
+
+@dataclass
 class FakeEngine:
-    """What an engine has been asked and has not answered, the oldest first."""
+    """What an engine was asked and has not answered, the oldest first; what is ``under_way`` beside."""
 
     engine_id: int
     slot: int
     queue: deque[tuple[str, Request | None]] = field(default_factory=deque)
+    under_way: list[UnderWay] = field(default_factory=list)
 
     @property
     def info(self) -> EngineInfo:
@@ -301,6 +319,38 @@ class FakeSession(PositionFiles):
         self.transport.deliver(answer)
         self.turn()
 
+    def answer_beside(
+        self, engine: FakeEngine, order: list[int], *, ended: int, more: int = 0, **how: Any
+    ) -> None:
+        """An engine answers a chunk of which it has begun the items in ``order``, and so many have ended.
+
+        Of each chunk that is under way there ``more`` items have ended since; of all of them all, where the
+        chunk is not one that others overlap.
+        """
+        msg_id, request = engine.queue.popleft()
+        assert isinstance(request, RunChunk)
+        overlap = request.overlap or any(
+            slot == engine.slot and first <= request.chunk <= last for slot, first, _, last in self.recalls
+        )
+        own = UnderWay(request, order, ended if overlap else len(order), how)
+        replies = []
+        for each in engine.under_way:
+            before = each.done
+            each.done = min(len(each.order), each.done + more) if overlap else len(each.order)
+            replies += [each.reply()] if each.done > before else []
+        engine.under_way = [each for each in (*engine.under_way, own) if each.done < len(each.order)]
+        envelope = encode_reply(ChunkReplies([*replies, own.reply()]) if replies else own.reply())
+        self.deliver(TransportReply(msg_id=msg_id, envelope=envelope))
+
+    def publish_earlier(self, engine: FakeEngine, which: int) -> None:
+        """An engine hands out the record of one more item of a chunk that is under way there."""
+        each = engine.under_way[which % len(engine.under_way)]
+        if each.done < len(each.order):
+            each.done += 1
+            envelope = encode_reply(each.reply(first=each.done - 1))
+            self.transport.published.append((engine.queue[0][0], envelope))
+            self.turn()
+
     def publish(
         self, engine: FakeEngine, done: int, *, first: int = 0, order: Sequence[int] = (), **how: Any
     ) -> None:
@@ -345,7 +395,8 @@ class FakeSession(PositionFiles):
             kept=None,
             replay=lambda index, line: None,
         )
-        run = JobRun(plan, "run", supply, [], began=self.now, due=due)
+        overlap = self.transport.owned
+        run = JobRun(plan, "run", supply, [], began=self.now, due=due, overlap=overlap)
         self.recorder = FakeRecorder()
         self.loop.begin(run, cast("Recorder", self.recorder), self.ended.append)
         self.turn()
@@ -397,6 +448,7 @@ def chunk_reply(
     request: RunChunk,
     *,
     done: int | None = None,
+    begun: int | None = None,
     first: int = 0,
     failed: int = 0,
     again: int = 0,
@@ -405,8 +457,8 @@ def chunk_reply(
 ) -> ChunkReply:
     """The reply of an engine that ran the first ``done`` items, or all: what is new from ``first`` on.
 
-    The first ``failed`` of them are errors, the next ``again`` are to be tried again. They ended in the
-    ``order`` of these positions, or as they were sent.
+    ``begun`` were begun, by default no more. The first ``failed`` of them are errors, the next ``again``
+    are to be tried again. They ended in the ``order`` of these positions, or as they were sent.
     """
     done = len(request.indices) if done is None else min(done, len(request.indices))
     sent = order or range(done)
@@ -425,6 +477,7 @@ def chunk_reply(
         chunk=request.chunk,
         attempt=request.attempt,
         done=done,
+        begun=done if begun is None else begun,
         positions=[(run[0][1], len(run)) for run in runs],
         again=[
             Again(position, "it raised", "error", 0.0, 1.0) for position in retried if position >= first

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 
 from .capture import CAP, NOTHING, CappedText, Capture
 from .live import Live, Patrol
 
-T = TypeVar("T")
+ASK = 0.05
+"""Seconds between two looks at whether another chunk could have the places that are free."""
 
 
 class NotAsync(Exception):
@@ -33,55 +33,67 @@ def require_async(function: Callable[..., Any], text: str) -> None:
         )
 
 
-async def apart(work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine does, run in a task of its own.
+class TaskPool:
+    """Places for a job's items on this engine, and the event loop that they run in.
 
-    An item that cancels its own task, or sets context variables, must not do that to the next one in line.
-    Raises CancelledError where the task that waits for it is cancelled.
+    Both last from one chunk to the next: items that are under way when a chunk is answered go on with
+    the next one, and a user's sessions live in the loop.
     """
-    results: list[T] = []
 
-    async def own() -> None:
-        results.append(await work)
-
-    waiting = asyncio.current_task()
-    assert waiting is not None
-    with suppress(asyncio.CancelledError):
-        await asyncio.create_task(own())
-    if waiting.cancelling() or not results:
-        raise asyncio.CancelledError
-    return results[0]
-
-
-class Loop:
-    """The event loop of a job on this engine, from one chunk to the next: a user's sessions live in it."""
-
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._width = width
         self._runner: asyncio.Runner | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[None] | None = None
+        self._raised: BaseException | None = None
 
-    def run(self, lanes: list[Coroutine[Any, Any, None]]) -> None:
-        """Run coroutines side by side, until all have ended.
+    def run(self, items: Iterator[Coroutine[Any, Any, None]], overlap: Callable[[], bool]) -> None:
+        """Run items side by side, each in a task of its own; none is taken before there is a place for it.
 
-        Where one raises, or somebody interrupts them, the others are cancelled and have ended, too, with
-        all that they had started.
+        Returns when all have ended, or, once ``overlap`` says so, when there is none left to begin and a
+        place is free. Where one raises, or somebody interrupts them, the others are cancelled and have
+        ended, too, with all that they had started.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
-
-        async def together() -> None:
-            await asyncio.gather(*lanes)
-
         try:
-            self._runner.run(together())
+            self._runner.run(self._feed(items, overlap))
         except BaseException:
             self.close()
             raise
+
+    async def _feed(self, items: Iterator[Coroutine[Any, Any, None]], overlap: Callable[[], bool]) -> None:
+        while True:
+            while len(self._tasks) >= self._width:
+                await self._next_end()
+            if (item := next(items, None)) is None:
+                break
+            task = asyncio.create_task(item)
+            self._tasks.add(task)
+            task.add_done_callback(self._end)
+        while self._tasks and not overlap():
+            await self._next_end(ASK)
+
+    async def _next_end(self, seconds: float | None = None) -> None:
+        """Wait until an item ends, or for so many seconds. Raises what one of them has raised."""
+        self._ended = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._ended], timeout=seconds)
+        if self._raised is not None:
+            raise self._raised
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._raised = self._raised or task.exception()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     def close(self) -> None:
         """Cancel what still runs, and let go of the loop."""
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.close()
+        self._ended = self._raised = None
 
 
 class TaskCapture(Capture):
@@ -97,7 +109,6 @@ class TaskCapture(Capture):
         self._items: dict[int, _Printing] = {}
 
     def _streams(self) -> tuple[_ByTask, _ByTask]:
-        self._items.clear()
         out, err = self._before
         return _ByTask(self._printing, 0, out), _ByTask(self._printing, 1, err)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
-from .beside import Loop, apart, require_async
+from .beside import TaskPool, require_async
 from .blank_files import BlankFiles
 from .capture import NOTHING, NoCapture
 from .chunk_results import Results
@@ -26,7 +26,7 @@ from .live import Live, Patrol, publish_pause
 from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
 from .program import BadInput, ItemFolder, Program, Shown
-from .protocol import ChunkReply, Failure, JobDefinition, RunChunk, Unmet
+from .protocol import ChunkReplies, ChunkReply, Failure, JobDefinition, RunChunk, Unmet
 from .variables import DIGITS, NAME, Places, Variables
 
 SMALL = 1 << 12
@@ -98,9 +98,10 @@ class Job:
         self._command = CommandLine(self._plan) if job.kind == "command" else None
         # One more than others have those engines that come first, so that together they have as many
         # as were asked for.
-        self._width = job.concurrency - (engine.slot >= job.wider > 0)
-        self._loop: Loop | None = Loop() if job.concurrency > 1 else None
-        if self._loop is not None and job.kind == "map":
+        width = max(1, job.concurrency - (engine.slot >= job.wider > 0))
+        self._pool: TaskPool | None = TaskPool(width) if job.concurrency > 1 else None
+        self._under_way: list[Results] = []
+        if self._pool is not None and job.kind == "map":
             self._function = find(job.function, engine.namespace, job.folder)
             require_async(self._function, job.function)
         elif job.kind in {"map", "apply"}:
@@ -108,9 +109,9 @@ class Job:
         elif job.notebook is not None:
             preflight(job.notebook)
 
-    def run(self, request: RunChunk) -> ChunkReply | Failure | Unmet:
+    def run(self, request: RunChunk) -> ChunkReply | ChunkReplies | Failure | Unmet:
         """Run the items of a chunk, one after another, or as many side by side as the job says."""
-        lacking = self._lacking()
+        lacking = self._lacking() if request.indices else None
         if lacking is not None:
             return Unmet(lacking)
         engine = self._engine
@@ -131,33 +132,42 @@ class Job:
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
         alike = not broken and len(request.inputs) < SMALL * len(items)
         begun = heads(self._salt, items, request.indices, request.occurrences) if alike else {}
+        make_runner = partial(self._runner, timer, begun, alone=len(items) == 1)
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
             course = _Course(request, items, broken, marks, abort, engine.stopping)
             if engine.publish is not None:
-                around.enter_context(engine.patrol.over(results))
+                for each in (*self._under_way, results):
+                    around.enter_context(engine.patrol.over(each))
             places = around.enter_context(engine.variables.around(self._variables()))
-            if self._loop is None:
+            if self._pool is not None:
+                self._run_beside(self._pool, request, course, make_runner, results)
+            else:
                 course.places = places
-                runner = self._runner(timer, begun, alone=len(items) == 1)
+                runner = make_runner()
                 if runner.plain is not None and begun:
                     self._run_short(course, runner, results, begun)
                 else:
                     self._run_items(course, runner, results)
-            else:
-                width = min(max(1, self._width), len(items))
-                runners = [self._runner(timer, begun, alone=len(items) == 1) for _ in range(width)]
-                self._loop.run([self._lane(course, runner, results) for runner in runners])
         if engine.position_file is not None:
             engine.position_file.end(request.chunk)
         timer.rest()
-        return results.reply()
+        return self._reply(results)
+
+    def _reply(self, results: Results) -> ChunkReply | ChunkReplies:
+        """Answer for a chunk, and for earlier ones whose items have ended since their last answer."""
+        reply = results.reply()
+        if self._pool is None:
+            return reply
+        earlier = [each.reply() for each in self._under_way if each.has_news]
+        self._under_way = [each for each in (*self._under_way, results) if each.is_open]
+        return ChunkReplies([*earlier, reply]) if earlier else reply
 
     def leave(self) -> None:
         """The run is over."""
-        if self._loop is not None:
-            self._loop.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def _variables(self) -> dict[str, str]:
         """Return what all items find in their environment, where the engine has not got it for good."""
@@ -225,16 +235,47 @@ class Job:
             if home is not None:
                 os.fchdir(home)
 
-    async def _lane(self, course: _Course, runner: Runner, results: Results) -> None:
-        """Run items one after another, while other lanes run others of the same chunk."""
-        broken, marks, attempt = course.broken, course.marks, course.attempt
-        for position, index, occurrence in course:
-            if broken and position in broken:
-                outcome = runner.refuse(index, *broken[position], attempt, occurrence)
-            else:
-                item = course.items[position]
-                outcome = await apart(runner.run_beside(index, item, attempt, occurrence, marks))
-            results.add(position, outcome)
+    def _run_beside(
+        self,
+        pool: TaskPool,
+        request: RunChunk,
+        course: _Course,
+        make_runner: Callable[[], Runner],
+        results: Results,
+    ) -> None:
+        """Run items side by side, beside those of earlier chunks that are still under way."""
+        for each in self._under_way:
+            each.go_on()
+        # A runner is one item's at a time: a command's has what that has printed.
+        free: list[Runner] = []
+
+        async def run(runner: Runner, position: int, index: int, occurrence: int) -> None:
+            item, attempt = course.items[position], course.attempt
+            results.add(position, await runner.run_beside(index, item, attempt, occurrence, course.marks))
+            free.append(runner)
+
+        async def refuse(position: int, index: int, occurrence: int) -> None:
+            shown, failure = course.broken[position]
+            results.add(position, make_runner().refuse(index, shown, failure, course.attempt, occurrence))
+
+        def begin() -> Iterator[Coroutine[Any, Any, None]]:
+            for position, index, occurrence in course:
+                results.begun = position + 1
+                if position in course.broken:
+                    yield refuse(position, index, occurrence)
+                else:
+                    yield run(free.pop() if free else make_runner(), position, index, occurrence)
+
+        def overlap() -> bool:
+            # What is recalled is to be answered for, too: another chunk waits for places that are free.
+            marks = course.marks
+            return request.overlap or (self._engine.ours and marks[3] <= request.chunk <= marks[5])
+
+        try:
+            pool.run(begin(), overlap)
+        except BaseException:
+            self._under_way.clear()  # they were cancelled, too, and nobody will ask for them
+            raise
 
     def _lacking(self) -> str | None:
         """Tell what the function depends on and this engine has not; None where all is there."""
@@ -280,7 +321,7 @@ class Job:
             timer=timer,
             salt=self._salt,
             keep_opaque=plan.keep_opaque,
-            folder=ItemFolder(plan, variable=self._loop is None) if plan.outdir else None,
+            folder=ItemFolder(plan, variable=self._pool is None) if plan.outdir else None,
             passing=engine.passing,
             heads=begun,
             alone=alone,
@@ -353,7 +394,7 @@ def _loaded(
         position: (Shown(text), BadInput(reason)) for position, (text, reason) in request.unsent.items()
     }
     items: list[Any] = [None]
-    if len(request.indices) > 1:
+    if len(request.indices) != 1:
         items = pickle.loads(request.inputs)  # noqa: S301 - it comes from the client
         alone = request.opaque
     else:

@@ -27,6 +27,9 @@ class Results:
 
     ``ended`` is where items are put that are in order, each with a single step. They are written down
     by ``writer``, many together, before anything else is added or handed out.
+
+    ``begun`` items were begun, where they run side by side: those of them that are not done may go on
+    beside the next chunk.
     """
 
     def __init__(
@@ -38,8 +41,9 @@ class Results:
         self._final = request.attempt > retries
         self._publish = publish
         self._pause = pause
-        self._began, self._begin = time.time(), time.perf_counter()
-        self.due = time.perf_counter_ns() + pause if publish is not None else _NEVER
+        self.begun = 0
+        self.due = _NEVER
+        self.go_on()
         self.ended: list[Ended] = []
         self.writer: Runner | None = None
         # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
@@ -51,9 +55,25 @@ class Results:
         self._again: list[Again] = []
         self._opaque: list[tuple[int, Opaque]] = []
         self._handed = _NOTHING
-        self._done = 0
+        self._done = self._told = 0
         self._order: list[int] | None = None
         self._lock = threading.Lock()
+
+    def go_on(self) -> None:
+        """Begin, or go on with another request: what is busy is so from now on."""
+        self._began, self._begin = time.time(), time.perf_counter()
+        if self._publish is not None:
+            self.due = time.perf_counter_ns() + self._pause
+
+    @property
+    def has_news(self) -> bool:
+        """Whether any item has ended since the last whole reply."""
+        return self._done > self._told
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some item that was begun is under way."""
+        return self._done < self.begun
 
     def add(self, position: int, outcome: Outcome) -> None:
         """Take an item's outcome: its record, or the wish to try it again.
@@ -117,9 +137,10 @@ class Results:
             self._statuses += [_OK] * len(ended)
 
     def reply(self) -> ChunkReply:
-        """Everything that has come in."""
+        """Everything that has come in, for the chunk's own answer, or that of a later one."""
         with self._lock:
             self._write_down()
+            self._told = self._done
             return self._reply(_NOTHING)
 
     def _reply(self, since: tuple[int, int, int, int, int]) -> ChunkReply:
@@ -132,6 +153,7 @@ class Results:
             chunk=self._chunk,
             attempt=self._attempt,
             done=self._done,
+            begun=max(self.begun, self._done),
             positions=_runs(self._positions[first:]),
             again=self._again[again:],
             values=[

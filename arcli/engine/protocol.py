@@ -108,14 +108,15 @@ class Define(NamedTuple):
 
 
 class RunChunk(NamedTuple):
-    """Run the items of a chunk. Answered by ChunkReply.
+    """Run the items of a chunk. Answered by ChunkReply or ChunkReplies.
 
     ``inputs`` is a pickled list; ``opaque`` has pickles of single inputs by their position.
     ``occurrences`` counts equal inputs before each, None where all are different. ``unsent`` has
     inputs that could not be pickled by their position: how they look, and why. ``tail`` says which
     streams are listened to (``out``, ``err``, ``both`` or none; see Printed). A Failure says that
     the inputs do not load together; each of them has to be sent alone. ``timeout`` (seconds) takes
-    the place of the job's.
+    the place of the job's. ``overlap``: answer as soon as all items are begun and a place is free, for
+    another chunk follows.
     """
 
     job: str
@@ -128,6 +129,7 @@ class RunChunk(NamedTuple):
     unsent: dict[int, tuple[str, str]] = {}  # noqa: RUF012 - nobody writes to it
     tail: str = ""
     timeout: float | None = None
+    overlap: bool = False
 
 
 class Fold(NamedTuple):
@@ -281,12 +283,14 @@ class ChunkReply(NamedTuple):
     Positions count items in the order in which they ended, and ``done`` are accounted for. ``order`` has
     the positions at which the new ones were sent, where that was another order, as side by side.
     ``positions`` are runs ``(first, count)`` of what ``lines`` has records of, ``again`` has the others.
-    ``busy`` are seconds of the engine's monotonic clock.
+    ``busy`` are seconds of the engine's monotonic clock, since the last request. ``begun`` items of the
+    chunk were begun: those that are not done are under way, and replies to later requests have them.
     """
 
     chunk: int
     attempt: int
     done: int
+    begun: int
     positions: list[tuple[int, int]]
     again: list[Again]
     values: list[PickledValue]
@@ -300,6 +304,12 @@ class ChunkReply(NamedTuple):
     def first(self) -> int:
         """The position of the first item that it accounts for."""
         return self.done - len(self.again) - sum(count for _, count in self.positions)
+
+
+class ChunkReplies(NamedTuple):
+    """The reply of the chunk that was sent, last, and those of earlier ones whose items ended meanwhile."""
+
+    replies: list[ChunkReply]
 
 
 class Unmet(NamedTuple):
@@ -363,6 +373,7 @@ Reply = (
     | Done
     | HelloReply
     | ChunkReply
+    | ChunkReplies
     | Unmet
     | Printed
     | FoldReply
@@ -377,8 +388,11 @@ def encode_reply(reply: Reply) -> bytes:
     """Encode a reply: a line of JSON, ``[name, fields, sizes]``, then its fields of bytes."""
     # Bytes go behind the header as they are: JSON would have to escape them, and records are most of what
     # travels.
-    parts = [field for field in reply if isinstance(field, bytes)]
-    fields = [field.to_list() if isinstance(field, Tally) else field for field in reply]
+    reply_fields: Sequence[Any] = reply
+    if isinstance(reply, ChunkReplies):
+        reply_fields = [encode_reply(each) for each in reply.replies]
+    parts = [field for field in reply_fields if isinstance(field, bytes)]
+    fields = [field.to_list() if isinstance(field, Tally) else field for field in reply_fields]
     shown = [None if isinstance(field, bytes) else field for field in fields]
     header = [type(reply).__name__, shown, [len(part) for part in parts]]
     return b"".join((json.dumps(header, separators=(",", ":")).encode(), b"\n", *parts))
@@ -405,6 +419,11 @@ def decode_reply(raw: bytes) -> Reply:
             tally, order = map(ChunkReply._fields.index, ("tally", "order"))
             fields[tally] = Tally.from_list(fields[tally])
             fields[order] = [index(position) for position in fields[order]]
+        if kind is ChunkReplies:
+            replies = [each for each in map(decode_reply, fields) if isinstance(each, ChunkReply)]
+            if not replies or len(replies) < len(fields):
+                raise ValueError("some of them are not of chunks")
+            return ChunkReplies(replies)
         reply: Reply = kind(*fields)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{len(raw)} bytes are not a reply of arcli's: {error}") from error

@@ -11,7 +11,7 @@ from arcli.engine.encode import ArrayFile
 from arcli.engine.tally import Tally
 from arcli.errors import OutputError
 from arcli.record import RecordBatch
-from arcli.session.core.job import tally_of
+from arcli.session.core.lines import tally_of
 from arcli.session.core.messages import Records
 from arcli.timing.ledger import Ledger
 

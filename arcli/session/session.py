@@ -155,7 +155,10 @@ class Session:
         records of everything that was read: ClusterError, SetupError, InputError, OutputError.
         """
         # All that the loop's thread will touch is made here and handed over whole.
-        job = JobRun(plan, self._run_id, supply, replay, began=time.monotonic(), due=self.due)
+        # On engines that are not arcli's own, items that are under way would outlive a client that is gone.
+        overlap = self._transport.owned and not self._transport.in_process
+        began = time.monotonic()
+        job = JobRun(plan, self._run_id, supply, replay, began=began, due=self.due, overlap=overlap)
         recorder = Recorder(
             self._storage,
             plan.name,

@@ -50,6 +50,7 @@ def make_reply(lines: bytes = b"one\ntwo\n", pickles: bytes = b"\n\x00") -> Chun
         chunk=7,
         attempt=2,
         done=3,
+        begun=4,
         positions=[(0, 2)],
         again=[Again(2, "ValueError: no\n\ud800", "error", 1.0, 2.5)],
         values=[

@@ -62,6 +62,15 @@ async def cancelling(x):
     await asyncio.sleep(0)
     return before
 
+async def patient(x):
+    # The first one ends when all others have.
+    print("begin", x)
+    Meeting.here += 1
+    while x == 0 and Meeting.here < 60:
+        await asyncio.sleep(0.001)
+    print("end", x)
+    return x
+
 async def flaky(x, seen={}):
     seen[x] = seen.get(x, 0) + 1
     await asyncio.sleep(0)
@@ -138,6 +147,51 @@ def test_what_ends_before_an_item_in_front_of_it_does_not_wait_for_that(tmp_path
     assert last["index"] == 0
     assert sorted(record["index"] for record in early) == [*range(1, 8)]
     assert all(record["stdout"] == f"{record['index']}\n" for record in (*early, last))
+
+
+PATIENT = "echo {}; touch there/{}; while [ {} = 0 ] && [ $(ls there | wc -l) -lt 60 ]; do sleep 0.02; done"
+
+
+@pytest.mark.parametrize("job", [{"map": "fetch.py:patient"}, {"command": PATIENT}], ids=["map", "command"])
+def test_a_long_item_keeps_no_place_but_its_own(job: dict[str, Any], tmp_path: Path) -> None:
+    """It ends when all others have, of however many chunks they are."""
+    (tmp_path / "fetch.py").write_text(FETCH)
+    (tmp_path / "there").mkdir()
+    code, records = finish(tmp_path, spec(over={"range": 60}, concurrency=2, timeout="60s", **job), *ONE)
+    assert code == 0
+    assert each_once(records, 60)
+    assert len({record["chunk"] for record in records}) > 1
+    assert all(record["stdout"].split()[0] in {"begin", str(record["index"])} for record in records)
+
+
+@pytest.mark.parametrize("shape", ["map", "command"])
+def test_what_comes_later_begins_beside_what_runs(shape: str, tmp_path: Path) -> None:
+    """Each line comes when the item of the one before has begun, and no item ends before all have begun."""
+    (tmp_path / "there").mkdir()
+    command = "touch there/{}; while [ $(ls there | wc -l) -lt 6 ]; do sleep 0.02; done"
+    function = """
+import asyncio, os
+async def wait(x):
+    open(f"there/{x}", "w").close()
+    while len(os.listdir("there")) < 6:
+        await asyncio.sleep(0.02)
+"""
+    (tmp_path / "f.py").write_text(function)
+    job = spec(
+        over={"stdin": "lines"},
+        concurrency=6,
+        timeout="60s",
+        **({"map": "f.py:wait"} if shape == "map" else {"command": command}),
+    )
+    (tmp_path / "spec.json").write_text(job)
+    os.mkfifo(tmp_path / "lines")
+    with os.fdopen(os.open(tmp_path / "lines", os.O_RDWR), "w") as lines:
+        run = Run(tmp_path, ["run", "spec.json", "--format", "jsonl", *ONE], stdin=tmp_path / "lines")
+        for number in range(6):
+            print(number, file=lines, flush=True)
+            wait_until((tmp_path / "there" / str(number)).exists)
+    assert run.wait() == 0
+    assert each_once(run.lines(), 6)
 
 
 def test_what_goes_wrong_in_one_costs_no_other(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arcli.session.core.job import LARGE, complete
+from arcli.session.core.lines import LARGE, complete
 
 
 @pytest.mark.parametrize("size", [0, 1, LARGE, LARGE + 1, 3 * LARGE])

@@ -241,7 +241,7 @@ def test_a_fake_engine_answers_as_a_real_one_whose_items_run_side_by_side() -> N
     assert compared(whole) == compared(chunk_reply(request, order=order))
     assert parts(published)
     for reply in parts(published):
-        at = {"done": reply.done, "first": reply.first}
+        at = {"done": reply.done, "first": reply.first, "begun": 4}
         assert compared(reply) == compared(chunk_reply(request, **at, order=order))
 
 

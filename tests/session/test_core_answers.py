@@ -14,7 +14,8 @@ from arcli.engine.protocol import Failure, PickledValue, RunChunk, Unmet, encode
 from arcli.errors import ClusterError, SetupError
 from arcli.record import decode
 from arcli.session.core.chunk import PickledInput, packed
-from arcli.session.core.job import JobRun, shown
+from arcli.session.core.job import JobRun
+from arcli.session.core.lines import shown
 from arcli.session.core.messages import CancelItems, Failed, Records, setup_error
 from arcli.session.interfaces import Coming
 from arcli.session.interfaces import Reply as TransportReply

@@ -415,3 +415,28 @@ def test_the_longer_places_side_by_side_wait_for_the_last_items_the_larger_are_c
     policy = ChunkPolicy(beside=16)
     policy.learn(128, 1.14, 1000, own=3.54, gap=0.004, now=1.0)
     assert policy.size(800, 2) == 400
+
+
+@given(
+    beside=st.integers(2, 64),
+    each=st.floats(0.001, 60.0),
+    left=st.one_of(st.none(), st.integers(1, 100_000)),
+)
+def test_where_chunks_overlap_they_need_not_be_longer_than_others(
+    beside: int, each: float, left: int | None
+) -> None:
+    """No place waits for the last items of a chunk, so one is as long as where items run one by one."""
+    overlapping = ChunkPolicy(beside=beside, overlap=True)
+    assert overlapping.size(left, 2) == min(beside, left or beside)
+    other = ChunkPolicy()
+    for items in (beside, 4 * beside, 16 * beside):
+        overlapping.learn(items, each * items / beside, 100 * items, own=each * items)
+        other.learn(items, each * items / beside, 100 * items, own=each * items / beside)
+    assert overlapping.size(left, 2) == other.size(left, 2)
+
+
+def test_an_item_that_began_in_an_earlier_chunk_does_not_count_as_waste() -> None:
+    policy = ChunkPolicy(beside=8, overlap=True)
+    for _ in range(20):  # each time one item of a second ends, an eighth of a second after the one before
+        policy.learn(1, 0.125, 100, own=1.0)
+    assert policy.size(None, 2) == 2  # of 0.2 s

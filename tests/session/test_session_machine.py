@@ -18,7 +18,92 @@ from arcli.timing.ledger import End
 ITEMS = 12
 
 
-class Engines(RuleBasedStateMachine):
+class Machine(RuleBasedStateMachine):
+    """A session with a job of so many items, whose engines some rules drive; in the end they behave."""
+
+    items = ITEMS
+
+    def start(self, *, files: bool, deadline: float | None = None, **how: Any) -> None:
+        """Begin the job; ``how`` are the terms that the session has, and the job's own settings."""
+        terms = {key: how.pop(key) for key in ("owned", "revives", "max_restarts")}
+        self.session = FakeSession(2, **terms)
+        self.session.has_position_files = files
+        self.late: list[TransportReply] = []
+        due = None if deadline is None else self.session.now + deadline
+        self.session.begin(self.items, due=due, **how)
+        self.told: dict[int, list[int]] = {}
+        self.beside = how["concurrency"] > 1
+
+    def engine(self, number: int) -> FakeEngine | None:
+        engines = list(self.session.transport.engines.values())
+        return engines[number % len(engines)] if engines else None
+
+    def ended(self, request: RunChunk, done: int) -> list[int]:
+        """The order in which so many items of a chunk have ended: not the one of their beginning."""
+        told = self.told.setdefault(request.chunk, [])
+        size = len(request.indices)
+        turns = [position ^ 1 if position ^ 1 < size else position for position in range(size)]
+        told += [position for position in turns if position not in told][: max(0, done - len(told))]
+        return told
+
+    def answer(self, engine: FakeEngine, *, under_way: int = 0, more: int = 0, **how: Any) -> None:
+        """An engine answers: what has begun comes before what has not, and all but the last ones ended."""
+        request = engine.queue[0][1]
+        if not self.beside or not isinstance(request, RunChunk):
+            self.session.answer(engine, **how)
+            return
+        told = self.ended(request, 0)
+        begun = max(how.pop("done", len(request.indices)), *(place + 1 for place in told), 0)
+        order = [*told, *(place for place in range(begun) if place not in told)]
+        ended = max(len(told), begun - under_way)
+        self.session.answer_beside(engine, order, ended=ended, more=more, **how)
+
+    @property
+    def job_retries(self) -> int:
+        job = self.session.loop._core._job
+        return job.plan.job.retries if job is not None else 0
+
+    @rule()
+    def obeys(self) -> None:
+        """What was to be ended or let go, goes."""
+        transport = self.session.transport
+        for engine_id in {*transport.killed, *transport.released}:
+            if (engine := transport.engines.get(engine_id)) is not None:
+                self.session.dies(engine)
+
+    @invariant()
+    def each_record_comes_once(self) -> None:
+        if hasattr(self, "session"):
+            assert max(self.session.recorder.count.values(), default=0) <= 1
+            assert len(self.session.ended) <= 1
+            if self.session.ended:
+                assert not self.session.transport.owned or not self.session.loop._core._job
+
+    def teardown(self) -> None:
+        """Nothing goes wrong any more: then there is an end, and every item has its record."""
+        if not hasattr(self, "session"):
+            return
+        session = self.session
+        for _ in range(500):
+            if session.ended:
+                break
+            self.obeys()
+            while session.transport.coming:
+                session.comes(session.transport.coming[0])
+            for engine in list(session.transport.engines.values()):
+                while engine.queue:
+                    self.answer(engine)
+            session.wait(1.0, until=lambda: bool(session.ended), step=1.0)
+        assert session.ended, "it never ends"
+        planned = session.ended[0].ledger.planned
+        assert session.recorder.count == dict.fromkeys(range(planned), 1)
+        if session.ended[0].ledger.ended is End.DONE:
+            assert planned == self.items
+        if not session.transport.owned:
+            assert session.transport.killed == []
+
+
+class Engines(Machine):
     """Engines come, die, fall silent, and answer late, twice, in parts, or with nonsense."""
 
     @initialize(
@@ -43,42 +128,20 @@ class Engines(RuleBasedStateMachine):
         **job: Any,
     ) -> None:
         limit = restarts if owned else 0
-        self.session = FakeSession(2, owned=owned, revives=revives and owned, max_restarts=limit)
-        self.session.has_position_files = files
-        self.late: list[TransportReply] = []
-        due = None if deadline is None else self.session.now + deadline
-        self.session.begin(ITEMS, due=due, **job)
-        self.told: dict[int, list[int]] = {}
-        self.beside = job["concurrency"] > 1
-
-    def engine(self, number: int) -> FakeEngine | None:
-        engines = list(self.session.transport.engines.values())
-        return engines[number % len(engines)] if engines else None
-
-    def ended(self, request: RunChunk, done: int) -> list[int]:
-        """The order in which so many items of a chunk have ended: not the one of their beginning."""
-        told = self.told.setdefault(request.chunk, [])
-        size = len(request.indices)
-        turns = [position ^ 1 if position ^ 1 < size else position for position in range(size)]
-        told += [position for position in turns if position not in told][: max(0, done - len(told))]
-        return told
-
-    def answer(self, engine: FakeEngine, **how: Any) -> None:
-        """An engine answers: what has begun, which comes before what has not, has ended."""
-        request = engine.queue[0][1]
-        if self.beside and isinstance(request, RunChunk):
-            told = self.ended(request, 0)
-            done = max(how.get("done", len(request.indices)), *(place + 1 for place in told), 0)
-            how |= {"done": done, "order": [*told, *(place for place in range(done) if place not in told)]}
-        self.session.answer(engine, **how)
+        revives = revives and owned
+        self.start(files=files, deadline=deadline, owned=owned, revives=revives, max_restarts=limit, **job)
 
     @rule(
         number=st.integers(0, 3),
         failed=st.integers(0, 2),
         again=st.integers(0, 1),
         left_out=st.integers(0, 2),
+        under_way=st.integers(0, 3),
+        more=st.integers(0, 2),
     )
-    def answers(self, number: int, failed: int, again: int, left_out: int) -> None:
+    def answers(
+        self, number: int, failed: int, again: int, left_out: int, under_way: int, more: int
+    ) -> None:
         engine = self.engine(number)
         if engine is not None and engine.queue:
             request = engine.queue[0][1]
@@ -88,12 +151,7 @@ class Engines(RuleBasedStateMachine):
                 how = {"failed": 0 if retries else failed, "again": again if retries else 0}
             if isinstance(request, RunChunk):
                 how["done"] = max(0, len(request.indices) - left_out)
-            self.answer(engine, **how)
-
-    @property
-    def job_retries(self) -> int:
-        job = self.session.loop._core._job
-        return job.plan.job.retries if job is not None else 0
+            self.answer(engine, under_way=under_way, more=more, **how)
 
     @rule(number=st.integers(0, 3), what=st.sampled_from(["refusal", "nonsense", "another kind", "error"]))
     def answers_badly(self, number: int, what: str) -> None:
@@ -122,6 +180,12 @@ class Engines(RuleBasedStateMachine):
                 self.session.running(engine, max(before, *order), since=0.0)
             self.session.publish(engine, done, first=first, order=order)
 
+    @rule(number=st.integers(0, 3), which=st.integers(0, 3))
+    def publishes_of_an_earlier_chunk(self, number: int, which: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.under_way and engine.queue:
+            self.session.publish_earlier(engine, which)
+
     @rule(number=st.integers(0, 3), position=st.integers(-1, ITEMS))
     def is_at(self, number: int, position: int) -> None:
         engine = self.engine(number)
@@ -149,14 +213,6 @@ class Engines(RuleBasedStateMachine):
         engine = self.engine(number)
         if engine is not None and engine.queue:
             self.session.deliver(TransportReply(msg_id=engine.queue[0][0], error="gone", died=True))
-
-    @rule()
-    def obeys(self) -> None:
-        """What was to be ended or let go, goes."""
-        transport = self.session.transport
-        for engine_id in {*transport.killed, *transport.released}:
-            if (engine := transport.engines.get(engine_id)) is not None:
-                self.session.dies(engine)
 
     @rule()
     def comes(self) -> None:
@@ -197,40 +253,94 @@ class Engines(RuleBasedStateMachine):
         self.session.loop.put(CancelItems(frozenset(indices), "not these"))
         self.session.turn()
 
-    @invariant()
-    def each_record_comes_once(self) -> None:
-        if hasattr(self, "session"):
-            assert max(self.session.recorder.count.values(), default=0) <= 1
-            assert len(self.session.ended) <= 1
-            if self.session.ended:
-                assert not self.session.transport.owned or not self.session.loop._core._job
 
-    def teardown(self) -> None:
-        """Nothing goes wrong any more: then there is an end, and every item has its record."""
-        if not hasattr(self, "session"):
-            return
-        session = self.session
-        for _ in range(500):
-            if session.ended:
-                break
-            self.obeys()
-            while session.transport.coming:
-                session.comes(session.transport.coming[0])
-            for engine in list(session.transport.engines.values()):
-                while engine.queue:
-                    self.answer(engine)
-            session.wait(1.0, until=lambda: bool(session.ended), step=1.0)
-        assert session.ended, "it never ends"
-        planned = session.ended[0].ledger.planned
-        assert session.recorder.count == dict.fromkeys(range(planned), 1)
-        if session.ended[0].ledger.ended is End.DONE:
-            assert planned == ITEMS
-        if not session.transport.owned:
-            assert session.transport.killed == []
+class SideBySide(Machine):
+    """Engines whose chunks overlap: they answer, in any order, come and die, and little else happens."""
+
+    items = 40
+
+    @initialize(
+        files=st.booleans(),
+        chunksize=st.sampled_from(["auto", 4, 7]),
+        retries=st.integers(0, 1),
+        timeout=st.sampled_from([None, 5]),
+    )
+    def begin(self, **job: Any) -> None:
+        self.start(owned=True, revives=True, max_restarts=20, concurrency=4, **job)
+
+    @rule(number=st.integers(0, 1), under_way=st.integers(0, 3), more=st.integers(0, 2))
+    def answers(self, number: int, under_way: int, more: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.queue:
+            self.answer(engine, under_way=under_way, more=more)
+
+    @rule(number=st.integers(0, 1), under_way=st.integers(1, 3), more=st.integers(0, 2))
+    def answers_again(self, number: int, under_way: int, more: int) -> None:
+        self.answers(number, under_way, more)
+
+    @rule(number=st.integers(0, 1), under_way=st.integers(0, 3), fails=st.integers(1, 3))
+    def answers_that_some_are_to_be_tried_again(self, number: int, under_way: int, fails: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
+            retried = self.job_retries and engine.queue[0][1].attempt == 1
+            how = {"again": fails} if retried else {"failed": fails}
+            self.answer(engine, under_way=under_way, **how)
+
+    @rule(number=st.integers(0, 1), under_way=st.integers(0, 3), left_out=st.integers(1, 5))
+    def leaves_some_out(self, number: int, under_way: int, left_out: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
+            done = max(0, len(engine.queue[0][1].indices) - left_out)
+            self.answer(engine, under_way=under_way, done=done)
+
+    @rule(number=st.integers(0, 1))
+    def answers_with_nonsense(self, number: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
+            msg_id, _ = engine.queue.popleft()
+            self.session.deliver(TransportReply(msg_id=msg_id, envelope=b"nonsense"))
+
+    @rule(number=st.integers(0, 1), which=st.integers(0, 3))
+    def publishes(self, number: int, which: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.under_way and engine.queue:
+            self.session.publish_earlier(engine, which)
+
+    @rule(number=st.integers(0, 1), position=st.integers(-1, 8))
+    def is_at(self, number: int, position: int) -> None:
+        engine = self.engine(number)
+        if engine is not None and engine.queue and isinstance(engine.queue[0][1], RunChunk):
+            position = min(position, len(engine.queue[0][1].indices) - 1)
+            self.session.running(engine, position, since=float(position))
+
+    @rule(number=st.integers(0, 1))
+    def dies(self, number: int) -> None:
+        if (engine := self.engine(number)) is not None:
+            self.session.dies(engine)
+
+    @rule()
+    def comes(self) -> None:
+        if self.session.transport.coming:
+            self.session.comes(self.session.transport.coming[0])
+
+    @rule(seconds=st.sampled_from([0.3, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.session.wait(seconds, until=lambda: bool(self.session.ended))
+
+    @rule(grace=st.sampled_from([None, 5.0]))
+    def is_stopped(self, grace: float | None) -> None:
+        self.session.loop.put(Stop(reason="enough", ended=End.INTERRUPTED, grace=grace))
+        self.session.turn()
+
+    @rule(indices=st.sets(st.integers(0, 40), max_size=3))
+    def items_are_cancelled(self, indices: set[int]) -> None:
+        self.session.loop.put(CancelItems(frozenset(indices), "not these"))
+        self.session.turn()
 
 
 TestEngines = Engines.TestCase
-TestEngines.settings = settings(
+TestSideBySide = SideBySide.TestCase
+TestSideBySide.settings = TestEngines.settings = settings(
     max_examples=120,
     stateful_step_count=30,
     deadline=None,

@@ -23,7 +23,7 @@ from arcli.engine.encode import decode as decode_value
 from arcli.engine.encode import encode, from_tree
 from arcli.escape import plain
 from arcli.record import decode
-from arcli.session.core.job import tally_of
+from arcli.session.core.lines import tally_of
 from arcli.store import files
 from arcli.store.channel import STATE, Cancel, post, read_state, take
 from arcli.store.folder import RunFolder

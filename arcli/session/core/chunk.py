@@ -49,6 +49,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     slots where what its function depends on is not there. ``sent`` are the positions at which the items
     were sent, None where they still have those. ``limit`` are the seconds that its items have, None:
     nobody knows yet, or for ever; ``told`` is when its engine was told of it, if it was sent before.
+    ``overlap``: its engine answers before its last items have ended, for another chunk follows it.
     """
 
     indices: Sequence[int]
@@ -65,6 +66,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     sent: list[int] | None = None
     limit: float | None = None
     told: float = -math.inf
+    overlap: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -242,12 +244,14 @@ class ChunkPolicy:
     """Sizes for the chunks of one job. ``fixed`` is the size that the spec gives, None for auto.
 
     ``beside`` is how many items an engine runs side by side. What is learnt of an item's seconds is
-    then an engine's time divided by its items, so that a chunk lasts as long as any other does.
+    then an engine's time divided by its items, so that a chunk lasts as long as any other does. With
+    ``overlap`` the next chunk begins while the last items of this one run, so no place waits for them.
     """
 
-    def __init__(self, fixed: int | None = None, beside: int = 1) -> None:
+    def __init__(self, fixed: int | None = None, beside: int = 1, *, overlap: bool = False) -> None:
         self._fixed = fixed
         self.beside = beside
+        self.overlap = overlap
         self._seconds: float | None = None
         self._bytes = 0.0
         self._largest = 0
@@ -281,10 +285,11 @@ class ChunkPolicy:
         # no reason of theirs, on a busy machine or as an engine's first one: so the least of it counts.
         keep = 0.0 if self._seconds is None else MEMORY ** min(4.0, items / max(1, self._largest))
         if own is not None:
-            filled = min(seconds, own / min(self.beside, items))
-            self._overhead = min((seconds - filled) / items, RISE * self._overhead)
+            # What ends during an overlapping chunk may have begun before it, and so be longer than that.
+            filled = own / self.beside if self.overlap else min(seconds, own / min(self.beside, items))
+            self._overhead = min(max(0.0, seconds - filled) / items, RISE * self._overhead)
             # Side by side, most of it is what the other places wait for the last items.
-            if self.beside > 1:
+            if self.beside > 1 and not self.overlap:
                 self._overhead = min(self._overhead, filled / items)
                 straggle = seconds - filled - self._overhead * items
                 self._straggle = keep * self._straggle + (1 - keep) * straggle
@@ -338,7 +343,7 @@ class ChunkPolicy:
         # Where items run side by side, the last ones of a chunk leave their neighbours' places empty:
         # so many rounds make that little, and where some take much longer, so much more work.
         straggle = STRAGGLE * self._straggle
-        if self.beside > 1:
+        if self.beside > 1 and not self.overlap:
             size = max(size, RAGGED * self.beside, straggle / each)
         size = min(size, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
@@ -348,10 +353,10 @@ class ChunkPolicy:
         if left is not None:
             fair = left / max(1, engines)
             costly = min(max(round_, straggle) / each, fair)
-            worth = max(WORTH_SECONDS / each, costly, min(self.beside, left))
+            worth = max(WORTH_SECONDS / each, costly, 0 if self.overlap else min(self.beside, left))
             size = min(size, max(fair / SHARE, worth))
         # Whole rounds: in one that is not, places side by side have nothing to do.
-        if size > self.beside > 1:
+        if size > self.beside > 1 and not self.overlap:
             size -= size % self.beside
         return max(1, math.ceil(size - 1e-9))
 

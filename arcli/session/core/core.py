@@ -10,10 +10,17 @@ from collections.abc import Callable
 
 from arcli.cluster.base import ClusterDown, ClusterEvent, EngineDown, EngineUp
 from arcli.engine.position_file import Position
-from arcli.engine.protocol import ChunkReply, Failure, HelloReply, Printed, Unmet, decode_reply
+from arcli.engine.protocol import (
+    ChunkReplies,
+    ChunkReply,
+    Failure,
+    HelloReply,
+    Printed,
+    Unmet,
+    decode_reply,
+)
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, SetupError
-from arcli.record import ItemError
 from arcli.session.core.chunk import ClientRecord
 from arcli.session.core.feeding import Feeder, Recalls
 from arcli.session.core.health import Health, Positions, Quiet, waiting_items
@@ -248,6 +255,8 @@ class SessionCore:
         else:
             self._prepared(engine, reply.envelope)
         engine.answered = self._now
+        if self._job is not None:
+            self._effects += self._feeder.go_on(self._job, engine, self._moment)
         self._feeder.answered(engine)
 
     def _not_answered(self, engine: PooledEngine, pending: PendingRequest, error: str) -> None:
@@ -256,15 +265,13 @@ class SessionCore:
             self._effects.append(Reject(pending.asked.future, pending.asked.failure(error)))
         elif not isinstance(pending, PendingChunk):
             raise ClusterError(f"{engine.words} could not answer a request: {error}")
-        elif self._job is not None and not self._job.items.late(pending.chunk):
-            fate = "its engine could not answer"
-            self._job.attempts.unsure(pending.chunk.indices)
-            loss = self._job.items.lost(pending.chunk, None, True, error, fate=fate)
-            self._conclude(self._job, loss.records)
+        elif self._job is not None:
+            self._effects += self._recovery.not_answered(self._job, engine, pending, error, self._moment)
 
     def _chunk_back(self, engine: PooledEngine, pending: PendingChunk, envelope: bytes) -> None:
         job, chunk = self._job, pending.chunk
-        if job is None or job.items.late(chunk):
+        late = job is None or job.items.late(chunk)
+        if job is None or (late and not engine.under_way):
             return
         # What comes from an engine may be anything: it is decoded here, within what a garbled chunk may
         # cost.
@@ -273,16 +280,15 @@ class SessionCore:
         except ValueError as garbled:
             self._not_answered(engine, pending, str(garbled))
             return
-        if isinstance(reply, Failure):
-            # Some item of it does not load there, and is to cost no other one.
-            error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
-            self._conclude(job, job.items.refused(chunk, reply.reason, error))
-        elif isinstance(reply, Unmet):
-            self._conclude(job, job.items.unmet(chunk, engine.info.slot, reply.reason))
-        elif isinstance(reply, ChunkReply):
+        if isinstance(reply, ChunkReply | ChunkReplies):
             # Items that end show that not every one kills its engine.
             self._recovery.restarts.progress()
-            self._effects += job.take_reply(engine, pending, reply, len(envelope), self._moment)
+            replies = [reply] if isinstance(reply, ChunkReply) else reply.replies
+            self._effects += job.take_replies(engine, pending, replies, len(envelope), self._moment)
+            if engine.under_way and not chunk.overlap:
+                self._not_answered(engine, pending, "it has left out items that it had begun")
+        elif isinstance(reply, Failure | Unmet):
+            self._effects += [] if late else job.refused(engine, chunk, reply, self._moment)
         else:
             self._not_answered(engine, pending, f"it sent a {type(reply).__name__}")
 

@@ -113,11 +113,21 @@ class Dispatcher:
         while (taken := self._next(slot, idle, engines, now)) is not None:
             # Items that were cancelled before they were sent are taken out, whatever queue they come from.
             if (chunk := self._sifted(taken)) is not None:
-                chunk.number = next(self._numbers)
-                chunk.done, chunk.sent = 0, None
-                self.outstanding[chunk.number] = chunk
-                return chunk
+                # Behind the last one, or one that has its engine to itself, nothing follows.
+                more = bool(self.again) or not (self.stopped or self._supply.exhausted)
+                chunk.overlap = self.chunks.overlap and more and not chunk.alone
+                return self._numbered(chunk)
         return None
+
+    def empty(self) -> Chunk:
+        """Make a chunk without items, for an engine to go on with those that are under way there."""
+        return self._numbered(Chunk(indices=[], inputs=[]))
+
+    def _numbered(self, chunk: Chunk) -> Chunk:
+        chunk.number = next(self._numbers)
+        chunk.done, chunk.sent = 0, None
+        self.outstanding[chunk.number] = chunk
+        return chunk
 
     def _next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
         self.again.ripen(now)
@@ -201,19 +211,20 @@ class Dispatcher:
         reason: str,
         *,
         fate: str = "its engine died",
+        sole: bool = True,
     ) -> Loss:
         """Send what was in a lost chunk again, and look for the item that is to blame.
 
         ``culprit`` is the position of the item that ran, if known; ``started`` is False where the
         chunk only waited behind another one, or was not begun; ``fate`` is what became of the
-        engine. An item that has cost its engine too often is ended; after a stop all others are
-        cancelled.
+        engine; ``sole``: no item of another chunk ran beside it. An item that has cost its engine too
+        often is ended; after a stop all others are cancelled.
         """
         del self.outstanding[chunk.number]
         rest = chunk.rest
         loss = Loss([])
         # An item that was alone with its engine is to blame without any other evidence.
-        if culprit is None and started and len(rest) == 1:
+        if culprit is None and started and sole and len(rest) == 1:
             culprit = rest[0]
         if not started:
             self._requeue(chunk, rest, alone=chunk.alone)

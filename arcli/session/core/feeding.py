@@ -4,6 +4,10 @@ What waits behind a long item is recalled when another engine has nothing to do.
 recall into the position file of the engine; the engine begins no item that it names. Where the
 engine is still at the same item some time later, it has not begun any of them, nor will it: so they
 can go to another engine, and none runs twice.
+
+Where chunks overlap, an engine that was recalled from answers although items are under way, for
+another chunk that waits there could have the places beside them. A recall that names no item, behind
+the last one, asks for that alone.
 """
 
 from __future__ import annotations
@@ -68,14 +72,17 @@ class Recalls:
             if recall is not None and recall.chunk is pending.chunk:
                 self._settle(engine, recall, job, idle, now)
             elif len(effects) < idle:
-                effects += self._recall(engine, pending.chunk, now)
+                effects += self._recall(engine, pending.chunk, now, overlap=job.items.chunks.overlap)
         return effects
 
-    def _recall(self, engine: PooledEngine, running: Chunk, now: float) -> list[Effect]:
+    def _recall(self, engine: PooledEngine, running: Chunk, now: float, *, overlap: bool) -> list[Effect]:
         """Recall what is behind an item that has run for long."""
         # Short items are not worth it: the engine is through with them before anybody could take over.
         sighting = self._positions.look(engine, now)
         place = sighting.item_of(running) if sighting is not None else None
+        # All places may be those of earlier chunks' items, so that none of this one's could begin.
+        if sighting is not None and engine.under_way and sighting.place_in(running) == -1:
+            place = -1
         if sighting is None or place is None or now - sighting.since < LONG:
             return []
         waiting = [pending.chunk for pending in engine.chunks[1:]]
@@ -86,7 +93,19 @@ class Recalls:
             return []
         self._pending[engine.info.engine_id] = _Pending(running, place, now)
         last = waiting[-1].number if waiting else running.number
+        for chunk in (running, *waiting):
+            chunk.overlap = overlap
         return [Recall(engine.info.slot, running.number, place + 1, last)]
+
+    def make_room(self, engine: PooledEngine) -> list[Effect]:
+        """Have an engine that waits for the last items of its chunk begin the next one beside them."""
+        running = engine.chunks[0].chunk
+        recall = self._pending.get(engine.info.engine_id)
+        # One that begins nothing more of it has been told already.
+        if running.overlap or running.alone or (recall is not None and recall.chunk is running):
+            return []
+        running.overlap = True
+        return [Recall(engine.info.slot, running.number, len(running), running.number)]
 
     def _settle(self, engine: PooledEngine, recall: _Pending, job: JobRun, idle: int, now: float) -> None:
         """Have back what was recalled, if the engine is still where it was."""
@@ -134,11 +153,17 @@ class Feeder:
             self._starved.discard(engine.info.engine_id)
             self._full.discard(engine.info.engine_id)
             # By how little they have, then by how long they wait: the order in which engines run dry.
-            heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine.info.engine_id))
+            heapq.heappush(self._room, (engine.level, engine.answered, engine.info.engine_id))
         # Entries that hold no longer are left where they are, until they are met or there are many.
         if len(self._room) > 64 + 4 * len(self._pool.engines):
             self._room = [entry for entry in {*self._room} if self._has_room(entry) is not None]
             heapq.heapify(self._room)
+
+    def go_on(self, job: JobRun, engine: PooledEngine, moment: Moment) -> list[Effect]:
+        """Have an engine go on with the items that are under way there, if nothing else is sent to it."""
+        if not engine.under_way or engine.chunks or not engine.usable:
+            return []
+        return self._next(job, engine, moment) or self._sent(job, engine, job.items.empty(), moment)
 
     def wake(self) -> None:
         """A source has items: engines that it had none for may have some."""
@@ -148,7 +173,7 @@ class Feeder:
         """Take these engines for such that may have room."""
         for engine_id in engines:
             if (engine := self._pool.engines.get(engine_id)) is not None:
-                heapq.heappush(self._room, (len(engine.chunks), engine.answered, engine_id))
+                heapq.heappush(self._room, (engine.level, engine.answered, engine_id))
         engines.clear()
 
     def feed(self, job: JobRun, moment: Moment) -> list[Effect]:
@@ -196,9 +221,8 @@ class Feeder:
             engine = self._has_room(entry)
             if engine is None:
                 continue
-            send = self._next(job, engine, moment)
-            if send is not None:
-                effects.append(send)
+            if send := self._next(job, engine, moment):
+                effects += send
                 if entry[0] + 1 < depth:
                     heapq.heappush(self._room, (entry[0] + 1, *entry[1:]))
                 else:
@@ -211,28 +235,26 @@ class Feeder:
         # Starts are apart by at least the delay over all engines, whoever gets the next one.
         if delay and effects:
             self.due = moment.now + delay
-        self.more = len(effects) == BURST and not delay
+        self.more = len(effects) >= BURST and not delay
         return effects
 
     def _has_room(self, entry: tuple[int, float, int]) -> PooledEngine | None:
         """Return the engine of an entry that still holds."""
         level, answered, engine_id = entry
         engine = self._pool.engines.get(engine_id)
-        if (
-            engine is None
-            or not engine.usable
-            or (len(engine.chunks), engine.answered) != (level, answered)
-        ):
+        if engine is None or not engine.usable or (engine.level, engine.answered) != (level, answered):
             return None
         # A suspect runs with nobody behind it, or its engine's death would cost others once more.
         return None if any(pending.chunk.alone for pending in engine.chunks) else engine
 
-    def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> Effect | None:
-        """The next chunk for an engine, None where there is none for it now."""
-        idle = not engine.pending
-        chunk = job.items.next(engine.info.slot, idle, self._pool.width, moment.now)
-        if chunk is None:
-            return None
+    def _next(self, job: JobRun, engine: PooledEngine, moment: Moment) -> list[Effect]:
+        """Send the next chunk to an engine, if there is one for it now."""
+        chunk = job.items.next(engine.info.slot, engine.idle, self._pool.width, moment.now)
+        return [] if chunk is None else self._sent(job, engine, chunk, moment)
+
+    def _sent(self, job: JobRun, engine: PooledEngine, chunk: Chunk, moment: Moment) -> list[Effect]:
         request = job.encode(chunk, self._listener.streams(job.plan.name))
         label = job.plan.job.label
-        return self._pool.send(engine, chunk, request, label, moment)
+        send = self._pool.send(engine, chunk, request, label, moment)
+        behind = job.items.chunks.overlap and len(engine.chunks) > 1
+        return [send, *(self._recalls.make_room(engine) if behind else [])]

@@ -27,6 +27,8 @@ STUCK = 60.0
 """Seconds that a chunk may be with an idle engine, which has not even begun to unpack it."""
 UNHURRIED = 5.0
 """Seconds before anybody looks at a chunk whose items may take as long as they like."""
+CANCELLED = "an item that it ran was cancelled"
+"""Why an engine is ended that is at an item which somebody has cancelled."""
 LOOK = 0.5
 """Seconds between two looks at an engine's position: an item's age is known so well."""
 
@@ -166,10 +168,15 @@ class Health:
         chunk = running.chunk
         place = sighting.place_in(chunk)
         # Where the file tells of another chunk, this one waits behind it.
-        if chunk.limit is None or sighting.idle or place is None or place < 0:
+        if sighting.idle or place is None:
+            return []
+        # Those of earlier chunks have run for longer than what was begun last.
+        begun = [*(each.chunk for each in engine.under_way), *([chunk] if place >= 0 else [])]
+        limits = [each.limit for each in begun if each.limit is not None]
+        if not begun or len(limits) < len(begun):
             return []
         # One that had outlived its limit before anybody knew it has the time to heed it, too.
-        if now - max(sighting.since + chunk.limit, chunk.told) <= OVERSTAY:
+        if now - max(sighting.since + max(limits), *(each.told for each in begun)) <= OVERSTAY:
             return []
         return self._pool.doom(engine, "an item did not stop when told to")
 
@@ -177,6 +184,9 @@ class Health:
         """End the engines that are at an item which has been cancelled; the rest is done elsewhere."""
         effects: list[Effect] = []
         for engine in self._pool.ready():
+            if any(items.cancelled_in(each.chunk) for each in engine.under_way):
+                effects += self._pool.doom(engine, CANCELLED)
+                continue
             if engine.running is None:
                 continue
             running = engine.running.chunk
@@ -193,7 +203,7 @@ class Health:
                 at = sighting.begun_of(running) if items.beside else [sighting.item_of(running)]
                 if not any(position in at for position in cancelled):
                     continue
-            effects += self._pool.doom(engine, "an item that it ran was cancelled")
+            effects += self._pool.doom(engine, CANCELLED)
         return effects
 
 

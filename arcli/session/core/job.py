@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from msgspec import to_builtins
 
-from arcli.engine.encode import encode_apart
-from arcli.engine.errors import safe_repr
-from arcli.engine.protocol import ChunkReply, RunChunk, encode_request
+from arcli.engine.protocol import ChunkReply, Failure, RunChunk, Unmet, encode_request
 from arcli.engine.tally import Status, Tally
 from arcli.fields import Share
 from arcli.plan.job import JobPlan
-from arcli.record import Attempt, Record, decode, read
+from arcli.record import Attempt, ItemError, Record
 from arcli.session.core.attempts import Attempts
 from arcli.session.core.chunk import (
     Chunk,
     ChunkPolicy,
     ClientRecord,
-    PickledInput,
     client_records,
     key_of,
     packed,
 )
 from arcli.session.core.dispatch import Dispatcher
-from arcli.session.core.messages import IndexedPickle, Moment, PendingChunk, Records
+from arcli.session.core.lines import after, complete, consecutive, indexed, shown, tally_of
+from arcli.session.core.messages import Moment, PendingChunk, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
 from arcli.timing.ledger import End, EngineUse, Ledger
@@ -35,8 +34,6 @@ from arcli.units import isoformat
 
 MEASURED = 3
 """Items that have to be measured before their median limits the others', as in GNU parallel."""
-LARGE = 10_000
-"""Bytes of a record beyond which copying it costs more than looking at it by itself."""
 SHORTEST_LIMIT = 0.1
 """Seconds that an item has in any case: below that, what machines do beside it counts for more."""
 
@@ -45,7 +42,8 @@ class JobRun:
     """A job from its first chunk to its last record. Used by the session's thread alone.
 
     ``replay`` is where ``supply`` puts the records that an earlier run has, by their items' numbers.
-    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere.
+    ``began`` and ``due``, the deadline, are monotonic times, as is ``now`` everywhere. With ``overlap`` an
+    engine that runs items side by side may begin a chunk while items of the one before it still run.
     """
 
     def __init__(
@@ -57,6 +55,7 @@ class JobRun:
         *,
         began: float,
         due: float | None,
+        overlap: bool = False,
     ) -> None:
         job = plan.job
         self.plan = plan
@@ -68,7 +67,9 @@ class JobRun:
         self.restarts = 0
         self.fixed = job.chunksize if isinstance(job.chunksize, int) else 1 if job.delay else None
         jitter = random.Random(run_id)  # noqa: S311 - nobody has to guess it
-        self.items = Dispatcher(job, ChunkPolicy(self.fixed, plan.concurrency), supply, jitter)
+        overlap = overlap and plan.concurrency > 1 and not job.delay
+        chunks = ChunkPolicy(self.fixed, plan.concurrency, overlap=overlap)
+        self.items = Dispatcher(job, chunks, supply, jitter)
         self.tally = Tally()
         self.attempts = Attempts()
         self._run_id = run_id
@@ -124,6 +125,7 @@ class JobRun:
             unsent=unsent,
             tail=streams,
             timeout=chunk.limit,
+            overlap=chunk.overlap,
         )
         raw = encode_request(request)
         chunk.size = len(raw)
@@ -134,46 +136,79 @@ class JobRun:
     def take_early(
         self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, moment: Moment
     ) -> list[Records]:
-        """Take records that a chunk has published while it goes on."""
-        chunk = pending.chunk
+        """Take records that a chunk has published during the request that is ``pending``."""
+        source = engine.source_of(reply, pending)
         # What is published may be overtaken by the chunk's own reply, or come from an attempt that was
         # given up: such records are in already, or will come again.
-        if self.items.late(chunk) or (reply.chunk, reply.attempt) != (chunk.number, chunk.attempt):
+        if source is None or self.items.late(source.chunk) or reply.attempt != source.chunk.attempt:
             return []
         # It begins where the one before it ended. Where that has not come, for what is published may be
         # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
         # reply has all of them.
-        return self._take(engine, pending, reply, moment) if reply.first <= chunk.done else []
+        if reply.first > source.chunk.done:
+            return []
+        return self._take(engine, source, reply, moment, during=pending)
 
-    def take_reply(
-        self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, size: int, moment: Moment
+    def take_replies(
+        self,
+        engine: PooledEngine,
+        pending: PendingChunk,
+        replies: Sequence[ChunkReply],
+        size: int,
+        moment: Moment,
     ) -> list[Records]:
-        """Take a chunk's own reply of ``size`` bytes, with all of its records."""
+        """Take what answers a chunk, ``size`` bytes: its own reply, last, and those of earlier ones."""
         chunk, now = pending.chunk, moment.now
-        records = self._take(engine, pending, reply, moment)
-        # What was published is done, whatever the reply counts.
-        if self.items.stopped:
-            ended = client_records(chunk, chunk.rest, Status.CANCELLED, self.stop_reason)
-            records += self.conclude(ended, moment.wall)
-        elif chunk.done < len(chunk):
-            self.items.not_begun(chunk, chunk.done)
+        records: list[Records] = []
+        for reply in replies:
+            source = engine.source_of(reply, pending)
+            if source is not None and not self.items.late(source.chunk):
+                records += self._take(engine, source, reply, moment, during=pending)
+        own = replies[-1]
+        if not self.items.late(chunk):
+            records += self._left_out(chunk, own.begun if chunk.overlap else 0, moment)
+            self._sizes[len(chunk)] += len(chunk) > 0
         # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
         elapsed = now - max(pending.sent, engine.answered)
         use = self._use(engine)
         use.chunks += 1
-        use.busy += reply.busy
-        gap = max(0.0, elapsed - reply.busy)
+        use.busy += own.busy
+        gap = max(0.0, elapsed - own.busy)
         use.returning += gap
-        self._sizes[len(chunk)] += len(chunk) > 0
+        for each in (*engine.under_way, pending):
+            if not self.items.late(each.chunk) and each.chunk.done >= len(each.chunk):
+                self.items.returned(each.chunk)
+        engine.under_way = [
+            each for each in (*engine.under_way, pending) if not self.items.late(each.chunk)
+        ]
         # Of an attempt that is tried again nobody has said how long it took.
-        own = None if reply.again else pending.own
-        self.items.returned(chunk)
-        self.items.chunks.learn(len(chunk), reply.busy, size + chunk.size, own=own, gap=gap, now=now)
+        seconds = None if any(reply.again for reply in replies) else pending.own
+        self.items.chunks.learn(pending.ended, own.busy, size + chunk.size, own=seconds, gap=gap, now=now)
         return records
 
+    def _left_out(self, chunk: Chunk, begun: int, moment: Moment) -> list[Records]:
+        """Have others run the items of an answered chunk that its engine has not begun."""
+        # What was published is done, whatever the reply counts.
+        begun = max(chunk.done, min(begun, len(chunk)))
+        if begun == len(chunk):
+            return []
+        if not self.items.stopped:
+            self.items.not_begun(chunk, begun)
+            return []
+        ended = client_records(chunk, range(begun, len(chunk)), Status.CANCELLED, self.stop_reason)
+        chunk.cut(begun)
+        return self.conclude(ended, moment.wall)
+
     def _take(
-        self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, moment: Moment
+        self,
+        engine: PooledEngine,
+        pending: PendingChunk,
+        reply: ChunkReply,
+        moment: Moment,
+        *,
+        during: PendingChunk,
     ) -> list[Records]:
+        """Take what is new in a reply for one chunk, which came in answer to another one or to itself."""
         chunk = pending.chunk
         # Each reply counts from the chunk's beginning, so a repeated one has nothing new.
         if reply.done <= chunk.done:
@@ -182,7 +217,7 @@ class JobRun:
             chunk.arrange(reply.first, reply.order)
         lines, runs, tally = reply.lines, reply.positions, reply.tally
         if chunk.done:  # some of it is in already: count only what is new
-            lines, runs = _after(chunk.done, lines, runs)
+            lines, runs = after(chunk.done, lines, runs)
             tally = tally_of(lines)
         # Records leave as the bytes that came: only their ends, which all of a chunk share, are added.
         again = [entry for entry in reply.again if entry.position >= chunk.done]
@@ -201,7 +236,7 @@ class JobRun:
                     spans=consecutive(chunk, runs),
                     lines=self.attempts.complete(chunk, runs, completed),
                     tally=tally,
-                    values=_indexed(chunk, reply),
+                    values=indexed(chunk, reply),
                     pickles=reply.pickles,
                 )
             )
@@ -210,9 +245,10 @@ class JobRun:
         # A moment in which several items run is one moment of the engine's.
         seconds = tally.seconds
         if self.plan.concurrency > 1:
-            seconds = min(seconds, max(0.0, reply.busy - pending.computed))
-        pending.own += tally.seconds
-        pending.computed += seconds
+            seconds = min(seconds, max(0.0, reply.busy - during.computed))
+        during.ended += reply.done - chunk.done
+        during.own += tally.seconds
+        during.computed += seconds
         use.compute += seconds
         failed = tally.total - tally.counts[Status.OK]
         reasons = [(entry.position, entry.reason) for entry in again]
@@ -229,6 +265,17 @@ class JobRun:
             isoformat(pending.submitted).encode(),
             isoformat(wall).encode(),
         )
+
+    def refused(
+        self, engine: PooledEngine, chunk: Chunk, reply: Failure | Unmet, moment: Moment
+    ) -> list[Records]:
+        """Have a chunk that its engine could not begin sent again, to others or in parts."""
+        if isinstance(reply, Unmet):
+            ended = self.items.unmet(chunk, engine.info.slot, reply.reason)
+        else:  # some item of it does not load there, and is to cost no other one
+            error = ItemError(type=reply.type, message=reply.message, traceback=reply.traceback)
+            ended = self.items.refused(chunk, reply.reason, error)
+        return self.conclude(ended, moment.wall)
 
     def conclude(self, ended: list[ClientRecord], wall: float) -> list[Records]:
         """Write records for items that no engine could write one for."""
@@ -336,75 +383,3 @@ class JobRun:
             largest_chunk=sizes[-1] if sizes else 0,
             typical_chunk=sizes[len(sizes) // 2] if sizes else 0,
         )
-
-
-def complete(lines: bytes, count: int, prefix: bytes, stamp: bytes) -> bytes:
-    """Put records together from ``count`` items' own parts, and what all of a chunk share on both sides."""
-    # Large values are copied once, line by line.
-    if len(lines) > LARGE * count:
-        parts: list[bytes | memoryview] = []
-        view, at = memoryview(lines), 0
-        while at < len(lines):
-            end = lines.index(b"\n", at)
-            parts += (prefix, view[at:end], stamp)
-            at = end + 1
-        return b"".join(parts)
-    # One replace for the whole chunk: at a million items this line is what a record costs the client.
-    # What follows the last line's end is left out by a view.
-    ended = lines.replace(b"\n", stamp + prefix)
-    return b"".join((prefix, memoryview(ended)[: -len(prefix)]))
-
-
-def consecutive(chunk: Chunk, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Turn runs of positions into runs of consecutive item numbers: ``(first number, count)``."""
-    # A chunk fresh from its source is a range; only a retried one has gaps to look for.
-    indices = chunk.indices
-    if isinstance(indices, range):
-        return [(indices[first], count) for first, count in runs]
-    spans: list[tuple[int, int]] = []
-    for first, count in runs:
-        for index in indices[first : first + count]:
-            if spans and sum(spans[-1]) == index:
-                spans[-1] = (spans[-1][0], spans[-1][1] + 1)
-            else:
-                spans.append((index, 1))
-    return spans
-
-
-def _after(done: int, lines: bytes, runs: list[tuple[int, int]]) -> tuple[bytes, list[tuple[int, int]]]:
-    """Keep the lines and runs at positions from ``done`` on."""
-    positions = [p for first, count in runs for p in range(first, first + count)]
-    each = lines.splitlines(keepends=True)
-    kept = b"".join(line for p, line in zip(positions, each, strict=True) if p >= done)
-    cut = [(max(first, done), first + count) for first, count in runs if first + count > done]
-    return kept, [(first, end - first) for first, end in cut]
-
-
-def _indexed(chunk: Chunk, reply: ChunkReply) -> list[IndexedPickle]:
-    """Find the pickles of a reply by their items' numbers, without those that are in already."""
-    values: list[IndexedPickle] = []
-    offset = 0
-    for value in reply.values:
-        if value.position >= chunk.done:
-            index = chunk.indices[value.position]
-            values.append(IndexedPickle(index, value.saved, offset, value.length, value.file))
-        offset += value.length
-    return values
-
-
-def tally_of(lines: bytes) -> Tally:
-    """Add up records from their text."""
-    tally = Tally()
-    for line in lines.splitlines():
-        data = decode(line if line.startswith(b"{") else b"{" + line + b"}")
-        tally.add(data["status"], data["seconds"], data["attempt"])
-    return tally
-
-
-def shown(item: Any) -> Any:
-    """Give an input as a record shows it."""
-    try:
-        text = item.text if isinstance(item, PickledInput) else encode_apart(item, None)[0]
-    except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
-        return {"$pickle": None, "repr": safe_repr(item)}
-    return read(text.encode("utf-8", "surrogatepass"))

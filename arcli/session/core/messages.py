@@ -120,11 +120,12 @@ class PendingRequest(Struct, eq=False):
 class PendingChunk(PendingRequest, kw_only=True, eq=False):
     """A chunk under way.
 
-    ``own`` are the seconds of its items, one after the other, as far as they have ended, ``computed`` those
-    of its engine's time in which any of them ran.
+    ``ended`` items have ended while it was, ``own`` are their seconds, one after the other, ``computed``
+    those of its engine's time in which any of them ran.
     """
 
     chunk: Chunk
+    ended: int = 0
     own: float = 0.0
     computed: float = 0.0
 

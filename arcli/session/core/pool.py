@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from arcli.cluster.base import EngineInfo
-from arcli.engine.protocol import Failure, Steps, decode_reply, encode_request
+from arcli.engine.protocol import ChunkReply, Failure, Steps, decode_reply, encode_request
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.messages import (
     Broadcast,
@@ -33,7 +33,8 @@ class PooledEngine(Struct, kw_only=True, eq=False):
 
     ``position_file`` says that it writes down which item it is at, where the client can read it,
     ``local`` that it reads there, too, being on this host; ``doomed`` why arcli itself is ending it.
-    ``answered`` is when it last answered anything.
+    ``answered`` is when it last answered anything. ``under_way`` are chunks that it has answered, and of
+    which some items still run: replies to what it is sent after them have those.
     """
 
     info: EngineInfo
@@ -45,6 +46,7 @@ class PooledEngine(Struct, kw_only=True, eq=False):
     doomed: str | None = None
     answered: float = 0.0
     pending: list[PendingRequest] = field(default_factory=list)
+    under_way: list[PendingChunk] = field(default_factory=list)
 
     @property
     def words(self) -> str:
@@ -57,9 +59,23 @@ class PooledEngine(Struct, kw_only=True, eq=False):
         return [pending for pending in self.pending if isinstance(pending, PendingChunk)]
 
     @property
+    def level(self) -> int:
+        """How many chunks it has; one without items is none, but what it goes on with until the next."""
+        return sum(len(pending.chunk) > 0 for pending in self.chunks)
+
+    @property
     def running(self) -> PendingChunk | None:
         """The chunk that the engine is at, or comes to next."""
         return next((pending for pending in self.pending if isinstance(pending, PendingChunk)), None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self.pending and not self.under_way
+
+    def source_of(self, reply: ChunkReply, pending: PendingChunk) -> PendingChunk | None:
+        """Return the chunk whose items a reply to this one tells of: itself, or one that is under way."""
+        return next((each for each in (pending, *self.under_way) if each.chunk.number == reply.chunk), None)
 
     @property
     def usable(self) -> bool:

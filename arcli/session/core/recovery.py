@@ -10,7 +10,7 @@ from arcli.session.core.chunk import Chunk
 from arcli.session.core.dispatch import Loss
 from arcli.session.core.health import Health, Positions, Sighting
 from arcli.session.core.job import JobRun
-from arcli.session.core.messages import Effect, Forget, Moment, Notice, Replace, Revive
+from arcli.session.core.messages import Effect, Forget, Moment, Notice, PendingChunk, Replace, Revive
 from arcli.session.core.pool import NEVER, Pool, PooledEngine, Requests
 from arcli.session.interfaces import Terms
 
@@ -133,6 +133,20 @@ class Recovery:
             effects += self._bury(engine, job, reason, moment, judge=False).effects
         return [*effects, Revive(reason)]
 
+    def not_answered(
+        self, job: JobRun, engine: PooledEngine, pending: PendingChunk, error: str, moment: Moment
+    ) -> list[Effect]:
+        """Have others do what an engine that lives could not answer for; any item of it may be why."""
+        chunks = [each.chunk for each in (*engine.under_way, pending) if not job.items.late(each.chunk)]
+        engine.under_way = []
+        effects: list[Effect] = []
+        for chunk in chunks:
+            job.attempts.unsure(chunk.indices[place] for place in chunk.rest)
+            fate = "its engine could not answer"
+            loss = job.items.lost(chunk, None, True, error, fate=fate, sole=len(chunks) == 1)
+            effects += job.conclude(loss.records, moment.wall)
+        return effects
+
     def cut_short(
         self, engine: PooledEngine, job: JobRun, status: Status, reason: str, moment: Moment
     ) -> None:
@@ -140,6 +154,8 @@ class Recovery:
 
         Its position file tells, or that the item is alone there; else nobody knows what has begun.
         """
+        for each in engine.under_way:
+            job.attempts.unsure(each.chunk.indices[place] for place in each.chunk.rest)
         pending = engine.running
         if pending is None or job.items.late(pending.chunk):
             return
@@ -153,7 +169,8 @@ class Recovery:
             began = sighting.position.since if sighting.position is not None else began
         seconds = 0.0
         running = sighting is None or not sighting.idle
-        if running and begun and (len(begun) == 1 or (sighting is not None and job.plan.concurrency == 1)):
+        one = len(begun) == 1 and not engine.under_way
+        if running and begun and (one or (sighting is not None and job.plan.concurrency == 1)):
             status = Status.CANCELLED if begun[-1] in job.items.cancelled_in(chunk) else status
             index = chunk.indices[begun[-1]]
             seconds = job.attempts.cut_short(engine, index, status, reason, began, moment.wall)
@@ -189,14 +206,17 @@ class Recovery:
             job.leaves(engine, moment.now)
         self._positions.forget(engine.info.engine_id)
         self._pool.dismiss(engine.info.engine_id)
-        # The first of its chunks is the one that it ran; those behind it were only waiting.
-        for place, pending in enumerate(engine.chunks):
+        burial.effects += [Forget(pending) for pending in engine.chunks]
+        begun = {pending.chunk.number for pending in _begun(engine, sighting)}
+        for pending in (*engine.under_way, *engine.chunks):
             chunk = pending.chunk
-            burial.effects.append(Forget(pending))
             if job is None or job.items.late(chunk):
                 continue
             if judge and not job.items.cancelled_in(chunk):
-                loss = _judge(job, chunk, sighting, place == 0, reason, moment.now)
+                sole = begun == {chunk.number}
+                loss = _judge(
+                    job, chunk, sighting, reason, moment.now, begun=chunk.number in begun, sole=sole
+                )
             else:
                 loss = job.items.lost(chunk, None, False, reason)
             burial.effects += job.conclude(loss.records, moment.wall)
@@ -209,21 +229,44 @@ class Recovery:
         return burial
 
 
+def _begun(engine: PooledEngine, sighting: Sighting | None) -> list[PendingChunk]:
+    """Return the chunks of a dead engine of which it had begun items, as far as is known."""
+    if sighting is None:
+        return [*engine.under_way, *engine.chunks[:1]]
+    # Behind its items an engine may still die of one: over the reply, which it cannot put together. Where
+    # chunks overlap, what is before the one that it was at, and was not answered, had been begun, too.
+    position = sighting.position
+    return [
+        *engine.under_way,
+        *(
+            pending
+            for pending in engine.chunks
+            if sighting.place_in(pending.chunk) is not None
+            or (pending.chunk.overlap and position is not None and pending.chunk.number < position.chunk)
+        ),
+    ]
+
+
 def _judge(
-    job: JobRun, chunk: Chunk, sighting: Sighting | None, first: bool, reason: str, now: float
+    job: JobRun,
+    chunk: Chunk,
+    sighting: Sighting | None,
+    reason: str,
+    now: float,
+    *,
+    begun: bool,
+    sole: bool,
 ) -> Loss:
     """Blame an item of a chunk, on evidence.
 
     That is the engine's own position file, or, where it has none that can be read here, an item
-    that was alone with it.
+    that was alone with it. ``begun``: some of it was begun; ``sole``: of no other chunk.
     """
-    culprit, begun = None, first
+    culprit = None
     if sighting is not None:
-        # Behind its items an engine may still die of one: over the reply, which it cannot put together.
-        begun = sighting.place_in(chunk) is not None
         # Where several items run side by side, any of them may be to blame: the last one to begin
         # is not more suspect than the others.
-        sure = job.plan.concurrency == 1 or len(chunk.rest) == 1
+        sure = job.plan.concurrency == 1 or (sole and len(chunk.rest) == 1)
         item = sighting.item_of(chunk)
         if item is not None and sure and chunk.done <= item:
             culprit = item
@@ -234,4 +277,4 @@ def _judge(
         message = f"took longer than {limit:g} s and did not stop when told to"
         return Loss(job.items.timed_out(chunk, culprit, message, now), blamed=True, overstayed=True)
     # Else the rest runs again, cut so that the culprit is found if it kills once more.
-    return job.items.lost(chunk, culprit, begun, reason)
+    return job.items.lost(chunk, culprit, begun, reason, sole=sole)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from arcli.session.core.chunk import Chunk
 from arcli.session.core.health import Positions
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import PendingChunk
@@ -42,7 +41,7 @@ class Observer:
         return Snapshot(
             engines=len(ready),
             starting=starting,
-            running=sum(_side_by_side(running.chunk, job) for _, running in busy),
+            running=sum(_side_by_side(engine, job) for engine, _ in busy),
             job=job.plan.name,
             total=total,
             done=done,
@@ -73,10 +72,15 @@ class Observer:
         # taken back, to which the engine has just come.
         sighting = self._positions.look(engine, now)
         place = sighting.place_in(chunk) if sighting is not None else None
-        if sighting is not None and place is not None and place < len(chunk):
+        if sighting is not None and place is not None and max(0, place) < len(chunk):
             index, since = chunk.indices[max(0, place)], sighting.since
         elif len(chunk) == 1:
             index = chunk.indices[0]
+        else:  # it may go on with what it has
+            for earlier in engine.under_way:
+                if earlier.chunk.rest:
+                    index, since = earlier.chunk.indices[earlier.chunk.done], earlier.sent
+                    break
         return RunningItem(
             engine_id=engine.info.engine_id,
             slot=engine.info.slot,
@@ -84,10 +88,12 @@ class Observer:
             index=index,
             seconds=now - since,
             chunk=len(chunk),
-            running=_side_by_side(chunk, job),
+            running=_side_by_side(engine, job),
         )
 
 
-def _side_by_side(chunk: Chunk, job: JobRun) -> int:
-    """Return how many items a busy engine is at: as many as it may, while its chunk has them."""
-    return max(1, min(job.plan.concurrency, len(chunk.rest)))
+def _side_by_side(engine: PooledEngine, job: JobRun) -> int:
+    """Return how many items a busy engine is at: as many as it may, while its chunks have them."""
+    running = engine.running
+    left = sum(len(each.chunk.rest) for each in (*engine.under_way, *([running] if running else [])))
+    return max(1, min(job.plan.concurrency, left))

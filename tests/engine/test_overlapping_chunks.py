@@ -1,0 +1,137 @@
+"""Chunks that overlap on an engine: items that go on beside those of the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from arcli.engine.protocol import (
+    ChunkReplies,
+    ChunkReply,
+    Define,
+    JobDefinition,
+    RunChunk,
+    decode_reply,
+    encode_request,
+)
+from arcli.engine.worker import Worker
+from arcli.record import decode
+from arcli.session.core.chunk import pickled
+
+FIRST = 0
+"""The item that waits for the last one, prints at its begin and at its end, and tells of its end."""
+LAST = 99
+
+
+class Engine:
+    """An engine whose items run three side by side."""
+
+    def __init__(self, **how: Any) -> None:
+        self.ended: list[int] = []
+        self.cancelled: list[int] = []
+        self.worker = Worker({"work": self.work}, None, watchdog=False, **how)
+        job = JobDefinition("j", "map", function="work", concurrency=3)
+        self.worker.handle(encode_request(Define(job)))
+
+    async def work(self, item: int) -> int:
+        print("begin", item)
+        try:
+            while item == FIRST and LAST not in self.ended:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(item)
+            raise
+        print("end", item)
+        self.ended.append(item)
+        return item
+
+    def run(self, chunk: int, items: list[int], *, overlap: bool) -> list[ChunkReply]:
+        """What answers a chunk; its items are numbered as they are called."""
+        request = RunChunk("j", chunk, 1, items, pickled(items), None, {}, overlap=overlap)
+        reply = decode_reply(self.worker.handle(encode_request(request)))
+        if isinstance(reply, ChunkReplies):
+            return reply.replies
+        assert isinstance(reply, ChunkReply)
+        return [reply]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.worker.leave()
+
+
+def records(reply: ChunkReply) -> dict[int, dict[str, Any]]:
+    each = [decode(b"{" + line + b"}") for line in reply.lines.splitlines()]
+    return {record["index"]: record for record in each}
+
+
+def test_a_chunk_is_answered_when_a_place_is_free_and_nothing_is_left_to_begin(engine: Engine) -> None:
+    (reply,) = engine.run(1, [FIRST, 1, 2, 3], overlap=True)
+    assert reply.begun == 4
+    assert reply.done == len(reply.order or range(reply.done))
+    assert FIRST not in records(reply)
+    assert engine.ended
+
+
+def test_what_goes_on_is_answered_for_with_the_chunk_in_which_it_ends(engine: Engine) -> None:
+    (first,) = engine.run(1, [FIRST, 1, 2, 3], overlap=True)
+    earlier, own = engine.run(2, [4, LAST], overlap=False)
+    assert (earlier.chunk, own.chunk) == (1, 2)
+    assert (earlier.done, earlier.begun) == (4, 4)
+    # All of it once more: nobody has to put the two together.
+    assert records(earlier).keys() == {FIRST, 1, 2, 3}
+    assert earlier.order[: first.done] == (first.order or [*range(first.done)])
+    assert earlier.tally.total == 4
+    assert (own.done, own.begun) == (2, 2)
+
+
+def test_an_item_that_goes_on_keeps_its_output(engine: Engine) -> None:
+    engine.run(1, [FIRST, 1], overlap=True)
+    earlier, _ = engine.run(2, [4, LAST], overlap=False)
+    assert records(earlier)[FIRST]["stdout"] == f"begin {FIRST}\nend {FIRST}\n"
+
+
+def test_a_chunk_of_nothing_goes_on_to_the_end_of_all(engine: Engine) -> None:
+    engine.run(1, [FIRST, 1], overlap=True)
+    engine.ended.append(LAST)
+    earlier, own = engine.run(2, [], overlap=False)
+    assert (earlier.done, earlier.begun) == (2, 2)
+    assert (own.done, own.begun, own.lines) == (0, 0, b"")
+
+
+def test_without_an_end_there_is_no_news(engine: Engine) -> None:
+    engine.run(1, [FIRST, 1], overlap=True)
+    (own,) = engine.run(2, [4], overlap=True)
+    assert own.chunk == 2
+
+
+@pytest.mark.parametrize("named", [(2, 0, 2), (2, 1, 2), (1, 3, 2)])
+def test_a_recall_has_a_chunk_answered_beside_what_goes_on(
+    named: tuple[int, int, int], engine: Engine
+) -> None:
+    engine.run(1, [FIRST, 1], overlap=True)
+    engine.worker._engine.marks[3:6] = named
+    (own,) = engine.run(2, [4], overlap=False)
+    recalled = named[0] < 2 or named[1] == 0
+    assert own.done <= own.begun == (0 if recalled else 1)
+
+
+def test_on_a_shared_engine_everything_ends_with_its_chunk() -> None:
+    engine = Engine(unwanted=lambda: lambda: False)
+    engine.ended.append(LAST)
+    engine.worker._engine.marks[3:6] = [1, 9, 1]
+    (reply,) = engine.run(1, [FIRST, 1, 2], overlap=False)
+    engine.worker.leave()
+    assert (reply.done, reply.begun) == (3, 3)
+
+
+def test_who_leaves_ends_what_goes_on() -> None:
+    engine = Engine()
+    engine.run(1, [FIRST, 1], overlap=True)
+    engine.worker.leave()
+    assert engine.cancelled == [FIRST]
