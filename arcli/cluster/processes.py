@@ -1,7 +1,7 @@
 """Processes as Linux sees them: how they are started and tied, who is whose child, and their end.
 
-``python -m arcli.cluster.processes PARENT MODULE ARGUMENT…`` runs ``python -m MODULE ARGUMENT…`` as a
-process that ends with the parent, however that ends.
+``python -m arcli.cluster.processes PARENT MODULE ARGUMENT…`` runs ``python -m MODULE ARGUMENT…``, which is
+ipyparallel's controller, as a process that ends with the parent, however that ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -200,6 +200,23 @@ def engine_command(python: str) -> list[str]:
     return [python, "-c", _START, "--IPKernelApp.exec_PYTHONSTARTUP=False"]
 
 
+def _fall_apart(number: int, frame: Any) -> None:
+    """End a controller of which a scheduler has ended by itself: it would lose messages, and say nothing.
+
+    It happens where somebody else has taken its port meanwhile, or there was no memory left.
+    """
+    from ipyparallel.controller.app import IPController
+
+    if not IPController.initialized():
+        return
+    app = IPController.instance()
+    for child in (*app.children, app.heartmonitor_process):
+        ended = getattr(child, "launcher", child).exitcode
+        if ended not in {None, 0, -signal.SIGTERM}:  # as the controller ends them at its own end
+            os.write(2, b"a scheduler of the controller has ended\n")
+            os._exit(1)
+
+
 def main() -> None:
     """Tie this process to the parent, unless that is 0, and all that it forks to this process."""
     import runpy
@@ -212,6 +229,7 @@ def main() -> None:
         die_with(int(parent))
     me = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with(me))
+    signal.signal(signal.SIGCHLD, _fall_apart)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import MARK, PATIENCE, marked, wait_until
+from runs import MARK, PATIENCE, has_ended, marked, wait_until
 
 
 class Shell:
@@ -152,6 +152,17 @@ def test_what_a_killed_controller_had_forked_ends_with_it(tmp_path: Path) -> Non
         os.kill(controller, signal.SIGKILL)
         sh.arcli("cluster", "stop", "arcli")
         wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+
+
+def test_a_controller_ends_with_one_of_its_schedulers(tmp_path: Path) -> None:
+    """What it is asked to bring would get lost, and nobody would hear of it."""
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "1")
+        cluster = json.loads((sh.security / "cluster-arcli.json").read_bytes())
+        controller = psutil.Process(cluster["controller"]["state"]["pid"])
+        controller.children()[0].kill()
+        wait_until(lambda: has_ended(controller.pid), lambda: str(sh.processes()))
+        sh.arcli("cluster", "stop", "arcli")
 
 
 def end_engines(sh: Shell, *, nannies: bool) -> None:
