@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import queue
 import random
 import sys
@@ -24,7 +25,7 @@ from arcli.engine.protocol import RunChunk, decode_request, encode_request
 from arcli.engine.worker import Worker
 from arcli.execution import Context, Outcome, run_jobs, setup_steps
 from arcli.execution.interrupts import Interrupts
-from arcli.record import Record, RecordBatch
+from arcli.record import Record, RecordBatch, decode
 from arcli.session.core.core import TICK
 from arcli.session.core.messages import Moment
 from arcli.session.interfaces import NoListener, Reply, Terms
@@ -231,6 +232,8 @@ class Consumer:
         records = list(batch)
         assert [r.index for r in records] == [*range(batch.first, batch.first + batch.count)]
         assert batch.tally.total == batch.count
+        shared = decode(batch.shared) if batch.shared else {}
+        assert all(shared.items() <= json.loads(record.to_line()).items() for record in records)
         self.records += records
         self.batches += 1
 

@@ -119,6 +119,7 @@ class Recorder:
                 tally=tally,
                 lines=lines,
                 pickles=pickles,
+                shared=records.shared,
             )
             offset += len(lines)
             # A straggler holds back what comes after it: that is on disk and need not stay in memory.

@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record, summary
 
+from arcli.engine.tally import Tally
+from arcli.outputs import columns as columns_module
 from arcli.outputs.base import Output
-from arcli.outputs.columns import MOST_COLUMNS, Columns
+from arcli.outputs.columns import MOST_COLUMNS, Block, Columns
 from arcli.outputs.csvfile import CsvFile, cell
 from arcli.outputs.jsondoc import JsonDocument
 from arcli.outputs.jsonl import JsonlStream
@@ -148,9 +150,56 @@ def test_mixed_and_tagged_inputs_stay_in_one_piece() -> None:
 def test_the_number_of_columns_is_bounded() -> None:
     columns = Columns()
     for i in range(MOST_COLUMNS + 5):
-        block = columns.block(batch(record(i, input={f"k{i}": i})).lines)
+        block = columns.block(batch(record(i, input={f"k{i}": i})).lines, {})
     assert sum(name.startswith("input.") for name in columns.names) == MOST_COLUMNS
     assert block.same["input"] == f'{{"k{MOST_COLUMNS + 4}":{MOST_COLUMNS + 4}}}'
+
+
+ends = st.tuples(st.sampled_from(["ok", "error"]), st.integers(1, 2), VALUES, st.sampled_from(["", "x"]))
+
+
+@given(
+    st.lists(st.lists(ends, min_size=1, max_size=3), min_size=1, max_size=3),
+    st.sampled_from([1, 1000, 1 << 20]),
+)
+def test_what_is_known_of_a_batch_is_what_its_records_say(
+    chunks: list[list[tuple[Any, ...]]], size: int
+) -> None:
+    """Columns are the same, whether or not it is told; batches that are small are looked at together."""
+    tables = []
+    for told in (False, True):
+        columns, blocks = Columns(), list[Block]()
+        for number, items in enumerate(chunks):
+            around = {
+                "run": "r1",
+                "job": "j",
+                "engine_id": 0,
+                "slot": number,
+                "msg_id": None,
+                "chunk": number,
+            }
+            part = batch(
+                *(
+                    record(at, status, value=value, input=value, stdout=out, attempt=attempt, **around)
+                    for at, (status, attempt, value, out) in enumerate(items)
+                )
+            )
+            part.shared = dump(around) if told else b""
+            part.tally = part.tally if told else Tally()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(columns_module, "BLOCK_BYTES", size)
+                blocks += columns.add(part)
+        blocks += columns.rest()
+        cells = {
+            name: [
+                repr(cell)
+                for block in blocks
+                for cell in block.columns.get(name) or [block.same.get(name)] * block.rows
+            ]
+            for name in columns.names
+        }
+        tables.append((columns.names, cells))
+    assert tables[0] == tables[1]
 
 
 @given(st.lists(st.text(), min_size=1))

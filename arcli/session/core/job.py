@@ -228,9 +228,8 @@ class JobRun:
         records = []
         if runs:
             self.tally.merge(tally)
-            completed = complete(
-                lines, tally.total, self._prefix, self._stamp(engine, pending, moment.wall)
-            )
+            stamp = self._stamp(engine, pending, moment.wall)
+            completed = complete(lines, tally.total, self._prefix, stamp)
             records.append(
                 Records(
                     spans=consecutive(chunk, runs),
@@ -238,6 +237,7 @@ class JobRun:
                     tally=tally,
                     values=indexed(chunk, reply),
                     pickles=reply.pickles,
+                    shared=self._prefix + stamp[1:],
                 )
             )
         # Every attempt that ended in a record counts for its engine, good or not.

@@ -226,6 +226,7 @@ class Records(Struct, frozen=True, kw_only=True):
     """Records of runs ``(first index, count)`` of items: to the journal, then on their way out.
 
     ``lines`` has one line a record, in the order of ``spans``; ``tally`` is what they add up to.
+    ``shared`` is as in a RecordBatch.
     """
 
     spans: list[tuple[int, int]]
@@ -233,6 +234,7 @@ class Records(Struct, frozen=True, kw_only=True):
     tally: Tally
     values: list[IndexedPickle] = field(default_factory=list)
     pickles: bytes = b""
+    shared: bytes = b""
 
 
 class Resolve(Struct, frozen=True):
