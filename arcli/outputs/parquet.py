@@ -6,7 +6,7 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ _FIXED = {
 }
 _UNIQUE = {"index", "key", "started", "completed", "seconds"}
 """Columns whose cells are all others, for which a dictionary is only work."""
+_VARYING = object()
 _INT64 = range(-(2**63), 2**63)
 _EXACT = range(-(2**53), 2**53 + 1)
 """Integers that a double can hold, each of them."""
@@ -120,9 +121,7 @@ class ParquetFile(TargetOutput):
                 if kind is not None:
                     self._kinds[name] = _wider(self._kinds.get(name, kind), kind)
         schema = self._schema()
-        arrays = [
-            pa.chunked_array([_cells(block, field.name, field.type) for block in group]) for field in schema
-        ]
+        arrays = [pa.chunked_array(_cells(group, field.name, field.type)) for field in schema]
         with writing(self._name):
             # Parquet files have one schema: a new column begins a new part.
             if before != schema:
@@ -231,15 +230,22 @@ def _wider(one: str, other: str) -> str:
     return "double" if {one, other} == {"int53", "double"} else "string"
 
 
-def _cells(block: Block, name: str, kind: pa.DataType) -> pa.Array:
-    """One column of a block as Arrow has it."""
+def _cells(group: Sequence[Block], name: str, kind: pa.DataType) -> Iterator[pa.Array]:
+    """Yield one column of consecutive blocks as Arrow has it."""
     import pyarrow as pa
 
-    if name in block.columns:
-        return _array(block.columns[name], kind)
-    # A column that comes late is empty before, and one that a block lacks is empty there.
-    cell = block.same.get(name)
-    return pa.nulls(block.rows, kind) if cell is None else pa.repeat(_array([cell], kind)[0], block.rows)
+    # A cell that is the same in all records of a block often is in the next one, too. A column that comes
+    # late is empty before, and one that a block lacks is empty there.
+    def cell_of(block: Block) -> Any:
+        return _VARYING if name in block.columns else (type(cell := block.same.get(name)), cell)
+
+    for same, blocks in groupby(group, cell_of):
+        if same is _VARYING:
+            yield from (_array(block.columns[name], kind) for block in blocks)
+            continue
+        rows = sum(block.rows for block in blocks)
+        _, cell = same
+        yield pa.nulls(rows, kind) if cell is None else pa.repeat(_array([cell], kind)[0], rows)
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
