@@ -132,8 +132,10 @@ def has_grown_large(root: Path) -> bool:
     due, total = time.monotonic() + LOOK, 0
     for run in list_runs(root):
         total += size_of(run.path)
-        if total > LARGE or time.monotonic() > due:
+        if total > LARGE:
             break
+        if time.monotonic() > due:
+            return False
     if total <= LARGE:
         mark.unlink(missing_ok=True)
         return False

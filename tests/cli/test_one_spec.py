@@ -97,6 +97,11 @@ def test_many_gigabytes_are_told_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not has_grown_large(tmp_path)
     monkeypatch.setattr("arcli.store.clean.LARGE", 10)
     assert [has_grown_large(tmp_path) for _ in range(3)] == [True, False, False]
+    # Who has not seen all of it in time cannot tell that it is small again.
     monkeypatch.setattr("arcli.store.clean.LARGE", 10**9)
+    monkeypatch.setattr("arcli.store.clean.LOOK", -1.0)
+    assert not has_grown_large(tmp_path)
+    assert (tmp_path / ".large").exists()
+    monkeypatch.setattr("arcli.store.clean.LOOK", 60.0)
     assert not has_grown_large(tmp_path)
     assert not (tmp_path / ".large").exists()
