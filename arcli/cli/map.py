@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from msgspec.structs import replace
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 NOT_HERE = {"spec", "jobs", "params"}
 """What of ``arcli run`` is about the file of a spec."""
+SAVED = {
+    "at_once", "deadline", "delay", "engines", "expectations", "outputs", "sets", "tail",
+    "color", "errors",
+}  # fmt: skip
+"""What of it a saved spec says, and what is only about messages."""
 DEFAULT_FORMAT = "raw"
 
 
@@ -133,6 +139,10 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     batch = _batch(options, ctx.meta["arcli.map.inputs"], long)
     if options["save"]:
         _save(batch, flags, options["save"])
+        own = [] if flags.quiet else _flags_of_the_run(ctx)
+        if own:
+            listing = ", ".join(own)
+            click.echo(f"arcli: the saved spec does not have {listing}: say it to arcli run", err=True)
         return 0
     # Whoever forgot the items would wait for a command that waits for them.
     if batch.source == ("stdin", "lines") and sys.stdin is not None and sys.stdin.isatty():
@@ -201,8 +211,10 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
     if flags["save"]:
         engines, concurrency = _at_once(flags)
         top.update({"cluster": {"engines": engines}} if engines else {})
+        expected = [expectation.text for expectation in flags["expectations"]]
+        top.update({"expect": expected} if expected else {})
         job.update({"concurrency": concurrency} if concurrency > 1 else {})
-        job.update({"deadline": flags["deadline"]} if flags["deadline"] is not None else {})
+        job.update({key: flags[key] for key in ("deadline", "tail") if flags[key] is not None})
     return Batch(
         call=flags["call"],
         function=flags["function"],
@@ -230,6 +242,16 @@ def _at_once(flags: Mapping[str, Any]) -> tuple[int | None, int]:
     if not beside or flags["delay"]:
         return engines or at_once, 1
     return engines or 1, math.ceil(at_once / (engines or 1))
+
+
+def _flags_of_the_run(ctx: click.Context) -> list[str]:
+    """Return those of ``arcli run`` that were given, and that no spec has a key for."""
+    own = {option.name: option.opts[-1] for option in run_command.params if option.name not in NOT_HERE}
+    return [
+        flag
+        for name, flag in own.items()
+        if name not in SAVED and ctx.get_parameter_source(name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -270,6 +270,8 @@ def test_a_saved_spec_does_the_same(tmp_path: Path) -> None:
         (["-j", "8", "-f", "f.py:nap"], {"cluster": {"engines": 1}, "concurrency": 8}),
         (["-j", "8", "-f", "f.py:plain"], {"cluster": {"engines": 8}}),
         (["-j", "8", "-f", "f.py:nap", "--outdir", "o/{}"], {"cluster": {"engines": 8}}),
+        (["--tail", "echo {}"], {"tail": "both"}),
+        (["--fail-if", "p95 > 2s", "--fail-if", "wall>1m", "true"], {"expect": ["p95 > 2s", "wall > 1m"]}),
         (
             ["-o", "out.jsonl", "--deadline", "1h", "echo {}"],
             {"output": ["../out.jsonl"], "deadline": 3600.0},
@@ -284,9 +286,16 @@ def test_a_saved_spec_says_what_flags_of_a_run_do(
     assert mapped(tmp_path, "--save", "specs/job.yaml", *words, ":::", "a")[:2] == (0, b"")
     saved = tmp_path / "specs" / "job.yaml"
     tree = yaml.safe_load(saved.read_text())
-    asked = ("cluster", "concurrency", "shell", "delay", "output", "deadline")
+    asked = ("cluster", "concurrency", "shell", "delay", "output", "deadline", "tail", "expect")
     assert {key: tree[key] for key in asked if key in tree} == keys
     load(str(saved))
+
+
+def test_what_no_spec_says_is_told_where_one_is_saved(tmp_path: Path) -> None:
+    words = ["--limit", "2", "--tag", "--errors", "text", "echo", ":::", "a", "b"]
+    _, _, err = mapped(tmp_path, "--save", "x.yaml", *words)
+    assert err == "arcli: the saved spec does not have --tag, --limit, --inline: say it to arcli run\n"
+    assert mapped(tmp_path, "--save", "y.yaml", "-q", *words)[2] == ""
 
 
 def test_what_cannot_be_set_is_not_saved(tmp_path: Path) -> None:
