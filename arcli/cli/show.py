@@ -196,7 +196,12 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
         every = selection.items is None and selection.where is None and selection.limit is None
         total = index.count(selection.job) if every else None
         most = selection.limit or MOST_ROWS
-        page.show(table(lines, names, width=page.width, most=most, total=total))
+        rows = table(lines, names, width=page.width, most=most, total=total)
+        # A program that reads the rows of a table would take it for one.
+        if page.width is None and rows.caption is not None:
+            click.echo(f"arcli: {rows.caption}", err=True)
+            rows.caption = None
+        page.show(rows)
 
 
 def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:

@@ -72,6 +72,15 @@ def test_a_table_on_a_narrow_terminal_cuts_no_figure(folder: Path, width: int) -
         assert record["status"] in out.getvalue()
 
 
+def test_a_pipe_gets_rows_alone(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: abs\nover: {range: 1003}\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    run = Run(tmp_path, ["show"])
+    assert run.wait() == 0
+    assert run.out.read_text().splitlines()[-1].split()[0] == "999"
+    assert "arcli: 3 more: --limit N" in run.said()
+
+
 def test_values_that_json_lacks_are_shown_as_records_have_them(folder: Path, show: Show) -> None:
     (folder / "generator.py").write_text("def items():\n    yield {'k': b'\\xfey', 'n': float('nan')}\n")
     spec = "{map: 'lambda item: 2j', unpack: none, over: {python: 'generator.py:items'}}"
