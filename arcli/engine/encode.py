@@ -18,6 +18,7 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -197,12 +198,13 @@ def from_tree(tree: Any) -> Any:
     # a second one.
     if len(tree) == 1:
         ((key, value),) = tree.items()
-        if key == "$bytes":
-            return base64.b64decode(value)
-        if key == "$float":
-            return float(value)
-        if key == "$int":
-            return int(value)
+        with suppress(TypeError, ValueError):  # a journal that was damaged: it is what it is
+            if key == "$bytes":
+                return base64.b64decode(value)
+            if key == "$float":
+                return float(value)
+            if key == "$int":
+                return int(value)
     return {(key[1:] if key.startswith("$$") else key): from_tree(value) for key, value in tree.items()}
 
 

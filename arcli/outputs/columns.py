@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from arcli.engine.encode import from_tree
 from arcli.record import FIELDS, OPTIONAL, Record, RecordBatch, decode, dump, is_tagged, user_key
 
 BLOCK_BYTES = 1 << 19
@@ -161,7 +162,8 @@ def scalar(value: Any) -> Any:
         return value
     if isinstance(value, dict) and len(value) == 1:
         if "$float" in value:
-            return float(value["$float"])
+            value = from_tree(value)
+            return value if isinstance(value, float) else dump(value).decode()
         if "$int" in value:
             return value["$int"]
     return dump(value).decode()

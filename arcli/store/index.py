@@ -35,6 +35,10 @@ FILE = "journal.index"
 _NONE = 2**64 - 1
 """The offset of an item that has no record."""
 _VERSION = 2
+SHORTEST = 64
+"""Bytes that every record has."""
+UNENDED = 1 << 22
+"""Items that may have no record before the last one of a journal: they still run, or never ended."""
 INDEXED = {"job", "index", "status", "seconds"}
 """What is known of an item without its record."""
 
@@ -162,13 +166,13 @@ class JournalIndex:
 
     def _build(self, journal: mmap.mmap) -> None:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""
-        start = 0
+        start, most = 0, self._size // SHORTEST + UNENDED
         while (end := journal.find(b"\n", start)) >= 0:
             # What is damaged is as good as not there, as for every reader of a journal; so is a number
-            # for which there is no room.
-            with suppress(ValueError, MemoryError, OverflowError):
+            # that no item of so few records can have.
+            with suppress(ValueError):
                 record = decode(journal[start:end])
-                if is_record(record):
+                if is_record(record) and record["index"] < most:
                     index = self._jobs.setdefault(record["job"], _JobIndex())
                     index.note(record["index"], start, record.get("seconds"), record["status"])
             start = end + 1

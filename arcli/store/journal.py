@@ -214,7 +214,11 @@ def is_record(data: Mapping[str, Any]) -> bool:
         return False
     index, seconds = data["index"], data.get("seconds")
     typed = isinstance(data["job"], str) and type(index) is int and isinstance(seconds, float | int | None)
-    return typed and index >= 0 and data["status"] in STATUSES
+    error = data.get("error")
+    told = error is None or (
+        isinstance(error, dict) and {type(error.get(key)) for key in ("type", "message")} == {str}
+    )
+    return typed and told and index >= 0 and data["status"] in STATUSES
 
 
 def _last_newline(file: BinaryIO | Any, end: int) -> int:

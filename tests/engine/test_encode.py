@@ -22,7 +22,7 @@ from runs import stable_id
 
 from arcli.engine import encode as encode_module
 from arcli.engine import keys as keys_module
-from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart
+from arcli.engine.encode import Unfit, canonical, decode, encode, encode_apart, from_tree
 from arcli.engine.keys import fingerprint, fingerprints, heads, input_text, key_from, salted
 
 text = st.text(st.characters(codec="utf-8"))
@@ -306,3 +306,11 @@ def test_a_long_text_is_written_the_same(char: str, monkeypatch: pytest.MonkeyPa
     text = encode(char * 5000)
     monkeypatch.setattr(encode_module, "compiled_dumps", lambda: None)
     assert encode(char * 5000) == text
+
+
+@pytest.mark.parametrize(
+    "tree", [{"$int": "x"}, {"$float": "x"}, {"$bytes": 5}, {"$bytes": "x"}, {"$int": None}]
+)
+def test_a_tag_that_says_nothing_is_no_tag(tree: dict[str, Any]) -> None:
+    """A journal may have been damaged, or edited."""
+    assert from_tree(tree) == tree

@@ -191,7 +191,8 @@ def test_a_forged_job_name_leads_nowhere(spec: Path) -> None:
 
 DAMAGED: list[Any] = [
     {"status": []}, {"status": "no"}, {"status": None}, {"seconds": "x"}, {"seconds": []}, {"index": True},
-    {"index": -1}, {"index": 10**15}, {"index": 10**30}, {"job": 5}, 5, [],
+    {"index": -1}, {"index": 10**7}, {"index": 10**15}, {"index": 10**30}, {"job": 5}, {"error": "x"},
+    {"error": {"type": "E", "message": 5}}, 5, [],
 ]  # fmt: skip
 
 
