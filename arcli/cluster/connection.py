@@ -179,7 +179,8 @@ LINGER = 1000
 """Milliseconds in which a last message may still leave."""
 
 
-def _session(info: dict[str, Any]) -> Session:
+def session_of(info: dict[str, Any]) -> Session:
+    """Return what signs and reads messages of the cluster whose connection this is."""
     from jupyter_client.session import Session
 
     return Session(
@@ -199,7 +200,7 @@ def unregister(info: dict[str, Any], engine_id: int) -> None:
     """
     import zmq
 
-    session = _session(info)
+    session = session_of(info)
     hub: zmq.Socket[bytes]
     with zmq.Context.instance().socket(zmq.DEALER) as hub:
         hub.setsockopt(zmq.LINGER, LINGER)
@@ -217,7 +218,7 @@ class Line:
     def __init__(self, info: dict[str, Any], address: str) -> None:
         import zmq
 
-        self._session = _session(info)
+        self._session = session_of(info)
         self._hub: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._hub.setsockopt(zmq.LINGER, 0)
         # The controller proves who it is by its key; clients need one of their own

@@ -35,12 +35,15 @@ MISSES = 600_000 // CALM_MS
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
 
 
-def become(work: Callable[[], None]) -> None:
-    """Do ``work`` and exit; never returns to the code that forked."""
-    status = 1
+def become(work: Callable[[], bool | None]) -> None:
+    """Do ``work`` and exit; never returns to the code that forked.
+
+    Where it returns True it has ended all that an interpreter's end would.
+    """
+    status, ended = 1, None
     gc.enable()
     try:
-        work()
+        ended = work()
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
@@ -49,7 +52,9 @@ def become(work: Callable[[], None]) -> None:
     finally:
         # As an interpreter ends, with ``atexit``, threads and open files of the user's, and without
         # a return to the frames of the supervisor below, whose ``finally`` would end its children.
-        ctypes.pythonapi.Py_Exit(status)  # https://docs.python.org/3/c-api/sys.html#c.Py_Exit
+        # https://docs.python.org/3/c-api/sys.html#c.Py_Exit
+        leave = ctypes.pythonapi.exit if ended else ctypes.pythonapi.Py_Exit
+        leave(status)
 
 
 def detach(log: Path) -> None:
@@ -126,8 +131,17 @@ def _simplify(app: Any) -> None:
     (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/client/client.py,
     ``_handle_stranded_msgs``).
     """
+    from ipyparallel.controller.hub import EngineConnector
+
     hub = app.hub
-    hub.query_handlers[REACHABLE] = lambda identities, message: hub.finish_registration(identities[0])
+
+    def register(identities: list[bytes], message: dict[str, Any]) -> None:
+        # ``Hub.register_engine`` would tell it what it knows already, and wait for its heart.
+        heart = identities[0]
+        hub.incoming_registrations[heart] = EngineConnector(ident=heart, **message["content"])
+        hub.finish_registration(heart)
+
+    hub.query_handlers[REACHABLE] = register
     monitor = hub.monitor.socket
     monitor.subscribe(b"heartmonitor")
     monitor.unsubscribe(b"")

@@ -61,7 +61,7 @@ written out and ``atexit`` functions run meanwhile."""
 WARM = (
     "arcli.cluster.without_launchers",
     "ipyparallel.controller.app",
-    "ipyparallel.engine.app",
+    "ipyparallel.engine.kernel",
     "ipyparallel.datapub",
     "jupyter_client.blocking",
     "IPython.core.completer",
@@ -184,14 +184,15 @@ class Supervisor:
         if self._python is None:
             from arcli.cluster.embedded.engine_template import EngineTemplate
 
-            self._template = EngineTemplate(self._folder)
+            self._template = EngineTemplate()
         with os.fdopen(listen) as pipe:
             text = pipe.read()
         if not text:
             return  # it is dead, and will be reaped
-        self._tell(ControllerStarted(json.loads(text)["client"]))
+        connections = json.loads(text)
+        self._tell(ControllerStarted(connections["client"]))
         if self._python is None:
-            self._template.initialize()
+            self._template.connect(connections["engine"])
         gc.freeze()
         for slot in range(self._wanted):
             self._start_engine(slot)
@@ -203,15 +204,13 @@ class Supervisor:
         engine = _Engine(self._ids, slot, str(uuid.uuid4()))
         self._ids += 1
 
-        def be_engine() -> None:
-            python = self._python
-            if python is None:
-                self._template.run(engine.engine_id, slot, engine.uuid)
-                return
+        def be_engine() -> bool:
             # Another interpreter begins anew: nothing that this one has imported is of use to it.
-            command = [*engine_command(python), *forks.engine_arguments(self._folder, engine.engine_id)]
-            added = forks.engine_environment(slot, engine.uuid)
-            os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
+            if (python := self._python) is not None:
+                command = [*engine_command(python), *forks.engine_arguments(self._folder, engine.engine_id)]
+                added = forks.engine_environment(slot, engine.uuid)
+                os.execvpe(python, command, {**os.environ, **added})  # noqa: S606 - no shell is wanted
+            return self._template.run(engine.engine_id, slot, engine.uuid)
 
         pid = self._fork(be_engine, f"engine-{engine.engine_id}")
         self._engines[pid] = engine
@@ -219,7 +218,7 @@ class Supervisor:
 
     # -- processes --------------------------------------------------------------------------
 
-    def _fork(self, work: Callable[[], None], name: str) -> int:
+    def _fork(self, work: Callable[[], bool | None], name: str) -> int:
         # The child keeps nothing of what is the supervisor's: a copy of its connection that an item's
         # process inherits would keep the cluster alive after arcli.
         me = os.getpid()
@@ -230,7 +229,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return pid
 
-        def child() -> None:
+        def child() -> bool | None:
             os.setsid()
             die_with(me)
             self._connection.close()
@@ -239,7 +238,7 @@ class Supervisor:
             if hasattr(self, "_selector"):
                 self._selector.close()
             forks.detach(self._folder / f"{name}.log")
-            work()
+            return work()
 
         forks.become(child)
         raise AssertionError("a fork came back")
