@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,12 @@ def wake_when_orphaned() -> None:
 
 def _prctl(option: int, argument: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+        _libc().prctl(option, argument, 0, 0, 0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def keep_freed_memory() -> None:
@@ -72,9 +78,8 @@ def keep_freed_memory() -> None:
     https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     with suppress(AttributeError, OSError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, KEPT_FREE // 2)
-        libc.mallopt(_M_TRIM_THRESHOLD, KEPT_FREE)
+        _libc().mallopt(_M_MMAP_THRESHOLD, KEPT_FREE // 2)
+        _libc().mallopt(_M_TRIM_THRESHOLD, KEPT_FREE)
 
 
 def table() -> list[Process]:

@@ -62,17 +62,22 @@ def _alone(file: int) -> bool:
     return True
 
 
-def _made() -> int:
+def nameless() -> int:
     """Return a descriptor of a file without a name, which writers append to.
 
     Where the system can, it never has one (``O_TMPFILE``): that is a third of the cost.
     """
     try:
-        file = os.open(tempfile.gettempdir(), _FLAGS | os.O_TMPFILE, 0o600)
+        return os.open(tempfile.gettempdir(), _FLAGS | os.O_TMPFILE, 0o600)
     except (AttributeError, OSError):  # not Linux, or a file system that cannot
         with tempfile.TemporaryFile(prefix="arcli-", buffering=0) as named:
             file = os.dup(named.fileno())
         fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        return file
+
+
+def _made() -> int:
+    file = nameless()
     # Whoever opens a file while its lease is held has a signal sent here: one that ends nobody.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)

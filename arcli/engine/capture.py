@@ -1,6 +1,6 @@
 """What an item prints, caught at the file descriptors, so that C code and child processes count.
 
-Output goes to unlinked temporary files, never to a pipe: C code that prints while it holds the
+Output goes to temporary files without a name, never to a pipe: C code that prints while it holds the
 interpreter lock would fill a pipe that nobody can empty. A thread cuts a file that grows past the
 cap, so that gigabytes of output cost neither memory nor disk.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from .blank_files import nameless
 from .live import GrowingFile, Live, Patrol, PrintedText
 
 CAP = 1 << 20
@@ -187,11 +187,12 @@ class _NeverClosed(io.BufferedWriter):
 
 
 class _CaptureFile:
-    """An unlinked file in the place of one file descriptor."""
+    """A file without a name in the place of one file descriptor."""
 
     def __init__(self, fd: int, stream: str) -> None:
         self._fd = fd
-        self._file = _unlinked()
+        self._file = nameless()
+        os.ftruncate(self._file, MARK)
         self._inode = os.fstat(self._file).st_ino
         self.growing = GrowingFile(lambda: self._file, stream, start=MARK, cap=CAP)
         self._saved: int | None = None
@@ -269,17 +270,6 @@ class _CaptureFile:
         """Tell whether output was dropped since the last call."""
         cut, self.growing.cut = self.growing.cut, False
         return cut
-
-
-def _unlinked() -> int:
-    """Return a descriptor of a file that has no name, opened for appending."""
-    handle, path = tempfile.mkstemp(prefix="arcli-")
-    try:
-        os.ftruncate(handle, MARK)
-        return os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
-    finally:
-        os.close(handle)
-        os.unlink(path)  # noqa: PTH108 - no pathlib on the way to an engine's first item
 
 
 def make_capture(mode: str, live: Live, patrol: Patrol) -> NoCapture:

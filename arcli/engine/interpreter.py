@@ -118,7 +118,8 @@ def clean_environment() -> None:
 def _exchanged(variables: Mapping[str, str]) -> dict[str, str]:
     """Have these variables in place of the cluster's and the kernel's, and return what those were."""
     were = {name: os.environ.pop(name) for name in _HIDDEN if name in os.environ}
-    os.environ.update(variables)
+    for name, value in variables.items():
+        os.environ[name] = value
     return were
 
 

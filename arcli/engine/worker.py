@@ -77,7 +77,7 @@ class Worker:
         self._jobs: dict[str, Job] = {}
         self._captures: dict[str, NoCapture] = {}
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
-        self._visit = Visit()
+        self.visit = Visit()
         self._script = Script(shared=self._engine.shared)
 
     def handle(self, request: bytes) -> bytes:
@@ -155,7 +155,7 @@ class Worker:
             # In the order in which the spec's reference tells of them; ``stage`` is what a failure names.
             for name, (content, mode) in request.files.items():
                 _write_beside(name, content, mode)
-            self._visit.add_path(request.path)
+            self.visit.add_path(request.path)
             for statement in request.imports:
                 stage = f"import {statement}"
                 import_into(self._namespace, statement)
@@ -291,7 +291,7 @@ class Worker:
         for job in self._jobs.values():
             job.leave()
         self._engine.patrol.close()
-        self._visit.leave()
+        self.visit.leave()
 
     def _function(self, text: str, folder: str) -> Callable[..., Any]:
         function = self._functions.get((text, folder))

@@ -48,8 +48,6 @@ FORKED = f"""
 import os, sys
 from arcli.cluster.embedded import forks
 from arcli.cluster.embedded.engine_end import Shared
-import arcli.engine
-sys.modules[forks.ENGINE_PACKAGE] = arcli.engine
 names, shared = {{}}, Shared()
 def be_it():
     exec({PLAIN!r}, names)

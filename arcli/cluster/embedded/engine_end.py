@@ -15,19 +15,16 @@ from importlib.machinery import ExtensionFileLoader
 from types import ModuleType
 from typing import Any
 
-from arcli.cluster.embedded import forks
-
 
 class Shared:
-    """What there is before a fork: modules, and names in the package of what runs on engines."""
+    """The modules that there are before a fork."""
 
     def __init__(self) -> None:
         self._modules = frozenset(sys.modules)
         self._last = next(reversed(sys.modules))
-        self._names = frozenset(vars(sys.modules[forks.ENGINE_PACKAGE]))
 
-    def end_others(self, user_names: dict[str, Any]) -> bool:
-        """End threads, do what is to be done at the end, and end what is new: modules, workers, names.
+    def end_others(self, *belongings: dict[str, Any]) -> bool:
+        """End threads, do what is to be done at the end, and end ``belongings`` and modules that are new.
 
         Returns whether that is all there is to end; where it is not, ``Py_Exit`` has the rest to do. To be
         called in the fork.
@@ -43,9 +40,7 @@ class Shared:
         # Whoever has code in C may have left word with the C library for an interpreter's end.
         specs = [vars(module).get("__spec__") for module in modules]
         pure = not any(isinstance(getattr(spec, "loader", None), ExtensionFileLoader) for spec in specs)
-        package = vars(sys.modules[forks.ENGINE_PACKAGE])
-        workers = {name: package.pop(name) for name in package.keys() - self._names}
-        all_names = [user_names, workers, *map(vars, modules)]
+        all_names = [*belongings, *map(vars, modules)]
         del own, modules
         gc.collect()
         for names in all_names:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from typing import Any
 
+import zmq
 from ipyparallel.engine.kernel import IPythonParallelKernel
 from ipyparallel.util import _disable_session_extract_dates
 from jupyter_client.session import Session
@@ -20,6 +21,7 @@ from traitlets.config import Config
 
 from arcli.cluster.connection import session_of
 from arcli.cluster.embedded import forks
+from arcli.cluster.embedded.answers import Answers
 from arcli.cluster.embedded.engine_end import Shared
 from arcli.cluster.embedded.forked_engine import ForkedEngine, Publisher
 from arcli.engine.interpreter import text_publisher
@@ -44,6 +46,9 @@ class EngineTemplate:
         # What each engine's first item would look for.
         text_publisher()
         tempfile.gettempdir()
+        answers = vars(sys.modules[forks.ENGINE_PACKAGE])["handlers"] = Answers(kernel)
+        # The visit stays at the end: it has the names of all modules, on as many pages.
+        self._worker, self._visit = answers.worker, answers.worker.visit
         # What an interactive shell tidies up is all among the user's names, which end in any case.
         atexit.unregister(kernel.shell.atexit_operations)
         self._shared = Shared()
@@ -55,13 +60,18 @@ class EngineTemplate:
         kernel.session, kernel.iopub_socket = session_of(info), self._publisher
         for teller in (kernel.shell.displayhook, kernel.shell.display_pub, kernel.shell.data_pub):
             teller.session, teller.pub_socket = kernel.session, self._publisher
+        # What reading a first message would leave in Python's caches, in each engine anew.
+        parts = kernel.session.serialize(kernel.session.msg("rehearsal"))
+        _, frames = kernel.session.feed_identities([zmq.Frame(part) for part in parts], copy=False)
+        kernel.session.deserialize(frames, copy=False)
 
     def run(self, engine_id: int, slot: int, uuid: str) -> bool:
         """Be an engine, in a fork; it finds its number, slot and uuid in its environment, too.
 
         Returns whether it has ended all that an interpreter's end would.
         """
-        os.environ.update(forks.engine_environment(slot, uuid))
+        for name, value in forks.engine_environment(slot, uuid).items():
+            os.environ[name] = value
         forks.reseed()
         kernel = self._kernel
         # A session refuses to send in a fork, unless it is told that it is no longer what it was.
@@ -70,4 +80,4 @@ class EngineTemplate:
         kernel.shell.displayhook.topic = f"engine.{engine_id}.execute_result".encode()
         kernel.shell.display_pub.topic = f"engine.{engine_id}.displaypub".encode()
         ForkedEngine(kernel, self._info, self._publisher).serve()
-        return self._shared.end_others(self._names)
+        return self._shared.end_others(self._names, vars(self._worker))

@@ -117,7 +117,7 @@ class ForkedEngine:
         handle = kernel.shell_handlers.get(message["msg_type"])
         if handle is None:
             return
-        kernel.set_parent(senders, message)  # by which what it publishes is known to belong to it
+        kernel.shell.data_pub.set_parent(message)  # what is published from now on belongs to it
         kernel.pre_handler_hook()
         try:
             done = handle(requests, senders, message)
@@ -136,10 +136,10 @@ class Handshake:
 
     def wait(self, seconds: float) -> None:
         """Wait for it so long. Raises TimeoutError."""
-        there = self._monitor.poll(int(seconds * 1000))
+        events = self._monitor.poll(int(seconds * 1000))
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
-        if not there:
+        if not events:
             raise TimeoutError(f"the scheduler has not shaken hands with this engine within {seconds:g} s")
 
 

@@ -7,7 +7,6 @@ import gc
 import itertools
 import json
 import os
-import random
 import resource
 import signal
 import sys
@@ -35,6 +34,11 @@ MISSES = 600_000 // CALM_MS
 """Ten minutes: in this cluster a death is what the supervisor reaps, not a pause."""
 
 
+def channel(run: str) -> str:
+    """Return the name under which engines publish what they do for a run."""
+    return f"arcli.{run}"
+
+
 def become(work: Callable[[], bool | None]) -> None:
     """Do ``work`` and exit; never returns to the code that forked.
 
@@ -57,7 +61,7 @@ def become(work: Callable[[], bool | None]) -> None:
         leave(status)
 
 
-def detach(log: Path) -> None:
+def detach(log: str) -> None:
     """Have signals as Python begins with them, nothing to read, and a log for whatever is printed."""
     # An engine is a fresh Python: what the supervisor has set for itself is none of an item's.
     for number in (*ENDING, signal.SIGCHLD):
@@ -242,8 +246,7 @@ def engine_arguments(folder: Path, engine_id: int) -> list[str]:
 
 
 def reseed() -> None:
-    """Begin anew with random numbers: forks share the state of their generators with their parent."""
-    random.seed()
+    """Begin anew with NumPy's random numbers: Python's own do so in each fork (``random``)."""
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()

@@ -221,7 +221,7 @@ class Supervisor:
     def _fork(self, work: Callable[[], bool | None], name: str) -> int:
         # The child keeps nothing of what is the supervisor's: a copy of its connection that an item's
         # process inherits would keep the cluster alive after arcli.
-        me = os.getpid()
+        me, log = os.getpid(), f"{self._folder}/{name}.log"
         # What ends a child must not find the supervisor's handlers in it, which would only take note of it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, forks.ENDING)
         pid = os.fork()
@@ -237,7 +237,7 @@ class Supervisor:
                 os.close(end)
             if hasattr(self, "_selector"):
                 self._selector.close()
-            forks.detach(self._folder / f"{name}.log")
+            forks.detach(log)
             return work()
 
         forks.become(child)

@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from arcli.cluster.embedded.forks import ENGINE_PACKAGE
+from arcli.cluster.embedded.forks import ENGINE_PACKAGE, channel
 
 MODULES = (
     "tally",
@@ -19,6 +19,7 @@ MODULES = (
     "interpreter",
     "limits",
     "live",
+    "blank_files",
     "capture",
     "position_file",
     "functions",
@@ -26,7 +27,6 @@ MODULES = (
     "program",
     "notebook",
     "errors",
-    "blank_files",
     "command",
     "item",
     "variables",
@@ -43,7 +43,7 @@ if sys.version_info < (3, 11):
     version = ".".join(map(str, sys.version_info[:2]))
     raise ImportError("engines need Python 3.11 or newer, and " + sys.executable + " is " + version)
 package = sys.modules.get({package!r})
-if package is None:  # a fork of arcli's own has it already
+if package is None:  # another run may have brought it
     package = types.ModuleType({package!r})
     package.__path__ = []
     sys.modules[{package!r}] = package
@@ -101,13 +101,12 @@ def _sources() -> list[tuple[str, str]]:
 class Bundle:
     """What brings the worker of ``run`` to engines, and takes it away again.
 
-    Engines that are ``shared`` may have workers of several runs, and of several versions of arcli. Where
-    this one is ``loaded`` there already, it need not travel.
+    Engines that are ``shared`` may have workers of several runs, and of several versions of arcli. Forks
+    of an embedded cluster have theirs already.
     """
 
-    def __init__(self, run: str, *, shared: bool, loaded: bool = False) -> None:
+    def __init__(self, run: str, *, shared: bool) -> None:
         self._run = run
-        self._loaded = loaded
         self._shared = shared
         self._module = f"_arcli_run_{run}"
         self._package = ENGINE_PACKAGE
@@ -119,7 +118,7 @@ class Bundle:
     @property
     def channel(self) -> str:
         """The name under which early records are published, beside data that the user's code has."""
-        return f"arcli.{self._run}"
+        return channel(self._run)
 
     @property
     def handle(self) -> str:
@@ -131,7 +130,7 @@ class Bundle:
         """Source that defines the worker on an engine, when executed in a fresh namespace."""
         return _LOADER.format(
             package=self._package,
-            sources=[] if self._loaded else _sources(),
+            sources=_sources(),
             run=self._run,
             shared=self._shared,
             module=self._module,

@@ -46,15 +46,15 @@ class IpyparallelTransport:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned, loaded=cluster.forked)
+        self._bundle = Bundle(uuid.uuid4().hex, shared=not cluster.owned)
         self._handle = ipyparallel.Reference(self._bundle.handle)
-        self._bootstrap = self._bundle.bootstrap
+        self._bootstrap = None if cluster.forked else self._bundle.bootstrap
         self._met: set[int] = set()
         self._running: dict[str, int] = {}
         self._events: Events | None = None
         self._early: list[ClusterEvent | Broken] = []
         self._lock = threading.Lock()
-        self._unsent = itertools.count()
+        self._numbers = itertools.count()
 
     @property
     def owned(self) -> bool:
@@ -85,7 +85,10 @@ class IpyparallelTransport:
 
     def prepare(self, engine_id: int) -> str:
         """See Transport."""
-        return self._submit(engine_id, exec, [self._bootstrap, {}], None, False)
+        if self._bootstrap is not None:
+            return self._submit(engine_id, exec, [self._bootstrap, {}], None, False)
+        # A fork has all of it, and is registered when it can be reached: there is nothing to wait for.
+        return self._unsent()
 
     def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Transport."""
@@ -100,14 +103,18 @@ class IpyparallelTransport:
             result = client.submit(engine_id, function, arguments, label)
         except LEFT as error:
             # It has left since the session last heard of it; its EngineDown is on the way.
-            unsent = f"unsent-{next(self._unsent)}"
-            assert self._events is not None
-            self._events.put(Reply(msg_id=unsent, error=str(error), died=True))
-            return unsent
+            return self._unsent(str(error))
         msg_id: str = result.msg_ids[0]
         self._met.add(engine_id)
         self._running[msg_id] = engine_id
         result.add_done_callback(lambda done: self._answered(msg_id, client, done, answers))
+        return msg_id
+
+    def _unsent(self, error: str | None = None) -> str:
+        """Answer a request that is not sent: it is not needed, or there is nobody; returns its id."""
+        msg_id = f"unsent-{next(self._numbers)}"
+        assert self._events is not None
+        self._events.put(Reply(msg_id=msg_id, error=error, died=error is not None))
         return msg_id
 
     def _answered(self, msg_id: str, client: RawClient, result: Any, answers: bool) -> None:
