@@ -23,13 +23,15 @@ from arcli.paths import is_file
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
+BLOCK = 256
+"""Rows that are made into items together."""
 SHOWN = 40
 """Characters of a cell that an error shows."""
 STDIN = "-"
 """The path of a table that comes on standard input."""
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 _Numbered: TypeAlias = Iterator[tuple[int, list[str]]]
-_Row: TypeAlias = Callable[[list[str]], dict[str, Any]]
+_Rows: TypeAlias = Callable[[Sequence[tuple[int, list[str]]]], list[dict[str, Any]] | None]
 
 csv.field_size_limit(sys.maxsize)  # a cell may be as long as an item
 
@@ -79,7 +81,7 @@ class Csv(FileOfRows):
 
         def rows() -> Iterator[Any]:
             with opened(path) as raw:
-                yield from read_csv(self, raw, str(path), texts=context.texts)
+                yield from read_csv(self, raw, str(path), texts=context.texts, at_once=is_file(path))
 
         return Stream(rows, unpack="kwargs", names=_names(self, path))
 
@@ -100,12 +102,15 @@ def _names(settings: Csv, path: Path) -> tuple[str, ...] | None:
             raise _unreadable(settings, error, f"{path}:{rows.line_num}") from None
 
 
-def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterator[dict[str, Any]]:
+def read_csv(
+    settings: Csv, raw: BinaryIO, name: str, *, texts: bool, at_once: bool
+) -> Iterator[dict[str, Any]]:
     """Yield rows as mappings.
 
     Columns have the types that are given, or that the first rows show; with ``texts`` every cell is
-    the text that is written. Raises InputError, which begins with ``name`` and a line, for a missing
-    header, a row of another length, a cell of another type; a cell in another encoding is a BadCell.
+    the text that is written. ``at_once``: nobody has to wait for more of the stream. Raises InputError,
+    which begins with ``name`` and a line, for a missing header, a row of another length, a cell of
+    another type; a cell in another encoding is a BadCell.
     """
     text = _text(settings, raw)
     rows = csv.reader(text, delimiter=settings.delimiter, strict=True)
@@ -120,31 +125,57 @@ def read_csv(settings: Csv, raw: BinaryIO, name: str, *, texts: bool) -> Iterato
                 kinds = _kinds(header, first, settings.decimal)
             for column, kind in settings.types.items():
                 kinds[column] = Kind(kind, asked_for=True, decimal=settings.decimal)
-        made = _values(header, kinds)
         condition = _condition(settings, kinds, name)
-        columns = len(header)
-        for number, row in numbered:
-            if len(row) != columns:
-                raise InputError(f"{name}:{number}: {len(row)} cells, but {columns} columns")
-            # One look at all cells is much cheaper than one at each.
-            bad = None
-            if not (whole := "".join(row)).isascii() and _NOT_TEXT.search(whole):
-                bad = _bad_cells(row, header, settings, f"{name}:{number}")
-                row = ["" if column in bad else cell for column, cell in zip(header, row, strict=True)]
-            try:
-                item = made(row)
-            except WRONG:
-                raise _wrong_cell(row, header, kinds, settings, f"{name}:{number}") from None
-            if bad:
-                item |= bad
-            if condition is None:
-                yield item
-            elif condition(item, f"{name}:{number}"):
-                yield {**dict(zip(header, row, strict=True)), **(bad or {})} if texts else item
+        single, together = _single(settings, header, kinds, name), _together(header, kinds)
+        # Rows that are there all at once are made into items many at a time; one that comes through a pipe
+        # must not wait for others.
+        for block in _blocks(numbered) if at_once else ([row] for row in numbered):
+            items = together(block) if at_once and condition is None and together is not None else None
+            if items is not None:
+                yield from items
+                continue
+            for number, row in block:
+                item = single(number, row)
+                if condition is None:
+                    yield item
+                elif condition(item, f"{name}:{number}"):
+                    bad = {column: cell for column, cell in item.items() if type(cell) is BadCell}
+                    yield {**dict(zip(header, row, strict=True)), **bad} if texts else item
     except (csv.Error, UnicodeError, *UNREADABLE) as error:
         raise _unreadable(settings, error, f"{name}:{rows.line_num}") from None
     finally:
         text.detach()
+
+
+def _single(
+    settings: Csv, header: list[str], kinds: Mapping[str, Kind], name: str
+) -> Callable[[int, list[str]], dict[str, Any]]:
+    """Return what makes a row, and the number of its line, an item. That raises InputError."""
+    # Only what is not text is looked at again: most of a table's time is spent here.
+    converters = [kinds[column].converter() for column in header]
+    typed = [
+        (place, column, convert)
+        for place, (column, convert) in enumerate(zip(header, converters, strict=True))
+        if convert is not str
+    ]
+
+    def single(number: int, row: list[str]) -> dict[str, Any]:
+        if len(row) != len(header):
+            raise InputError(f"{name}:{number}: {len(row)} cells, but {len(header)} columns")
+        # One look at all cells is much cheaper than one at each.
+        bad: dict[str, BadCell] = {}
+        if not (whole := "".join(row)).isascii() and _NOT_TEXT.search(whole):
+            bad = _bad_cells(row, header, settings, f"{name}:{number}")
+            row = ["" if column in bad else cell for column, cell in zip(header, row, strict=True)]
+        item: dict[str, Any] = dict(zip(header, row, strict=True))
+        try:
+            for place, column, convert in typed:
+                item[column] = convert(row[place])
+        except WRONG:
+            raise _wrong_cell(row, header, kinds, settings, f"{name}:{number}") from None
+        return item | bad if bad else item
+
+    return single
 
 
 def _text(settings: Csv, raw: BinaryIO) -> io.TextIOWrapper:
@@ -240,25 +271,56 @@ def _kinds(header: list[str], rows: list[list[str]], decimal: str) -> dict[str, 
     return {name: kind_of_column(cells, decimal) for name, cells in columns.items()}
 
 
-def _values(header: list[str], kinds: Mapping[str, Kind]) -> _Row:
-    """Return what makes a row of cells a mapping of values."""
-    converters = [kinds[name].converter() for name in header]
-    if all(convert is str for convert in converters):
-        return lambda row: dict(zip(header, row, strict=True))
-    # Only what is not text is looked at again: most of a table's time is spent here.
+def _blocks(numbered: _Numbered) -> Iterator[list[tuple[int, list[str]]]]:
+    """Yield rows in blocks. What is wrong with the file is raised after the rows that stand before it."""
+    wrong: list[Exception] = []
+    while not wrong:
+        block: list[tuple[int, list[str]]] = []
+        try:
+            block.extend(islice(numbered, BLOCK))
+        except (csv.Error, UnicodeError, *UNREADABLE) as error:
+            wrong.append(error)
+        if not block:
+            break
+        yield block
+    for reason in wrong:
+        raise reason
+
+
+def _together(header: list[str], kinds: Mapping[str, Kind]) -> _Rows | None:
+    """Return what makes many rows mappings of values, by the column; None for types that need more.
+
+    It gives None in their place where one of the cells is to be looked at by itself.
+    """
+    if not all(kind.name == "str" or kind in _BY_COLUMN for kind in kinds.values()):
+        return None
     typed = [
-        (place, name, convert)
-        for place, (name, convert) in enumerate(zip(header, converters, strict=True))
-        if convert is not str
+        (place, *_BY_COLUMN[kinds[name]]) for place, name in enumerate(header) if kinds[name] in _BY_COLUMN
     ]
 
-    def made(row: list[str]) -> dict[str, Any]:
-        item: dict[str, Any] = dict(zip(header, row, strict=True))
-        for place, name, convert in typed:
-            item[name] = convert(row[place])
-        return item
+    def made(block: Sequence[tuple[int, list[str]]]) -> list[dict[str, Any]] | None:
+        rows = [row for _, row in block]
+        if set(map(len, rows)) != {len(header)} or not "".join(chain.from_iterable(rows)).isascii():
+            return None
+        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)]
+        for place, convert, written in typed:
+            cells = columns[place]
+            try:
+                columns[place] = values = [*map(convert, cells)]
+            except ValueError:
+                return None
+            if [*map(written, values)] != [*cells]:
+                return None
+        return [dict(zip(header, row, strict=True)) for row in zip(*columns, strict=True)]
 
     return made
+
+
+_BY_COLUMN: dict[Kind, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
+    Kind("int", asked_for=False): (int, str),
+    Kind("float", asked_for=False): (float, repr),
+}
+"""Types whose cells are most often what their value is written as: what reads one, and what writes it."""
 
 
 def _wrong_cell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import BinaryIO, ClassVar, Literal
 
 from arcli.errors import InputError
@@ -35,7 +36,8 @@ class Stdin(Input):
             return Stream(lambda: read_nul(stdin))
         if self.form == "csv":
             settings, texts = Csv(path=STDIN), context.texts
-            return Stream(lambda: read_csv(settings, stdin, "stdin", texts=texts), unpack="kwargs")
+            rows = partial(read_csv, settings, stdin, "stdin", texts=texts, at_once=False)
+            return Stream(rows, unpack="kwargs")
         lines = lines_of(stdin, "stdin")
         if self.form == "jsonl":
             return Stream(lambda: read_jsonl(lines, "stdin", where.condition(None)))

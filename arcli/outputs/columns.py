@@ -70,8 +70,9 @@ class Columns:
 
     def add(self, batch: RecordBatch) -> Iterator[Block]:
         """Take a batch, and yield blocks once there is enough for one. Raises ValueError."""
+        well = batch.tally.counts["ok"] == batch.count and not batch.tally.retried
+        facts = {**(decode(batch.shared) if batch.shared else {}), **(_WELL if well else {})}
         # What is known of a part of them only is to be looked for in all.
-        facts = _facts(batch)
         self._facts = dict(facts.items() & self._facts.items()) if self._waiting else facts
         self._waiting.append(batch.lines)
         self._bytes += len(batch.lines)
@@ -139,12 +140,6 @@ class Columns:
             fits = row.keys() <= self._spread[prefix].keys()
             rows.append(row if fits else {prefix: scalar(value)})
         return _columns_of(rows)
-
-
-def _facts(batch: RecordBatch) -> dict[str, Any]:
-    """Return what all records of a batch have in some fields, as far as that is known."""
-    well = batch.tally.counts["ok"] == batch.count and not batch.tally.retried
-    return {**(decode(batch.shared) if batch.shared else {}), **(_WELL if well else {})}
 
 
 def is_same(column: Sequence[Any]) -> bool:

@@ -265,6 +265,54 @@ def test_what_a_column_can_never_be_is_an_error(tmp_path: Path) -> None:
         list(csv_of(tmp_path, "a\n1\n", where={"a": "x"}))
 
 
+cells_of_a_table = st.sampled_from(
+    [
+        b"1",
+        b"20",
+        b"007",
+        b"0.5",
+        b"1e3",
+        b"1e999",
+        b"nan",
+        b"",
+        b"x",
+        b"1_0",
+        b"-0.0",
+        b"\xff",
+        b"\xc3\xa9",
+        b'"1',
+    ]
+)
+rows_of_a_table = st.lists(cells_of_a_table, min_size=1, max_size=3).map(b",".join)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([b"1", b"2.5", b"-3"]), min_size=2, max_size=2).map(b",".join)),
+    st.lists(rows_of_a_table, max_size=4),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from([{}, {"types": {"a": "float"}}, {"where": "a == 1"}, {"decimal": ","}]),
+)
+def test_rows_are_the_same_many_at_a_time_and_one_by_one(
+    plain: list[bytes], odd: list[bytes], look: int, size: int, more: dict[str, Any]
+) -> None:
+    raw = b"\n".join([b"a,b", *plain, *odd, *plain, b""])
+    ends = []
+    for at_once in (False, True):
+        items: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(csv_input, "LOOK", look)
+            patch.setattr(csv_input, "BLOCK", size)
+            settings = csv_input.Csv(path="t", **more)
+            rows = csv_input.read_csv(settings, io.BytesIO(raw), "t", texts=False, at_once=at_once)
+            try:
+                items.extend(map(repr, rows))
+            except InputError as error:
+                items.append(str(error))
+        ends.append(items)
+    assert ends[0] == ends[1]
+
+
 def test_a_slow_table_is_read_as_it_comes(tmp_path: Path) -> None:
     read, write = os.pipe()
     with os.fdopen(read, "rb") as stdin, os.fdopen(write, "wb", buffering=0) as out:
