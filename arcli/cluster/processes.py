@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from arcli.engine.ends import killed_by
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _M_TRIM_THRESHOLD = -1
@@ -171,12 +173,7 @@ def _has_mark(pid: int, mark: bytes) -> bool:
 def ending(status: int) -> str:
     """Return a wait status in words: ``killed by SIGKILL``, ``exited with status 3``."""
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+    return f"exited with status {code}" if code >= 0 else killed_by(-code)
 
 
 PLAIN_JSON = {"packer": "json", "unpacker": "json"}

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from .blank_files import BlankFiles
 from .capture import CAP, NOTHING, printed_path
+from .ends import killed_by
 from .limits import TimeLimit, held
 from .live import GrowingFile, Live, Patrol
 from .program import VARIABLE, ProgramFailed, not_started
@@ -407,12 +408,7 @@ def _peak(kilobytes: int) -> int | None:
 
 
 def _cause(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"
+    return f"exit status {status}" if status >= 0 else killed_by(-status)
 
 
 def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:

@@ -24,6 +24,7 @@ MODULES = (
     "position_file",
     "functions",
     "flock",
+    "ends",
     "program",
     "notebook",
     "errors",
