@@ -66,12 +66,16 @@ class FakeReader:
 
 @dataclass
 class UnderWay:
-    """A chunk that was answered before its last items have ended: the first ``done`` in their ``order``."""
+    """A chunk that was answered before its last items have ended: the first ``done`` in their ``order``.
+
+    Of ``replied`` of them a whole reply has told.
+    """
 
     request: RunChunk
     order: list[int]
     done: int
     how: dict[str, Any]
+    replied: int = 0
 
     def reply(self, first: int = 0) -> ChunkReply:
         order = self.order
@@ -332,12 +336,13 @@ class FakeSession(PositionFiles):
         overlap = request.overlap or any(
             slot == engine.slot and first <= request.chunk <= last for slot, first, _, last in self.recalls
         )
-        own = UnderWay(request, order, ended if overlap else len(order), how)
+        done = ended if overlap else len(order)
+        own = UnderWay(request, order, done, how, replied=done)
         replies = []
         for each in engine.under_way:
-            before = each.done
             each.done = min(len(each.order), each.done + more) if overlap else len(each.order)
-            replies += [each.reply()] if each.done > before else []
+            replies += [each.reply(first=each.replied)] if each.done > each.replied else []
+            each.replied = each.done
         engine.under_way = [each for each in (*engine.under_way, own) if each.done < len(each.order)]
         envelope = encode_reply(ChunkReplies([*replies, own.reply()]) if replies else own.reply())
         self.deliver(TransportReply(msg_id=msg_id, envelope=envelope))

@@ -23,7 +23,7 @@ class Results:
 
     ``pause`` are the nanoseconds between two publications. Items come from the main thread. What has
     ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
-    handed out is in the reply once more, for what is published may be lost.
+    handed out is in a reply once more, for what is published may be lost.
 
     ``ended`` is where items are put that are in order, each with a single step. They are written down
     by ``writer``, many together, before anything else is added or handed out.
@@ -54,8 +54,8 @@ class Results:
         self._statuses: list[str] = []
         self._again: list[Again] = []
         self._opaque: list[tuple[int, Opaque]] = []
-        self._handed = _NOTHING
-        self._done = self._told = 0
+        self._handed = self._replied = _NOTHING
+        self._done = 0
         self._order: list[int] | None = None
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class Results:
     @property
     def has_news(self) -> bool:
         """Whether any item has ended since the last whole reply."""
-        return self._done > self._told
+        return self._done > self._replied[-1]
 
     @property
     def is_open(self) -> bool:
@@ -116,12 +116,14 @@ class Results:
         with self._lock:
             self.due = now + self._pause
             self._write_down()
-            since = self._handed
-            self._handed = (
-                len(self._positions), len(self._lines), len(self._again), len(self._opaque), self._done,
-            )  # fmt: skip
+            since, self._handed = self._handed, self._extent
             if since != self._handed and self._publish is not None:
                 self._publish(encode_reply(self._reply(since)))
+
+    @property
+    def _extent(self) -> tuple[int, int, int, int, int]:
+        """How much there is of everything that is handed out or sent."""
+        return (len(self._positions), len(self._lines), len(self._again), len(self._opaque), self._done)
 
     def _write_down(self) -> None:
         """Make lines of what has ended; under the lock, while the items' thread may add more to it."""
@@ -137,11 +139,12 @@ class Results:
             self._statuses += [_OK] * len(ended)
 
     def reply(self) -> ChunkReply:
-        """Everything that has come in, for the chunk's own answer, or that of a later one."""
+        """Everything that has come in since the last reply: for the chunk's own answer, or a later one."""
         with self._lock:
             self._write_down()
-            self._told = self._done
-            return self._reply(_NOTHING)
+            since, self._replied = self._replied, self._extent
+            self._handed = self._replied
+            return self._reply(since)
 
     def _reply(self, since: tuple[int, int, int, int, int]) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""

@@ -278,7 +278,7 @@ class PickledValue(NamedTuple):
 
 
 class ChunkReply(NamedTuple):
-    """Records of a chunk's items: all of them, or, while it runs, those since the last early reply.
+    """Records of a chunk's items: those since its last whole reply, or, while it runs, the last early one.
 
     Positions count items in the order in which they ended, and ``done`` are accounted for. ``order`` has
     the positions at which the new ones were sent, where that was another order, as side by side.

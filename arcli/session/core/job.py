@@ -142,11 +142,6 @@ class JobRun:
         # given up: such records are in already, or will come again.
         if source is None or self.items.late(source.chunk) or reply.attempt != source.chunk.attempt:
             return []
-        # It begins where the one before it ended. Where that has not come, for what is published may be
-        # lost or overtaken, it would count items as recorded of which nothing is here: the chunk's own
-        # reply has all of them.
-        if reply.first > source.chunk.done:
-            return []
         return self._take(engine, source, reply, moment, during=pending)
 
     def take_replies(
@@ -210,8 +205,10 @@ class JobRun:
     ) -> list[Records]:
         """Take what is new in a reply for one chunk, which came in answer to another one or to itself."""
         chunk = pending.chunk
-        # Each reply counts from the chunk's beginning, so a repeated one has nothing new.
-        if reply.done <= chunk.done:
+        # Each reply counts from the chunk's beginning, so a repeated one has nothing new. It begins where
+        # one before it ended. Where that has not come, for what is published may be lost or overtaken, it
+        # would count items as recorded of which nothing is here: the next whole reply has all of them.
+        if reply.done <= chunk.done or reply.first > chunk.done:
             return []
         if reply.order:
             chunk.arrange(reply.first, reply.order)
