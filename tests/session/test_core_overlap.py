@@ -147,6 +147,26 @@ def test_records_of_a_chunk_that_was_given_up_are_not_taken_twice() -> None:
     assert session.recorder.count == dict.fromkeys(range(12), 1)
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_an_engine_that_tells_of_items_which_it_has_not_is_not_believed(concurrency: int) -> None:
+    session = FakeSession(2)
+    session.begin(8, concurrency=concurrency, chunksize=4)
+    first, second = session.transport.engines.values()
+    session.running(first, 0)
+    while second.queue:
+        session.answer(second)
+    session.wait(LONG + LOOK + SETTLED + 0.2)  # what it has not begun was taken back
+    assert second.queue
+    session.answer_beside(first, FOUR, ended=4)
+    for _ in range(10):
+        for engine in (first, second):
+            while engine.queue:
+                size = len(chunk_of(engine).indices)
+                session.answer_beside(engine, [*range(size)], ended=size)
+    assert session.ended
+    assert session.recorder.count == dict.fromkeys(range(8), 1)
+
+
 def test_an_engine_that_leaves_out_what_it_has_begun_costs_no_item() -> None:
     session, (engine,) = begun(items=4)
     msg_id, request = engine.queue.popleft()

@@ -161,7 +161,8 @@ class JobRun:
                 records += self._take(engine, source, reply, moment, during=pending)
         own = replies[-1]
         if not self.items.late(chunk):
-            records += self._left_out(chunk, own.begun if chunk.overlap else 0, moment)
+            overlap = chunk.overlap and engine.source_of(own, pending) is pending
+            records += self._left_out(chunk, own.begun if overlap else 0, moment)
             self._sizes[len(chunk)] += len(chunk) > 0
         # What a chunk took beyond its work: both durations are of one host's monotonic clock each.
         elapsed = now - max(pending.sent, engine.answered)

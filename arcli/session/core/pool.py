@@ -74,8 +74,14 @@ class PooledEngine(Struct, kw_only=True, eq=False):
         return not self.pending and not self.under_way
 
     def source_of(self, reply: ChunkReply, pending: PendingChunk) -> PendingChunk | None:
-        """Return the chunk whose items a reply to this one tells of: itself, or one that is under way."""
-        return next((each for each in (pending, *self.under_way) if each.chunk.number == reply.chunk), None)
+        """Return the chunk whose items a reply to this one tells of: itself, or one that is under way.
+
+        None where it tells of another one, or of more items than its chunk has: nothing of it counts.
+        """
+        for each in (pending, *self.under_way):
+            if each.chunk.number == reply.chunk:
+                return each if reply.done <= len(each.chunk) else None
+        return None
 
     @property
     def usable(self) -> bool:
