@@ -15,6 +15,7 @@ import logging
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from arcli.cluster.without_launchers import ipyparallel
@@ -210,8 +211,17 @@ def read_identity(client: RawClient, answer: Any) -> Identity:
 
 def ask_identities(client: RawClient, seconds: float) -> dict[int, Identity]:
     """Ask all engines who they are, at once; those that answer within so many seconds, by their ids."""
-    asked = {engine_id: ask_identity(client[engine_id]) for engine_id in client.ids}
+    asked = {}
+    for engine_id in client.ids:
+        with suppress(IndexError):  # it has just left
+            asked[engine_id] = ask_identity(client[engine_id])
     end = time.monotonic() + seconds
     for answer in asked.values():
         answer.wait(max(0.0, end - time.monotonic()))
-    return {key: read_identity(client, answer) for key, answer in asked.items() if answer.ready()}
+    identities = {}
+    for engine_id, answer in asked.items():
+        # The answer for an engine that ends meanwhile is an error.
+        with suppress(Exception):
+            if answer.ready():
+                identities[engine_id] = read_identity(client, answer)
+    return identities

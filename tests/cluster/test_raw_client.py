@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import zmq
+from ipyparallel.error import EngineError
 from jupyter_client.session import Session
 from runs import PATIENCE, each_once, finish, statuses, wait_until
 
-from arcli.cluster.client import RawClient
+from arcli.cluster.client import RawClient, ask_identities
 
 CHANNELS = ["registration", "control", "mux", "task", "broadcast", "notification", "iopub"]
 UUID = "f3b1f7a2-engine"
@@ -261,3 +262,28 @@ def test_what_engines_there_are_is_noted_on_one_thread(monkeypatch: pytest.Monke
         wait_until(lambda: client.ids == [0, 7])
         assert threads != []
         assert threading.current_thread() not in threads
+
+
+class Leaving:
+    """A client of two engines, one of which leaves before it can be asked, the other while it is."""
+
+    ids = (0, 1)
+
+    def __getitem__(self, engine_id: int) -> Any:
+        return ("an engine",)[engine_id] and self
+
+    def apply_async(self, *call: Any) -> Any:
+        return self
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+    def ready(self) -> bool:
+        return True
+
+    def get(self, seconds: float) -> Any:
+        raise EngineError("engine 0 died")
+
+
+def test_engines_that_leave_while_they_are_asked_have_not_answered() -> None:
+    assert ask_identities(cast("Any", Leaving()), 0.0) == {}
