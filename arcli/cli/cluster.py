@@ -192,7 +192,11 @@ def status(form: str, name: str) -> int:
 
     one = named.find(name)
     cluster = named.look(one)
-    engines = [to_builtins(engine) for engine in named.engines(one)] if cluster.engines else []
+    engines: list[Any] = []
+    if cluster.engines:
+        from arcli.cluster.asked import engines as ask_engines
+
+        engines = [to_builtins(engine) for engine in ask_engines(one)]
     if form == "json":
         click.echo(json.dumps({**_row(one, cluster), "engines": engines}))
     else:

@@ -210,10 +210,10 @@ def stale_clusters() -> Finding:
 
 def clocks(name: str) -> Iterator[Finding]:
     """Measure how far the clocks of a running cluster's engines are from this host's."""
-    from arcli.cluster import named
+    from arcli.cluster import asked, named
 
     try:
-        skews = named.clocks(named.find(name))
+        skews = asked.clocks(named.find(name))
     except ArcliError as error:
         yield _finding(f"cluster {name}", False, error.message, error.hint, needed=True)
         return

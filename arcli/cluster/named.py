@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
 import sys
@@ -84,9 +85,15 @@ def of_connection_file(path: Path) -> Known | None:
 
 def profile_folder(profile: str) -> Path:
     """Tell where IPython keeps a profile, whether it is there or not."""
-    from IPython.paths import get_ipython_dir
+    # Where IPython cannot write it takes a temporary folder, another one each time: nobody would find a
+    # cluster there, or stop it.
+    folder = Path(os.path.expanduser(os.environ.get("IPYTHONDIR") or "~/.ipython"))  # noqa: PTH111
+    with suppress(OSError):
+        if os.access(folder if folder.exists() else folder.parent, os.W_OK | os.X_OK):
+            from IPython.paths import get_ipython_dir
 
-    return Path(get_ipython_dir()) / f"profile_{profile}"
+            folder = Path(get_ipython_dir())
+    return folder / f"profile_{profile}"
 
 
 def known(profile: str | None = None) -> list[Known]:
@@ -165,53 +172,6 @@ def _ask(connection: Connection, seconds: float) -> set[int] | None:
         return line.answer(seconds)
 
 
-class Engine(Struct, frozen=True, kw_only=True):
-    """One engine, and its messages. A busy one does not say where it is."""
-
-    engine: int
-    host: str | None
-    pid: int | None
-    waiting: int
-    done: int
-
-
-def engines(one: Known) -> list[Engine]:
-    """Ask a cluster that runs for its engines."""
-    from arcli.cluster.client import RawClient, ask_identities
-
-    connection = Connection.read(one.connection_file)
-    with closing(Line(connection.info, connection.address)) as line:
-        # The hub knows what waits for each engine, and answers while engines
-        # compute.
-        counts = line.queues(ANSWERS)
-    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
-        places = ask_identities(client, ANSWERS)
-        ids = sorted(client.ids)
-    engines: list[Engine] = []
-    for engine_id in ids:
-        pid, host, _ = places.get(engine_id) or (None, None, None)
-        count = counts.get(engine_id, {})
-        waiting, done = count.get("queue", 0) + count.get("tasks", 0), count.get("completed", 0)
-        engines.append(Engine(engine=engine_id, host=host, pid=pid, waiting=waiting, done=done))
-    return engines
-
-
-def clocks(one: Known) -> dict[int, float]:
-    """Return how many seconds the clocks of a cluster's engines are ahead of this host's, by engine.
-
-    An answer's way takes a while, so that this is known to within that. Raises ClusterError.
-    """
-    from arcli.cluster.client import RawClient, ask_identities
-
-    connection = Connection.read(one.connection_file)
-    connection.check()
-    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
-        before = time.time()
-        identities = ask_identities(client, ANSWERS)
-        middle = (before + time.time()) / 2
-    return {engine_id: identity.clock - middle for engine_id, identity in identities.items()}
-
-
 def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
     """Start a cluster that goes on when this process has ended.
 
@@ -229,8 +189,15 @@ def _starting(one: Known) -> Iterator[None]:
     Raises ClusterError.
     """
     path = _log_file(one)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as log:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = path.open("ab")
+    except OSError as error:
+        raise ClusterError(
+            f"no cluster: {error.filename} cannot be written: {error.strerror}",
+            hint="IPYTHONDIR may name another folder for IPython's files",
+        ) from None
+    with log:
         if locked(log.fileno()) is False:
             raise ClusterError(
                 f"a cluster {one.name!r} is being started already", hint="--id gives another name"

@@ -279,6 +279,16 @@ def test_one_cluster_is_started_once_at_a_time(tmp_path: Path) -> None:
         wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
 
 
+@pytest.mark.parametrize("nowhere", ["file", "file/below", "/proc/below"])
+def test_no_cluster_is_started_where_nobody_would_find_it(tmp_path: Path, nowhere: str) -> None:
+    (tmp_path / "file").touch()
+    with shell(tmp_path) as sh:
+        sh.env["IPYTHONDIR"] = str(tmp_path / nowhere)
+        sh.arcli("cluster", "start", "-n", "1", code=3)
+        assert "IPYTHONDIR may name another folder" in sh.said
+        assert sh.json("cluster", "list") == []
+
+
 def test_no_cluster_is_no_table(tmp_path: Path) -> None:
     with shell(tmp_path) as sh:
         assert sh.arcli("cluster", "list") == ""
