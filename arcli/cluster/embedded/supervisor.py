@@ -20,9 +20,8 @@ import signal
 import socket
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +59,27 @@ LEAVE = 5.0
 written out and ``atexit`` functions run meanwhile."""
 WARM = (
     "arcli.cluster.without_launchers",
-    "ipyparallel.controller.app",
-    "ipyparallel.engine.kernel",
-    "ipyparallel.datapub",
-    "jupyter_client.blocking",
-    "IPython.core.completer",
-    "IPython.core.magics",
-    "ipykernel.zmqshell",
-    "ipykernel.ipkernel",
-    "zmq.asyncio",
-    "zmq.devices",
     "multiprocessing.popen_fork",
     "tempfile",
-    "faulthandler",
-    "ipykernel.debugger",
-    "IPython.core.completerlib",
-    "IPython.extensions.storemagic",
     "tornado.platform.asyncio",
-    "arcli.engine.worker",
+    "zmq.asyncio",
 )
-"""What controller and engines would otherwise import each for itself."""
+"""What both the controller and engines would otherwise import each for itself."""
+CONTROLLERS = ("ipyparallel.controller.app", "zmq.devices")
+"""What only the controller needs, which imports it while the supervisor imports what engines need: its
+schedulers are forks of it. What a process has in its memory is what its forks take longer for."""
+ENGINES = (
+    "arcli.cluster.embedded.engine_template",
+    "faulthandler",
+    "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.magics",
+    "IPython.extensions.storemagic",
+    "ipykernel.debugger",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+)
+"""What only engines need."""
 UNUSED = ("debugpy", "numpy")
 """What those import if it is there and do without if not: nobody attaches a debugger to engines, no
 scheduler here weighs loads; items that want either import it themselves."""
@@ -133,7 +133,14 @@ class Supervisor:
             signal.signal(number, note)
         self._private = (wake, alarm)
         try:
-            warm_up()
+            # In a state that forks can share: https://docs.python.org/3/library/gc.html#gc.freeze has how;
+            # ``become`` turns the collector on.
+            gc.disable()
+            warm_up(WARM)
+            # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
+            # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
+            importlib.import_module("ipyparallel.serialize.canning").can_map.pop("numpy.ndarray", None)
+            gc.freeze()
             self._start()
             self._serve(wake)
         finally:
@@ -177,11 +184,17 @@ class Supervisor:
         """Fork the controller, and once it can be reached, the engines."""
         # Its connection comes by a pipe, whose end is also the sign that it has died on its way.
         listen, tell = os.pipe()
-        work = lambda: forks.run_controller(self._folder, tell, self._python is not None)  # noqa: E731
-        self._controller = self._fork(work, "controller")
+
+        def be_controller() -> None:
+            warm_up(CONTROLLERS)
+            forks.run_controller(self._folder, tell, self._python is not None)
+
+        self._controller = self._fork(be_controller, "controller")
         os.close(tell)
         # While it starts, what all engines share is made, and their first messages' code imported.
         if self._python is None:
+            sys.modules[forks.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
+            warm_up(ENGINES)
             from arcli.cluster.embedded.engine_template import EngineTemplate
 
             self._template = EngineTemplate()
@@ -201,7 +214,7 @@ class Supervisor:
 
     def _start_engine(self, slot: int) -> None:
         """Fork an engine for a slot."""
-        engine = _Engine(self._ids, slot, str(uuid.uuid4()))
+        engine = _Engine(self._ids, slot, os.urandom(16).hex())
         self._ids += 1
 
         def be_engine() -> bool:
@@ -306,31 +319,15 @@ class Supervisor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def warm_up() -> None:
-    """Import what controller and engines need, in a state that forks can share.
-
-    https://docs.python.org/3/library/gc.html#gc.freeze has how; ``become`` turns the collector on.
-    """
-    gc.disable()
-    with _hidden(UNUSED):
-        for module in WARM:
-            importlib.import_module(module)
-    # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
-    # https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/serialize/canning.py ("API")
-    importlib.import_module("ipyparallel.serialize.canning").can_map.pop("numpy.ndarray", None)
-    sys.modules[forks.ENGINE_PACKAGE] = importlib.import_module("arcli.engine")
-    gc.freeze()
-
-
-@contextmanager
-def _hidden(names: Iterable[str]) -> Iterator[None]:
-    """Have these packages look as if they were not installed."""
-    missing: Any = dict.fromkeys(names)
+def warm_up(modules: Iterable[str]) -> None:
+    """Import modules that this process or its forks need, as if what is UNUSED were not installed."""
+    missing: Any = dict.fromkeys(UNUSED)
     sys.modules.update(missing)
     try:
-        yield
+        for module in modules:
+            importlib.import_module(module)
     finally:
-        for name in names:
+        for name in UNUSED:
             del sys.modules[name]
 
 
