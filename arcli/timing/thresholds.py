@@ -272,6 +272,9 @@ def _findings(expectation: Expectation, now: Measured, before: Measured | None) 
     # Without a job's name it holds for each; in a comparison for those that both runs have.
     jobs = [*now.jobs] if expectation.job is None else [expectation.job]
     common = [job for job in jobs if job in now.jobs and (then is None or job in then.jobs)]
+    idle = next((run for run in (now, then) if run is not None and not run.jobs), None)
+    if idle is not None:
+        raise UsageError(f"{text}: no job began in {idle.label}, which has no figures of jobs")
     if not common:
         raise UsageError(
             f"{text}: there is no such job {'to compare' if then else 'in the run'}",

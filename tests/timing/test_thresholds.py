@@ -186,6 +186,9 @@ def test_what_cannot_be_decided_is_no_pass() -> None:
     for text, before in (("p95 > +10%", a), ("x.p95 > +10%", a), ("x.p95 > 1s", None)):
         with pytest.raises(UsageError, match="there is no such job"):
             check([parse(text)], b, before)
+    for text, now, before in (("p95 > +10%", run({}), a), ("x.p95 > +10%", a, run({}))):
+        with pytest.raises(UsageError, match=r"no job began in .*, which has no figures of jobs"):
+            check([parse(text)], now, before)
     with pytest.raises(UsageError, match=r"there is no other run that \+10% could be of"):
         check([parse("wall > +10%")], b)
     with pytest.raises(UsageError, match="there is no other run"):
