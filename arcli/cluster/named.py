@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -178,7 +179,7 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     Waits until all engines are registered, or for ``timeout`` seconds: a batch queue may take
     longer. Raises ClusterError, also where engines of this machine have ended before any was there.
     """
-    with _starting(one):
+    with _starting(one), _left_by_signals():
         return _start(one, recipe, timeout, notice)
 
 
@@ -203,6 +204,25 @@ def _starting(one: Known) -> Iterator[None]:
                 f"a cluster {one.name!r} is being started already", hint="--id gives another name"
             )
         yield
+
+
+@contextmanager
+def _left_by_signals() -> Iterator[None]:
+    """Have what asks this process to end leave the block as Ctrl-C does, so that it can be tidied up."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    # What was ignored stays so: nohup means it.
+    numbers = [
+        each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import MARK, PATIENCE, has_ended, marked, wait_until
+from runs import MARK, PATIENCE, has_ended, marked, wait_until, words_of
 
 
 class Shell:
@@ -277,6 +277,24 @@ def test_one_cluster_is_started_once_at_a_time(tmp_path: Path) -> None:
         assert len(sh.engines()) == 1
         sh.arcli("cluster", "stop", "arcli")
         wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_start_that_is_asked_to_end_leaves_no_half_of_a_cluster(tmp_path: Path, number: int) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *find_spec*) exec {sys.executable} "$@";; esac\nexec sleep 600\n'
+    )
+    python.chmod(0o700)
+    words = [sys.executable, "-m", "arcli", "cluster", "start", "-n", "1", "--python", str(python)]
+    with shell(tmp_path) as sh:
+        start = subprocess.Popen(words, env=sh.env, cwd=tmp_path, stderr=subprocess.PIPE)
+        wait_until(lambda: any("sleep" in words_of(process) for process in marked(sh.mark)), "no engine")
+        start.send_signal(number)
+        start.communicate(timeout=PATIENCE)
+        assert start.returncode == 128 + number
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+        assert sh.json("cluster", "list") == []
 
 
 @pytest.mark.parametrize("nowhere", ["file", "file/below", "/proc/below"])
