@@ -131,7 +131,9 @@ class Job:
         timer = Timer(limit, watchdog=watchdog, told=lambda: marks[6] / 1e9 or UNKNOWN)
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
         alike = not broken and len(request.inputs) < SMALL * len(items)
-        begun = heads(self._salt, items, request.indices, request.occurrences) if alike else {}
+        begun: dict[int, Head] = {}
+        if alike:
+            begun = heads(self._salt, items, request.indices, request.occurrences, flat=request.flat)
         make_runner = partial(self._runner, timer, begun, alone=len(items) == 1)
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None

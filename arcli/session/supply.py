@@ -103,13 +103,16 @@ class SourceSupply:
             looked += len(items)
             # How many equal items came before each; the first of its kind has 0.
             numbers: list[int] = []
+            flat = self._occurrences is not None
             if self._occurrences is not None:
-                for prints in fingerprints_of(items):
+                for prints, together in fingerprints_of(items):
                     numbers += self._occurrences.numbers(prints)
+                    flat = flat and together
             chunk = Chunk(
                 indices=range(first, self.count),
                 inputs=items,
                 occurrences=numbers if any(numbers) else None,
+                flat=flat,
             )
             # Without an earlier run nothing has to be looked up, and no key computed here.
             if self._kept is not None:

@@ -274,6 +274,12 @@ def test_rows_together_are_written_as_each_by_itself(values: list[Any]) -> None:
         text, content = input_text(value)
         expected[7 + place] = key_from(salt, content, place % 2), text
     assert begun == expected
+    # What is looked at part by part is flat, too, where rows stand beside other values.
+    mixed, numbers = [*values, "x", 1], range(9 + len(values))
+    if begun and prints is not None:
+        together = heads(salt, mixed, numbers[7:], [*occurrences, 0, 0], flat=True)
+        assert {index: together[index] for index in begun} == begun
+        assert together[numbers[-1]] == (key_from(salt, b"1", 0), "1")
 
 
 def test_rows_and_lines_are_written_together() -> None:

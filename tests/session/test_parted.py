@@ -52,6 +52,34 @@ def make(
     return PartedSupply(source, slots, len(items)), replayed
 
 
+@pytest.mark.parametrize(
+    ("items", "flat"),
+    [
+        ([{"a": 1}, {"b": "x", "c": None}] * 300, True),
+        (["line"] * 300 + [2], True),
+        ([{"a": 1}] * 300 + [{"a": [1]}], False),
+        ([PickledInput(pickled=b"", text="1")] + ["line"] * 300, False),
+        (["line"] * 300 + ["\udc80"], False),
+    ],
+)
+def test_plain_inputs_are_known_to_be_so_by_whoever_gets_them(items: list[Any], flat: bool) -> None:
+    """What counts equal ones has looked at them already."""
+    counted, told = (
+        SourceSupply(
+            Reader(items, 1000),
+            length=len(items),
+            distinct=distinct,
+            hasher=salted(""),
+            kept=None,
+            replay=lambda *_: None,
+        ).take(len(items))
+        for distinct in (False, True)
+    )
+    assert counted is not None
+    assert told is not None
+    assert (counted.flat, counted.part([0]).flat, told.flat) == (flat, flat, False)
+
+
 def even_parts(total: int, slots: list[int]) -> dict[int, list[int]]:
     """What each slot must get, as ipyparallel's DirectView deals it."""
     size, longer = divmod(total, len(slots))

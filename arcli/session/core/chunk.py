@@ -50,6 +50,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     were sent, None where they still have those. ``limit`` are the seconds that its items have, None:
     nobody knows yet, or for ever; ``told`` is when its engine was told of it, if it was sent before.
     ``overlap``: its engine answers before its last items have ended, for another chunk follows it.
+    ``flat`` is as in a RunChunk.
     """
 
     indices: Sequence[int]
@@ -67,6 +68,7 @@ class Chunk(Struct, kw_only=True, eq=False):
     limit: float | None = None
     told: float = -math.inf
     overlap: bool = False
+    flat: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -114,6 +116,7 @@ class Chunk(Struct, kw_only=True, eq=False):
             alone=alone,
             deaths=self.deaths,
             unfit=self.unfit,
+            flat=self.flat,
         )
 
 
@@ -191,13 +194,18 @@ TOGETHER = 256
 """Items whose fingerprints are made, and held, together."""
 
 
-def fingerprints_of(items: Sequence[Any]) -> Iterator[list[bytes]]:
-    """Yield the ``fingerprint`` of each item, block by block; some items may be opaque to arcli itself."""
+def fingerprints_of(items: Sequence[Any]) -> Iterator[tuple[list[bytes], bool]]:
+    """Yield the ``fingerprint`` of each item, block by block, and whether a block's items ``are_flat``.
+
+    Some items may be opaque to arcli itself.
+    """
     for start in range(0, len(items), TOGETHER):
         block = items[start : start + TOGETHER]
-        yield fingerprints(block) or [
-            item.pickled if isinstance(item, PickledInput) else fingerprint(item) for item in block
-        ]
+        if (together := fingerprints(block)) is not None:
+            yield together, True
+            continue
+        each = [item.pickled if isinstance(item, PickledInput) else fingerprint(item) for item in block]
+        yield each, False
 
 
 def key_of(hasher: Any, item: Any, occurrence: int) -> str:

@@ -126,6 +126,7 @@ class JobRun:
             tail=streams,
             timeout=chunk.limit,
             overlap=chunk.overlap,
+            flat=chunk.flat,
         )
         raw = encode_request(request)
         chunk.size = len(raw)
