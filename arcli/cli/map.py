@@ -139,8 +139,14 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     batch = _batch(options, ctx.meta["arcli.map.inputs"], long)
     if options["save"]:
         _save(batch, flags, options["save"])
-        own = [] if flags.quiet else _flags_of_the_run(ctx)
-        if own:
+        # What no spec has a key for is not dropped in silence.
+        own = [
+            option.opts[-1]
+            for option in run_command.params
+            if option.name not in NOT_HERE | SAVED
+            and ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        ]
+        if own and not flags.quiet:
             listing = ", ".join(own)
             click.echo(f"arcli: the saved spec does not have {listing}: say it to arcli run", err=True)
         return 0
@@ -242,16 +248,6 @@ def _at_once(flags: Mapping[str, Any]) -> tuple[int | None, int]:
     if not beside or flags["delay"]:
         return engines or at_once, 1
     return engines or 1, math.ceil(at_once / (engines or 1))
-
-
-def _flags_of_the_run(ctx: click.Context) -> list[str]:
-    """Return those of ``arcli run`` that were given, and that no spec has a key for."""
-    own = {option.name: option.opts[-1] for option in run_command.params if option.name not in NOT_HERE}
-    return [
-        flag
-        for name, flag in own.items()
-        if name not in SAVED and ctx.get_parameter_source(name or "") is ParameterSource.COMMANDLINE
-    ]
 
 
 def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,8 @@ class Command:
         value = {"exit": child.returncode, "stdout": self.printed[0], "stderr": self.printed[1]}
         assert child.returncode is not None
         if child.returncode not in self._job.ok_exit:
-            raise CommandFailed(_cause(child.returncode), value)
+            status = child.returncode
+            raise CommandFailed(f"exit status {status}" if status >= 0 else killed_by(-status), value)
         return value if self._job.parse is None else _parsed(output, self._job.parse, value)
 
     def _start(
@@ -177,6 +178,7 @@ class Command:
         if outdir is not None:
             env[VARIABLE] = outdir
         env.update({name: filled(text, names) for name, text in self._job.env.items()})
+        encoded = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
         with contextlib.ExitStack() as stack:
             # From a file, not a pipe: a command that reads none of it must not block or break one.
             feed: IO[bytes] | None = None
@@ -197,7 +199,7 @@ class Command:
                     stdout=out,
                     stderr=err,
                     cwd=cwd,
-                    env={**self._line.environment, **_encoded(env)},
+                    env={**self._line.environment, **encoded},
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
@@ -265,10 +267,6 @@ class Command:
                     return  # a zombie that nobody reaps, or another user's
             if remains:
                 yield _POLL
-
-
-def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
 
 
 def _write_block(item: Any, file: IO[bytes]) -> None:
@@ -405,10 +403,6 @@ def _peak(kilobytes: int) -> int | None:
     """
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes * 1024 if kilobytes > own else None
-
-
-def _cause(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else killed_by(-status)
 
 
 def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:

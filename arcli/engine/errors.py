@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Container
+from contextlib import suppress
 from typing import Any
 
 from .encode import decode, encode
@@ -29,31 +30,25 @@ def hint_for(
     """
     # Whoever raises may have left the working directory, or given the exception a name that is none: what
     # is only help must not fail.
-    try:
-        return _hint(error, item, names, folder, unpack)
-    except Exception:  # noqa: BLE001 - attributes of the user's exception may be anything
-        return None
-
-
-def _hint(error: BaseException, item: Any, names: Container[str], folder: str, unpack: str) -> str | None:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return _missing(error.name, folder)
-    if isinstance(error, NameError) and error.name and error.name in names:
-        return (
-            f"setup binds {error.name!r} for expressions; a function of a file has it as an argument: "
-            f'args: ["${{ref.{error.name}}}"]'
-        )
-    # Only where the call itself did not fit: a TypeError from inside of the function has another cause.
-    if isinstance(error, TypeError) and _is_the_calls(error) and _ARGUMENTS.search(str(error)):
-        if isinstance(item, list | tuple):
-            if unpack == "args":
-                return f"the item has {len(item)} parts, each of which is an argument"
-            return "unpack: args passes the parts of an item as arguments"
-        if isinstance(item, dict):
-            if unpack == "kwargs":
-                keys = ", ".join(map(str, item)) or "no keys"
-                return f"the item has {keys}; unpack: none passes it as it is"
-            return "unpack: kwargs passes the keys of an item as arguments"
+    with suppress(Exception):
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return _missing(error.name, folder)
+        if isinstance(error, NameError) and error.name and error.name in names:
+            return (
+                f"setup binds {error.name!r} for expressions; a function of a file has it as an argument: "
+                f'args: ["${{ref.{error.name}}}"]'
+            )
+        # Only where the call itself did not fit: a TypeError from inside of the function has another cause.
+        if isinstance(error, TypeError) and _is_the_calls(error) and _ARGUMENTS.search(str(error)):
+            if isinstance(item, list | tuple):
+                if unpack == "args":
+                    return f"the item has {len(item)} parts, each of which is an argument"
+                return "unpack: args passes the parts of an item as arguments"
+            if isinstance(item, dict):
+                if unpack == "kwargs":
+                    keys = ", ".join(map(str, item)) or "no keys"
+                    return f"the item has {keys}; unpack: none passes it as it is"
+                return "unpack: kwargs passes the keys of an item as arguments"
     return None
 
 
