@@ -178,7 +178,6 @@ class Command:
         if outdir is not None:
             env[VARIABLE] = outdir
         env.update({name: filled(text, names) for name, text in self._job.env.items()})
-        encoded = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
         with contextlib.ExitStack() as stack:
             # From a file, not a pipe: a command that reads none of it must not block or break one.
             feed: IO[bytes] | None = None
@@ -192,6 +191,7 @@ class Command:
             out, err = self._lent(output.out, stack), self._lent(output.err, stack)
             cwd = filled(self._job.cwd, names) if self._job.cwd else None
             try:
+                own = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
                 return subprocess.Popen(
                     argv,
                     executable=self._line.program(argv[0]),
@@ -199,7 +199,7 @@ class Command:
                     stdout=out,
                     stderr=err,
                     cwd=cwd,
-                    env={**self._line.environment, **encoded},
+                    env={**self._line.environment, **own},
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
