@@ -311,14 +311,15 @@ def meet(function: Callable[..., Any]) -> None:
     # Asked again for each chunk: what depends on a file or a GPU may change while the engine lives.
     for dependent in _dependents(getattr(function, "__wrapped__", function)):
         asked = dependent.df
+        name = getattr(asked, "__qualname__", type(asked).__qualname__)  # a partial function has none
         try:
-            if asked.__name__ == "_require":
+            if name == "_require":
                 _bring(dependent)
             elif asked(*dependent.dargs, **dependent.dkwargs) is False:
-                raise Lacking(f"{asked.__qualname__}() is false")
+                raise Lacking(f"{name}() is false")
         except Exception as error:
             if type(error).__name__ == "UnmetDependency":  # ipyparallel need not be imported for it
-                raise Lacking(str(error) or f"{asked.__qualname__}() says so") from None
+                raise Lacking(str(error) or f"{name}() says so") from None
             raise
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ipyparallel import depend
 from runs import Run
+
+from arcli.engine.functions import Lacking, meet
 
 USERS_FILE = """
 import os
@@ -91,3 +95,20 @@ def test_items_go_where_their_dependency_holds(tmp_path: Path) -> None:
     assert code == 0
     assert {record["value"] for record in jobs["spec"]} == {"0"}
     assert {record["attempt"] for record in jobs["spec"]} == {1}
+
+
+class Answers:
+    """What is asked has no name, as a partial function has none."""
+
+    def __init__(self, answer: bool) -> None:
+        self._answer = answer
+
+    def __call__(self) -> bool:
+        return self._answer
+
+
+def test_what_is_asked_need_not_have_a_name() -> None:
+    meet(depend(Answers(True))(abs))
+    meet(depend(partial(bool, 1))(abs))
+    with pytest.raises(Lacking, match=r"Answers\(\) is false"):
+        meet(depend(Answers(False))(abs))
