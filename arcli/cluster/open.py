@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -106,6 +107,9 @@ PATIENCE = 60.0
 _ASK = "import sys, importlib.util as u; print(sys.version_info[:2], u.find_spec('ipyparallel'))"
 
 
+_ANSWER = re.compile(r"^\((\d+), (\d+)\) (.+)$", re.MULTILINE)
+
+
 def require_ipyparallel(spec: Spec) -> None:
     """Raise ClusterError where ``cluster: python`` cannot run engines, saying what it said."""
     python = spec.python
@@ -122,20 +126,26 @@ def check_python(python: str) -> None:
 
     try:
         asked = subprocess.run(
-            [python, "-c", _ASK], capture_output=True, text=True, timeout=PATIENCE, check=False
+            [python, "-c", _ASK],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"no cluster: {python} cannot be started: {error}") from None
-    # A program that is no Python at all may end well, and say something.
-    version, _, origin = asked.stdout.strip().partition(") ")
-    if asked.returncode or not version.startswith("("):
-        answer = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]
-        status = f"it ended with {asked.returncode} and said: {answer}"
+    # A program that is no Python at all may end well, and say something; one that sets up an environment
+    # may say that before.
+    answer = _ANSWER.search(asked.stdout)
+    if asked.returncode or answer is None:
+        last = (asked.stderr.strip() or asked.stdout.strip() or "nothing").splitlines()[-1]
+        status = f"it ended with {asked.returncode} and said: {last}"
         raise ClusterError(
             f"no cluster: {python} is not a Python that works: {status}",
             hint="cluster: python is the interpreter that engines are started with",
         )
-    major, minor = map(int, version.strip("(").split(","))
+    major, minor, origin = int(answer[1]), int(answer[2]), answer[3]
     if (major, minor) < (3, 11):
         raise ClusterError(
             f"no cluster: {python} is Python {major}.{minor}, and engines need 3.11 or newer",

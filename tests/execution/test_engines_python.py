@@ -84,7 +84,9 @@ def test_one_that_is_not_there_is_a_mistake_in_the_spec(tmp_path: Path, python: 
         ("exit 0", "is not a Python that works: it ended with 0 and said: nothing"),
         ("echo broken >&2; exit 3", "it ended with 3 and said: broken"),
         (f'exec {sys.executable} -I -S "$@"', "cannot import ipyparallel"),
-        ("echo '(3, 10) None'", "is Python 3.10, and engines need 3.11 or newer"),
+        ("echo '(base) None'", "it ended with 0 and said: (base) None"),
+        ("printf '\\377(3\\n'", "it ended with 0 and said: \ufffd(3"),
+        ("echo '(base)'; echo '(3, 10) None'", "is Python 3.10, and engines need 3.11 or newer"),
     ],
 )
 def test_one_that_cannot_run_engines_is_found_before_they_are_started(
