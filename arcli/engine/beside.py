@@ -133,7 +133,8 @@ class TaskCapture(Capture):
         out, err = printing.texts
         if not out.written and not err.written:
             return NOTHING
-        return out.text(), err.text(), out.written > CAP or err.written > CAP
+        cut = out.written > CAP or err.written > CAP
+        return out.drain(), err.drain(), cut
 
 
 class _Printing:

@@ -81,7 +81,8 @@ class SysCapture(Capture):
 
     def __init__(self, live: Live, patrol: Patrol) -> None:
         super().__init__(patrol)
-        self._live = live
+        # The same from one item to the next: a log handler that one has made still writes to it.
+        self._ours = CappedText(live, "out"), CappedText(live, "err")
 
     def look(self, live: Live) -> None:
         """See Watched."""
@@ -89,17 +90,18 @@ class SysCapture(Capture):
             text.lines.look(live, *live.running())
 
     def _streams(self) -> tuple[CappedText, CappedText]:
-        self._ours = CappedText(self._live, "out"), CappedText(self._live, "err")
+        for text in self._ours:  # what was written between two chunks is no item's
+            text.drain()
         return self._ours
 
     def take(self) -> tuple[str, str, bool]:
         """See NoCapture."""
-        # A task may have put streams of its own in place: ours are renewed for the next one.
-        out, err = self._ours
-        if not out.written and not err.written and sys.stdout is out and sys.stderr is err:
+        # A task may have put streams of its own in place: ours are put back for the next one.
+        out, err = sys.stdout, sys.stderr = self._ours
+        if not out.written and not err.written:
             return NOTHING
-        sys.stdout, sys.stderr = self._streams()
-        return out.text(), err.text(), out.written > CAP or err.written > CAP
+        cut = out.written > CAP or err.written > CAP
+        return out.drain(), err.drain(), cut
 
 
 class CappedText(io.TextIOBase):
@@ -130,9 +132,11 @@ class CappedText(io.TextIOBase):
     def close(self) -> None:
         """A task may close its stdout; the next one still needs it."""
 
-    def text(self) -> str:
-        """Return what was written."""
-        return "".join(self._parts).encode("utf-8", "backslashreplace").decode()
+    def drain(self) -> str:
+        """Return what was written; it is empty afterwards."""
+        parts, self._parts, self.written = self._parts, [], 0
+        self.lines = PrintedText(self._stream)
+        return "".join(parts).encode("utf-8", "backslashreplace").decode()
 
 
 class FdCapture(Capture):
@@ -156,15 +160,16 @@ class FdCapture(Capture):
         out, err = self._files
         # Most items print nothing: that is known by two seeks, without a look into
         # the files.
-        if sys.stdout is out.opened and sys.stderr is err.opened:
-            try:
+        # A stream that is closed raises ValueError, and one that an item has deleted AttributeError.
+        try:
+            if sys.stdout is out.opened and sys.stderr is err.opened:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 if _seek(1, 0, _END) == MARK == _seek(2, 0, _END):
                     return NOTHING
-            except (OSError, ValueError):  # ValueError is what a closed stream raises
-                pass
-        if not (out.pending(sys.stdout) | err.pending(sys.stderr)):
+        except (AttributeError, OSError, ValueError):
+            pass
+        if not (out.pending(getattr(sys, "stdout", None)) | err.pending(getattr(sys, "stderr", None))):
             return NOTHING
         texts = out.drain(), err.drain()
         return texts[0], texts[1], out.was_cut() | err.was_cut()
@@ -252,6 +257,8 @@ class _CaptureFile:
                 current.flush()
         setattr(sys, "stdout" if self._fd == 1 else "stderr", self.stream())
         os.dup2(self._file, self._fd)
+        with suppress(OSError):  # what could not be written while the descriptor was closed
+            self.stream().flush()
         if not (size := os.fstat(self._file).st_size):  # an item cut it off
             os.ftruncate(self._file, MARK)
         return max(0, size - MARK)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gc
 import io  # noqa: F401 - what items do
+import logging
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arcli.engine.capture import CAP, MARK, FdCapture, NoCapture, SysCapture, make_capture
+from arcli.engine.capture import CAP, MARK, Capture, FdCapture, NoCapture, SysCapture, make_capture
 from arcli.engine.live import Live, Patrol
 
 LIVE = Live(None)
@@ -130,6 +133,38 @@ def test_a_stream_whose_flush_fails_costs_the_next_item_nothing() -> None:
         assert caught.take()[0] == ""
         print("by ours")
         assert caught.take()[0] == "by ours\n"
+
+
+@pytest.mark.parametrize("make", [FdCapture, lambda patrol: SysCapture(LIVE, patrol)], ids=["fd", "sys"])
+def test_a_log_that_one_item_opens_is_every_later_ones_too(make: Callable[[Patrol], Capture]) -> None:
+    capture = make(PATROL)
+    with capture:
+        handler = logging.StreamHandler(sys.stdout)
+        for number in range(3):
+            handler.emit(logging.makeLogRecord({"msg": f"item {number}"}))
+            assert capture.take()[0] == f"item {number}\n"
+    with capture:  # the next chunk
+        handler.emit(logging.makeLogRecord({"msg": "item 3"}))
+        assert capture.take()[0] == "item 3\n"
+
+
+def test_a_stream_that_an_item_deleted_is_there_for_the_next_one() -> None:
+    for capture in (FdCapture(PATROL), SysCapture(LIVE, PATROL)):
+        with capture as caught:
+            del sys.stdout
+            assert caught.take() == ("", "", False)
+            print("back")
+            assert caught.take()[0] == "back\n"
+
+
+def test_what_an_item_prints_to_a_closed_descriptor_is_not_its_neighbours() -> None:
+    with FdCapture(PATROL) as caught:
+        os.close(1)
+        with suppress(OSError):
+            print("mine")
+        caught.take()
+        print("the next one's")
+        assert caught.take()[0] == "the next one's\n"
 
 
 def test_bytes_are_refused_where_they_are_written() -> None:
