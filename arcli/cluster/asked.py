@@ -10,6 +10,7 @@ from msgspec import Struct
 from arcli.cluster.client import RawClient, ask_identities
 from arcli.cluster.connection import Connection, Line
 from arcli.cluster.named import ANSWERS, Known
+from arcli.errors import ClusterError
 
 
 class Engine(Struct, frozen=True, kw_only=True):
@@ -22,14 +23,25 @@ class Engine(Struct, frozen=True, kw_only=True):
     done: int
 
 
+def _client(connection: Connection) -> RawClient:
+    """Connect to a cluster. Raises ClusterError where its controller is too busy for that, or is gone."""
+    try:
+        return RawClient(dict(connection.info), timeout=ANSWERS)
+    except Exception as error:
+        raise ClusterError(
+            f"the controller at {connection.address} did not let a client in: {error}",
+            hint="is it busy? `arcli cluster status` asks again",
+        ) from error
+
+
 def engines(one: Known) -> list[Engine]:
-    """Ask a cluster that runs for its engines."""
+    """Ask a cluster that runs for its engines. Raises ClusterError."""
     connection = Connection.read(one.connection_file)
     with closing(Line(connection.info, connection.address)) as line:
         # The hub knows what waits for each engine, and answers while engines
         # compute.
         counts = line.queues(ANSWERS)
-    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
+    with _client(connection) as client:
         places = ask_identities(client, ANSWERS)
         ids = sorted(client.ids)
     engines: list[Engine] = []
@@ -48,7 +60,7 @@ def clocks(one: Known) -> dict[int, float]:
     """
     connection = Connection.read(one.connection_file)
     connection.check()
-    with RawClient(dict(connection.info), timeout=ANSWERS) as client:
+    with _client(connection) as client:
         before = time.time()
         identities = ask_identities(client, ANSWERS)
         middle = (before + time.time()) / 2

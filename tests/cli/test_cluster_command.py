@@ -18,6 +18,8 @@ import psutil
 import pytest
 from runs import MARK, PATIENCE, has_ended, marked, wait_until, words_of
 
+from arcli.cli import main
+
 
 class Shell:
     """Commands with an IPython folder of their own, and all that they start."""
@@ -162,6 +164,23 @@ def test_a_controller_ends_with_one_of_its_schedulers(tmp_path: Path) -> None:
         controller = psutil.Process(cluster["controller"]["state"]["pid"])
         controller.children()[0].kill()
         wait_until(lambda: has_ended(controller.pid), lambda: str(sh.processes()))
+        sh.arcli("cluster", "stop", "arcli")
+
+
+def test_a_controller_that_is_too_busy_for_a_client_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise TimeoutError("Hub connection request timed out")
+
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "1")
+        monkeypatch.setenv("IPYTHONDIR", sh.env["IPYTHONDIR"])
+        monkeypatch.setattr("arcli.cluster.asked.RawClient", refuse)
+        with pytest.raises(SystemExit) as end:
+            main(["cluster", "status", "arcli"])
+        assert end.value.code == 3
+        assert "did not let a client in: Hub connection request timed out" in capsys.readouterr().err
         sh.arcli("cluster", "stop", "arcli")
 
 
