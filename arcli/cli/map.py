@@ -20,7 +20,7 @@ from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
 from arcli.cli.map_words import Batch, marked_inputs, split_words
-from arcli.cli.options import ASSIGNMENT, PER_CPU, Parsed, RunFlags, WithTail
+from arcli.cli.options import ASSIGNMENT, Parsed, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
 from arcli.errors import OutputError, SpecError, UsageError
@@ -159,7 +159,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
     if engines and options["call"] and not flags.engines and not flags.delay:
         from arcli.cluster.embedded.supervisor_process import usable_cpus
 
-        engines = min(engines, PER_CPU * usable_cpus())
+        engines = min(engines, usable_cpus())
     with early_cluster(flags, engines) as helper:
         from arcli.cli.map_spec import relative_to, spec_tree
         from arcli.specfile.load import from_tree

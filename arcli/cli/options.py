@@ -54,10 +54,6 @@ def _expectation(text: str) -> Expectation:
     return parse(text)
 
 
-PER_CPU = 4
-"""Engines a CPU, at most, for commands of which many run at a time. Those that share an engine wait for
-each other: what ends first for its record to come, the next ones for the last one of a chunk. But an
-engine takes a twentieth of a second of CPU time to start."""
 DURATION = Parsed("duration", parse_duration)
 ASSIGNMENT = Parsed("KEY=VALUE", _assignment)
 EXPECTATION = Parsed("EXPR", _expectation)
@@ -221,8 +217,8 @@ def slots_of(spec: Spec, flags: RunFlags) -> int | None:
 def engines_of(spec: Spec, flags: RunFlags) -> int | None:
     """Return how many engines flags and spec ask for, None where neither does.
 
-    ``-j`` is about items: async functions run side by side in as many engines as there would be without
-    it, commands in a few for each CPU; of other functions an engine runs one at a time.
+    ``-j`` is about items: commands and async functions run side by side in as many engines as there would
+    be without it; of other functions an engine runs one at a time.
     """
     from arcli.plan.job import can_run_beside
 
@@ -237,6 +233,4 @@ def engines_of(spec: Spec, flags: RunFlags) -> int | None:
         from arcli.cluster.open import slots
 
         engines = slots(spec.cluster)
-        if engines is not None and spec.cluster.launcher == "embedded":
-            engines *= PER_CPU if all(job.kind == "command" for job in spec.jobs) else 1
     return None if engines is None else min(engines, flags.at_once)

@@ -77,7 +77,10 @@ class TaskPool:
     async def _next_end(self, seconds: float | None = None) -> None:
         """Wait until an item ends, or for so many seconds. Raises what one of them has raised."""
         self._ended = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self._ended], timeout=seconds)
+        if seconds is None:
+            await self._ended
+        else:
+            await asyncio.wait([self._ended], timeout=seconds)
         if self._raised is not None:
             raise self._raised
 

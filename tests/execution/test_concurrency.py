@@ -371,6 +371,16 @@ def test_j_of_plain_functions_is_the_number_of_engines(tmp_path: Path) -> None:
     assert len(run.manifest()["engines"]) == 3
 
 
+@pytest.mark.parametrize("words", [["run", "spec.json"], ["map", "echo {}", ":::", *"abcdefgh"]])
+def test_j_of_commands_takes_one_engine_a_cpu(words: list[str], tmp_path: Path) -> None:
+    """Each engine more would be a process more, and no command would begin earlier for it."""
+    (tmp_path / "spec.json").write_text(spec(command="echo {}", over={"range": 8}))
+    cpu = min(os.sched_getaffinity(0))
+    run = Run(tmp_path, [*words, "-j", "8"], preexec=lambda: os.sched_setaffinity(0, {cpu}))
+    assert run.wait() == 0
+    assert len(run.manifest()["engines"]) == 1
+
+
 def test_map_takes_it_as_gnu_parallel_does(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     items = [str(n) for n in range(8)]
@@ -394,7 +404,7 @@ def test_j_of_functions_with_a_folder_each_is_the_number_of_engines(tmp_path: Pa
 def test_j_of_items_that_travel_alone_is_the_number_of_engines(
     more: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Each command waits until five have begun; for commands beside others one CPU has four engines."""
+    """Each command waits until five have begun; for commands beside others one CPU has one engine."""
     (tmp_path / "spec.json").write_text(
         spec(command=MEETING.replace("8", "5"), over={"range": 5}, timeout="60s", **more)
     )
