@@ -340,7 +340,7 @@ def test_what_many_engines_lose_is_a_few_rounds_of_messages(
     assert got.makespan <= 1.08 * max(ideal, len(durations) * PATH / MAX_ITEMS) + rounds
 
 
-@pytest.mark.parametrize(("engines", "size"), [(2, 4), (64, 4), (128, 8), (256, 16)])
+@pytest.mark.parametrize(("engines", "size"), [(2, 4), (64, 6), (128, 11), (256, 21)])
 def test_a_message_costs_something_before_it_is_known_what(engines: int, size: int) -> None:
     """While engines come they take the processors' time, and so does each chunk."""
     policy = ChunkPolicy()
@@ -368,7 +368,7 @@ def test_chunks_become_small_again_when_the_path_has_room_again() -> None:
         now += 0.2 / 128
         policy.learn(crowded, 0.05 * crowded, 1000, gap=0.005, now=now)
     assert crowded >= 1.0 / 0.05
-    assert policy.size(100_000, 128) == pytest.approx(TARGET_SECONDS / 0.05, abs=3)
+    assert TARGET_SECONDS / 0.05 <= policy.size(100_000, 128) <= crowded / 4
 
 
 def test_ten_million_items_on_a_thousand_engines_take_a_few_chunks_each() -> None:

@@ -236,7 +236,7 @@ RECENT = 0.05
 IDLE = 0.1
 """The share of time that engines wait for their next chunk, beyond which the path is what they wait
 for, so that the rate at which chunks come back is the rate that it can take."""
-ROUNDS = 1.5
+ROUNDS = 2.0
 """A chunk is at least this many times as long as one for each engine takes on the message path: so
 the path has room, however many engines there are."""
 RAGGED = 16
