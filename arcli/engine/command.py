@@ -295,12 +295,6 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
-def _set(future: asyncio.Future[None]) -> None:
-    # What became ready is told of once more, before whoever waits has had a turn.
-    if not future.done():
-        future.set_result(None)
-
-
 async def _exit_of(pid: int) -> None:
     """Wait for the end of a child, which is not reaped by that.
 
@@ -314,10 +308,10 @@ async def _exit_of(pid: int) -> None:
             await asyncio.sleep(_POLL)
         return
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+    ended = asyncio.Event()
     try:
-        loop.add_reader(fd, _set, ended)
-        await ended
+        loop.add_reader(fd, ended.set)
+        await ended.wait()
     finally:
         loop.remove_reader(fd)
         os.close(fd)
