@@ -231,7 +231,7 @@ class Job:
                 else:
                     head = begun[index]
                     outcome = runner.ended(
-                        index, item, attempt, occurrence, begin, end, value, printed, head
+                        index, item, attempt, occurrence, begin, value, head, end, printed
                     )
                     results.add(position, outcome)
             if home is not None:

@@ -131,7 +131,7 @@ class Runner:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
             return self.failed(index, item, attempt, occurrence, begin, raised, begun)
-        return self._ended(index, item, attempt, occurrence, begin, value, begun)
+        return self.ended(index, item, attempt, occurrence, begin, value, begun)
 
     async def run_beside(
         self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
@@ -157,7 +157,7 @@ class Runner:
             return self.failed(index, item, attempt, occurrence, begin, error, begun)
         if limit.expired():
             return self.failed(index, item, attempt, occurrence, begin, TimeLimit(), begun)
-        return self._ended(index, item, attempt, occurrence, begin, value, begun)
+        return self.ended(index, item, attempt, occurrence, begin, value, begun)
 
     def _own(self, item: Any, occurrence: int) -> tuple[Head, Any]:
         """Return how an item's record begins, and the item for its call, before that can change it.
@@ -167,26 +167,6 @@ class Runner:
         begun = self._head(item, occurrence)
         return begun, copied(item) if self._copies else item
 
-    def _ended(
-        self,
-        index: int,
-        item: Any,
-        attempt: int,
-        occurrence: int,
-        begin: int,
-        value: Any,
-        begun: Head | None,
-    ) -> Outcome:
-        """Return the outcome of an item that has a value, unless that cannot be written down."""
-        # A fork of the item's that came back here would run the rest of the chunk a second time.
-        end = perf_counter_ns()
-        if Process.forked:
-            os._exit(0)
-        if self._timer.fired:
-            return self.failed(index, item, attempt, occurrence, begin, None, begun)
-        printed = self._capture.take() if self._program is None else self._program.printed
-        return self.ended(index, item, attempt, occurrence, begin, end, value, printed, begun)
-
     def ended(
         self,
         index: int,
@@ -194,12 +174,23 @@ class Runner:
         attempt: int,
         occurrence: int,
         begin: int,
-        end: int,
         value: Any,
-        printed: tuple[str, str, bool],
         begun: Head | None,
+        end: int = 0,
+        printed: tuple[str, str, bool] | None = None,
     ) -> Outcome:
-        """Return the outcome of an item that has a value, and has printed this."""
+        """Return the outcome of an item that has a value, unless that cannot be written down.
+
+        ``end`` and what it has ``printed`` are given together, by who has looked already.
+        """
+        if printed is None:
+            # A fork of the item's that came back here would run the rest of the chunk a second time.
+            end = perf_counter_ns()
+            if Process.forked:
+                os._exit(0)
+            if self._timer.fired:
+                return self.failed(index, item, attempt, occurrence, begin, None, begun)
+            printed = self._capture.take() if self._program is None else self._program.printed
         opaque = None
         # Scalars are encoded on the spot; containers and the user's classes may raise on the way, and text
         # may have what JSON lacks (a file name that is not UTF-8).

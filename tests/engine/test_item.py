@@ -100,7 +100,7 @@ def test_items_together_are_written_as_each_by_itself(
     runner = make_runner(len, begun=heads(salted("{}"), ["x"] * len(ended), numbers, [*range(len(ended))]))
     readings = [(value, begin, begin + took) for value, (begin, took) in ended]
     each = [
-        runner.ended(index, "x", attempt, index - 7, begin, end, value, NOTHING, None).line
+        runner.ended(index, "x", attempt, index - 7, begin, value, None, end, NOTHING).line
         for index, (value, begin, end) in zip(numbers, readings, strict=True)
     ]
     assert runner.written(numbers, readings, attempt).decode() == "".join(f"{line}\n" for line in each)
@@ -109,7 +109,7 @@ def test_items_together_are_written_as_each_by_itself(
 @given(st.integers(0, 10**12))
 def test_a_reading_of_the_clock_is_a_time_of_the_wall_clock(reading: int) -> None:
     runner = make_runner(len)
-    line = runner.ended(0, "x", 1, 0, reading, reading, None, NOTHING, None).line
+    line = runner.ended(0, "x", 1, 0, reading, None, None, reading, NOTHING).line
     micros = (reading + runner.offset) // 1000
     at = datetime.fromtimestamp(micros // 10**6, UTC).replace(microsecond=micros % 10**6)
     assert json.loads("{" + line + "}")["started"] == f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
