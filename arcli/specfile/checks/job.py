@@ -188,5 +188,7 @@ def concurrency(job: Job, folder: Path, places: Places) -> Iterator[Problem]:
         message = "delay has items travel alone: concurrency does nothing"
         yield places.key_problem(message, "concurrency")
     if isinstance(job.chunksize, int) and job.chunksize < job.concurrency:
-        message = f"an engine runs one chunk at a time, and chunksize: {job.chunksize} is less than this"
-        yield places.key_problem(message, "concurrency")
+        message = (
+            f"chunksize: {job.chunksize} is less than this: places would stand empty on joined engines"
+        )
+        yield places.key_problem(message, "concurrency", hint="chunksize: auto is as large as it should be")
