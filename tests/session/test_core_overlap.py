@@ -44,6 +44,22 @@ def finished(session: FakeSession, engine: FakeEngine) -> None:
     assert session.ended
 
 
+def recalled(place: int) -> tuple[FakeSession, FakeEngine, FakeEngine, RunChunk]:
+    """Two engines: one that is idle, and one that is at this place of a chunk, which is recalled from it.
+
+    Three items of the chunk before are under way beside it.
+    """
+    session, (first, second) = begun(items=12, engines=2, chunksize=4)
+    session.answer_beside(first, FOUR, ended=1)
+    waiting = chunk_of(first)
+    session.running(first, place)
+    session.answer_beside(second, FOUR, ended=4)
+    session.wait(LONG + LOOK + 0.1)
+    assert session.recalls == [(first.slot, waiting.chunk, place + 1, waiting.chunk)]
+    session.wait(SETTLED + 0.1)
+    return session, first, second, waiting
+
+
 def test_an_engine_that_has_a_free_place_gets_more_while_its_items_run() -> None:
     session, (engine,) = begun()
     session.answer_beside(engine, [1, 0, 2, 3], ended=1)
@@ -97,15 +113,7 @@ def test_what_comes_meanwhile_has_the_free_places() -> None:
 
 
 def test_what_waits_behind_items_that_take_all_places_goes_to_another_engine() -> None:
-    session, (first, second) = begun(items=12, engines=2, chunksize=4)
-    session.answer_beside(first, FOUR, ended=1)
-    waiting = chunk_of(first)
-    # Its only free place was taken by an item of the third chunk, the others are behind that.
-    session.running(first, 0)
-    session.answer_beside(second, FOUR, ended=4)
-    session.wait(LONG + LOOK + 0.1)
-    assert session.recalls == [(first.slot, waiting.chunk, 1, waiting.chunk)]
-    session.wait(SETTLED + 0.1)
+    session, first, second, waiting = recalled(0)
     assert [*chunk_of(second).indices] == [*waiting.indices[1:]]
     # It answers for what it has begun, and goes on with it.
     session.answer_beside(first, [0], ended=0)
@@ -116,14 +124,7 @@ def test_what_waits_behind_items_that_take_all_places_goes_to_another_engine() -
 
 
 def test_a_chunk_that_could_begin_no_item_goes_to_another_engine_whole() -> None:
-    session, (first, second) = begun(items=12, engines=2, chunksize=4)
-    session.answer_beside(first, FOUR, ended=1)
-    waiting = chunk_of(first)
-    session.running(first, -1)
-    session.answer_beside(second, FOUR, ended=4)
-    session.wait(LONG + LOOK + 0.1)
-    assert session.recalls == [(first.slot, waiting.chunk, 0, waiting.chunk)]
-    session.wait(SETTLED + 0.1)
+    session, first, second, waiting = recalled(-1)
     assert sorted(chunk_of(second).indices) == [*waiting.indices]
     # Nobody waits for its answer any more, but what has ended meanwhile comes with it.
     session.answer_beside(first, [], ended=0, more=2)
@@ -135,11 +136,7 @@ def test_a_chunk_that_could_begin_no_item_goes_to_another_engine_whole() -> None
 
 
 def test_records_of_a_chunk_that_was_given_up_are_not_taken_twice() -> None:
-    session, (first, second) = begun(items=12, engines=2, chunksize=4)
-    session.answer_beside(first, FOUR, ended=1)
-    session.running(first, -1)
-    session.answer_beside(second, FOUR, ended=4)
-    session.wait(LONG + LOOK + SETTLED + 0.2)
+    session, first, second, _ = recalled(-1)
     # It did begin what was recalled: against the promise, but arcli counts on nothing.
     session.answer_beside(first, FOUR, ended=4, more=3)
     session.answer(second)
