@@ -201,11 +201,12 @@ def test_no_item_is_to_blame_for_a_death_beside_others(files: bool) -> None:
     session = FakeSession(1)
     session.has_position_files = files
     session.comes(1)  # the first one had answered before
-    session.begin(12, concurrency=4, chunksize=4)
+    session.begin(20, concurrency=4, chunksize=4)
     for _ in range(2):
         engine = next(engine for engine in session.transport.engines.values() if engine.queue)
         session.answer_beside(engine, FOUR, ended=3)  # one item of each of two chunks is under way
         following = chunk_of(engine)
+        assert following.indices
         session.positions[engine.slot] = Position(following.chunk, 0, 1.0)
         session.dies(engine)
         session.comes(engine.slot)
@@ -220,7 +221,19 @@ def test_no_item_is_to_blame_for_a_death_beside_others(files: bool) -> None:
                 session.answer_beside(engine, [*range(len(request.indices))], ended=len(request.indices))
     assert session.ended
     assert set(session.recorder.statuses.values()) == {"ok"}
-    assert session.recorder.count == dict.fromkeys(range(12), 1)
+    assert session.recorder.count == dict.fromkeys(range(20), 1)
+
+
+def test_an_item_that_is_alone_with_its_engine_is_to_blame_also_when_its_chunk_is_answered() -> None:
+    session, (engine,) = begun()
+    session.reader.held = 5
+    session.answer_beside(engine, FOUR, ended=3)
+    assert not chunk_of(engine).indices
+    session.running(engine, -1)
+    session.dies(engine)
+    job = session.loop._core._job
+    assert job is not None
+    assert job.items._kills == {3: 1}
 
 
 def test_a_cancelled_item_ends_with_its_engine_also_when_its_chunk_is_answered() -> None:

@@ -207,7 +207,8 @@ class Recovery:
         self._positions.forget(engine.info.engine_id)
         self._pool.dismiss(engine.info.engine_id)
         burial.effects += [Forget(pending) for pending in engine.chunks]
-        begun = {pending.chunk.number for pending in _begun(engine, sighting)}
+        # A chunk of which nothing is left, as one without items, has nobody to blame.
+        begun = {each.chunk.number for each in _begun(engine, sighting) if each.chunk.rest}
         for pending in (*engine.under_way, *engine.chunks):
             chunk = pending.chunk
             if job is None or job.items.late(chunk):
