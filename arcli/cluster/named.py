@@ -225,6 +225,24 @@ def _left_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Let signals wait for the end of the block: a process that nobody has noted yet would go on."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
 def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
     if look(one).state != "gone":
         raise ClusterError(
@@ -245,7 +263,8 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
     async def bring_up() -> None:
         await cluster.start_controller()
         await cluster.controller.get_connection_info()  # engines find it by this file
-        await cluster.start_engines(recipe.engines)
+        with held_signals():
+            await cluster.start_engines(recipe.engines)
 
     try:
         asyncio.run(bring_up())
