@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from zlib import adler32, crc32
@@ -242,26 +242,46 @@ def source_file(function: str) -> str | None:
     return file if file.endswith(".py") else file.replace(".", "/") + ".py"
 
 
+NEW = 1 << 22
+"""Places of a table in which most items are found to be the first of their kind."""
 ROWS = 4
 WIDTH = 1 << 18
 _MASK = WIDTH - 1
 
 
 class Occurrences:
-    """Counts equal items with a count-min sketch and conservative updates.
+    """Counts equal items: by a table of places, of which the first item of each takes one, and beyond.
 
-    The number that an item gets may be too large where others collide with it, but it is the same
-    for the same sequence of items, and no two equal items get the same one: that is all that a key
-    needs. (Cormode and Muthukrishnan, 2005, https://doi.org/10.1016/j.jalgor.2003.12.001)
+    Those that find their place taken are counted by a count-min sketch with conservative updates. The
+    number that an item gets may be too large where others collide with it, but it is the same for the
+    same sequence of items, and no two equal items get the same one: that is all that a key needs.
+    (Cormode and Muthukrishnan, 2005, https://doi.org/10.1016/j.jalgor.2003.12.001)
     """
 
     def __init__(self) -> None:
+        self._taken = bytearray(NEW)
         # A byte a counter, as long as none is full: all of them then stay in a processor's cache.
         self._rows: list[Any] = [bytearray(WIDTH) for _ in range(ROWS)]
         self._full = 255
 
-    def numbers(self, fingerprints: Iterable[bytes]) -> list[int]:
+    def numbers(self, fingerprints: Sequence[bytes]) -> list[int]:
         """Return of each of these fingerprints how many equal ones came before it, at least."""
+        taken, mask = self._taken, NEW - 1
+        numbers = [0] * len(fingerprints)
+        late: list[int] = []
+        for position, place in enumerate(map(crc32, fingerprints)):
+            if taken[place & mask]:
+                late.append(position)
+            else:
+                taken[place & mask] = 1
+        if late:
+            counts = self._counted([fingerprints[position] for position in late])
+            for position, count in zip(late, counts, strict=True):
+                numbers[position] = count + 1
+        return numbers
+
+    def _counted(self, fingerprints: Iterable[bytes]) -> list[int]:
+        """Return of each how many equal ones were counted here before it, at least."""
         # Four places from two hashes (Kirsch and Mitzenmacher, 2006), written out: this runs for
         # each item of every source, and a loop over the rows takes three times as long.
         a, b, c, d = self._rows
