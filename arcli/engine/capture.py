@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -163,8 +164,9 @@ class FdCapture(Capture):
         # A stream that is closed raises ValueError, and one that an item has deleted AttributeError.
         try:
             if sys.stdout is out.opened and sys.stderr is err.opened:
-                sys.stdout.flush()
-                sys.stderr.flush()
+                if out.opened.holds or err.opened.holds:
+                    out.opened.flush()
+                    err.opened.flush()
                 if _seek(1, 0, _END) == MARK == _seek(2, 0, _END):
                     return NOTHING
         except (AttributeError, OSError, ValueError):
@@ -180,15 +182,43 @@ class FdCapture(Capture):
             file.growing.look(live, *live.running())
 
 
-class _NeverClosed(io.BufferedWriter):
-    """Bytes on their way to a descriptor, which whoever wraps them in a stream of its own does not close.
+class _Text(io.TextIOWrapper):
+    """Text on its way to a descriptor. ``holds`` says whether some may not have got there.
 
-    ``sys.stdout = io.TextIOWrapper(sys.stdout.buffer, …)`` closes the buffer when it is let go of.
+    To ask a stream for it (``flush``) takes five times as long as to look at a flag.
     """
 
+    holds = False
+
+    def write(self, text: str, _write: Callable[..., int] = io.TextIOWrapper.write) -> int:
+        """Write a text, of which what comes behind the last line's end may wait for more."""
+        self.holds = True
+        return _write(self, text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        super().flush()
+        self.holds = False
+
+
+class _Bytes(io.FileIO):
+    """Bytes on their way to a descriptor, none of which wait.
+
+    Whoever wraps them in a stream of its own does not close them: ``sys.stdout = io.TextIOWrapper(
+    sys.stdout.buffer, …)`` closes the buffer when it is let go of.
+    """
+
+    def write(self, data: Any) -> int:
+        """Write all of it, where the operating system would begin with a part. Raises OSError."""
+        written = super().write(data)
+        if written not in (len(data), None):  # None: an item has put what would block there
+            whole = memoryview(data).cast("B")
+            while written < len(whole):
+                written += super().write(whole[written:])
+        return written
+
     def close(self) -> None:
-        """Write what is held."""
-        self.flush()
+        """Stay open."""
 
 
 class _CaptureFile:
@@ -227,10 +257,8 @@ class _CaptureFile:
         except ValueError:  # it was detached from what it writes to
             whole = False
         if not whole:
-            raw = io.FileIO(self._fd, "w", closefd=False)
-            self.opened = io.TextIOWrapper(
-                _NeverClosed(raw), "utf-8", "backslashreplace", line_buffering=True
-            )
+            raw: Any = _Bytes(self._fd, "w", closefd=False)
+            self.opened = _Text(raw, "utf-8", "backslashreplace", line_buffering=True)
         opened: io.TextIOWrapper = self.opened
         return opened
 
