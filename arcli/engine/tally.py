@@ -85,7 +85,11 @@ class Tally:
         """Count many items that ran, for less than one after the other."""
         if not statuses:
             return
-        self.counts.update(statuses)
+        # Mostly they are all the same.
+        if statuses.count(statuses[0]) == len(statuses):
+            self.counts[statuses[0]] += len(statuses)
+        else:
+            self.counts.update(statuses)
         if attempt > 1:
             self.retried += len(statuses)
         self.seconds += sum(seconds)
