@@ -20,7 +20,7 @@ from .encode import SAFE
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, caller, find, meet, opened, raising, renewing, resolve, with_references
 from .item import Process, Runner
-from .keys import Head, heads, salted
+from .keys import Head, Heads, heads, salted
 from .limits import UNKNOWN, Abort, Timer
 from .live import Live, Patrol, publish_pause
 from .notebook import Notebook, preflight
@@ -131,14 +131,12 @@ class Job:
         timer = Timer(limit, watchdog=watchdog, told=lambda: marks[6] / 1e9 or UNKNOWN)
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
         alike = not broken and len(request.inputs) < SMALL * len(items)
-        begun: dict[int, Head] = {}
-        if alike:
-            begun = heads(self._salt, items, request.indices, request.occurrences, flat=request.flat)
-        make_runner = partial(self._runner, timer, begun, alone=len(items) == 1)
+        begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
+        make_runner = partial(self._runner, timer, alone=len(items) == 1)
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
-            course = _Course(request, items, broken, marks, abort, engine.stopping)
+            course = _Course(request, items, broken, begun, marks, abort, engine.stopping)
             if engine.publish is not None:
                 for each in (*self._under_way, results):
                     around.enter_context(engine.patrol.over(each))
@@ -148,8 +146,9 @@ class Job:
             else:
                 course.places = places
                 runner = make_runner()
-                if runner.plain is not None and begun:
-                    self._run_short(course, runner, results, begun)
+                if runner.plain is not None and begun is not None:
+                    results.write_with(partial(runner.written, attempt=course.attempt), begun)
+                    self._run_short(course, runner, results)
                 else:
                     self._run_items(course, runner, results)
         if engine.position_file is not None:
@@ -179,17 +178,18 @@ class Job:
     def _run_items(self, course: _Course, runner: Runner, results: Results) -> None:
         """Run items one after another: to the last one, or until somebody wants no more of them."""
         home, broken, marks, attempt = self._engine.home, course.broken, course.marks, course.attempt
-        for position, index, occurrence in course:
+        for position in course:
+            index, occurrence, begun = course.about(position)
             if broken and position in broken:
                 outcome = runner.refuse(index, *broken[position], attempt, occurrence)
             else:
-                outcome = runner.run(index, course.items[position], attempt, occurrence, marks)
+                outcome = runner.run(index, course.items[position], attempt, occurrence, marks, begun)
             results.add(position, outcome)
             # An item that changed the working directory must not move its neighbour.
             if home is not None:
                 os.fchdir(home)
 
-    def _run_short(self, course: _Course, runner: Runner, results: Results, begun: dict[int, Head]) -> None:
+    def _run_short(self, course: _Course, runner: Runner, results: Results) -> None:
         """Run items as ``_run_items`` does, where there is nothing but a call and all records are begun.
 
         This is where trivial items spend their time: what is asked for each is a comparison or two, and
@@ -198,8 +198,8 @@ class Job:
         home, items, marks, attempt = self._engine.home, course.items, course.marks, course.attempt
         call, take, passing, offset = runner.plain, self._capture.take, self._engine.passing, runner.offset
         assert call is not None
-        results.writer, ended = runner, results.ended
-        for position, index, occurrence in course:
+        add_value, add_begin, add_end = (column.append for column in results.short)
+        for position in course:
             item = items[position]
             begin = perf_counter_ns()
             marks[2] = begin + offset
@@ -208,7 +208,7 @@ class Job:
             except passing:
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit, anything at all
-                head = begun[index]
+                index, occurrence, head = course.about(position)
                 results.add(position, runner.failed(index, item, attempt, occurrence, begin, error, head))
             else:
                 end = perf_counter_ns()
@@ -225,11 +225,13 @@ class Job:
                     or value is None
                     or kind is bool
                 ):
-                    ended.append((value, begin, end))
+                    add_value(value)
+                    add_begin(begin)
+                    add_end(end)
                     if end > results.due:
                         results.hand_out(end)
                 else:
-                    head = begun[index]
+                    index, occurrence, head = course.about(position)
                     outcome = runner.ended(
                         index, item, attempt, occurrence, begin, value, head, end, printed
                     )
@@ -251,22 +253,23 @@ class Job:
         # A runner is one item's at a time: a command's has what that has printed.
         free: list[Runner] = []
 
-        async def run(runner: Runner, position: int, index: int, occurrence: int) -> None:
-            item, attempt = course.items[position], course.attempt
-            results.add(position, await runner.run_beside(index, item, attempt, occurrence, course.marks))
+        async def run(runner: Runner, position: int) -> None:
+            (index, occurrence, begun), item = course.about(position), course.items[position]
+            outcome = await runner.run_beside(index, item, course.attempt, occurrence, course.marks, begun)
+            results.add(position, outcome)
             free.append(runner)
 
-        async def refuse(position: int, index: int, occurrence: int) -> None:
-            shown, failure = course.broken[position]
+        async def refuse(position: int) -> None:
+            (index, occurrence, _), (shown, failure) = course.about(position), course.broken[position]
             results.add(position, make_runner().refuse(index, shown, failure, course.attempt, occurrence))
 
         def begin() -> Iterator[Coroutine[Any, Any, None]]:
-            for position, index, occurrence in course:
+            for position in course:
                 results.begun = position + 1
                 if position in course.broken:
-                    yield refuse(position, index, occurrence)
+                    yield refuse(position)
                 else:
-                    yield run(free.pop() if free else make_runner(), position, index, occurrence)
+                    yield run(free.pop() if free else make_runner(), position)
 
         def overlap() -> bool:
             # What is recalled is to be answered for, too: another chunk waits for places that are free.
@@ -293,7 +296,7 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer, begun: dict[int, Head], *, alone: bool) -> Runner:
+    def _runner(self, timer: Timer, *, alone: bool) -> Runner:
         """Return a runner for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
@@ -325,7 +328,6 @@ class Job:
             keep_opaque=plan.keep_opaque,
             folder=ItemFolder(plan, variable=self._pool is None) if plan.outdir else None,
             passing=engine.passing,
-            heads=begun,
             alone=alone,
             hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder, plan.unpack),
         )
@@ -344,6 +346,7 @@ class _Course:
         request: RunChunk,
         items: list[Any],
         broken: dict[int, tuple[Shown, BadInput]],
+        begun: Heads | None,
         marks: Any,
         abort: Abort | None,
         stopping: Callable[[], bool] | None,
@@ -353,16 +356,23 @@ class _Course:
         self.marks = marks
         self.attempt = request.attempt
         self.places: Places | None = None
+        self._indices, self._occurrences, self._heads = request.indices, request.occurrences, begun
         self._begun = self._begin(request, abort, stopping)
 
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+    def __iter__(self) -> Iterator[int]:
         return self._begun
+
+    def about(self, position: int) -> tuple[int, int, Head | None]:
+        """Tell of an item its number, its occurrence, and how its record begins, if that is written."""
+        occurrence = 0 if self._occurrences is None else self._occurrences[position]
+        begun = None if self._heads is None else self._heads.at(position)
+        return self._indices[position], occurrence, begun
 
     def _begin(
         self, request: RunChunk, abort: Abort | None, stopping: Callable[[], bool] | None
-    ) -> Iterator[tuple[int, int, int]]:
-        """Yield the position, the number and the occurrence of the next item to begin."""
-        marks, number, occurrences = self.marks, request.chunk, request.occurrences
+    ) -> Iterator[int]:
+        """Yield the position of the next item to begin."""
+        marks, number = self.marks, request.chunk
         places, digits = self.places, b""
         pack = DIGITS.pack_into
         for position, index in enumerate(request.indices):
@@ -382,7 +392,7 @@ class _Course:
                     put()
                 held[NAME] = digits = b"%d" % index
                 pack(text, 0, digits)
-            yield position, index, 0 if occurrences is None else occurrences[position]
+            yield position
 
 
 def _loaded(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import sub
 
-from .item import Ended, Opaque, Outcome, Runner
+from .item import Opaque, Outcome, ShortItems
+from .keys import Heads
 from .live import Live
 from .protocol import Again, ChunkReply, PickledValue, RunChunk, encode_reply
 from .tally import Status, Tally
@@ -14,6 +16,7 @@ from .tally import Status, Tally
 _OK = Status.OK  # getting a member costs as much as a call
 _NEVER = 1 << 62
 _NOTHING = (0, 0, 0, 0, 0)
+Writer = Callable[[Heads, Sequence[int], ShortItems], bytes]
 BLOCK = 256
 """Items that are written down together, at most."""
 
@@ -25,8 +28,8 @@ class Results:
     ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
     handed out is in a reply once more, for what is published may be lost.
 
-    ``ended`` is where items are put that are in order, each with a single step. They are written down
-    by ``writer``, many together, before anything else is added or handed out.
+    ``short`` is where items are put that are in order, where there is a writer for them (``write_with``).
+    They are written down many together, before anything else is added or handed out.
 
     ``begun`` items were begun, where they run side by side: those of them that are not done may go on
     beside the next chunk.
@@ -44,8 +47,9 @@ class Results:
         self.begun = 0
         self.due = _NEVER
         self.go_on()
-        self.ended: list[Ended] = []
-        self.writer: Runner | None = None
+        self.short = ShortItems([], [], [])
+        self._writer: Writer | None = None
+        self._heads = Heads((), ())
         # What is for a reply is held in columns and not as objects: of a chunk of a thousand short items
         # that is a good part of the time.
         self._positions: list[int] = []
@@ -65,6 +69,10 @@ class Results:
         if self._publish is not None:
             self.due = time.perf_counter_ns() + self._pause
 
+    def write_with(self, writer: Writer, heads: Heads) -> None:
+        """Have the lines of short items from ``writer``, whose records begin with ``heads``."""
+        self._writer, self._heads = writer, heads
+
     @property
     def has_news(self) -> bool:
         """Whether any item has ended since the last whole reply."""
@@ -82,7 +90,7 @@ class Results:
         """
         line, seconds, end, status, reason, opaque = outcome
         with self._lock:
-            if self.ended:
+            if self.short.ends:
                 self._write_down()
             place = self._done
             # Items that run side by side end in any order.
@@ -127,16 +135,15 @@ class Results:
 
     def _write_down(self) -> None:
         """Make lines of what has ended; under the lock, while the items' thread may add more to it."""
-        attempt = self._attempt
         # So many at a time that they stay in a processor's cache, from their parts to their bytes.
-        while self.ended and self.writer is not None:
-            ended, place = self.ended[:BLOCK], self._done
-            del self.ended[: len(ended)]
-            self._done += len(ended)
-            self._lines.append(self.writer.written(self._indices[place : self._done], ended, attempt))
-            self._positions += range(place, self._done)
-            self._seconds += [(end - begin) / 1e9 for _, begin, end in ended]
-            self._statuses += [_OK] * len(ended)
+        while self.short.ends and self._writer is not None:
+            short, place = self.short.take(BLOCK), self._done
+            self._done = done = place + len(short.ends)
+            heads = Heads(*(column[place:done] for column in self._heads))
+            self._lines.append(self._writer(heads, self._indices[place:done], short))
+            self._positions += range(place, done)
+            self._seconds += [took / 1e9 for took in map(sub, short.ends, short.begins)]
+            self._statuses += [_OK] * (done - place)
 
     def reply(self) -> ChunkReply:
         """Everything that has come in since the last reply: for the chunk's own answer, or a later one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from .command import Command
 from .encode import PLAIN, SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, kept, safe_repr
 from .functions import copied
-from .keys import Head, head, input_text, item_key, key_from
+from .keys import Head, Heads, head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
 from .tally import Status
@@ -42,11 +42,27 @@ class Outcome(NamedTuple):
     opaque: Opaque | None = None
 
 
-Ended = tuple[Any, int, int]
-"""A value that is plain, and two readings of ``time.perf_counter_ns``: how a short item has ended."""
+class ShortItems(NamedTuple):
+    """How items ended of which a call is all: values that are plain, and readings of ``perf_counter_ns``.
+
+    One thread adds, to ``ends`` last, while another one may take out what is there.
+    """
+
+    values: list[Any]
+    begins: list[int]
+    ends: list[int]
+
+    def take(self, most: int) -> ShortItems:
+        """Return the first of them, up to ``most``, and keep the others."""
+        count = min(most, len(self.ends))
+        taken = ShortItems(*(column[:count] for column in self))
+        for column in self:
+            del column[:count]
+        return taken
+
+
 _new = tuple.__new__
 _OK = Status.OK  # getting a member costs as much as a call
-_NONE: Mapping[int, Head] = {}
 
 
 class Process:
@@ -74,8 +90,7 @@ class Runner:
     ``call`` is a function of one item; ``program`` is given instead where it is none.
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
     them later. ``folder`` makes each item a folder of its own. ``passing`` are exceptions that are
-    none of an item's. ``heads`` are the records' first parts that are written already, by the items'
-    numbers. ``alone``: the chunk has one item, which shares nothing with another.
+    none of an item's. ``alone``: the chunk has one item, which shares nothing with another.
     """
 
     def __init__(
@@ -91,7 +106,6 @@ class Runner:
         hint: Callable[[BaseException, Any], str | None] = lambda error, item: None,
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
-        heads: Mapping[int, Head] = _NONE,
         alone: bool = True,
     ) -> None:
         self._passing = passing
@@ -106,20 +120,26 @@ class Runner:
         self._clock = _Clock()
         self.offset = self._clock.offset
         self._folder = folder
-        self._heads = heads
         self._copies = call is not None and not alone
         self.plain = call if timer.seconds is None and folder is None else None
 
     def run(
-        self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
+        self,
+        index: int,
+        item: Any,
+        attempt: int,
+        occurrence: int,
+        marks: MutableSequence[int],
+        begun: Head | None = None,
     ) -> Outcome:
         """Run one item. Whatever it raises ends up in its record, never here.
 
-        ``marks`` gets the time at which it begins (see ``position_file``).
+        ``marks`` gets the time at which it begins (see ``position_file``). ``begun`` is how its record
+        begins, where that is written already.
         """
         # This runs for every item: locals for what is used twice, no call that is not needed, and the clock
         # read as close to the user's function as can be.
-        plain, begun = self.plain, self._heads.get(index)
+        plain = self.plain
         if begun is None and type(item) not in PLAIN:
             marks[2] = perf_counter_ns() + self.offset
             begun, item = self._own(item, occurrence)
@@ -134,14 +154,19 @@ class Runner:
         return self.ended(index, item, attempt, occurrence, begin, value, begun)
 
     async def run_beside(
-        self, index: int, item: Any, attempt: int, occurrence: int, marks: MutableSequence[int]
+        self,
+        index: int,
+        item: Any,
+        attempt: int,
+        occurrence: int,
+        marks: MutableSequence[int],
+        begun: Head | None = None,
     ) -> Outcome:
         """Run one item as ``run`` does, while others run in the same loop, in a task that is its own.
 
         Its time limit cancels it; one that heeds no cancellation is a timeout when it ends.
         """
         self._capture.begin(index, attempt)
-        begun = self._heads.get(index)
         if begun is None and type(item) not in PLAIN:
             begun, item = self._own(item, occurrence)
         begin = perf_counter_ns()
@@ -214,24 +239,26 @@ class Runner:
         # What Outcome(…) does, for half of its cost.
         return _new(Outcome, (line, (end - begin) / 1e9, end, _OK, "", opaque))
 
-    def written(self, indices: Sequence[int], ended: Sequence[Ended], attempt: int) -> bytes:
+    def written(self, heads: Heads, indices: Sequence[int], short: ShortItems, attempt: int) -> bytes:
         """Return the lines of items whose records are begun and that have printed nothing.
 
         Each is as ``ended`` writes it; many together cost a third of what single ones do.
         """
-        values = [value for value, _, _ in ended]
+        base, millis = self._clock.base, self._clock.millis
+        values, begins, ends = short
         texts = values if set(map(type, values)) == {int} else [encode(value)[0] for value in values]
-        started = self._clock.stamps([begin for _, begin, _ in ended])
-        completed = self._clock.stamps([end for _, _, end in ended])
-        seconds = [_decimal(end - begin) for _, begin, end in ended]
-        heads = map(self._heads.__getitem__, indices)
-        columns = zip(indices, heads, texts, started, completed, seconds, strict=True)
-        lines = [
-            f'"index":{index},"key":"{key}","input":{item},"status":"ok","reason":null,"value":{text}'
-            f',"exact":true,"error":null{_SAID_NOTHING},"attempt":{attempt},"started":"{start}"'
-            f',"completed":"{stop}","seconds":{took}\n'
-            for index, (key, item), text, start, stop, took in columns
-        ]
+        middle = f',"exact":true,"error":null{_SAID_NOTHING},"attempt":{attempt},"started":"'
+        lines: list[str] = []
+        # All that differs is put into a single text, times as ``stamps`` writes them.
+        for index, key, item, text, begin, end in zip(indices, *heads, texts, begins, ends, strict=True):
+            took = end - begin
+            start, stop = (begin - base) // 1000, (end - base) // 1000
+            lines.append(
+                f'"index":{index},"key":"{key}","input":{item},"status":"ok","reason":null,"value":{text}{middle}'
+                f'{millis[start // 1000]}{_THREE[start % 1000]}Z","completed":"'
+                f'{millis[stop // 1000]}{_THREE[stop % 1000]}Z","seconds":'
+                f"{'0.%09d' % took if took < _SECOND else _decimal(took)}\n"  # noqa: UP031 - as in _decimal
+            )
         return "".join(lines).encode()
 
     def refuse(
@@ -377,9 +404,9 @@ class Runner:
 
 def _decimal(nanoseconds: int) -> str:
     """Return seconds, exactly: ``0.000002950``."""
-    if nanoseconds < 1_000_000_000:
+    if nanoseconds < _SECOND:
         return "0.%09d" % nanoseconds  # noqa: UP031 - a third faster than a format
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    seconds, rest = divmod(nanoseconds, _SECOND)
     return f"{seconds}.{rest:09d}"
 
 
@@ -389,6 +416,8 @@ def _said(printed: tuple[str, str, bool]) -> str:
 
 
 _SAID_NOTHING = _said(NOTHING)
+_SECOND = 1_000_000_000
+"""Nanoseconds."""
 _LARGEST_INPUT = 1 << 12
 """Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""
 
@@ -415,20 +444,21 @@ class _Millis(dict[int, str]):
 class _Clock:
     """Wall-clock stamps from the monotonic clock, so that they never run backwards in a chunk.
 
-    ``offset`` turns a reading of ``time.perf_counter_ns`` into nanoseconds since the epoch.
+    ``offset`` turns a reading of ``time.perf_counter_ns`` into nanoseconds since the epoch. ``millis`` has
+    milliseconds since ``base``, another such reading, as text.
     """
 
     def __init__(self) -> None:
         now = time.time_ns()
         self.offset = now - perf_counter_ns()
         # Counted from a second that has just begun, which numbers of one machine word are enough for.
-        second = now // 1_000_000_000
-        self._base = second * 1_000_000_000 - self.offset
-        self._millis = _Millis(second)
+        second = now // _SECOND
+        self.base = second * _SECOND - self.offset
+        self.millis = _Millis(second)
 
     def stamps(self, readings: Sequence[int]) -> list[str]:
         """Return readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
-        base, millis = self._base, self._millis
+        base, millis = self.base, self.millis
         return [
             f"{millis[(micro := (reading - base) // 1000) // 1000]}{_THREE[micro % 1000]}Z"
             for reading in readings

@@ -160,10 +160,10 @@ def test_what_was_taken_back_is_never_begun_however_long_anybody_is_held_up() ->
     for recalled in range(12):
         for looked in range(recalled, 12):
             marks = Shared(10_000, 10_000)
-            course = _Course(request, [None] * 4, {}, marks, None, None)
-            assert [next(iter(course))[0], next(iter(course))[0]] == [0, 1]
+            course = _Course(request, [None] * 4, {}, None, marks, None, None)
+            assert [next(iter(course)), next(iter(course))] == [0, 1]
             marks.steps, marks.recalled, marks.looked = 0, recalled, looked
-            begun = [position for position, *_ in course]
+            begun = list(course)
             assert not (marks.taken_back and begun), (recalled, looked)
             ends.add((marks.taken_back, len(begun)))
     assert ends >= {(True, 0), (False, 2)}

@@ -267,19 +267,18 @@ tables = st.lists(st.tuples(*[cells] * 3).map(lambda row: dict(zip("bac", row, s
 def test_rows_together_are_written_as_each_by_itself(values: list[Any]) -> None:
     prints, salt = fingerprints(values), salted("{}")
     occurrences = [place % 2 for place, _ in enumerate(values)]
-    begun = heads(salt, values, range(7, 7 + len(values)), occurrences)
+    begun = heads(salt, values, occurrences)
     assert prints is None or prints == [fingerprint(value) for value in values]
-    expected: dict[int, tuple[str, str]] = {}
     for place, value in enumerate(values if begun else ()):
         text, content = input_text(value)
-        expected[7 + place] = key_from(salt, content, place % 2), text
-    assert begun == expected
+        assert begun is not None
+        assert begun.at(place) == (key_from(salt, content, place % 2), text)
     # What is looked at part by part is flat, too, where rows stand beside other values.
-    mixed, numbers = [*values, "x", 1], range(9 + len(values))
     if begun and prints is not None:
-        together = heads(salt, mixed, numbers[7:], [*occurrences, 0, 0], flat=True)
-        assert {index: together[index] for index in begun} == begun
-        assert together[numbers[-1]] == (key_from(salt, b"1", 0), "1")
+        together = heads(salt, [*values, "x", 1], [*occurrences, 0, 0], flat=True)
+        assert together is not None
+        assert [together.at(place) for place, _ in enumerate(values)] == [*zip(*begun, strict=True)]
+        assert together.at(len(values) + 1) == (key_from(salt, b"1", 0), "1")
 
 
 def test_rows_and_lines_are_written_together() -> None:

@@ -24,7 +24,7 @@ from arcli.engine.capture import NOTHING, NoCapture, make_capture
 from arcli.engine.command import Command, CommandLine
 from arcli.engine.encode import SAFE
 from arcli.engine.errors import describe, safe_repr
-from arcli.engine.item import Outcome, Runner
+from arcli.engine.item import Outcome, Runner, ShortItems
 from arcli.engine.keys import Head, heads, item_key, salted
 from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
@@ -51,7 +51,6 @@ def make_runner(
     timer: Timer | None = None,
     timeout: float | None = None,
     keep_opaque: bool = False,
-    begun: Mapping[int, Head] | None = None,
 ) -> Runner:
     return Runner(
         job="job",
@@ -61,13 +60,14 @@ def make_runner(
         timer=timer or Timer(timeout, watchdog=False),
         salt=salted("{}"),
         keep_opaque=keep_opaque,
-        heads=begun or {},
     )
 
 
-def run(call: Callable[[Any], Any], item: Any = 1, **options: Any) -> tuple[dict[str, Any], Outcome]:
+def run(
+    call: Callable[[Any], Any], item: Any = 1, *, begun: Head | None = None, **options: Any
+) -> tuple[dict[str, Any], Outcome]:
     """An item's record as far as the engine writes it, and its outcome."""
-    outcome = make_runner(call, **options).run(3, item, 1, 0, [0, 0, 0])
+    outcome = make_runner(call, **options).run(3, item, 1, 0, [0, 0, 0], begun)
     assert "\n" not in outcome.line
     record: dict[str, Any] = json.loads("{" + outcome.line + "}")
     return record, outcome
@@ -75,10 +75,13 @@ def run(call: Callable[[Any], Any], item: Any = 1, **options: Any) -> tuple[dict
 
 def test_a_row_that_its_function_changes_is_recorded_as_it_was_sent() -> None:
     row = {"b": 1, "a": 2.5}
-    begun = heads(salted("{}"), [row, row], [3, 4], [0, 0])
-    record, _ = run(lambda item: item.pop("b"), row, begun=begun)
-    assert record["input"] == {"b": 1, "a": 2.5}
-    assert record["key"] == item_key(salted("{}"), {"b": 1, "a": 2.5})
+    assert heads(salted("{}"), [row, row], [0, 1]) is None
+    begun = heads(salted("{}"), [row, {**row}], [0, 1])
+    assert begun is not None
+    for head in (None, begun.at(0)):
+        record, _ = run(lambda item: item.pop("b"), {**row}, begun=head)
+        assert record["input"] == row
+        assert record["key"] == item_key(salted("{}"), row)
 
 
 plain_values = (
@@ -97,13 +100,15 @@ def test_items_together_are_written_as_each_by_itself(
 ) -> None:
     """Readings of the clock may be of other seconds than the one that the chunk began in."""
     numbers = range(7, 7 + len(ended))
-    runner = make_runner(len, begun=heads(salted("{}"), ["x"] * len(ended), numbers, [*range(len(ended))]))
+    runner, begun = make_runner(len), heads(salted("{}"), ["x"] * len(ended), [*range(len(ended))])
+    assert begun is not None
     readings = [(value, begin, begin + took) for value, (begin, took) in ended]
     each = [
         runner.ended(index, "x", attempt, index - 7, begin, value, None, end, NOTHING).line
         for index, (value, begin, end) in zip(numbers, readings, strict=True)
     ]
-    assert runner.written(numbers, readings, attempt).decode() == "".join(f"{line}\n" for line in each)
+    short = ShortItems(*map(list, zip(*readings, strict=True)))
+    assert runner.written(begun, numbers, short, attempt).decode() == "".join(f"{line}\n" for line in each)
 
 
 @given(st.integers(0, 10**12))
