@@ -163,12 +163,12 @@ class FdCapture(Capture):
         # the files.
         # A stream that is closed raises ValueError, and one that an item has deleted AttributeError.
         try:
-            if sys.stdout is out.opened and sys.stderr is err.opened:
-                if out.opened.holds or err.opened.holds:
-                    out.opened.flush()
-                    err.opened.flush()
-                if _seek(1, 0, _END) == MARK == _seek(2, 0, _END):
-                    return NOTHING
+            if out.opened.holds or err.opened.holds:
+                out.opened.flush()
+                err.opened.flush()
+            untouched = sys.stdout is out.opened and sys.stderr is err.opened
+            if untouched and _seek(1, 0, _END) == MARK == _seek(2, 0, _END):
+                return NOTHING
         except (AttributeError, OSError, ValueError):
             pass
         if not (out.pending(getattr(sys, "stdout", None)) | err.pending(getattr(sys, "stderr", None))):
