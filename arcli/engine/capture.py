@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from errno import EAGAIN
 from typing import Any
 
 from .blank_files import nameless
@@ -211,11 +212,17 @@ class _Bytes(io.FileIO):
     def write(self, data: Any) -> int:
         """Write all of it, where the operating system would begin with a part. Raises OSError."""
         written = super().write(data)
-        if written not in (len(data), None):  # None: an item has put what would block there
-            whole = memoryview(data).cast("B")
-            while written < len(whole):
-                written += super().write(whole[written:])
-        return written
+        if written == len(data):
+            return written
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while True:
+            if written is None:  # an item has put something there that blocks nobody
+                raise BlockingIOError(EAGAIN, "write could not complete without blocking")
+            rest = rest[written:]
+            if not rest:
+                return size
+            written = super().write(rest)
 
     def close(self) -> None:
         """Stay open."""

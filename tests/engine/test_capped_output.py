@@ -41,8 +41,26 @@ def test_python_c_code_and_children_are_caught() -> None:
 
 def test_what_is_not_flushed_is_caught_too() -> None:
     with FdCapture(PATROL) as caught:
-        print("no newline", end="")
-        assert caught.take()[0] == "no newline"
+        for write in (sys.stdout.write, lambda text: sys.stdout.writelines([text]), sys.stderr.write):
+            write("no newline")
+            assert "no newline" in caught.take()
+            assert caught.take() == ("", "", False)
+        sys.stdout.buffer.write(b"bytes")
+        assert caught.take()[0] == "bytes"
+
+
+def test_what_is_printed_to_something_that_takes_no_more_is_an_error_and_not_half_of_it() -> None:
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    with FdCapture(PATROL) as caught:
+        os.dup2(writing, 1)
+        with pytest.raises(BlockingIOError):
+            print("x" * CAP)
+        assert len(os.read(reading, CAP)) < CAP
+        caught.take()
+        print("by ours")
+        assert caught.take()[0] == "by ours\n"
+    os.close(reading)
+    os.close(writing)
 
 
 @settings(deadline=None, max_examples=50)
