@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from .capture import CAP, NOTHING, CappedText, Capture
@@ -43,6 +43,9 @@ class TaskPool:
     def __init__(self, width: int) -> None:
         self._width = width
         self._runner: asyncio.Runner | None = None
+        self._items: Iterator[Coroutine[Any, Any, None]] = iter(())
+        self._context = copy_context()
+        self._all_begun = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] | None = None
         self._raised: BaseException | None = None
@@ -63,19 +66,36 @@ class TaskPool:
             raise
 
     async def _feed(self, items: Iterator[Coroutine[Any, Any, None]], overlap: Callable[[], bool]) -> None:
-        while True:
-            while len(self._tasks) >= self._width:
-                await self._next_end()
-            if (item := next(items, None)) is None:
-                break
-            task = asyncio.create_task(item)
-            self._tasks.add(task)
-            task.add_done_callback(self._end)
+        self._items, self._all_begun, self._context = items, False, copy_context()
+        while len(self._tasks) < self._width and not self._all_begun:
+            self._begin()
+        while not self._all_begun:
+            await self._next_end()
         while self._tasks and not overlap():
             await self._next_end(ASK)
 
+    def _begin(self) -> None:
+        """Begin the next item, if there is one."""
+        if (item := next(self._items, None)) is None:
+            self._all_begun = True
+            return
+        # What one item has set, the next one, which may begin in its task, is not to find.
+        task = asyncio.create_task(self._run_through(item), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    async def _run_through(self, item: Coroutine[Any, Any, None]) -> None:
+        await item
+        # The next one has its place at once: it would wait otherwise for all that the loop has to do by the
+        # time that somebody else hears of the end.
+        if self._raised is None:
+            self._begin()
+
     async def _next_end(self, seconds: float | None = None) -> None:
-        """Wait until an item ends, or for so many seconds. Raises what one of them has raised."""
+        """Wait until an item ends with none left to begin, or for so many seconds.
+
+        Raises what one of them has raised.
+        """
         self._ended = asyncio.get_running_loop().create_future()
         if seconds is None:
             await self._ended
@@ -88,7 +108,8 @@ class TaskPool:
         self._tasks.discard(task)
         if not task.cancelled():
             self._raised = self._raised or task.exception()
-        if self._ended is not None and not self._ended.done():
+        news = self._all_begun or self._raised is not None
+        if news and self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
     def close(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
+from arcli.engine.beside import TaskPool
 from arcli.engine.protocol import (
     ChunkReplies,
     ChunkReply,
@@ -135,3 +137,49 @@ def test_who_leaves_ends_what_goes_on() -> None:
     engine.run(1, [FIRST, 1], overlap=True)
     engine.worker.leave()
     assert engine.cancelled == [FIRST]
+
+
+SET: ContextVar[int] = ContextVar("set", default=-1)
+
+
+def test_what_an_item_sets_for_its_task_no_other_one_finds() -> None:
+    async def see(item: int) -> int:
+        found = SET.get()
+        SET.set(item)
+        await asyncio.sleep(0)
+        return found
+
+    worker = Worker({"see": see}, None, watchdog=False)
+    worker.handle(encode_request(Define(JobDefinition("j", "map", function="see", concurrency=3))))
+    items = list(range(20))
+    reply = decode_reply(
+        worker.handle(encode_request(RunChunk("j", 1, 1, items, pickled(items), None, {})))
+    )
+    assert isinstance(reply, ChunkReply)
+    assert {record["value"] for record in records(reply).values()} == {-1}
+    worker.leave()
+
+
+def test_the_next_item_begins_before_the_loop_comes_round_again() -> None:
+    """A place that is free while the loop does all that is due, once and again, is a place that is lost."""
+    rounds = 0
+    ended: list[int] = []
+    waited: list[int] = []
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        if len(ended) < 3:
+            asyncio.get_running_loop().call_soon(count)
+
+    async def item(number: int) -> None:
+        if number == 0:
+            count()
+        waited.extend(rounds - end for end in ended[-1:])
+        await asyncio.sleep(0)
+        ended.append(rounds)
+
+    pool = TaskPool(1)
+    pool.run(map(item, range(3)), lambda: False)
+    pool.close()
+    assert waited == [1, 1]
