@@ -1,11 +1,14 @@
-"""Import ipyparallel without what starts clusters and kernels, which is imported when somebody asks for it.
+"""Import ipyparallel without what starts clusters, kernels and shells: that comes when it is asked for.
 
 ``ipyparallel.cluster`` takes a quarter of the time that ipyparallel takes to import, since it looks for
-launchers in all packages that are installed; what jupyter_client starts kernels with takes a tenth, and all
-that ipyparallel has of it is its messages. Neither arcli's client nor controllers and engines need either;
+launchers in all packages that are installed. What jupyter_client starts kernels with takes a tenth, and
+all that ipyparallel has of it is its messages; IPython's shell takes another one, and all that it has of
+that is whether there is one. Neither arcli's client nor controllers need any of it, engines need some;
 items that do find it where it always is. There is no switch for this
 (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/__init__.py,
-https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/__init__.py).
+https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/__init__.py,
+https://github.com/ipython/ipython/blob/9.0.0/IPython/__init__.py,
+https://github.com/ipython/ipykernel/blob/v6.29.5/ipykernel/__init__.py).
 """
 
 from __future__ import annotations
@@ -13,44 +16,47 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 CLUSTER = "ipyparallel.cluster"
 LATER = ("Cluster", "ClusterManager")
 """What ``ipyparallel`` has from it."""
-KERNELS = "jupyter_client"
-WHERE = {"write_connection_file": "connect", "BlockingKernelClient": "blocking"}
-"""The modules of what ipykernel asks ``jupyter_client`` for; neither starts kernels."""
+PACKAGES = {
+    "IPython": {"get_ipython": "core.getipython"},
+    "ipykernel": {},
+    "jupyter_client": {"write_connection_file": "connect", "BlockingKernelClient": "blocking"},
+}
+"""What is not imported until it is asked for a name, but for these: the modules that have them."""
 ASKED_FOR = ("__all__", "__version__")
 """Names with underscores by which a package is asked for what is in it; others any module is asked for."""
 
 
-def _defer_kernels() -> None:
-    """Have jupyter_client without what its own code imports, until it is asked for a name from there."""
-    if KERNELS in sys.modules:
+def _defer(name: str, where: Mapping[str, str]) -> None:
+    """Have a package without what its own code imports, until it is asked for a name from there."""
+    if name in sys.modules:
         return
-    spec = importlib.util.find_spec(KERNELS)
+    spec = importlib.util.find_spec(name)
     assert spec is not None
     loader = spec.loader
     assert loader is not None
-    package = sys.modules[KERNELS] = importlib.util.module_from_spec(spec)
+    package = sys.modules[name] = importlib.util.module_from_spec(spec)
     names = vars(package)
 
-    def later(name: str) -> Any:
-        if name in WHERE:
-            return getattr(importlib.import_module(f"{KERNELS}.{WHERE[name]}"), name)
-        if name.startswith("__") and name not in ASKED_FOR:
-            raise AttributeError(f"module {KERNELS!r} has no attribute {name!r}")
+    def later(asked: str) -> Any:
+        if asked in where:
+            return getattr(importlib.import_module(f"{name}.{where[asked]}"), asked)
+        if asked.startswith("__") and asked not in ASKED_FOR:
+            raise AttributeError(f"module {name!r} has no attribute {asked!r}")
         # A module of the package may be imported before the package itself, and ask for another one.
-        if importlib.util.find_spec(f"{KERNELS}.{name}") is not None:
-            return importlib.import_module(f"{KERNELS}.{name}")
+        if importlib.util.find_spec(f"{name}.{asked}") is not None:
+            return importlib.import_module(f"{name}.{asked}")
         names.pop("__getattr__", None)
         loader.exec_module(package)
-        return getattr(package, name)
+        return getattr(package, asked)
 
     names["__getattr__"] = later
-    importlib.import_module(f"{KERNELS}.session")  # what ipyparallel has of it, by the package's name
 
 
 def _import() -> ModuleType:
@@ -81,5 +87,7 @@ def _import() -> ModuleType:
     return package
 
 
-_defer_kernels()
+for _package, _where in PACKAGES.items():
+    _defer(_package, _where)
+importlib.import_module("jupyter_client.session")  # what ipyparallel has of it, by the package's name
 ipyparallel: Any = _import()

@@ -22,6 +22,15 @@ ASKED = {
     "all names of kernels": "[exec('from jupyter_client import *', scope := {}), sorted(scope)]",
     "a module of kernels": "__import__('jupyter_client.kernelspec').kernelspec.NoSuchKernel.__module__",
     "a module that asks for another": "__import__('jupyter_client.manager').manager.KernelManager.__name__",
+    "a shell": "__import__('IPython').get_ipython()",
+    "the shell's class": "__import__('IPython').InteractiveShell.__module__",
+    "what embeds a shell": "__import__('IPython').embed.__module__",
+    "a module of shells": "__import__('IPython').display.HTML.__name__",
+    "the shell's version": "__import__('IPython').version_info",
+    "all names of shells": "[exec('from IPython import *', scope := {}), sorted(scope)]",
+    "no name of shells": "hasattr(__import__('IPython'), 'no such name')",
+    "a kernel's": "__import__('ipykernel').get_connection_file.__module__",
+    "the kernel's version": "__import__('ipykernel').__version__",
     "no name": "hasattr(__import__('jupyter_client'), 'no such name')",
 }
 
