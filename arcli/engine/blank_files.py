@@ -17,6 +17,7 @@ class BlankFiles:
     """
 
     def __init__(self) -> None:
+        self._null: list[int] = []
         self._blank: list[int] = []
         self._told_apart = True
 
@@ -37,13 +38,22 @@ class BlankFiles:
         if not self._told_apart or not _alone(file):
             os.close(file)
             return
-        os.ftruncate(file, 0)
+        if os.fstat(file).st_size:  # asking takes a fourth of the time
+            os.ftruncate(file, 0)
         self._blank.append(file)
+
+    @property
+    def null(self) -> int:
+        """A descriptor of what holds nothing, and takes anything."""
+        if not self._null:
+            self._null.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        return self._null[0]
 
     def close(self) -> None:
         """Let go of all files."""
-        while self._blank:
-            os.close(self._blank.pop())
+        for files in (self._blank, self._null):
+            while files:
+                os.close(files.pop())
 
     __del__ = close
 

@@ -27,6 +27,7 @@ from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
 from .program import BadInput, ItemFolder, Program, Shown
 from .protocol import ChunkReplies, ChunkReply, Failure, JobDefinition, RunChunk, Unmet
+from .spawn import Exits, keep_descriptors
 from .variables import DIGITS, NAME, Places, Variables
 
 SMALL = 1 << 12
@@ -100,6 +101,7 @@ class Job:
         # as were asked for.
         width = max(1, job.concurrency - (engine.slot >= job.wider > 0))
         self._pool: TaskPool | None = TaskPool(width) if job.concurrency > 1 else None
+        self._exits = Exits()
         self._under_way: list[Results] = []
         if self._pool is not None and job.kind == "map":
             self._function = find(job.function, engine.namespace, job.folder)
@@ -133,6 +135,8 @@ class Job:
         alike = not broken and len(request.inputs) < SMALL * len(items)
         begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
         make_runner = partial(self._runner, timer, alone=len(items) == 1)
+        if self._command is not None:
+            keep_descriptors()
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
@@ -315,7 +319,7 @@ class Job:
             make = partial(caller, self._function, plan.unpack)
             call = renewing(make, (plan.args, plan.kwargs), (args, kwargs))
         elif self._command is not None:
-            program = Command(self._command, kwargs, engine.files, engine.patrol, engine.slot)
+            program = Command(self._command, kwargs, engine.files, engine.patrol, engine.slot, self._exits)
         else:
             program = Notebook(plan, kwargs, self._capture, engine.patrol)
         return Runner(

@@ -10,7 +10,6 @@ import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,8 @@ from .live import GrowingFile, Live, Patrol
 from .program import VARIABLE, ProgramFailed, not_started
 from .protocol import JobDefinition
 from .shell_less import is_binary, pwd_holds, words_of
-from .template import Names, Template, argv_call, filled, shell_call
+from .spawn import LOOK, Child, Exits, Streams, start
+from .template import COUNTED, Names, Template, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
@@ -32,7 +32,9 @@ WHOLE = 1 << 30
 """Bytes of each stream that are kept where all of them are wanted."""
 PARSED = 64 << 20
 """Bytes of output that ``parse`` takes; it never works on a part."""
-_POLL = 0.005
+
+
+_VARIABLES = {name: os.fsencode(f"ARCLI_{name.upper()}") for name in COUNTED}
 
 
 class CommandFailed(ProgramFailed):
@@ -46,13 +48,15 @@ class Unparsable(ProgramFailed):
 class CommandLine:
     """How a job's command is started: what is found out once for all of its items.
 
-    ``environment`` is this process's, as bytes, which is what a new process takes: encoding forty
-    variables anew for each item takes as long as all that is Python's of starting it.
+    ``environment`` is this process's and what is the same for all, as bytes, which is what a new process
+    takes: encoding forty variables anew for each item takes as long as all that is Python's of starting it.
     """
 
     def __init__(self, job: JobDefinition) -> None:
         self.job = job
-        self.environment = dict(os.environb)
+        run = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
+        own = {b"ARCLI_JOB": os.fsencode(job.name), b"ARCLI_RUN": os.fsencode(run)}
+        self.environment = {**os.environb, **own}
         self._programs: dict[str, str | None] = {}
         self._argv = job.argv if job.shell is None else self._without_shell(job.shell)
 
@@ -89,10 +93,11 @@ class Command:
     """A command of a job, which is run for one item at a time.
 
     The value is ``{exit, stdout, stderr}``, or what ``parse`` makes of stdout. ``constants`` has what
-    placeholders stand for in all items, ``slot`` is this engine's; it prints to ``files``. In its
-    environment a command finds this process's, and ``ARCLI_JOB``, ``ARCLI_INDEX``, ``ARCLI_NUMBER``,
-    ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``. ``usage`` has the last child's user and system seconds and its
-    peak memory in bytes (None where that cannot be known), ``printed`` what it wrote.
+    placeholders stand for in all items, ``slot`` is this engine's; it prints to ``files``. Those that run
+    side by side wait by the same ``exits``. In its environment a command finds this process's, and
+    ``ARCLI_JOB``, ``ARCLI_INDEX``, ``ARCLI_NUMBER``, ``ARCLI_ATTEMPT`` and ``ARCLI_SLOT``. ``usage`` has
+    the last child's user and system seconds and its peak memory in bytes (None where that cannot be
+    known), ``printed`` what it wrote.
     """
 
     def __init__(
@@ -102,7 +107,9 @@ class Command:
         files: BlankFiles,
         patrol: Patrol,
         slot: int = 0,
+        exits: Exits | None = None,
     ) -> None:
+        self._exits = exits or Exits()
         self._line = line
         self._job = line.job
         self._constants = constants
@@ -126,7 +133,7 @@ class Command:
         """Run the command as ``run`` does, while others run; each needs a Command of its own."""
         with self._started(item, index, attempt, outdir) as (child, output):
             try:
-                await _exit_of(child.pid)
+                await self._exits.of(child.pid)
                 self._reap(child, 0)
             finally:
                 await self._end_beside(child)
@@ -135,7 +142,7 @@ class Command:
     @contextlib.contextmanager
     def _started(
         self, item: Any, index: int, attempt: int, outdir: str | None
-    ) -> Iterator[tuple[subprocess.Popen[bytes], _Output]]:
+    ) -> Iterator[tuple[Child, _Output]]:
         """Start the command; what it has printed by the end is kept."""
         folder = {} if outdir is None else {"outdir": outdir}
         constants = {**self._constants, **folder}
@@ -157,7 +164,7 @@ class Command:
                 if self._job.whole_output:
                     output.keep(self._job, index, attempt)
 
-    def _value(self, child: subprocess.Popen[bytes], output: _Output) -> Any:
+    def _value(self, child: Child, output: _Output) -> Any:
         """Make the item's value of what the command printed and ended with, or raise CommandFailed."""
         self.printed = output.printed()
         value = {"exit": child.returncode, "stdout": self.printed[0], "stderr": self.printed[1]}
@@ -169,39 +176,29 @@ class Command:
 
     def _start(
         self, argv: list[str], names: Names, output: _Output, outdir: str | None, item: Any
-    ) -> subprocess.Popen[bytes]:
+    ) -> Child:
         """Start the program in a session of its own, so that all that it starts ends with it."""
         # The item's own variables last but one: what the spec sets under `env` wins.
-        env = {f"ARCLI_{name.upper()}": str(number) for name, number in names.counted.items()}
-        env["ARCLI_JOB"] = self._job.name
-        env["ARCLI_RUN"] = os.path.basename(self._job.run_folder)  # noqa: PTH119 - nothing heavier here
-        if outdir is not None:
-            env[VARIABLE] = outdir
+        counted = {_VARIABLES[name]: b"%d" % number for name, number in names.counted.items()}
+        env = {} if outdir is None else {VARIABLE: outdir}
         env.update({name: filled(text, names) for name, text in self._job.env.items()})
         with contextlib.ExitStack() as stack:
+            stdin = self._files.null
             # From a file, not a pipe: a command that reads none of it must not block or break one.
-            feed: IO[bytes] | None = None
             if self._job.command_stdin is not None or self._job.blocks:
-                feed = stack.enter_context(tempfile.TemporaryFile())
+                feed: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
                 if self._job.command_stdin is not None:
                     feed.write(os.fsencode(filled(self._job.command_stdin, names)))
                 else:
                     _write_block(item, feed)
                 feed.seek(0)
-            out, err = self._lent(output.out, stack), self._lent(output.err, stack)
+                stdin = feed.fileno()
+            streams = Streams(stdin, self._lent(output.out, stack), self._lent(output.err, stack))
             cwd = filled(self._job.cwd, names) if self._job.cwd else None
             try:
                 own = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-                return subprocess.Popen(
-                    argv,
-                    executable=self._line.program(argv[0]),
-                    stdin=subprocess.DEVNULL if feed is None else feed,
-                    stdout=out,
-                    stderr=err,
-                    cwd=cwd,
-                    env={**self._line.environment, **own},
-                    start_new_session=True,
-                )
+                environment = {**self._line.environment, **counted, **own}
+                return start(argv, self._line.program(argv[0]), environment, streams, cwd)
             except (OSError, ValueError) as error:
                 raise not_started(error, argv) from None
 
@@ -211,7 +208,7 @@ class Command:
         stack.callback(os.close, lent)
         return lent
 
-    def _reap(self, child: subprocess.Popen[bytes], options: int) -> None:
+    def _reap(self, child: Child, options: int) -> None:
         """Take note of the child's end, if it has ended, and of what it used."""
         if child.returncode is not None:
             return
@@ -222,13 +219,14 @@ class Command:
             return
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)
+            # What the system tells are microseconds, which not every float of theirs shows as such.
             self.usage = {
-                "user": used.ru_utime,
-                "system": used.ru_stime,
+                "user": round(used.ru_utime, 6),
+                "system": round(used.ru_stime, 6),
                 "peak_memory": _peak(used.ru_maxrss),
             }
 
-    def _end(self, child: subprocess.Popen[bytes]) -> None:
+    def _end(self, child: Child) -> None:
         """End all that is left of a command, whatever alarms come meanwhile."""
         pauses = self._ending(child)
         while True:
@@ -239,7 +237,7 @@ class Command:
             except TimeLimit:  # the timer's second alarm
                 continue
 
-    async def _end_beside(self, child: subprocess.Popen[bytes]) -> None:
+    async def _end_beside(self, child: Child) -> None:
         """End all that is left of a command, also where its chunk is cancelled meanwhile."""
         cancelled: asyncio.CancelledError | None = None
         for pause in self._ending(child):
@@ -250,7 +248,7 @@ class Command:
         if cancelled is not None:
             raise cancelled
 
-    def _ending(self, child: subprocess.Popen[bytes]) -> Iterator[float]:
+    def _ending(self, child: Child) -> Iterator[float]:
         """SIGTERM, later SIGKILL, to all that is left of a command; yields seconds to wait meanwhile.
 
         It is run to its end, also where an exception is on its way: nothing outlives its item.
@@ -266,7 +264,7 @@ class Command:
                 if late and child.returncode is not None:
                     return  # a zombie that nobody reaps, or another user's
             if remains:
-                yield _POLL
+                yield LOOK
 
 
 def _write_block(item: Any, file: IO[bytes]) -> None:
@@ -293,28 +291,6 @@ def _signal_group(group: int, number: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-async def _exit_of(pid: int) -> None:
-    """Wait for the end of a child, which is not reaped by that.
-
-    https://man7.org/linux/man-pages/man2/pidfd_open.2.html; where there is none, by looking.
-    """
-    # The child stays a zombie until its usage has been read, which reaping would lose.
-    try:
-        fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            await asyncio.sleep(_POLL)
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    try:
-        loop.add_reader(fd, ended.set)
-        await ended.wait()
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
 
 
 class _Output:

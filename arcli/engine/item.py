@@ -397,7 +397,7 @@ class Runner:
         )
         usage = self._program.usage if self._program is not None else None
         if usage:
-            text = f'{text},"usage":{encode(usage)[0]}'
+            text = f'{text},"usage":{encode_apart(usage, None)[0]}'
         kept = self._folder.taken() if self._folder is not None else None
         return f"{text},{encode(kept)[0][1:-1]}" if kept else text
 

@@ -268,7 +268,8 @@ class Patrol:
         """Look at this while it is open, and never afterwards."""
         with self._lock:
             self._watched.append(watched)
-        self._busy.set()
+            if len(self._watched) == 1:
+                self._busy.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._go, daemon=True, name="arcli-patrol")
             self._thread.start()

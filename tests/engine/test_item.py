@@ -374,6 +374,7 @@ def test_a_command_is_an_item_with_an_exit_status_and_usage() -> None:
     assert record["value"] == {"exit": 0, "stdout": "a b\n", "stderr": "oops\n"}
     assert (record["stdout"], record["stderr"], record["status"]) == ("a b\n", "oops\n", "ok")
     assert set(record["usage"]) == {"user", "system", "peak_memory"}
+    assert all(len(str(record["usage"][used]).partition(".")[2]) <= 6 for used in ("user", "system"))
 
 
 def test_a_command_that_fails_keeps_what_it_said() -> None:

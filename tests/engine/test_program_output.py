@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from arcli.engine.limits import UNKNOWN, TimeLimit, Timer
 from arcli.engine.live import Live, Patrol
 from arcli.engine.program import ProgramFailed
 from arcli.engine.protocol import JobDefinition
+from arcli.engine.spawn import Child, start
 from arcli.plan.job import with_templates
 
 PATROL = Patrol(Live(None))
@@ -105,15 +105,14 @@ def test_what_took_too_long_has_its_usage_too(tmp_path: Path) -> None:
 
 def test_what_is_too_late_while_it_is_started_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a start takes a while, and nobody else would know of the process."""
-    begun: list[subprocess.Popen[bytes]] = []
+    begun: list[Child] = []
 
-    class Late(subprocess.Popen[bytes]):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            begun.append(self)
-            signal.raise_signal(signal.SIGALRM)
+    def late(*arguments: Any) -> Child:
+        begun.append(start(*arguments))
+        signal.raise_signal(signal.SIGALRM)
+        return begun[0]
 
-    monkeypatch.setattr(subprocess, "Popen", Late)
+    monkeypatch.setattr(command, "start", late)
     with pytest.raises(TimeLimit), Timer(100, watchdog=False).limit():
         make("sleep 300").run(1, 0)
     (process,) = begun

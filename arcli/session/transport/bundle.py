@@ -14,6 +14,7 @@ MODULES = (
     "keys",
     "template",
     "shell_less",
+    "spawn",
     "protocol",
     "own_code",
     "interpreter",
