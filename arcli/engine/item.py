@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from time import perf_counter_ns
@@ -17,6 +16,7 @@ from .functions import copied
 from .keys import Head, Heads, head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
+from .stamps import SECOND, THREE, Clock, decimal
 from .tally import Status
 
 
@@ -117,7 +117,7 @@ class Runner:
         self._timer = timer
         self._salt = salt
         self._keep_opaque = keep_opaque
-        self._clock = _Clock()
+        self._clock = Clock()
         self.offset = self._clock.offset
         self._folder = folder
         self._copies = call is not None and not alone
@@ -255,9 +255,9 @@ class Runner:
             start, stop = (begin - base) // 1000, (end - base) // 1000
             lines.append(
                 f'"index":{index},"key":"{key}","input":{item},"status":"ok","reason":null,"value":{text}{middle}'
-                f'{millis[start // 1000]}{_THREE[start % 1000]}Z","completed":"'
-                f'{millis[stop // 1000]}{_THREE[stop % 1000]}Z","seconds":'
-                f"{'0.%09d' % took if took < _SECOND else _decimal(took)}\n"  # noqa: UP031 - as in _decimal
+                f'{millis[start // 1000]}{THREE[start % 1000]}Z","completed":"'
+                f'{millis[stop // 1000]}{THREE[stop % 1000]}Z","seconds":'
+                f"{'0.%09d' % took if took < SECOND else decimal(took)}\n"  # noqa: UP031 - as in decimal
             )
         return "".join(lines).encode()
 
@@ -393,7 +393,7 @@ class Runner:
         started, completed = self._clock.stamps((begin, end))
         text = (
             f'{printed_json},"attempt":{attempt},"started":"{started}","completed":"{completed}"'
-            f',"seconds":{_decimal(end - begin)}'
+            f',"seconds":{decimal(end - begin)}'
         )
         usage = self._program.usage if self._program is not None else None
         if usage:
@@ -402,64 +402,11 @@ class Runner:
         return f"{text},{encode(kept)[0][1:-1]}" if kept else text
 
 
-def _decimal(nanoseconds: int) -> str:
-    """Return seconds, exactly: ``0.000002950``."""
-    if nanoseconds < _SECOND:
-        return "0.%09d" % nanoseconds  # noqa: UP031 - a third faster than a format
-    seconds, rest = divmod(nanoseconds, _SECOND)
-    return f"{seconds}.{rest:09d}"
-
-
 def _said(printed: tuple[str, str, bool]) -> str:
     out, err, cut = printed
     return f',"stdout":{encode(out)[0]},"stderr":{encode(err)[0]},"truncated":{"true" if cut else "false"}'
 
 
 _SAID_NOTHING = _said(NOTHING)
-_SECOND = 1_000_000_000
-"""Nanoseconds."""
 _LARGEST_INPUT = 1 << 12
 """Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""
-
-
-_THREE = tuple(f"{number:03d}" for number in range(1000))
-
-
-class _Millis(dict[int, str]):
-    """Milliseconds since a second of Unix time as ISO 8601, each formatted once: an item costs less."""
-
-    def __init__(self, second: int) -> None:
-        super().__init__()
-        self._second = second
-
-    def __missing__(self, milli: int) -> str:
-        if len(self) > len(_THREE):
-            self.clear()
-        seconds, thousandths = divmod(milli, 1000)
-        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second + seconds))
-        text = self[milli] = f"{second}.{_THREE[thousandths]}"
-        return text
-
-
-class _Clock:
-    """Wall-clock stamps from the monotonic clock, so that they never run backwards in a chunk.
-
-    ``offset`` turns a reading of ``time.perf_counter_ns`` into nanoseconds since the epoch. ``millis`` has
-    milliseconds since ``base``, another such reading, as text.
-    """
-
-    def __init__(self) -> None:
-        now = time.time_ns()
-        self.offset = now - perf_counter_ns()
-        # Counted from a second that has just begun, which numbers of one machine word are enough for.
-        second = now // _SECOND
-        self.base = second * _SECOND - self.offset
-        self.millis = _Millis(second)
-
-    def stamps(self, readings: Sequence[int]) -> list[str]:
-        """Return readings of ``time.perf_counter_ns`` as ISO 8601 UTC with microseconds."""
-        base, millis = self.base, self.millis
-        return [
-            f"{millis[(micro := (reading - base) // 1000) // 1000]}{_THREE[micro % 1000]}Z"
-            for reading in readings
-        ]

@@ -30,6 +30,7 @@ MODULES = (
     "notebook",
     "errors",
     "command",
+    "stamps",
     "item",
     "variables",
     "beside",
