@@ -41,6 +41,7 @@ class Results:
         self._chunk = request.chunk
         self._indices = request.indices
         self._attempt = request.attempt
+        self._exact = request.exact
         self._final = request.attempt > retries
         self._publish = publish
         self._pause = pause
@@ -156,7 +157,7 @@ class Results:
     def _reply(self, since: tuple[int, int, int, int, int]) -> ChunkReply:
         """Everything from ``since`` on: records, their tally, positions to try again, pickles."""
         first, block, again, handed, done = since
-        tally = Tally()
+        tally = Tally(None if self._exact else 0)
         tally.add_all(self._statuses[first:], self._seconds[first:], self._attempt)
         pickles = self._opaque[handed:]
         return ChunkReply(

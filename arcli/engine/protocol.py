@@ -116,7 +116,8 @@ class RunChunk(NamedTuple):
     streams are listened to (``out``, ``err``, ``both`` or none; see Printed). A Failure says that
     the inputs do not load together; each of them has to be sent alone. ``timeout`` (seconds) takes
     the place of the job's. ``overlap``: answer as soon as all items are begun and a place is free, for
-    another chunk follows. ``flat``: the inputs are known to be what ``are_flat`` tells of.
+    another chunk follows. ``flat``: the inputs are known to be what ``are_flat`` tells of. ``exact``: the
+    durations of its items are wanted one by one.
     """
 
     job: str
@@ -131,6 +132,7 @@ class RunChunk(NamedTuple):
     timeout: float | None = None
     overlap: bool = False
     flat: bool = False
+    exact: bool = True
 
 
 class Fold(NamedTuple):

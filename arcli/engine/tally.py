@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 from math import ceil, log
-from operator import mul
 from typing import Any
 
 
@@ -92,12 +91,14 @@ class Tally:
             self.counts.update(statuses)
         if attempt > 1:
             self.retried += len(statuses)
-        self.seconds += sum(seconds)
-        self.squares += sum(map(mul, seconds, seconds))
-        self.shortest = min(self.shortest, min(seconds))
-        self.longest = max(self.longest, max(seconds))
         # By the duration and not by the item, since short items have few different ones.
-        for each, count in Counter(seconds).items():
+        spread = Counter(seconds)
+        self.shortest = min(self.shortest, min(spread))
+        self.longest = max(self.longest, max(spread))
+        for each, count in spread.items():
+            total = each * count
+            self.seconds += total
+            self.squares += total * each
             self.buckets[ceil(log(each or _TINY) / _LOG)] += count
         self._keep(seconds)
 

@@ -127,6 +127,7 @@ class JobRun:
             timeout=chunk.limit,
             overlap=chunk.overlap,
             flat=chunk.flat,
+            exact=self.tally.durations is not None,
         )
         raw = encode_request(request)
         chunk.size = len(raw)
