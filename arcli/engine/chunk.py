@@ -27,7 +27,7 @@ from .notebook import Notebook, preflight
 from .position_file import NOWHERE, PositionFile
 from .program import BadInput, ItemFolder, Program, Shown
 from .protocol import ChunkReplies, ChunkReply, Failure, JobDefinition, RunChunk, Unmet
-from .spawn import Exits, keep_descriptors
+from .spawn import Exits, inheritable
 from .variables import DIGITS, NAME, Places, Variables
 
 SMALL = 1 << 12
@@ -136,7 +136,7 @@ class Job:
         begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
         make_runner = partial(self._runner, timer, alone=len(items) == 1)
         if self._command is not None:
-            keep_descriptors()
+            self._command.inherited = inheritable()
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)

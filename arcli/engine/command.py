@@ -50,6 +50,7 @@ class CommandLine:
 
     ``environment`` is this process's and what is the same for all, as bytes, which is what a new process
     takes: encoding forty variables anew for each item takes as long as all that is Python's of starting it.
+    ``inherited`` are descriptors that are kept from programs; to be looked for from time to time.
     """
 
     def __init__(self, job: JobDefinition) -> None:
@@ -57,6 +58,7 @@ class CommandLine:
         run = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
         own = {b"ARCLI_JOB": os.fsencode(job.name), b"ARCLI_RUN": os.fsencode(run)}
         self.environment = {**os.environb, **own}
+        self.inherited: Sequence[int] = ()
         self._programs: dict[str, str | None] = {}
         self._argv = job.argv if job.shell is None else self._without_shell(job.shell)
 
@@ -198,7 +200,8 @@ class Command:
             try:
                 own = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
                 environment = {**self._line.environment, **counted, **own}
-                return start(argv, self._line.program(argv[0]), environment, streams, cwd)
+                program, inherited = self._line.program(argv[0]), self._line.inherited
+                return start(argv, program, environment, streams, cwd, inherited)
             except (OSError, ValueError) as error:
                 raise not_started(error, argv) from None
 

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -40,16 +40,20 @@ def start(
     environment: Mapping[bytes, bytes],
     streams: Streams,
     cwd: str | None,
+    inherited: Sequence[int] = (),
 ) -> Child:
     """Start a program; where ``program`` does not say where it is, the system looks for it.
 
-    It gets no other descriptors, as long as ``keep_descriptors`` was called after they were made.
+    It gets no other descriptors, as long as ``inherited`` are those that it would (``inheritable``).
     Raises OSError, and ValueError for words that no argument can hold.
     """
     # By the system's own call, at a third of the cost. It knows of no folder, and of no streams that stand
     # where others are to go.
     if sys.platform == "linux" and program is not None and cwd is None and min(streams) > 2:
-        actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(streams)]
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(streams)
+        ]
+        actions += [(os.POSIX_SPAWN_CLOSE, file) for file in inherited]
         spawned = os.posix_spawn(
             program, argv, environment, file_actions=actions, setsid=True, setsigdef=_BY_DEFAULT
         )
@@ -69,17 +73,19 @@ def start(
     return Child(child.pid)
 
 
-def keep_descriptors() -> None:
-    """Keep what this process has open from programs that it starts, but for the first three.
+def inheritable() -> list[int]:
+    """Return what this process has open that programs would inherit, but for the first three.
 
-    Python's own are kept anyway (PEP 446). What this process was started with, or C code has opened, is
-    known where the system lists it.
+    Nothing of Python's own (PEP 446), but what this process was started with, and what C code has
+    opened. None where the system does not list it.
     """
+    found: list[int] = []
     with suppress(OSError):
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - nothing heavier on an engine
             with suppress(OSError):  # that of the listing is closed
-                if (file := int(name)) > 2:
-                    os.set_inheritable(file, False)
+                if (file := int(name)) > 2 and os.get_inheritable(file):
+                    found.append(file)
+    return found
 
 
 class Exits:

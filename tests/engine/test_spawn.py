@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arcli.engine.spawn import Child, Exits, Streams, keep_descriptors, start
+from arcli.engine.spawn import Child, Exits, Streams, inheritable, start
 
 SHELL = "/bin/sh"
 
@@ -30,7 +30,7 @@ def begin(
 ) -> Child:
     """Start it by one of the two calls: the system's knows of no folder."""
     cwd = os.getcwd() if way == "Popen" else None  # noqa: PTH109
-    return start(argv, argv[0], {**os.environb, **(environment or {})}, streams, cwd)
+    return start(argv, argv[0], {**os.environb, **(environment or {})}, streams, cwd, inheritable())
 
 
 both = pytest.mark.parametrize("way", ["posix_spawn", "Popen"])
@@ -49,8 +49,8 @@ def test_a_child_has_a_session_its_streams_its_environment_and_nothing_else(
         "print(os.getsid(0) == os.getpid(), sys.stdin.read(), os.environ['N'], max(open_) <= 3,\n"
         "      {signal.SIGPIPE, signal.SIGINT} & signal.pthread_sigmask(0, ()))\n"
     )
-    keep_descriptors()
     try:
+        assert leaked in inheritable()
         child = begin([sys.executable, "-S", "-c", code], streams, way, {b"N": b"7"})
         assert os.waitpid(child.pid, 0)[1] == 0
     finally:
