@@ -82,10 +82,10 @@ class Columns:
     def rest(self) -> Iterator[Block]:
         """Yield blocks of what has not become one. Raises ValueError."""
         lines, self._waiting, self._bytes = b"".join(self._waiting), [], 0
-        start = 0
+        start, view = 0, memoryview(lines)
         while start < len(lines):
             end = lines.find(b"\n", start + BLOCK_BYTES) + 1 or len(lines)
-            yield self.block(lines[start:end], self._facts)
+            yield self.block(view[start:end], self._facts)
             start = end
 
     @property
@@ -94,7 +94,7 @@ class Columns:
         inputs, values = (tuple(names) or (prefix,) for prefix, names in self._spread.items())
         return (*inputs, *values, *FIRST, *REST, *self._others)
 
-    def block(self, lines: bytes, facts: Mapping[str, Any]) -> Block:
+    def block(self, lines: bytes | memoryview, facts: Mapping[str, Any]) -> Block:
         """Turn records' lines into columns, and learn which there are. Raises ValueError.
 
         ``facts`` are what all of them have in some fields, as far as that is known.
@@ -107,9 +107,10 @@ class Columns:
             records = map(astuple, _decoder(names).decode_lines(lines))
             columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*records, strict=True), strict=True))
         except msgspec.MsgspecError:  # half of a surrogate pair, which only the slow reader takes
-            trees = [decode(line) for line in lines.splitlines()]
+            trees = [decode(line) for line in bytes(lines).splitlines()]
             columns = {name: [tree.get(name) for tree in trees] for name in names}
-        others = {name: columns.pop(name) for name in OPTIONAL}
+        rows = len(columns["index"])
+        others = {name: column for name in OPTIONAL if (column := columns.pop(name)).count(None) < rows}
         for prefix, known in self._spread.items():
             column = columns.pop(prefix)
             parts = _spread(column, prefix)
@@ -127,7 +128,6 @@ class Columns:
             parts = _spread(column, name)
             self._others.update(dict.fromkeys(parts))
             columns.update(parts)
-        rows = len(columns["index"])
         same |= {name: column[0] for name, column in columns.items() if is_same(column)}
         varying = {name: column for name, column in columns.items() if name not in same}
         return Block(rows=rows, columns=varying, same=same)

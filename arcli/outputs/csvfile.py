@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
+
+import msgspec
 
 from arcli.escape import plain
 from arcli.outputs.base import OutputContext
@@ -63,7 +66,8 @@ class CsvFile(SpooledOutput):
             else:
                 text = ",".join(self._texts([block.same.get(name)])[0] for name in group)
                 columns.append([text] * block.rows)
-        self._spool.write(_encoded("".join(",".join(cells) + "\n" for cells in zip(*columns, strict=True))))
+        rows = map(",".join, zip(*columns, strict=True))
+        self._spool.write(_encoded("\n".join(rows) + "\n"))
 
     def _texts(self, column: Sequence[Any]) -> Sequence[str]:
         """The cells of a column as they stand between commas; common kinds without a look at each."""
@@ -81,8 +85,18 @@ class CsvFile(SpooledOutput):
         if kinds == {bool}:
             return ["true" if value else "false" for value in column]
         if kinds <= {int, float}:
-            return list(map(repr, column))
+            return _numbers(column)
         return list(map(cell, column))
+
+
+def _numbers(column: Sequence[float]) -> Sequence[str]:
+    """Numbers as Python writes them; JSON's writer is five times as fast, where it writes the same."""
+    with suppress(OverflowError):  # integers of more than 64 bits
+        text = msgspec.json.encode(column)[1:-1].decode()
+        # What JSON lacks is null there, and exponents have a form of their own.
+        if "e" not in text and "u" not in text:
+            return text.split(",")
+    return list(map(repr, column))
 
 
 def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[str]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate, groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ _FIXED = {
     **dict.fromkeys(TIMES, "time"),
     "seconds": "double",
 }
+EVEN = 4096
+"""Texts of one length, such as keys and times, whose ends are known: to count them takes longest."""
 _UNIQUE = {"index", "key", "started", "completed", "seconds"}
 """Columns whose cells are all others, for which a dictionary is only work."""
 _VARYING = object()
@@ -206,14 +209,15 @@ def _pyarrow(name: str) -> tuple[Any, Any]:
 
 def _kind(column: Sequence[Any]) -> str | None:
     """What a column's values are, None where there is none."""
-    kinds = set(map(type, column)) - {type(None)}
+    types = set(map(type, column))
+    kinds = types - {type(None)}
     if not kinds:
         return None
     if kinds == {bool}:
         return "bool"
     if kinds <= {int, float}:
         # A column has a type where nothing is lost by it: a large integer beside fractions stays text.
-        integers = [value for value in column if type(value) is int] or [0]
+        integers = column if types == {int} else [value for value in column if type(value) is int] or [0]
         ends = (min(integers), max(integers))
         if all(end in _EXACT for end in ends):
             return "double" if float in kinds else "int53"
@@ -283,7 +287,13 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _packed(column, pa.string()).cast(kind)
     if pa.types.is_string(kind):
         texts = [text.encode() for text in column] if not (joined := "".join(column)).isascii() else column
-        data = [array("i", accumulate(map(len, texts), initial=0)), joined.encode()]
+        # Keys and times are of one length each.
+        lengths = set(map(len, texts))
+        even = len(lengths) == 1
+        ends = (
+            map(lengths.pop().__mul__, range(rows + 1)) if even else accumulate(map(len, texts), initial=0)
+        )
+        data = [array("i", ends), joined.encode()]
     elif pa.types.is_boolean(kind) and rows == 1 and column[0] is not None:
         data = [bytes(column)]
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -291,6 +301,12 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     else:
         raise TypeError(kind)
     return pa.Array.from_buffers(kind, rows, [None, *map(pa.py_buffer, data)])
+
+
+@lru_cache(maxsize=16)
+def _even_ends(length: int) -> memoryview:
+    """Where texts of one length end, one behind the other."""
+    return memoryview(array("i", [place * length for place in range(EVEN + 1)]))
 
 
 def _text(value: Any) -> str | None:
