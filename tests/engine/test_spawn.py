@@ -100,7 +100,7 @@ def watched() -> int:
     found = 0
     for file in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # another thread's, which is closed by now
-            found += "pidfd" in os.readlink(file)
+            found += "pidfd" in str(file.readlink())
     return found
 
 
