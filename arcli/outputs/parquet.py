@@ -36,7 +36,7 @@ _FIXED = {
     "seconds": "double",
 }
 EVEN = 4096
-"""Texts of one length, such as keys and times, whose ends are known: to count them takes longest."""
+"""Rows, and characters in each, of texts of one length (keys, times) whose ends are counted once."""
 _UNIQUE = {"index", "key", "started", "completed", "seconds"}
 """Columns whose cells are all others, for which a dictionary is only work."""
 _VARYING = object()
@@ -287,13 +287,12 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _packed(column, pa.string()).cast(kind)
     if pa.types.is_string(kind):
         texts = [text.encode() for text in column] if not (joined := "".join(column)).isascii() else column
-        # Keys and times are of one length each.
         lengths = set(map(len, texts))
-        even = len(lengths) == 1
-        ends = (
-            map(lengths.pop().__mul__, range(rows + 1)) if even else accumulate(map(len, texts), initial=0)
-        )
-        data = [array("i", ends), joined.encode()]
+        if len(lengths) == 1 and max(rows, *lengths) <= EVEN:
+            ends = _even_ends(*lengths)[: rows + 1]
+        else:
+            ends = memoryview(array("i", accumulate(map(len, texts), initial=0)))
+        data = [ends, joined.encode()]
     elif pa.types.is_boolean(kind) and rows == 1 and column[0] is not None:
         data = [bytes(column)]
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
