@@ -77,7 +77,7 @@ def inheritable() -> list[int]:
     """Return what this process has open that programs would inherit, but for the first three.
 
     Nothing of Python's own (PEP 446), but what this process was started with, and what C code has
-    opened. None where the system does not list it.
+    opened. Empty where the system does not list it.
     """
     found: list[int] = []
     with suppress(OSError):
