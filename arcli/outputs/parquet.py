@@ -6,7 +6,6 @@ import io
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import accumulate, groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -35,8 +34,6 @@ _FIXED = {
     **dict.fromkeys(TIMES, "time"),
     "seconds": "double",
 }
-EVEN = 4096
-"""Rows, and characters in each, of texts of one length (keys, times) whose ends are counted once."""
 _UNIQUE = {"index", "key", "started", "completed", "seconds"}
 """Columns whose cells are all others, for which a dictionary is only work."""
 _VARYING = object()
@@ -287,12 +284,7 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _packed(column, pa.string()).cast(kind)
     if pa.types.is_string(kind):
         texts = [text.encode() for text in column] if not (joined := "".join(column)).isascii() else column
-        lengths = set(map(len, texts))
-        if len(lengths) == 1 and max(rows, *lengths) <= EVEN:
-            ends = _even_ends(*lengths)[: rows + 1]
-        else:
-            ends = memoryview(array("i", accumulate(map(len, texts), initial=0)))
-        data = [ends, joined.encode()]
+        data = [array("i", accumulate(map(len, texts), initial=0)), joined.encode()]
     elif pa.types.is_boolean(kind) and rows == 1 and column[0] is not None:
         data = [bytes(column)]
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -300,12 +292,6 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     else:
         raise TypeError(kind)
     return pa.Array.from_buffers(kind, rows, [None, *map(pa.py_buffer, data)])
-
-
-@lru_cache(maxsize=16)
-def _even_ends(length: int) -> memoryview:
-    """Where texts of one length end, one behind the other."""
-    return memoryview(array("i", [place * length for place in range(EVEN + 1)]))
 
 
 def _text(value: Any) -> str | None:
