@@ -8,12 +8,10 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal, TypeAlias
 
-import msgspec
 from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
@@ -22,6 +20,7 @@ from arcli.inputs.base import Source, SourceContext, Stream
 from arcli.inputs.cells import WRONG, BadCell, Kind, kind_of_column
 from arcli.inputs.files import UNREADABLE, FileOfRows, opened, unreadable
 from arcli.paths import is_file
+from arcli.record import in_python
 
 LOOK = 1000
 """Rows from which the types of a table's columns are read off."""
@@ -311,18 +310,11 @@ def _together(header: list[str], kinds: Mapping[str, Kind]) -> _Rows | None:
                 columns[place] = values = [*map(convert, cells)]
             except ValueError:
                 return None
-            if not _in_json(values, cells) and [*map(written, values)] != [*cells]:
+            if in_python(values) != ",".join(cells) and [*map(written, values)] != [*cells]:
                 return None
         return [dict(zip(header, row, strict=True)) for row in zip(*columns, strict=True)]
 
     return made
-
-
-def _in_json(numbers: Sequence[float], cells: Sequence[str]) -> bool:
-    """Tell whether numbers are written as JSON has them: most are, and that is seen five times as fast."""
-    with suppress(OverflowError):  # integers of more than 64 bits
-        return bool(msgspec.json.encode(numbers)[1:-1] == ",".join(cells).encode())
-    return False
 
 
 _BY_COLUMN: dict[Kind, tuple[Callable[[str], Any], Callable[[Any], str]]] = {

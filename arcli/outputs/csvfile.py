@@ -5,17 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
 from typing import Any
-
-import msgspec
 
 from arcli.escape import plain
 from arcli.outputs.base import OutputContext
 from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import SpooledOutput
-from arcli.record import RecordBatch
+from arcli.record import RecordBatch, in_python
 from arcli.timing.summary import RunSummary
 
 _QUOTED = re.compile('[",\r\n]|^$|^\\s|\\s$')
@@ -85,18 +82,9 @@ class CsvFile(SpooledOutput):
         if kinds == {bool}:
             return ["true" if value else "false" for value in column]
         if kinds <= {int, float}:
-            return _numbers(column)
+            numbers = in_python(column)
+            return list(map(repr, column)) if numbers is None else numbers.split(",")
         return list(map(cell, column))
-
-
-def _numbers(column: Sequence[float]) -> Sequence[str]:
-    """Numbers as Python writes them; JSON's writer is five times as fast, where it writes the same."""
-    with suppress(OverflowError):  # integers of more than 64 bits
-        text = msgspec.json.encode(column)[1:-1].decode()
-        # What JSON lacks is null there, and exponents have a form of their own.
-        if "e" not in text and "u" not in text:
-            return text.split(",")
-    return list(map(repr, column))
 
 
 def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[str]) -> Iterator[bytes]:

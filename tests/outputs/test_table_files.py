@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record
 from runs import PATIENCE, Run
@@ -23,7 +23,7 @@ from arcli.outputs import parquet
 from arcli.outputs.csvfile import CsvFile, harmless
 from arcli.outputs.parquet import ParquetFile
 from arcli.outputs.target import StreamTarget
-from arcli.record import Record, RecordBatch
+from arcli.record import Record, RecordBatch, in_python
 
 RECORDS = [
     record(
@@ -238,3 +238,18 @@ def test_a_spec_asks_for_a_harmless_table(tmp_path: Path) -> None:
     assert run.wait() == 0, run.said()
     assert "'=1+1" in (tmp_path / "a.csv").read_text()
     assert "'=1+1" not in (tmp_path / "b.csv").read_text()
+
+
+@given(st.lists(st.integers() | st.floats(), min_size=1))
+@example([1e16, 5e-5, 1e-5])
+@example([2**64])
+@example([math.nan])
+def test_numbers_together_are_written_as_each_by_itself_or_not_at_all(numbers: list[float]) -> None:
+    assert in_python(numbers) in (None, ",".join(map(repr, numbers)))
+
+
+def test_common_numbers_are_written_together() -> None:
+    assert (
+        in_python([0, -7, 2**63, 0.1, -0.0, 1e15, 123.456])
+        == "0,-7,9223372036854775808,0.1,-0.0,1000000000000000.0,123.456"
+    )
