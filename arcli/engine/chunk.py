@@ -134,7 +134,7 @@ class Job:
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
         alike = not broken and len(request.inputs) < SMALL * len(items)
         begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
-        make_runner = partial(self._runner, timer, alone=len(items) == 1)
+        make_runner = partial(self._runner, timer, request.attempt, alone=len(items) == 1)
         if self._command is not None:
             self._command.inherited = inheritable()
         with ExitStack() as around:
@@ -151,7 +151,7 @@ class Job:
                 course.places = places
                 runner = make_runner()
                 if runner.plain is not None and begun is not None:
-                    results.write_with(partial(runner.written, attempt=course.attempt), begun)
+                    results.write_with(runner.written, begun)
                     self._run_short(course, runner, results)
                 else:
                     self._run_items(course, runner, results)
@@ -181,13 +181,13 @@ class Job:
 
     def _run_items(self, course: _Course, runner: Runner, results: Results) -> None:
         """Run items one after another: to the last one, or until somebody wants no more of them."""
-        home, broken, marks, attempt = self._engine.home, course.broken, course.marks, course.attempt
+        home, broken = self._engine.home, course.broken
         for position in course:
             index, occurrence, begun = course.about(position)
             if broken and position in broken:
-                outcome = runner.refuse(index, *broken[position], attempt, occurrence)
+                outcome = runner.refuse(index, *broken[position], occurrence)
             else:
-                outcome = runner.run(index, course.items[position], attempt, occurrence, marks, begun)
+                outcome = runner.run(index, course.items[position], occurrence, begun)
             results.add(position, outcome)
             # An item that changed the working directory must not move its neighbour.
             if home is not None:
@@ -199,7 +199,7 @@ class Job:
         This is where trivial items spend their time: what is asked for each is a comparison or two, and
         those that are in order are written down later, many together.
         """
-        home, items, marks, attempt = self._engine.home, course.items, course.marks, course.attempt
+        home, items, marks = self._engine.home, course.items, course.marks
         call, take, passing, offset = runner.plain, self._capture.take, self._engine.passing, runner.offset
         assert call is not None
         add_value, add_begin, add_end = (column.append for column in results.short)
@@ -213,7 +213,7 @@ class Job:
                 raise
             except BaseException as error:  # noqa: BLE001 - sys.exit, anything at all
                 index, occurrence, head = course.about(position)
-                results.add(position, runner.failed(index, item, attempt, occurrence, begin, error, head))
+                results.add(position, runner.failed(index, item, occurrence, begin, error, head))
             else:
                 end = perf_counter_ns()
                 # A fork of the item's that came back here would run the rest of the chunk a second time.
@@ -236,9 +236,7 @@ class Job:
                         results.hand_out(end)
                 else:
                     index, occurrence, head = course.about(position)
-                    outcome = runner.ended(
-                        index, item, attempt, occurrence, begin, value, head, end, printed
-                    )
+                    outcome = runner.ended(index, item, occurrence, begin, value, head, end, printed)
                     results.add(position, outcome)
             if home is not None:
                 os.fchdir(home)
@@ -259,13 +257,13 @@ class Job:
 
         async def run(runner: Runner, position: int) -> None:
             (index, occurrence, begun), item = course.about(position), course.items[position]
-            outcome = await runner.run_beside(index, item, course.attempt, occurrence, course.marks, begun)
+            outcome = await runner.run_beside(index, item, occurrence, begun)
             results.add(position, outcome)
             free.append(runner)
 
         async def refuse(position: int) -> None:
             (index, occurrence, _), (shown, failure) = course.about(position), course.broken[position]
-            results.add(position, make_runner().refuse(index, shown, failure, course.attempt, occurrence))
+            results.add(position, make_runner().refuse(index, shown, failure, occurrence))
 
         def begin() -> Iterator[Coroutine[Any, Any, None]]:
             for position in course:
@@ -300,7 +298,7 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer, *, alone: bool) -> Runner:
+    def _runner(self, timer: Timer, attempt: int, *, alone: bool) -> Runner:
         """Return a runner for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
@@ -333,6 +331,8 @@ class Job:
             folder=ItemFolder(plan, variable=self._pool is None) if plan.outdir else None,
             passing=engine.passing,
             alone=alone,
+            attempt=attempt,
+            marks=engine.marks,
             hint=lambda error, item: hint_for(error, item, engine.namespace, plan.folder, plan.unpack),
         )
 
@@ -358,7 +358,6 @@ class _Course:
         self.items = items
         self.broken = broken
         self.marks = marks
-        self.attempt = request.attempt
         self.places: Places | None = None
         self._indices, self._occurrences, self._heads = request.indices, request.occurrences, begun
         self._begun = self._begin(request, abort, stopping)

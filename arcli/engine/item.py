@@ -90,7 +90,8 @@ class Runner:
     ``call`` is a function of one item; ``program`` is given instead where it is none.
     ``keep_opaque`` asks for a pickle of each value that JSON does not hold exactly: something folds
     them later. ``folder`` makes each item a folder of its own. ``passing`` are exceptions that are
-    none of an item's. ``alone``: the chunk has one item, which shares nothing with another.
+    none of an item's. ``alone``: the chunk has one item, which shares nothing with another. ``attempt``
+    is that of all items; ``marks`` gets the time at which each begins (see ``position_file``).
     """
 
     def __init__(
@@ -107,7 +108,11 @@ class Runner:
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
         alone: bool = True,
+        attempt: int,
+        marks: MutableSequence[int],
     ) -> None:
+        self._attempt = attempt
+        self._marks = marks
         self._passing = passing
         self._job = job
         self._call = call
@@ -127,62 +132,57 @@ class Runner:
         self,
         index: int,
         item: Any,
-        attempt: int,
         occurrence: int,
-        marks: MutableSequence[int],
         begun: Head | None = None,
     ) -> Outcome:
         """Run one item. Whatever it raises ends up in its record, never here.
 
-        ``marks`` gets the time at which it begins (see ``position_file``). ``begun`` is how its record
-        begins, where that is written already.
+        ``begun`` is how its record begins, where that is written already.
         """
         # This runs for every item: locals for what is used twice, no call that is not needed, and the clock
         # read as close to the user's function as can be.
         plain = self.plain
         if begun is None and type(item) not in PLAIN:
-            marks[2] = perf_counter_ns() + self.offset
+            self._marks[2] = perf_counter_ns() + self.offset
             begun, item = self._own(item, occurrence)
         begin = perf_counter_ns()
-        marks[2] = begin + self.offset
+        self._marks[2] = begin + self.offset
         try:
-            value = plain(item) if plain is not None else self._invoke(item, index, attempt)
+            value = plain(item) if plain is not None else self._invoke(item, index)
         except self._passing:
             raise
         except BaseException as raised:  # noqa: BLE001 - sys.exit, time limits, anything at all
-            return self.failed(index, item, attempt, occurrence, begin, raised, begun)
-        return self.ended(index, item, attempt, occurrence, begin, value, begun)
+            return self.failed(index, item, occurrence, begin, raised, begun)
+        return self.ended(index, item, occurrence, begin, value, begun)
 
     async def run_beside(
         self,
         index: int,
         item: Any,
-        attempt: int,
         occurrence: int,
-        marks: MutableSequence[int],
         begun: Head | None = None,
     ) -> Outcome:
         """Run one item as ``run`` does, while others run in the same loop, in a task that is its own.
 
         Its time limit cancels it; one that heeds no cancellation is a timeout when it ends.
         """
-        self._capture.begin(index, attempt)
+        self._capture.begin(index, self._attempt)
         if begun is None and type(item) not in PLAIN:
             begun, item = self._own(item, occurrence)
         begin = perf_counter_ns()
-        marks[2] = begin + self.offset
+        self._marks[2] = begin + self.offset
         try:
             with self._timer.beside() as limit:
                 async with limit:
-                    value = await self._beside(item, index, attempt)
+                    value = await self._beside(item, index)
         except self._passing:
             raise
         except BaseException as raised:  # noqa: BLE001 - as in ``run``
             error = TimeLimit() if limit.expired() else raised
-            return self.failed(index, item, attempt, occurrence, begin, error, begun)
+            return self.failed(index, item, occurrence, begin, error, begun)
         if limit.expired():
-            return self.failed(index, item, attempt, occurrence, begin, TimeLimit(), begun)
-        return self.ended(index, item, attempt, occurrence, begin, value, begun)
+            return self.failed(index, item, occurrence, begin, TimeLimit(), begun)
+        return self.ended(index, item, occurrence, begin, value, begun)
 
     def _own(self, item: Any, occurrence: int) -> tuple[Head, Any]:
         """Return how an item's record begins, and the item for its call, before that can change it.
@@ -196,7 +196,6 @@ class Runner:
         self,
         index: int,
         item: Any,
-        attempt: int,
         occurrence: int,
         begin: int,
         value: Any,
@@ -214,7 +213,7 @@ class Runner:
             if Process.forked:
                 os._exit(0)
             if self._timer.fired:
-                return self.failed(index, item, attempt, occurrence, begin, None, begun)
+                return self.failed(index, item, occurrence, begin, None, begun)
             printed = self._capture.take() if self._program is None else self._program.printed
         opaque = None
         # Scalars are encoded on the spot; containers and the user's classes may raise on the way, and text
@@ -230,16 +229,16 @@ class Runner:
             except self._passing:
                 raise
             except BaseException as error:  # noqa: BLE001 - __reduce__ and the like of the user's
-                return self.failed(index, item, attempt, occurrence, begin, error, begun, printed)
+                return self.failed(index, item, occurrence, begin, error, begun, printed)
         line = (
             f"{head(index, *(begun or self._head(item, occurrence)))}"
             f',"status":"ok","reason":null,"value":{text},"exact":{"true" if exact else "false"}'
-            f',"error":null{self._tail(printed, attempt, begin, end)}'
+            f',"error":null{self._tail(printed, begin, end)}'
         )
         # What Outcome(…) does, for half of its cost.
         return _new(Outcome, (line, (end - begin) / 1e9, end, _OK, "", opaque))
 
-    def written(self, heads: Heads, indices: Sequence[int], short: ShortItems, attempt: int) -> bytes:
+    def written(self, heads: Heads, indices: Sequence[int], short: ShortItems) -> bytes:
         """Return the lines of items whose records are begun and that have printed nothing.
 
         Each is as ``ended`` writes it; many together cost a third of what single ones do.
@@ -247,7 +246,7 @@ class Runner:
         base, millis = self._clock.base, self._clock.millis
         values, begins, ends = short
         texts = values if set(map(type, values)) == {int} else [encode(value)[0] for value in values]
-        middle = f',"exact":true,"error":null{_SAID_NOTHING},"attempt":{attempt},"started":"'
+        middle = f',"exact":true,"error":null{_SAID_NOTHING},"attempt":{self._attempt},"started":"'
         lines: list[str] = []
         # All that differs is put into a single text, times as ``stamps`` writes them.
         for index, key, item, text, begin, end in zip(indices, *heads, texts, begins, ends, strict=True):
@@ -261,17 +260,14 @@ class Runner:
             )
         return "".join(lines).encode()
 
-    def refuse(
-        self, index: int, shown: Shown, error: ProgramFailed, attempt: int, occurrence: int
-    ) -> Outcome:
+    def refuse(self, index: int, shown: Shown, error: ProgramFailed, occurrence: int) -> Outcome:
         """Return the outcome of an item that cannot be run, because of its input."""
-        return self.failed(index, shown, attempt, occurrence, perf_counter_ns(), error, None, NOTHING)
+        return self.failed(index, shown, occurrence, perf_counter_ns(), error, None, NOTHING)
 
     def failed(
         self,
         index: int,
         item: Any,
-        attempt: int,
         occurrence: int,
         begin: int,
         error: BaseException | None,
@@ -304,44 +300,44 @@ class Runner:
             f"{head(index, *(begun or self._head(item, occurrence)))}"
             f',"status":"{status}","reason":{encode(reason)[0] if reason else "null"}'
             f',"value":{value},"exact":{"true" if exact else "false"}'
-            f',"error":{details}{self._tail(printed, attempt, begin, end)}',
+            f',"error":{details}{self._tail(printed, begin, end)}',
             (end - begin) / 1e9,
             end,
             status,
             reason,
         )
 
-    def _invoke(self, item: Any, index: int, attempt: int) -> Any:
+    def _invoke(self, item: Any, index: int) -> Any:
         if self._timer.seconds is None:
-            return self._called(item, index, attempt)
+            return self._called(item, index)
         with self._timer.limit():
-            return self._called(item, index, attempt)
+            return self._called(item, index)
 
-    def _called(self, item: Any, index: int, attempt: int) -> Any:
+    def _called(self, item: Any, index: int) -> Any:
         if self._folder is None and self._call is not None:
             return self._call(item)
-        with self._made_folder(item, index, attempt) as folder:
+        with self._made_folder(item, index) as folder:
             if self._call is not None:
                 folder.value = self._call(item)
             else:
                 assert self._program is not None
-                folder.value = self._program.run(item, index, attempt, folder.path)
+                folder.value = self._program.run(item, index, self._attempt, folder.path)
         return folder.value
 
-    async def _beside(self, item: Any, index: int, attempt: int) -> Any:
-        with self._made_folder(item, index, attempt) as folder:
+    async def _beside(self, item: Any, index: int) -> Any:
+        with self._made_folder(item, index) as folder:
             if self._call is not None:
                 folder.value = await self._call(item)
             else:
                 assert isinstance(self._program, Command)
-                folder.value = await self._program.run_beside(item, index, attempt, folder.path)
+                folder.value = await self._program.run_beside(item, index, self._attempt, folder.path)
         return folder.value
 
-    def _made_folder(self, item: Any, index: int, attempt: int) -> AbstractContextManager[MadeFolder]:
+    def _made_folder(self, item: Any, index: int) -> AbstractContextManager[MadeFolder]:
         """Have the item's folder, if its job has any, around what makes its value."""
         if self._folder is None:
             return nullcontext(MadeFolder(None))
-        return self._folder.around(item, index, attempt)
+        return self._folder.around(item, index, self._attempt)
 
     def _encoded(self, value: Any, index: int) -> tuple[str, bool, Opaque | None]:
         """Return the value as JSON, whether that is exact, and its pickle, if one is wanted.
@@ -387,12 +383,12 @@ class Runner:
             key = item_key(self._salt, item, occurrence)
         return key, text
 
-    def _tail(self, printed: tuple[str, str, bool], attempt: int, begin: int, end: int) -> str:
+    def _tail(self, printed: tuple[str, str, bool], begin: int, end: int) -> str:
         """Tell how it ends: what was printed, and when."""
         printed_json = _SAID_NOTHING if printed is NOTHING else _said(printed)
         started, completed = self._clock.stamps((begin, end))
         text = (
-            f'{printed_json},"attempt":{attempt},"started":"{started}","completed":"{completed}"'
+            f'{printed_json},"attempt":{self._attempt},"started":"{started}","completed":"{completed}"'
             f',"seconds":{decimal(end - begin)}'
         )
         usage = self._program.usage if self._program is not None else None

@@ -51,6 +51,7 @@ def make_runner(
     timer: Timer | None = None,
     timeout: float | None = None,
     keep_opaque: bool = False,
+    attempt: int = 1,
 ) -> Runner:
     return Runner(
         job="job",
@@ -60,6 +61,8 @@ def make_runner(
         timer=timer or Timer(timeout, watchdog=False),
         salt=salted("{}"),
         keep_opaque=keep_opaque,
+        attempt=attempt,
+        marks=[0, 0, 0],
     )
 
 
@@ -67,7 +70,7 @@ def run(
     call: Callable[[Any], Any], item: Any = 1, *, begun: Head | None = None, **options: Any
 ) -> tuple[dict[str, Any], Outcome]:
     """An item's record as far as the engine writes it, and its outcome."""
-    outcome = make_runner(call, **options).run(3, item, 1, 0, [0, 0, 0], begun)
+    outcome = make_runner(call, **options).run(3, item, 0, begun)
     assert "\n" not in outcome.line
     record: dict[str, Any] = json.loads("{" + outcome.line + "}")
     return record, outcome
@@ -100,21 +103,24 @@ def test_items_together_are_written_as_each_by_itself(
 ) -> None:
     """Readings of the clock may be of other seconds than the one that the chunk began in."""
     numbers = range(7, 7 + len(ended))
-    runner, begun = make_runner(len), heads(salted("{}"), ["x"] * len(ended), [*range(len(ended))])
+    runner, begun = (
+        make_runner(len, attempt=attempt),
+        heads(salted("{}"), ["x"] * len(ended), [*range(len(ended))]),
+    )
     assert begun is not None
     readings = [(value, begin, begin + took) for value, (begin, took) in ended]
     each = [
-        runner.ended(index, "x", attempt, index - 7, begin, value, None, end, NOTHING).line
+        runner.ended(index, "x", index - 7, begin, value, None, end, NOTHING).line
         for index, (value, begin, end) in zip(numbers, readings, strict=True)
     ]
     short = ShortItems(*map(list, zip(*readings, strict=True)))
-    assert runner.written(begun, numbers, short, attempt).decode() == "".join(f"{line}\n" for line in each)
+    assert runner.written(begun, numbers, short).decode() == "".join(f"{line}\n" for line in each)
 
 
 @given(st.integers(0, 10**12))
 def test_a_reading_of_the_clock_is_a_time_of_the_wall_clock(reading: int) -> None:
     runner = make_runner(len)
-    line = runner.ended(0, "x", 1, 0, reading, None, None, reading, NOTHING).line
+    line = runner.ended(0, "x", 0, reading, None, None, reading, NOTHING).line
     micros = (reading + runner.offset) // 1000
     at = datetime.fromtimestamp(micros // 10**6, UTC).replace(microsecond=micros % 10**6)
     assert json.loads("{" + line + "}")["started"] == f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"
@@ -160,7 +166,7 @@ def test_a_record_of_an_item_that_is_ok() -> None:
     st.integers(0, 2),
 )
 def test_the_key_in_a_record_is_the_one_that_a_client_makes(item: Any, occurrence: int) -> None:
-    outcome = make_runner(lambda item: None).run(0, item, 1, occurrence, [0, 0, 0])
+    outcome = make_runner(lambda item: None).run(0, item, occurrence)
     record = json.loads("{" + outcome.line + "}")
     assert record["key"] == item_key(salted("{}"), item, occurrence)
 
@@ -313,7 +319,7 @@ def test_an_item_that_swallows_its_time_limit_counts_as_timed_out() -> None:
 
 def test_after_a_timeout_the_next_item_has_all_its_time() -> None:
     runner = make_runner(time.sleep, timeout=1)
-    statuses = [runner.run(0, seconds, 1, 0, [0, 0, 0]).status for seconds in (60, 0, 60, 0)]
+    statuses = [runner.run(0, seconds, 0).status for seconds in (60, 0, 60, 0)]
     assert statuses == ["timeout", "ok", "timeout", "ok"]
 
 
@@ -337,7 +343,7 @@ def test_what_each_item_prints_is_its_own(capture: str) -> None:
 
     with caught:
         runner = make_runner(speak, capture=caught)
-        lines = [runner.run(n, n, 1, 0, [0, 0, 0]).line for n in range(3)]
+        lines = [runner.run(n, n, 0).line for n in range(3)]
     for number, line in enumerate(lines):
         record = json.loads("{" + line + "}")
         assert (record["stdout"], record["stderr"]) == (f"out {number}\n", f"err {number}\n")
@@ -364,7 +370,7 @@ def run_command(
     job = JobDefinition("commands", "command", **with_templates({"command": text, **more}))
     command = Command(CommandLine(job), {}, BlankFiles(), PATROL)
     runner = make_runner(program=command, timer=timer)
-    line = runner.run(0, item, 1, 0, [0, 0, 0]).line
+    line = runner.run(0, item, 0).line
     record: dict[str, Any] = json.loads("{" + line + "}")
     return record
 
