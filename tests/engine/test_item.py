@@ -117,6 +117,19 @@ def test_items_together_are_written_as_each_by_itself(
     assert runner.written(begun, numbers, short).decode() == "".join(f"{line}\n" for line in each)
 
 
+def test_a_short_item_is_taken_when_all_of_it_is_there() -> None:
+    """What has ended before a long one is written down by another thread, at any moment."""
+    short = ShortItems(["a", "b", "c"], [1, 2], [11])
+    assert short.take(5) == (["a"], [1], [11])
+    assert short.take(5) == ([], [], [])
+    short.ends.append(12)
+    assert short.take(5) == (["b"], [2], [12])
+    short.begins.append(3)
+    short.ends.append(13)
+    assert short.take(0) == ([], [], [])
+    assert short.take(1) == (["c"], [3], [13])
+
+
 @given(st.integers(0, 10**12))
 def test_a_reading_of_the_clock_is_a_time_of_the_wall_clock(reading: int) -> None:
     runner = make_runner(len)
