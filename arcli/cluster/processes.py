@@ -10,8 +10,9 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 KEPT_FREE = 32 << 20
 """Bytes of freed memory that a process keeps, for it will soon need as many again."""
+STOPS = 0.25
+ENDS = 5.0
+"""Seconds that processes have to stop, and to end, when they are told to."""
 
 
 class Process(NamedTuple):
@@ -111,13 +115,13 @@ def _state(pid: int) -> str:
     return ""
 
 
-def descendants(of: int) -> Iterator[int]:
-    """Yield the ids of all that ``of`` has started and that still hangs on it, nearest first."""
+def descendants(*of: int) -> Iterator[int]:
+    """Yield the ids of all that these have started and that still hangs on them, nearest first."""
     # One look at the table, then the tree of it: what is started meanwhile is found by the next look.
     children: dict[int, list[int]] = defaultdict(list)
     for process in table():
         children[process.parent].append(process.pid)
-    waiting = [of]
+    waiting = [*of]
     while waiting:
         for child in children.pop(waiting.pop(0), []):
             yield child
@@ -131,15 +135,42 @@ def kill_all(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
             os.kill(pid, number)
 
 
-def kill_tree(pid: int) -> list[int]:
-    """Kill a process and all that hangs on it; it is stopped first, so that it starts no more.
+def kill_tree(*pids: int) -> list[int]:
+    """Kill processes and all that hangs on them; they are stopped first, so that they start no more.
 
-    Returns what hung on it, which may take a moment to end.
+    Returns what hung on them, which may take a moment to end.
     """
-    kill_all([pid], signal.SIGSTOP)
-    below = [*descendants(pid)]
-    kill_all([*below, pid])
+    _stop(pids)
+    below = kill_below(*pids)
+    kill_all(pids)
     return below
+
+
+def kill_below(*pids: int) -> list[int]:
+    """Kill all that hangs on these processes, which are stopped, or start nothing now.
+
+    Returns their ids; they may take a moment to end.
+    """
+    # What one starts between a look at the table and its end would hang on nobody by the next look. So
+    # each is stopped, until a look finds nobody new.
+    below: list[int] = []
+    while found := [pid for pid in descendants(*pids) if pid not in below]:
+        _stop(found)
+        below += found
+    kill_all(below)
+    return below
+
+
+def _stop(pids: Collection[int]) -> None:
+    """Stop processes: when this returns, they start no more.
+
+    One that has begun to fork stops when it has, with another one, so it is waited for; not for ever, as
+    one that lends its memory (vfork) stops when it has it back, and starts nothing until then.
+    """
+    kill_all(pids, signal.SIGSTOP)
+    end = time.monotonic() + STOPS
+    while not all(is_stopped(pid) or has_ended(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.001)  # nobody tells when another's children stop
 
 
 def strays(of: int, session: int, mark: bytes) -> list[int]:
@@ -159,9 +190,12 @@ def marked(mark: bytes) -> Iterator[int]:
 
 
 def kill_marked(mark: bytes) -> None:
-    """Kill all processes that have a mark, and what hangs on them."""
-    for pid in marked(mark):
-        kill_tree(pid)
+    """Kill all processes that have a mark, and what hangs on them; returns when none of them is left."""
+    # One may start another between the look that finds it and its end. None ends in no time, and one that
+    # waits for a disk may take long.
+    end = time.monotonic() + ENDS
+    while (found := [*marked(mark)]) and time.monotonic() < end:
+        kill_tree(*found)
 
 
 def _has_mark(pid: int, mark: bytes) -> bool:

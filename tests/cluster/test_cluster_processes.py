@@ -19,7 +19,16 @@ from runs import PATIENCE, wait_until
 
 from arcli.cluster.embedded import forks
 from arcli.cluster.embedded.supervisor_process import cgroup_quota, usable_cpus
-from arcli.cluster.processes import descendants, ending, kill_all, kill_tree, strays, table
+from arcli.cluster.processes import (
+    descendants,
+    ending,
+    kill_all,
+    kill_marked,
+    kill_tree,
+    marked,
+    strays,
+    table,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 TREE = "sleep 300 & (sleep 300 & sleep 300; :) & echo ready; wait"
@@ -65,6 +74,47 @@ def test_kill_tree_leaves_nothing_of_a_tree(shell: subprocess.Popen[bytes]) -> N
     kill_tree(shell.pid)
     assert shell.wait(PATIENCE) == -signal.SIGKILL
     wait_until(lambda: not tree & running())
+
+
+GROWS = """
+import os, time
+for _ in range(200):
+    if os.fork():
+        time.sleep(300)
+"""
+"""A chain of processes: each starts the next one, which goes on with it."""
+
+
+def test_nothing_gets_away_from_kill_tree_by_starting_another_one() -> None:
+    """What a process starts after a look at the table would be nobody's child by the time of the next."""
+    with subprocess.Popen([sys.executable, "-c", GROWS], start_new_session=True) as process:
+        wait_until(lambda: len(list(descendants(process.pid))) > 20)
+        tree = kill_tree(process.pid)
+        process.wait(PATIENCE)
+        wait_until(lambda: not set(tree) & running())
+        assert not {other.pid for other in table() if other.session == process.pid} & running()
+
+
+def test_a_process_that_cannot_be_stopped_is_killed_all_the_same(tmp_path: Path) -> None:
+    """It waits for one that it lends its memory to, and that one for somebody to write to its pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    spawn = "os.posix_spawn('/bin/true', ['true'], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, path, 0, 0)])"
+    program = f"import os, sys; path = sys.argv[1]; {spawn}"
+    with subprocess.Popen([sys.executable, "-c", program, pipe], start_new_session=True) as process:
+        wait_until(lambda: list(descendants(process.pid)))
+        tree = kill_tree(process.pid)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+        wait_until(lambda: not set(tree) & running())
+
+
+def test_nothing_gets_away_from_kill_marked(tmp_path: Path) -> None:
+    env = {"ARCLI_TEST_MARK": str(tmp_path)}
+    mark = f"ARCLI_TEST_MARK={tmp_path}".encode()
+    with subprocess.Popen([sys.executable, "-c", GROWS], env=env, start_new_session=True):
+        wait_until(lambda: len(list(marked(mark))) > 20)
+        kill_marked(mark)
+        assert not list(marked(mark))  # when it returns, not some time later
 
 
 def running() -> set[int]:

@@ -276,9 +276,9 @@ class Supervisor:
             elif pid in self._engines:
                 # What an engine's items started goes with it, before its replacement runs them again.
                 engine = self._engines.pop(pid)
-                for stray in strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode()):
-                    if stray not in self._engines and stray != self._controller:
-                        kill_tree(stray)
+                left = strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode())
+                if orphans := {*left} - {*self._engines, self._controller}:
+                    kill_tree(*orphans)
                 self._tell(EngineEnded(pid, engine.engine_id, engine.slot, reason))
 
     def _end_stopped(self) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from arcli.cluster import protocol
 from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
-from arcli.cluster.processes import adopt_orphans, descendants, kill_all
+from arcli.cluster.processes import adopt_orphans, kill_below
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
@@ -148,7 +148,7 @@ def main() -> None:
     try:
         asyncio.run(Launcher(connection, folder).run())
     finally:
-        kill_all(descendants(os.getpid()))
+        kill_below(os.getpid())
         for profile in folder.glob("profile*"):  # with the keys
             shutil.rmtree(profile, ignore_errors=True)
         sys.stderr.flush()
