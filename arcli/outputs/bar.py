@@ -280,7 +280,7 @@ class _Terminal:
         return getattr(self._stream, name)
 
 
-class _Above:
+class _Above(Target):
     """Results written to the terminal above the bar; straight to their target without a bar."""
 
     def __init__(self, console: Console, live: RichProgress, terminal: _Terminal, target: Target) -> None:

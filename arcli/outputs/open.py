@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from arcli.errors import UsageError
 from arcli.outputs import registry
-from arcli.outputs.base import OutputContext, OutputMember, Outputs, RunOrigin
+from arcli.outputs.base import Output, OutputContext, OutputMember, Outputs, RunOrigin
 from arcli.outputs.ci import Ci, FoldedLines, GithubOutput
 from arcli.outputs.progress import Progress
 from arcli.outputs.registry import PACKED, Format
@@ -88,11 +88,18 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
             return self._on_stdout(form, destination)
         path = destination.folder / destination.path
         # A format whose files are packed by themselves, such as Parquet, keeps the suffix for itself.
-        file: Target = FileTarget(path)
+        file = FileTarget(path)
+        target: Target = file
         if path.suffix.lower() == PACKED and form.packable:
-            file = GzipTarget(file)
-        page = Stream(target=file)
-        output = form(self._context(destination, file, str(path), results=page, report=page))
+            target = GzipTarget(file)
+        page = Stream(target=target)
+        context = self._context(destination, target, str(path), results=page, report=page)
+        if form.beside:
+            from arcli.outputs.writer_process import WrittenBeside  # other formats need none of it
+
+            output: Output = WrittenBeside(form, context, file)
+        else:
+            output = form(context)
         return [OutputMember(output, job, file=not form.always)]
 
     def _on_stdout(self, form: Format, destination: Destination) -> list[OutputMember]:

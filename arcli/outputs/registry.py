@@ -29,8 +29,9 @@ class Format(Struct, frozen=True, kw_only=True):
 
     ``make`` is called with an ``OutputContext``; as text it is ``module:attribute``, imported when
     it is needed. ``on_stdout``: whether it may be written to stdout. ``packable``: whether a file
-    of it may end in ``.gz``. ``always``: it is
-    written also where no job began. ``options`` has the type of each option that a spec may give.
+    of it may end in ``.gz``. ``always``: it is written also where no job began. ``beside``: a large file
+    of it is written by a process of its own, which gets but the context's target, name, job and options.
+    ``options`` has the type of each option that a spec may give.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Format(Struct, frozen=True, kw_only=True):
     on_stdout: bool = True
     packable: bool = True
     always: bool = False
+    beside: bool = False
     options: Mapping[str, type] = field(default_factory=dict)
 
     def __call__(self, context: OutputContext) -> Output:
@@ -56,7 +58,11 @@ BUILT_IN = (
     Format(name="jsonl", suffixes=(".jsonl",), make="arcli.outputs.jsonl:jsonl_output"),
     Format(name="json", suffixes=(".json",), make="arcli.outputs.jsondoc:JsonDocument"),
     Format(
-        name="csv", suffixes=(".csv",), make="arcli.outputs.csvfile:CsvFile", options={"spreadsheet": bool}
+        name="csv",
+        suffixes=(".csv",),
+        make="arcli.outputs.csvfile:CsvFile",
+        beside=True,
+        options={"spreadsheet": bool},
     ),
     Format(
         name="junit",
@@ -75,6 +81,7 @@ BUILT_IN = (
         make="arcli.outputs.parquet:ParquetFile",
         on_stdout=False,
         packable=False,
+        beside=True,
     ),
     Format(
         name="raw", suffixes=(), make="arcli.outputs.raw:RawOutput", options={"tag": bool, "values": bool}

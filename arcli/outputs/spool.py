@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 from arcli.outputs.base import OutputContext, TargetOutput
-from arcli.outputs.target import FileTarget, GzipTarget, Target, writing
+from arcli.outputs.target import Target, writing
 from arcli.timing.summary import RunSummary
 
 BLOCK = 1 << 18
@@ -27,9 +27,8 @@ class Spool:
 
         Raises OutputError.
         """
-        folder = target.folder if isinstance(target, FileTarget | GzipTarget) else None
         with writing(self._name):
-            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 - close()
+            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=target.folder))  # noqa: SIM115 - close()
 
     def write(self, data: bytes) -> None:
         """Append. Raises OutputError."""

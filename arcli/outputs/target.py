@@ -33,8 +33,14 @@ _HINTS = {
 class Target(Protocol):
     """Opened once, written to, then committed or discarded. Every step raises OutputError.
 
-    A subclass leaves out the steps at which it has nothing to do.
+    A subclass leaves out the steps at which it has nothing to do. ``folder`` is the directory for what
+    belongs beside it, where there is one.
     """
+
+    @property
+    def folder(self) -> Path | None:
+        """See above."""
+        return None
 
     def open(self) -> None:
         """Prove that it can be written."""
@@ -132,8 +138,8 @@ class GzipTarget:
 
     @property
     def folder(self) -> Path | None:
-        """See FileTarget."""
-        return self._target.folder if isinstance(self._target, FileTarget) else None
+        """See Target."""
+        return self._target.folder
 
     def open(self) -> None:
         """See Target."""
@@ -190,8 +196,12 @@ class FileTarget:
 
     @property
     def folder(self) -> Path | None:
-        """The directory for what belongs beside it; None beside a device."""
+        """See Target; None beside a device."""
         return self._path.parent if self._temporary else None
+
+    def fileno(self) -> int:
+        """Return the descriptor of the open file."""
+        return self._opened.fileno()
 
     def open(self) -> None:
         """Make the file beside. Raises OutputError where that cannot be."""
@@ -248,6 +258,35 @@ class FileTarget:
         if self._file is None:
             raise ValueError(f"{self.name} is not open")
         return self._file
+
+
+class OpenFile(Target):
+    """A file that somebody else has opened, and brings under its name when it is complete."""
+
+    def __init__(self, descriptor: int, name: str, folder: Path | None) -> None:
+        self._file = open(descriptor, "wb")  # noqa: SIM115 - a descriptor has no path, and stays open
+        self._name = name
+        self._folder = folder
+
+    @property
+    def folder(self) -> Path | None:
+        """See Target."""
+        return self._folder
+
+    def write(self, data: bytes) -> None:
+        """Write, buffered."""
+        with writing(self._name):
+            self._file.write(data)
+
+    def commit(self) -> None:
+        """Hand all of it to the system."""
+        with writing(self._name):
+            self._file.close()
+
+    def discard(self) -> None:
+        """Leave the rest to who has opened it."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def existing_mode(path: Path) -> int | None:

@@ -1,0 +1,74 @@
+"""The process that writes one output while arcli itself does other things.
+
+``python -m arcli.outputs.writer FD``: FD is a connection, over which it gets a ``WriterTask``, lists of
+batches, and at the end what ``Output.finish`` takes. It answers once: None, or the exception that ended it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+from arcli.engine.own_code import hush
+from arcli.errors import ArcliError
+from arcli.outputs import registry
+from arcli.outputs.base import OutputContext
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import GzipTarget, OpenFile, Target
+from arcli.outputs.writer_process import WriterFailed, WriterTask
+
+NICENESS = 5
+"""By how much it stands back: its share of a processor is a third of that of others."""
+
+
+def write(connection: Connection) -> None:
+    """Do one task, and answer. An end of the connection before its end leaves the file as it is."""
+    answer: Exception | None = None
+    try:
+        task: WriterTask = connection.recv()
+        file = OpenFile(task.descriptor, task.name, task.folder)
+        target: Target = GzipTarget(file) if task.packed else file
+        page = Stream(target=target)
+        output = registry.named(task.format)(
+            OutputContext(
+                target=target, name=task.name, job=task.job, options=task.options, results=page, report=page
+            )
+        )
+        output.start()
+        try:
+            while isinstance(message := connection.recv(), list):
+                for batch in message:
+                    output.record(batch)
+            output.finish(*message)
+        except BaseException:
+            output.abort()
+            raise
+    except EOFError:
+        return
+    except ArcliError as error:
+        answer = error
+    except Exception:  # noqa: BLE001 - raised by who started this process
+        answer = WriterFailed(traceback.format_exc())
+    with suppress(OSError):  # nobody wants to know any more
+        connection.send(answer)
+
+
+def main() -> None:
+    """Serve the connection whose descriptor is the first argument."""
+    hush()
+    # Rows are made of much that is let go of at once, and nothing of it refers to itself.
+    gc.set_threshold(50_000, 20, 20)
+    gc.freeze()
+    # The run itself goes first where there are not processors enough for both.
+    os.nice(NICENESS)
+    write(Connection(int(sys.argv[1])))
+    sys.stderr.flush()
+    os._exit(0)  # taking down what was imported takes longer than it took to import it
+
+
+if __name__ == "__main__":
+    main()

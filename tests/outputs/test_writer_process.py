@@ -1,0 +1,207 @@
+"""Large tables are written by a process of their own, and nobody can tell but by the time that it takes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from make_records import batch, context, play, record, summary
+from runs import PATIENCE, running, wait_until, words_of
+
+from arcli.errors import ExitCode, OutputError
+from arcli.outputs import registry, writer_process
+from arcli.outputs.target import FileTarget, GzipTarget
+from arcli.outputs.writer import write
+from arcli.outputs.writer_process import WriterFailed, WriterTask, WrittenBeside
+from arcli.record import RecordBatch
+
+BATCHES = [
+    batch(*(record(at, value={"level": at / 8, "name": "é,"}) for at in range(first, first + 50)))
+    for first in range(0, 200, 50)
+]
+BATCHES[-1] = batch(*(record(at, "error", value={"late": True}) for at in range(150, 200)))
+"""What is known of columns when the first rows are written is not all of it."""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the first record begin a process, and each batch go to it by itself."""
+    monkeypatch.setattr(writer_process, "HELD", 1)
+    monkeypatch.setattr(writer_process, "SENT", 1)
+
+
+def beside(path: Path, form: str = "csv", **options: Any) -> WrittenBeside:
+    """An output as a run has it for a file."""
+    file = FileTarget(path)
+    target = GzipTarget(file) if path.suffix == ".gz" else file
+    return WrittenBeside(registry.named(form), context(target, str(path), options=options), file)
+
+
+def in_process(path: Path, form: str = "csv", **options: Any) -> Any:
+    """The same without one."""
+    file = FileTarget(path)
+    target = GzipTarget(file) if path.suffix == ".gz" else file
+    return registry.named(form)(context(target, str(path), options=options))
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("options", [{}, {"spreadsheet": True}])
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
+def test_a_table_is_what_it_would_be_without_a_process(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    before = children()
+    play(beside(tmp_path / name, **options), *BATCHES)
+    play(in_process(tmp_path / f"other-{name}", **options), *BATCHES)
+    unpacked: Callable[[bytes], bytes] = gzip.decompress if name.endswith(".gz") else bytes
+    text = unpacked((tmp_path / name).read_bytes())
+    assert text == unpacked((tmp_path / f"other-{name}").read_bytes())
+    assert text.count(b"\n") == 201
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"other-{name}"}
+    assert children() == before
+
+
+@pytest.mark.usefixtures("at_once")
+def test_parquet_is_what_it_would_be_without_a_process(tmp_path: Path) -> None:
+    play(beside(tmp_path / "x.parquet", "parquet"), *BATCHES)
+    play(in_process(tmp_path / "y.parquet", "parquet"), *BATCHES)
+    assert pq.read_table(tmp_path / "x.parquet").equals(pq.read_table(tmp_path / "y.parquet"))
+
+
+def test_little_needs_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(subprocess, "Popen")
+    play(beside(tmp_path / "x.csv"), *BATCHES)
+    assert (tmp_path / "x.csv").read_bytes().count(b"\n") == 201
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_file_is_as_it_was_where_a_run_does_not_come_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("before")
+    before = children()
+    output = beside(tmp_path / "x.csv")
+    output.start()
+    output.record(BATCHES[0])
+    assert children() > before
+    output.abort()
+    assert children() == before
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_process_that_is_killed_is_told_of_with_the_files_name(tmp_path: Path) -> None:
+    before = children()
+    output = beside(tmp_path / "x.csv")
+    output.start()
+    output.record(BATCHES[0])
+    (pid,) = children() - before
+    os.kill(pid, 9)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises(OutputError, match=r"cannot write .*x\.csv: .* was killed by SIGKILL"):
+        output.record(BATCHES[1])
+    output.abort()
+    assert not list(tmp_path.iterdir())
+    assert children() == before
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_goes_wrong_there_is_raised_here(tmp_path: Path) -> None:
+    full = beside(Path("/dev/full"))
+    with pytest.raises(OutputError, match="cannot write /dev/full: No space") as caught:
+        play(full, *BATCHES)
+    assert caught.value.hint == "make room there, or choose a path on another disk"
+    full.abort()
+    wrong = beside(tmp_path / "x.csv")
+    lines = RecordBatch(job="squares", first=0, count=1, lines=b"{}}\n" * 9_999, tally=BATCHES[0].tally)
+    with pytest.raises(WriterFailed, match=r"(?s)Traceback.*columns\.py"):
+        play(wrong, *[lines] * 99)
+    wrong.abort()
+
+
+def task(path: Path, flags: int = os.O_WRONLY, *, packed: bool = False) -> WriterTask:
+    return WriterTask(
+        format="csv",
+        descriptor=os.open(path, flags),
+        folder=path.parent,
+        packed=packed,
+        name="x",
+        job=None,
+        options={},
+    )
+
+
+def test_a_process_ends_with_who_started_it(tmp_path: Path) -> None:
+    """It gets no end of the records then, and leaves what is in the file to who opened it."""
+    (tmp_path / "x").touch()
+    ours, theirs = Pipe()
+    serving = threading.Thread(target=write, args=(theirs,))
+    serving.start()
+    ours.send(task(tmp_path / "x"))
+    ours.send(BATCHES[:1])
+    ours.close()
+    serving.join(PATIENCE)
+    assert not serving.is_alive()
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_is_none_or_an_exception(tmp_path: Path, packed: bool) -> None:
+    for flags, kind in ((os.O_WRONLY, type(None)), (os.O_RDONLY, OutputError)):
+        (tmp_path / "x").touch()
+        ours, theirs = Pipe()
+        messages: list[Any] = [task(tmp_path / "x", flags, packed=packed), BATCHES, (summary(*BATCHES), {})]
+        for message in messages:
+            ours.send(message)
+        write(theirs)
+        assert type(ours.recv()) is kind
+
+
+LARGE = """
+setup: {imports: [os, time]}
+map: >
+  lambda x:
+  ([time.sleep(0.02) for _ in iter(lambda: x < 20 or os.path.exists('go'), True)], 'v' * 400_000)[1]
+over: {range: 30}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_however_a_run_with_a_large_table_ends_no_process_stays(tmp_path: Path, number: int) -> None:
+    (tmp_path / "x.csv").write_text("before")
+    with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
+        wait_until(lambda: [each for each in run.relatives() if "arcli.outputs.writer" in words_of(each)])
+        run.signal(number)
+        assert run.wait() in {130, -number}
+    text = (tmp_path / "x.csv").read_text()
+    if number == signal.SIGKILL:
+        assert text == "before"
+    else:
+        rows = text.splitlines()
+        assert len(rows) >= 21
+        assert rows[1].startswith("0," + "v" * 400_000)
+
+
+def test_a_run_whose_table_cannot_be_written_by_its_process_says_so(tmp_path: Path) -> None:
+    with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
+        writing = wait_until(
+            lambda: [each for each in run.relatives() if "arcli.outputs.writer" in words_of(each)]
+        )
+        writing[0].kill()
+        (tmp_path / "go").touch()
+        assert run.wait() == ExitCode.OUTPUT
+        assert "cannot write" in run.said()
+        assert "was killed by SIGKILL" in run.said()
+    assert not (tmp_path / "x.csv").exists()
