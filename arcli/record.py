@@ -59,6 +59,10 @@ def dump(tree: Any) -> bytes:
         return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
+_LARGE_EXPONENT = re.compile(r"e(?:[^-]|-\d\d)")
+_SMALL = re.compile(r"(?<!\d)0\.0000\d+")
+
+
 def in_python(numbers: Sequence[float]) -> str | None:
     """Return numbers as Python writes them, with commas between; None where JSON's writer might not.
 
@@ -68,8 +72,11 @@ def in_python(numbers: Sequence[float]) -> str | None:
         text = msgspec.json.encode(numbers)[1:-1].decode()
     except OverflowError:  # integers of more than 64 bits
         return None
-    # What JSON lacks is null there, and exponents have a form of their own.
-    return None if "e" in text or "u" in text else text
+    # What JSON lacks is null there; exponents have one digit less, and begin with a smaller number.
+    if "u" in text or ("e" in text and _LARGE_EXPONENT.search(text)):
+        return None
+    text = text.replace("e-", "e-0")
+    return _SMALL.sub(lambda number: repr(float(number[0])), text) if "0.0000" in text else text
 
 
 def is_tagged(value: Mapping[str, Any]) -> bool:

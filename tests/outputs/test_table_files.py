@@ -244,12 +244,17 @@ def test_a_spec_asks_for_a_harmless_table(tmp_path: Path) -> None:
 @example([1e16, 5e-5, 1e-5])
 @example([2**64])
 @example([math.nan])
+@example([1e-5, 1e-9, 1e-10])
+@example([6.1e-05, -9.99e-05, 1e-4, 10.00001, -20.00001])
+@example([1e16])
+@example([1e100])
+@example([5e-324])
 def test_numbers_together_are_written_as_each_by_itself_or_not_at_all(numbers: list[float]) -> None:
     assert in_python(numbers) in (None, ",".join(map(repr, numbers)))
 
 
 def test_common_numbers_are_written_together() -> None:
     assert (
-        in_python([0, -7, 2**63, 0.1, -0.0, 1e15, 123.456])
-        == "0,-7,9223372036854775808,0.1,-0.0,1000000000000000.0,123.456"
+        in_python([0, -7, 2**63, 0.1, -0.0, 1e15, 3.587e-06, 6.1e-05])
+        == "0,-7,9223372036854775808,0.1,-0.0,1000000000000000.0,3.587e-06,6.1e-05"
     )
