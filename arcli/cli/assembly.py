@@ -73,7 +73,9 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     detached = Detached.take(os.environ)
     above = None if progress is None else progress.above(streams.stderr.target).write
     with (
-        closing(Notices(quiet=flags.quiet, as_json=flags.errors == "json", above=above)) as notices,
+        closing(
+            Notices(quiet=flags.quiet, as_json=flags.errors == "json", above=above, stderr=streams.stderr)
+        ) as notices,
         _lock(root, spec, notices) if flags.no_overlap else nullcontext(),
         _folder(root, spec, flags, notices) as (folder, kept),
         LiveOutput(

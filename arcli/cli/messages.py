@@ -8,12 +8,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from arcli.errors import Problem
 from arcli.escape import plain
+
+if TYPE_CHECKING:
+    from arcli.outputs.stream import Stream
 
 WIDEST = 100
 """Characters of a source line that are shown, around the place."""
@@ -54,6 +57,7 @@ def _window(source: str, column: int | None, room: int) -> tuple[str, int | None
     return f"{before}{part}{after}", inside
 
 
+_NAME = "arcli: "
 LAST_WORDS = 5.0
 """Seconds that the last sentences have: more than a busy machine needs; a stderr may take none at all."""
 
@@ -61,13 +65,19 @@ LAST_WORDS = 5.0
 class Notices:
     """``say`` never blocks, and may be called from any thread and from a signal handler.
 
-    ``above`` writes above what is drawn on the terminal, if anything is.
+    ``above`` writes above what is drawn on the terminal, if anything is; ``stderr`` says how wide that is.
     """
 
     def __init__(
-        self, *, quiet: bool = False, as_json: bool = False, above: Callable[[bytes], None] | None = None
+        self,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+        above: Callable[[bytes], None] | None = None,
+        stderr: Stream | None = None,
     ) -> None:
         self._above = above
+        self._stderr = stderr
         self._quiet = quiet
         self._as_json = as_json
         self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -101,11 +111,13 @@ class Notices:
 
         while (sentence := self._sentences.get()) is not None:
             with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
-                line = json.dumps({"notice": sentence}) if self._as_json else f"arcli: {sentence}"
+                text = json.dumps({"notice": sentence}) if self._as_json else f"{_NAME}{sentence}"
+                if self._stderr is not None and not self._as_json:
+                    text = "\n".join(self._stderr.wrapped(text, " " * len(_NAME)))
                 if self._above is not None:
-                    self._above(f"{line}\n".encode(errors="backslashreplace"))
+                    self._above(f"{text}\n".encode(errors="backslashreplace"))
                 else:
-                    click.echo(line, file=self._stream, err=True)
+                    click.echo(text, file=self._stream, err=True)
 
 
 def _own_stderr() -> IO[str] | None:

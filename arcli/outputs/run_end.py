@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ TABLES_BESIDE = 54
 """Columns from which on a run's id and the way to its tables are one line."""
 INDENT = 5
 _LONGEST_COMMAND = 300
-_UNIT = re.compile(r"(?<=\d) (?=(?:[mµn]?s|min|h)\b)")
 _NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet", "--estimate"}
 """Flags that say which run is gone on with, that hide what people ask for now, or that make it a pilot."""
 
@@ -72,7 +69,7 @@ def verdict(stream: Stream, summary: RunSummary) -> str:
         helped = summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0
         faster = f", {serial / wall:.1f} × as fast as one after another" if helped else ""  # noqa: RUF001
         words += f"  ({plural(summary.engines, 'engine')}{faster})"
-    first, *rest = _wrapped(stream, f"{mark} {words}", "    ")
+    first, *rest = stream.wrapped(f"{mark} {words}", "    ")
     return "\n".join([stream.style(mark, color) + first[len(mark) :], *rest])
 
 
@@ -100,7 +97,7 @@ def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -
         head = f"{name}: {group.title}" if several else group.title
         where = f"  {_short_place(group.place)}" if group.place else ""
         number = f"{group.count:>{INDENT - 2},}"
-        first, *rest = _wrapped(stream, f"{number}  {head}{where}", " " * INDENT)
+        first, *rest = stream.wrapped(f"{number}  {head}{where}", " " * INDENT)
         yield stream.style(number, "red") + first[len(number) :]
         yield from rest
         yield from _items(stream, group)
@@ -112,7 +109,7 @@ def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -
     for job in summary.jobs:
         if job.value_error is not None:
             words = f"  {job.name} has no value: {plain(job.value_error)}"
-            yield from (stream.style(line, "red") for line in _wrapped(stream, words, " " * INDENT))
+            yield from (stream.style(line, "red") for line in stream.wrapped(words, " " * INDENT))
 
 
 def again(argv: Sequence[str], *flags: str, stdin: bool = False) -> str | None:
@@ -163,11 +160,11 @@ def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
             words = f"{count_words([job])}{took}" if began else ""
             text = f"  {job.name:<{width}}  {'; '.join(filter(None, (words, note)))}"
             style = {JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}.get(job.status)
-            first, *rest = _wrapped(stream, text, " " * (width + 4))
+            first, *rest = stream.wrapped(text, " " * (width + 4))
             yield stream.style(first, style) if style else first
             yield from rest
         elif note:
-            yield from _wrapped(stream, f"  {note}", "    ")
+            yield from stream.wrapped(f"  {note}", "    ")
 
 
 def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
@@ -177,9 +174,8 @@ def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
     labels = [item.label for item in group.items]
     # Where the group's message says it all, names are enough, side by side.
     if all(item.detail in {"", group.message} for item in group.items):
-        yield from _wrapped(
-            stream, " " * INDENT + ", ".join([*labels, *([rest] if rest else [])]), " " * INDENT
-        )
+        names = ", ".join([*labels, *([rest] if rest else [])])
+        yield from stream.wrapped(" " * INDENT + names, " " * INDENT)
         return
     room = 40 if stream.width is None else max(8, stream.width // 3)
     width = min(room, max(map(len, labels)))
@@ -188,7 +184,7 @@ def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
         if len(item.label) > width:  # its own line, so that nothing is cut
             yield f"{' ' * INDENT}{item.label}"
             head = " " * (INDENT + 2)
-        yield from _wrapped(stream, head + item.detail, " " * (INDENT + 2))
+        yield from stream.wrapped(head + item.detail, " " * (INDENT + 2))
     if rest:
         yield " " * INDENT + rest
 
@@ -232,17 +228,6 @@ def _short_place(place: str) -> str:
     except (ValueError, OSError):
         return place
     return f"{inside}:{line}"
-
-
-def _wrapped(stream: Stream, text: str, indent: str) -> list[str]:
-    """Return a line as it is where there is no terminal, else as many as it takes; nothing is cut."""
-    if stream.width is None or len(text) <= stream.width:
-        return [text]
-    # A number and its unit stay together.
-    joined = _UNIT.sub("\N{NO-BREAK SPACE}", text)
-    width = max(len(indent) + 10, stream.width)
-    lines = textwrap.wrap(joined, width, subsequent_indent=indent, replace_whitespace=False)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 class QuietOutput(Output):
