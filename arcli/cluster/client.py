@@ -72,6 +72,16 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         sizes = {sent.msg_id: 1}
         return AsyncMapResult(self, [sent], ONE_PART, return_exceptions=True, chunk_sizes=sizes)
 
+    def create_message_futures(self, *arguments: Any, **options: Any) -> list[Any]:
+        """See ipyparallel.Client: the futures of a request's result and, where it has one, of its output.
+
+        A request is kept until both are done, and here nobody hears of the end of what it prints.
+        """
+        futures: list[Any] = super().create_message_futures(*arguments, **options)
+        for output in futures[1:]:
+            output.set_result(None)
+        return futures
+
     def take(self, msg_id: str) -> bytes:
         """Return the reply to a request, once. Raises KeyError where there is none."""
         self._published.pop(msg_id, None)

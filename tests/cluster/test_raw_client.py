@@ -135,6 +135,46 @@ def test_a_malformed_reply_is_an_error_of_its_request(content: dict[str, Any]) -
         assert isinstance(result.get(PATIENCE, return_exceptions=True), Exception)
 
 
+def forgotten(client: RawClient, request: Any) -> bool:
+    """Whether a client holds nothing of a request."""
+    ours = (client._replies, client._published)
+    ipyparallels = (client.metadata, client.results, client._futures, client._output_futures)
+    (msg_id,) = request.msg_ids
+    return not any(msg_id in held for held in (*ours, *ipyparallels, client.outstanding))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"status": "ok"}, {"status": "error", "ename": "E", "evalue": "v"}, {"status": "aborted"}, {}],
+)
+def test_nothing_is_kept_of_a_request_that_has_its_reply(content: dict[str, Any]) -> None:
+    """A run of many chunks would grow by seven kilobytes with each."""
+    with connected() as (controller, client):
+        waiting = client[0].apply_async(eval, "1")
+        msg_id = reply_to(controller, "apply_reply", content, buffers=[b"value"])
+        waiting.get(PATIENCE, return_exceptions=True)
+        if content.get("status") == "ok":
+            assert client.take(msg_id) == b"value"
+        wait_until(lambda: forgotten(client, waiting))
+
+
+def test_nothing_is_kept_of_a_request_whose_engine_has_died() -> None:
+    with connected() as (controller, client):
+        waiting = client[0].apply_async(eval, "1")
+
+        def hears_of_it() -> bool:
+            # A subscription takes a moment.
+            content = {"id": 0, "uuid": UUID}
+            controller.session.send(
+                controller.sockets["notification"], "unregistration_notification", content
+            )
+            return bool(waiting.ready())
+
+        wait_until(hears_of_it)
+        assert waiting.get(PATIENCE, return_exceptions=True).ename == "EngineError"
+        wait_until(lambda: forgotten(client, waiting))
+
+
 def test_published_data_is_bytes_and_kept_for_requests_that_wait(tmp_path: Path) -> None:
     hostile = pickle.dumps(Bomb(tmp_path / "exploded"))
     with connected() as (controller, client):
