@@ -182,9 +182,10 @@ class RecordBatch(Struct, kw_only=True):
 
     ``lines`` holds one JSON object a line, each with its newline; ``tally`` what they add up to.
     ``offset`` and ``length`` say where the lines stand in the journal, from which a session reads them
-    again that let go of them meanwhile. ``pickles`` says where the values that JSON does not hold exactly
-    are kept for this run: ``(offset, length)`` by index. ``shared`` is one JSON object of fields that are
-    the same in all records, where that is known.
+    again that let go of them meanwhile; ``journal`` is its descriptor, None where there is none.
+    ``pickles`` says where the values that JSON does not hold exactly are kept for this run:
+    ``(offset, length)`` by index. ``shared`` is one JSON object of fields that are the same in all records,
+    where that is known.
     """
 
     job: str
@@ -194,6 +195,7 @@ class RecordBatch(Struct, kw_only=True):
     tally: Tally
     offset: int = 0
     length: int = 0
+    journal: int | None = None
     pickles: dict[int, tuple[int, int]] | None = None
     shared: bytes = b""
 

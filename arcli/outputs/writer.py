@@ -1,7 +1,8 @@
 """The process that writes one output while arcli itself does other things.
 
 ``python -m arcli.outputs.writer FD``: FD is a connection, over which it gets a ``WriterTask``, lists of
-batches, and at the end what ``Output.finish`` takes. It answers once: None, or the exception that ended it.
+batches, whose lines it reads in the run's journal where they stand there, and at the end what
+``Output.finish`` takes. It answers once: None, or the exception that ended it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from arcli.engine.own_code import hush
-from arcli.errors import ArcliError
+from arcli.errors import ArcliError, OutputError
 from arcli.outputs import registry
 from arcli.outputs.base import OutputContext
 from arcli.outputs.stream import Stream
-from arcli.outputs.target import GzipTarget, OpenFile, Target
+from arcli.outputs.target import GzipTarget, OpenFile, Target, writing
 from arcli.outputs.writer_process import WriterFailed, WriterTask
+from arcli.record import RecordBatch
 
 NICENESS = 5
 """By how much it stands back: its share of a processor is a third of that of others."""
@@ -42,6 +44,8 @@ def write(connection: Connection) -> None:
         try:
             while isinstance(message := connection.recv(), list):
                 for batch in message:
+                    if not batch.lines and task.journal is not None:
+                        batch.lines = read_lines(task.journal, batch, task.name)
                     output.record(batch)
             output.finish(*message)
         except BaseException:
@@ -55,6 +59,18 @@ def write(connection: Connection) -> None:
         answer = WriterFailed(traceback.format_exc())
     with suppress(OSError):  # nobody wants to know any more
         connection.send(answer)
+
+
+def read_lines(journal: int, batch: RecordBatch, name: str) -> bytes:
+    """Return what stands in the journal of a batch; ``name`` is what it is for. Raises OutputError."""
+    parts, offset, end = [], batch.offset, batch.offset + batch.length
+    with writing(name):
+        while offset < end:
+            if not (part := os.pread(journal, end - offset, offset)):
+                raise OutputError(f"cannot write {name}: the run's journal was cut by something else")
+            parts.append(part)
+            offset += len(part)
+    return b"".join(parts)
 
 
 def main() -> None:

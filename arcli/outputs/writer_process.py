@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.engine.ends import killed_by
 from arcli.errors import OutputError
@@ -32,7 +33,8 @@ class WriterTask(Struct, frozen=True, kw_only=True):
     """What a process is to write: an output of ``format`` into the file that is open as ``descriptor``.
 
     The others are those of an OutputContext; ``folder`` is for what belongs beside the file, and ``packed``
-    is whether what is written is to be a gzip file.
+    is whether what is written is to be a gzip file. ``journal`` is the descriptor of the file in which the
+    lines of batches stand that have none, None where all have theirs.
     """
 
     format: str
@@ -42,6 +44,7 @@ class WriterTask(Struct, frozen=True, kw_only=True):
     name: str
     job: str | None
     options: Mapping[str, Any]
+    journal: int | None = None
 
 
 class WriterFailed(Exception):
@@ -82,10 +85,11 @@ class WrittenBeside(Output):
                 name=context.name,
                 job=context.job,
                 options=context.options,
+                journal=batch.journal,
             )
             self._process = WriterProcess(task)
         if self._process is not None and self._bytes >= SENT:
-            self._process.send(self._taken())
+            self._process.hand_over(self._taken())
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
@@ -94,7 +98,7 @@ class WrittenBeside(Output):
                 self._output.record(batch)
             self._output.finish(summary, values)
             return
-        self._process.send(self._taken())
+        self._process.hand_over(self._taken())
         self._process.send((summary, values))
         self._process.join()
         self._file.commit()
@@ -116,6 +120,7 @@ class WriterProcess:
 
     def __init__(self, task: WriterTask) -> None:
         self._name = task.name
+        self._journal = task.journal
 
         from multiprocessing.connection import Pipe  # most runs get along without it
 
@@ -126,10 +131,18 @@ class WriterProcess:
                 [sys.executable, "-P", "-m", "arcli.outputs.writer", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), task.descriptor],
+                pass_fds=[fd for fd in (theirs.fileno(), task.descriptor, task.journal) if fd is not None],
                 start_new_session=True,
             )
         self.send(task)
+
+    def hand_over(self, batches: list[RecordBatch]) -> None:
+        """Have it write batches; those that stand in the journal it reads there. Raises OutputError."""
+        self.send([self._by_place(batch) for batch in batches])
+
+    def _by_place(self, batch: RecordBatch) -> RecordBatch:
+        journaled = batch.journal is not None and batch.journal == self._journal
+        return replace(batch, lines=b"") if journaled else batch
 
     def send(self, message: Any) -> None:
         """Hand something over, as soon as it has taken what came before. Raises OutputError."""

@@ -58,6 +58,10 @@ class Storage(Protocol):
         """Keep a value that JSON cannot hold."""
 
     @property
+    def journal(self) -> int | None:
+        """The descriptor of the file that lines are in; None where that is none."""
+
+    @property
     def path(self) -> str:
         """The folder that the run keeps its files in."""
 
@@ -116,6 +120,7 @@ class Recorder:
                 count=count,
                 offset=offset,
                 length=len(lines),
+                journal=self._storage.journal,
                 tally=tally,
                 lines=lines,
                 pickles=pickles,

@@ -72,6 +72,10 @@ class Journal:
             self._syncer.start()
         return start
 
+    def fileno(self) -> int:
+        """Return the descriptor, for who reads it elsewhere."""
+        return self._fd
+
     def read(self, offset: int, length: int) -> bytes:
         """Return what stands at ``offset``, ``length`` bytes of it."""
         content = b""

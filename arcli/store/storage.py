@@ -31,6 +31,11 @@ class RunStorage:
         """Return what stands in the journal there."""
         return self._journal.read(offset, length)
 
+    @property
+    def journal(self) -> int:
+        """The descriptor of the journal."""
+        return self._journal.fileno()
+
     def save_value(self, job: str, index: int, content: bytes, suffix: str) -> None:
         """Keep a value that a record does not hold, as ``values/JOB/INDEX.SUFFIX``."""
         self.folder.save_value(job, index, content, suffix)

@@ -7,22 +7,23 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from make_records import batch, context, play, record, summary
+from msgspec.structs import replace
 from runs import PATIENCE, running, wait_until, words_of
 
 from arcli.errors import ExitCode, OutputError
 from arcli.outputs import registry, writer_process
 from arcli.outputs.target import FileTarget, GzipTarget
 from arcli.outputs.writer import write
-from arcli.outputs.writer_process import WriterFailed, WriterTask, WrittenBeside
+from arcli.outputs.writer_process import WriterFailed, WriterProcess, WriterTask, WrittenBeside
 from arcli.record import RecordBatch
 
 BATCHES = [
@@ -80,6 +81,48 @@ def test_parquet_is_what_it_would_be_without_a_process(tmp_path: Path) -> None:
     play(beside(tmp_path / "x.parquet", "parquet"), *BATCHES)
     play(in_process(tmp_path / "y.parquet", "parquet"), *BATCHES)
     assert pq.read_table(tmp_path / "x.parquet").equals(pq.read_table(tmp_path / "y.parquet"))
+
+
+def journaled(journal: BinaryIO, batches: list[RecordBatch]) -> Iterator[RecordBatch]:
+    """Batches as a run has them, whose lines stand in a journal."""
+    for part in batches:
+        offset = journal.tell()
+        journal.write(part.lines)
+        journal.flush()
+        yield replace(part, offset=offset, length=len(part.lines), journal=journal.fileno())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_stands_in_the_journal_is_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    send = WriterProcess.send
+
+    def note(process: WriterProcess, message: Any) -> None:
+        sent.append(message)
+        send(process, message)
+
+    monkeypatch.setattr(WriterProcess, "send", note)
+    with (tmp_path / "journal").open("wb+") as journal, (tmp_path / "other").open("wb+") as other:
+        # What stands in another one, or in none, goes over the connection.
+        batches = [*journaled(journal, BATCHES[:2]), *journaled(other, BATCHES[2:3]), BATCHES[3]]
+        play(beside(tmp_path / "x.csv"), *batches)
+    play(in_process(tmp_path / "y.csv"), *BATCHES)
+    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "y.csv").read_bytes()
+    lines = [part.lines for message in sent if isinstance(message, list) for part in message]
+    assert lines == [b"", b"", BATCHES[2].lines, BATCHES[3].lines]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_journal_that_was_cut_is_told(tmp_path: Path) -> None:
+    output = beside(tmp_path / "x.csv")
+    output.start()
+    with (tmp_path / "journal").open("wb+") as journal:
+        (part,) = journaled(journal, BATCHES[:1])
+        os.truncate(tmp_path / "journal", part.length - 1)
+        output.record(part)
+        with pytest.raises(OutputError, match=r"x\.csv: the run's journal was cut"):
+            output.finish(summary(), {})
+    output.abort()
 
 
 def test_little_needs_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
