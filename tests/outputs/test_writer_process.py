@@ -227,6 +227,7 @@ def test_however_a_run_with_a_large_table_ends_no_process_stays(tmp_path: Path, 
     with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
         wait_until(lambda: [each for each in run.relatives() if "arcli.outputs.writer" in words_of(each)])
         run.signal(number)
+        (tmp_path / "go").touch()
         assert run.wait() in {130, -number}
     text = (tmp_path / "x.csv").read_text()
     if number == signal.SIGKILL:
