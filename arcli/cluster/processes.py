@@ -154,9 +154,9 @@ def kill_below(*pids: int) -> list[int]:
     # What one starts between a look at the table and its end would hang on nobody by the next look. So
     # each is stopped, until a look finds nobody new.
     below: list[int] = []
-    while found := [pid for pid in descendants(*pids) if pid not in below]:
-        _stop(found)
-        below += found
+    while children := [pid for pid in descendants(*pids) if pid not in below]:
+        _stop(children)
+        below += children
     kill_all(below)
     return below
 
@@ -194,8 +194,8 @@ def kill_marked(mark: bytes) -> None:
     # One may start another between the look that finds it and its end. None ends in no time, and one that
     # waits for a disk may take long.
     end = time.monotonic() + ENDS
-    while (found := [*marked(mark)]) and time.monotonic() < end:
-        kill_tree(*found)
+    while (processes := [*marked(mark)]) and time.monotonic() < end:
+        kill_tree(*processes)
 
 
 def _has_mark(pid: int, mark: bytes) -> bool:

@@ -276,8 +276,9 @@ class Supervisor:
             elif pid in self._engines:
                 # What an engine's items started goes with it, before its replacement runs them again.
                 engine = self._engines.pop(pid)
-                left = strays(os.getpid(), pid, f"ARCLI_ENGINE={engine.uuid}".encode())
-                if orphans := {*left} - {*self._engines, self._controller}:
+                mark, others = f"ARCLI_ENGINE={engine.uuid}".encode(), {*self._engines, self._controller}
+                orphans = [stray for stray in strays(os.getpid(), pid, mark) if stray not in others]
+                if orphans:
                     kill_tree(*orphans)
                 self._tell(EngineEnded(pid, engine.engine_id, engine.slot, reason))
 
