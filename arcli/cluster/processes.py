@@ -152,11 +152,14 @@ def kill_below(*pids: int) -> list[int]:
     Returns their ids; they may take a moment to end.
     """
     # What one starts between a look at the table and its end would hang on nobody by the next look. So
-    # each is stopped, until a look finds nobody new.
+    # each is stopped, until a look finds nobody new; not for ever, as other users' cannot be stopped.
     below: list[int] = []
+    end = time.monotonic() + ENDS
     while children := [pid for pid in descendants(*pids) if pid not in below]:
         _stop(children)
         below += children
+        if time.monotonic() > end:
+            break
     kill_all(below)
     return below
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -17,12 +18,14 @@ from types import SimpleNamespace
 import pytest
 from runs import PATIENCE, wait_until
 
+from arcli.cluster import processes
 from arcli.cluster.embedded import forks
 from arcli.cluster.embedded.supervisor_process import cgroup_quota, usable_cpus
 from arcli.cluster.processes import (
     descendants,
     ending,
     kill_all,
+    kill_below,
     kill_marked,
     kill_tree,
     marked,
@@ -106,6 +109,16 @@ def test_a_process_that_cannot_be_stopped_is_killed_all_the_same(tmp_path: Path)
         tree = kill_tree(process.pid)
         assert process.wait(PATIENCE) == -signal.SIGKILL
         wait_until(lambda: not set(tree) & running())
+
+
+def test_what_cannot_be_stopped_and_starts_ever_more_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a program of another user's does, which an item has started by ``sudo``."""
+    beyond = itertools.count(1 << 22)  # nobody has such an id
+    monkeypatch.setattr(processes, "descendants", lambda *of: iter([next(beyond)]))
+    monkeypatch.setattr(processes, "ENDS", 0.05)
+    assert kill_below(os.getpid())
 
 
 def test_nothing_gets_away_from_kill_marked(tmp_path: Path) -> None:
