@@ -72,8 +72,9 @@ def in_python(numbers: Sequence[float]) -> str | None:
         text = msgspec.json.encode(numbers)[1:-1].decode()
     except OverflowError:  # integers of more than 64 bits
         return None
-    # What JSON lacks is null there; exponents have one digit less, and begin with a smaller number.
-    if "u" in text or ("e" in text and _LARGE_EXPONENT.search(text)):
+    # What JSON lacks is null there, and bools have other names; exponents have one digit less, and begin
+    # with a smaller number.
+    if "u" in text or "l" in text or ("e" in text and _LARGE_EXPONENT.search(text)):
         return None
     text = text.replace("e-", "e-0")
     return _SMALL.sub(lambda number: repr(float(number[0])), text) if "0.0000" in text else text

@@ -68,7 +68,14 @@ class Stream(Struct, frozen=True, kw_only=True):
 
         joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
         width = max(len(indent) + 10, self.width)
-        lines = textwrap.wrap(joined, width, subsequent_indent=indent, replace_whitespace=False)
+        lines = textwrap.wrap(
+            joined,
+            width,
+            subsequent_indent=indent,
+            replace_whitespace=False,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
         return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
     @property

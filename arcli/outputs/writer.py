@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -20,9 +21,11 @@ from arcli.outputs import registry
 from arcli.outputs.base import OutputContext
 from arcli.outputs.stream import Stream
 from arcli.outputs.target import GzipTarget, OpenFile, Target, writing
-from arcli.outputs.writer_process import WriterFailed, WriterTask
+from arcli.outputs.writer_process import SPARED, WriterFailed, WriterTask
 from arcli.record import RecordBatch
 
+MOST_OF_A_TRACEBACK = 20_000
+"""Characters of a traceback that are told: who is told of it may be at sending something itself."""
 NICENESS = 5
 """By how much it stands back: its share of a processor is a third of that of others."""
 
@@ -56,7 +59,7 @@ def write(connection: Connection) -> None:
     except ArcliError as error:
         answer = error
     except Exception:  # noqa: BLE001 - raised by who started this process
-        answer = WriterFailed(traceback.format_exc())
+        answer = WriterFailed(traceback.format_exc()[-MOST_OF_A_TRACEBACK:])
     with suppress(OSError):  # nobody wants to know any more
         connection.send(answer)
 
@@ -76,6 +79,10 @@ def read_lines(journal: int, batch: RecordBatch, name: str) -> bytes:
 def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
     hush()
+    # A signal that is sent to all of a run is for arcli, which has what came until then written down.
+    for number in SPARED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SPARED)
     # Rows are made of much that is let go of at once, and nothing of it refers to itself.
     gc.set_threshold(50_000, 20, 20)
     gc.freeze()

@@ -6,9 +6,13 @@ turns. https://docs.python.org/3/glossary.html#term-global-interpreter-lock
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ HELD = 4 << 20
 """Bytes of records up to which no process is worth it: they are held, and written at the end."""
 SENT = 1 << 18
 """Bytes of records that are handed over at a time."""
+SPARED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a run softly, and none of its outputs."""
 
 
 class WriterTask(Struct, frozen=True, kw_only=True):
@@ -66,6 +72,7 @@ class WrittenBeside(Output):
         self._batches: list[RecordBatch] = []
         self._bytes = 0
         self._process: WriterProcess | None = None
+        self._here = False
 
     def start(self) -> None:
         """See Output."""
@@ -75,31 +82,39 @@ class WrittenBeside(Output):
         """See Output."""
         self._batches.append(batch)
         self._bytes += len(batch.lines)
-        if self._process is None and self._bytes >= HELD:
-            context, file = self._context, self._file
-            task = WriterTask(
-                format=self._format,
-                descriptor=file.fileno(),
-                folder=file.folder,
-                packed=context.target is not file,
-                name=context.name,
-                job=context.job,
-                options=context.options,
-                journal=batch.journal,
-            )
-            self._process = WriterProcess(task)
-        if self._process is not None and self._bytes >= SENT:
+        if self._process is None and not self._here and self._bytes >= HELD:
+            self._begin(batch.journal)
+        if self._here:
+            self._write_here()
+        elif self._process is not None and self._bytes >= SENT:
             self._process.hand_over(self._taken())
+
+    def _begin(self, journal: int | None) -> None:
+        """Have a process, or write here from now on where there can be none: slower, but all of it."""
+        context, file = self._context, self._file
+        task = WriterTask(
+            format=self._format,
+            descriptor=file.fileno(),
+            folder=file.folder,
+            packed=context.target is not file,
+            name=context.name,
+            job=context.job,
+            options=context.options,
+            journal=journal,
+        )
+        try:
+            self._process = WriterProcess(task)
+        except OSError:
+            self._here = True
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         if self._process is None:
-            for batch in self._taken():
-                self._output.record(batch)
+            self._write_here()
             self._output.finish(summary, values)
             return
         self._process.hand_over(self._taken())
-        self._process.send((summary, values))
+        self._process.send((summary, {}))  # tables have none of the values
         self._process.join()
         self._file.commit()
         self._output.abort()  # of what it has opened nothing was needed
@@ -110,13 +125,20 @@ class WrittenBeside(Output):
             self._process.end()
         self._output.abort()
 
+    def _write_here(self) -> None:
+        for batch in self._taken():
+            self._output.record(batch)
+
     def _taken(self) -> list[RecordBatch]:
         batches, self._batches, self._bytes = self._batches, [], 0
         return batches
 
 
 class WriterProcess:
-    """A process at a task (``arcli.outputs.writer``). Whatever is asked of it raises what ended it."""
+    """A process at a task (``arcli.outputs.writer``). Whatever is asked of it raises what ended it.
+
+    Raises OSError where there can be no other process.
+    """
 
     def __init__(self, task: WriterTask) -> None:
         self._name = task.name
@@ -125,15 +147,31 @@ class WriterProcess:
         from multiprocessing.connection import Pipe  # most runs get along without it
 
         self._connection, theirs = Pipe()
-        with theirs:
-            # -P: a file in the working folder is no module. Ctrl-C in the terminal is arcli's to handle.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arcli.outputs.writer", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[fd for fd in (theirs.fileno(), task.descriptor, task.journal) if fd is not None],
-                start_new_session=True,
-            )
+        # Not in the place of a standard stream that is closed here: the process has one of its own there.
+        wanted = (theirs.fileno(), task.descriptor, *(() if task.journal is None else (task.journal,)))
+        with ExitStack() as passed:
+            passed.enter_context(theirs)
+            descriptors = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in wanted]
+            for fd in descriptors:
+                passed.callback(os.close, fd)
+            # Spared while it imports, too: what is blocked here is so there, until it ignores it.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, SPARED)
+            try:
+                # -P: a file in the working folder is no module.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "arcli.outputs.writer", str(descriptors[0])],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=descriptors,
+                    start_new_session=True,
+                )
+            except OSError:
+                self._connection.close()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _, descriptor, *journal = descriptors
+        task = replace(task, descriptor=descriptor, journal=journal[0] if journal else None)
         self.send(task)
 
     def hand_over(self, batches: list[RecordBatch]) -> None:

@@ -249,6 +249,7 @@ def test_a_spec_asks_for_a_harmless_table(tmp_path: Path) -> None:
 @example([1e16])
 @example([1e100])
 @example([5e-324])
+@example([1, False])
 def test_numbers_together_are_written_as_each_by_itself_or_not_at_all(numbers: list[float]) -> None:
     assert in_python(numbers) in (None, ",".join(map(repr, numbers)))
 
