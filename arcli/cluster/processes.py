@@ -154,8 +154,8 @@ def kill_below(*pids: int) -> list[int]:
     # What one starts between a look at the table and its end would hang on nobody by the next look. So
     # each is stopped, until a look finds nobody new; not for ever, as other users' cannot be stopped.
     below: list[int] = []
-    end = time.monotonic() + ENDS
-    while children := [pid for pid in descendants(*pids) if pid not in below]:
+    end, me = time.monotonic() + ENDS, os.getpid()  # which may hang on one of them, as a script's command
+    while children := [pid for pid in descendants(*pids) if pid not in {me, *below}]:
         _stop(children)
         below += children
         if time.monotonic() > end:
@@ -193,9 +193,11 @@ def marked(mark: bytes) -> Iterator[int]:
 
 
 def kill_marked(mark: bytes) -> None:
-    """Kill all processes that have a mark, and what hangs on them; returns when none of them is left."""
-    # One may start another between the look that finds it and its end. None ends in no time, and one that
-    # waits for a disk may take long.
+    """Kill all processes that have a mark, and what hangs on them; returns when none of them is left.
+
+    Not after more than ``ENDS`` seconds, as one that waits for a disk may take long.
+    """
+    # One may start another between the look that finds it and its end, and none ends in no time.
     end = time.monotonic() + ENDS
     while (processes := [*marked(mark)]) and time.monotonic() < end:
         kill_tree(*processes)

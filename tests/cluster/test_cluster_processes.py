@@ -130,6 +130,20 @@ def test_nothing_gets_away_from_kill_marked(tmp_path: Path) -> None:
         assert not list(marked(mark))  # when it returns, not some time later
 
 
+def test_who_ends_what_is_marked_goes_on_where_it_hangs_on_that_itself(tmp_path: Path) -> None:
+    """``arcli clean`` in a script that an item has left behind: it would stop itself, for good."""
+    mark = f"ARCLI_TEST_MARK={tmp_path}"
+    program = (
+        f"from arcli.cluster.processes import kill_marked; kill_marked({mark.encode()!r}); print('on')"
+    )
+    script = f'{sys.executable} -c "$PROGRAM"; :'
+    env = {**os.environ, "PROGRAM": program, "ARCLI_TEST_MARK": str(tmp_path)}
+    ended = subprocess.run(
+        ["sh", "-c", script], env=env, stdout=subprocess.PIPE, timeout=PATIENCE, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, b"on\n")
+
+
 def running() -> set[int]:
     """The processes that are more than an entry that nobody has asked for yet."""
     alive = set()
