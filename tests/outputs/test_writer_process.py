@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from make_records import batch, context, play, record, summary
 from msgspec.structs import replace
-from runs import PATIENCE, running, wait_until, words_of
+from runs import PATIENCE, Run, running, wait_until, words_of
 
 from arcli.errors import ExitCode, OutputError
 from arcli.outputs import registry, writer_process
+from arcli.outputs.base import Output, OutputContext
+from arcli.outputs.registry import Format
 from arcli.outputs.target import FileTarget, GzipTarget
 from arcli.outputs.writer import write
 from arcli.outputs.writer_process import WriterFailed, WriterProcess, WriterTask, WrittenBeside
@@ -42,18 +44,22 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_process, "SENT", 1)
 
 
+def parts(path: Path, form: str, options: dict[str, Any]) -> tuple[Format, OutputContext, FileTarget]:
+    """What a run makes an output of a file with."""
+    file = FileTarget(path)
+    target = GzipTarget(file) if path.suffix == ".gz" else file
+    return registry.named(form), context(target, str(path), options=options), file
+
+
 def beside(path: Path, form: str = "csv", **options: Any) -> WrittenBeside:
     """An output as a run has it for a file."""
-    file = FileTarget(path)
-    target = GzipTarget(file) if path.suffix == ".gz" else file
-    return WrittenBeside(registry.named(form), context(target, str(path), options=options), file)
+    return WrittenBeside(*parts(path, form, options))
 
 
-def in_process(path: Path, form: str = "csv", **options: Any) -> Any:
-    """The same without one."""
-    file = FileTarget(path)
-    target = GzipTarget(file) if path.suffix == ".gz" else file
-    return registry.named(form)(context(target, str(path), options=options))
+def in_process(path: Path, form: str = "csv", **options: Any) -> Output:
+    """The same without a process."""
+    make, its_context, _ = parts(path, form, options)
+    return make(its_context)
 
 
 def children() -> set[int]:
@@ -189,14 +195,16 @@ def ignored(pid: int) -> set[int]:
 def test_where_there_can_be_no_process_the_run_writes_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    popen = subprocess.Popen
+    asked: list[Any] = []
 
     def refuse(*words: Any, **options: Any) -> None:
-        monkeypatch.setattr(subprocess, "Popen", popen)  # there would be room for one a moment later
+        asked.append(words)
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     play(beside(tmp_path / "x.csv"), *BATCHES)
+    # A later one would lack what was written before, and until then all would be held.
+    assert len(asked) == 1
     assert (tmp_path / "x.csv").read_bytes().count(b"\n") == 201
 
 
@@ -278,11 +286,16 @@ over: {range: 30}
 """
 
 
+def writers(run: Run) -> list[psutil.Process]:
+    """The processes of a run that write its tables."""
+    return [process for process in run.relatives() if "arcli.outputs.writer" in words_of(process)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_however_a_run_with_a_large_table_ends_no_process_stays(tmp_path: Path, number: int) -> None:
     (tmp_path / "x.csv").write_text("before")
     with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
-        wait_until(lambda: [each for each in run.relatives() if "arcli.outputs.writer" in words_of(each)])
+        wait_until(lambda: writers(run))
         run.signal(number)
         (tmp_path / "go").touch()
         assert run.wait() in {130, -number}
@@ -297,10 +310,8 @@ def test_however_a_run_with_a_large_table_ends_no_process_stays(tmp_path: Path, 
 
 def test_a_run_whose_table_cannot_be_written_by_its_process_says_so(tmp_path: Path) -> None:
     with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
-        writing = wait_until(
-            lambda: [each for each in run.relatives() if "arcli.outputs.writer" in words_of(each)]
-        )
-        writing[0].kill()
+        (writer,) = wait_until(lambda: writers(run))
+        writer.kill()
         (tmp_path / "go").touch()
         assert run.wait() == ExitCode.OUTPUT
         assert "cannot write" in run.said()
