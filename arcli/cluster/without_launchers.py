@@ -3,8 +3,9 @@
 ``ipyparallel.cluster`` takes a quarter of the time that ipyparallel takes to import, since it looks for
 launchers in all packages that are installed. What jupyter_client starts kernels with takes a tenth, and
 all that ipyparallel has of it is its messages; IPython's shell takes another one, and all that it has of
-that is whether there is one. Neither arcli's client nor controllers need any of it, engines need some;
-items that do find it where it always is. There is no switch for this
+that is whether there is one, which there cannot be before its class is imported. Neither arcli's client nor
+controllers need any of it, engines need some; items that do find it where it always is. There is no switch
+for this
 (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/__init__.py,
 https://github.com/jupyter/jupyter_client/blob/v8.6.3/jupyter_client/__init__.py,
 https://github.com/ipython/ipython/blob/9.0.0/IPython/__init__.py,
@@ -24,13 +25,28 @@ CLUSTER = "ipyparallel.cluster"
 LATER = ("Cluster", "ClusterManager")
 """What ``ipyparallel`` has from it."""
 PACKAGES = {
-    "IPython": {"get_ipython": "core.getipython"},
+    "IPython": {"get_ipython": __name__},
     "ipykernel": {},
-    "jupyter_client": {"write_connection_file": "connect", "BlockingKernelClient": "blocking"},
+    "jupyter_client": {
+        "write_connection_file": "jupyter_client.connect",
+        "BlockingKernelClient": "jupyter_client.blocking",
+    },
 }
 """What is not imported until it is asked for a name, but for these: the modules that have them."""
+SHELL = "IPython.core.interactiveshell"
+"""Where the class of a shell is."""
 ASKED_FOR = ("__all__", "__version__")
 """Names with underscores by which a package is asked for what is in it; others any module is asked for."""
+
+
+def get_ipython() -> Any:
+    """Return the shell of this process, or None; IPython's own function imports the shell's class for that.
+
+    https://github.com/ipython/ipython/blob/9.0.0/IPython/core/getipython.py
+    """
+    if SHELL not in sys.modules:
+        return None
+    return importlib.import_module("IPython.core.getipython").get_ipython()
 
 
 def _defer(name: str, where: Mapping[str, str]) -> None:
@@ -46,7 +62,7 @@ def _defer(name: str, where: Mapping[str, str]) -> None:
 
     def later(asked: str) -> Any:
         if asked in where:
-            return getattr(importlib.import_module(f"{name}.{where[asked]}"), asked)
+            return getattr(importlib.import_module(where[asked]), asked)
         if asked.startswith("__") and asked not in ASKED_FOR:
             raise AttributeError(f"module {name!r} has no attribute {asked!r}")
         # A module of the package may be imported before the package itself, and ask for another one.

@@ -23,6 +23,8 @@ ASKED = {
     "a module of kernels": "__import__('jupyter_client.kernelspec').kernelspec.NoSuchKernel.__module__",
     "a module that asks for another": "__import__('jupyter_client.manager').manager.KernelManager.__name__",
     "a shell": "__import__('IPython').get_ipython()",
+    "a shell that there is": "(__import__('IPython').InteractiveShell.instance()"
+    " is __import__('ipyparallel.client.client').client.client.get_ipython())",
     "the shell's class": "__import__('IPython').InteractiveShell.__module__",
     "what embeds a shell": "__import__('IPython').embed.__module__",
     "a module of shells": "__import__('IPython').display.HTML.__name__",
@@ -65,6 +67,12 @@ def test_all_names_are_those_that_there_always_are() -> None:
 
 def test_an_ipyparallel_that_was_there_before_is_left_alone() -> None:
     assert evaluated(f"import ipyparallel\n{LEAN}", "'__all__' in vars(ipyparallel)") is False
+
+
+def test_a_client_does_without_the_class_of_a_shell() -> None:
+    has_shell = "'IPython.core.interactiveshell' in __import__('sys').modules"
+    asked = "__import__('ipyparallel.client.client').client.client.get_ipython()"
+    assert evaluated(LEAN, f"[{asked}, {has_shell}]") == [None, False]
 
 
 def test_engines_begin_without_it_and_items_have_it(tmp_path: Path) -> None:
