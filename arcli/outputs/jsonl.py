@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from arcli.errors import OutputError
 from arcli.outputs.base import Output, OutputContext, TargetOutput
 from arcli.outputs.target import FileTarget, existing_mode, writing
 from arcli.record import RecordBatch
+from arcli.stretches import write_all
 from arcli.timing.summary import RunSummary
 
 
@@ -64,16 +66,15 @@ class JsonlFile(Output):
         """See Output."""
         self._empty()
         # The system's own write, unbuffered: what is out is in the file, whatever happens to arcli then.
-        rest = memoryview(batch.lines)
         with writing(str(self._path)):
             try:
-                while rest:
-                    rest = rest[os.write(self._fd, rest) :]
+                write_all(partial(os.write, self._fd), batch.lines)
             except OSError:
                 # The torn line at the end of what was written of the batch is taken back.
-                self._size += batch.lines.rfind(b"\n", 0, len(batch.lines) - len(rest)) + 1
                 if self._regular:
                     with suppress(OSError):
+                        written = os.lseek(self._fd, 0, os.SEEK_CUR) - self._size
+                        self._size += batch.lines.rfind(b"\n", 0, written) + 1
                         os.ftruncate(self._fd, self._size)
                 raise
         self._size += len(batch.lines)

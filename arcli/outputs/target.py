@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from arcli.errors import OutputError, ReaderGone
+from arcli.stretches import write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,9 +87,7 @@ class StreamTarget(Target):
     def write(self, data: bytes) -> None:
         """Write and flush. Raises ReaderGone where nobody reads any more."""
         with self._reporting():
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._write_some(rest) :]
+            write_all(self._write_some, data)
             self._flush()
 
     def commit(self) -> None:

@@ -23,6 +23,7 @@ from arcli.outputs.stream import Stream
 from arcli.outputs.target import GzipTarget, OpenFile, Target, writing
 from arcli.outputs.writer_process import SPARED, WriterFailed, WriterTask
 from arcli.record import RecordBatch
+from arcli.stretches import read_at
 
 MOST_OF_A_TRACEBACK = 20_000
 """Characters of a traceback that are told: who is told of it may be at sending something itself."""
@@ -66,14 +67,11 @@ def write(connection: Connection) -> None:
 
 def read_lines(journal: int, batch: RecordBatch, name: str) -> bytes:
     """Return what stands in the journal of a batch; ``name`` is what it is for. Raises OutputError."""
-    parts, offset, end = [], batch.offset, batch.offset + batch.length
-    with writing(name):
-        while offset < end:
-            if not (part := os.pread(journal, end - offset, offset)):
-                raise OutputError(f"cannot write {name}: the run's journal was cut by something else")
-            parts.append(part)
-            offset += len(part)
-    return b"".join(parts)
+    try:
+        with writing(name):
+            return read_at(journal, batch.offset, batch.length)
+    except EOFError:
+        raise OutputError(f"cannot write {name}: the run's journal was cut by something else") from None
 
 
 def main() -> None:

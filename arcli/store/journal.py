@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from msgspec import Struct
 from arcli.engine.tally import STATUSES
 from arcli.errors import OutputError
 from arcli.record import decode
+from arcli.stretches import read_at, write_all
 
 SYNC_SECONDS = 1.0
 """What a power failure can cost, in seconds of a run."""
@@ -57,10 +59,9 @@ class Journal:
         # A disk that is nearly full takes a part: the rest is tried again, and where that fails the
         # part is taken back, so that no reader finds half of a record.
         start = self._end
-        rest = memoryview(lines)
         try:
-            while rest:
-                rest = rest[os.pwrite(self._fd, rest, start + len(lines) - len(rest)) :]
+            os.lseek(self._fd, start, os.SEEK_SET)
+            write_all(partial(os.write, self._fd), lines)
         except OSError as error:
             with suppress(OSError):  # then it is a torn line, which every reader recognises
                 os.ftruncate(self._fd, start)
@@ -78,16 +79,13 @@ class Journal:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return what stands at ``offset``, ``length`` bytes of it."""
-        content = b""
-        while len(content) < length:
-            try:
-                part = os.pread(self._fd, length - len(content), offset + len(content))
-            except OSError as error:
-                raise self._refused("read", error) from None
-            if not part:
-                raise OutputError(f"the journal {self._path} ends too early: something else has cut it")
-            content = content + part if content else part
-        return content
+        try:
+            return read_at(self._fd, offset, length)
+        except OSError as error:
+            raise self._refused("read", error) from None
+        except EOFError:
+            cut = f"the journal {self._path} ends too early: something else has cut it"
+            raise OutputError(cut) from None
 
     def sync(self) -> None:
         """Bring everything appended so far to the disk."""

@@ -222,7 +222,7 @@ GROWTH = 8
 SHARE = 2
 """Near the end a chunk is at most this fraction (1/SHARE) of an engine's fair part."""
 MAX_BYTES = 2_000_000
-"""Bytes of inputs and records in one message."""
+"""About so many bytes of inputs and records are in one message, where an item does not have more."""
 MAX_ITEMS = 50_000
 MEMORY = 0.5
 """How much of what was known stays with each chunk that comes back: work may change as it goes."""
@@ -355,7 +355,7 @@ class ChunkPolicy:
             size = max(size, RAGGED * self.beside, straggle / each)
         size = min(size, self._largest * GROWTH, MAX_ITEMS)
         if self._bytes:
-            size = min(size, MAX_BYTES // self._bytes)
+            size = min(size, round(MAX_BYTES / self._bytes))
         # Near the end every engine should have something: chunks shrink with what
         # is left.
         if left is not None:
