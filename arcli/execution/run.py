@@ -89,7 +89,9 @@ def execute(
             if not interrupts.thrown:
                 raise
             outcome.errors.append(interrupts.error())
-        # Here a first signal is only noted: it should not cost what has been computed.
+        # Here a first signal is only noted: it should not cost what has been computed. The last records go
+        # to the disk while processes end.
+        storage.sync_soon()
         if cluster is not None:
             cluster.stop()
         # Only now: an engine that came late would have brought them again.

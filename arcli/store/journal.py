@@ -45,7 +45,9 @@ class Journal:
         except OSError as error:
             raise self._refused("made", error) from None
         self._end = self._synced = 0
-        self._closing = threading.Event()
+        self._syncing = threading.Lock()
+        self._wanted = threading.Event()
+        self._closing = False
         self._syncer: threading.Thread | None = None
         self._failure: OutputError | None = None
 
@@ -87,8 +89,16 @@ class Journal:
             cut = f"the journal {self._path} ends too early: something else has cut it"
             raise OutputError(cut) from None
 
+    def sync_soon(self) -> None:
+        """Have its thread do what ``sync`` does, while the caller does something else."""
+        self._wanted.set()
+
     def sync(self) -> None:
         """Bring everything appended so far to the disk."""
+        with self._syncing:
+            self._sync()
+
+    def _sync(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._synced == self._end:
@@ -106,18 +116,24 @@ class Journal:
         self._synced = end
 
     def _keep_synced(self) -> None:
-        while not self._closing.wait(SYNC_SECONDS):
-            try:
-                self.sync()
-            except OutputError as error:
-                self._failure = error  # the system tells of it only once: the writer must hear it
+        while True:
+            self._wanted.wait(SYNC_SECONDS)
+            self._wanted.clear()
+            if self._closing:
                 return
+            with self._syncing:
+                try:
+                    self._sync()
+                except OutputError as error:
+                    self._failure = error  # the system tells of it only once: the writer must hear it
+                    return
 
     def close(self) -> None:
         """Bring it to the disk and let it go. May be called more than once."""
-        if self._closing.is_set():
+        if self._closing:
             return
-        self._closing.set()
+        self._closing = True
+        self._wanted.set()
         if self._syncer is not None:
             self._syncer.join()
         try:

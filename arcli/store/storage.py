@@ -88,6 +88,10 @@ class RunStorage:
         jobs = [job.to_dict() for job in summary.jobs]
         self.folder.finish(int(summary.exit_code), {**summary.to_dict(), "jobs": jobs})
 
+    def sync_soon(self) -> None:
+        """Begin to bring the journal to the disk."""
+        self._journal.sync_soon()
+
     def sync(self) -> None:
         """Bring the journal to the disk."""
         self._journal.sync()
