@@ -160,7 +160,7 @@ def test_a_parent_that_just_exits_takes_all_along(tmp_path: Path) -> None:
         assert not folder.exists()
 
 
-@pytest.mark.parametrize("processes", [1, 6], ids=["while it imports", "when it is up"])
+@pytest.mark.parametrize("processes", [1, 4], ids=["while it imports", "when it is up"])
 def test_a_supervisor_that_was_stopped_leaves_nothing_when_arcli_is_killed(
     tmp_path: Path, processes: int
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import resource
 import signal
+import socket
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,8 +24,8 @@ from tornado.ioloop import PeriodicCallback
 
 from arcli.cluster.base import ClusterDown, ClusterEvent
 from arcli.cluster.client import RawClient
-from arcli.cluster.embedded import cluster, forks
-from arcli.cluster.embedded.forks import CALM_MS, HEARTBEAT_MS, HURRY, calming
+from arcli.cluster.embedded import cluster, controller
+from arcli.cluster.embedded.controller import CALM_MS, HEARTBEAT_MS, HURRY, calming
 from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS, WAVE
 from arcli.errors import ClusterError
 
@@ -56,6 +59,41 @@ def test_it_has_no_port_and_nobody_else_can_enter_the_folder_of_its_sockets(own:
     sockets = [path for path in own.folder().iterdir() if path.is_socket()]
     assert len(sockets) >= 10
     assert stat.S_IMODE(own.folder().stat().st_mode) == 0o700
+
+
+def test_it_is_a_supervisor_a_controller_and_its_engines(own: Own) -> None:
+    """Each further process would take a part of a cold start, and memory for all of a run."""
+    assert len(own.processes()) == 2 + len(own.cluster.engines())
+
+
+@pytest.mark.parametrize(("whose", "options"), [("client", {}), ("engine", {"spawn": True})])
+def test_whoever_connects_finds_somebody_who_listens(whose: str, options: dict[str, bool]) -> None:
+    """ZeroMQ tries to connect again, ten times a second, also where a scheduler has been left out."""
+    with own_cluster(engines=1, **options) as own:
+        text = (own.folder() / "profile" / "security" / f"ipcontroller-{whose}.json").read_text()
+        info = json.loads(text)
+        path = info["interface"].removeprefix("ipc://")
+        for name in ("mux", "task", "control", "broadcast", "iopub", "registration"):
+            port = info[name][0] if isinstance(info[name], list) else info[name]
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(f"{path}:{port}")
+
+
+SCHEDULER_THAT_FAILS = """
+import time, zmq
+from arcli.cluster.embedded.controller import Scheduler
+scheduler = Scheduler(zmq.ROUTER, zmq.ROUTER, zmq.PUB, b"in", b"out")
+scheduler.bind_in("tcp://no such address")
+scheduler.start()
+time.sleep(60)
+"""
+
+
+def test_a_controller_ends_with_one_of_its_schedulers() -> None:
+    command = [sys.executable, "-c", SCHEDULER_THAT_FAILS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert "a part of the controller has ended" in done.stderr
 
 
 def test_every_process_is_a_descendant_in_a_session_of_its_own(own: Own) -> None:
@@ -261,7 +299,7 @@ def test_the_heart_beats_fast_while_engines_come_and_calmly_after_a_while(
 ) -> None:
     """An engine is ready with its first heartbeat: a monitor that begins calmly delays all of them."""
     now = 100.0
-    monkeypatch.setattr(forks, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(controller, "time", SimpleNamespace(monotonic=lambda: now))
 
     class HeartMonitor:
         """Stands for ipyparallel's, whose beats nobody can count from outside."""
@@ -306,13 +344,31 @@ def test_ipyparallels_heart_monitor_can_be_calmed() -> None:
     assert "= HeartMonitor(" in inspect.getsource(heartmonitor)
 
 
-def test_too_few_open_files_are_told_before_anything_is_started(tmp_path: Path) -> None:
-    def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-
-    with running(tmp_path, "map: abs\nover: [-1]\n", "-n", "16", preexec=few) as run:
+@pytest.mark.parametrize(
+    ("launcher", "engines", "needed", "fit"), [("embedded", 16, 88, 4), ("local", 4, 88, 0)]
+)
+def test_too_few_open_files_are_told_before_anything_is_started(
+    tmp_path: Path, launcher: str, engines: int, needed: int, fit: int
+) -> None:
+    spec = f"cluster: {{launcher: {launcher}}}\nmap: abs\nover: [-1]\n"
+    with running(tmp_path, spec, "-n", str(engines), preexec=lambda: allow_files(64)) as run:
         assert run.wait() == 3
-        assert "16 engines need 88 open files in a process, and 64 are allowed" in run.said()
-        assert "ulimit -n 88, or -n 4" in run.said()
-    with running(tmp_path, "map: abs\nover: [-1]\n", "-n", "4", preexec=few) as run:
+        assert f"{engines} engines need {needed} open files in a process, and 64 are allowed" in run.said()
+        assert f"ulimit -n {needed}{f', or -n {fit}' if fit else ''}" in run.said()
+
+
+@pytest.mark.parametrize(("launcher", "engines", "files"), [("embedded", 4, 64), ("local", 2, 76)])
+def test_as_many_open_files_as_are_asked_for_will_do(
+    tmp_path: Path, launcher: str, engines: int, files: int
+) -> None:
+    """Also with engines that publish, each over one more connection."""
+    spec = f"cluster: {{launcher: {launcher}}}\ncommand: echo {{}}; sleep 1\n"
+    spec += f"over: {{range: {2 * engines}}}\nchunksize: 2\ntail: both\n"
+    with running(tmp_path, spec, "-n", str(engines), preexec=lambda: allow_files(files)) as run:
         assert run.wait() == 0, run.said()
+        assert {record["engine_id"] for record in run.lines() if "index" in record} == {*range(engines)}
+
+
+def allow_files(most: int) -> None:
+    """Let this process open so many files."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -93,11 +93,11 @@ def test_a_cluster_that_may_not_be_restarted_ends_the_run_in_words(tmp_path: Pat
     assert set(statuses(records)) == {"ok", "lost"}
 
 
-def test_a_controller_without_one_of_its_schedulers_is_replaced(tmp_path: Path) -> None:
-    with running(tmp_path, gated(120)) as run:
+def test_a_controller_without_its_heart_monitor_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, gated(120, "cluster: {launcher: local}\n")) as run:
         some(run)
-        schedulers = run.child("controller").children()
-        schedulers[0].kill()
+        (heart_monitor,) = run.child("controller").children()
+        heart_monitor.kill()
         (tmp_path / "go").touch()
         assert run.wait() == 0, run.said()
         assert right(run.lines(), 120)

@@ -27,7 +27,7 @@ PREFIX = "arcli-"
 LONGEST = 103
 """Bytes that the path of a Unix socket may have; macOS has the least (``sys/un.h``; Linux 107)."""
 SOCKET = "/z:000"
-"""What is appended to the folder for a socket (``forks.run_controller``), at its longest."""
+"""What is appended to the folder for a socket (``controller.run``), at its longest."""
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

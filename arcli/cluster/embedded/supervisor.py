@@ -59,15 +59,14 @@ LEAVE = 5.0
 written out and ``atexit`` functions run meanwhile."""
 WARM = (
     "arcli.cluster.without_launchers",
-    "multiprocessing.popen_fork",
     "tempfile",
     "tornado.platform.asyncio",
     "zmq.asyncio",
 )
 """What both the controller and engines would otherwise import each for itself."""
-CONTROLLERS = ("ipyparallel.controller.app", "zmq.devices")
-"""What only the controller needs, which imports it while the supervisor imports what engines need: its
-schedulers are forks of it. What a process has in its memory is what its forks take longer for."""
+CONTROLLERS = ("arcli.cluster.embedded.controller",)
+"""What only the controller needs, which imports it while the supervisor imports what engines need. What a
+process has in its memory is what its forks take longer for."""
 ENGINES = (
     "arcli.cluster.embedded.engine_template",
     "faulthandler",
@@ -187,7 +186,9 @@ class Supervisor:
 
         def be_controller() -> None:
             warm_up(CONTROLLERS)
-            forks.run_controller(self._folder, tell, self._python is not None)
+            from arcli.cluster.embedded import controller
+
+            controller.run(self._folder, tell, self._python is not None)
 
         self._controller = self._fork(be_controller, "controller")
         os.close(tell)
