@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arcli.stretches import PIECE, read_at, write_all
+from arcli.stretches import read_at, write_all
 
 
 @given(st.binary(max_size=50), st.lists(st.integers(1, 7), min_size=1))
@@ -25,15 +27,24 @@ def test_all_is_written_once_in_order_however_little_is_taken(data: bytes, takes
     assert b"".join(taken) == data
 
 
-def test_no_piece_is_larger_than_the_system_is_given_at_a_time() -> None:
-    sizes: list[int] = []
+@given(st.lists(st.integers(0, 12), max_size=20), st.booleans())
+def test_a_piece_is_as_many_whole_lines_as_fit_in_or_a_longer_one(lengths: list[int], ends: bool) -> None:
+    """Another run may append to the same file between two of them."""
+    lines = [b"x" * length + b"\n" for length in lengths]
+    data = b"".join(lines) + (b"" if ends else b"the rest")
+    pieces: list[bytes] = []
 
-    def write(rest: memoryview) -> int:
-        sizes.append(len(rest))
-        return len(rest)
+    def write(piece: memoryview) -> int:
+        pieces.append(bytes(piece))
+        return len(piece)
 
-    write_all(write, bytes(2 * PIECE + 1))
-    assert sizes == [PIECE, PIECE, 1]
+    with patch("arcli.stretches.PIECE", 8):
+        write_all(write, data)
+    assert b"".join(pieces) == data
+    for piece, after in pairwise(pieces):
+        assert piece.endswith(b"\n")
+        assert len(piece) <= 8 or piece.count(b"\n") == 1
+        assert len(piece) + len(after.splitlines(keepends=True)[0]) > 8
 
 
 @pytest.fixture

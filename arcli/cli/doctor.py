@@ -66,7 +66,7 @@ EXTRAS = {
 }
 """What is used where it is there, and for what."""
 SCARCE = 256
-"""Open files: a controller has some for each engine, in each of its schedulers."""
+"""Open files: a controller has some for each engine."""
 LITTLE_DISK = 1_000_000_000
 SKEW = 1.0
 """Seconds between two hosts' clocks from which on stamps of records mislead."""

@@ -93,6 +93,7 @@ def test_a_controller_ends_with_one_of_its_schedulers() -> None:
     command = [sys.executable, "-c", SCHEDULER_THAT_FAILS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
+    assert "ZMQError" in done.stderr
     assert "a part of the controller has ended" in done.stderr
 
 

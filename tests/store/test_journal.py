@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_lines import key, line
+from runs import PATIENCE
 
 from arcli.errors import OutputError
 from arcli.store.journal import Damage, Journal, entries
@@ -254,6 +255,29 @@ def test_what_the_syncing_thread_finds_is_told_to_the_writer(
         fill(journal, line(key(2)))
     with pytest.raises(OutputError, match="was removed"):
         journal.close()
+
+
+def test_its_thread_syncs_at_once_where_it_is_asked_to_and_nobody_does_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    synced: list[str] = []
+
+    def fdatasync(file: int) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        synced.append(threading.current_thread().name)
+
+    monkeypatch.setattr("arcli.store.journal.SYNC_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr("arcli.store.journal._fdatasync", fdatasync)
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(line(key(1)))
+    journal.sync_soon()
+    assert begun.wait(PATIENCE)
+    threading.Timer(0.05, go_on.set).start()
+    journal.sync()
+    journal.close()
+    assert synced == ["arcli-journal"]
 
 
 def test_a_journal_that_something_else_cuts_is_told(tmp_path: Path) -> None:

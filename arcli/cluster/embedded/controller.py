@@ -1,7 +1,8 @@
 """ipyparallel's controller as an embedded cluster has it: one process on Unix sockets, for one client.
 
-As it comes it is six processes. Forks connect to two of its five schedulers, which are threads here, and
-have no hearts; engines of another Python are ipyparallel's own, and have theirs looked after by a process
+As it comes it is a process a scheduler, and one more for the hearts of engines. Forks connect to two of the
+schedulers, which are threads here, and have no hearts; engines of another Python are ipyparallel's own, and
+have theirs looked after by a process
 (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/controller/app.py).
 
 Imported by the fork of the supervisor that is to be the controller, and by nobody else.
@@ -15,6 +16,7 @@ import os
 import resource
 import signal
 import time
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -24,6 +26,7 @@ from ipyparallel.controller import app, heartmonitor
 from ipyparallel.controller.hub import EngineConnector
 from traitlets.config import Config
 from zmq.devices import ThreadMonitoredQueue
+from zmq.eventloop.zmqstream import ZMQStream
 
 from arcli.cluster.embedded.forks import REACHABLE
 from arcli.cluster.processes import PLAIN_JSON, die_with
@@ -74,7 +77,7 @@ def run(folder: Path, tell: int, foreign: bool) -> None:
 
 def fall_apart() -> NoReturn:
     """End at once: a controller that lacks a part of it loses messages, and says nothing."""
-    os.write(2, b"a part of the controller has ended\n")
+    os.write(2, b"a part of the controller has ended, or was stopped\n")
     os._exit(1)
 
 
@@ -85,8 +88,9 @@ class Scheduler(ThreadMonitoredQueue):
         """Do so for as long as the process lives."""
         try:
             super().run()
-        finally:
-            fall_apart()
+        except Exception:  # noqa: BLE001 - the log is the only place that can still be told
+            traceback.print_exc()
+        fall_apart()
 
 
 class Controller(app.IPController):  # type: ignore[misc]
@@ -141,15 +145,17 @@ class Controller(app.IPController):  # type: ignore[misc]
         """Make those schedulers that are used; where the others would be, nobody answers."""
         self.mq_class = f"{__name__}.{Scheduler.__name__}"
         super().init_schedulers()
-        self.children = [child for child in self.children if child.name in SCHEDULERS]
+        schedulers = {child.name: child for child in self.children}
+        self.children = [schedulers[name] for name in SCHEDULERS]
         # Whoever connects to where nobody listens tries again, ten times a second.
         addresses = {self.client_url(channel) for channel in UNUSED}
         if self._foreign:
             indices = {"broadcast": 0}
             addresses |= {self.engine_url(channel, indices.get(channel)) for channel in UNUSED}
-        self._silent = [self.context.socket(zmq.ROUTER) for _ in addresses]
-        for socket, address in zip(self._silent, sorted(addresses), strict=True):
-            self.bind(socket, address)
+        for address in addresses:
+            silent = ZMQStream(self.context.socket(zmq.ROUTER), self.loop)
+            self.bind(silent, address)
+            silent.on_recv(lambda frames: None)  # what nobody looks at is never forgotten either
 
     def launch_broadcast_schedulers(self, monitor_url: str, children: list[Any]) -> None:
         """Make none."""
