@@ -95,14 +95,14 @@ class Journal:
 
     def sync(self) -> None:
         """Bring everything appended so far to the disk."""
+        # The system tells of a failure once only, to whoever asks first: all others must hear of it, too.
         with self._syncing:
-            self._sync()
+            if self._failure is None and self._synced != self._end:
+                self._failure = self._sync()
+            if self._failure is not None:
+                raise self._failure
 
-    def _sync(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._synced == self._end:
-            return
+    def _sync(self) -> OutputError | None:
         # What is appended meanwhile belongs to the next time. A file that has no name any more is
         # written to without an error, and gone when it is closed: that must be told.
         end = self._end
@@ -110,23 +110,18 @@ class Journal:
             _fdatasync(self._fd)
             removed = os.fstat(self._fd).st_nlink == 0
         except OSError as error:
-            raise self._refused("brought to the disk", error) from None
+            return self._refused("brought to the disk", error)
         if removed:
-            raise OutputError(f"the journal {self._path} was removed during the run: its records are lost")
+            return OutputError(f"the journal {self._path} was removed during the run: its records are lost")
         self._synced = end
+        return None
 
     def _keep_synced(self) -> None:
-        while True:
+        while not self._closing and self._failure is None:
             self._wanted.wait(SYNC_SECONDS)
             self._wanted.clear()
-            if self._closing:
-                return
-            with self._syncing:
-                try:
-                    self._sync()
-                except OutputError as error:
-                    self._failure = error  # the system tells of it only once: the writer must hear it
-                    return
+            with suppress(OutputError):  # the next to append or to sync raises it
+                self.sync()
 
     def close(self) -> None:
         """Bring it to the disk and let it go. May be called more than once."""
