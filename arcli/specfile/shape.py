@@ -103,7 +103,7 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         message = f"a key of {_called(path[:-1])} should be text, not {_described(name)}"
         return name.problem(message, f"quote it: {quoted(name.raw)}" if name.raw else "")
     if fault["type"] == "missing":
-        return parent.problem(f"{_called(path[:-1])} needs the key {key!r}")
+        return parent.problem(f"{_called(path[:-1])} needs the key {key!r}", _as_value(path))
     node, _ = root.follow(path)
     # Of several forms a map has one, which says itself what it lacks.
     for each in faults if node.kind == "map" else [fault]:
@@ -121,6 +121,15 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         actual = _of_type(value, str(value))
         return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
     return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _as_value(path: NodePath) -> str:
+    """Say what an input is where the key at the end of the path is what it may be alone."""
+    name = str(path[-2]) if len(path) > 1 else ""
+    kind = kind_of(name) if name in BUILT_IN else None
+    if kind is None or kind.short != path[-1]:
+        return ""
+    return (kind.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 def _elsewhere(root: Node, key: Any) -> str:

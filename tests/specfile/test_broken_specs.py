@@ -250,6 +250,7 @@ SHAPE = [
     ("jobs:\n- {name: a b, apply: os:getpid}\n", 2, 10, "not a name", ""),
     ("jobs:\n- {name: a, apply: f:f}\n- {name: a, apply: f:f}\n", 3, 10, "a second job 'a'", ""),
     ("jobs:\n- {apply: f:f}\n", 2, 3, "needs the key 'name'", ""),
+    (MAP + "over: {range: {}}\n", 2, 15, "needs the key 'numbers'", "range: 100, [start, stop] or"),
     ("jobs:\n- {name: a, apply: f:f, needs: [b]}\n- {name: b, apply: f:f}\n", 2, 33, "later", "up"),
     ("jobs:\n- {name: a, map: f:f, over: {from: b}}\n", 2, 36, "no job 'b'", ""),
     ("jobs:\n- {name: a, map: f:f, over: {from: a}}\n", 2, 36, "on itself", ""),
