@@ -81,11 +81,11 @@ class Count(Struct):
             return
         self.running, self.done = state.running, max(state.done, self.shown.total)
         self.total = state.total if state.total is not None else self.total
-        # One that takes long where all take long keeps nobody waiting.
-        limit = max(STRAGGLER, FACTOR * self.shown.quantile(0.95))
-        slow = [item for item in state.items if item.index is not None and item.seconds > limit]
+        slow = [item for item in state.items if item.index is not None and item.seconds > STRAGGLER]
         self.straggler = None
-        if slow:
+        # One that takes long where all take long keeps nobody waiting. How long they take is sorted out
+        # of all that is known, so it is asked only where it matters.
+        if slow and slow[0].seconds > FACTOR * self.shown.quantile(0.95):
             self.straggler = f"item {slow[0].index} runs for {format_seconds(slow[0].seconds)}"
 
     def has_long_items(self) -> bool | None:
@@ -204,17 +204,22 @@ class PlainProgress(Progress):
     def _keep_telling(self) -> None:
         while not self._ended.wait(PAUSE):
             with self._telling:
+                self._look()
                 self._tell_if_due()
+
+    def _look(self) -> None:
+        """Take what the session knows; not for each record, of which there are many."""
+        if self._count is not None and self._read is not None:
+            self._count.update(self._read())
 
     def _tell_if_due(self) -> None:
         count, now = self._count, self._clock()
         if count is None or now < max(self._silent_until, self._told_at + self._pause):
             return
-        if self._read is not None:
-            count.update(self._read())
         # A line each tenth where the number of items is known, and one after a while in any case.
         tenth = count.total is not None and (count.done - self._told) * 10 >= max(count.total, 1)
         if tenth or now - self._told_at >= INTERVAL:
+            self._look()
             self._told_at, self._told = now, count.done
             engines = f", {plural(count.engines, 'engine')}" if count.engines is not None else ""
             self._stream.write(f"arcli: {count.words(now)}{engines}\n")

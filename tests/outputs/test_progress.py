@@ -90,3 +90,19 @@ def test_a_line_at_each_tenth_and_after_each_half_minute() -> None:
     now[0] += 2
     progress.record(batch(99, 0, 0.0))
     assert len(written.getvalue().splitlines()) == told + 1
+
+
+def test_a_record_does_not_have_all_that_is_known_looked_through() -> None:
+    """Records may come a thousand times a second, with ten thousand durations known."""
+    looks = []
+
+    def look() -> Snapshot:
+        looks.append(standing(total=1000))
+        return looks[-1]
+
+    progress = PlainProgress(Stream(target=StreamTarget(written := io.BytesIO())), clock=lambda: 1.0)
+    progress.watch(look)
+    progress.expect("fit", 1000)
+    for done in range(1000):
+        progress.record(batch(done, 1, 0.01))
+    assert len(looks) == len(written.getvalue().splitlines()) == 10
