@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -74,6 +76,14 @@ def read_lines(journal: int, batch: RecordBatch, name: str) -> bytes:
         raise OutputError(f"cannot write {name}: the run's journal was cut by something else") from None
 
 
+def end_with(connection: Connection) -> None:
+    """End this process when the other side has, also while it waits for who reads what it writes."""
+    ended = select.poll()
+    ended.register(connection, 0)  # which is told in any case
+    ended.poll()
+    os._exit(1)
+
+
 def main() -> None:
     """Serve the connection whose descriptor is the first argument."""
     hush()
@@ -86,7 +96,9 @@ def main() -> None:
     gc.freeze()
     # The run itself goes first where there are not processors enough for both.
     os.nice(NICENESS)
-    write(Connection(int(sys.argv[1])))
+    connection = Connection(int(sys.argv[1]))
+    threading.Thread(target=end_with, args=(connection,), daemon=True, name="arcli-end").start()
+    write(connection)
     sys.stderr.flush()
     os._exit(0)  # taking down what was imported takes longer than it took to import it
 

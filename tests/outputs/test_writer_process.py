@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Pipe
@@ -306,6 +308,27 @@ def test_however_a_run_with_a_large_table_ends_no_process_stays(tmp_path: Path, 
         rows = text.splitlines()
         assert len(rows) > 10  # so many are more than is held
         assert rows[1].startswith("0," + "v" * 400_000)
+
+
+def test_no_process_waits_for_a_reader_when_its_run_was_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.csv")
+    reader = os.open(tmp_path / "x.csv", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with running(tmp_path, LARGE, "-o", "x.csv", "--format", "text") as run:
+            (writer,) = wait_until(lambda: writers(run))
+            (tmp_path / "go").touch()
+            # One row is more than a pipe takes.
+            wait_until(lambda: waiting_in(reader))
+            run.signal(signal.SIGKILL)
+            run.wait()
+            wait_until(lambda: not writer.is_running())
+    finally:
+        os.close(reader)
+
+
+def waiting_in(pipe: int) -> int:
+    """Return how many bytes are in a pipe that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_run_whose_table_cannot_be_written_by_its_process_says_so(tmp_path: Path) -> None:
