@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.segment import SegmentLines
 from rich.text import Text
 
 from arcli.escape import one_line
@@ -100,7 +101,7 @@ class BarProgress:
         # should not be missed.
         if self._full is not None or self._count is None:
             return self._full is not False
-        return self._count.has_long_items() is not False
+        return self._count.are_long is not False
 
     def hear(self, index: int, line: str) -> None:
         """See Progress."""
@@ -194,8 +195,8 @@ class BarProgress:
     def _shows_engines(self, state: Snapshot) -> bool:
         if self._full is not None or self._count is None or not state.items:
             return bool(self._full and state.items)
-        long_items = self._count.has_long_items()
-        return state.items[0].seconds >= LONG if long_items is None else long_items
+        are_long = self._count.are_long
+        return state.items[0].seconds >= LONG if are_long is None else are_long
 
     def _begin(self, job: str, total: int | None) -> None:
         self._place += 1
@@ -235,7 +236,8 @@ class _Live(RichProgress):
         drawn = self._own.render_lines(bar, pad=False)
         lengths = [sum(cell_len(part.text) for part in line) for line in drawn]
         self._drawn = width, [*lengths, *(line.cell_len for line in lines)]
-        yield bar
+        # As it is drawn: what is written above has rich draw it again, which takes longer from a table.
+        yield SegmentLines(drawn, new_lines=True)
         yield from lines
 
 

@@ -66,6 +66,7 @@ class Count(Struct):
     shown: Tally = field(default_factory=Tally)
     done: int = 0
     straggler: str | None = None
+    are_long: bool | None = None
     running: int | None = None
     engines: int | None = None
 
@@ -81,16 +82,13 @@ class Count(Struct):
             return
         self.running, self.done = state.running, max(state.done, self.shown.total)
         self.total = state.total if state.total is not None else self.total
+        self.are_long = self.shown.quantile(0.5) >= LONG if self.shown.ran else None
         slow = [item for item in state.items if item.index is not None and item.seconds > STRAGGLER]
         self.straggler = None
         # One that takes long where all take long keeps nobody waiting. How long they take is sorted out
         # of all that is known, so it is asked only where it matters.
         if slow and slow[0].seconds > FACTOR * self.shown.quantile(0.95):
             self.straggler = f"item {slow[0].index} runs for {format_seconds(slow[0].seconds)}"
-
-    def has_long_items(self) -> bool | None:
-        """Tell whether most items take long; None while none has ended."""
-        return self.shown.quantile(0.5) >= LONG if self.shown.ran else None
 
     @property
     def name(self) -> str:

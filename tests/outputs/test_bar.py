@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import cast
+from typing import TextIO, cast
 
 import pytest
+from rich.table import Table
 
 from arcli.engine.tally import Status, Tally
 from arcli.outputs.bar import BarProgress
+from arcli.outputs.target import NullStream
 from arcli.record import RecordBatch
 from arcli.timing.snapshot import RunningItem, Snapshot
 
@@ -25,9 +27,14 @@ def standing(items: Sequence[RunningItem], done: int = 0) -> Snapshot:
 
 
 def display(
-    items: Sequence[RunningItem], *, width: int = 80, height: int = 24, full: bool | None = True
+    items: Sequence[RunningItem],
+    *,
+    width: int = 80,
+    height: int = 24,
+    full: bool | None = True,
+    terminal: TextIO | None = None,
 ) -> BarProgress:
-    progress = BarProgress(io.StringIO(), color=False, full=full)
+    progress = BarProgress(terminal or io.StringIO(), color=False, full=full)
     progress._console.size = (width, height)
     progress._live.live.auto_refresh = False  # it is drawn when the test says so
     progress.start()
@@ -83,8 +90,29 @@ def test_by_itself_it_has_lines_where_items_take_long(seconds: float, shows: boo
     assert progress.hears()  # what a first long item prints should not be missed
     assert lines(progress) == []
     ended(progress, seconds)
+    progress.figures()  # as at each refresh
     assert progress.hears() == shows
     assert bool(lines(progress)) == shows
+    progress.abort()
+
+
+def test_what_is_written_above_has_nothing_drawn_or_reckoned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results may come a thousand times a second, and each looks for what listens to its items."""
+    terminal = io.StringIO()
+    progress = display(BUSY, full=None, terminal=terminal)
+    ended(progress, 5.0)
+    progress._live.refresh()
+    drawn = terminal.tell()
+    for part, name in ((Tally, "quantile"), (Table, "__rich_console__")):
+        monkeypatch.setattr(part, name, None)
+    above = progress.above(NullStream())
+    above.write(b"a result\n")
+    assert progress.hears()
+    monkeypatch.undo()
+    result, _, below = terminal.getvalue()[drawn:].partition("\n")
+    assert result.endswith("a result")
+    assert "fit" in below
+    assert "engine 63" in below.splitlines()[-1] or "more" in below.splitlines()[-1]
     progress.abort()
 
 
