@@ -17,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import Progress as RichProgress
-from rich.segment import SegmentLines
+from rich.segment import Segment, SegmentLines, Segments
 from rich.text import Text
 
 from arcli.escape import one_line
@@ -296,8 +296,9 @@ class _Above(Target):
 
     def write(self, data: bytes) -> None:
         if self._live.live.is_started:
-            text = Text.from_ansi(data.decode(errors="replace").removesuffix("\n"))
-            self._console.print(text, soft_wrap=True)
+            # As it is: it has what colours it is to have, and rich would take it apart and lay it out anew.
+            text = data.decode(errors="replace").removesuffix("\n") + "\n"
+            self._console.print(Segments([Segment(text)]), soft_wrap=True)
             if not self._terminal.gone:
                 return
         # Where the terminal has gone, the target knows whether that matters.

@@ -8,6 +8,7 @@ from typing import TextIO, cast
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
 from arcli.outputs.bar import BarProgress
@@ -103,7 +104,7 @@ def test_what_is_written_above_has_nothing_drawn_or_reckoned_anew(monkeypatch: p
     ended(progress, 5.0)
     progress._live.refresh()
     drawn = terminal.tell()
-    for part, name in ((Tally, "quantile"), (Table, "__rich_console__")):
+    for part, name in ((Tally, "quantile"), (Table, "__rich_console__"), (Text, "from_ansi")):
         monkeypatch.setattr(part, name, None)
     above = progress.above(NullStream())
     above.write(b"a result\n")
