@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import MARK, PATIENCE, Run, mounted, wait_until
+from runs import MARK, PATIENCE, Run, mounted, running, wait_until
 
 from arcli.store.channel import Cancel, post, read_state, take
 from arcli.store.folder import RunFolder
@@ -217,6 +217,32 @@ def test_draining_lets_what_runs_end(tmp_path: Path) -> None:
     assert {record["status"] for record in records(tmp_path)} <= {"ok", "cancelled"}
     started = [record for record in records(tmp_path) if record["started"] is not None]
     assert all(record["status"] == "ok" for record in started)
+
+
+CHUNKED = """\
+setup: {imports: [time, pathlib]}
+map: >
+  lambda x: (pathlib.Path(f'began-{x}').touch(),
+             [time.sleep(0.02) for _ in iter(pathlib.Path('go').exists, True)])[0]
+over: {range: 40}
+chunksize: 10
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--inline",)])
+def test_draining_begins_nothing_of_what_engines_have(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with running(tmp_path, CHUNKED, *words) as run:
+        engines = 1 if words else 2
+        wait_until(lambda: len(list(tmp_path.glob("began-*"))) == engines, run.said)
+        arcli(tmp_path, "cancel", "--drain")
+        wait_until(lambda: "nothing new is started" in run.said(), run.said)
+        (tmp_path / "go").touch()
+        assert run.wait() == 143
+    # Another one each may have begun before it was told.
+    began = len(list(tmp_path.glob("began-*")))
+    assert began <= 2 * engines
+    statuses = [record["status"] for record in records(tmp_path)]
+    assert (statuses.count("ok"), {*statuses}) == (began, {"ok", "cancelled"})
 
 
 def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
@@ -430,6 +456,32 @@ def test_a_run_is_seen_and_steered_from_another_host(
         assert run.wait() == 143
     assert there("wait")[0] == 143
     assert "from afar" in there("status")[1]
+
+
+CHUNKED = """\
+setup: {imports: [time, pathlib]}
+map: >
+  lambda x: (pathlib.Path(f'began-{x}').touch(),
+             [time.sleep(0.02) for _ in iter(pathlib.Path('go').exists, True)])[0]
+over: {range: 40}
+chunksize: 10
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--inline",)])
+def test_draining_begins_nothing_of_what_engines_have(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with running(tmp_path, CHUNKED, *words) as run:
+        engines = 1 if words else 2
+        wait_until(lambda: len(list(tmp_path.glob("began-*"))) == engines, run.said)
+        arcli(tmp_path, "cancel", "--drain")
+        wait_until(lambda: "nothing new is started" in run.said(), run.said)
+        (tmp_path / "go").touch()
+        assert run.wait() == 143
+    # Another one each may have begun before it was told.
+    began = len(list(tmp_path.glob("began-*")))
+    assert began <= 2 * engines
+    statuses = [record["status"] for record in records(tmp_path)]
+    assert (statuses.count("ok"), {*statuses}) == (began, {"ok", "cancelled"})
 
 
 def test_a_killed_run_is_told_from_one_that_goes_on_from_another_host(

@@ -97,6 +97,17 @@ class Recalls:
             chunk.overlap = overlap
         return [Recall(engine.info.slot, running.number, place + 1, last)]
 
+    def stop(self, *, overlap: bool) -> list[Effect]:
+        """Recall all that engines have and have not begun; returns the recalls to be written."""
+        effects: list[Effect] = []
+        for engine in self._pool:
+            chunks = [pending.chunk for pending in engine.chunks]
+            if chunks and engine.position_file:
+                for chunk in chunks:
+                    chunk.overlap = overlap and not chunk.alone
+                effects.append(Recall(engine.info.slot, chunks[0].number, 0, chunks[-1].number))
+        return effects
+
     def make_room(self, engine: PooledEngine) -> list[Effect]:
         """Have an engine that waits for the last items of its chunk begin the next one beside them."""
         running = engine.chunks[0].chunk
@@ -164,6 +175,10 @@ class Feeder:
         if not engine.under_way or engine.chunks or not engine.usable:
             return []
         return self._next(job, engine, moment) or self._sent(job, engine, job.items.empty(), moment)
+
+    def stop(self, job: JobRun) -> list[Effect]:
+        """Have engines begin nothing more of what they were sent; returns the recalls to be written."""
+        return self._recalls.stop(overlap=job.items.chunks.overlap)
 
     def wake(self) -> None:
         """A source has items: engines that it had none for may have some."""
