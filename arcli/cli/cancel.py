@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from arcli.cli import complete
 from arcli.cli.options import Parsed
 from arcli.cli.past import pick_current, require_end
+
+if TYPE_CHECKING:
+    from arcli.store.folder import RunFolder
 
 HEARD = 10.0
 """Seconds in which a run takes a request, half a second as a rule."""
@@ -65,8 +69,9 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
         raise UsageError(f"run {folder.id} has ended already, with exit code {folder.manifest.exit_code}")
     if drain and items is not None:
         raise UsageError("--drain is for the whole run, and --items for some of it; give one of them")
+    job = None if items is None else _job_of(folder)
     # The folder is the channel: the run takes the request away as soon as it sees it, from any host.
-    path = post(folder.path, Cancel(reason=reason, drain=drain, items=items))
+    path = post(folder.path, Cancel(reason=reason, drain=drain, items=items, job=job))
     due, pause = time.monotonic() + HEARD, threading.Event()
     while path.exists():
         # Nobody takes it: it must not stop a run that wakes up in an hour.
@@ -79,5 +84,19 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
             )
         pause.wait(LOOK)
     how = "what runs may end, nothing new is started" if drain else "it stops"
-    how = how if items is None else f"{plural(len(items), 'item')} to be cancelled"
+    how = how if items is None else f"{plural(len(items), 'item')} of {job} to be cancelled"
     click.echo(f"run {folder.id}: {how}", err=True)
+
+
+def _job_of(folder: RunFolder) -> str:
+    """Return the job of a run whose items run. Raises UsageError where there is none."""
+    from arcli.errors import UsageError
+    from arcli.store.channel import Phase, read_state
+
+    state = read_state(folder.path)
+    for job in state.jobs if state is not None else ():
+        if job.phase is Phase.RUNNING:
+            return job.name
+    raise UsageError(
+        f"no items of run {folder.id} run now", hint=f"`arcli status {folder.id}` shows how it stands"
+    )

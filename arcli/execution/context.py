@@ -13,6 +13,7 @@ from arcli.session.interfaces import Listener, NoListener
 from arcli.timing.summary import JobSummary, summarize_job
 
 if TYPE_CHECKING:
+    from arcli.engine.tally import Tally
     from arcli.errors import ArcliError
     from arcli.execution.interrupts import Interrupts
     from arcli.outputs.progress import Progress
@@ -68,8 +69,8 @@ class JobWatcher:
     def begin(self, job: str) -> None:
         """A job's items begin."""
 
-    def make_value(self, job: str) -> None:
-        """A job's items are done, and its value is made of them."""
+    def make_value(self, job: str, tally: Tally) -> None:
+        """A job's items are done, which come to ``tally``, and its value is made of them."""
 
     def end(self, summary: JobSummary) -> None:
         """A job has ended, or will not begin."""

@@ -212,7 +212,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     if isinstance(failure, InputError):
         ledger.input_error, ledger.unread = failure.message, None
     if ledger.ended in {End.DONE, End.ENOUGH}:
-        context.watcher.make_value(job.name)
+        context.watcher.make_value(job.name, taken)
         failure = conclude(context, job, results, folder, ledger, outcome)
     context.end(outcome, ledger)
     if failure is not None:

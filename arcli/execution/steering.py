@@ -13,13 +13,22 @@ from typing import Any, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arcli.engine.tally import Status
+from arcli.engine.tally import Status, Tally
 from arcli.errors import OutputError
 from arcli.execution.context import JobWatcher
 from arcli.execution.interrupts import Interrupts
 from arcli.session.session import Session
 from arcli.specfile.model import Spec
-from arcli.store.channel import EngineState, JobState, Phase, RunState, job_words, take, write_state
+from arcli.store.channel import (
+    Cancel,
+    EngineState,
+    JobState,
+    Phase,
+    RunState,
+    job_words,
+    take,
+    write_state,
+)
 from arcli.store.folder import RunFolder
 from arcli.timing.snapshot import Snapshot
 from arcli.timing.summary import JobSummary
@@ -43,7 +52,7 @@ class _JobProgress(Struct):
     def look(self, snapshot: Snapshot) -> JobState:
         """Tell how the job stands: what the session says of it, or said last."""
         # The session speaks of its present job only; of one that has ended its last word stays.
-        if snapshot.job == self.name:
+        if snapshot.job == self.name and self.phase is Phase.RUNNING:
             done = sum(snapshot.counts.values())
             ok = snapshot.counts.get(Status.OK, 0)
             self.state = JobState(
@@ -78,6 +87,7 @@ class Steering(JobWatcher):
         self._phase = Phase.STARTING
         self._session: Session | None = None
         self._has_begun = False
+        self._requested: list[Cancel] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="arcli-steering", daemon=True)
 
@@ -106,9 +116,18 @@ class Steering(JobWatcher):
         """See JobWatcher."""
         self._jobs[job].phase = Phase.RUNNING
 
-    def make_value(self, job: str) -> None:
+    def make_value(self, job: str, tally: Tally) -> None:
         """See JobWatcher."""
-        self._jobs[job].phase = Phase.VALUE
+        progress = self._jobs[job]
+        progress.phase = Phase.VALUE
+        progress.state = JobState(
+            name=job,
+            kind=progress.kind,
+            phase=Phase.VALUE,
+            total=tally.total,
+            done=tally.total,
+            failed=tally.total - tally.counts[Status.OK],
+        )
 
     def end(self, summary: JobSummary) -> None:
         """See JobWatcher."""
@@ -153,13 +172,8 @@ class Steering(JobWatcher):
     def _run(self) -> None:
         published = 0.0
         while not self._closing.wait(LOOK):
-            # Requests for items of a job that has ended come too late, and are dropped with their file.
-            for request in take(self._folder.path):
-                reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
-                if request.items is None:
-                    self._interrupts.cancel(reason, drain=request.drain)
-                elif self._session is not None and request.job in {None, self._session.state.job}:
-                    self._session.cancel_items(request.items, reason)
+            self._requested += take(self._folder.path)
+            self._requested = [request for request in self._requested if not self._heeds(request)]
             # Whoever is told that it is up looks at its state next, and should find it so.
             ready = self._session is not None and self._session.state.engines > 0
             comes_up = self._up is not None and (ready or self._has_begun)
@@ -168,6 +182,17 @@ class Steering(JobWatcher):
                 self._publish()
             if comes_up:
                 self._is_up()
+
+    def _heeds(self, request: Cancel) -> bool:
+        """Do what a request asks; False where the session is yet to begin the job whose items it names."""
+        reason = "cancelled" if request.reason is None else f"cancelled: {request.reason}"
+        if request.items is None:
+            self._interrupts.cancel(reason, drain=request.drain)
+        elif self._session is not None and request.job in {None, self._session.state.job}:
+            self._session.cancel_items(request.items, reason)
+        else:  # one for items of a job that has ended comes too late
+            return request.job not in self._jobs or self._jobs[request.job].phase is not Phase.RUNNING
+        return True
 
     def _publish(self) -> None:
         # The heart beats first: it needs no room on the disk.
