@@ -50,7 +50,7 @@ def command(run: str | None, drain: bool, items: tuple[int, ...] | None, reason:
 
     RUN is an id or its beginning; by default the newest run that goes on. What has ended is kept:
     `arcli run SPEC --resume` goes on. With --items those that wait are cancelled, and those that run
-    are ended as by their time limit.
+    are ended with their engines, which are replaced.
 
     \b
     Examples:

@@ -60,6 +60,7 @@ class Interrupts:
         self._shaker: threading.Thread | None = None
         self._main = threading.main_thread().ident
         self._count = 0
+        self._cancelled = False
         self._reason: str | None = None
         self.describe: Callable[[], str] = lambda: "starting"
         self.number: int | None = None
@@ -73,7 +74,10 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._signalled)
 
         def shaken(number: int, frame: FrameType | None) -> None:
-            if self.stopping:  # else it was sent by somebody who meant something else
+            if self._cancelled:
+                self._cancelled = False
+                self._signalled(signal.SIGTERM, frame)
+            elif self.stopping:  # else it was sent by somebody who meant something else
                 self._throw()
 
         self._before[SHAKE] = signal.signal(SHAKE, shaken)
@@ -132,7 +136,9 @@ class Interrupts:
             self._notice(f"{reason}: nothing new is started, what runs may end")
             self._session.stop(Stop(reason=reason, ended=End.INTERRUPTED, grace=None, error=self.error()))
         elif self._main is not None:
-            signal.pthread_kill(self._main, signal.SIGTERM)
+            # Not by SIGTERM itself, which whoever has started this may have had ignored.
+            self._cancelled = True
+            signal.pthread_kill(self._main, SHAKE)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._count += 1

@@ -217,6 +217,16 @@ def phases(folder: Path) -> list[Phase]:
     return [] if state is None else [job.phase for job in state.jobs]
 
 
+def test_a_run_whose_signals_are_ignored_is_cancelled_all_the_same(tmp_path: Path) -> None:
+    ignore = lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)  # noqa: E731
+    with running(tmp_path, STUCK, preexec=ignore) as run:
+        wait_until(lambda: Phase.RUNNING in phases(tmp_path), run.said)
+        run.signal(signal.SIGTERM)
+        arcli(tmp_path, "cancel", "--reason", "enough")
+        assert run.wait() == 143
+    assert newest(tmp_path).manifest.summary["error"] == "cancelled: enough"
+
+
 def test_items_are_not_cancelled_while_none_run(tmp_path: Path) -> None:
     """Before and after a job's items nobody would hear of it; the answer says so."""
     spec = """\
