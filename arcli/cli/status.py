@@ -106,6 +106,8 @@ def _lines(run: RunFolder) -> Iterator[str]:
     if how != "running":
         return
     ready = f"{state.ready} of {plural(len(state.engines), 'engine')} ready"
+    if state.ready > len(state.engines):  # items that run in the run's own process have none
+        ready = "without engines"
     yield f"  {ready}, {plural(state.running, 'item')} under way"
     for engine in state.engines:
         if engine.running is not None:
