@@ -31,12 +31,14 @@ PUBLICATIONS = 100
 """How often in a second all engines together do that. Each is a message more, and the records in it are
 sent once more with their chunk's reply."""
 TELL = 0.2
-"""Seconds between two messages, at least."""
+"""Seconds between two messages, at least, but for what is about to be cut."""
 MOST_LINES = 200
 MOST_BYTES = 64 << 10
 """What one engine tells in a second, and"""
 MOST_OF_A_LINE = 4 << 10
-"""bytes of one line."""
+"""characters of one line."""
+LONGEST = 4 * (MOST_OF_A_LINE + 1)
+"""Bytes of one line that hold more than is told of it, whatever its characters."""
 TAIL, STACKS = "tail", "stacks"
 """Names of the files beside position files by which somebody asks."""
 _BLOCK = 1 << 20
@@ -106,12 +108,17 @@ class Live:
         if self._asked is not None:
             self._asked.look()
 
-    def tell(self, index: int, attempt: int, stream: str, first: int, lines: list[bytes]) -> None:
-        """Tell of an item's lines from number ``first`` (from 0) on, as far as there is room."""
+    def tell(
+        self, index: int, attempt: int, stream: str, first: int, lines: list[bytes], total: int
+    ) -> None:
+        """Tell of an item's ``total`` lines from number ``first`` (from 0) on, as far as there is room.
+
+        ``lines`` are those that come first: MOST_LINES are enough.
+        """
         some = lines[:MOST_LINES]
         kept = self._allowance.take([line.decode("utf-8", "backslashreplace") for line in some])
         assert self._publish is not None
-        self._publish(encode_reply(Printed(self._job, index, attempt, stream, first, len(lines), kept)))
+        self._publish(encode_reply(Printed(self._job, index, attempt, stream, first, total, kept)))
 
 
 class Asked:
@@ -174,7 +181,8 @@ class GrowingFile:
 
     def renew(self) -> None:
         """The file is empty, and what comes is another item's."""
-        self._told = self._start
+        self._read = self._start
+        self._begun = b""
         self._line = 0
         self._next = 0.0
 
@@ -185,24 +193,32 @@ class GrowingFile:
         """
         with self.lock:
             file = self._fileno()
-            # Told first, then cut: what goes beyond the cap is forgotten, not unsaid.
+            # Told first, then cut: what goes beyond the cap is forgotten, not unsaid. It cannot wait for
+            # the next message's time either, since there are more looks than messages.
             size = os.fstat(file).st_size
-            if size > self._told and live.wants(self._stream) and time.monotonic() >= self._next:
-                self._tell(file, live, index, attempt)
-            if size > self._start + self._cap:
+            full = size > self._start + self._cap
+            due = full or time.monotonic() >= self._next
+            if due and size > self._read and live.wants(self._stream):
+                self._tell(file, size, live, index, attempt)
+            if full:
                 os.ftruncate(file, self._start + self._cap)
-                self._told = min(self._told, self._start + self._cap)
+                self._read = min(self._read, self._start + self._cap)
                 self.cut = True
 
-    def _tell(self, file: int, live: Live, index: int, attempt: int) -> None:
-        raw = os.pread(file, _BLOCK, self._told)
-        *lines, rest = raw.split(b"\n")
-        if not lines and len(raw) == _BLOCK:  # nobody shows a line of this length
-            lines, rest = [raw], b""
-        if lines:
-            live.tell(index, attempt, self._stream, self._line, lines)
-            self._told += len(raw) - len(rest)
-            self._line += len(lines)
+    def _tell(self, file: int, end: int, live: Live, index: int, attempt: int) -> None:
+        """Tell of all whole lines before ``end``, in one message, however many they are."""
+        first: list[bytes] = []
+        total = 0
+        while raw := os.pread(file, min(_BLOCK, end - self._read), self._read):
+            self._read += len(raw)
+            *lines, rest = (self._begun + raw).split(b"\n")
+            # What has come of a line that is not whole yet may be cut before it is.
+            self._begun = rest[:LONGEST]
+            first += (line[:LONGEST] for line in lines[: MOST_LINES - len(first)])
+            total += len(lines)
+        if total:
+            live.tell(index, attempt, self._stream, self._line, first, total)
+            self._line += total
             self._next = time.monotonic() + TELL
 
 
@@ -229,7 +245,7 @@ class PrintedText:
         if not self._lines or not live.wants(self._stream) or time.monotonic() < self._next:
             return
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        live.tell(index, attempt, self._stream, self._line, lines)
+        live.tell(index, attempt, self._stream, self._line, lines, len(lines))
         self._line += len(lines)
         self._next = time.monotonic() + TELL
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from runs import wait_until
@@ -17,7 +17,16 @@ from sessions import make_spec
 from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import make_capture
 from arcli.engine.command import Command, CommandLine
-from arcli.engine.live import MOST_BYTES, MOST_LINES, MOST_OF_A_LINE, Live, Patrol, PrintedText, pause
+from arcli.engine.live import (
+    MOST_BYTES,
+    MOST_LINES,
+    MOST_OF_A_LINE,
+    GrowingFile,
+    Live,
+    Patrol,
+    PrintedText,
+    pause,
+)
 from arcli.engine.protocol import Hello, JobDefinition, Printed, RunChunk, decode_reply
 from arcli.execution import setup_steps
 
@@ -129,3 +138,34 @@ def test_more_than_is_good_is_counted_and_left_out(line: str, count: int) -> Non
     assert message.total == 1000
     assert count - 1 <= len(message.lines) <= count
     assert max(map(len, message.lines)) <= MOST_OF_A_LINE + 2
+
+
+@pytest.fixture
+def printed(tmp_path: Path) -> Iterator[BinaryIO]:
+    """A file that an item prints to."""
+    with (tmp_path / "printed").open("ab+", buffering=0) as file:
+        yield file
+
+
+def test_what_is_cut_has_been_told_however_soon_after_the_last_time(printed: BinaryIO) -> None:
+    heard = Heard("out")
+    growing = GrowingFile(printed.fileno, "out", start=0, cap=10)
+    # A program that collects what it prints writes it in parts that end within lines.
+    for number in range(20):
+        printed.write(f"step {number}\nst".encode())
+        growing.look(heard.live, 5, 1)
+        assert os.fstat(printed.fileno()).st_size <= 10
+        printed.write(b"ep\n")
+    growing.look(heard.live, 5, 1)
+    assert heard.lines(5) == [line for number in range(20) for line in (f"step {number}", "step")]
+    assert growing.cut
+
+
+def test_of_more_than_is_looked_at_at_once_all_is_counted(printed: BinaryIO) -> None:
+    heard = Heard("out")
+    growing = GrowingFile(printed.fileno, "out", start=0, cap=10)
+    printed.write(b"short\n" + b"z" * (3 << 20) + b"\n" + b"short\n" * (1 << 20))
+    growing.look(heard.live, 5, 1)
+    (message,) = heard.messages
+    assert message.total == 2 + (1 << 20)
+    assert [len(line) for line in message.lines[:3]] == [5, MOST_OF_A_LINE + 2, 5]
