@@ -101,10 +101,14 @@ def _live(
     from arcli.store.channel import LiveReader, in_background, listening
 
     def show(over: threading.Event) -> None:
+        # It begins before the run knows that somebody listens, or it would pass over the first lines.
+        reader = LiveReader(run.path)
         # A run that is another user's, or on a disk that is full: there are the results all the same.
         with suppress(OSError), listening(run.path):
-            reader = LiveReader(run.path)
-            while not (over.wait(LOOK) or ended.is_set()):
+            last = False
+            while not last:
+                # Before it is read: a run writes all of its lines before it says that it has ended.
+                last = over.wait(LOOK) or ended.is_set()
                 for lines in reader.read():
                     if item is None or lines.index == item:
                         stderr.write(tagged(lines, stderr, several=several))

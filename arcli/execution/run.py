@@ -114,6 +114,8 @@ def _finish(
         figures = measured(account.summary(), {})
         account.unmet = fail_on(check(options.expectations, figures))
     try:
+        # Whoever follows the run elsewhere looks for lines until the manifest says that it has ended.
+        options.listener.close()
         storage.sync()
         # Values that cannot be told from the records are kept beside them.
         names = {*outcome.folded, *outcome.gathered}

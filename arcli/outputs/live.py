@@ -72,6 +72,12 @@ class LiveOutput:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See Listener. May be called more than once."""
+        if self._closing:
+            return
         with self._come:
             self._closing = True
             self._come.notify()

@@ -132,6 +132,9 @@ class Listener(Protocol):
     def recorded(self, job: str, lines: bytes) -> None:
         """Take records, before anybody else has them."""
 
+    def close(self) -> None:
+        """Bring all of it to where it goes, where that takes seconds at most; the session has ended."""
+
 
 class NoListener:
     """See Listener: nobody listens."""
@@ -144,6 +147,9 @@ class NoListener:
         """See Listener."""
 
     def recorded(self, job: str, lines: bytes) -> None:
+        """See Listener."""
+
+    def close(self) -> None:
         """See Listener."""
 
 

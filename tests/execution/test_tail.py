@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import Run, running, wait_until
+from runs import PATIENCE, Run, running, wait_until
+from sessions import make_spec
 
+from arcli.cli import tail
+from arcli.execution.context import Options
+from arcli.execution.run import execute
+from arcli.outputs.base import Outputs
+from arcli.outputs.stream import Stream
+from arcli.outputs.target import StreamTarget
 from arcli.record import PrintedLines
+from arcli.session.interfaces import NoListener
 from arcli.store.channel import LiveFile, LiveReader, ask_stacks, listening
+from arcli.store.folder import RunFolder
+from arcli.store.manifest import Manifest
+from arcli.store.storage import RunStorage
 
 # Items go on when the test has seen what they printed.
 WAITING = """
@@ -216,3 +230,35 @@ def test_arcli_tail_shows_lines_beside_the_results(tmp_path: Path) -> None:
     assert tail.wait() == 0
     assert run.wait() == 0
     assert "7" in tail.out.read_text()
+
+
+def test_arcli_tail_shows_the_last_lines_of_a_run_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "LOOK", PATIENCE)  # only what comes behind the last look is looked at
+    shown = io.BytesIO()
+    ended = threading.Event()
+    stderr = Stream(target=StreamTarget(shown))
+    with tail._live(RunFolder(tmp_path), stderr, ended, several=False, item=None):
+        wait_until(lambda: list(tmp_path.glob("listeners/*")))
+        LiveFile(tmp_path).write([PrintedLines(job="j", index=7, stream="out", lines=["last"])])
+        ended.set()
+    assert shown.getvalue() == b"7: last\n"
+
+
+def test_a_run_has_shown_its_last_lines_before_it_says_that_it_has_ended(tmp_path: Path) -> None:
+    storage = RunStorage(RunFolder.create(tmp_path / ".arcli", Manifest()))
+    seen: list[tuple[int, int | None]] = []
+
+    class Closing(NoListener):
+        """Looks at the run when all its lines have come."""
+
+        def close(self) -> None:
+            run = storage.folder.fresh()
+            seen.append((run.journal.read_bytes().count(b"\n"), run.manifest.exit_code))
+
+    spec = make_spec(tmp_path, {"name": "one", "map": "abs", "over": [1, 2]})
+    with closing(storage):
+        execute(spec, Options(listener=Closing()), storage, Outputs([]))
+    assert seen == [(2, None)]
+    assert storage.folder.fresh().manifest.exit_code == 0

@@ -25,7 +25,7 @@ from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.messages import CancelItems, Failed, Stop
-from arcli.session.interfaces import Broken, Coming
+from arcli.session.interfaces import Broken, Coming, NoListener
 from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.supply import ApplySupply
 from arcli.timing.ledger import End
@@ -912,7 +912,7 @@ def test_nobody_looks_at_what_engines_are_at_unless_somebody_asks() -> None:
     assert session.loop.snapshot().items[0].index == 0
 
 
-class FakeListener:
+class FakeListener(NoListener):
     """Listens to these streams of every job."""
 
     def __init__(self, streams: str) -> None:
