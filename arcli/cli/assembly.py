@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -266,7 +266,18 @@ def _folder(
     if not folder.has_lock:
         notices.warn(f"{root} is on a file system without locks: runs are told by their signs of life")
     try:
-        with _kept(earlier, folder, flags, notices) as kept:
+        with ExitStack() as stack:
+            try:
+                kept = stack.enter_context(_kept(earlier, folder, flags, notices))
+            except BaseException:
+                # Nothing has run, and who asks for the newest run means another one.
+                from arcli.store.clean import remove_run
+
+                asked.join()
+                with suppress(OutputError):
+                    folder.close()
+                    remove_run(folder)
+                raise
             yield folder, kept
     finally:
         asked.join()

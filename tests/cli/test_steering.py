@@ -217,6 +217,15 @@ def phases(folder: Path) -> list[Phase]:
     return [] if state is None else [job.phase for job in state.jobs]
 
 
+def test_a_run_that_may_not_go_on_with_another_leaves_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, STUCK) as run:
+        wait_until(lambda: Phase.RUNNING in phases(tmp_path), run.said)
+        first = newest(tmp_path).id
+        refused = arcli(tmp_path, "run", "spec.yaml", "--resume", "--run", first, code=2)
+        assert f"run {first} is still going on" in refused.said()
+        assert [path.name for path in (tmp_path / ".arcli/runs").iterdir()] == [first]
+
+
 def test_a_run_whose_signals_are_ignored_is_cancelled_all_the_same(tmp_path: Path) -> None:
     ignore = lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)  # noqa: E731
     with running(tmp_path, STUCK, preexec=ignore) as run:
