@@ -90,7 +90,9 @@ class Item:
         # What is too large for a record, or none of JSON's, is a file beside the journal, and so is all of
         # a value that has some of it inside. Arrays are read as NumPy's own format, in which nothing can
         # be executed.
-        path = None if self.folder is None else _file_of(tree)
+        from arcli.record import file_of
+
+        path = None if self.folder is None else file_of(tree)
         if path is None:
             return from_tree(tree)
         if not path.endswith(".npy"):
@@ -114,17 +116,6 @@ class Item:
                 hint="arcli.load(…, trust=True) opens pickles of runs that are yours",
             )
         return pickle.loads(self._file(path).read_bytes())  # noqa: S301 - asked for by trust=True
-
-
-def _file_of(tree: Any) -> str | None:
-    """Return the file of which a record's value is only a sight; None where it is all there."""
-    if isinstance(tree, dict):
-        path = tree.get("$pickle") or (tree.get("$array") or {}).get("path")
-        if path is not None:
-            return str(path)
-        tree = list(tree.values())
-    paths = map(_file_of, tree if isinstance(tree, list) else ())
-    return next((path for path in paths if path is not None), None)
 
 
 class Run:

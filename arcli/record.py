@@ -80,6 +80,18 @@ def in_python(numbers: Sequence[float]) -> str | None:
     return _SMALL.sub(lambda number: repr(float(number[0])), text) if "0.0000" in text else text
 
 
+def file_of(tree: Any) -> str | None:
+    """Return the file, below the run's folder, of which a record's value is only a sight; None: none."""
+    if isinstance(tree, dict):
+        array = tree.get("$array")
+        path = tree.get("$pickle") or (array.get("path") if isinstance(array, dict) else None)
+        if path is not None:
+            return str(path)
+        tree = list(tree.values())
+    paths = map(file_of, tree if isinstance(tree, list) else ())
+    return next((path for path in paths if path is not None), None)
+
+
 def is_tagged(value: Mapping[str, Any]) -> bool:
     """Tell whether a mapping stands for a value that JSON lacks (``$float``, ``$pickle`` …)."""
     return any(key.startswith("$") and not key.startswith("$$") for key in value)

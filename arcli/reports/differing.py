@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from arcli.engine.tally import Status
-from arcli.record import dump
+from arcli.record import dump, file_of
 from arcli.reports.collect import ItemRow, item_row
 from arcli.store import past
 from arcli.store.folder import RunFolder
@@ -81,18 +81,35 @@ def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
     outcomes: dict[tuple[str, bytes], list[Outcome]] = defaultdict(list)
     for record in past.records(run):
         if record["index"] < MOST_ITEMS:
-            outcome = _outcome(record)
+            outcome = _outcome(run, record)
             # An item without an input, as an apply's are, is what its number says.
             key = record.get("input") if record.get("input") is not None else ["item", record["index"]]
-            outcomes[record["job"], _digest(key)].append(outcome)
+            outcomes[record["job"], _digest(dump(key))].append(outcome)
     return outcomes
 
 
-def _outcome(record: dict[str, Any]) -> Outcome:
+def _outcome(run: RunFolder, record: dict[str, Any]) -> Outcome:
     status = str(record["status"])
     result = record.get("value") if status == Status.OK else describe(record)
-    return Outcome(item_row(record), _digest([status, result]))
+    text = dump([status, result])
+    # Of a large value a record has what it looks like and where it is, which says nothing of what it is.
+    path = file_of(result)
+    if path is not None and (content := _content(run, path)) is not None:
+        text = text.replace(dump(path), content)
+    return Outcome(item_row(record), _digest(text))
 
 
-def _digest(value: Any) -> bytes:
-    return hashlib.blake2b(dump(value), digest_size=16).digest()
+def _content(run: RunFolder, path: str) -> bytes | None:
+    """Return the digest of a value's file; None where it cannot be read."""
+    file = (run.path / path).resolve()
+    if not file.is_relative_to(run.path.resolve()):
+        return None
+    try:
+        with file.open("rb") as value:
+            return hashlib.file_digest(value, "blake2b").digest()
+    except OSError:
+        return None
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).digest()

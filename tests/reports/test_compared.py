@@ -121,6 +121,26 @@ def test_items_that_differ_are_matched_by_their_inputs(tmp_path: Path) -> None:
     ]
 
 
+def test_large_values_differ_by_what_is_in_their_files(tmp_path: Path) -> None:
+    """Of those a record has what they look like and where they are, which is the number of the item."""
+
+    def run(shift: int, contents: list[bytes]) -> RunFolder:
+        records = []
+        for at in range(len(contents)):
+            path = f"values/squares/{at + shift}.npy"
+            value = {"$array": {"dtype": "float64", "shape": [2], "path": path}}
+            records.append(item(at + shift, input=at, value={"best": value}))
+        made = make(tmp_path, records)
+        for at, content in enumerate(contents):
+            made.save_value("squares", at + shift, content, "npy")
+        return made
+
+    a, b = run(0, [b"one", b"two", b"three"]), run(5, [b"one", b"other", b"three"])
+    b.value_path("squares", 7, "npy").unlink()
+    found = differing(a, b)
+    assert (found.compared, [different.item for different in found.items]) == (3, [6, 7])
+
+
 def test_markdown_is_tables(tmp_path: Path) -> None:
     said = compared.render_markdown(pair(tmp_path, "p95 > +10%", "wall > 1h"))
     assert "- **FAIL**: squares: p95 \\> +10%: 1.00 s became 3.00 s, +200.0 %\n- ok: wall" in said
