@@ -10,12 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import math
-import mmap
 import os
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 from msgspec import Struct, field
@@ -26,7 +25,7 @@ from arcli.errors import OutputError, UsageError
 from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
-from arcli.store.journal import is_record
+from arcli.store.journal import LineReader, outlines
 from arcli.suggest import near_or_all
 from arcli.syntax import free_names, parsed
 
@@ -41,6 +40,9 @@ UNENDED = 1 << 22
 """Items that may have no record before the last one of a journal: they still run, or never ended."""
 INDEXED = {"job", "index", "status", "seconds"}
 """What is known of an item without its record."""
+SEARCHED = 1 << 20
+"""Bytes of a journal that are searched at a time."""
+_CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class _JobIndex(Struct):
@@ -50,8 +52,8 @@ class _JobIndex(Struct):
     seconds: array[float] = field(default_factory=lambda: array("d"))
     statuses: bytearray = field(default_factory=bytearray)
 
-    def note(self, number: int, place: int, seconds: float | None, status: str) -> None:
-        """Take the record of an item, which begins at ``place``. Raises ValueError for no status."""
+    def note(self, number: int, place: int, seconds: float | None, status: Status) -> None:
+        """Take the record of an item, which begins at ``place``."""
         more = number + 1 - len(self.places)
         if more > 0:
             self.places.extend([_NONE] * more)
@@ -59,7 +61,7 @@ class _JobIndex(Struct):
             self.statuses.extend(bytes(more))
         self.places[number] = place
         self.seconds[number] = math.nan if seconds is None else seconds
-        self.statuses[number] = STATUSES.index(Status(status))
+        self.statuses[number] = _CODES[status]
 
 
 class JournalIndex:
@@ -71,31 +73,34 @@ class JournalIndex:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self._jobs: dict[str, _JobIndex] = {}
-        # The journal is mapped, not read: of a million records a question may need only ten. Its
+        # Of a million records a question may need only ten, and no more than one is held at a time. The
         # size is the one at this moment, also where the run goes on.
-        self._map: mmap.mmap | None = None
+        self._file: BinaryIO | None = None
+        self._size = 0
         try:
-            with run.journal.open("rb") as file:
-                self._size = os.fstat(file.fileno()).st_size
-                if self._size:
-                    self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
+            self._file = run.journal.open("rb")
+            self._size = os.fstat(self._file.fileno()).st_size
+            self._lines = LineReader(self._file.fileno())
+            # What has ended is indexed once for all; a journal that grows would only make it old.
+            if self._size and not self._read():
+                self._build()
+                if run.manifest.exit_code is not None:
+                    with suppress(OSError):  # a folder that cannot be written to is read all the same
+                        self._write()
         except FileNotFoundError:
-            self._size = 0
+            pass
         except OSError as error:
-            raise OutputError(f"the journal {run.journal} cannot be read: {error.strerror}") from None
-        # What has ended is indexed once for all; a journal that grows would only make it old.
-        if self._map is not None and not self._read():
-            self._build(self._map)
-            if run.manifest.exit_code is not None:
-                with suppress(OSError):  # a folder that cannot be written to is read all the same
-                    self._write()
+            raise self._refused(error) from None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._map is not None:
-            self._map.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _refused(self, error: OSError) -> OutputError:
+        return OutputError(f"the journal {self.run.journal} cannot be read: {error.strerror}")
 
     @property
     def jobs(self) -> list[str]:
@@ -112,9 +117,10 @@ class JournalIndex:
         places = self._jobs[job].places if job in self._jobs else ()
         if not 0 <= number < len(places) or places[number] == _NONE:
             return None
-        assert self._map is not None
-        start = places[number]
-        return self._map[start : self._map.find(b"\n", start) + 1]
+        try:
+            return self._lines.line(places[number])
+        except OSError as error:
+            raise self._refused(error) from None
 
     def record(self, job: str, number: int) -> dict[str, Any]:
         """Return the record of an item as data, empty where there is none."""
@@ -123,9 +129,22 @@ class JournalIndex:
     def may_name(self, key: str) -> bool:
         """Tell whether any record may have a mapping with a key that ends so; none is read for it."""
         # As JSON has it: what would be escaped there may be written in several ways.
-        if self._map is None or not key.isascii() or not key.isprintable() or set(key) & set('"\\'):
+        if self._file is None or not key.isascii() or not key.isprintable() or set(key) & set('"\\'):
             return True
-        return self._map.find(f'{key}"'.encode()) >= 0
+        return self._has(f'{key}"'.encode())
+
+    def _has(self, text: bytes) -> bool:
+        """Tell whether a text is anywhere in the journal. Raises OutputError."""
+        assert self._file is not None
+        start, before = 0, b""
+        try:
+            while block := os.pread(self._file.fileno(), SEARCHED, start):
+                if text in before + block:
+                    return True
+                start, before = start + len(block), block[-len(text) :]
+        except OSError as error:
+            raise self._refused(error) from None
+        return False
 
     def items(
         self, job: str | None = None, condition: Condition | None = None
@@ -164,18 +183,17 @@ class JournalIndex:
             len(index.places) - index.places.count(_NONE) for index in map(self._jobs.get, names) if index
         )
 
-    def _build(self, journal: mmap.mmap) -> None:
+    def _build(self) -> None:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""
-        start, most = 0, self._size // SHORTEST + UNENDED
-        while (end := journal.find(b"\n", start)) >= 0:
-            # What is damaged is as good as not there, as for every reader of a journal; so is a number
-            # that no item of so few records can have.
-            with suppress(ValueError):
-                record = decode(journal[start:end])
-                if is_record(record) and record["index"] < most:
-                    index = self._jobs.setdefault(record["job"], _JobIndex())
-                    index.note(record["index"], start, record.get("seconds"), record["status"])
-            start = end + 1
+        most = self._size // SHORTEST + UNENDED
+        for offset, line, outline in outlines(self.run.journal):
+            # What has come since the size was taken is not looked at.
+            if offset + len(line) > self._size:
+                break
+            # A number that no item of so few records can have is as good as damaged.
+            if outline.index < most:
+                index = self._jobs.setdefault(outline.job, _JobIndex())
+                index.note(outline.index, offset, outline.seconds, outline.status)
 
     def _read(self) -> bool:
         """Read the index that is beside the journal; tells whether it is there and of this journal."""

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
-from arcli.engine.tally import STATUSES
+from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError
 from arcli.record import decode
 from arcli.stretches import read_at, write_all
@@ -25,9 +26,14 @@ from arcli.stretches import read_at, write_all
 SYNC_SECONDS = 1.0
 """What a power failure can cost, in seconds of a run."""
 BLOCK = 1 << 16
+LINE = 4096
+"""Bytes that hold most lines."""
+LONGEST_NUMBER = 4300
+"""Digits of the longest integer that Python reads: a record with a longer one is none."""
 FOLLOW_SECONDS = 0.1
 """How long a reader that follows a journal pauses between two looks."""
 FOLLOW_BYTES = 1 << 20
+_T = TypeVar("_T")
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has only fsync
 
 
@@ -160,12 +166,48 @@ class Entry(Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
+class _ErrorOutline(Struct, frozen=True, gc=False):
+    type: str
+    message: str
+
+
+class Outline(Struct, frozen=True, gc=False):
+    """What a record says besides its input, its value and what it printed."""
+
+    job: str
+    index: Annotated[int, Meta(ge=0)]
+    key: Any
+    status: Status
+    seconds: float | None = None
+    exact: bool = True
+    error: _ErrorOutline | None = None
+
+
+_OUTLINE = msgspec.json.Decoder(Outline)
+"""Reads a record in a quarter of the time that a dict of all that it says takes."""
+
+
 def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
     """Yield the records of a journal, one after another; what is damaged goes to ``on_damage`` instead.
 
     Changes nothing, and holds one line at a time. A journal that is being written may be read: it
     ends where it ended at the first call. Raises OSError.
     """
+    for offset, line, data in _read(path, _decoded, on_damage):
+        yield Entry(offset=offset, line=line, data=data)
+
+
+def outlines(
+    path: Path, on_damage: Callable[[Damage], None] = lambda damage: None
+) -> Iterator[tuple[int, bytes, Outline]]:
+    """Yield the offset, the line and the outline of each record that ``entries`` yields."""
+    return _read(path, _outlined, on_damage)
+
+
+def _read(
+    path: Path, read: Callable[[bytes], _T | None], on_damage: Callable[[Damage], None]
+) -> Iterator[tuple[int, bytes, _T]]:
+    """Yield the offset, the line and what ``read`` makes of it; None from there is damage."""
     # A run that goes on may be writing its last line: what stands behind the last newline is none.
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -173,9 +215,9 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
         offset = 0
         while offset < end:
             line = file.readline()
-            data = _decoded(line)
+            data = read(line)
             if data is not None:
-                yield Entry(offset=offset, line=line, data=data)
+                yield offset, line, data
             else:
                 on_damage(Damage(offset=offset, length=len(line), reason="not a record"))
             offset += len(line)
@@ -221,6 +263,26 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
     return data if is_record(data) else None
 
 
+def _outlined(line: bytes) -> Outline | None:
+    """Return the outline of a record, or None where a line is none."""
+    # As text, for what is skipped is else not looked at: bytes that are no UTF-8 are damage.
+    if len(line) <= LONGEST_NUMBER:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _OUTLINE.decode(line.decode())
+    # What the fast reader refuses may be a record all the same: it is the whole one that decides.
+    data = _decoded(line)
+    if data is None:
+        return None
+    return Outline(
+        job=data["job"],
+        index=data["index"],
+        key=data["key"],
+        status=Status(data["status"]),
+        seconds=data.get("seconds"),
+        exact=bool(data.get("exact", True)),
+    )
+
+
 def is_record(data: Mapping[str, Any]) -> bool:
     """Tell whether what a line says has what every record has, as every record has it."""
     if not {"job", "index", "key", "status"} <= data.keys():
@@ -246,3 +308,30 @@ def _last_newline(file: BinaryIO | Any, end: int) -> int:
             return start + at + 1
         end = start
     return 0
+
+
+class LineReader:
+    """Reads the lines of an open journal by their offsets. Raises OSError."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._near = (0, b"")
+
+    def line(self, offset: int) -> bytes:
+        """Return the line that begins at ``offset``, with its newline; nothing where it has none."""
+        start, block = self._near
+        at = offset - start
+        follows = 0 <= at <= len(block)
+        if follows and (end := block.find(b"\n", at)) >= 0:
+            return block[at : end + 1]
+        # Where one line follows the other the next ones are read with it. Most lines fit into the first
+        # read; the length grows by a factor, so that a line of a gigabyte is not read a thousand times.
+        length = BLOCK if follows else LINE
+        while True:
+            block = os.pread(self._fd, length, offset)
+            end = block.find(b"\n")
+            if end >= 0 or len(block) < length:
+                break
+            length *= 4
+        self._near = (offset, block if len(block) <= BLOCK else b"")
+        return block[: end + 1]

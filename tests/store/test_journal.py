@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -10,6 +11,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from journal_lines import key, line
 from runs import PATIENCE
 
 from arcli.errors import OutputError
-from arcli.store.journal import Damage, Journal, entries
+from arcli.store.journal import LONGEST_NUMBER, Damage, Journal, LineReader, entries, outlines
 
 LINES = st.lists(
     st.builds(
@@ -76,6 +78,97 @@ def test_a_cut_at_any_byte_leaves_exactly_the_whole_lines(
         assert found == lines[:kept]
         torn = cut + len(tail) - ends[kept]
         assert [(d.offset, d.length) for d in damages] == ([(ends[kept], torn)] if torn else [])
+
+
+PLACES = st.integers(0, 400)
+PIECES = st.sampled_from(
+    [b"", b'"', b"\\", b"\xff", b"\xc3\xa9", b"\\ud800", b"\x01", b"-", b"1", b"NaN", b"1e999", b"[", b"}"]
+)
+
+
+@given(line=LINES, changes=st.lists(st.tuples(PLACES, PLACES, PIECES), max_size=2))
+def test_outlines_are_of_the_records_that_entries_are(
+    scratch: Path, line: list[bytes], changes: list[tuple[int, int, bytes]]
+) -> None:
+    text = b"".join(line)
+    for start, length, piece in changes:
+        text = text[:start] + piece + text[start + length % 4 :]
+    scratch.write_bytes(text)
+    assert_outlines_are_right(scratch)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "none"},
+        {"index": -1},
+        {"index": 1.0},
+        {"index": True},
+        {"index": 2**70},
+        {"seconds": True},
+        {"seconds": 3},
+        {"seconds": "3"},
+        {"seconds": 2**70},
+        {"exact": None},
+        {"exact": False},
+        {"key": [1]},
+        {"job": 1},
+        {"error": {"type": "E", "message": "m", "traceback": "t"}},
+        {"error": {"type": "E", "message": None}},
+        {"error": "E"},
+        {"value": "\ud800"},
+        {"value": 2**90},
+        {"value": [[[]]]},
+    ],
+    ids=str,
+)
+def test_an_outline_is_what_the_record_says(tmp_path: Path, fields: dict[str, Any]) -> None:
+    path = tmp_path / "journal.jsonl"
+    data = {"job": "job", "index": 1, "key": key(1), "status": "ok", **fields}
+    path.write_text(json.dumps(data) + "\n")
+    assert_outlines_are_right(path)
+
+
+def test_a_number_too_long_for_python_is_no_records(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line(key(1), value=0).replace(b'"value":0', b'"value":' + b"1" * (LONGEST_NUMBER + 1)))
+    assert_outlines_are_right(path)
+    assert not list(outlines(path))
+
+
+def assert_outlines_are_right(path: Path) -> None:
+    """Compare the outlines of a journal with its entries."""
+    damages: list[Damage] = []
+    others: list[Damage] = []
+    found = list(outlines(path, damages.append))
+    assert [(offset, line) for offset, line, _ in found] == [
+        (entry.offset, entry.line) for entry in entries(path, others.append)
+    ]
+    assert damages == others
+    for (_, _, outline), entry in zip(found, entries(path, others.append), strict=True):
+        defaults = {"seconds": None, "exact": True, **entry.data}
+        for name in ("job", "index", "key", "status", "seconds"):
+            assert getattr(outline, name) == defaults[name]
+        assert outline.exact == bool(defaults["exact"])
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9000), min_size=1, max_size=30),
+    picks=st.lists(st.integers(0, 29), max_size=40),
+    tail=st.booleans(),
+)
+def test_lines_are_read_in_any_order(
+    scratch: Path, lengths: list[int], picks: list[int], tail: bool
+) -> None:
+    lines = [bytes([65 + number]) * length + b"\n" for number, length in enumerate(lengths)]
+    scratch.write_bytes(b"".join(lines) + b"torn" * tail)
+    offsets = [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
+    with scratch.open("rb") as file:
+        reader = LineReader(file.fileno())
+        assert [reader.line(offset) for offset in offsets] == [*lines, b""]
+        for pick in picks:
+            number = pick % len(lines)
+            assert reader.line(offsets[number]) == lines[number]
 
 
 def test_whole_last_lines_that_are_no_records_are_told(tmp_path: Path) -> None:
