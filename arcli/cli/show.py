@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.cli import complete
 from arcli.cli.options import color_option, format_option
@@ -114,7 +115,7 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
 
     items = _matching(index, selection)
     if selection.sort is not None:
-        items = iter(_sorted(index, items, selection.sort))
+        items = iter(_sorted(index, items, selection.sort, selection.limit))
     # Only now, and only of as many as are shown, the records are read.
     for job, number in islice(items, selection.limit):
         line = index.line(job, number)
@@ -143,8 +144,12 @@ def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, 
         condition.check()
 
 
-def _sorted(index: JournalIndex, items: Iterable[tuple[str, int]], by: str) -> list[tuple[str, int]]:
-    """Sort items by a column, with ``-`` before it the largest first."""
+def _sorted(
+    index: JournalIndex, items: Iterable[tuple[str, int]], by: str, limit: int | None
+) -> list[tuple[str, int]]:
+    """Sort items by a column, with ``-`` before it the largest first: all, or only the first ``limit``."""
+    import heapq
+
     from arcli.engine.encode import from_tree
     from arcli.store.index import INDEXED, cell_of, sort_key
 
@@ -155,11 +160,24 @@ def _sorted(index: JournalIndex, items: Iterable[tuple[str, int]], by: str) -> l
             return sort_key(index.cells(*item)[column])
         return sort_key(from_tree(cell_of(index.record(*item), column)))
 
-    keyed = [(key(item), item) for item in items]
-    keyed.sort(key=lambda pair: pair[0], reverse=column != by)
     # What has nothing in this column stays last, in both directions.
-    keyed.sort(key=lambda pair: pair[0][0] == 3)
-    return [item for _, item in keyed]
+    last: list[tuple[str, int]] = []
+
+    def keyed() -> Iterator[tuple[tuple[int, Any], tuple[str, int]]]:
+        for item in items:
+            rank = key(item)
+            if rank[0] != 3:
+                yield rank, item
+            elif limit is None or len(last) < limit:
+                last.append(item)
+
+    # Of a million items no more are held than are shown; equal ones keep their order in any case.
+    if limit is None:
+        first = sorted(keyed(), key=lambda pair: pair[0], reverse=column != by)
+    else:
+        pick = heapq.nsmallest if column == by else heapq.nlargest
+        first = pick(limit, keyed(), key=lambda pair: pair[0])
+    return [item for _, item in first] + last
 
 
 def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selection: Selection) -> None:
@@ -168,7 +186,13 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
     from arcli.reports.items import table
     from arcli.store.index import cell_of
 
-    names, lines = selection.columns, select(index, selection)
+    names = selection.columns
+    # How many there are besides those on the screen is known only where nothing was picked.
+    every = selection.items is None and selection.where is None and selection.limit is None
+    most = selection.limit or MOST_ROWS
+    if form == "text" and every:
+        selection = replace(selection, limit=most)
+    lines = select(index, selection)
     if form in {"json", "jsonl"}:
         texts = (
             dump({name: cell_of(decode(line), name) for name in names}) if names else line.rstrip(b"\n")
@@ -192,10 +216,7 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
     elif form == "csv":
         _export(run, lines, "-")
     else:
-        # How many there are besides those on the screen is known only where nothing was picked.
-        every = selection.items is None and selection.where is None and selection.limit is None
         total = index.count(selection.job) if every else None
-        most = selection.limit or MOST_ROWS
         rows = table(lines, names, width=page.width, most=most, total=total)
         # A program that reads the rows of a table would take it for one.
         if page.width is None and rows.caption is not None:

@@ -121,6 +121,15 @@ def test_conditions_sorting_and_columns(show: Show) -> None:
     assert json.loads(show("--where", "seed == 77", "--format", "json")) == []
 
 
+@pytest.mark.parametrize("column", ["seconds", "seed", "status", "value.loss"])
+def test_sorted_and_limited_are_the_first_of_all_sorted(show: Show, column: str) -> None:
+    for by in (column, f"-{column}"):
+        every = show("--sort", by, "--format", "jsonl").splitlines()
+        for limit in (1, 3, len(every), len(every) + 1):
+            words = ("--sort", by, "--limit", str(limit), "--format", "jsonl")
+            assert show(*words).splitlines() == every[:limit]
+
+
 def test_one_item_whole(show: Show, folder: Path) -> None:
     text = show("2", "--job", "fit")
     for part in (
