@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,13 +16,12 @@ from arcli.errors import OutputError, UsageError
 from arcli.record import JOB_NAME, decode
 from arcli.store.files import make_private, refusing, require_own
 from arcli.store.folder import RunFolder
-from arcli.store.journal import Damage, entries
+from arcli.store.journal import Damage, LineReader, Outline, outlines
 
 AGAIN = frozenset({Status.CANCELLED, Status.LOST})
 """What ``--resume`` runs again, beside what is missing."""
 AGAIN_FAILED = AGAIN | {Status.ERROR, Status.TIMEOUT}
 """What ``--failed`` runs again."""
-LINE = 4096
 _CHANGED = "changed"
 _BEFORE: dict[str, str] = {
     Status.CANCELLED: "that had not been run",
@@ -65,12 +65,15 @@ class Kept:
         self._on_lost = on_lost
         self._runs = list(runs)
         self._into = into
+        self._id = into.id.encode()
         self._again = AGAIN_FAILED if failed else AGAIN
         self._rerun_changed = rerun_changed
         self._index: dict[str, dict[bytes, int]] = {}
         self._ends: dict[str, dict[bytes, str]] = {}
         self._files: list[int] = []
+        self._lines: list[LineReader] = []
         self._used: list[RunFolder] = []
+        self._printed: list[bool] = []
         try:
             for run in runs:
                 self._read(run, on_damage)
@@ -89,25 +92,31 @@ class Kept:
             require_own(run.path)
             require_own(run.journal)
             self._files.append(os.open(run.journal, os.O_RDONLY))
+            self._lines.append(LineReader(self._files[-1]))
             self._used.append(run)
+            self._printed.append((run.path / "printed").is_dir())
             number = len(self._files) - 1
-            for entry in entries(run.journal, lambda damage: on_damage(run.journal, damage)):
-                self._note(entry.data, entry.offset, number)
+            for offset, _, outline in outlines(run.journal, lambda damage: on_damage(run.journal, damage)):
+                self._note(outline, offset, number)
         except OSError as error:
             raise OutputError(f"the journal {run.journal} cannot be read: {error.strerror}") from None
 
-    def _note(self, data: dict[str, Any], offset: int, number: int) -> None:
-        # A job's name becomes a part of paths: one that no job could have is damage.
-        digest = _digest(data["key"])
-        if not digest or JOB_NAME.fullmatch(data["job"]) is None:
+    def _note(self, outline: Outline, offset: int, number: int) -> None:
+        digest = _digest(outline.key)
+        if not digest:
             return
-        job = self._index.setdefault(data["job"], {})
-        if data["status"] in self._again:
+        job = self._index.get(outline.job)
+        if job is None:
+            # A job's name becomes a part of paths: one that no job could have is damage.
+            if JOB_NAME.fullmatch(outline.job) is None:
+                return
+            job = self._index[outline.job] = {}
+        if outline.status in self._again:
             job.pop(digest, None)
-            self._ends.setdefault(data["job"], {})[digest] = str(data["status"])
+            self._ends.setdefault(outline.job, {})[digest] = str(outline.status)
             return
         # One number instead of a tuple of three: a third of the memory.
-        job[digest] = (offset * len(self._runs) + number) * 2 + bool(data.get("exact", True))
+        job[digest] = (offset * len(self._runs) + number) * 2 + outline.exact
 
     def is_kept(self, job: str, key: str, *, exact: bool = False) -> bool:
         """Whether an item has a record that is kept, and its files; ``exact``: and JSON holds its value
@@ -118,7 +127,7 @@ class Kept:
 
     def _line(self, place: int) -> bytes:
         offset, number = divmod(place >> 1, len(self._runs))
-        return _line_at(self._files[number], offset)
+        return self._lines[number].line(offset)
 
     def _place(self, job: str, key: str) -> int | None:
         return self._index.get(job, {}).get(_digest(key))
@@ -177,28 +186,28 @@ class Kept:
             return None
         # The record stays the bytes that it is; only its head says which run and number it is now.
         offset, number = divmod(place >> 1, len(self._runs))
-        line = _line_at(self._files[number], offset)
+        line = self._lines[number].line(offset)
         head = _HEAD.match(line)
         if head is None:
             return None
         was = int(head[2])
         now = was if index is None else index
-        new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._into.id.encode(), head[1], now)
+        new_head = b'{"run":"%b","job":"%b","index":%d,' % (self._id, head[1], now)
         # What a record says is in an item's folder must be there still, or the item runs again.
         if (lost := _lost_file(line)) is not None:
             self._on_lost(lost)
             return None
         # A value that is in a file of its own comes along under the item's new number.
         body = line[head.end() :]
-        in_files = re.compile(_FILE % re.escape(head[1]))
-        if b'"exact":false' in body and (file := in_files.search(body)):
+        in_files = _in_files(head[1]) if b'"exact":false' in body else None
+        if in_files is not None and (file := in_files.search(body)):
             suffix = file[2].decode()
             source = self._used[number].value_path(job, was, suffix)
             if not _adopt(source, self._into.value_path(job, now, suffix)):
                 return None
             body = in_files.sub(rb"\g<1>%d.\g<2>" % now, body)
         # So does what it printed beyond what a record holds.
-        if (self._used[number].path / "printed").is_dir():
+        if self._printed[number]:
             attempt = decode(line)["attempt"]
             for stream in ("out", "err"):
                 old, new = (printed_path("", job, at, attempt, stream) for at in (was, now))
@@ -218,6 +227,12 @@ class Kept:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@cache
+def _in_files(job: bytes) -> re.Pattern[bytes]:
+    """Return what finds the file of a value in a record of a job."""
+    return re.compile(_FILE % re.escape(job))
 
 
 def _lost_file(line: bytes) -> str | None:
@@ -261,16 +276,3 @@ def _digest(key: Any) -> bytes:
     """Return a key in few bytes; none for one that says nothing about content."""
     match = _KEY.fullmatch(key) if isinstance(key, str) else None
     return bytes.fromhex(match[1]) + (match[2] or "").encode() if match else b""
-
-
-def _line_at(fd: int, offset: int) -> bytes:
-    """Return the line that begins at ``offset``, with its newline."""
-    # Most lines fit into the first read; the length grows by a factor, so that a line of a gigabyte
-    # is not read a thousand times.
-    length = LINE
-    while True:
-        block = os.pread(fd, length, offset)
-        at = block.find(b"\n")
-        if at >= 0 or len(block) < length:
-            return block[: at + 1]
-        length *= 4
