@@ -59,7 +59,9 @@ class ReadAhead:
             count = min(n, len(items))
             taken = [items.popleft() for _ in range(count)]
             self._hungry = count < n
-            self._room.notify()
+            # The reader is woken for a whole block: for each item, both threads would wait for one another.
+            if len(items) <= self._wanted - BLOCK:
+                self._room.notify()
         return taken
 
     @property

@@ -28,7 +28,7 @@ from arcli.inputs import stdin as standard_input
 from arcli.inputs.registry import BUILT_IN, usual_unpack
 from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
-from arcli.plan.readahead import ReadAhead
+from arcli.plan.readahead import AHEAD, BLOCK, ReadAhead
 from arcli.session.supply import SourceSupply
 
 
@@ -190,6 +190,17 @@ def test_reading_ahead_is_bounded_and_never_blocks() -> None:
     while (now := next(pulled)) > first + 2:
         first = now
     assert now < 20_000
+    reader.close()
+
+
+def test_a_reader_is_not_woken_for_single_items() -> None:
+    read: list[int] = []
+    reader = ReadAhead(read.append(number) or number for number in itertools.count())  # type: ignore[func-returns-value]
+    wait_until(lambda: len(read) == AHEAD)
+    assert [reader.take(1) for _ in range(BLOCK - 1)] == [[number] for number in range(BLOCK - 1)]
+    assert len(read) == AHEAD
+    assert reader.take(1) == [BLOCK - 1]
+    wait_until(lambda: len(read) == AHEAD + BLOCK)
     reader.close()
 
 
