@@ -66,10 +66,10 @@ def supply_of(
     kept = context.options.kept
     lookup = None
     if kept is not None:
-        exact = plan.definition.keep_opaque
+        name, exact = plan.name, plan.definition.keep_opaque
 
         def lookup(key: str, index: int) -> bytes | None:
-            line = kept.take(plan.name, key, index=index, exact=exact)
+            line = kept.take(name, key, index=index, exact=exact)
             if explanation is not None:
                 explanation.note(key, kept=line is not None)
             return line

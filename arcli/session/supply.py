@@ -115,14 +115,13 @@ class SourceSupply:
                 flat=flat,
             )
             # Without an earlier run nothing has to be looked up, and no key computed here.
-            if self._kept is not None:
-                chunk = self._without_kept(chunk, self._kept)
-            if len(chunk):
-                return chunk
+            fresh = chunk if self._kept is None else self._without_kept(chunk, self._kept)
+            if fresh is not None:
+                return fresh
         return None
 
-    def _without_kept(self, chunk: Chunk, kept: Callable[[str, int], bytes | None]) -> Chunk:
-        """Return the items of a chunk that no earlier run has, and replay the others."""
+    def _without_kept(self, chunk: Chunk, kept: Callable[[str, int], bytes | None]) -> Chunk | None:
+        """Return a chunk's items that no earlier run has, None where all are kept; replay the others."""
         fresh: list[int] = []
         # By content and occurrence, not by number: the input may have changed since.
         for position, (index, item) in enumerate(zip(chunk.indices, chunk.inputs, strict=True)):
@@ -132,7 +131,7 @@ class SourceSupply:
                 fresh.append(position)
             else:
                 self._replay(index, line)
-        return chunk.part(fresh)
+        return chunk.part(fresh) if fresh else None
 
 
 class ApplySupply:
