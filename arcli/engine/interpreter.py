@@ -110,6 +110,21 @@ def text_publisher() -> Any:
     return make()
 
 
+def leave_shell(namespace: dict[str, Any]) -> None:
+    """Take away the names that IPython gives a shell of its own: its ``exit()`` is none in a program.
+
+    It sets a flag, and the code goes on; its ``open`` refuses the standard streams
+    (https://github.com/ipython/ipykernel/blob/v6.29.5/ipykernel/zmqshell.py, ``ZMQExitAutocall``).
+    """
+    for name in ("exit", "quit", "open"):
+        value = namespace.get(name)
+        # What somebody has put there under these names is a user's. IPython's function says that it is
+        # Python's own, but not where it was written.
+        home = str(getattr(value, "__globals__", {}).get("__name__") or type(value).__module__)
+        if home.partition(".")[0] in {"IPython", "ipykernel"}:
+            del namespace[name]
+
+
 def clean_environment() -> None:
     """Take the cluster's variables away for good, and have the kernel's as they were at the start."""
     _exchanged(_before_the_kernel())

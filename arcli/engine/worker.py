@@ -16,7 +16,7 @@ from .chunk import Engine, Job
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, with_references, working_directory
-from .interpreter import Script, Visit, clean_environment
+from .interpreter import Script, Visit, clean_environment, leave_shell
 from .item import Process
 from .live import pause, publish_pause
 from .notebook import preflight
@@ -64,6 +64,7 @@ class Worker:
     ) -> None:
         # What all jobs share is made once; an engine keeps what it has learnt of each job by its name.
         Process.is_the_engine()
+        leave_shell(namespace)
         self._engine = Engine(
             namespace,
             publish,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import finish
 
 from arcli.engine import interpreter
-from arcli.engine.interpreter import Script, clean_environment
+from arcli.engine.interpreter import Script, clean_environment, leave_shell
 
 
 def test_arguments_are_the_scripts_for_its_time() -> None:
@@ -23,6 +25,30 @@ def test_arguments_are_the_scripts_for_its_time() -> None:
     assert sys.argv is before
     with Script():
         assert sys.argv == ["arcli"]
+
+
+def test_a_shells_own_way_to_end_is_no_programs() -> None:
+    """IPython's ``exit`` sets a flag and comes back: an item that gave up would be ok."""
+    zmqshell: Any = importlib.import_module("ipykernel.zmqshell")
+    shell: Any = importlib.import_module("IPython.core.interactiveshell")
+    names = {"exit": zmqshell.ZMQExitAutocall(), "quit": len, "open": shell._modified_open}
+    leave_shell(names)
+    assert names == {"quit": len}
+
+
+@pytest.mark.parametrize("words", [("--inline",), (), ("--set", "cluster.launcher=local")])
+def test_an_item_that_exits_has_failed(tmp_path: Path, words: tuple[str, ...]) -> None:
+    spec = """\
+setup: {run: "def f(x): exit('enough')"}
+map: "lambda x: f(x) if x else quit(4)"
+over: [0, 1]
+"""
+    code, records = finish(tmp_path, spec, *words)
+    assert code == 1
+    assert [(r["status"], r["error"]["type"], r["error"]["message"]) for r in records] == [
+        ("error", "SystemExit", "4"),
+        ("error", "SystemExit", "enough"),
+    ]
 
 
 def test_no_loop_runs_for_an_item_and_the_engines_is_back_afterwards() -> None:
