@@ -135,13 +135,20 @@ class Interpolator:
         if alone and override is not None and override.kind == "scalar":
             self.written[id(node)] = self.written.get(id(override), override.raw)
         # Steps into a parameter that is a map or a list.
+        steps: list[str | int] = []
         for step in rest if value != _UNKNOWN else ():
             if isinstance(value, dict) and step in value:
-                value = value[step]
+                steps.append(step)
             elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-                value = value[int(step)]
+                steps.append(int(step))
             else:
                 return self._fail(node, match, f"there is no {step!r} in ${{params.{first}}}")
+            value = value[steps[-1]]
+        # A number in a longer text, such as a version, is what was written: 1.10 is not 1.1.
+        if match[0] != node.value and override is not None and type(value) in {int, float}:
+            leaf, _ = override.follow(steps)
+            text = self.written.get(id(leaf), leaf.raw)
+            return text if "${" not in text else value
         return value
 
     def _param(self, name: Any) -> Any:

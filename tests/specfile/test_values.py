@@ -183,6 +183,26 @@ env: {A: "${env.ID}", B: "${params.n}", C: "${params.m}", D: "${params.k}", E: "
     assert settings(spec).path == "010"
 
 
+def test_a_number_in_a_longer_text_is_the_text_that_was_written(tmp_path: Path) -> None:
+    """A version, or an id: two that differ must not become one name of a file."""
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        """\
+params: {v: 1.10, m: {x: 0x10, l: [1e3, {z: 007}]}, k: "${env.ID}", w: "${params.v}", on: True, no: ~}
+command: "echo v${params.v} ${params.m.x} ${params.m.l.0} ${params.m.l.1.z} ${params.k} ${params.w}"
+over: [1]
+env: {A: "is ${params.on}, ${params.no}"}
+output: ["o-${params.v}.jsonl"]
+"""
+    )
+    environ = {"ID": "007"}
+    job = load(str(path), environ=environ).jobs[0]
+    assert job.command == "echo v1.10 0x10 1e3 007 007 1.10"
+    assert job.env == {"A": "is true, null"}
+    names = {load(str(path), environ=environ, params={"v": v}).output[0].path for v in ("1.1", "1.10")}
+    assert len(names) == 2
+
+
 def test_an_interpreter_is_found_beside_the_spec_or_by_its_name(tmp_path: Path) -> None:
     python = tmp_path / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
