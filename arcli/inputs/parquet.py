@@ -45,6 +45,10 @@ def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, 
         return None, None
     with _parquet(path) as table:
         names = tuple(table.schema_arrow.names)
+        # A row has one value of a name: the other one would be lost.
+        twice = sorted(name for name in names if names.count(name) > 1)
+        if twice:
+            raise InputError(f"{path}: the column {twice[0]!r} is there twice")
         where.check(source.where, names)
         return names, table.metadata.num_rows
 

@@ -375,6 +375,9 @@ def test_parquet_tells_its_columns_and_its_length(tmp_path: Path) -> None:
     assert (picked.length, list(picked)) == (None, [{"a": 2}, {"a": 3}])
     with pytest.raises(InputError, match="no column 'b'"):
         source({"parquet": {"path": "t.parquet", "where": {"b": 1}}}, tmp_path)
+    parquet.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="the column 'a' is there twice"):
+        source({"parquet": "t.parquet"}, tmp_path)
     (tmp_path / "t.parquet").write_text("a,b\n")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         source({"parquet": "t.parquet"}, tmp_path)
