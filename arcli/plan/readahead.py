@@ -60,7 +60,7 @@ class ReadAhead:
             taken = [items.popleft() for _ in range(count)]
             self._hungry = count < n
             # The reader is woken for a whole block: for each item, both threads would wait for one another.
-            if len(items) <= self._wanted - BLOCK:
+            if len(items) <= max(0, self._wanted - BLOCK):
                 self._room.notify()
         return taken
 
