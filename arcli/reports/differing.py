@@ -84,32 +84,32 @@ def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
             outcome = _outcome(run, record)
             # An item without an input, as an apply's are, is what its number says.
             key = record.get("input") if record.get("input") is not None else ["item", record["index"]]
-            outcomes[record["job"], _digest(dump(key))].append(outcome)
+            outcomes[record["job"], _digest(key)].append(outcome)
     return outcomes
 
 
 def _outcome(run: RunFolder, record: dict[str, Any]) -> Outcome:
     status = str(record["status"])
     result = record.get("value") if status == Status.OK else describe(record)
-    text = dump([status, result])
-    # Of a large value a record has what it looks like and where it is, which says nothing of what it is.
-    path = file_of(result)
-    if path is not None and (content := _content(run, path)) is not None:
-        text = text.replace(dump(path), content)
-    return Outcome(item_row(record), _digest(text))
+    # Of a large value a record has what it looks like and where it is, its file all that it is.
+    if (path := file_of(result)) is not None:
+        result = {"$file": _content(run, path)}
+    return Outcome(item_row(record), _digest([status, result]))
 
 
-def _content(run: RunFolder, path: str) -> bytes | None:
-    """Return the digest of a value's file; None where it cannot be read."""
+def _content(run: RunFolder, path: str) -> str:
+    """Return the digest of a value's file; where it cannot be read, what is the same in no other run."""
+    # Names of files are the same in all runs, and say nothing of values.
+    unknown = f"{path} of run {run.id}"
     file = (run.path / path).resolve()
     if not file.is_relative_to(run.path.resolve()):
-        return None
+        return unknown
     try:
         with file.open("rb") as value:
-            return hashlib.file_digest(value, "blake2b").digest()
+            return hashlib.file_digest(value, "blake2b").hexdigest()
     except OSError:
-        return None
+        return unknown
 
 
-def _digest(text: bytes) -> bytes:
-    return hashlib.blake2b(text, digest_size=16).digest()
+def _digest(value: Any) -> bytes:
+    return hashlib.blake2b(dump(value), digest_size=16).digest()

@@ -141,6 +141,23 @@ def test_large_values_differ_by_what_is_in_their_files(tmp_path: Path) -> None:
     assert (found.compared, [different.item for different in found.items]) == (3, [6, 7])
 
 
+def test_a_large_value_is_its_file_and_not_what_it_looks_like(tmp_path: Path) -> None:
+    """A repr may have an address; and a file that is gone says nothing, however alike its name."""
+
+    def run(address: str) -> RunFolder:
+        records = []
+        for n, text in enumerate([f"<Point at {address}>", "Point(1)"]):
+            value = {"$pickle": f"values/squares/{n}.pkl", "repr": text}
+            records.append(item(n, input=n, value=value))
+        made = make(tmp_path, records)
+        made.save_value("squares", 0, b"the same")
+        return made
+
+    a, b = run("0x7f01"), run("0x7f02")
+    assert [different.item for different in differing(a, b).items] == [1]
+    assert differing(a, a).items == []
+
+
 def test_markdown_is_tables(tmp_path: Path) -> None:
     said = compared.render_markdown(pair(tmp_path, "p95 > +10%", "wall > 1h"))
     assert "- **FAIL**: squares: p95 \\> +10%: 1.00 s became 3.00 s, +200.0 %\n- ok: wall" in said
