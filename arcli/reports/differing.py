@@ -12,7 +12,7 @@ from arcli.record import dump, file_of
 from arcli.reports.collect import ItemRow, item_row
 from arcli.store import past
 from arcli.store.folder import RunFolder
-from arcli.timing.failures import describe
+from arcli.timing.failures import type_and_message
 
 MOST_ITEMS = 100_000
 """Items of each job that are compared, the first by their numbers."""
@@ -90,7 +90,8 @@ def _outcomes(run: RunFolder) -> dict[tuple[str, bytes], list[Outcome]]:
 
 def _outcome(run: RunFolder, record: dict[str, Any]) -> Outcome:
     status = str(record["status"])
-    result = record.get("value") if status == Status.OK else describe(record)
+    # All of what went wrong: people read the first line of it, which may be the same.
+    result = record.get("value") if status == Status.OK else type_and_message(record)
     # Of a large value a record has what it looks like and where it is, its file all that it is.
     if (path := file_of(result)) is not None:
         result = {"$file": _content(run, path)}

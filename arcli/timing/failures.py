@@ -125,7 +125,7 @@ class Failures:
     def add(self, record: Mapping[str, Any]) -> None:
         """Count a record that is not ok where it belongs."""
         status = record["status"]
-        kind, message = _type_and_message(record)
+        kind, message = _in_short(record)
         template = message if kind == COMMAND_FAILED else without_particulars(message)
         key = (status, kind, place_of(_traceback(record)), template)
         if key not in self._groups and len(self._groups) >= MOST_GROUPS:
@@ -177,7 +177,7 @@ def place_of(traceback: str) -> str | None:
 
 def describe(record: Mapping[str, Any]) -> str:
     """Say what happened to an item that is not ok, in one harmless line."""
-    kind, message = _type_and_message(record)
+    kind, message = _in_short(record)
     what = _what(kind, message)
     status = record["status"]
     if not what:
@@ -190,12 +190,18 @@ def _what(kind: str, message: str) -> str:
     return ": ".join(filter(None, (kind, message)))
 
 
-def _type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return an item's error, or else the reason that arcli gives."""
+def type_and_message(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return an item's error, or else the reason that arcli gives, all of it."""
     error, reason = record.get("error"), record.get("reason")
     if error and (record["status"] == "error" or not reason):
-        return one_line(str(error["type"])), one_line(error["message"][: 2 * MESSAGE])[:MESSAGE]
-    return "", one_line(str(reason or "")[: 2 * MESSAGE])[:MESSAGE]
+        return str(error["type"]), error["message"]
+    return "", str(reason or "")
+
+
+def _in_short(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first lines of both, cut where they are long."""
+    kind, message = type_and_message(record)
+    return one_line(kind), one_line(message[: 2 * MESSAGE])[:MESSAGE]
 
 
 def _traceback(record: Mapping[str, Any]) -> str:

@@ -158,6 +158,14 @@ def test_a_large_value_is_its_file_and_not_what_it_looks_like(tmp_path: Path) ->
     assert differing(a, a).items == []
 
 
+def test_failures_differ_beyond_what_is_shown_of_them(tmp_path: Path) -> None:
+    def run(number: int) -> RunFolder:
+        messages = ["arrays differ", f"arrays differ\nin {number} places", 400 * "x" + str(number)]
+        return make(tmp_path, [failed(n, message, input=n) for n, message in enumerate(messages)])
+
+    assert [different.item for different in differing(run(1), run(2)).items] == [1, 2]
+
+
 def test_markdown_is_tables(tmp_path: Path) -> None:
     said = compared.render_markdown(pair(tmp_path, "p95 > +10%", "wall > 1h"))
     assert "- **FAIL**: squares: p95 \\> +10%: 1.00 s became 3.00 s, +200.0 %\n- ok: wall" in said
