@@ -256,7 +256,8 @@ reduce: "lambda a, b: ([time.sleep(0.02) for _ in iter(pathlib.Path('go').exists
 def test_draining_lets_what_runs_end(tmp_path: Path) -> None:
     with going_on(tmp_path, SLEEPY.replace("0.2", "0.5")) as run:
         # In this process there are no engines that could be ready.
-        assert "  without engines, 1 item under way" in told(arcli(tmp_path, "status"))
+        stands = "  without engines, 1 item under way"
+        wait_until(lambda: stands in told(arcli(tmp_path, "status")), run.said)
         arcli(tmp_path, "cancel", "--drain")
         assert run.wait() == 143
     assert {record["status"] for record in records(tmp_path)} <= {"ok", "cancelled"}
