@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from array import array
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from itertools import accumulate, groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from arcli.errors import UsageError
+from arcli.errors import OutputError, UsageError
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.columns import Block, Columns
 from arcli.outputs.spool import Spool
@@ -61,7 +62,13 @@ class ParquetFile(TargetOutput):
 
     def start(self) -> None:
         """See Output. Raises UsageError where pyarrow is not installed."""
-        _pyarrow(self._name)
+        # It is imported with the first rows: that takes as long as half of a cold start does, and is done
+        # by another process where there are many of them.
+        if importlib.util.find_spec("pyarrow") is None:
+            raise UsageError(
+                f"{self._name}: Parquet needs pyarrow, which is not installed",
+                hint=f"{how_to_add('parquet')}, or write .csv or .jsonl",
+            )
         super().start()
 
     def record(self, batch: RecordBatch) -> None:
@@ -196,11 +203,9 @@ def _pyarrow(name: str) -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise UsageError(
-            f"{name}: Parquet needs pyarrow, which is not installed",
-            hint=f"{how_to_add('parquet')}, or write .csv or .jsonl",
-        ) from None
+    except ImportError as error:
+        message = f"cannot write {name}: pyarrow cannot be imported: {error}"
+        raise OutputError(message, hint="once it can, `arcli show -o` writes the file") from None
     return pa, pq
 
 

@@ -22,7 +22,7 @@ from make_records import batch, context, play, record, summary
 from msgspec.structs import replace
 from runs import PATIENCE, Run, running, wait_until, words_of
 
-from arcli.errors import ExitCode, OutputError
+from arcli.errors import ExitCode, OutputError, UsageError
 from arcli.outputs import registry, writer_process
 from arcli.outputs.base import Output, OutputContext
 from arcli.outputs.registry import Format
@@ -340,3 +340,27 @@ def test_a_run_whose_table_cannot_be_written_by_its_process_says_so(tmp_path: Pa
         assert "cannot write" in run.said()
         assert "was killed by SIGKILL" in run.said()
     assert not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize("items", [3, 20_000])
+def test_a_pyarrow_that_cannot_be_imported_costs_the_file_alone(tmp_path: Path, items: int) -> None:
+    """Whether this process writes the rows or another one, which holds for many of them."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "pyarrow.py").write_text("raise ImportError('built for another NumPy')\n")
+    spec = f"map: abs\nover: {{range: {items}}}\n"
+    env = {"PYTHONPATH": str(tmp_path / "broken")}
+    with running(tmp_path, spec, "-o", "x.parquet", env=env) as run:
+        assert run.wait() == ExitCode.OUTPUT
+        said = run.said()
+        assert "cannot write x.parquet: pyarrow cannot be imported: built for another NumPy" in said
+        assert "Traceback" not in said
+        assert sum("index" in line for line in run.lines()) == items
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_what_needs_a_pyarrow_that_is_not_there_ends_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="which is not installed"):
+        beside(tmp_path / "x.parquet", "parquet").start()
