@@ -167,7 +167,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
     common = RunOutputs(
         streams=streams,
         format=flags.form,
-        several_jobs=len(spec.jobs) > 1,
+        kinds={job.name: job.kind for job in spec.jobs},
         origin=RunOrigin(
             spec=flags.spec,
             host=socket.gethostname(),

@@ -50,6 +50,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     from arcli.record import RecordBatch
     from arcli.reports.collect import Wanted, read_report
     from arcli.store.journal import follow
+    from arcli.store.past import kinds
 
     folder = pick_current(run)
     streams = own_streams()
@@ -62,7 +63,7 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
             name=STDOUT,
             results=stdout,
             report=stdout,
-            several_jobs=several,
+            kinds=kinds(folder),
             verbose=verbose,
         )
     )

@@ -59,7 +59,7 @@ class OutputContext(Struct, frozen=True, kw_only=True):
     ``runs`` is the folder that has those of all runs. ``options`` are those of the spec that its
     format allows. Text for people goes to ``results`` while items come, and to ``report`` at the
     end; both are ``target`` where that is a file.
-    ``full``: the end has the tables of timing, too.
+    ``kinds``: what each job runs, by its name. ``full``: the end has the tables of timing, too.
     """
 
     target: Target
@@ -70,7 +70,7 @@ class OutputContext(Struct, frozen=True, kw_only=True):
     results: Stream
     report: Stream
     origin: RunOrigin = field(default_factory=RunOrigin)
-    several_jobs: bool = False
+    kinds: Mapping[str, str] = field(default_factory=dict)
     verbose: bool = False
     full: bool = False
 

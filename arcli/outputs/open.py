@@ -20,6 +20,8 @@ from arcli.outputs.run_end import QuietOutput
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
 
+_NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 class Destination(Struct, frozen=True, kw_only=True):
     """An output: ``-`` is stdout; ``folder`` is what a relative path is relative to."""
@@ -34,7 +36,8 @@ class Destination(Struct, frozen=True, kw_only=True):
 class RunOutputs(Struct, frozen=True, kw_only=True):
     """What the outputs of a run have in common.
 
-    stdout has ``format`` unless an output is ``-``. ``origin`` is what the end of the run speaks of.
+    stdout has ``format`` unless an output is ``-``. ``kinds``: what each job runs, by its name.
+    ``origin`` is what the end of the run speaks of.
     ``quiet`` prints for people only where the run failed, ``full`` the tables of timing, too; ``silent``
     leaves stderr to others. ``ci`` is the CI system that is told, too, and ``environ`` its variables.
     ``runs`` has the folders of runs.
@@ -42,7 +45,7 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
 
     streams: Streams
     format: str = "text"
-    several_jobs: bool = False
+    kinds: Mapping[str, str] = field(default_factory=dict)
     origin: RunOrigin = field(default_factory=RunOrigin)
     ci: Ci | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +61,11 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
 
         Raises UsageError for an unknown format or a file named twice.
         """
-        destinations = list(destinations)
+        # Named as a device it would be written to twice, also with what people see there.
+        destinations = [
+            replace(destination, path="-") if destination.path in _NAMES_OF_STDOUT else destination
+            for destination in destinations
+        ]
         _refuse_twins(destinations)
         progress, streams = self.progress, self.streams
         # On one terminal the bar is cleared before a result is written above it.
@@ -129,7 +136,7 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
             options=destination.options,
             results=results,
             report=report,
-            several_jobs=self.several_jobs,
+            kinds=self.kinds,
             verbose=self.verbose,
             runs=self.runs,
             full=self.full,

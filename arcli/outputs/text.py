@@ -12,13 +12,12 @@ from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import write_end
-from arcli.record import RecordBatch, decode, dump
-from arcli.timing.failures import describe, input_label
+from arcli.record import RecordBatch, decode, dump, is_tagged
+from arcli.timing.failures import describe, input_label, word
 from arcli.timing.summary import RunSummary
 from arcli.units import format_seconds
 
 _COLORS = {Status.CANCELLED: "yellow"}
-_SPECIAL = ("$float", "$int", "$pickle")
 _PROGRAM = {"exit", "stdout", "stderr"}
 """The keys of a command's value, whose texts are shown as they were printed."""
 
@@ -69,7 +68,7 @@ class TextOutput(TargetOutput):
         # Times begin anew with each job; the head of the columns stands once.
         if batch.job != self._job:
             first, self._job, self._zero = self._job is None, batch.job, None
-            if self._context.several_jobs:
+            if len(self._context.kinds) > 1:
                 lines.append(("" if first else "\n") + self._results.style(batch.job, "bold"))
             if first:
                 head = "".join(self._columns.line("item", "engine", "at", "took", "input"))
@@ -98,14 +97,16 @@ class TextOutput(TargetOutput):
     def _item(self, record: dict[str, Any]) -> Iterator[str]:
         stream, engine = self._results, record.get("engine_id")
         seconds, given = record.get("seconds"), record.get("input")
+        label = word(None) if given is None else input_label(given, record["index"])
         # An apply has no input: what tells its items apart is the engine.
-        label = f"engine {engine}" if given is None and engine is not None else None
+        if self._context.kinds.get(record["job"]) == "apply":
+            label = "-" if engine is None else f"engine {engine}"
         number, times, label = self._columns.line(
             str(record["index"]),
             "-" if engine is None else str(engine),
             self._at(record),
             "-" if seconds is None else format_seconds(seconds),
-            label or input_label(given, record["index"]),
+            label,
         )
         result, printed = self._result(record)
         yield f"{number}{stream.style(times, 'dim')}{label}{result}"
@@ -145,16 +146,8 @@ class TextOutput(TargetOutput):
         return head + self._results.clip(plain(words), used), is_output
 
     def _shown(self, value: Any, used: int) -> str:
-        if isinstance(value, dict) and "$array" in value:
-            about = value["$array"]
-            shape = " x ".join(map(str, about["shape"]))
-            value = f"array of {shape} {about['dtype']}: {about.get('path', '')}".removesuffix(": ")
-            return self._results.clip(plain(value), used)
-        if isinstance(value, dict) and len(value) <= 2:
-            for tag in _SPECIAL:
-                if tag in value:
-                    value = value.get("repr", value[tag])
-                    return self._results.clip(plain(str(value)), used)
+        if isinstance(value, dict) and is_tagged(value):
+            return self._results.clip(plain(word(value)), used)
         text = dump(value)
         if self._results.width is not None:
             # A terminal shows the beginning only; four bytes are the most that a column takes.

@@ -249,5 +249,8 @@ def word(value: Any) -> str:
         # Mostly a file's name that is not UTF-8: base64 would name nothing that anybody knows.
         if isinstance(data := value.get("$bytes"), str):
             return base64.b64decode(data).decode("utf-8", "backslashreplace")
+        if isinstance(about := value.get("$array"), dict):
+            shape = " x ".join(map(str, about["shape"]))
+            return f"array of {shape} {about['dtype']}: {about.get('path', '')}".removesuffix(": ")
         return str(value.get("repr", next(iter(value.values()))))
     return dump(value).decode()

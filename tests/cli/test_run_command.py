@@ -320,6 +320,14 @@ def test_a_device_gets_what_stdout_gets(tmp_path: Path, output: str) -> None:
     os.close(reader)
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_stdout_named_as_a_device_is_written_to_once(tmp_path: Path, name: str) -> None:
+    code, out, _ = ended(tmp_path, SQUARES, "--inline", "--format", "jsonl", "-o", name)
+    assert code == 0
+    indices = [json.loads(line)["index"] for line in out.splitlines()]
+    assert len(indices) == len(set(indices)) > 1
+
+
 def test_an_output_without_a_name(tmp_path: Path) -> None:
     code, _, err = ended(tmp_path, SQUARES, "--inline", "-o", "")
     assert code == 2

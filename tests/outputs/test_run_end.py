@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from typing import Any
 
 import pytest
 from make_records import Paper, batch, context, record, summary
@@ -17,6 +18,7 @@ from arcli.outputs.stream import Stream
 from arcli.outputs.target import Target
 from arcli.outputs.text import TextOutput
 from arcli.record import ItemError, Record
+from arcli.timing.failures import word
 from arcli.timing.summary import RunSummary
 
 ORIGIN = RunOrigin(
@@ -108,15 +110,16 @@ def test_the_command_that_goes_on_names_the_standard_input_that_is_missing() -> 
     assert again(["arcli", "run", "-"], "--failed", stdin=True) is None
 
 
-def shown(target: Target, *records: Record, width: int | None = None) -> None:
-    output = TextOutput(context(target, results=Stream(target=target, width=width)))
+def shown(target: Target, *records: Record, width: int | None = None, kind: str = "map") -> None:
+    kinds = {"squares": kind}
+    output = TextOutput(context(target, results=Stream(target=target, width=width), kinds=kinds))
     output.start()
     output.record(batch(*records))
 
 
-def lines(*records: Record, width: int | None = None) -> list[str]:
+def lines(*records: Record, width: int | None = None, kind: str = "map") -> list[str]:
     paper = Paper()
-    shown(paper.page.target, *records, width=width)
+    shown(paper.page.target, *records, width=width, kind=kind)
     return paper.text.splitlines()
 
 
@@ -124,6 +127,27 @@ def test_a_line_says_which_parameters_it_belongs_to() -> None:
     head, line = lines(record(3, input={"alpha": 0.9, "seed": 3}))
     assert head.split()[-2:] == ["input", "result"]
     assert "alpha=0.9 seed=3" in line
+
+
+def test_an_input_that_is_null_is_not_taken_for_none() -> None:
+    assert lines(record(1, input=None), kind="map")[1].split()[-2:] == ["null", "1"]
+    assert lines(record(1, input=None), kind="apply")[1].split()[-3:] == ["engine", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"$array": {"dtype": "float64", "shape": [2, 3]}}, "array of 2 x 3 float64"),
+        ({"$array": {"dtype": "int8", "shape": [2], "path": "a.npy"}}, "array of 2 int8: a.npy"),
+        ({"$bytes": "aGk="}, "hi"),
+        ({"$pickle": "p", "repr": "Point(1)"}, "Point(1)"),
+        ({"$float": "NaN"}, "NaN"),
+        ({"$int": "1" * 400}, "1" * 400),
+    ],
+)
+def test_what_json_lacks_is_shown_by_what_it_is(value: dict[str, Any], words: str) -> None:
+    assert lines(record(1, value=value))[1].endswith(f"  {words}")
+    assert word(value) == words
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
