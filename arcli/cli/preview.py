@@ -367,9 +367,9 @@ def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
     """Yield the lines of an estimate for people; ``best`` is how many engines it recommends."""
     engines = prediction.engines
     for job in prediction.jobs:
-        total = f"{job.seen:,} items, how many there are is not known"
+        total = f"{plural(job.seen, 'item')}, how many there are is not known"
         if job.items is not None:
-            total = f"{job.items:,} items, estimated from {job.seen:,}"
+            total = f"{plural(job.items, 'item')}, estimated from {job.seen:,}"
         spread = f"{format_seconds(job.fastest)} … {format_seconds(job.slowest)}"
         yield f"{job.name}: {total}"
         yield f"  an item    {format_seconds(job.mean)} ± {format_seconds(job.stddev)}, {spread}"

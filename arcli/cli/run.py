@@ -173,6 +173,8 @@ def detached(flags: RunFlags) -> int | None:
     """
     if flags.cluster_name and flags.inline:
         raise UsageError("--cluster joins engines, and --inline does without; give one of them")
+    if flags.dry_run and flags.estimate:
+        raise UsageError("--dry-run does nothing, and --estimate runs some items; give one of them")
     if flags.run_id and not flags.resumes:
         raise UsageError("--run says which run --resume or --failed goes on with; give one of them")
     if flags.explain and not flags.resumes:

@@ -60,7 +60,17 @@ class _Arranged(Model):
     def _one_input(self) -> Self:
         inputs = self._inputs()
         if len(inputs) != 1:
-            number = f"{', '.join(part.key for part in inputs)} are given" if inputs else "none is given"
+            given = [part.key for part in inputs]
+            number = f"{' and '.join(given)} are given" if given else "none is given"
+            # Mostly a parameter that nobody has given a value.
+            fields = type(self).model_fields
+            empty = [
+                alias
+                for name in sorted(self.model_fields_set)
+                if getattr(self, name) is None and (alias := fields[name].alias)
+            ]
+            if empty and not given:
+                number = f"{' and '.join(empty)} is null"
             raise ValueError(f"exactly one source is needed, {number}; one of: {', '.join(keys())}")
         return self
 

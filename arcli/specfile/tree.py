@@ -50,11 +50,13 @@ def read(source: str) -> Text:
     if source == "-":
         return _decoded("stdin", sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b"")
     path = Path(source)
-    nothing = Text(source, "")
+    nothing = Text(source or "''", "")
+    if not source:
+        raise SpecError([nothing.problem("an empty name is no file's", hint="give the path of a spec")])
     try:
         if path.is_dir():
             specs = sorted(entry.name for entry in path.glob("*.y*ml"))
-            hint = f"there are {', '.join(specs[:5])} in it" if specs else "give the path of a file"
+            hint = f"in it: {', '.join(specs[:5])}" if specs else "give the path of a file"
             raise SpecError([nothing.problem("this is a directory, not a spec", hint=hint)])
         # Bounded, so that a device or a huge file ends in a message.
         with path.open("rb") as file:

@@ -212,6 +212,7 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (['echo "{}"', ":::", "1"], "leave the quotes out"),
         (["echo", ":::", "1", ":::+", "2", "3"], "zip"),
         (["--cluster", "x", "echo", ":::", "1"], "give one of them"),
+        (["--dry-run", "--estimate", "echo", ":::", "1"], "give one of them"),
         (["echo {2}", ":::", "1"], "there is one input"),
         (["echo {.}", ":::", "1", ":::", "2"], "say which: {1.}"),
         (["echo {3#}", ":::", "1"], "means nothing here"),

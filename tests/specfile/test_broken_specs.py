@@ -127,6 +127,9 @@ def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
         load(str(tmp_path))
     assert "directory" in caught.value.problems[0].message
     assert "job.yaml" in (caught.value.problems[0].hint or "")
+    with pytest.raises(SpecError) as caught:
+        load("")
+    assert "empty name" in caught.value.problems[0].message
 
 
 NO_VALUE = """\
@@ -144,7 +147,9 @@ SHAPE = [
     (MAP + "over: [1]\nplaces: x\n", 3, 1, "unknown key 'places'", ""),
     (MAP + "over: {rnage: 2}\n", 2, 8, "unknown key 'rnage'", "'range'"),
     (MAP + "over: 3\n", 2, 7, "over should be a list of items", ""),
-    (MAP + "over: {range: 3, list: [1]}\n", 2, 7, "exactly one source", ""),
+    (MAP + "over: {range: 3, list: [1]}\n", 2, 7, "is needed, list and range are given", ""),
+    (MAP + "over: {where: x}\n", 2, 7, "is needed, none is given", ""),
+    (MAP + "over: {range: '${params.n}'}\nparams: {n: null}\n", 2, 7, "is needed, range is null", ""),
     (MAP + "over: [1]\nchunksize: two\n", 3, 12, "a whole number or auto, not the text 'two'", ""),
     (MAP + "over: [1]\nchunksize: 0\n", 3, 12, "at least 1", ""),
     (MAP + "over: [1]\nhalt: son\n", 3, 7, "not the text 'son'", "'soon'"),
