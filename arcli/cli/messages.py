@@ -113,7 +113,7 @@ class Notices:
             with suppress(OSError, ValueError):  # a stderr that is full or closed tells nobody
                 text = json.dumps({"notice": sentence}) if self._as_json else f"{_NAME}{sentence}"
                 if self._stderr is not None and not self._as_json:
-                    text = "\n".join(self._stderr.wrapped(text, " " * len(_NAME)))
+                    text = "\n".join(self._stderr.sized().wrapped(text, " " * len(_NAME)))
                 if self._above is not None:
                     self._above(f"{text}\n".encode(errors="backslashreplace"))
                 else:

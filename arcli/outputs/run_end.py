@@ -43,6 +43,7 @@ def write_end(
     # No job began: the error has been told, and a table of zeros says nothing.
     if not summary.began and summary.exit_code != 0:
         return
+    stream = stream.sized()
     lines = [verdict(stream, summary)]
     # A mail from cron has to say by itself what it is about.
     if quiet:

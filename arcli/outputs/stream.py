@@ -7,9 +7,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.errors import OutputError
 from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
@@ -25,12 +27,24 @@ _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
 class Stream(Struct, frozen=True, kw_only=True):
-    """``width`` is in columns; None is no terminal: nothing is clipped."""
+    """``width`` is in columns; None is no terminal: nothing is clipped.
+
+    ``terminal`` is the descriptor of one that may become wider and narrower.
+    """
 
     target: Target
     width: int | None = None
+    terminal: int | None = None
     color: bool = False
     encoding: str = "utf-8"
+
+    def sized(self) -> Stream:
+        """Return it as wide as its terminal is now; one that is gone stays as it was."""
+        width = self.width
+        if self.terminal is not None:
+            with suppress(OSError):
+                width = _columns(self.terminal)
+        return self if width == self.width else replace(self, width=width)
 
     def write(self, text: str) -> None:
         """Write text that is already harmless. Raises what the target raises."""
@@ -162,17 +176,25 @@ def has_color(stream: TextIO | None, environ: Mapping[str, str], mode: ColorMode
 
 
 def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], color: ColorMode) -> Stream:
-    width, columns = None, environ.get("COLUMNS", "")
+    width, terminal, columns = None, None, environ.get("COLUMNS", "")
     # As a shell and rich have it: what somebody says goes before what the terminal says.
     if stream is not None and _terminal(stream) is not None:
         width = int(columns) if columns.isdecimal() else 0
-        width = width or max(20, os.get_terminal_size(stream.fileno()).columns or 80)
+        if not width:
+            terminal = stream.fileno()
+            width = _columns(terminal)
     return Stream(
         target=target,
         width=width,
+        terminal=terminal,
         color=has_color(stream, environ, color),
         encoding=getattr(stream, "encoding", None) or "utf-8",
     )
+
+
+def _columns(terminal: int) -> int:
+    """Return how wide a terminal is; 80 where it does not say. Raises OSError where it is gone."""
+    return max(20, os.get_terminal_size(terminal).columns or 80)
 
 
 def _has_mode(stream: TextIO, is_kind: Callable[[int], bool]) -> bool:

@@ -65,6 +65,8 @@ class TextOutput(TargetOutput):
     def record(self, batch: RecordBatch) -> None:
         """See Output."""
         lines: list[str] = []
+        if (results := self._results.sized()) is not self._results:
+            self._results, self._columns = results, _Columns.of(results.width)
         # Times begin anew with each job; the head of the columns stands once.
         if batch.job != self._job:
             first, self._job, self._zero = self._job is None, batch.job, None
@@ -80,6 +82,7 @@ class TextOutput(TargetOutput):
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         counts = {job.name: job.counts for job in summary.jobs}
+        self._results = self._results.sized()
         for job, value in values.items():
             if value is not None:
                 head, tail, count = f"{job} = ", "", counts.get(job)

@@ -40,10 +40,14 @@ class Screen:
 
     def __init__(self) -> None:
         self.ours, self.theirs = pty.openpty()
-        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
+        self.resize(WIDTH)
         self.raw = b""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    def resize(self, columns: int) -> None:
+        """Make it so wide."""
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def _read(self) -> None:
         with suppress(OSError):  # EIO: the last one who could write has gone
@@ -148,6 +152,35 @@ def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(tmp_path: Path
         cat.stdin.close()
     assert (HIDE_CURSOR in screen.text) == bool(words)
     assert "5 of 5 items ok" in screen.text
+
+
+ONE_WAITS = """
+name: a-run-with-a-long-name
+setup:
+  run: |
+    import os, time
+    def wait(x):
+        while x > 0 and not os.path.exists("go"):
+            time.sleep(0.01)
+        return "y" * 200
+map: wait
+over: {range: 2}
+chunksize: 1
+"""
+
+
+@pytest.mark.parametrize("columns", [50, 120])
+def test_lines_are_as_wide_as_the_terminal_has_become(tmp_path: Path, columns: int) -> None:
+    words = ("--inline", "--progress", "never")
+    with on_terminal(tmp_path, *words, spec=ONE_WAITS, stdout=True) as (run, screen):
+        wait_until(lambda: "yyy" in screen.text)
+        screen.resize(columns)
+        (tmp_path / "go").touch()
+        assert run.wait() == 0
+        screen.close()
+    _, first, second, *end = [ESCAPE.sub("", line) for line in screen.text.splitlines()]
+    assert (len(first), len(second)) == (WIDTH, columns)
+    assert max(len(line) for line in end) <= columns
 
 
 def test_lines_are_cut_to_the_terminal(tmp_path: Path) -> None:
