@@ -13,6 +13,7 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+"
 """The pattern of a duration with units."""
 _DURATION = re.compile(DURATION)
+_TOGETHER = re.compile(r"\d (?:[mµn]?s|min|h|[kMGT]?B|%)(?!\w)|`[^`]*`")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 
 
@@ -84,3 +85,24 @@ def parse_time(text: object) -> float | None:
         return None
     seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return seconds if 0 <= seconds < _LATEST else None  # every time zone can show these
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Return a line as those of at most ``width`` characters that it takes, all but the first indented.
+
+    A number and its unit stay together, and so does a command in backquotes, for whoever copies it.
+    """
+    if len(text) <= width:
+        return [text]
+    import textwrap  # most lines fit
+
+    joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    lines = textwrap.wrap(
+        joined,
+        max(len(indent) + 10, width),
+        subsequent_indent=indent,
+        replace_whitespace=False,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

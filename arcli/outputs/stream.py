@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from arcli.errors import OutputError
 from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
+from arcli.units import wrap
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 ColorMode = Literal["auto", "always", "never"]
 NO_TERMINAL_WIDTH = 100
 """How wide tables are in a file or a log."""
-_TOGETHER = re.compile(r"\d (?:[mµn]?s|min|h)\b|`[^`]*`")
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
@@ -72,25 +71,8 @@ class Stream(Struct, frozen=True, kw_only=True):
         self.write("".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines()))
 
     def wrapped(self, text: str, indent: str) -> list[str]:
-        """Return a line as it is where there is no terminal, else as many as it takes; nothing is cut.
-
-        A number and its unit stay together, and so does a command in backquotes, for whoever copies it.
-        """
-        if self.width is None or len(text) <= self.width:
-            return [text]
-        import textwrap  # most lines fit
-
-        joined = _TOGETHER.sub(lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-        width = max(len(indent) + 10, self.width)
-        lines = textwrap.wrap(
-            joined,
-            width,
-            subsequent_indent=indent,
-            replace_whitespace=False,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-        return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+        """Return a line as it is where there is no terminal, else as many as it takes; nothing is cut."""
+        return [text] if self.width is None else wrap(text, self.width, indent)
 
     @property
     def is_unicode(self) -> bool:

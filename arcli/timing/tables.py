@@ -21,7 +21,7 @@ from arcli.timing.words import (
     remarks,
     time_words,
 )
-from arcli.units import format_seconds
+from arcli.units import format_seconds, wrap
 
 NARROW = 78
 """Below this many columns the table of jobs does without its least telling ones."""
@@ -29,6 +29,8 @@ UPRIGHT = 50
 """Below this many columns the table of engines does without its least telling ones."""
 LEAST = 8
 """Columns that text which gives way keeps in any case."""
+MOST = 18
+"""Columns that what a sentence is about takes at most."""
 GAP = 2
 MANY_ENGINES = 16
 """Above this many engines only the least and the most busy ones are shown."""
@@ -42,7 +44,7 @@ def run_report(summary: RunSummary, *, width: int) -> RenderableType:
     engines = engine_totals(summary.jobs)
     if engines:
         parts += [engines_table(engines, width=width), Text()]
-    parts.append(_sentences(summary))
+    parts.append(_sentences(summary, width=width))
     return Group(*parts)
 
 
@@ -134,17 +136,21 @@ def _upright(table: Table) -> Table:
     return grid
 
 
-def _sentences(summary: RunSummary) -> Table:
+def _sentences(summary: RunSummary, *, width: int) -> Table:
     """One job's stand beside what they are about, several jobs' beside the job's name."""
-    name = Column(no_wrap=True, overflow="ellipsis", max_width=18, style="dim")
-    grid = Table.grid(name, Column(overflow="fold"), padding=(0, 2))
-    grid.add_row("time", time_words(summary))
+    rows = [("time", time_words(summary))]
     several = len(summary.jobs) > 1
     for job in summary.jobs:
         label = job.name
         for about, words in _job_sentences(job):
-            grid.add_row(label if several else about, Text(f"{about}: {words}" if several else words))
+            rows.append((label if several else about, f"{about}: {words}" if several else words))
             label = ""
+    beside = min(MOST, max(cell_len(label) for label, _ in rows))
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=MOST, style="dim")
+    grid = Table.grid(name, Column(overflow="fold"), padding=(0, GAP))
+    for label, words in rows:
+        # Rich would have a number at the end of a line, and its unit at the beginning of the next.
+        grid.add_row(label, Text("\n".join(wrap(words, width - beside - GAP))))
     return grid
 
 

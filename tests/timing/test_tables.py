@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -71,8 +72,8 @@ engine  items  chunks    busy          idle
 0         500       3  12.0 s  98 %  300 ms  2 %
 1         500       3  11.9 s  97 %  400 ms  3 %
 
-time     13.5 s: reading the spec 300 ms, start-up 800 ms, loading functions 400
-         ms, jobs 12.0 s, stopping 15.0 ms, writing outputs 5.00 ms
+time     13.5 s: reading the spec 300 ms, start-up 800 ms, loading functions
+         400 ms, jobs 12.0 s, stopping 15.0 ms, writing outputs 5.00 ms
 engines  items 81 %, arcli 16 %, idle 3 %; a chunk returns in 5.00 ms
 items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0 ms, p95 30.0 ms
 chunks   6, auto: 1 … 400, typically 120 items
@@ -91,8 +92,8 @@ time     13.5 s: reading the spec 300 ms, start-up 800 ms,
          15.0 ms, writing outputs 5.00 ms
 engines  items 81 %, arcli 16 %, idle 3 %; a chunk returns
          in 5.00 ms
-items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median 20.0
-         ms, p95 30.0 ms
+items    20.0 ms ± 10.0 ms; 10.0 ms … 30.0 ms, median
+         20.0 ms, p95 30.0 ms
 chunks   6, auto: 1 … 400, typically 120 items
 note     1 cancelled, ended: halt"""
 
@@ -100,6 +101,14 @@ note     1 cancelled, ended: halt"""
 @pytest.mark.parametrize(("width", "text"), [(60, NARROW), (80, WIDE)])
 def test_report(width: int, text: str) -> None:
     assert shown(run(summarize_job(ledger())), width) == text
+
+
+@pytest.mark.parametrize("width", range(48, 130))
+def test_no_line_ends_between_a_number_and_its_unit(width: int) -> None:
+    jobs = (summarize_job(ledger("first")), summarize_job(ledger("another")))
+    lines = shown(run(*jobs), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if re.match(r"\s*(?:(?:[mµn]?s|min)\b|%)", line)]
 
 
 def test_several_jobs_are_told_apart_and_engines_added_up() -> None:
