@@ -162,7 +162,10 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
     destinations += [Destination(path=path) for path in flags.outputs]
     if flags.form == "raw" and all(destination.path != "-" for destination in destinations):
         # What a function returns is its output; a command has said it all.
-        options = {"tag": flags.tag, "values": spec.jobs[0].kind != "command"}
+        job = spec.jobs[0]
+        blocks = job.over is not None and job.over.kind == "blocks"  # which are large, and have no name
+        tag = "number" if flags.tag and blocks else flags.tag
+        options = {"tag": tag, "values": job.kind != "command"}
         destinations.append(Destination(path="-", format="raw", options=options))
     common = RunOutputs(
         streams=streams,

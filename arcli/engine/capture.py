@@ -20,6 +20,8 @@ from .live import GrowingFile, Live, Patrol, PrintedText
 
 CAP = 1 << 20
 """Bytes of each stream that an item's record keeps."""
+WHOLE = 1 << 30
+"""Bytes of each stream that are kept where all is asked for."""
 MARK = 1
 """Bytes that a file begins with: one that is empty is not ours, but what an item put in its place,
 such as /dev/null."""
@@ -33,6 +35,35 @@ _seek, _END = os.lseek, os.SEEK_END
 def printed_path(run_folder: str, job: str, index: int, attempt: int, stream: str) -> str:
     """Return the file for what an item printed and its record does not hold; ``out`` or ``err``."""
     return os.path.join(run_folder, "printed", job, f"{index}-{attempt}.{stream}")  # noqa: PTH118
+
+
+def keep_whole(file: int, start: int, path: str) -> None:
+    """Copy what a file holds from ``start`` on to ``path`` where a record does not: too much, or no text.
+
+    An engine that does not see the run's folder, on another host, keeps what the record holds.
+    """
+    size = os.fstat(file).st_size - start
+    if size <= 0:
+        return
+    head = os.pread(file, min(size, CAP + 1), start)
+    if size <= CAP and _is_text(head):
+        return
+    folder = os.path.dirname(path)  # noqa: PTH120 - nothing heavier on an engine
+    if not os.path.isdir(os.path.dirname(os.path.dirname(folder))):  # noqa: PTH112, PTH120 - as above
+        return
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
+    with open(path, "wb") as copy:  # noqa: PTH123 - as above
+        copy.write(head)
+        while rest := os.pread(file, 1 << 20, start + copy.tell()):
+            copy.write(rest)
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class NoCapture:
@@ -142,11 +173,17 @@ class CappedText(io.TextIOBase):
 
 
 class FdCapture(Capture):
-    """Catches what is written to the file descriptors 1 and 2, by whomever."""
+    """Catches what is written to the file descriptors 1 and 2, by whomever.
 
-    def __init__(self, patrol: Patrol) -> None:
+    ``path_of`` gives the file for what the item that runs now prints to a stream and its record does not
+    hold; None: that is not kept.
+    """
+
+    def __init__(self, patrol: Patrol, path_of: Callable[[str], str] | None = None) -> None:
         super().__init__(patrol)
-        self._files = _CaptureFile(1, "out"), _CaptureFile(2, "err")
+        cap = CAP if path_of is None else WHOLE
+        self._files = _CaptureFile(1, "out", cap), _CaptureFile(2, "err", cap)
+        self._path_of = path_of
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
@@ -174,6 +211,9 @@ class FdCapture(Capture):
             pass
         if not (out.pending(getattr(sys, "stdout", None)) | err.pending(getattr(sys, "stderr", None))):
             return NOTHING
+        if self._path_of is not None:
+            for file in self._files:
+                file.keep(self._path_of)
         texts = out.drain(), err.drain()
         return texts[0], texts[1], out.was_cut() | err.was_cut()
 
@@ -231,12 +271,13 @@ class _Bytes(io.FileIO):
 class _CaptureFile:
     """A file without a name in the place of one file descriptor."""
 
-    def __init__(self, fd: int, stream: str) -> None:
+    def __init__(self, fd: int, stream: str, cap: int) -> None:
         self._fd = fd
+        self._stream = stream
         self._file = nameless()
         os.ftruncate(self._file, MARK)
         self._inode = os.fstat(self._file).st_ino
-        self.growing = GrowingFile(lambda: self._file, stream, start=MARK, cap=CAP)
+        self.growing = GrowingFile(lambda: self._file, stream, start=MARK, cap=cap)
         self._saved: int | None = None
         self.opened: Any = None
 
@@ -297,6 +338,11 @@ class _CaptureFile:
         if not (size := os.fstat(self._file).st_size):  # an item cut it off
             os.ftruncate(self._file, MARK)
         return max(0, size - MARK)
+
+    def keep(self, path_of: Callable[[str], str]) -> None:
+        """Copy what a record does not hold to the file that is for this stream."""
+        with self.growing.lock:
+            keep_whole(self._file, MARK, path_of(self._stream))
 
     def drain(self) -> str:
         """Return the text in the file, as far as the cap goes; the file is empty afterwards."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from .blank_files import BlankFiles
-from .capture import CAP, NOTHING, printed_path
+from .capture import CAP, NOTHING, WHOLE, keep_whole, printed_path
 from .ends import killed_by
 from .limits import TimeLimit, held
 from .live import GrowingFile, Live, Patrol
@@ -28,8 +28,6 @@ from .template import COUNTED, Names, Template, argv_call, filled, shell_call
 
 KILL_AFTER = 2.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""
-WHOLE = 1 << 30
-"""Bytes of each stream that are kept where all of them are wanted."""
 PARSED = 64 << 20
 """Bytes of output that ``parse`` takes; it never works on a part."""
 
@@ -336,37 +334,14 @@ class _Output:
         return _decoded(out), _decoded(err), max(sizes) > CAP
 
     def keep(self, job: JobDefinition, index: int, attempt: int) -> None:
-        """Copy what a record does not hold as it is to a file: too much, or no text.
-
-        An engine that does not see the run's folder, on another host, keeps what the record holds.
-        """
-        if not os.path.isdir(job.run_folder):  # noqa: PTH112 - nothing heavier on an engine
-            return
+        """Copy what a record does not hold to a file, see ``keep_whole``."""
         for stream, file in (("out", self.out), ("err", self.err)):
-            if not (size := os.fstat(file).st_size):
-                continue
-            head = os.pread(file, min(size, CAP + 1), 0)
-            if len(head) <= CAP and _is_text(head):
-                continue
-            path = printed_path(job.run_folder, job.name, index, attempt, stream)
-            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-            with open(path, "wb") as copy:  # noqa: PTH123 - nothing heavier on an engine
-                copy.write(head)
-                while rest := os.pread(file, 1 << 20, copy.tell()):
-                    copy.write(rest)
+            keep_whole(file, 0, printed_path(job.run_folder, job.name, index, attempt, stream))
 
     def whole(self) -> bytes | None:
         """Return all of stdout, None where it is too much to be parsed."""
         size = os.fstat(self.out).st_size
         return os.pread(self.out, size, 0) if size <= PARSED else None
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _decoded(raw: bytes) -> str:

@@ -61,7 +61,7 @@ class JobDefinition(NamedTuple):
     ``blocks``: a command reads it on its standard input.
     ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds,
     ``limits.UNKNOWN`` where items that run already are told of it.
-    ``whole_output``: what a command prints and its record does not hold is kept in a file there.
+    ``whole_output``: what an item prints and its record does not hold is kept in a file there.
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, whether
     one is required, and the pattern's steps: regular expressions of names, each folder's and the file's;
     an empty one is any folders. ``concurrency`` is how many items an engine runs side by side; one less

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .beside import TaskCapture
-from .capture import NoCapture, make_capture
+from .capture import FdCapture, NoCapture, make_capture, printed_path
 from .chunk import Engine, Job
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
@@ -191,23 +191,32 @@ class Worker:
             self._engine.marks[place] = value
         if self._engine.ours:
             os.environ["ARCLI_RUN"] = os.path.basename(job.run_folder)  # noqa: PTH119 - nothing heavier here
-        live, patrol = self._engine.live, self._engine.patrol
-        mode = "none" if job.kind == "command" else job.capture
-        if job.concurrency > 1 and mode != "none":
-            mode = "task"
-        if mode not in self._captures:
-            self._captures[mode] = (
-                TaskCapture(live, patrol) if mode == "task" else make_capture(mode, live, patrol)
-            )
-        capture = self._captures[mode]
         try:
-            self._jobs[job.name] = Job(job, self._engine, capture)
+            self._jobs[job.name] = Job(job, self._engine, self._capture_of(job))
             for text in job.reducers:
                 stage = f"reducer {text!r} of job {job.name!r}"
                 self._function(text, job.folder)
         except BaseException as error:  # noqa: BLE001 - importing runs the user's code
             return failed(stage, error, folder=job.folder)
         return Done()
+
+    def _capture_of(self, job: JobDefinition) -> NoCapture:
+        """Return what catches the output of a job's items; jobs of one kind share it."""
+        live, patrol = self._engine.live, self._engine.patrol
+        mode = "none" if job.kind == "command" else job.capture
+        if job.concurrency > 1 and mode != "none":
+            mode = "task"
+        if mode == "fd" and job.whole_output:
+
+            def path_of(stream: str) -> str:
+                return printed_path(job.run_folder, job.name, *live.running(), stream)
+
+            return FdCapture(patrol, path_of)
+        if mode not in self._captures:
+            self._captures[mode] = (
+                TaskCapture(live, patrol) if mode == "task" else make_capture(mode, live, patrol)
+            )
+        return self._captures[mode]
 
     def _fold(self, request: Fold) -> FoldReply | Failure:
         """Fold values into what is accumulated."""

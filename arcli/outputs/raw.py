@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from arcli.engine.capture import printed_path
+from arcli.engine.encode import from_tree
 from arcli.engine.template import text_of
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.target import NullStream, Target
@@ -21,8 +22,9 @@ ESCAPE = "\\x"
 class RawOutput(TargetOutput):
     """Each item's stdout, whole, in the records' order; on stdout with each item's stderr beside it.
 
-    With the option ``tag`` each line begins with the item and a tab. With ``values`` what an item
-    returned follows what it printed, on a line of its own, unless that is None.
+    With the option ``tag`` each line begins with the item and a tab, or with its number where that is
+    ``number``. With ``values`` what an item returned follows what it printed, on a line of its own, unless
+    that is None: text and bytes as they are, anything else as JSON.
     """
 
     def __init__(self, context: OutputContext) -> None:
@@ -38,20 +40,19 @@ class RawOutput(TargetOutput):
         """See Output."""
         for line in batch.lines.splitlines():
             record = decode(line)
-            tag = b""
-            # The item in one line, as its places in a command would have it.
-            if self._tag:
-                item = record.get("input")
-                parts = item.values() if isinstance(item, dict) else [item]
-                label = " ".join(text_of(part) for part in parts).replace("\n", " ")
-                tag = label.encode("utf-8", "surrogateescape") + b"\t"
+            tag = self._label(record) if self._tag else b""
             for stream, target in (("err", self._stderr), ("out", self._target)):
-                for part in self._printed(record, stream):
-                    target.write(_tagged(part, tag))
+                _write(self._printed(record, stream), tag, target)
             value = record.get("value")
             if self._values and record["status"] == "ok" and value is not None:
-                text = value.encode("utf-8", "backslashreplace") if isinstance(value, str) else dump(value)
-                self._target.write(_tagged(text + b"\n", tag))
+                _write([_bytes_of(value) + b"\n"], tag, self._target)
+
+    def _label(self, record: dict[str, Any]) -> bytes:
+        """Return the item in one line, as its places in a command would have it, and a tab."""
+        item = record["index"] if self._tag == "number" else from_tree(record.get("input"))
+        parts = item.values() if isinstance(item, dict) else [item]
+        label = " ".join(text_of(part) for part in parts).replace("\n", " ")
+        return label.encode("utf-8", "surrogateescape") + b"\t"
 
     def _printed(self, record: dict[str, Any], stream: str) -> Iterator[bytes]:
         """Yield what an item printed, in pieces that end with a line where that is possible."""
@@ -70,9 +71,26 @@ class RawOutput(TargetOutput):
             self._stderr.write(b"arcli: item %d printed more than is kept\n" % record["index"])
 
 
-def _tagged(text: bytes, tag: bytes) -> bytes:
-    """Return each line behind the tag, and ended: whatever comes next begins a line of its own."""
-    if not tag:
-        return text
-    lines = text.removesuffix(b"\n").split(b"\n")
-    return b"".join(tag + line + b"\n" for line in lines)
+def _write(pieces: Iterable[bytes], tag: bytes, target: Target) -> None:
+    """Write text piece by piece; with a tag before each line, the last one of which is ended."""
+    begins = True
+    for piece in pieces:
+        lines = piece
+        if tag:
+            # A line may go on in the next piece. What comes after the last one begins a line of its own.
+            lines = piece.removesuffix(b"\n").replace(b"\n", b"\n" + tag)
+            lines = (tag if begins else b"") + lines + (b"\n" if piece.endswith(b"\n") else b"")
+        target.write(lines)
+        begins = piece.endswith(b"\n")
+    if tag and not begins:
+        target.write(b"\n")
+
+
+def _bytes_of(value: Any) -> bytes:
+    """Return a record's value as it is printed."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace")
+    # Text that JSON cannot hold, such as a file's name that is not UTF-8, is bytes there, too.
+    if isinstance(value, dict) and "$bytes" in value:
+        return bytes(from_tree(value))
+    return dump(value)

@@ -176,6 +176,45 @@ def test_tagged_lines_are_whole_lines(tmp_path: Path) -> None:
     assert (code, out) == (0, b"a\tone\na\t\na\t{}\nb c\tone\nb c\t\nb c\t{}\n")
 
 
+def test_a_tag_stands_before_whole_lines_and_is_what_a_command_gets(tmp_path: Path) -> None:
+    long = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo"
+    _, out, _ = mapped(tmp_path, "--tag", long, ":::", "a")
+    assert [len(line) for line in out.splitlines()] == [len("a\t") + 3_000_000, len("a\ta")]
+    _, out, _ = mapped(tmp_path, "--tag", "printf", "%s", stdin=b"caf\xe9\n")
+    assert out == b"caf\xe9\tcaf\xe9\n"
+    _, out, _ = mapped(tmp_path, "-k", "--tag", "--pipe", "--block", "1", "cat", stdin=b"x\ny\n")
+    assert out == b"0\tx\n1\ty\n"
+
+
+PRINTS = """
+import os, sys
+def large(x):
+    print("x" * 3_000_000)
+    if x == "fails":
+        raise ValueError(x)
+def binary(x):
+    sys.stdout.buffer.write(b"\\xff\\n")
+    os.write(2, b"\\xfe\\n")
+"""
+
+
+@pytest.mark.parametrize("engines", [True, False], ids=["engines", "inline"])
+def test_what_functions_print_arrives_byte_for_byte(tmp_path: Path, engines: bool) -> None:
+    (tmp_path / "prints.py").write_text(PRINTS)
+    code, out, err = mapped(tmp_path, "-f", "prints.py:large", ":::", "a", "fails", "b", engines=engines)
+    assert (code, [len(line) for line in out.splitlines()]) == (1, [3_000_000] * 3)
+    assert "more than is kept" not in err
+    done = mapped(tmp_path, "-f", "prints.py:binary", ":::", "a", "b", engines=engines)
+    assert done == (0, b"\xff\n" * 2, "\ufffd\n" * 2)
+
+
+def test_text_that_is_no_utf8_is_returned_as_it_came(tmp_path: Path) -> None:
+    code, out, _ = mapped(tmp_path, "-f", "lambda x: x", stdin=b"caf\xe9\n")
+    assert (code, out) == (0, b"caf\xe9\n")
+    code, out, _ = mapped(tmp_path, "-f", "lambda x: bytes([x])", ":::", "255")
+    assert (code, out) == (0, b"\xff\n")
+
+
 def test_a_run_of_it_is_in_the_list_of_runs(tmp_path: Path) -> None:
     assert mapped(tmp_path, "-q", "test {} = b", ":::", "a", "b")[0] == 1
     run = Run(tmp_path, ["runs", "--format", "json"])
