@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct
@@ -86,19 +86,27 @@ class Model(BaseModel):
 
 def deferred_values(tree: Any) -> Iterator[Deferred]:
     """Yield all late values of a tree of data."""
+    return (late for _, late in deferred_places(tree))
+
+
+def deferred_places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Deferred]]:
+    """Yield all late values of a tree of data at ``path``, each with the path to the text that it is in."""
+    parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(tree, Deferred):
-        yield tree
+        yield path, tree
     elif isinstance(tree, DeferredText):
-        yield from deferred_values(list(tree.parts))
+        yield from ((path, part) for part in tree.parts if isinstance(part, Deferred))
     elif isinstance(tree, list):
-        for part in tree:
-            yield from deferred_values(part)
+        parts = enumerate(tree)
     elif isinstance(tree, Mapping):
-        yield from deferred_values(list(tree.values()))
+        parts = tree.items()
     # Inputs of other packages keep what they do not know in extra fields.
     elif isinstance(tree, Model):
-        yield from deferred_values([getattr(tree, name) for name in type(tree).model_fields])
-        yield from deferred_values(tree.model_extra or {})
+        fields = type(tree).model_fields.items()
+        named = [(field.alias or name, getattr(tree, name)) for name, field in fields]
+        parts = [*named, *(tree.model_extra or {}).items()]
+    for step, part in parts:
+        yield from deferred_places(part, (*path, step))
 
 
 def jobs_in(tree: Any) -> Iterator[str]:

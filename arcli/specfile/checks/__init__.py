@@ -39,6 +39,7 @@ def check(
             yield from command.programs(part, spec.cluster, spec.folder, here)
             yield from command.texts(part, source, here)
         yield from command.check_outdir(part, source, here)
+        yield from inputs.references(part, here)
         if source is not None:
             yield from inputs.check(part, source, here)
     yield from inputs.stdin_readers(spec, places, from_stdin=from_stdin)

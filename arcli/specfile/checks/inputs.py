@@ -9,7 +9,7 @@ from typing import BinaryIO
 from msgspec.structs import replace
 
 from arcli.errors import InputError, Problem
-from arcli.fields import deferred_values
+from arcli.fields import deferred_places, deferred_values
 from arcli.inputs import Source, SourceContext
 from arcli.inputs.base import unread
 from arcli.inputs.python import loader
@@ -63,6 +63,16 @@ def check(job: Job, source: Source, places: Places) -> Iterator[Problem]:
     if source.length is None and pinned(job):
         key = "view" if job.view == "direct" else "targets"
         yield places.problem(UNCOUNTED, key, hint=COUNTED)
+
+
+def references(job: Job, places: Places) -> Iterator[Problem]:
+    """Yield names of the engines among a job's items, which are made before an engine has them."""
+    for path, late in deferred_places(job.over):
+        if late.kind == "ref":
+            name = late.name.rpartition(".")[2]
+            way = "in the command" if job.kind == "command" else f'kwargs: {{{name}: "{late}"}}'
+            message = f"{late} is known to engines only, and items are made before they get there"
+            yield places.problem(message, "over", *path, hint=f"it can be a constant of every call: {way}")
 
 
 def pinned(job: Job) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from arcli import syntax
 from arcli.errors import Problem
-from arcli.fields import deferred_values
+from arcli.fields import deferred_places, deferred_values
 from arcli.paths import is_file
 from arcli.record import KINDS
 from arcli.specfile.checks.checked import Checked, in_text
@@ -72,6 +72,12 @@ def results(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Proble
         for key in ("combine", "initial", "commutative"):
             if key in job.model_fields_set:
                 yield places.key_problem(f"{key} needs a reduce", key)
+    # Whoever folds may begin anew with it, on any engine.
+    for path, late in deferred_places(job.initial):
+        hint = "reduce and finish find names on the engines; a job's value gets there by its push_as"
+        yield places.problem(
+            f"initial must be known before the run, and {late} is not", "initial", *path, hint=hint
+        )
     # Both become names in the engines' namespace, where anything else could never be used.
     for key in ("push_as", "gather"):
         name = getattr(job, key)
