@@ -102,8 +102,10 @@ class _Arranged(Model):
 
     def open(self, context: SourceContext) -> Source:
         """Open the source; nothing of the user's is run before it is iterated. Raises InputError."""
-        given, where = self.input, self.where
-        if given.picks_rows and getattr(given, "where", None) is None:
+        given, where = self.input, context.resolve(self.where)
+        if given.picks_rows and (own := getattr(given, "where", None)) is not None:
+            given = given.model_copy(update={"where": context.resolve(own)})
+        elif given.picks_rows:
             # A table compares values, also where its items are the text of cells.
             given, where = given.model_copy(update={"where": where}), None
         with within(self.kind):

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from sources import source
 
 from arcli.errors import InputError
+from arcli.fields import Deferred
 from arcli.inputs import csv as csv_input
+from arcli.plan.deferred import Resolver
 
 
 def csv_of(tmp_path: Path, text: str, **more: Any) -> Any:
@@ -347,6 +349,15 @@ def test_a_number_that_no_float_holds_is_an_error_of_its_place(tmp_path: Path, n
         list(source({"csv": {"path": "t", "types": {"a": "json"}}}, tmp_path))
     (tmp_path / "f").write_text("[NaN, Infinity, -Infinity]\n")
     assert repr(list(source({"jsonl": "f"}, tmp_path))) == "[[nan, inf, -inf]]"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_wanted_may_depend_on_the_engines(tmp_path: Path, inside: bool) -> None:
+    where = {"a": [Deferred("engines", "count"), 5]}
+    for key, text in {"csv": "a\n1\n2\n5\n", "jsonl": '{"a": 1}\n{"a": 2}\n{"a": 5}\n'}.items():
+        (tmp_path / "t").write_text(text)
+        over = {key: {"path": "t", "where": where}} if inside else {key: "t", "where": where}
+        assert list(source(over, tmp_path, resolve=Resolver(2, lambda name: None))) == [{"a": 2}, {"a": 5}]
 
 
 def test_rows_of_json_lines_that_are_wanted(tmp_path: Path) -> None:
