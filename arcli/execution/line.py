@@ -128,10 +128,11 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
             return End.NEEDS, name
-    # Where items are used, those that are there are enough, if the job came to its end.
+    # Where items are used, those that are there are enough, if the job came to its end, or to as many
+    # that are ok as it was to have.
     for name in sources(job.over):
         summary = outcome.summary(name)
-        if summary is None or summary.ended is not End.DONE:
+        if summary is None or summary.ended not in {End.DONE, End.ENOUGH}:
             return End.NEEDS, name
     return None
 

@@ -85,8 +85,10 @@ def conclude(
             else:
                 count = sum(1 for _ in results.values()) if form == "count" else None
                 outcome.values[job.name] = count
-        complete = ledger.tally.counts[Status.OK] == ledger.planned
-        if job.push_as is not None and complete:  # nobody works with a part as if it were all
+        # Nobody works with a part as if it were all. A job that was to have so many has all that was asked
+        # for, and counts as ok: those that use the name begin, and must find it.
+        complete = ledger.ended is End.ENOUGH or ledger.tally.counts[Status.OK] == ledger.planned
+        if job.push_as is not None and complete:
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)
             context.session.ask_each(request, Done, what, keep=True)

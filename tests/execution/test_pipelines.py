@@ -278,6 +278,26 @@ def test_a_value_of_some_items_is_marked_and_nobody_works_with_it(tmp_path: Path
     assert "uses_some = [-1,-1,1,0]" in lines
 
 
+ENOUGH = """\
+jobs:
+- {name: a, map: "lambda x: 6 // x", over: [0, 1, 2, 3, 6, 6, 6, 6], halt: {ok: 2}, chunksize: 1,
+   collect: list, push_as: found}
+- {name: by_items, map: "lambda x: x", over: {from: a}}
+- {name: by_name, map: "lambda x: found", over: [1]}
+- {name: by_value, map: "lambda x, found: found", over: [1], kwargs: {found: "${jobs.a.value}"}}
+"""
+
+
+def test_as_many_as_were_asked_for_are_enough_for_later_jobs(tmp_path: Path) -> None:
+    code, jobs, said = run(tmp_path, ENOUGH, "--inline")
+    assert code == 0, said
+    assert (jobs["a"]["ended"], jobs["a"]["counts"]["error"]) == ("enough", 1)
+    found = jobs["a"]["value"]
+    assert found[:2] == [6, 3]
+    assert values(jobs["by_items"]) == found
+    assert values(jobs["by_name"]) == values(jobs["by_value"]) == [found]
+
+
 @pytest.mark.parametrize(
     ("over", "value", "words"),
     [
