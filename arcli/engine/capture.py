@@ -82,6 +82,9 @@ class NoCapture:
     def begin(self, index: int, attempt: int) -> None:
         """Note which item prints from now on, where several do side by side."""
 
+    def close(self) -> None:
+        """Let go of what it holds; nothing is printed any more, and nobody looks."""
+
 
 class Capture(NoCapture):
     """Has streams of its own in the place of ``sys.stdout`` and ``sys.stderr``, and looks at them."""
@@ -222,6 +225,11 @@ class FdCapture(Capture):
         for file in self._files:
             file.growing.look(live, *live.running())
 
+    def close(self) -> None:
+        """See NoCapture."""
+        for file in self._files:
+            file.close()
+
 
 class _Text(io.TextIOWrapper):
     """Text on its way to a descriptor. ``holds`` says whether some may not have got there.
@@ -297,6 +305,10 @@ class _CaptureFile:
         else:
             os.dup2(self._saved, self._fd)
             os.close(self._saved)
+
+    def close(self) -> None:
+        """Let go of the file, which is nowhere else by now."""
+        os.close(self._file)
 
     def stream(self) -> io.TextIOWrapper:
         """Return a text stream on the descriptor: the same one, unless a task has taken it apart."""

@@ -71,6 +71,15 @@ class Engine:
         self.slot = 0
         self.publish_pause = publish_pause(1)
 
+    def leave(self) -> None:
+        """Let go of what a process that goes on would hold on to."""
+        self.patrol.close()
+        self.files.close()
+        if self.home is not None:
+            os.close(self.home)
+        if self.position_file is not None:
+            self.position_file.close()
+
     @property
     def shared(self) -> bool:
         """Whether other people's tasks run on it, too."""

@@ -39,6 +39,10 @@ class PositionFile:
             self.marks = memoryview(mmap.mmap(file.fileno(), 8 * len(NOWHERE))).cast("q")
         self.marks[0], self.marks[1], self.marks[2] = _IDLE
 
+    def close(self) -> None:
+        """Let go of the file, where nothing is written any more."""
+        self.marks.release()
+
     def begin(self, chunk: int, now: int) -> None:
         """A chunk is here; its first item is not there yet."""
         self.marks[0], self.marks[1], self.marks[2] = chunk, -1, now

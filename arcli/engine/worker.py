@@ -206,17 +206,19 @@ class Worker:
         mode = "none" if job.kind == "command" else job.capture
         if job.concurrency > 1 and mode != "none":
             mode = "task"
-        if mode == "fd" and job.whole_output:
 
-            def path_of(stream: str) -> str:
-                return printed_path(job.run_folder, job.name, *live.running(), stream)
+        def path_of(stream: str) -> str:
+            return printed_path(job.run_folder, job.name, *live.running(), stream)
 
-            return FdCapture(patrol, path_of)
-        if mode not in self._captures:
-            self._captures[mode] = (
-                TaskCapture(live, patrol) if mode == "task" else make_capture(mode, live, patrol)
-            )
-        return self._captures[mode]
+        whole = mode == "fd" and job.whole_output
+        shared_by = f"the items of {job.name}" if whole else mode
+        if shared_by not in self._captures:
+            if whole:
+                capture: NoCapture = FdCapture(patrol, path_of)
+            else:
+                capture = TaskCapture(live, patrol) if mode == "task" else make_capture(mode, live, patrol)
+            self._captures[shared_by] = capture
+        return self._captures[shared_by]
 
     def _fold(self, request: Fold) -> FoldReply | Failure:
         """Fold values into what is accumulated."""
@@ -300,7 +302,9 @@ class Worker:
         """The run is over, and the engine goes on without it."""
         for job in self._jobs.values():
             job.leave()
-        self._engine.patrol.close()
+        self._engine.leave()
+        for capture in self._captures.values():
+            capture.close()
         self.visit.leave()
 
     def _function(self, text: str, folder: str) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from connections import GOOD, write_connection
 from foreign import Foreign, foreign
@@ -124,6 +125,21 @@ def test_a_run_leaves_the_engines_as_they_were(theirs: Foreign, tmp_path: Path) 
     paths = theirs.client[:].apply_async(eval, "__import__('sys').path").get(PATIENCE)
     assert not any(str(tmp_path) in path for path in paths)
     assert theirs.pids() == pids
+
+
+def test_runs_leave_no_file_open_on_engines(theirs: Foreign, tmp_path: Path) -> None:
+    """Engines of somebody else go on for days."""
+    spec = SPEC + "jobs:\n- {name: a, map: print, over: {range: 4}}\n"
+    spec += "- {name: b, command: echo, over: [1, 2]}\n"
+
+    def opened() -> int:
+        with running(tmp_path, spec, env=theirs.env) as run:
+            assert run.wait() == 0, run.said()
+        return sum(psutil.Process(pid).num_fds() for pid in theirs.pids().values())
+
+    after_first = opened()  # what is imported once may keep some
+    opened()
+    wait_until(lambda: opened() <= after_first)
 
 
 def test_two_runs_may_share_engines(theirs: Foreign, tmp_path: Path) -> None:
