@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from .flock import locked
 from .protocol import JobDefinition
-from .template import Names, filled
+from .template import Names, Template, filled
 
 
 class Program(Protocol):
@@ -86,6 +86,10 @@ class BadInput(ProgramFailed):
     """An item whose input is not there: it could not be read or sent, or does not load."""
 
 
+PARTIAL, FAILED = ".partial", ".failed"
+"""What the names end with of the folder that an item works in, and of what is left of one that failed."""
+NUMBER = "arcli.index"
+"""What ``outdir`` may call an item's number, which ``{index}`` is only where no key of the item is."""
 MARKER = ".arcli-item.json"
 """In every folder that arcli makes: which item it is of. A folder without it is never replaced."""
 VARIABLE = "ARCLI_OUTDIR"
@@ -107,6 +111,11 @@ class MadeFolder:
         self.value: Any = None
 
 
+def folder_of(outdir: Template, item: Any, index: int, batch: int = 0) -> str:
+    """Return the path of the folder that an item has once it is ok. Raises BadTemplate."""
+    return os.path.abspath(filled(outdir, Names(item, index, {NUMBER: index}, batch=batch)))  # noqa: PTH100
+
+
 class ItemFolder:
     """The folders of a job's items, one after the other.
 
@@ -126,8 +135,8 @@ class ItemFolder:
         Raises ArtifactMissing, FolderTaken, BadTemplate, OSError.
         """
         self._ended = None
-        final = os.path.abspath(filled(self._job.outdir, Names(item, index)))  # noqa: PTH100
-        part, failed = f"{final}.partial", f"{final}.failed"
+        final = folder_of(self._job.outdir, item, index, self._job.batch)
+        part, failed = final + PARTIAL, final + FAILED
         for path in (final, part, failed):
             if os.path.lexists(path) and not _is_ours(path):
                 hint = "name another outdir, or remove it"

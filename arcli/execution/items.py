@@ -50,7 +50,7 @@ def source_of(context: Context, job: Job, outcome: Outcome) -> Source | None:
             )
         )
     # Both look at each item as it is read, since what is in it is known to nobody before.
-    source = with_distinct_folders(source, job)
+    source = with_distinct_folders(source, job, spec.folder)
     return without_quoted(source, job) if job.command is not None else source
 
 

@@ -16,7 +16,9 @@ from arcli.engine.encode import canonical
 from arcli.engine.functions import kind_of
 from arcli.engine.keys import salted
 from arcli.engine.limits import UNKNOWN
+from arcli.engine.program import NUMBER
 from arcli.engine.protocol import JobDefinition
+from arcli.engine.template import Template
 from arcli.fields import Share
 from arcli.inputs.braces import expanded
 from arcli.inputs.glob import pattern_steps
@@ -77,11 +79,6 @@ def plan_job(
     """
     folder = str(spec.folder)
     texts = Texts(job)
-    # Items' folders are relative to the spec, or in the run's own folder where no pattern is given.
-    if job.outdir is True:
-        outdir: str | None = os.path.join(escaped(run_folder), "outdir", job.name, "{index}")  # noqa: PTH118
-    else:
-        outdir = _working_folder(job.outdir, folder)
     # What of a job, beside its input, decides an item's value.
     deciding = {
         "kind": job.kind,
@@ -120,7 +117,8 @@ def plan_job(
         capture=job.capture,
         keep_opaque=keep_opaque,
         reducers=[text for text in (job.reduce, job.combine, job.finish) if text],
-        **with_templates(deciding, outdir=outdir or ""),
+        outdir=outdir_of(job, spec.folder, run_folder),
+        **with_templates(deciding),
     )
     # The code that a function or a notebook is in decides a value, too, but a comment that is changed
     # should not cost hours: it is no part of the keys; `Kept.compare` minds it where that is asked for.
@@ -177,6 +175,18 @@ def can_run_beside(job: Job, folder: Path) -> bool:
     )
 
 
+def outdir_of(job: Job, folder: Path, run_folder: str) -> Template:
+    """Return where items have their folders: relative to the spec's ``folder``, or in that of the run.
+
+    It is empty where they have none.
+    """
+    # In the run's folder it is the number alone, whatever keys items have: no input leads out of there.
+    if job.outdir is True:
+        pattern = os.path.join(escaped(run_folder), "outdir", job.name, f"{{{NUMBER}}}")  # noqa: PTH118
+        return compiled(pattern)
+    return compiled(_working_folder(job.outdir, str(folder)) or "")
+
+
 def _working_folder(cwd: str | None, folder: str) -> str | None:
     """Make a folder relative to the spec; what begins with an item's value is the item's."""
     if cwd is None or (cwd.startswith("{") and not cwd.startswith("{{")):
@@ -184,7 +194,7 @@ def _working_folder(cwd: str | None, folder: str) -> str | None:
     return os.path.join(escaped(folder), cwd)  # noqa: PTH118 - may hold {placeholders}
 
 
-def with_templates(fields: Mapping[str, Any], *, outdir: str = "") -> dict[str, Any]:
+def with_templates(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a definition's fields with the texts that have placeholders in parts, as they travel."""
     texts = {name: fields[name] for name in ("command_stdin", "cwd") if fields.get(name) is not None}
     command, env = fields.get("command"), fields.get("env", {})
@@ -194,7 +204,6 @@ def with_templates(fields: Mapping[str, Any], *, outdir: str = "") -> dict[str, 
         "shell": compiled_script(command) if isinstance(command, str) else None,
         "argv": [compiled(part) for part in command] if isinstance(command, list) else (),
         "env": {name: compiled(text) for name, text in env.items()},
-        "outdir": compiled(outdir),
     }
 
 

@@ -109,9 +109,9 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint))
         # Two items with one folder are told before any has run, where the items can be walked.
-        twins = None if source is None else outdirs.problem_of(job, source)
+        twins = None if source is None else outdirs.problem_of(job, source, spec.folder)
         if twins is not None:
-            problems.append(spec.places.problem(twins, "jobs", job.name, "outdir", hint=outdirs.HINT))
+            problems.append(spec.places.problem(twins, "jobs", job.name, "outdir", hint=outdirs.hint(job)))
         # Engines that a job names must be there; they are counted as slots, from 0 on.
         targets = job.targets if isinstance(job.targets, list) and slots is not None else []
         for number, slot in enumerate(targets):

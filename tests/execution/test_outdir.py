@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,7 @@ from runs import finish, running, statuses, wait_until
 
 from arcli.engine.program import matching
 from arcli.inputs.glob import Glob, paths_of, pattern_steps
+from arcli.placeholders import compiled
 from arcli.plan.outdirs import Folders
 
 COMMAND = """
@@ -66,6 +68,20 @@ outdir: true
         assert Path(record["outdir"], "x").read_text() == str(record["input"])
         assert ".arcli/runs" in record["outdir"]
         assert record["artifacts"] == []
+
+
+def test_no_key_of_an_item_leads_out_of_the_runs_folder(tmp_path: Path, where: tuple[str, ...]) -> None:
+    spec = "map: 'lambda index: index'\nover: {cases: [{index: 7}, {index: ../../out}, {index: 7}]}\n"
+    code, records = finish(tmp_path, spec + "outdir: true", *where)
+    assert code == 0
+    (folder,) = (tmp_path / ".arcli" / "runs").glob("*/outdir/*")
+    assert [record["outdir"] for record in records] == [str(folder / name) for name in "012"]
+
+
+def test_a_number_tells_items_apart_where_no_key_hides_it(tmp_path: Path) -> None:
+    spec = "map: 'lambda index: index'\nover: {cases: [{index: 7}, {index: 7}]}\noutdir: 'o/{number}'\n"
+    code, records = finish(tmp_path, spec, "--inline")
+    assert (code, [Path(record["outdir"]).name for record in records]) == (0, ["1", "2"])
 
 
 def test_it_can_be_the_working_folder(tmp_path: Path) -> None:
@@ -170,6 +186,15 @@ def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
         ),
         ("map: 'str'\nover: [a, a/b]\noutdir: 'o/{}'", "one inside of the other's"),
         ("map: 'str'\nover: [a, ./a]\noutdir: 'o/{}'", "one folder"),
+        ("map: 'str'\nover: [./a, WORKING/a]\noutdir: '{}'", "one folder"),
+        ("map: 'str'\nover: [a, a.partial]\noutdir: 'o/{}'", "one folder"),
+        ("map: 'str'\nover: [a.failed/b, a]\noutdir: 'o/{}'", "one folder"),
+        (
+            "map: 'str'\nover: {product: {index: [1, 2], b: [1, 2]}}\noutdir: 'o/{index}'",
+            "items 0 and 1 have one folder",
+        ),
+        ("map: 'str'\nover: [{index: 1}, {index: 1}]\noutdir: 'o/{index}'", "apart, or {number}"),
+        ("map: 'str'\nover: {cases: [{a: b}, {a: b/0}]}\noutdir: 'o/{a}/{index}'", "inside of the other's"),
         ("map: 'str'\nover: [a]\noutdir: o", "one folder for all items"),
         ("map: 'str'\nover: [a]\noutdir: 'o/{x}'", "there is no {x}"),
         ("map: 'str'\nover: [a]\nartifacts: ['*']", "artifacts are in an outdir"),
@@ -180,17 +205,28 @@ def test_what_arcli_did_not_make_is_never_replaced(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_told_before_the_run(tmp_path: Path, spec: str, message: str) -> None:
-    with running(tmp_path, spec, "--inline") as run:
+    with running(tmp_path, spec.replace("WORKING", str(tmp_path)), "--inline") as run:
         assert run.wait() == 2
         assert message in run.said()
     assert not (tmp_path / ".arcli").exists()
 
 
-def test_twins_in_a_stream_are_found_while_it_is_read(tmp_path: Path) -> None:
-    (tmp_path / "in.txt").write_text("a\nb\na\n")
-    code, records = finish(tmp_path, "map: 'str'\nover: {lines: in.txt}\noutdir: 'o/{}'", "--inline")
+@pytest.mark.parametrize(("name", "key"), [("in.csv", ""), ("in.csv", "index"), ("in.jsonl", "index")])
+def test_twins_in_a_stream_are_found_while_it_is_read(tmp_path: Path, name: str, key: str) -> None:
+    (tmp_path / "in.csv").write_text("index\n1\n2\n1\n")
+    (tmp_path / "in.jsonl").write_text('{"index": 1}\n{"index": 2}\n{"index": 1}\n')
+    spec = f"map: str\nunpack: none\nover: {{{Path(name).suffix[1:]}: {name}}}\noutdir: 'o/{{{key}}}'\n"
+    code, records = finish(tmp_path, spec, "--inline")
     assert code == 2
     assert len(records) <= 2
+
+
+def test_twins_among_an_earlier_jobs_values_are_found(tmp_path: Path) -> None:
+    jobs = "- {name: a, map: 'lambda x: x % 2', over: {range: 3}, collect: list}\n"
+    jobs += "- {name: b, map: str, over: '${jobs.a.value}', outdir: 'o/{}'}\n"
+    code, records = finish(tmp_path, f"jobs:\n{jobs}", "--inline")
+    assert code == 2
+    assert len(records) <= 5
 
 
 def test_resume_runs_again_what_has_lost_its_artifacts(tmp_path: Path) -> None:
@@ -210,20 +246,24 @@ def test_resume_runs_again_what_has_lost_its_artifacts(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "o")
 
 
-PATHS = st.lists(st.sampled_from(["a", "b", "c", "..", "."]), min_size=1, max_size=4).map("/".join)
+NAMED = ["a", "b", "c", "..", ".", "a.partial", "a.failed"]
+PATHS = st.lists(st.sampled_from(NAMED), min_size=1, max_size=4).map("/".join)
 
 
 @settings(deadline=None)
 @given(st.lists(PATHS, max_size=8))
 def test_no_two_folders_are_one_or_inside_of_each_other(paths: list[str]) -> None:
-    folders = Folders("/o/{}")
+    folders = Folders(compiled("/o/{}"))
     accepted: list[Path] = []
     for index, path in enumerate(paths):
         normal = Path(*_normal(Path("/o", path).parts))
-        clash = any(normal.is_relative_to(other) or other.is_relative_to(normal) for other in accepted)
+        # What an item works in, and what is left of one that failed, stand beside its folder.
+        used = [Path(f"{normal}{end}") for end in ("", ".partial", ".failed")]
+        pairs = itertools.product(used, accepted)
+        clash = any(one.is_relative_to(other) or other.is_relative_to(one) for one, other in pairs)
         assert (folders.add(index, path) is not None) == clash
         if not clash:
-            accepted.append(normal)
+            accepted += used
 
 
 def _normal(parts: tuple[str, ...]) -> list[str]:
