@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import resource
 import shlex
@@ -20,6 +19,7 @@ from .capture import CAP, NOTHING, WHOLE, keep_whole, printed_path
 from .ends import killed_by
 from .limits import TimeLimit, held
 from .live import GrowingFile, Live, Patrol
+from .parse import float_value, json_value
 from .program import VARIABLE, ProgramFailed, not_started
 from .protocol import JobDefinition
 from .shell_less import is_binary, pwd_holds, words_of
@@ -368,9 +368,9 @@ def _parsed(output: _Output, parse: str, value: dict[str, Any]) -> Any:
     # The value travels with the error: what the command printed is kept though it cannot be parsed.
     try:
         if parse == "json":
-            return json.loads(text)
+            return json_value(text)
         if parse == "float":
-            return float(text)
+            return float_value(text)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else error
         message = f"stdout is not {parse}: {why}: {shlex.quote(text[:80])}"

@@ -6,52 +6,25 @@ A type that nobody asked for is given only where every cell is what its value is
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from msgspec import Struct
 
+from arcli.engine.parse import NOT_FINITE, float_value, json_value
 from arcli.errors import InputError
 
 WRONG = (ValueError, KeyError, RecursionError)
 """What a converter raises for a cell that is not of its type."""
-_NOT_FINITE = re.compile(r"\s*[+-]?(nan|inf|infinity)\s*", re.ASCII | re.IGNORECASE)
 _COMMA = str.maketrans(",.", ".,")
 """Reads numbers with a comma; a point is no part of such a number, and a comma none of Python's."""
 _BOOLEANS = {"true": True, "false": False}
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise TooLargeError(text)
-    return number
-
-
-class TooLargeError(ValueError):
-    """A number, given as it is written, that no float can hold."""
-
-
-json_value = json.JSONDecoder(parse_float=_finite).decode
-"""Reads JSON, with the NaN and Infinity that Python writes. Raises ValueError, TooLargeError too."""
 
 
 def _int(cell: str) -> int:
     if "_" in cell:
         raise ValueError("digits are not grouped by _ in a table")
     return int(cell)
-
-
-def _float(cell: str) -> float:
-    """Read a number, and not infinity in place of one that is too large."""
-    # Python reads `1_000` and turns `1e999` into infinity: in a table both are more likely a mistake.
-    number = float(cell)
-    if "_" in cell or (math.isinf(number) and not _NOT_FINITE.fullmatch(cell)):
-        raise ValueError("no number, or too large")
-    return number
 
 
 def _exact_int(cell: str) -> int:
@@ -70,7 +43,7 @@ def _exact_number(cell: str) -> int | float:
 
 _ASKED_FOR: dict[str, Callable[[str], Any]] = {
     "int": _int,
-    "float": _float,
+    "float": float_value,
     "json": json_value,
     "bool": lambda cell: _BOOLEANS[cell.strip().lower()],
 }
@@ -145,6 +118,6 @@ def kind_of_column(cells: list[str], decimal: str) -> Kind:
         except WRONG:
             continue
         # A column of nothing but names of numbers, such as inf, is one of names.
-        if cells and not all(_NOT_FINITE.fullmatch(cell) for cell in cells):
+        if cells and not all(NOT_FINITE.fullmatch(cell) for cell in cells):
             return kind
     return Kind("str", asked_for=False)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, cast
 
+from arcli.engine.parse import TooLargeError, json_value
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.cells import TooLargeError, json_value
 from arcli.paths import exists, is_folder
 from arcli.suggest import did_you_mean, quoted
 
@@ -143,8 +143,8 @@ def read_jsonl(lines: Iterable[str], name: str, condition: where.Condition) -> I
         try:
             item = json_value(line)
         except TooLargeError as error:
-            column = line.index(str(error)) + 1
-            raise InputError(f"{name}:{number}:{column}: {error} is too large for a float") from None
+            column = line.index(error.number) + 1
+            raise InputError(f"{name}:{number}:{column}: {error}") from None
         except ValueError as error:
             column = getattr(error, "colno", 1)
             reason = getattr(error, "msg", str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,25 @@ def test_output_that_cannot_be_parsed_still_has_its_exit_status(parse: str) -> N
     with pytest.raises(ProgramFailed, match=f"stdout is not {parse}") as raised:
         make("echo nonsense; exit 2", ok_exit=[2], parse=parse).run(1, 0)
     assert raised.value.value == {"exit": 2, "stdout": "nonsense\n", "stderr": ""}
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "why"),
+    [
+        ("json", "1e400", "1e400 is too large"),
+        ("json", "[1, -1e999]", "-1e999 is too large"),
+        ("float", "1e400", "1e400 is too large"),
+        ("float", "1_0", "not grouped by _"),
+    ],
+)
+def test_what_no_float_holds_is_no_value(parse: str, text: str, why: str) -> None:
+    with pytest.raises(Unparsable, match=f"stdout is not {parse}: .*{why}"):
+        make(f"echo '{text}'", parse=parse).run(1, 0)
+
+
+@pytest.mark.parametrize(("parse", "text"), [("json", "-Infinity"), ("float", " -inf")])
+def test_infinity_that_is_written_is_a_value(parse: str, text: str) -> None:
+    assert make(f"echo '{text}'", parse=parse).run(1, 0) == -math.inf
 
 
 def test_json_that_is_nested_too_deeply_is_not_parsed() -> None:

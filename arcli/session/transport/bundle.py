@@ -29,6 +29,7 @@ MODULES = (
     "program",
     "notebook",
     "errors",
+    "parse",
     "command",
     "stamps",
     "item",
