@@ -123,7 +123,9 @@ def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
         job["command"] = _node(_command(batch), "the command")
     job["over"] = _over(batch, relative)
     if batch.outdir is not None:
-        job["outdir"] = _node(relative(place(batch.outdir, batch.names)), f"--outdir {batch.outdir}")
+        job["outdir"] = _node(
+            relative(place(batch.outdir, batch.names, batch.size)), f"--outdir {batch.outdir}"
+        )
     return _node({"name": batch.name, **batch.top, **job, **batch.job}, called)
 
 

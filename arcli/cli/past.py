@@ -167,7 +167,7 @@ def resume_command(run: RunFolder) -> str:
 
 CALL = (
     "name", "map", "apply", "command", "notebook", "unpack", "args", "kwargs", "command_stdin", "cwd",
-    "env",
+    "env", "batch",
 )  # fmt: skip
 """What of a job makes the calls of its items."""
 

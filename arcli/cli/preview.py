@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,14 +20,15 @@ from msgspec.structs import replace
 from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
-from arcli.engine.template import BadTemplate, Names, filled, shell_text
+from arcli.engine.program import PARTIAL, folder_of
+from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
 from arcli.escape import one_line, shortened
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed, Unpack
 from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
-from arcli.plan.job import side_by_side
+from arcli.plan.job import outdir_of, side_by_side
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
 from arcli.timing.estimate import Estimate, estimate_job, pilot_size
@@ -73,9 +76,9 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
                 click.echo(_call(previewed.job, (), {}))
                 continue
             for index, item in enumerate(islice(previewed.source, flags.limit)):
-                click.echo(called(previewed.job, previewed.source.unpack, index, item))
+                click.echo(_planned(previewed.job, previewed.source.unpack, index, item, spec.folder))
         return 0
-    plans = [_plan(job_plan, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
+    plans = [_plan(job_plan, spec.folder, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
     if flags.form in {"text", "raw"}:
         where = f"on {plural(slots, 'engine')}" if slots is not None else "on a running cluster"
         if inline:
@@ -90,7 +93,7 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
     return 0
 
 
-def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
+def _plan(previewed: Preview, folder: Path, slots: int | None, limit: int | None) -> Plan:
     job, source = previewed.job, previewed.source
     calls: dict[int, str] = {}
     items: int | None = None
@@ -109,7 +112,7 @@ def _plan(previewed: Preview, slots: int | None, limit: int | None) -> Plan:
         if items is None:
             at_least = ends[-1][0] + 1 if ends else 0
             ends = ends[:SHOWN]
-        calls = {index: called(job, source.unpack, index, item) for index, item in ends}
+        calls = {index: _planned(job, source.unpack, index, item, folder) for index, item in ends}
     # Chunks that choose themselves go by times that nobody has measured yet.
     chunks = None
     if items is not None and isinstance(job.chunksize, int):
@@ -167,10 +170,42 @@ def _ends(source: Source, limit: int | None) -> tuple[int | None, list[tuple[int
     return (shown[-1][0] + 1 if shown else 0) if complete else None, shown
 
 
-def called(job: Job, usual: Unpack, index: int, item: Any) -> str:
-    """Write the call of an item as one could type it; ``usual`` is how its source has items unpacked."""
+def _planned(job: Job, usual: Unpack, index: int, item: Any, folder: Path) -> str:
+    """Write the call of an item that is still to run; ``folder`` is the spec's."""
+    from arcli.store.folder import run_root
+
+    if job.outdir is None:
+        return called(job, usual, index, item)
+    # What a run is called is known once there is one.
+    template = outdir_of(job, folder, str(run_root(os.environ) / "runs" / "RUN"))
+    try:
+        outdir = folder_of(template, item, index, job.batch or 0)
+    except BadTemplate as error:
+        return f"not possible: {error}"
+    return called(job, usual, index, item, constants={"outdir": outdir + PARTIAL})
+
+
+def called(
+    job: Job,
+    usual: Unpack,
+    index: int,
+    item: Any,
+    *,
+    attempt: int = 1,
+    slot: int = 0,
+    constants: Mapping[str, str] | None = None,
+) -> str:
+    """Write the call of an item as one could type it; ``usual`` is how its source has items unpacked.
+
+    ``attempt`` and ``slot`` are what a command may be told of, ``constants`` the values of names beside
+    those of its item.
+    """
     if job.kind == "command":
-        return _commanded(job, index, item)
+        late = {name: str(value) for name, value in Texts(job).given.items()}
+        given = {**late, **(constants or {})}
+        # A record of a batch that could not be sent has no list.
+        batch = job.batch or 0 if isinstance(item, list) else 0
+        return _commanded(job, Names(item, index, given, attempt=attempt, slot=slot, batch=batch))
     if job.kind == "apply":
         return _call(job, (), {})
     unpack = job.unpack or usual
@@ -197,15 +232,14 @@ def _shown(value: Any) -> str:
     return str(value) if isinstance(value, Deferred | DeferredText) else repr(value)
 
 
-def _commanded(job: Job, index: int, item: Any) -> str:
+def _commanded(job: Job, names: Names) -> str:
     """Return a command with its values filled in: as it could be typed."""
     texts = Texts(job)
-    names = Names(item, index, {name: str(late) for name, late in texts.given.items()})
     try:
         # An argv list as a shell would want it typed, a shell string with its values quoted in place:
         # a run hands them over as arguments, but nobody could paste that.
         if isinstance(texts.command, list):
-            called = shlex.join(_filled(part, names) for part in texts.command)
+            called = shlex.join(argv_call([compiled(part) for part in texts.command], names))
         else:
             assert texts.command is not None
             called = shell_text(compiled_script(texts.command), names, _Quoted(names))
@@ -230,7 +264,7 @@ class _Quoted(dict[str, str]):
         self._names = names
 
     def __missing__(self, name: str) -> str:
-        return shlex.quote(self._names[name])
+        return shlex.join(self._names.words(name))
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -239,8 +239,28 @@ def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
         record, call = decode(line), None
         if record["job"] in jobs:
             job, unpack = jobs[record["job"]]
-            call = called(job, unpack, record["index"], from_tree(record.get("input")))
+            call = called(
+                job,
+                unpack,
+                record["index"],
+                from_tree(record.get("input")),
+                attempt=record.get("attempt") or 1,
+                slot=record.get("slot") or 0,
+                constants=_folder_of(record),
+            )
         page.write("\n" * (number > 0) + whole(run, record, page, call))
+
+
+def _folder_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ``{outdir}`` was while an item ran, as far as its record tells."""
+    from arcli.engine.program import FAILED, PARTIAL
+    from arcli.engine.tally import Status
+
+    outdir = record.get("outdir")
+    if not isinstance(outdir, str):
+        return {}
+    final = outdir if record["status"] == Status.OK else outdir.removesuffix(FAILED)
+    return {"outdir": final + PARTIAL}
 
 
 def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:

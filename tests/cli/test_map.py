@@ -78,6 +78,36 @@ def test_a_dry_run_shows_every_call(tmp_path: Path) -> None:
     assert mapped(tmp_path, "--dry-run", "-f", "max", ":::", "1", ":::", "2")[1] == b"max(1, 2)\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["-N", "2", "echo {1} {2}"], "echo a 'b b'\necho c ''\n"),
+        (["-N", "2", "echo {} {outdir}"], "echo a 'b b' HERE/o/0.partial\necho c HERE/o/1.partial\n"),
+        (["-N", "2", "--", "echo", "-n"], "echo -n a 'b b'\necho -n c\n"),
+        (["-N", "2", "--", "echo", "x{}"], "echo 'xa b b'\necho xc\n"),
+        (["cat {outdir}/{number}"], "".join(f"cat HERE/o/{n}.partial/{n + 1}\n" for n in range(3))),
+    ],
+)
+def test_a_dry_run_shows_what_runs(words: list[str], shown: str, tmp_path: Path) -> None:
+    words = ["-k", "--outdir", "o/{index}", *words, ":::", "a", "b b", "c"]
+    code, out, _ = mapped(tmp_path, "--dry-run", *words)
+    assert (code, out.decode()) == (0, shown.replace("HERE", str(tmp_path)))
+    if "echo" in shown:
+        script = subprocess.run(["sh"], input=out, capture_output=True, check=True).stdout
+        assert mapped(tmp_path, *words)[1] == script
+
+
+def test_a_folder_can_be_called_as_the_items_of_a_batch(tmp_path: Path) -> None:
+    words = ["-N", "2", "echo {} > {outdir}/o", ":::", "a", "b", "c"]
+    assert mapped(tmp_path, "--outdir", "one/{1}", *words)[0] == 0
+    assert mapped(tmp_path, "--outdir", "all/{}", *words)[0] == 0
+    files = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.glob("*/*/o")}
+    assert files == {"one/a/o": "a b\n", "one/c/o": "c\n", "all/a b/o": "a b\n", "all/c/o": "c\n"}
+    code, _, err = mapped(tmp_path, "--outdir", "two/{2}", *words, "b")
+    assert (code, "have one folder" in err) == (2, True)
+    assert not (tmp_path / "two").exists()
+
+
 def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "hosts.txt").write_text("one\ntwo\n")
     code, out, _ = mapped(tmp_path, "-k", "--tag", "echo up {}", "::::", "hosts.txt")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import finish, running, statuses, wait_until
+from runs import Run, finish, running, statuses, wait_until
 
 from arcli.engine.program import matching
 from arcli.inputs.glob import Glob, paths_of, pattern_steps
@@ -82,6 +82,28 @@ def test_a_number_tells_items_apart_where_no_key_hides_it(tmp_path: Path) -> Non
     spec = "map: 'lambda index: index'\nover: {cases: [{index: 7}, {index: 7}]}\noutdir: 'o/{number}'\n"
     code, records = finish(tmp_path, spec, "--inline")
     assert (code, [Path(record["outdir"]).name for record in records]) == (0, ["1", "2"])
+
+
+def test_a_batch_has_one_folder(tmp_path: Path, where: tuple[str, ...]) -> None:
+    spec = "command: 'echo {arg1} {arg2} > {outdir}/o'\nover: [a, b, c]\nbatch: 2\noutdir: 'o/{arg1}'\n"
+    assert finish(tmp_path, spec, *where)[0] == 0
+    assert {path.parent.name: path.read_text() for path in tmp_path.glob("o/*/o")} == {
+        "a": "a b\n",
+        "c": "c \n",
+    }
+    with running(tmp_path, spec.replace("arg1}'", "arg2}'").replace("c]", "c, d, b]"), *where) as run:
+        assert run.wait() == 2
+        assert "items 0 and 2 have one folder" in run.said()
+
+
+def test_an_item_is_shown_with_the_folder_that_it_had(tmp_path: Path) -> None:
+    spec = "command: [test, '{attempt} {} {outdir}', '=', '2 a WORKING/o/a.partial']\nbatch: 1\n"
+    spec = spec.replace("WORKING", str(tmp_path)) + "over: [a, b.failed]\noutdir: 'o/{arg1}'\nretries: 1\n"
+    assert statuses(finish(tmp_path, spec, "--inline")[1]) == {"ok": 1, "error": 1}
+    show = Run(tmp_path, ["show", "0", "1"])
+    assert show.wait() == 0
+    for item in ("a", "b.failed"):
+        assert f"test '2 {item} {tmp_path}/o/{item}.partial' = " in show.out.read_text()
 
 
 def test_it_can_be_the_working_folder(tmp_path: Path) -> None:
