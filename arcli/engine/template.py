@@ -48,13 +48,16 @@ class Names(Mapping[str, str]):
     ) -> None:
         # A batch has no keys of its own: its items are counted, and `{}` is all of them.
         self._batch = [text_of(_subject(part)) for part in item] if batch else None
+        subject = _subject(item)
         if self._batch is not None:
             texts = [*self._batch, *[""] * (batch - len(self._batch))]
-            item = {"": " ".join(self._batch), **{f"arg{at}": text for at, text in enumerate(texts, 1)}}
+            subject, item = " ".join(self._batch), {f"arg{at}": text for at, text in enumerate(texts, 1)}
         keys = item if isinstance(item, Mapping) else {}
         self.counted = dict(zip(COUNTED, (index, index + 1, attempt, slot), strict=True))
-        self._values = {"": _subject(item), **self.counted, **{str(key): keys[key] for key in keys}}
+        self._values = {"": subject, **self.counted, **{str(key): keys[key] for key in keys}}
         self._values.update(constants or {})
+        # A column can be without a name, as the first that pandas writes is: `{}` is the item all the same.
+        self._values[""] = subject
         # `{stem}` alone is clear only where one value can be a path.
         paths = [value for value in (keys.values() if keys else [item]) if _is_path(value) and not batch]
         self._path = paths[0] if len(paths) == 1 else None

@@ -233,6 +233,13 @@ def test_items_of_one_key_are_what_it_has_in_a_batch_too() -> None:
     assert Names([{"x": 1, "y": 2}], 0, batch=3)["arg1"] == '{"x": 1, "y": 2}'
 
 
+def test_a_column_without_a_name_does_not_hide_the_item() -> None:
+    names = Names({"": 0, "a": 1}, 0)
+    assert (json.loads(names[""]), names["a"]) == ({"": 0, "a": 1}, "1")
+    assert Names({"": 7}, 0)[""] == "7"
+    assert Names([{"": 7}, {"": 8}], 0, batch=3)[""] == "7 8"
+
+
 def test_what_placeholders_stand_for() -> None:
     assert dict(Names("/data/run 1.tar.gz", 4)) == {
         "": "/data/run 1.tar.gz",
