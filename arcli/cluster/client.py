@@ -46,6 +46,7 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
     """See ipyparallel.Client, for what is applied and no more: the value is ``[msg_id]``, for ``take``.
 
     Only what belongs to a request that still waits is kept: nobody can make this process grow.
+    ``on_published`` is called, on the client's thread, when there is something to take.
     """
 
     cluster = Instance(object, allow_none=True)
@@ -54,6 +55,7 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._replies: dict[str, bytes] = {}
         self._published: dict[str, list[tuple[str, bytes]]] = {}
+        self.on_published: Callable[[], None] = lambda: None
         super().__init__(*arguments, **options)
 
     def submit(
@@ -158,6 +160,7 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
         if isinstance(names, list) and len(names) == 1 and isinstance(names[0], str):
             data = b"".join(message["buffers"])
             self._published.setdefault(msg_id, []).append((names[0], data))
+            self.on_published()
 
     def _dispatch_single_reply(self, frames: list[Any]) -> None:
         """Take an answer to something else than a task."""

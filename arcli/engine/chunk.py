@@ -126,7 +126,9 @@ class Job:
         if lacking is not None:
             return Unmet(lacking)
         engine = self._engine
-        results = Results(request, self._plan.retries, engine.publish, engine.publish_pause)
+        results = Results(
+            request, self._plan.retries, engine.publish, engine.publish_pause, self._plan.announced
+        )
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.
         marks = engine.marks

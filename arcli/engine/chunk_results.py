@@ -24,7 +24,8 @@ BLOCK = 256
 class Results:
     """The records of a chunk as they come in, on their way to ``publish`` (None: nobody waits for some).
 
-    ``pause`` are the nanoseconds between two publications. Items come from the main thread. What has
+    ``pause`` are the nanoseconds between two publications, but for outcomes that are ``announced`` (``ok``,
+    ``failed``), which are published at once. Items come from the main thread. What has
     ended before a long one goes from the patrol's: nobody else would hand it out. Everything that was
     handed out is in a reply once more, for what is published may be lost.
 
@@ -36,7 +37,12 @@ class Results:
     """
 
     def __init__(
-        self, request: RunChunk, retries: int, publish: Callable[[bytes], None] | None, pause: int
+        self,
+        request: RunChunk,
+        retries: int,
+        publish: Callable[[bytes], None] | None,
+        pause: int,
+        announced: Sequence[str] = (),
     ) -> None:
         self._chunk = request.chunk
         self._indices = request.indices
@@ -44,7 +50,8 @@ class Results:
         self._exact = request.exact
         self._final = request.attempt > retries
         self._publish = publish
-        self._pause = pause
+        self._pause = 0 if "ok" in announced else pause
+        self._announces_failures = "failed" in announced
         self.begun = 0
         self.due = _NEVER
         self.go_on()
@@ -110,7 +117,7 @@ class Results:
                 if opaque is not None:
                     self._opaque.append((place, opaque))
             self._done = place + 1
-        if end > self.due:
+        if end > self.due or (self._announces_failures and status != _OK and self._final):
             self.hand_out(end)
 
     def look(self, live: Live) -> None:

@@ -65,8 +65,9 @@ class JobDefinition(NamedTuple):
     ``outdir`` names each item's folder (empty: none), ``artifacts`` has patterns of files in it, whether
     one is required, and the pattern's steps: regular expressions of names, each folder's and the file's;
     an empty one is any folders. ``concurrency`` is how many items an engine runs side by side; one less
-    in slots from ``wider`` on, where that is not 0. ``keep_opaque`` asks for a pickle of each value
-    that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
+    in slots from ``wider`` on, where that is not 0. Outcomes that are ``announced``, ``ok`` or ``failed``,
+    are published as soon as they are there, for they may end the job. ``keep_opaque`` asks for a pickle of
+    each value that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
     """
 
     name: str
@@ -99,6 +100,7 @@ class JobDefinition(NamedTuple):
     salt: str = ""
     concurrency: int = 1
     wider: int = 0
+    announced: Sequence[str] = ()
 
 
 class Define(NamedTuple):

@@ -29,6 +29,8 @@ from arcli.syntax import is_async
 
 COMMAND_FIELDS = ("command", "command_stdin", "cwd", "env", "ok_exit", "parse")
 """What of a job makes a command."""
+FEW = 100
+"""Outcomes that are announced one by one, at most: each is a message more."""
 
 
 class JobPlan(Struct, frozen=True, kw_only=True):
@@ -112,6 +114,7 @@ def plan_job(
         ],
         concurrency=concurrency,
         wider=wider,
+        announced=_announced(job),
         timeout=UNKNOWN if isinstance(job.timeout, Share) else job.timeout,
         retries=job.retries,
         capture=job.capture,
@@ -205,6 +208,19 @@ def with_templates(fields: Mapping[str, Any]) -> dict[str, Any]:
         "argv": [compiled(part) for part in command] if isinstance(command, list) else (),
         "env": {name: compiled(text) for name, text in env.items()},
     }
+
+
+def _announced(job: Job) -> list[str]:
+    """Return the outcomes of which a few end the job: what begins before they are known is in vain."""
+    halt = job.halts
+    if halt is None:
+        return []
+    limits = {"ok": halt.ok, "failed": halt.failed}
+    return [
+        outcome
+        for outcome, limit in limits.items()
+        if limit is not None and limit.percent is None and (limit.count or 0) <= FEW
+    ]
 
 
 def _described(

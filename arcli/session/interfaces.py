@@ -40,7 +40,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class Wake(Struct, frozen=True, kw_only=True):
-    """Something else may have changed: a source has items, somebody wants to stop."""
+    """Something else may have changed: a source has items, or a chunk has published records."""
 
 
 Event = ClusterEvent | Coming | Broken | Reply | Wake

@@ -181,7 +181,7 @@ class Policy(Model):
     deadline: Limit | None = None
     """How long the job may take, its imports and reducers included."""
     halt: Literal["never", "soon", "now"] | Halt = "never"
-    """What happens after `max_failures`: nothing, running chunks still end, everything ends; or a map."""
+    """What happens after `max_failures`: nothing, what runs still ends, everything ends; or a map."""
     max_failures: Portion = Share(count=1)
     """How many items may fail before `halt` takes hold: a number, or a percentage."""
     capture: Literal["fd", "sys", "none"] = "fd"

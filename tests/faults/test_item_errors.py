@@ -158,6 +158,31 @@ max_failures: 3
     assert len(records) < 100
 
 
+@pytest.mark.parametrize("words", [[], ["--inline"]], ids=["engines", "inline"])
+@pytest.mark.parametrize(("halt", "ends"), [("soon", "fails"), ("{ok: 1}", "holds")])
+def test_a_halt_lets_nothing_else_of_a_chunk_begin(
+    tmp_path: Path, words: list[str], halt: str, ends: str
+) -> None:
+    """What comes after the item that ends the job leaves it the time to be heard of."""
+    spec = f"""
+setup:
+  run: |
+    import pathlib, time
+    def f(x):
+        pathlib.Path(f"begun-{{x}}").touch()
+        time.sleep(2 * (x > 3))
+        if (x == 3) == ("{ends}" == "fails"):
+            raise ValueError(x)
+map: f
+over: {{range: 40}}
+chunksize: 40
+halt: {halt}
+"""
+    _, records = finish(tmp_path, spec, "-n", "1", *words)
+    assert each_once(records)
+    assert {int(path.name.removeprefix("begun-")) for path in tmp_path.glob("begun-*")} <= set(range(5))
+
+
 def test_halt_now_ends_what_runs(tmp_path: Path) -> None:
     code, records = finish(
         tmp_path,

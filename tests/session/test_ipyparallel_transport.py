@@ -18,7 +18,7 @@ def test_a_fork_is_prepared_without_a_message(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         ipyparallel, "gc", SimpleNamespace(freeze=lambda: None)
     )  # these objects do not stay
-    cluster = SimpleNamespace(owned=True, forked=True, client=None, coming=set, engines=list)
+    cluster = SimpleNamespace(owned=True, forked=True, client=SimpleNamespace(), coming=set, engines=list)
     transport = IpyparallelTransport(cast("Any", cluster))
     events: SimpleQueue[Any] = SimpleQueue()
     transport.open(cast("Any", events))

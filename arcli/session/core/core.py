@@ -222,9 +222,6 @@ class SessionCore:
         if stop.grace is not None:
             end = self._now + stop.grace
             self._grace = end if self._grace is None else min(self._grace, end)
-        # Only a job's own halt lets chunks that have begun come to their ends.
-        if stop.error is not None or stop.grace is not None:
-            self._effects.append(Interrupt(now=False))
         if self._job is not None:
             self._stop_job(self._job, stop)
 
@@ -234,8 +231,8 @@ class SessionCore:
             job.ended = stop.ended
         self._conclude(job, job.items.stop(stop.reason))
         job.stop_reason = stop.reason
-        if stop.error is not None:
-            self._effects += self._feeder.stop(job)
+        # What has begun comes to its end, as long as there is grace; nothing else begins.
+        self._effects += [Interrupt(now=False), *self._feeder.stop(job)]
 
     # -- engines that come, and what they answer --------------------------------------------------
 

@@ -36,7 +36,7 @@ class InlineTransport:
         # The same worker as on engines, with the same requests, in this process.
         self._worker = Worker(
             namespace,
-            lambda envelope: self._published.put((_name(self._running), envelope)),
+            self._publish,
             watchdog=False,
             passing=(Left, Interrupted, DeadlineError, *passing),
             stopping=lambda: self._running <= self._stopped,
@@ -108,6 +108,11 @@ class InlineTransport:
         finally:
             self._running = 0
             signal.signal(SHAKE, before)
+
+    def _publish(self, envelope: bytes) -> None:
+        self._published.put((_name(self._running), envelope))
+        if self._events is not None:
+            self._events.put(Wake())
 
     def early(self) -> list[tuple[str, bytes]]:
         """See Transport."""

@@ -26,7 +26,7 @@ from ipyparallel.serialize.canning import can_map
 from arcli.cluster.base import Cluster, ClusterEvent, EngineUp
 from arcli.cluster.client import RawClient
 from arcli.cluster.processes import keep_freed_memory
-from arcli.session.interfaces import Broken, Coming, Events, Reply
+from arcli.session.interfaces import Broken, Coming, Events, Reply, Wake
 from arcli.session.transport.bundle import Bundle
 
 # What crosses is bytes, so that ipyparallel need not import NumPy to see whether it is arrays.
@@ -85,10 +85,15 @@ class IpyparallelTransport:
 
     def prepare(self, engine_id: int) -> str:
         """See Transport."""
+        self._cluster.client.on_published = self._wake  # it may be another one after a revival
         if self._bootstrap is not None:
             return self._submit(engine_id, exec, [self._bootstrap, {}], None, False)
         # A fork has all of it, and is registered when it can be reached: there is nothing to wait for.
         return self._unsent()
+
+    def _wake(self) -> None:
+        assert self._events is not None
+        self._events.put(Wake())
 
     def send(self, engine_id: int, request: bytes, label: str | None = None) -> str:
         """See Transport."""
