@@ -233,20 +233,24 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
     What is damaged is passed over. Raises OSError but for a journal that is not there yet.
     """
     # By polling: no notices of a file system cross hosts on a shared disk.
-    offset, rest = 0, b""
+    offset, rest = 0, bytearray()
     while True:
         over = ended.is_set()  # before it is read: what was written until then is read now
         block = b""
         with suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(offset + len(rest))
             block = file.read(FOLLOW_BYTES)
-        # The last part is a line that is still being written, or nothing.
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
+        # Behind the last newline is a line that is still being written, or nothing. One of hundreds of
+        # blocks is put together as it grows, and copied only when it is whole.
+        head, newline, tail = block.rpartition(b"\n")
+        for line in b"".join((rest, head)).split(b"\n") if newline else ():
             data = _decoded(line)
             if data is not None:
                 yield Entry(offset=offset, line=line + b"\n", data=data)
             offset += len(line) + 1
+        if newline:
+            rest.clear()
+        rest += tail
         if len(block) == FOLLOW_BYTES:
             continue
         if over:
