@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from arcli.escape import plain
@@ -16,7 +16,9 @@ from arcli.record import RecordBatch, in_python
 from arcli.timing.summary import RunSummary
 
 _QUOTED = re.compile('[",\r\n]|^$|^\\s|\\s$')
-_CELL = re.compile('("(?:[^"]|"")*"|[^",\n]*)[,\n]')
+_CELL = re.compile('("(?:[^"]++|"")*+"|[^",\n]*+)[,\n]|(?s:.)++')
+"""A cell, or all that is there of one whose end is missing. It never steps back: each step that it could
+go back costs memory, which for a cell was sixty times its size."""
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
@@ -91,21 +93,30 @@ def _widened(blocks: Iterator[bytes], columns: Sequence[str], names: Sequence[st
     """Rows of ``columns`` as rows of ``names``, each cell as it is."""
     places = [columns.index(name) if name in columns else None for name in names]
     cells: list[str] = []
-    rest = ""
+    parts: list[str] = []
+    length = enough = 0
     # Cells are moved as text, without being parsed: they were written by the same writer. Blocks are
     # cut anywhere, also within a character.
-    for block in codecs.iterdecode(blocks, "utf-8"):
-        text, position = rest + block, 0
+    for block in chain(codecs.iterdecode(blocks, "utf-8"), [""]):
+        parts.append(block)
+        length += len(block)
+        # A cell may be as long as hundreds of blocks: it is read again only when twice as much is there,
+        # or all, instead of with each block.
+        if block and length < enough:
+            continue
+        text, position = "".join(parts), 0
         rows = []
         for match in _CELL.finditer(text):
-            if match.start() != position:
-                break  # the rest is a cell whose end is in the next block
+            if match[1] is None:
+                break  # a cell whose end is in the next block
             position = match.end()
             cells.append(match[1])
             if len(cells) == len(columns):
                 rows.append(",".join("" if place is None else cells[place] for place in places))
                 cells = []
-        rest = text[position:]
+        parts = [text[position:]]
+        length = len(parts[0])
+        enough = 2 * length
         yield _encoded("".join(f"{row}\n" for row in rows))
 
 

@@ -8,6 +8,8 @@ import json
 import math
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from runs import PATIENCE, Run
 
 from arcli.engine.encode import to_tree
 from arcli.outputs import parquet
-from arcli.outputs.csvfile import CsvFile, harmless
+from arcli.outputs.csvfile import CsvFile, cell, harmless
 from arcli.outputs.parquet import ParquetFile
 from arcli.outputs.target import StreamTarget
 from arcli.record import Record, RecordBatch, in_python
@@ -73,6 +75,33 @@ def test_columns_that_turn_up_late_are_as_if_they_had_been_known(values: list[di
     late = list(csv.DictReader(io.StringIO(csv_text(*parts(*records)), newline="")))
     known = list(csv.DictReader(io.StringIO(csv_text(batch(*records)), newline="")))
     assert late == known
+
+
+def test_a_cell_of_many_blocks_costs_what_many_cells_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read anew with each block, with sixty times its size in memory: one of 19 MB took 17 s."""
+    monkeypatch.setattr("arcli.outputs.spool.BLOCK", 4096)
+    text, count = 'a,"b\n' * 300, 300
+
+    def seconds(*values: str) -> float:
+        records = [record(number, value={"text": value}) for number, value in enumerate(values)]
+        batches = [batch(*records), batch(record(len(values), value={"late": 1}))]
+        began = time.process_time()
+        table = csv_text(*batches)
+        took = time.process_time() - began
+        assert all(f",{cell(value)},," in table for value in set(values))
+        return took
+
+    # With each block anew, it was a hundred times as much.
+    assert min(seconds(text * count) for _ in range(2)) < 10 * max(
+        seconds(*[text] * count) for _ in range(3)
+    )
+    tracemalloc.start()
+    try:
+        seconds(text * count)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50 * len(text * count)
 
 
 def test_nothing_and_empty_text_stay_apart_when_a_column_turns_up_late() -> None:
