@@ -46,12 +46,14 @@ def removable(root: Path, policy: Policy) -> list[RunFolder]:
     """Return the runs below ``root`` that may go, newest first.
 
     Never one that is alive, nor one that a resumed run takes over records from while it is alive;
-    nor, unless ``everything`` goes, what ``--resume`` would go on with.
+    nor, unless ``everything`` goes, what ``--resume`` would go on with, or what has folders of items
+    that a resumed run which stays may have taken over.
     """
     # A link in place of a run may lead anywhere: what it names is not arcli's to remove.
     runs = [run for run in list_runs(root) if not run.path.is_symlink()]
     old = {run.id for run in _old(runs, policy)}
     needed = {each.id for run in _needy(runs, old, policy) for each in lineage(run)}
+    needed.update(_referred(run for run in runs if run.id not in old))
     return [run for run in runs if run.id in old and run.id not in needed]
 
 
@@ -87,6 +89,19 @@ def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Ite
             if run.id not in old or spec not in resumable:
                 yield run
             resumable.add(spec)
+
+
+def _referred(kept: Iterable[RunFolder]) -> Iterator[str]:
+    """Yield the ids of runs that records of ``kept`` (newest first) may refer to, with those between."""
+    # All else that a run takes over it has itself, by links; a folder of an item stays where it was made.
+    # What lies between is needed, too: the way to that run leads through it.
+    seen: set[str] = set()
+    for run in kept:
+        if run.id not in seen:
+            chain = lineage(run)
+            seen.update(each.id for each in chain)
+            first = next((n for n, each in enumerate(chain) if each.holds_outdirs), len(chain))
+            yield from (each.id for each in chain[first:])
 
 
 def policy_from(environ: Mapping[str, str]) -> Policy | None:

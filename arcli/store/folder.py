@@ -232,6 +232,15 @@ class RunFolder:
         """Where ``save_value`` puts a value: a pickle (``pkl``), or an array (``npy``)."""
         return self.path / "values" / job / f"{index}.{suffix}"
 
+    def notebook_path(self, job: str, index: int) -> Path:
+        """Where engines put the executed copy of an item's notebook."""
+        return self.path / "notebooks" / job / f"{index}.ipynb"
+
+    @property
+    def holds_outdirs(self) -> bool:
+        """Whether items have their folders in it (``outdir: true``), which records name by their path."""
+        return (self.path / "outdir").is_dir()
+
     def _save(self, name: str, tree: Mapping[str, Any]) -> None:
         path = self.path / name
         with refusing(path):

@@ -74,6 +74,7 @@ class Kept:
         self._lines: list[LineReader] = []
         self._used: list[RunFolder] = []
         self._printed: list[bool] = []
+        self._notebooks: list[bool] = []
         try:
             for run in runs:
                 self._read(run, on_damage)
@@ -95,6 +96,7 @@ class Kept:
             self._lines.append(LineReader(self._files[-1]))
             self._used.append(run)
             self._printed.append((run.path / "printed").is_dir())
+            self._notebooks.append((run.path / "notebooks").is_dir())
             number = len(self._files) - 1
             for offset, _, outline in outlines(run.journal, lambda damage: on_damage(run.journal, damage)):
                 self._note(outline, offset, number)
@@ -206,7 +208,9 @@ class Kept:
             if not _adopt(source, self._into.value_path(job, now, suffix)):
                 return None
             body = in_files.sub(rb"\g<1>%d.\g<2>" % now, body)
-        # So does what it printed beyond what a record holds.
+        # So do its notebook, and what it printed beyond what a record holds.
+        if self._notebooks[number]:
+            _adopt(self._used[number].notebook_path(job, was), self._into.notebook_path(job, now))
         if self._printed[number]:
             attempt = decode(line)["attempt"]
             for stream in ("out", "err"):

@@ -268,6 +268,24 @@ def test_resume_runs_again_what_has_lost_its_artifacts(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "o")
 
 
+def test_what_a_resumed_run_refers_to_outlives_its_end(tmp_path: Path) -> None:
+    spec = """
+command: "test {x} != 2 -o -e {{flag}} && echo {x} > {outdir}/a.txt"
+over: {list: [{x: 0}, {x: 2}]}
+outdir: true
+artifacts: [a.txt]
+keep: {runs: 1}
+"""
+    spec = spec.replace("{{flag}}", str(tmp_path / "flag"))
+    assert finish(tmp_path, spec, "--inline")[0] == 1
+    (tmp_path / "flag").touch()
+    code, records = finish(tmp_path, spec, "--inline", "--failed")
+    assert code == 0
+    assert [(Path(record["outdir"]) / "a.txt").read_text() for record in records] == ["0\n", "2\n"]
+    assert finish(tmp_path, spec, "--inline")[0] == 0
+    assert len(list((tmp_path / ".arcli" / "runs").iterdir())) == 1
+
+
 NAMED = ["a", "b", "c", "..", ".", "a.partial", "a.failed"]
 PATHS = st.lists(st.sampled_from(NAMED), min_size=1, max_size=4).map("/".join)
 

@@ -99,6 +99,22 @@ def test_what_was_completed_since_may_go(root: Path) -> None:
     assert gone(root, Policy(keep=1)) == ids(first)
 
 
+def test_folders_of_items_stay_as_long_as_a_run_that_took_them_over(root: Path) -> None:
+    """A record says where its item's folder is: in the run that made it."""
+    oldest = ran(root, 9, 1)
+    maker = ran(root, 8, 1, resumes=oldest.id)
+    (maker.path / "outdir").mkdir()
+    between = ran(root, 7, 1, resumes=maker.id)
+    newest = ran(root, 6, 0, resumes=between.id)
+    assert gone(root, Policy(keep=1)) == ids(oldest)
+    assert gone(root, Policy(keep=2)) == ids(oldest)
+    assert gone(root, Policy(keep=0)) == ids(oldest, maker, between, newest)
+    assert gone(root, Policy(everything=True)) == ids(oldest, maker, between, newest)
+    ran(root, 5, 0)
+    assert gone(root, Policy(keep=1)) == ids(oldest, maker, between, newest)
+    assert gone(root, Policy(older_than=5.5 * DAY)) == ids(oldest, maker, between, newest)
+
+
 def test_only_the_newest_unfinished_run_of_a_spec_is_needed(root: Path) -> None:
     older, newer = ran(root, 9, 1), ran(root, 8, None)
     assert gone(root, Policy(keep=0)) == ids(older)

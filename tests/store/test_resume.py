@@ -168,6 +168,15 @@ def test_values_beside_the_journal_come_along(new: RunFolder, tmp_path: Path) ->
     assert run.value_path("job", 1).read_bytes() == b"one"
 
 
+def test_executed_notebooks_come_along(new: RunFolder, tmp_path: Path) -> None:
+    run = past(tmp_path, [line(key(1), index=1)])
+    (run.path / "notebooks/job").mkdir(parents=True)
+    (run.path / "notebooks/job/1.ipynb").write_text("{}")
+    with Kept([run], new, on_damage=no_damage) as store:
+        assert store.take("job", key(1), index=9) is not None
+    assert (new.path / "notebooks/job/9.ipynb").read_text() == "{}"
+
+
 def test_damage_is_told_and_as_good_as_missing(new: RunFolder) -> None:
     told: list[tuple[Path, Damage]] = []
     lines = [line(key(1)), line(key(2))[10:], line(key(3)), line(key(4))[:-5]]
