@@ -208,7 +208,8 @@ def explain_resume(spec: Spec, flags: RunFlags) -> int:
     runs = lineage(earlier)
     with Kept(runs, earlier, failed=flags.failed, rerun_changed=flags.rerun_changed) as kept:
         click.echo(f"of run {earlier.id}:")
-        for sentence in explain(spec, kept, slots=slots_of(spec, flags), limit=flags.limit):
+        slots, stdin = slots_of(spec, flags), standard_input()
+        for sentence in explain(spec, kept, slots=slots, limit=flags.limit, stdin=stdin):
             click.echo(f"  {plain(sentence)}")
     return 0
 

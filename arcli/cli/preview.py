@@ -17,6 +17,7 @@ import click
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
+from arcli.cli.assembly import standard_input
 from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
 from arcli.engine.functions import kind_of
@@ -71,14 +72,17 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
     over = spec.jobs[0].over
     # Every command on a line of its own, which a shell can read or `diff` compare.
     if flags.form == "raw" and not (over is not None and over.only_in_runs):
-        for previewed in preview(spec, slots=slots):
+        for previewed in preview(spec, slots=slots, stdin=standard_input()):
             if previewed.source is None:
                 click.echo(_call(previewed.job, (), {}))
                 continue
             for index, item in enumerate(islice(previewed.source, flags.limit)):
                 click.echo(_planned(previewed.job, previewed.source.unpack, index, item, spec.folder))
         return 0
-    plans = [_plan(job_plan, spec.folder, slots, flags.limit) for job_plan in preview(spec, slots=slots)]
+    plans = [
+        _plan(job_plan, spec.folder, slots, flags.limit)
+        for job_plan in preview(spec, slots=slots, stdin=standard_input())
+    ]
     if flags.form in {"text", "raw"}:
         where = f"on {plural(slots, 'engine')}" if slots is not None else "on a running cluster"
         if inline:
@@ -347,7 +351,7 @@ def _beside(spec: Spec, flags: RunFlags, engines: int) -> dict[str, int]:
 def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
     """Yield how many items each map has; a job over another's values has as many as that one."""
     lengths: dict[str, int | None] = {}
-    for previewed in preview(spec, slots=slots_of(spec, flags)):
+    for previewed in preview(spec, slots=slots_of(spec, flags), stdin=standard_input()):
         source, job = previewed.source, previewed.job
         length = None if source is None else source.length
         if job.kind == "apply":
@@ -358,7 +362,7 @@ def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
             if needed:
                 length = lengths[needed[0]]
             elif source is not None and not job.over.only_in_runs:
-                once = any(part.kind == "stdin" for _, part in job.over.walk())
+                once = any(part.input.reads_stdin for _, part in job.over.walk())
                 length = None if once else sum(1 for _ in source)
         if length is not None and flags.limit is not None:
             length = min(length, flags.limit)

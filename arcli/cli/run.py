@@ -221,7 +221,7 @@ def run_spec(
     from arcli.plan.preview import preview
 
     # All that can be known to be wrong is, before an engine is paid for.
-    preview(spec, slots=slots_of(spec, flags))
+    preview(spec, slots=slots_of(spec, flags), stdin=standard_input())
     if flags.estimate:
         from arcli.cli.preview import estimate_run
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO
 
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import Status
@@ -177,18 +177,20 @@ class Explanation:
         return f"{job}: {', '.join(f'{count:,} {why}' for why, count in self.reasons.most_common())}"
 
 
-def explain(spec: Spec, history: History, *, slots: int | None, limit: int | None) -> Iterator[str]:
+def explain(
+    spec: Spec, history: History, *, slots: int | None, limit: int | None, stdin: BinaryIO | None
+) -> Iterator[str]:
     """Say for each job what a resumed run would keep and run; reads inputs, and runs nothing."""
 
     def unknown(name: str) -> Any:
         raise InputError(f"the value of job {name!r} is known in the run only")
 
     explanations: dict[str, Explanation] = {}
-    for previewed in preview(spec, slots=slots):
+    for previewed in preview(spec, slots=slots, stdin=stdin):
         job = previewed.job
         resolve = Resolver(slots or 1, unknown)
         try:
-            source = _known_items(spec, previewed, resolve, explanations)
+            source = _known_items(spec, previewed, resolve, explanations, stdin)
             plan = plan_job(
                 spec,
                 job,
@@ -217,7 +219,11 @@ def explain(spec: Spec, history: History, *, slots: int | None, limit: int | Non
 
 
 def _known_items(
-    spec: Spec, previewed: Preview, resolve: Resolver, explanations: Mapping[str, Explanation]
+    spec: Spec,
+    previewed: Preview,
+    resolve: Resolver,
+    explanations: Mapping[str, Explanation],
+    stdin: BinaryIO | None,
 ) -> Source:
     """Return a job's items, as far as they are known without a run. Raises InputError that says why not."""
     job, source = previewed.job, previewed.source
@@ -239,7 +245,9 @@ def _known_items(
     values = {name: explanation.values for name, explanation in explanations.items()}
     texts = job.kind == "command"
     return job.open_items(
-        SourceContext(folder=spec.folder, jobs=values, resolve=resolve, elements=_listed, texts=texts)
+        SourceContext(
+            folder=spec.folder, stdin=stdin, jobs=values, resolve=resolve, elements=_listed, texts=texts
+        )
     )
 
 

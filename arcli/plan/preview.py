@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from msgspec import Struct
 
@@ -89,11 +89,12 @@ class Preview(Struct, frozen=True, kw_only=True):
     source: Source | None
 
 
-def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
+def preview(spec: Spec, *, slots: int | None = None, stdin: BinaryIO | None = None) -> list[Preview]:
     """Return every job with its source, opened and not read.
 
     ``slots`` is the number of engines, if it is known: then sources that depend on it are opened,
-    too. Raises SpecError with the place of each of these that is wrong, and of missing engines.
+    too; these read ``stdin``, None where it is closed. Raises SpecError with the place of each of these
+    that is wrong, and of missing engines.
     """
     previews: list[Preview] = []
     problems: list[Problem] = []
@@ -104,7 +105,7 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
         source = spec.sources.get(job.name)
         if source is None and job.over is not None and slots is not None and not [*jobs_in(job.over)]:
             try:
-                source = job.open_items(_context(spec, job, slots))
+                source = job.open_items(_context(spec, job, slots, stdin))
             except InputError as error:
                 place = ("jobs", job.name, "over", *error.path)
                 problems.append(spec.places.problem(error.message, *place, hint=error.hint))
@@ -125,12 +126,14 @@ def preview(spec: Spec, *, slots: int | None = None) -> list[Preview]:
     return previews
 
 
-def _context(spec: Spec, job: Job, slots: int) -> SourceContext:
+def _context(spec: Spec, job: Job, slots: int, stdin: BinaryIO | None) -> SourceContext:
     values: dict[str, Any] = {}  # of jobs: what would need them is left out
     return SourceContext(
         folder=spec.folder,
+        stdin=stdin,
         jobs={job.name: unread for job in spec.jobs},
         resolve=Resolver(slots, values.__getitem__),
         load_callable=loader(spec.folder, spec.setup.path),
+        python=spec.cluster.python,
         texts=job.kind == "command",
     )

@@ -39,6 +39,15 @@ def test_the_prediction_holds(tmp_path: Path) -> None:
     assert any(0.4 < ratio < 2.5 for ratio in (predicted_by_taken(tmp_path) for _ in range(4)))
 
 
+def test_blocks_of_standard_input_are_not_read_to_be_counted(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(9)))
+    words = ["map", "--inline", "--estimate", "--format", "json", "--pipe", "--block", "1", "wc -l"]
+    run = Run(tmp_path, words, stdin=tmp_path / "in")
+    assert run.wait() == 0, run.said()
+    (estimate,) = json.loads(run.out.read_text())["jobs"]
+    assert estimate["seen"] > 0
+
+
 def predicted_by_taken(tmp_path: Path) -> float:
     """Estimate a run, and have it: how many times as long as it took its worst job was said to take."""
     (tmp_path / "spec.yaml").write_text(SLEEPS)

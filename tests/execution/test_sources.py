@@ -32,6 +32,27 @@ def test_a_generator_that_exits_prints_and_is_slow_ends_its_job_alone(tmp_path: 
     assert all(json.loads(line) for line in run.out.read_text().splitlines())
 
 
+STDIN_AND_ENGINES = """
+command: [echo, "{a}", "{b}"]
+over: {product: {a: {stdin: lines}, b: "${engines.slots}"}}
+"""
+
+
+def test_standard_input_goes_with_what_engines_decide(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("x\ny\n")
+    code, records = finish(tmp_path, STDIN_AND_ENGINES, stdin=tmp_path / "in")
+    assert code == 0
+    assert [record["input"] for record in records] == [{"a": a, "b": b} for a in "xy" for b in (0, 1)]
+    for words, shown in (
+        (["--dry-run"], "echo y 1"),
+        (["--estimate"], "engines"),
+        (["--resume", "--explain", "--dry-run"], "4 items kept"),
+    ):
+        with running(tmp_path, STDIN_AND_ENGINES, *words, "--format", "text", stdin=tmp_path / "in") as run:
+            assert run.wait() == 0, run.said()
+        assert shown in run.out.read_text()
+
+
 def test_what_a_program_prints_that_a_generator_starts_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text("""
 import os
