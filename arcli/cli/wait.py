@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arcli.cli import complete
+from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import DURATION
 from arcli.cli.past import pick_current, require_end
 
@@ -25,7 +26,8 @@ def command(runs: tuple[str, ...], timeout: float | None) -> int:
     """Wait until each RUN has ended, and exit as it did.
 
     RUN is an id or its beginning; by default the newest run that goes on, else the newest. Of several
-    runs the exit code is the one that says most. A run that was killed before its end is exit 3.
+    runs the exit code is the one that says most. A run that was killed before its end is exit 3, which
+    is said when the others have ended, too.
 
     \b
     Examples:
@@ -34,19 +36,25 @@ def command(runs: tuple[str, ...], timeout: float | None) -> int:
     """
     import time
 
-    from arcli.errors import DeadlineError
+    from arcli.errors import ClusterError, DeadlineError
     from arcli.timing.exit_code import first
 
     due = None if timeout is None else time.monotonic() + timeout
     folders = [pick_current(word) for word in runs] or [pick_current(None)]
-    codes = []
-    # One after the other is enough: the last one to end decides how long it takes.
+    # One after the other is enough: the last one to end decides how long it takes. What became of them
+    # is told when all have ended: whoever waits goes on as soon as this does.
     for folder in folders:
         if not wait_for(folder, due):
             raise DeadlineError(f"run {folder.id} still goes on")
+    call = click.get_current_context().find_object(Call) or Call()
+    codes = []
+    for folder in folders:
         ended = folder.fresh()
-        require_end(ended)
-        codes.append(ended.manifest.exit_code or 0)
+        try:
+            require_end(ended)
+            codes.append(ended.manifest.exit_code or 0)
+        except ClusterError as error:
+            codes.append(tell(error, call))
     return first(codes)
 
 

@@ -19,6 +19,7 @@ from runs import MARK, PATIENCE, Run, mounted, running, wait_until
 
 from arcli.store.channel import Cancel, Phase, post, read_state, take
 from arcli.store.folder import RunFolder
+from arcli.store.manifest import Manifest
 
 SLEEPY = """\
 jobs:
@@ -305,6 +306,18 @@ def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
     stands = told(arcli(tmp_path, "status", code=3))
     assert "running" not in stands
     assert " left" not in stands
+
+
+def test_all_are_waited_for_where_some_were_killed(tmp_path: Path) -> None:
+    killed = [RunFolder.create(tmp_path / ".arcli", Manifest()) for _ in range(2)]
+    for folder in killed:
+        folder.close()
+    with going_on(tmp_path, SLEEPY, "-q") as run:
+        waiting = Run(tmp_path, ["wait", *(folder.id for folder in (*killed, newest(tmp_path)))])
+        run.signal(signal.SIGTERM)
+        assert waiting.wait() == 143
+    for folder in killed:
+        assert f"run {folder.id} was killed before its end" in waiting.said()
 
 
 @pytest.mark.parametrize(
