@@ -43,16 +43,17 @@ def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:
         for status in STATUSES:
             labels = {**spec, "job": job.name, "status": status}
             yield _sample("last_run_items", labels, getattr(job.counts, status))
-    # A summary is quantiles, sum and count under one name; cancelled items have no time of their own, and
-    # nothing has no quantiles.
+    # A summary is quantiles, sum and count of the same under one name: of what ran to its end, and in this
+    # run. Nothing has no quantiles.
     yield from _head("last_run_item_seconds", "summary", "Seconds an item of the last run.")
     for job in jobs:
-        labels, timing = {**spec, "job": job.name}, job.timing
+        labels, timing, counts = {**spec, "job": job.name}, job.timing, job.counts
         quantiles = (("0.5", timing.median), ("0.95", timing.p95), ("0.99", timing.p99))
         for quantile, value in quantiles if timing.measured else ():
             yield _sample("last_run_item_seconds", {**labels, "quantile": quantile}, value)
         yield _sample("last_run_item_seconds_sum", labels, timing.serial)
-        yield _sample("last_run_item_seconds_count", labels, job.counts.recorded - job.counts.cancelled)
+        ran = counts.ok + counts.error + counts.timeout - counts.replayed
+        yield _sample("last_run_item_seconds_count", labels, max(0, ran))
 
 
 def _head(name: str, kind: str, help_: str) -> Iterator[str]:

@@ -120,6 +120,22 @@ def test_nothing_has_no_quantiles(tmp_path: Path) -> None:
     assert re.search(r"^arcli_last_run_item_seconds_count\{.*\} 0$", text, re.MULTILINE)
 
 
+def test_seconds_are_counted_of_the_items_that_they_are_the_sum_of(folder: Path) -> None:
+    """Kept items, whose seconds are another run's, and lost ones counted, too: means were too small."""
+    lost = [record(1, "lost", seconds=9.0), record(2, "cancelled", seconds=9.0)]
+    play(PrometheusFile(on_file(folder / "m.prom")), batch(record(0), *lost))
+    assert "_seconds_count 1\n" in _without_labels(folder / "m.prom")
+    (folder / "fit.py").write_text("import os\ndef fit(seed): return 1 / (seed or os.path.exists('go'))\n")
+    run(folder, "-q")
+    (folder / "go").touch()
+    run(folder, "-q", "--resume", "--failed", "-o", "m.prom", code=0)
+    assert "_seconds_count 1\n" in _without_labels(folder / "m.prom")
+
+
+def _without_labels(path: Path) -> str:
+    return re.sub(r"\{.*\}", "", path.read_text())
+
+
 def test_a_run_without_a_job_that_began_is_told_to_ci(tmp_path: Path) -> None:
     """The old file would say that all is well."""
     (tmp_path / "spec.yaml").write_text("setup: {run: 1/0}\nmap: abs\nover: [1]\n")
