@@ -189,5 +189,6 @@ def _buckets(job: Mapping[str, Any]) -> dict[int, int]:
         return {round(math.log(bound) / math.log(GROWTH)): count for bound, count in pairs}
     tally = Tally()
     for item in job.get("items", ()):
-        tally.add(Status.OK, None if item.get("replayed") else item.get("seconds"))
+        seconds = None if item.get("replayed") else item.get("seconds")
+        tally.add(Status(item["status"]), seconds)
     return tally.buckets
