@@ -234,8 +234,15 @@ _PLAIN = frozenset(FIELDS) - NESTED - {"input", "value"}
 class Dotted(dict[str, Any]):
     """A mapping whose keys can be written as attributes, as in ``value.loss``; None where it has none."""
 
+    def __getattribute__(self, name: str) -> Any:
+        # Keys go before the methods of a mapping, such as `items`, which stand where no key does. What
+        # Python asks of any object is none of the user's.
+        if name in self and not name.startswith("__"):
+            return _dotted(self[name])
+        return super().__getattribute__(name)
+
     def __getattr__(self, name: str) -> Any:
-        return _dotted(self.get(name))
+        return None
 
 
 class Condition:
