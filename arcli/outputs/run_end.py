@@ -41,7 +41,7 @@ def write_end(
     Nothing is written of a run in which no job began: what stopped it says all that there is.
     """
     # No job began: the error has been told, and a table of zeros says nothing.
-    if not summary.began and summary.exit_code != 0:
+    if not summary.began and summary.error is not None:
         return
     stream = stream.sized()
     lines = [verdict(stream, summary)]

@@ -191,13 +191,15 @@ timeout: 1
     [
         "map: hang:f\nover: [1]\ndeadline: 2\n",
         'map: "lambda x: x"\nover: [1, 2]\nreduce: "lambda a, b: time.sleep(1000)"\ndeadline: 2\n',
+        "over: {python: 'hang:f'}\nmap: abs\ndeadline: 2\n",
     ],
-    ids=["define", "reduce"],
+    ids=["define", "reduce", "source"],
 )
 def test_a_jobs_deadline_holds_beside_its_items(tmp_path: Path, hangs: str) -> None:
     (tmp_path / "hang.py").write_text("import time\ntime.sleep(1000)\n")
-    code, _ = finish(tmp_path, "setup: {imports: [time]}\n" + hangs)
-    assert code == 124
+    with running(tmp_path, "setup: {imports: [time]}\n" + hangs, "-q") as run:
+        assert run.wait() == 124
+        assert "deadline" in run.said()
 
 
 def test_what_takes_long_before_the_first_item_is_said(tmp_path: Path) -> None:

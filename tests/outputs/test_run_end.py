@@ -19,6 +19,7 @@ from arcli.outputs.target import Target
 from arcli.outputs.text import TextOutput
 from arcli.record import ItemError, Record
 from arcli.timing.failures import word
+from arcli.timing.ledger import End
 from arcli.timing.summary import RunSummary
 
 ORIGIN = RunOrigin(
@@ -86,8 +87,15 @@ def test_nothing_is_cut_and_nothing_is_too_wide(width: int, full: bool) -> None:
         assert "speed-up" in text
 
 
-def test_nothing_is_told_of_a_run_that_never_began() -> None:
+def test_what_kept_a_run_from_beginning_is_told_once() -> None:
     assert end(summary(exit_code=3, error="no cluster")) == ""
+
+
+def test_a_deadline_before_the_first_record_is_told() -> None:
+    job = replace(FAILED.jobs[0], counts=replace(FAILED.jobs[0].counts, planned=0), ended=End.DEADLINE)
+    late = replace(FAILED, jobs=(job,), exit_code=124)
+    assert not late.began
+    assert "ended: deadline" in end(late, quiet=True)
 
 
 @pytest.mark.parametrize(
