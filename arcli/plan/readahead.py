@@ -20,8 +20,14 @@ BLOCK = 256
 """Items that are handed over together, while they come without a wait."""
 HEAVY = 1 << 16
 """Bytes of an item from which on only few are read ahead."""
-WIDEST = 5
-"""Bytes that a character of a text takes, at most, and a share of what the text itself does."""
+LOOK = 7
+"""Of so many maps and lists one is looked into. It is no divisor of a block, so that in items that come in
+turns each has its turn.
+"""
+SHORT = 1000
+"""Characters of a text up to which it is small, whatever they are."""
+PART = 50
+"""Bytes that a place in a list or a map takes, with the number or the head of the text that is there."""
 
 
 class ReadAhead:
@@ -113,20 +119,46 @@ class ReadAhead:
             if self._hungry:
                 self._hungry = False
                 self._notify()
-            # Large items are held one by one: memory goes by bytes, not by items. What counts is
-            # a text, an array, or the pickle of an earlier job's value that only engines can open.
+            # Large items are held one by one: memory goes by bytes, not by items. To look into each map
+            # would cost a share of reading it: only some are, since those of one source are much alike.
             kind = type(item)
-            if kind not in _LIGHT and (kind is not str or len(item) > HEAVY // WIDEST):
-                raw = getattr(item, "pickled", item)
-                size = sys.getsizeof(raw) if isinstance(raw, str | bytes) else getattr(raw, "nbytes", 0)
-                if size > HEAVY:
-                    self._wanted = min(self._wanted, 16)
-                    return True
+            if kind in _LIGHT or (kind in _PARTED and taken % LOOK != 1):
+                continue
+            if (kind is not str or len(item) > SHORT) and _size(item) > HEAVY:
+                self._wanted = min(self._wanted, 16)
+                return True
         return taken == BLOCK
 
 
-_LIGHT = frozenset([int, float, bool, dict, list, tuple, type(None)])
-"""Types of items whose own size says nothing, or little."""
+_LIGHT = frozenset([int, float, bool, type(None)])
+"""Types whose values are all small: what holds them counts ``PART`` bytes for each."""
+_PARTED = (dict, list, tuple, set, frozenset)
+"""Types whose values are made of others."""
+
+
+def _size(item: Any) -> int:
+    """Return about how many bytes an item takes with all that it is made of; counting ends beyond HEAVY."""
+    size, parts = 0, [item]
+    # What a part is made of comes behind it, however deep that goes.
+    for part in parts:
+        kind = type(part)
+        if kind is str and len(part) <= SHORT:
+            size += len(part)
+        elif kind in _LIGHT:
+            pass
+        elif isinstance(part, _PARTED):
+            size += PART * (1 + len(part))
+            if size > HEAVY:
+                break
+            parts += part.values() if isinstance(part, dict) else part
+        else:
+            # An array may only be a view of what it shows. Of an earlier job's value that only engines can
+            # open, the pickle counts.
+            raw = getattr(part, "pickled", part)
+            shown = getattr(raw, "nbytes", 0)
+            size += max(sys.getsizeof(raw), shown if isinstance(shown, int) else 0)
+    return size
+
 
 # -- standard output is for results: what a source or a library prints goes elsewhere --------------
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import zlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -28,7 +28,8 @@ from arcli.inputs import stdin as standard_input
 from arcli.inputs.registry import BUILT_IN, usual_unpack
 from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
-from arcli.plan.readahead import AHEAD, BLOCK, ReadAhead
+from arcli.plan.readahead import AHEAD, BLOCK, LOOK, ReadAhead
+from arcli.session.core.chunk import PickledInput
 from arcli.session.supply import SourceSupply
 
 
@@ -201,6 +202,37 @@ def test_a_reader_is_not_woken_for_single_items() -> None:
     assert len(read) == AHEAD
     assert reader.take(1) == [BLOCK - 1]
     wait_until(lambda: len(read) == AHEAD + BLOCK)
+    reader.close()
+
+
+ring: list[Any] = []
+ring.append(ring)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "x" * 70_000, "€" * 40_000, b"x" * 70_000, ["x" * 9000] * 10, ("x" * 900,) * 100,
+        {"a": [{"b": b"x" * 70_000}]}, [0] * 5000, {str(n): n for n in range(2000)},
+        OrderedDict(a="x" * 70_000), {"a": memoryview(bytes(70_000))}, ring,
+        [PickledInput(pickled=b"x" * 70_000, text="x")],
+    ],
+    ids=lambda item: type(item).__name__,
+)  # fmt: skip
+def test_few_large_items_are_read_ahead_whatever_they_are_made_of(item: Any) -> None:
+    read: list[int] = []
+    reader = ReadAhead(read.append(number) or item for number in range(2000))  # type: ignore[func-returns-value]
+    for _ in range(40):
+        wait_until(lambda: reader.take(1))
+    assert len(read) < 40 + 16 + LOOK + 1
+    reader.close()
+
+
+@pytest.mark.parametrize("item", [{"a": "x" * 900, "b": 1.5, "c": [None] * 100}, ["a line"] * 10])
+def test_small_maps_and_lists_are_read_ahead_by_their_number(item: Any) -> None:
+    read: list[int] = []
+    reader = ReadAhead(read.append(number) or item for number in itertools.count())  # type: ignore[func-returns-value]
+    wait_until(lambda: len(read) == AHEAD)
     reader.close()
 
 
