@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_OWN_FILES = ("/dev/stdin", "/dev/fd/", "/proc/")
+
 
 def exists(path: Path) -> bool:
     """Tell whether there is anything."""
@@ -17,6 +19,15 @@ def exists(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Tell whether there is a regular file."""
     return os.path.isfile(path)  # noqa: PTH113 - see above
+
+
+def is_stored(path: Path) -> bool:
+    """Tell whether there is a regular file that other processes find under this name, again and again.
+
+    ``/dev/stdin`` and its like are another file to each process, also where they lead to a regular one,
+    and what else is in ``/proc`` has no size.
+    """
+    return is_file(path) and not os.path.abspath(path).startswith(_OWN_FILES)  # noqa: PTH100
 
 
 def is_folder(path: Path) -> bool:

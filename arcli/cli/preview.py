@@ -26,7 +26,8 @@ from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_t
 from arcli.escape import one_line, shortened
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
-from arcli.inputs.base import Fixed, Unpack
+from arcli.inputs.base import Fixed, Input, Unpack
+from arcli.paths import is_stored
 from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
 from arcli.plan.job import outdir_of, side_by_side
@@ -362,12 +363,17 @@ def _lengths(spec: Spec, flags: RunFlags) -> Iterator[tuple[str, int | None]]:
             if needed:
                 length = lengths[needed[0]]
             elif source is not None and not job.over.only_in_runs:
-                once = any(part.input.reads_stdin for _, part in job.over.walk())
+                once = any(_reads_once(part.input, spec.folder) for _, part in job.over.walk())
                 length = None if once else sum(1 for _ in source)
         if length is not None and flags.limit is not None:
             length = min(length, flags.limit)
         lengths[job.name] = length
         yield job.name, length
+
+
+def _reads_once(given: Input, folder: Path) -> bool:
+    """Tell whether what an input has read is gone: standard input and pipes; a glob opens no file."""
+    return given.reads_stdin or (given.key != "glob" and not all(map(is_stored, given.reads(folder))))
 
 
 def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:

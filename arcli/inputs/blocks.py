@@ -12,9 +12,12 @@ from pydantic import BeforeValidator, Field
 from arcli.errors import InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
+from arcli.paths import is_stored
 
 READ = 1 << 16
 """Bytes that are read at once where the next record is looked for."""
+NAMES = ("path", "offset", "length")
+"""What says where a block of a file is."""
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG])?i?[Bb]?\s*")
 _UNITS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -37,7 +40,8 @@ class Blocks(Input):
     short: ClassVar[str] = "of"
     paths: ClassVar[bool] = False
     of: str
-    """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's do."""
+    """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's or
+    a pipe's do."""
     bytes: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 1 << 20
     """How long a block is at least; it goes on until the next record begins."""
     start: str = ""
@@ -58,9 +62,9 @@ class Blocks(Input):
         mark = b"\n" + self.start.encode()
         if not self.reads_stdin:
             path = context.folder / self.of
-            if path.suffix == ".gz":
-                return Stream(lambda: unpacked(path, self.bytes, mark))
-            return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True)
+            if path.suffix == ".gz" or not is_stored(path):
+                return Stream(lambda: read_blocks(path, self.bytes, mark))
+            return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True, names=NAMES)
         # A file is read by each call itself; of a pipe the bytes have to travel.
         stdin = context.stdin
         if stdin is None:
@@ -74,8 +78,7 @@ class Blocks(Input):
 
     def keys(self, source: Source) -> Iterable[str] | None:
         """See Input."""
-        travels = self.reads_stdin or self.of.endswith(".gz")
-        return () if travels else ("path", "offset", "length")
+        return source.names or ()  # bytes have none
 
     def nothing(self) -> str:
         """See Input."""
@@ -113,8 +116,8 @@ def _next(file: BinaryIO, mark: bytes) -> int | None:
     return None
 
 
-def unpacked(path: Path, size: int, mark: bytes) -> Iterator[bytes]:
-    """Yield the blocks of a packed file, of which no call could read a part. Raises InputError."""
+def read_blocks(path: Path, size: int, mark: bytes) -> Iterator[bytes]:
+    """Yield the blocks of a packed file or a pipe, of which no call can read a part. Raises InputError."""
     with opened(path) as stream:
         try:
             yield from blocks_of(stream, size, mark)

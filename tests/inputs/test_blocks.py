@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import finish
+from runs import PATIENCE, Run, ended_runs, finish, running
 
 from arcli.inputs import blocks as blocks_input
 from arcli.inputs.blocks import blocks_of, parts_of
@@ -49,6 +53,44 @@ def test_large_blocks_cost_about_what_small_ones_do() -> None:
 
     # Copied each time, it was forty times as much.
     assert min(seconds(1 << 25) for _ in range(2)) < 10 * max(seconds(1 << 20) for _ in range(3))
+
+
+@pytest.mark.parametrize("words", [["--inline"], []], ids=["inline", "engines"])
+@pytest.mark.parametrize("of", ["/dev/stdin", "/proc/self/fd/0", "fifo"])
+def test_what_is_another_file_to_an_engine_is_read_here(of: str, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1\n2\n3\n")
+    os.mkfifo(tmp_path / "fifo")
+    spec = f"command: wc -l\nparse: float\nover: {{blocks: {{of: {of}, bytes: 3}}}}\n"
+    with running(tmp_path, spec, *words, stdin=tmp_path / "in") as run:
+        if of == "fifo":
+            subprocess.run(["sh", "-c", "seq 3 > fifo"], cwd=tmp_path, timeout=PATIENCE, check=True)
+        assert run.wait() == 0, run.said()
+        assert [record["value"] for record in run.lines()] == [2, 1]
+
+
+def test_blocks_of_a_pipe_that_has_a_name(tmp_path: Path) -> None:
+    words = ["map", "--inline", "--pipe", "-a", "/dev/stdin", "wc -l"]
+    with subprocess.Popen(["seq", "3"], stdout=subprocess.PIPE) as seq:
+        done = subprocess.run(
+            [sys.executable, "-m", "arcli", *words],
+            cwd=tmp_path,
+            stdin=seq.stdout,
+            capture_output=True,
+            check=True,
+        )
+    assert done.stdout == b"3\n"
+
+
+@pytest.mark.parametrize("over", ["--pipe", "-k"])
+def test_an_estimate_does_not_read_a_pipe_to_count_its_items(over: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    words = ["map", "--inline", "--estimate", "--format", "json", over, "-a", "fifo", "cat"]
+    with ended_runs():
+        run = Run(tmp_path, words)
+        subprocess.run(["sh", "-c", "seq 3 > fifo"], cwd=tmp_path, timeout=PATIENCE, check=True)
+        assert run.wait() == 0, run.said()
+    (estimate,) = json.loads(run.out.read_text())["jobs"]
+    assert estimate["seen"] > 0
 
 
 def test_a_packed_file_is_unpacked(tmp_path: Path) -> None:
