@@ -69,7 +69,7 @@ def compiled_script(script: str) -> Template:
 def _in_script(script: str) -> tuple[list[re.Match[str]], dict[int, str | None]]:
     """Return the braces of a shell string that mean something, and what each of them stands in."""
     matches = {match.start(): match for match in _BRACES.finditer(script)}
-    inside = dict(places(script, matches))
+    inside = dict(surroundings(script, {start: match.end() for start, match in matches.items()}))
     return [matches[start] for start in inside], inside
 
 
@@ -100,20 +100,21 @@ def strange_braces(text: str, *, shell: bool) -> Iterator[Placeholder]:
     be a name; in a shell string all that stand in quotes.
     """
     matches = {match.start(): match for match in _STRANGE.finditer(text)}
-    for start, inside in places(text, matches) if shell else dict.fromkeys(matches).items():
+    ends = {start: match.end() for start, match in matches.items()}
+    for start, inside in surroundings(text, ends) if shell else dict.fromkeys(matches).items():
         yield Placeholder(matches[start][0], start, inside)
 
 
-def places(text: str, matches: Mapping[int, re.Match[str]]) -> Iterator[tuple[int, str | None]]:
-    """Yield what the places in ``matches``, which are by their start, stand in; None: in nothing.
+def surroundings(text: str, ends: Mapping[int, int]) -> Iterator[tuple[int, str | None]]:
+    """Yield the start of each place and what it stands in, None: in nothing; ``ends`` are by the starts.
 
     Those in comments, and those behind a backslash, are left out.
     """
     reader = _Reader(text)
     while reader.at < len(text):
-        if reader.at in matches:
+        if reader.at in ends:
             yield reader.at, reader.inside()
-            reader.skip(matches[reader.at].end())
+            reader.skip(ends[reader.at])
         else:
             reader.step()
 

@@ -12,7 +12,7 @@ from arcli.cli.map_words import Batch
 from arcli.engine.functions import kind_of
 from arcli.errors import UsageError
 from arcli.inputs.registry import keys
-from arcli.placeholders import placeholders, places, words_in_braces
+from arcli.placeholders import placeholders, surroundings, words_in_braces
 from arcli.specfile import scalars
 from arcli.specfile.compose import compose
 from arcli.specfile.tree import Entry, Node, Text
@@ -37,7 +37,7 @@ def shell_string(text: str, names: Sequence[str], size: int = 0) -> str:
     short = {match.start(): match for match in _SHORT.finditer(text)}
     # In quotes nothing is replaced: a placeholder there is an error of the spec's, with its reason.
     parts, end = [], 0
-    for start, inside in places(text, short):
+    for start, inside in surroundings(text, {start: match.end() for start, match in short.items()}):
         match = short[start]
         if inside is None:
             parts += [text[end:start], _spelled(match, names, size)]

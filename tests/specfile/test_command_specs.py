@@ -78,6 +78,7 @@ RIGHT = [
     'command: "ls"\ncwd: "{parent}"\nover: {glob: "*.csv"}',
     'command: "echo $((1<<3)) {}"\nover: [1]',
     "command: |\n  cat <<EOF > {}\n  text\n  EOF\n  echo {}\nover: [1]",
+    "command: |\n  # it's ${engines.count}\n  echo '$${engines.count}' ${engines.count}\nover: [1]",
     'params: {p: 3}\ncommand: [echo, "${params.p}", "x${params.p}"]\nover: [1]',
 ]
 
@@ -85,6 +86,24 @@ RIGHT = [
 @pytest.mark.parametrize("text", RIGHT)
 def test_what_is_right(tmp_path: Path, text: str) -> None:
     assert problems_of(tmp_path, text + "\n") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "column", "inside"),
+    [
+        ("echo {} 'it is ${jobs.e.value}'", 27, "${jobs.e.value} stands inside single quotes"),
+        ('echo "${engines.count}" ${jobs.e.value}', 18, "${engines.count} stands inside double quotes"),
+        ("echo $((1 + ${jobs.e.value}))", 24, "${jobs.e.value} stands inside an arithmetic"),
+        ("echo \\${jobs.e.value}", 18, "${jobs.e.value} stands inside a backslash"),
+    ],
+)
+def test_late_values_are_filled_in_outside_of_quotes(
+    tmp_path: Path, command: str, column: int, inside: str
+) -> None:
+    first = "{name: e, map: 'math:sqrt', over: [1], collect: list}"
+    (problem,) = problems_of(tmp_path, f"jobs:\n- {first}\n- name: c\n  over: [1]\n  command: {command}\n")
+    assert (problem.line, problem.column) == (5, column)
+    assert problem.message.startswith(inside)
 
 
 def test_late_values_in_texts_do_not_move_the_places_of_others(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from arcli.engine.template import COUNTED, PATH_PARTS
 from arcli.errors import InputError, Problem
+from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.braces import brace_problems, expanded
 from arcli.paths import is_folder
-from arcli.placeholders import Placeholder, placeholders, strange_braces, words_in_braces
+from arcli.placeholders import Placeholder, placeholders, strange_braces, surroundings, words_in_braces
 from arcli.specfile.checks.checked import in_text
 from arcli.specfile.model import Cluster, Job
 from arcli.specfile.tree import Places
@@ -110,6 +111,8 @@ def texts(job: Job, source: Source | None, places: Places) -> Iterator[Problem]:
         for name in placeholders(text) if shell else words_in_braces(text):
             if (fault := placeholder_fault(name, text, names)) is not None:
                 yield in_text(fault, places, *path)
+        for found in _unfilled(template) if shell else ():
+            yield in_text(_misplaced(found, text), places, *path)
         # Braces around no name are left to the program, as in awk '{print}', unless they are what
         # GNU parallel would fill in.
         for found in strange_braces(text, shell=shell):
@@ -135,6 +138,23 @@ def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
     )
 
 
+def _unfilled(script: Any) -> Iterator[Placeholder]:
+    """Yield the late values of a shell string that stand where none is filled in."""
+    ends: dict[int, int] = {}
+    end = 0
+    for part in script.parts if isinstance(script, DeferredText) else ():
+        start, end = end, end + len(str(part))
+        if isinstance(part, Deferred):
+            ends[start] = end
+    text = str(script)
+    inside = dict(surroundings(text, ends))
+    for start, end in ends.items():
+        # What a comment holds is nothing to anybody.
+        escaped = start not in inside and text[start - 1] == "\\"
+        if around := "a backslash escape" if escaped else inside.get(start):
+            yield Placeholder(text[start:end], start, around)
+
+
 def _position(found: Placeholder, text: str) -> tuple[int, int]:
     """Return the line and the column of a placeholder within its text, from 0."""
     return text[: found.start].count("\n"), found.start - (text.rfind("\n", 0, found.start) + 1)
@@ -146,17 +166,24 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
     if found.inside is not None:
         if not names.has(found.name):
             return None  # the program's own braces
-        # The value is quoted for the shell as it is put in, and inside of quotes that would end them.
-        message = f"{{{found.name}}} stands inside {found.inside}, where it is not filled in"
-        hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
-        if "quotes" not in found.inside:
-            hint = f"give it a name of the shell's first: x={{{found.name}}}, then $x"
-        return Fault(message, hint, line, column)
+        return _misplaced(found._replace(name=f"{{{found.name}}}"), text)
     if not names.complete or names.has(found.name):
         return None
     hint = did_you_mean(found.name, names.known) or f"there are: {names.listed()}"
     hint += f"; {{{{{found.name}}}}} is {{{found.name}}} itself"
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
+
+
+def _misplaced(found: Placeholder, text: str) -> Fault:
+    """Return what is wrong with a place, here with its braces, inside something of the shell's."""
+    # The value is quoted for the shell as it is put in, and inside of quotes that would end them.
+    hint = f"give it a name of the shell's first: x={found.name}, then $x"
+    if "quotes" in (found.inside or ""):
+        hint = "leave the quotes out: values arrive whole, blanks, quotes and all"
+    elif "backslash" in (found.inside or ""):
+        hint = "leave the backslash out"
+    message = f"{found.name} stands inside {found.inside}, where it is not filled in"
+    return Fault(message, hint, *_position(found, text))
 
 
 def item_names(job: Job, source: Source | None) -> ItemNames:
