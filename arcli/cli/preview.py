@@ -385,7 +385,7 @@ def estimate_run(call: Call, spec: Spec, flags: RunFlags) -> int:
     for error in finished.errors:
         tell(error, call)
     if finished.errors or finished.stopped:
-        return int(finished.summary.exit_code)
+        return int(finished.summary.exit_code or 0)
     # More engines than there are now can only be recommended where arcli starts them on this machine.
     embedded = spec.cluster.launcher == "embedded" and not (flags.cluster_name or joins(spec.cluster))
     engines = prediction.engines

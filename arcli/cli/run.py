@@ -229,7 +229,7 @@ def run_spec(
     _require_other_files(spec, flags.outputs)
     finished = execute_spec(spec, flags, helper, began)
     call.reported = finished.reported and flags.form == "json"
-    code = int(finished.summary.exit_code)
+    code = int(finished.summary.exit_code or 0)
     # Whoever wants an end at once, or has closed stdout, is told nothing there any more.
     if any(map(at_once, finished.errors)):
         call.reported = True

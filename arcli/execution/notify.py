@@ -49,7 +49,7 @@ class Notifier:
 
     def ended(self, summary: RunSummary) -> None:
         """Tell how the run ended. Raises OutputError where a required hook failed."""
-        code = int(summary.exit_code)
+        code = int(summary.exit_code or 0)
         document = {**summary.to_dict(), "jobs": [job.to_dict() for job in summary.jobs]}
         self._tell({"failed" if code else "ok", "always"}, f"/{code}", code, document)
 

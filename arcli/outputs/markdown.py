@@ -13,7 +13,7 @@ from arcli.escape import one_line, shortened
 from arcli.outputs.base import TargetOutput
 from arcli.outputs.run_end import count_words
 from arcli.timing.failures import item_words
-from arcli.timing.summary import JobSummary, RunSummary
+from arcli.timing.summary import JobSummary, RunStatus, RunSummary
 from arcli.timing.words import TIME_COLUMNS, job_cells, overhead_words, plural, remarks, time_words
 from arcli.units import format_seconds
 
@@ -34,7 +34,7 @@ class MarkdownSummary(TargetOutput):
 def summary_text(summary: RunSummary) -> str:
     """Write a run's summary, with a newline at its end."""
     # The failures stand before the figures: that is what a reader of a red job looks for.
-    mark = "✅" if summary.exit_code == 0 else "❌"
+    mark = {RunStatus.OK: "✅", RunStatus.RUNNING: "⏳"}.get(summary.status, "❌")
     words = f"{count_words(summary.jobs)} in {format_seconds(summary.wall)}"
     head = f"### {mark} {escape(summary.name)}: {escape(words)}"
     why = [f"{escape(summary.error)}.", ""] if summary.error is not None else []

@@ -5,6 +5,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,10 +32,12 @@ def _lines(summary: RunSummary, jobs: list[JobSummary]) -> Iterator[str]:
     ended = (parse_time(summary.started) or 0.0) + summary.wall
     # Names and units as https://prometheus.io/docs/practices/naming/ has them; of the last run, because
     # a batch job is gone before anybody could ask it.
+    # A run that goes on or was killed has no exit code, and none is not 0: `!= 0` holds for NaN.
+    code = math.nan if summary.exit_code is None else int(summary.exit_code)
     for name, help_, value in (
         ("last_run_timestamp_seconds", "When the last run ended.", ended),
         ("last_run_duration_seconds", "How long the last run took.", summary.wall),
-        ("last_run_exit_code", "The exit code of the last run.", int(summary.exit_code)),
+        ("last_run_exit_code", "The exit code of the last run.", code),
     ):
         yield from _head(name, "gauge", help_)
         yield _sample(name, spec, value)
@@ -63,4 +66,4 @@ def _head(name: str, kind: str, help_: str) -> Iterator[str]:
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
     inside = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
-    return f"arcli_{name}{{{inside}}} {value}"
+    return f"arcli_{name}{{{inside}}} {'NaN' if value != value else value}"

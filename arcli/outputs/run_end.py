@@ -38,10 +38,10 @@ def write_end(
     """Write how a run ended. Raises what the stream does.
 
     ``full`` adds the tables of timing, ``quiet`` says which run it is and keeps to one screen.
-    Nothing is written of a run in which no job began: what stopped it says all that there is.
+    Nothing is written of a run that ended before a job began: what stopped it says all that there is.
     """
-    # No job began: the error has been told, and a table of zeros says nothing.
-    if not summary.began and summary.error is not None:
+    # No job began: the run has told its error, and a table of zeros says nothing.
+    if not summary.began and summary.error is not None and summary.exit_code is not None:
         return
     stream = stream.sized()
     lines = [verdict(stream, summary)]
@@ -143,7 +143,7 @@ def _mark(stream: Stream, summary: RunSummary) -> tuple[str, str]:
         return ("▸" if stream.is_unicode else "running:"), "bold"
     if End.INTERRUPTED in ends:
         return ("■" if stream.is_unicode else "stopped:"), "yellow"
-    if summary.exit_code == 0 and End.KILLED not in ends:
+    if summary.exit_code == 0:
         return ("✓" if stream.is_unicode else "ok:"), "green"
     return ("✗" if stream.is_unicode else "failed:"), "red"
 

@@ -28,6 +28,9 @@ from arcli.timing.ledger import End, Ledger
 from arcli.timing.summary import JobSummary, RunSummary, summarize_job
 from arcli.timing.timeline import Timeline
 
+_UNENDED = {"running": "the run still goes on", "killed": "the run was killed before its end"}
+"""What is wrong with the records of such a run, whatever they look like."""
+
 
 class Wanted(Struct, frozen=True, kw_only=True):
     """What is asked for beside the tables: groups by a key, the slowest items, a timeline, tallies.
@@ -106,11 +109,6 @@ class Report(Struct, frozen=True, kw_only=True):
     def group_name(self, job: str) -> str:
         """What the groups of a job are called: the job is named where there are several."""
         return f"{job}, {self.groups.key}" if len(self.summary.jobs) > 1 else self.groups.key
-
-    def to_run(self) -> dict[str, Any]:
-        """Return the ``run`` object of ``--format json``."""
-        status = self.summary.status if self.state == "ended" else self.state
-        return {**self.summary.to_dict(), "status": status, "exit_code": self.exit_code}
 
 
 def read_report(run: RunFolder, wanted: Wanted) -> Report:
@@ -193,7 +191,8 @@ def _summary(run: RunFolder, state: State, account: Account, jobs: Iterable[JobS
         run=run.id,
         name=run.manifest.name,
         started=run.manifest.started or "",
-        exit_code=run.manifest.exit_code or 0,
+        exit_code=run.manifest.exit_code,
+        error=_UNENDED.get(state),
         startup=max(0.0, account.began - began) if account.began < math.inf else 0.0,
         wall=max(0.0, until - began),
         finish=0.0,

@@ -167,8 +167,7 @@ def measure_document(path: Path) -> Measured:
     try:
         tree = decode(path.read_bytes())
         run, jobs = tree["run"], tree["jobs"]
-        # One that was killed has no exit code, which no figure needs.
-        summary = run_from_dict({**run, "exit_code": run.get("exit_code") or 0}, jobs)
+        summary = run_from_dict(run, jobs)
         buckets = {job["name"]: _buckets(job) for job in jobs}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

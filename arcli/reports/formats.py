@@ -136,7 +136,7 @@ def to_tree(report: Report) -> dict[str, Any]:
             ]
             tree["groups"] = {"by": report.groups.key, "groups": by}
         jobs.append(tree)
-    tree = {"run": report.to_run(), "jobs": jobs, "damaged": report.damaged}
+    tree = {"run": report.summary.to_dict(), "jobs": jobs, "damaged": report.damaged}
     if report.slowest:
         tree["slowest"] = [to_builtins(slow) for slow in report.slowest]
     return tree

@@ -86,7 +86,7 @@ class RunStorage:
     def finish(self, summary: RunSummary) -> None:
         """Put the end of the run into the manifest."""
         jobs = [job.to_dict() for job in summary.jobs]
-        self.folder.finish(int(summary.exit_code), {**summary.to_dict(), "jobs": jobs})
+        self.folder.finish(int(summary.exit_code or 0), {**summary.to_dict(), "jobs": jobs})
 
     def sync_soon(self) -> None:
         """Begin to bring the journal to the disk."""

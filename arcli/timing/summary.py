@@ -29,10 +29,12 @@ class JobStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """What a run came to."""
+    """What a run came to; ``running`` and ``killed`` are of those that have not ended by themselves."""
 
     OK = "ok"
     FAILED = "failed"
+    RUNNING = "running"
+    KILLED = "killed"
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -221,13 +223,13 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     included, until now: ``startup`` until the cluster was ready (of it, ``reading`` until the spec was
     read), the jobs (of them, ``setup`` until the first engine had done it, and ``loading`` the functions,
     with all that they import, before the first item of each), and ``finish`` (``stopping`` the engines,
-    ``writing`` the outputs). ``error`` is the message of what ended the run early, or of an expectation
-    that failed; else None.
+    ``writing`` the outputs). ``exit_code`` is None where the run goes on or was killed. ``error`` is the
+    message of what ended it early, or of an expectation that failed, or that it has not ended; else None.
     """
 
     run: str
     name: str
-    exit_code: int
+    exit_code: int | None
     error: str | None = None
     started: str
     startup: float = 0.0
@@ -259,6 +261,9 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> RunStatus:
         """``ok`` exactly where the exit code is 0."""
+        if self.exit_code is None:
+            goes_on = any(job.ended is End.RUNNING for job in self.jobs)
+            return RunStatus.RUNNING if goes_on else RunStatus.KILLED
         return RunStatus.OK if self.exit_code == 0 else RunStatus.FAILED
 
     def failures(self, *, cancelled: bool = False) -> list[tuple[str, FailureGroup]]:

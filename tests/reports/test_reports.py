@@ -21,12 +21,15 @@ from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 from arcli.engine import tally
 from arcli.errors import UsageError
 from arcli.outputs.markdown import escape
+from arcli.outputs.open import Destination, open_file
 from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
 from arcli.reports.column_names import FEW, check_columns
+from arcli.reports.items import write_records
 from arcli.store import past
 from arcli.store.folder import RunFolder
 from arcli.store.index import JournalIndex
+from arcli.store.lock import Lock
 from arcli.timing import groups
 from arcli.timing.timeline import MOST_SPANS
 from arcli.units import isoformat
@@ -327,6 +330,30 @@ def test_json_is_the_document_of_a_run_with_histograms(tmp_path: Path) -> None:
     assert sum(count for _, count in job["histogram"]) == 6
     assert [each["value"] for each in job["groups"]["groups"]] == [0, 1, 2]
     assert [slow["index"] for slow in tree["slowest"]] == [5, 4, 3]
+
+
+@pytest.mark.parametrize("state", ["killed", "running"])
+def test_no_file_says_of_a_run_that_has_not_ended_that_all_is_well(tmp_path: Path, state: str) -> None:
+    """Where all the records that there are were ok, it was ok, with exit code 0."""
+    run = make(tmp_path, [item(0), item(1)])
+    alive = Lock.hold(run.path / "alive", "run", wait=True)
+    if state == "killed":
+        alive.release()
+    report = read_report(run, Wanted())
+    alive.release()
+    said = {}
+    for name in ("run.json", "run.prom", "run.md", "run.junit.xml"):
+        lines = run.journal.read_bytes().splitlines(keepends=True)
+        write_records(lines, open_file(Destination(path=name, folder=tmp_path)), report.summary)
+        said[name] = (tmp_path / name).read_text()
+    about = json.loads(said["run.json"])["run"]
+    error = "the run still goes on" if state == "running" else "the run was killed before its end"
+    assert (about["status"], about["exit_code"], about["error"]) == (state, None, error)
+    assert about == json.loads(formats.render_json(report))["run"]
+    assert re.search(r"^arcli_last_run_exit_code\{.*\} NaN$", said["run.prom"], re.MULTILINE)
+    assert said["run.md"].startswith(f"### {'⏳' if state == 'running' else '❌'} squares: 2 of 2 items ok")
+    assert f"\n{error}.\n" in said["run.md"]
+    assert f'<error type="Failed" message="{error}"/>' in said["run.junit.xml"]
 
 
 def test_damage_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
