@@ -185,12 +185,12 @@ class Command:
         with contextlib.ExitStack() as stack:
             stdin = self._files.null
             # From a file, not a pipe: a command that reads none of it must not block or break one.
-            if self._job.command_stdin is not None or self._job.blocks:
+            if self._job.command_stdin is not None or self._job.block is not None:
                 feed: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
                 if self._job.command_stdin is not None:
                     feed.write(os.fsencode(filled(self._job.command_stdin, names)))
                 else:
-                    _write_block(item, feed)
+                    _write_block(item[self._job.block] if self._job.block else item, feed)
                 feed.seek(0)
                 stdin = feed.fileno()
             streams = Streams(stdin, self._lent(output.out, stack), self._lent(output.err, stack))

@@ -58,7 +58,8 @@ class JobDefinition(NamedTuple):
 
     ``salt`` is the JSON text that every item's key begins with. A command is a ``shell`` string
     for an ``interpreter``, or else ``argv``. An item is a list of up to ``batch`` inputs, if that is not 0;
-    ``blocks``: a command reads it on its standard input.
+    ``block`` is the key under which a command's item has what it reads on its standard input, empty: the
+    item is that, None: there is nothing to read.
     ``run_folder`` is where the run keeps its files, ``timeout`` is in seconds,
     ``limits.UNKNOWN`` where items that run already are told of it.
     ``whole_output``: what an item prints and its record does not hold is kept in a file there.
@@ -81,7 +82,7 @@ class JobDefinition(NamedTuple):
     argv: Sequence[Template] = ()
     interpreter: str = "/bin/sh"
     batch: int = 0
-    blocks: bool = False
+    block: str | None = None
     command_stdin: Template | None = None
     cwd: Template | None = None
     env: dict[str, Template] = {}  # noqa: RUF012 - nobody writes to it

@@ -103,7 +103,7 @@ def plan_job(
     definition = JobDefinition(
         name=job.name,
         batch=job.batch or 0,
-        blocks=job.over is not None and job.over.kind == "blocks" and job.command_stdin is None,
+        block=next(iter(job.blocks), None),
         folder=folder,
         run_folder=run_folder,
         whole_output=whole_output,

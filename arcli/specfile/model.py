@@ -292,6 +292,13 @@ class Job(Policy):
         """Whether its values become one: by ``reduce``, or by a ``finish`` that gets all of them."""
         return self.reduce is not None or self.finish is not None
 
+    @property
+    def blocks(self) -> list[str]:
+        """The keys under which a command's items have what it reads; an empty one is the item itself."""
+        if self.command is None or self.command_stdin is not None or self.over is None:
+            return []
+        return [str(path[-1]) if path else "" for path, part in self.over.walk() if part.kind == "blocks"]
+
     def open_items(self, context: SourceContext) -> Source:
         """Open what ``over`` says, in batches where the job has them. Raises InputError."""
         assert self.over is not None

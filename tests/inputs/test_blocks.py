@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import PATIENCE, Run, ended_runs, finish, running
 
+from arcli.errors import SpecError
 from arcli.inputs import blocks as blocks_input
 from arcli.inputs.blocks import blocks_of, parts_of
+from arcli.specfile.load import load
 
 texts = st.lists(st.sampled_from([b"a", b">", b"\n", b"bb", b"\n>"]), max_size=60).map(b"".join)
 
@@ -53,6 +55,40 @@ def test_large_blocks_cost_about_what_small_ones_do() -> None:
 
     # Copied each time, it was forty times as much.
     assert min(seconds(1 << 25) for _ in range(2)) < 10 * max(seconds(1 << 20) for _ in range(3))
+
+
+COMBINED = """
+command: [grep, -c, "{k}"]
+ok_exit: [0, 1]
+parse: float
+over: {product: {rest: {zip: {part: {blocks: {of: OF, bytes: 3}}, n: [1, 2]}}, k: ["2", "3"]}}
+"""
+
+
+@pytest.mark.parametrize("of", ["in", "stdin"])
+def test_a_command_reads_its_block_of_a_combination(of: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1\n2\n3\n")
+    code, records = finish(tmp_path, COMBINED.replace("OF", of), "--inline", stdin=tmp_path / "in")
+    assert code == 0
+    assert [record["value"] for record in records] == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("over: {zip: {a: {blocks: in}, b: {blocks: in}}}", "there are a and b"),
+        ("over: {product: {a: {blocks: in}, b: [1]}}\nbatch: 2", "reads one block a call"),
+    ],
+)
+def test_a_command_has_one_standard_input(more: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1\n")
+    (tmp_path / "spec.yaml").write_text(f"command: cat\n{more}\n")
+    with pytest.raises(SpecError) as caught:
+        load(str(tmp_path / "spec.yaml"))
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    (tmp_path / "spec.yaml").write_text(f"command: cat\n{more}\ncommand_stdin: '{{}}'\n")
+    load(str(tmp_path / "spec.yaml"))
 
 
 @pytest.mark.parametrize("words", [["--inline"], []], ids=["inline", "engines"])

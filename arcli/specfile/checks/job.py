@@ -45,17 +45,23 @@ def call(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]:
     for key in {"command": ("args", "kwargs", "unpack"), "notebook": ("args", "unpack")}.get(job.kind, ()):
         if key in job.model_fields_set:
             yield places.key_problem(f"a {job.kind} takes no {key}", key)
-    if job.batch is not None:
-        yield from _batch(job, places)
+    yield from _items_of_calls(job, places)
     if job.shell is not None and isinstance(job.command, list):
         hint = "write the command as one text"
         yield places.key_problem("no shell reads a list of arguments", "shell", hint=hint)
 
 
-def _batch(job: Job, places: Places) -> Iterator[Problem]:
+def _items_of_calls(job: Job, places: Places) -> Iterator[Problem]:
+    """Yield batches for what takes none, and blocks of which a command can read only one."""
+    if len(job.blocks) > 1:
+        hint = f"command_stdin says what it reads; {{{job.blocks[0]}}} in it or the command is one of them"
+        message = f"a command reads one block a call, and there are {' and '.join(job.blocks)}"
+        yield places.key_problem(message, "over", hint=hint)
+    if job.batch is None:
+        return
     if job.kind in {"apply", "notebook"}:
         yield places.key_problem(f"batch is for maps and commands, not for {job.kind}", "batch")
-    elif job.kind == "command" and job.over is not None and job.over.kind == "blocks":
+    elif job.blocks:
         yield places.key_problem(
             "a command reads one block a call", "batch", hint="`bytes` makes it larger"
         )
