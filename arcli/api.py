@@ -177,8 +177,8 @@ class Run:
             with JournalIndex(RunFolder(self.folder)) as index:
                 for name, number in index.items(job, condition):
                     line = index.line(name, number)
-                    assert line is not None
-                    yield line
+                    if line is not None:
+                        yield line
         elif self._records is not None:
             with self._records.open("rb") as file:
                 for line in file:

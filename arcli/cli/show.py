@@ -119,8 +119,8 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
     # Only now, and only of as many as are shown, the records are read.
     for job, number in islice(items, selection.limit):
         line = index.line(job, number)
-        assert line is not None
-        yield line
+        if line is not None:
+            yield line
 
 
 def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, int]]:

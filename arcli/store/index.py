@@ -25,7 +25,7 @@ from arcli.errors import OutputError, UsageError
 from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
-from arcli.store.journal import LineReader, outlines
+from arcli.store.journal import LineReader, is_record_of, outlines
 from arcli.suggest import near_or_all
 from arcli.syntax import free_names, parsed
 
@@ -33,7 +33,7 @@ FILE = "journal.index"
 """Beside the journal."""
 _NONE = 2**64 - 1
 """The offset of an item that has no record."""
-_VERSION = 2
+_VERSION = 3
 SHORTEST = 64
 """Bytes that every record has."""
 UNENDED = 1 << 22
@@ -51,6 +51,10 @@ class _JobIndex(Struct):
     places: array[int] = field(default_factory=lambda: array("Q"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     statuses: bytearray = field(default_factory=bytearray)
+
+    def clear(self) -> None:
+        """Forget all records. Whoever goes through the items goes on, and sees those noted from now on."""
+        self.places[:] = array("Q", [_NONE]) * len(self.places)
 
     def note(self, number: int, place: int, seconds: float | None, status: Status) -> None:
         """Take the record of an item, which begins at ``place``."""
@@ -76,17 +80,15 @@ class JournalIndex:
         # Of a million records a question may need only ten, and no more than one is held at a time. The
         # size is the one at this moment, also where the run goes on.
         self._file: BinaryIO | None = None
-        self._size = 0
+        self._size = self._changed = 0
+        self._built = False
         try:
             self._file = run.journal.open("rb")
-            self._size = os.fstat(self._file.fileno()).st_size
+            about = os.fstat(self._file.fileno())
+            self._size, self._changed = about.st_size, about.st_mtime_ns
             self._lines = LineReader(self._file.fileno())
-            # What has ended is indexed once for all; a journal that grows would only make it old.
             if self._size and not self._read():
                 self._build()
-                if run.manifest.exit_code is not None:
-                    with suppress(OSError):  # a folder that cannot be written to is read all the same
-                        self._write()
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -114,13 +116,21 @@ class JournalIndex:
 
     def line(self, job: str, number: int) -> bytes | None:
         """Return the record of an item, with its newline; None where there is none."""
-        places = self._jobs[job].places if job in self._jobs else ()
-        if not 0 <= number < len(places) or places[number] == _NONE:
-            return None
-        try:
-            return self._lines.line(places[number])
-        except OSError as error:
-            raise self._refused(error) from None
+        while True:
+            places = self._jobs[job].places if job in self._jobs else ()
+            if not 0 <= number < len(places) or places[number] == _NONE:
+                return None
+            try:
+                line = self._lines.line(places[number])
+                if is_record_of(line, job, number):
+                    return line
+                # The journal is not what the index was made of any more: it was damaged, or another one.
+                if self._built:
+                    return None
+                self._build()
+                self._lines.forget()
+            except OSError as error:
+                raise self._refused(error) from None
 
     def record(self, job: str, number: int) -> dict[str, Any]:
         """Return the record of an item as data, empty where there is none."""
@@ -185,6 +195,9 @@ class JournalIndex:
 
     def _build(self) -> None:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""
+        self._built = True
+        for index in self._jobs.values():
+            index.clear()
         most = self._size // SHORTEST + UNENDED
         for offset, line, outline in outlines(self.run.journal):
             # What has come since the size was taken is not looked at.
@@ -194,15 +207,20 @@ class JournalIndex:
             if outline.index < most:
                 index = self._jobs.setdefault(outline.job, _JobIndex())
                 index.note(outline.index, offset, outline.seconds, outline.status)
+        # What has ended is indexed once for all; a journal that grows would only make it old.
+        if self.run.manifest.exit_code is not None:
+            with suppress(OSError):  # a folder that cannot be written to is read all the same
+                self._write()
 
     def _read(self) -> bool:
         """Read the index that is beside the journal; tells whether it is there and of this journal."""
-        # It is believed only where it is of this version and of a journal of this very size, and
+        # It is believed only where it is of this version and of a journal of this very size and time, and
         # where no offset leads out of the journal: anybody may have edited it.
         with suppress(OSError, ValueError, KeyError, TypeError):
             with (self.run.path / FILE).open("rb") as file:
                 head = orjson.loads(file.readline())
-                if (head["version"], head["size"]) != (_VERSION, self._size):
+                of = (head["version"], head["size"], head["changed"])
+                if of != (_VERSION, self._size, self._changed):
                     return False
                 for job, count in head["jobs"]:
                     index = self._jobs[job] = _JobIndex()
@@ -219,7 +237,8 @@ class JournalIndex:
 
     def _write(self) -> None:
         jobs = [[job, len(index.places)] for job, index in self._jobs.items()]
-        head = orjson.dumps({"version": _VERSION, "size": self._size, "jobs": jobs})
+        about = {"version": _VERSION, "size": self._size, "changed": self._changed}
+        head = orjson.dumps({**about, "jobs": jobs})
         parts = [head + b"\n"]
         for index in self._jobs.values():
             parts += [index.places.tobytes(), index.seconds.tobytes(), bytes(index.statuses)]

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Struct
 from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.escape import plain
-from arcli.record import JOB_NAME, KINDS
+from arcli.record import KINDS
 from arcli.store.channel import RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
@@ -25,8 +25,6 @@ from arcli.timing.summary import RunSummary, run_from_dict
 from arcli.units import parse_time
 
 State = Literal["ended", "running", "killed"]
-LONGEST = 1e10
-"""Seconds (three centuries) that no item takes: what claims more is damaged."""
 
 
 def state_of(run: RunFolder) -> State:
@@ -59,18 +57,11 @@ def records(
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of a run's journal as they came, one at a time; none where there is no journal.
 
-    Only those whose ``job``, ``index``, ``status``, ``seconds``, ``attempt``, ``chunk`` and
-    ``engine_id`` are what they should be; the others are damage, too. Raises OutputError.
+    What is damaged goes to ``on_damage`` instead. Raises OutputError.
     """
-    # Figures are made of these fields: one that is a text, or three centuries, would spoil a report
-    # or end it with an error of its own.
     try:
         for entry in entries(run.journal, on_damage):
-            if _is_sound(entry.data):
-                yield entry.data
-            else:
-                length = len(entry.line)
-                on_damage(Damage(offset=entry.offset, length=length, reason="not a sound record"))
+            yield entry.data
     except FileNotFoundError:
         return
     except OSError as error:
@@ -183,44 +174,6 @@ def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterato
     for run in list_runs(root):
         if spec is None or spec in {run.manifest.name, run.manifest.spec_file}:
             yield run
-
-
-_Seconds = Annotated[float, Meta(ge=0, lt=LONGEST)]
-
-
-class _SoundError(Struct):
-    type: str
-    message: str
-
-
-class _SoundAttempt(Struct):
-    engine_id: int
-    status: str
-    reason: str
-    seconds: _Seconds
-
-
-class _SoundRecord(Struct):
-    """What sums and tables rely on in a record that somebody else may have written."""
-
-    job: Annotated[str, Meta(pattern=rf"^{JOB_NAME.pattern}\Z")]
-    index: int
-    status: Status
-    seconds: _Seconds | None = None
-    attempt: int | None = None
-    chunk: int | None = None
-    engine_id: int | None = None
-    slot: int | None = None
-    earlier_attempts: list[_SoundAttempt] | None = None
-    error: _SoundError | None = None
-
-
-def _is_sound(record: Mapping[str, Any]) -> bool:
-    try:
-        convert(record, _SoundRecord)
-    except ValidationError:
-        return False
-    return True
 
 
 def _time(text: object, otherwise: float) -> float:

@@ -10,6 +10,7 @@ import base64
 import re
 from bisect import insort
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
@@ -246,11 +247,12 @@ def word(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and is_tagged(value):
-        # Mostly a file's name that is not UTF-8: base64 would name nothing that anybody knows.
-        if isinstance(data := value.get("$bytes"), str):
-            return base64.b64decode(data).decode("utf-8", "backslashreplace")
-        if isinstance(about := value.get("$array"), dict):
-            shape = " x ".join(map(str, about["shape"]))
-            return f"array of {shape} {about['dtype']}: {about.get('path', '')}".removesuffix(": ")
+        with suppress(KeyError, TypeError, ValueError):  # somebody may have edited it
+            # Mostly a file's name that is not UTF-8: base64 would name nothing that anybody knows.
+            if isinstance(data := value.get("$bytes"), str):
+                return base64.b64decode(data).decode("utf-8", "backslashreplace")
+            if isinstance(about := value.get("$array"), dict):
+                shape = " x ".join(map(str, about["shape"]))
+                return f"array of {shape} {about['dtype']}: {about.get('path', '')}".removesuffix(": ")
         return str(value.get("repr", next(iter(value.values()))))
     return dump(value).decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from journal_records import many_records
 from rich.console import Console
 from runs import Run
 
+from arcli.cli.show import Selection, select
 from arcli.errors import UsageError
 from arcli.record import decode
 from arcli.reports.items import table
@@ -30,6 +32,7 @@ jobs:
   over: {product: {lr: [0.1, 0.5], seed: {range: 4}}}
 - {name: last, command: "echo {}", over: [a], ok_exit: [0]}
 """
+EVERYTHING = Selection(items=None, job=None, where=None, sort=None, columns=(), limit=None)
 Show = Callable[..., str]
 
 
@@ -200,14 +203,41 @@ def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> Non
         assert sum(1 for _ in index.items("job")) == 20_000
         assert index.line("job", 20_000) is None
     assert (run.path / FILE).stat().st_mtime_ns == made
+    about = (run.journal.stat().st_size, run.journal.stat().st_mtime_ns)
     for wrong in (
         b"{}",
         b"",
-        b'{"version":2,"size":%d,"jobs":[["job",3]]}\n123' % run.journal.stat().st_size,
+        b'{"version":3,"size":%d,"changed":%d,"jobs":[["job",3]]}\n123' % about,
     ):
         (run.path / FILE).write_bytes(wrong)
         with JournalIndex(past) as index:
             assert index.line("job", 7) == many_records([7])
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["by its time", "by its lines"])
+@pytest.mark.parametrize("change", ["NULs", "order"])
+def test_a_journal_that_has_changed_since_is_indexed_once_more(
+    tmp_path: Path, change: str, noticed: bool
+) -> None:
+    run = RunFolder.create(tmp_path, Manifest(name="many"))
+    lines = [many_records([number]) for number in range(1000, 3000)]
+    run.journal.write_bytes(b"".join(lines))
+    run.finish(0, None)
+    with JournalIndex(run.fresh()) as index:
+        assert index.count() == 2000
+    about = run.journal.stat()
+    if change == "NULs":
+        text = run.journal.read_bytes()
+        run.journal.write_bytes(text[:50_000] + b"\0" * 4096 + text[54_096:])
+        lines = [line for line in run.journal.read_bytes().splitlines(keepends=True) if b"\0" not in line]
+    else:
+        run.journal.write_bytes(b"".join(reversed(lines)))
+    os.utime(run.journal, ns=(about.st_atime_ns, about.st_mtime_ns + noticed))
+    for _ in range(2):
+        with JournalIndex(run.fresh()) as index:
+            assert list(select(index, EVERYTHING)) == lines
+            assert index.count() == len(lines)
+            assert index.line("job", 2999) == lines[-1]
 
 
 def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:

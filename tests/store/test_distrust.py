@@ -192,7 +192,11 @@ def test_a_forged_job_name_leads_nowhere(spec: Path) -> None:
 DAMAGED: list[Any] = [
     {"status": []}, {"status": "no"}, {"status": None}, {"seconds": "x"}, {"seconds": []}, {"index": True},
     {"index": -1}, {"index": 10**7}, {"index": 10**15}, {"index": 10**30}, {"job": 5}, {"error": "x"},
-    {"error": {"type": "E", "message": 5}}, 5, [],
+    {"error": {"type": "E", "message": 5}}, 5, [], {"job": "../.."}, {"seconds": -1}, {"seconds": 1e11},
+    {"error": {"type": "E", "message": "", "traceback": 5}}, {"completed": "9999-99-99"}, {"started": {}},
+    {"received": "2026-01-01T00:00:00"}, {"truncated": {}}, {"attempt": {}}, {"attempt": 2**63},
+    {"stderr": [1]}, {"reason": 5}, {"outdir": 5}, {"artifacts": [{"path": "x"}]},
+    {"earlier_attempts": [5]}, {"usage": [1]},
 ]  # fmt: skip
 
 
@@ -205,6 +209,10 @@ def test_every_reader_passes_over_what_is_no_record(tmp_path: Path, damage: Any)
     run.close()
     with JournalIndex(RunFolder(run.path)) as index:
         assert list(index.items()) == [("job", 1), ("job", 2)]
+    if not isinstance(damage, dict) or "index" not in damage:
+        damages: list[Damage] = []
+        assert [each["index"] for each in records(RunFolder(run.path), damages.append)] == [1, 2]
+        assert [each.reason for each in damages] == ["not a record"]
     with Kept([RunFolder(run.path)], into) as kept:
         assert [kept.is_kept("job", key(number)) for number in (1, 2)] == [True, True]
         if not isinstance(damage, dict) or "index" not in damage:

@@ -138,6 +138,8 @@ def test_a_place_is_the_users_own() -> None:
         ("", '""'),
         ("a\nb", "a …"),
         ({"$pickle": "x.pkl", "repr": "<Model>"}, "<Model>"),
+        ({"$bytes": "abc"}, "abc"),
+        ({"$array": {"dtype": 5}}, "{'dtype': 5}"),
     ],
 )
 def test_labels(value: Any, label: str) -> None:
