@@ -2,7 +2,8 @@
 
 How a shell would read a script is read as far as is needed to know what a place in it stands in. It
 follows https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html (sections 2.2, 2.3,
-2.6 and 2.7.4): quotes, escapes, comments, here-documents, substitutions, case patterns.
+2.6 and 2.7.4): quotes, escapes, comments, here-documents, substitutions, case patterns; and, for bash,
+https://www.gnu.org/software/bash/manual/bash.html#Conditional-Constructs: arithmetic, array elements.
 """
 
 from __future__ import annotations
@@ -23,11 +24,19 @@ _STRANGE = re.compile(
     rf"(?<![\${{])\{{(?!\}}|{_NAME}\}}|[^{{}}]*\.\.[^{{}}]*\}}){_PLAIN}\}}|\{{=.*?=\}}", re.DOTALL
 )
 """Braces that look like a placeholder of another tool, and are none here."""
-_QUOTES = {"'": "single quotes", '"': "double quotes", "((": "an arithmetic expression"}
+_QUOTES = {
+    "'": "single quotes",
+    "$'": "single quotes",
+    '"': "double quotes",
+    "((": "an arithmetic expression",
+}
 _COMMANDS = {"", "(", "`"}
 """What holds commands: the script itself, substitutions and subshells, backquotes."""
 _WORD = re.compile(r"[A-Za-z_!{}]\w*(?=[\s;&|()<>]|$)")
 _BEFORE_COMMANDS = frozenset(["if", "then", "elif", "else", "while", "until", "do", "!", "{"])
+_FOR = re.compile(r"\bfor[ \t]*\Z")
+_ELEMENT = re.compile(r"[A-Za-z_]\w*\[[^\]\[(){}'\"`\\\n]*\]\+?=")
+"""The assignment of an array's element, whose index is arithmetic."""
 _DELIMITER = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^\s;&|()<>'\"\\])+)", re.DOTALL)
 
 
@@ -162,7 +171,8 @@ class _Reader:
         # A here-document is text up to its end, whatever it contains.
         if self.at < self._document_end:
             self.at += 1
-        elif inner.kind == "'":
+        # Only in $'…' a backslash is one.
+        elif inner.kind == "'" or (inner.kind == "$'" and char != "\\"):
             self._close("'") if char == "'" else self._go(1)
         elif self._text.startswith("\\\n", self.at):
             self.at += 2  # the line goes on
@@ -196,8 +206,12 @@ class _Reader:
 
     def _opens(self) -> bool:
         """Take what begins an expansion, wherever that may be."""
-        for mark, kind in (("$((", "(("), ("$(", "("), ("${", "${")):
-            if self._text.startswith(mark, self.at):
+        if self._text.startswith("$$", self.at):
+            self._go(2)  # the shell's number, which no bracket or quote belongs to
+            return True
+        for mark, kind in (("$((", "(("), ("$(", "("), ("${", "${"), ("$'", "$'")):
+            # Within quotes and arithmetic a single quote is a character.
+            if self._text.startswith(mark, self.at) and not (kind == "$'" and self.inside()):
                 self._open[-1].starts = False
                 self._begin(kind, len(mark))
                 return True
@@ -245,6 +259,8 @@ class _Reader:
             self.at = min([end for end in ends if end >= 0], default=len(text))
         elif begins and (word := _WORD.match(text, at)):
             self._word(word[0], inner)
+        elif begins and (element := _ELEMENT.match(text, at)):
+            self._go(len(element[0]))
         elif char in "()":
             self._parenthesis(char, inner)
         # A here-string has no document behind it.
@@ -265,6 +281,10 @@ class _Reader:
 
     def _parenthesis(self, char: str, inner: _Open) -> None:
         """A subshell, or what ends one; the end of a pattern ends nothing."""
+        if char == "(" and self._arithmetic(inner):
+            inner.starts = False
+            self._begin("((", 2)
+            return
         if char == "(":
             self._begin("(", 1)
             return
@@ -272,6 +292,19 @@ class _Reader:
             self._open.pop()
         self.at += 1
         self._open[-1].starts = char == ")" and self._open[-1].depth > 0
+
+    def _arithmetic(self, inner: _Open) -> bool:
+        """Tell whether ``((…))`` is next where a command could be, and not a subshell in a subshell."""
+        text, start = self._text, self.at + 2
+        if not text.startswith("((", self.at) or not (inner.starts or _FOR.search(text[: self.at])):
+            return False
+        # As in bash, the closing parenthesis of the second one tells.
+        depth = 1
+        for mark in re.finditer(r"[()]", text[start:]):
+            depth += 1 if mark[0] == "(" else -1
+            if not depth:
+                return text.startswith("))", start + mark.start())
+        return False
 
     def _documents(self) -> None:
         """A line has ended: the documents that it announced are next."""

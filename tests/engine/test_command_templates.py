@@ -152,6 +152,13 @@ def test_doubled_braces_are_single_ones_whatever_they_hold(braces: str) -> None:
         ("find . -exec echo \\{} + -o {{}} -o {{a}} {{{b}}}", []),
         ("cp {a.stem} {b.x}", [("a.stem", None), ("b.x", None)]),
         ("echo a#'{}'", [("", "single quotes")]),
+        ("a=$'\\\\' b=$'it\\'s'; echo {} $'\\'{}'", [("", None), ("", "single quotes")]),
+        ("echo \"$'{}\" {} $$'\\' {}", [("", "double quotes"), ("", None), ("", None)]),
+        ("((y = 1 << (3)))\nif ! ((y<<2)); then echo {}; fi\necho {}", [("", None)] * 2),
+        ("for ((i = 1<<3; i < {}; )); do :; done\necho {}", [("", "an arithmetic expression"), ("", None)]),
+        ("((cat {}); echo {}); ( (echo {}))", [("", None)] * 3),
+        ("cat <((cat {}) )\n[[ (({} == a)) ]]", [("", None)] * 2),
+        ("b[1<<1]=4 c[2<<1]=5; b[$y<<1]+=2\necho ${b[1<<1]} {}", [("", None)]),
     ],
 )
 def test_where_placeholders_stand(text: str, found: list[tuple[str, str | None]]) -> None:
@@ -306,8 +313,19 @@ def test_a_batch_is_as_many_words_as_it_has_items(values: list[str]) -> None:
     assert names["arg4"] == (values[3] if len(values) > 3 else "")
 
 
-def test_another_shell_reads_the_string() -> None:
-    names = Names("a", 0)
-    argv = template.shell_call(compiled_script("[[ {} == a ]] && printf '%s\\0' yes"), names, "bash")
+@pytest.mark.parametrize(
+    "script",
+    [
+        "[[ {} == 'a  b' ]] && SHOW {}",
+        "x=$'it\\'s'; SHOW {}",
+        "((y = 1 << 3))\nSHOW {}",
+        "b[1<<1]=4\nSHOW {}",
+        "for ((i = 1<<3; i < 9; i++)); do SHOW {}; done",
+        "((SHOW {}); :)",
+    ],
+)
+def test_another_shell_reads_the_string(script: str) -> None:
+    compiled_text = compiled_script(script.replace("SHOW", SHOW))
+    argv = template.shell_call(compiled_text, Names("a  b", 0), "bash")
     assert argv[0] == "bash"
-    assert said(argv) == ["yes"]
+    assert said(argv) == ["a  b"]
