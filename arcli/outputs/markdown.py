@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from arcli.escape import one_line, shortened
 from arcli.outputs.base import TargetOutput
 from arcli.outputs.run_end import count_words
@@ -27,7 +29,8 @@ class MarkdownSummary(TargetOutput):
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
-        self._target.write(summary_text(summary).encode())
+        jobs = tuple(job for job in summary.jobs if self._job in {None, job.name})
+        self._target.write(summary_text(replace(summary, jobs=jobs)).encode())
         super().finish(summary, values)
 
 

@@ -18,6 +18,7 @@ from make_records import batch, context, on_file, play, record, summary
 from runs import Run
 
 from arcli.outputs.junit import JunitFile
+from arcli.outputs.markdown import MarkdownSummary
 from arcli.outputs.prometheus import PrometheusFile
 from arcli.outputs.target import StreamTarget
 from arcli.record import ItemError, Record
@@ -234,6 +235,18 @@ def test_lines_of_results_are_folded(folder: Path, ci: str, begin: str, end: str
     assert first is not None
     assert last is not None
     assert first.end() < out.index("seed=3") < last.start()
+
+
+def test_a_summary_of_one_job(tmp_path: Path) -> None:
+    """It was one of all jobs, also where the output was to have but one."""
+    batches = [batch(record(0)), batch(record(0, "error", job="other"))]
+    for job, others in (("squares", "other"), ("other", "squares")):
+        path = tmp_path / f"{job}.md"
+        play(MarkdownSummary(on_file(path, job=job)), *batches)
+        text = path.read_text()
+        assert f"| {job} |" in text
+        assert others not in text
+        assert ("1 of 1 item ok" in text) == ("ZeroDivisionError" not in text) == (job == "squares")
 
 
 def test_a_summary_as_markdown(folder: Path) -> None:
