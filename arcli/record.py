@@ -110,6 +110,14 @@ def attempts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield record
 
 
+def entry_key(record: Mapping[str, Any], kind: str) -> tuple[str, Any]:
+    """Return the key under which ``collect: dict`` has the value of a record: as text, and as it is."""
+    # An apply's keys are engines, a map's are inputs, or numbers where an input cannot be a key.
+    key = record.get("engine_id" if kind == "apply" else "input")
+    key = key if isinstance(key, str | int | float) else record["index"]
+    return (key if isinstance(key, str) else dump(key).decode()), key
+
+
 class ItemError(Struct, frozen=True, kw_only=True):
     """What went wrong in an item."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -73,6 +74,9 @@ def command(
     folder = pick_current(run)
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     selection = Selection(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
+    if output is not None:
+        given = click.get_current_context().get_parameter_source("form") is ParameterSource.COMMANDLINE
+        _check_output(output, selection, form if given else None)
     from arcli.reports.column_names import check_columns
     from arcli.store.index import JournalIndex
 
@@ -88,13 +92,13 @@ def command(
         check_columns(index, job, [] if sort is None else [sort.removeprefix("-")], "--sort")
         # Columns that are asked for make a table also of single items, which else are shown whole.
         if output is not None:
-            _export(folder, select(index, selection), output)
+            _export(index, select(index, selection), output, job)
             return
         with output_page(None) as page:
             if form == "text" and items and not columns:
                 _show_items(page, folder, select(index, selection))
             else:
-                _write(page, form, folder, index, selection)
+                _write(page, form, index, selection)
 
 
 def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
@@ -107,6 +111,25 @@ def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
         if not _NUMBER.fullmatch(word):
             raise UsageError(f"{word!r} is not the number of an item")
     return run, tuple(map(int, rest))
+
+
+def _check_output(output: str, selection: Selection, form: str | None) -> None:
+    """Raise UsageError for flags that a file of the run's records does not go by."""
+    from arcli.outputs.open import Destination, format_of
+
+    if selection.columns:
+        hint = "`--columns … --format csv > FILE` writes these alone"
+        raise UsageError("--columns is of what is shown, and -o FILE has all columns", hint=hint)
+    if form is not None:
+        hint = f"`--format {form} > FILE`, or -o alone"
+        raise UsageError("--format is of what is shown, and -o FILE goes by its suffix", hint=hint)
+    parts = {"--where": selection.where, "--limit": selection.limit, "INDEX": selection.items}
+    picks = [name for name, value in parts.items() if value is not None]
+    if picks and format_of(Destination(path=output), "csv").whole:
+        raise UsageError(
+            f"{output} would tell of the whole run, not of what is left of it by {' and '.join(picks)}",
+            hint="name a .jsonl, .csv, .parquet or .junit.xml file, or write a list: --format json > FILE",
+        )
 
 
 def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
@@ -128,17 +151,21 @@ def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, 
     from arcli.store.index import Condition
 
     job = selection.job
+    condition = None if selection.where is None else Condition(selection.where)
     for number in selection.items or ():
         # Without --job an item is one of every job that has its number.
         items = [(name, number) for name in ([job] if job is not None else index.jobs)]
         items = [item for item in items if index.line(*item) is not None]
         if not items:
             raise UsageError(f"there is no record of an item {number}", hint="`arcli show` lists them")
-        yield from items
-    if selection.items is not None:
-        return
-    condition = None if selection.where is None else Condition(selection.where)
-    yield from index.items(job, condition)
+        for item in items:
+            if condition is None or condition(index.record(*item)):
+                yield item
+            # Who names an item waits for it.
+            else:
+                click.echo(f"arcli: --where does not hold for item {number} of {item[0]}", err=True)
+    if selection.items is None:
+        yield from index.items(job, condition)
     # A name that no record has is a slip of the pen, which an empty table would not tell.
     if condition is not None:
         condition.check()
@@ -180,7 +207,7 @@ def _sorted(
     return [item for _, item in first] + last
 
 
-def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selection: Selection) -> None:
+def _write(page: Stream, form: str, index: JournalIndex, selection: Selection) -> None:
     """Write records as a table, CSV, JSON or JSON Lines; all but a table while they are read."""
     from arcli.record import decode, dump
     from arcli.reports.items import table
@@ -214,7 +241,7 @@ def _write(page: Stream, form: str, run: RunFolder, index: JournalIndex, selecti
             page.write(",".join(cell(scalar(cell_of(decode(line), name))) for name in names) + "\n")
     # Without columns it is the table of the run's own outputs, which knows all that there are.
     elif form == "csv":
-        _export(run, lines, "-")
+        _export(index, lines, "-")
     else:
         total = index.count(selection.job) if every else None
         rows = table(lines, names, width=page.width, most=most, total=total)
@@ -263,20 +290,29 @@ def _folder_of(record: Mapping[str, Any]) -> dict[str, str]:
     return {"outdir": final + PARTIAL}
 
 
-def _export(run: RunFolder, lines: Iterator[bytes], output: str) -> None:
-    """Write records in the format of a run's outputs; ``-``: as CSV to stdout. Raises OutputError."""
+def _export(index: JournalIndex, lines: Iterator[bytes], output: str, job: str | None = None) -> None:
+    """Write records in the format of a run's outputs; ``-``: as CSV to stdout.
+
+    Raises OutputError, and UsageError where there is nothing to write.
+    """
     from arcli.outputs.base import OutputContext, OutputMember, Outputs
     from arcli.outputs.csvfile import CsvFile
-    from arcli.outputs.open import Destination, open_file
+    from arcli.outputs.open import Destination, format_of, open_file
     from arcli.outputs.target import STDOUT
     from arcli.reports.collect import Wanted, read_report
-    from arcli.reports.items import write_records
+    from arcli.reports.items import values_of, write_records
 
+    summary = read_report(index.run, Wanted()).summary
     # A table for another program: what a person reads is there without -o.
     if output == "-":
         page = own_streams().stdout
         context = OutputContext(target=page.target, name=STDOUT, results=page, report=page)
-        outputs = Outputs([OutputMember(CsvFile(context))])
-    else:
-        outputs = open_file(Destination(path=output))
-    write_records(lines, outputs, read_report(run, Wanted()).summary)
+        write_records(lines, Outputs([OutputMember(CsvFile(context))]), summary)
+        return
+    destination = Destination(path=output, job=job)
+    form = format_of(destination, "csv")
+    # A run keeps what a file had before where no job began: here that would be silence.
+    if not (summary.began or form.always):
+        raise UsageError(f"run {index.run.id} has no records that could be written to {output}")
+    values = values_of(index, summary) if form.whole else {}
+    write_records(lines, open_file(destination), summary, values)

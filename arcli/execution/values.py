@@ -15,7 +15,7 @@ from arcli.errors import ArcliError, ClusterError, DeadlineError, InputError, In
 from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
 from arcli.plan.deferred import JobValue, Resolver, scattered_values
-from arcli.record import RecordBatch, dump
+from arcli.record import RecordBatch, dump, entry_key
 from arcli.session.core.chunk import PickledInput
 from arcli.session.core.messages import Failed
 from arcli.session.results import Folded, JobResults, Reducer, Value, words
@@ -107,11 +107,7 @@ def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]
     """Yield the entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
     seen: dict[Any, int] = {}
     for value in results.values():
-        # An apply's keys are engines, a map's are inputs, or numbers where an input cannot be a key.
-        record, number = value.record, value.index
-        key = record["engine_id"] if job.kind == "apply" else record["input"]
-        key = key if isinstance(key, str | int | float) else number
-        text = key if isinstance(key, str) else dump(key).decode()
+        text, key = entry_key(value.record, job.kind)
         first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
         if first != value.index:
             reason = f"item {first} has the key {text!r}, too; collect: list keeps all values"

@@ -31,6 +31,7 @@ class Format(Struct, frozen=True, kw_only=True):
     it is needed. ``on_stdout``: whether it may be written to stdout. ``packable``: whether a file
     of it may end in ``.gz``. ``always``: it is written also where no job began. ``beside``: a large file
     of it is written by a process of its own, which gets but the context's target, name, job and options.
+    ``whole``: it sums up the run, or has what its jobs came to, which some of the items alone do not tell.
     ``options`` has the type of each option that a spec may give.
     """
 
@@ -41,6 +42,7 @@ class Format(Struct, frozen=True, kw_only=True):
     packable: bool = True
     always: bool = False
     beside: bool = False
+    whole: bool = False
     options: Mapping[str, type] = field(default_factory=dict)
 
     def __call__(self, context: OutputContext) -> Output:
@@ -56,7 +58,7 @@ class Format(Struct, frozen=True, kw_only=True):
 BUILT_IN = (
     Format(name="text", suffixes=(".txt",), make="arcli.outputs.text:TextOutput"),
     Format(name="jsonl", suffixes=(".jsonl",), make="arcli.outputs.jsonl:jsonl_output"),
-    Format(name="json", suffixes=(".json",), make="arcli.outputs.jsondoc:JsonDocument"),
+    Format(name="json", suffixes=(".json",), make="arcli.outputs.jsondoc:JsonDocument", whole=True),
     Format(
         name="csv",
         suffixes=(".csv",),
@@ -71,9 +73,19 @@ BUILT_IN = (
         always=True,
         options={"ok_cases": int},
     ),
-    Format(name="markdown", suffixes=(".md",), make="arcli.outputs.markdown:MarkdownSummary", always=True),
     Format(
-        name="prometheus", suffixes=(".prom",), make="arcli.outputs.prometheus:PrometheusFile", always=True
+        name="markdown",
+        suffixes=(".md",),
+        make="arcli.outputs.markdown:MarkdownSummary",
+        always=True,
+        whole=True,
+    ),
+    Format(
+        name="prometheus",
+        suffixes=(".prom",),
+        make="arcli.outputs.prometheus:PrometheusFile",
+        always=True,
+        whole=True,
     ),
     Format(
         name="parquet",

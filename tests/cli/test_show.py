@@ -187,6 +187,74 @@ def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
     assert "known are" in show("-o", "x.pdf", code=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--columns", "index,lr", "-o", "refused.csv"], "--columns is of what is shown"),
+        (["--format", "json", "-o", "refused.txt"], "--format is of what is shown"),
+        (["--where", "index < 2", "-o", "refused.json"], "not of what is left of it by --where"),
+        (["--where", "index < 2", "--limit", "1", "-o", "refused.md"], "by --where and --limit"),
+        (["0", "-o", "refused.prom"], "by INDEX"),
+    ],
+)
+def test_what_a_file_would_pass_over_is_refused(
+    show: Show, folder: Path, words: list[str], reason: str
+) -> None:
+    assert reason in show(*words, code=2)
+    assert not (folder / words[-1]).exists()
+
+
+def test_a_file_that_nothing_could_be_written_to_is_told(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / ".arcli", Manifest(name="killed")).close()
+    run = Run(tmp_path, ["show", "-o", "x.jsonl"])
+    assert run.wait() == 2
+    assert "has no records that could be written to x.jsonl" in run.said()
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_a_condition_holds_for_items_by_number_too(show: Show) -> None:
+    assert show("1", "5", "--job", "fit", "--where", "lr > 0.1").startswith("item 5 of fit")
+    assert "is no expression" in show("1", "--where", "lr >(", code=2)
+    assert "no item has 'sead'" in show("1", "--job", "fit", "--where", "sead > 1", code=2)
+
+
+def test_items_that_a_condition_leaves_out_are_told(folder: Path) -> None:
+    run = Run(folder, ["show", "1", "--job", "fit", "--where", "lr > 99", "--format", "jsonl"])
+    assert run.wait() == 0
+    assert (run.out.read_text(), run.said()) == ("", "arcli: --where does not hold for item 1 of fit\n")
+
+
+VALUES = """\
+jobs:
+- {name: sum, map: float, over: [1, 2], reduce: operator:add}
+- {name: list, map: "lambda x: {'x': 1 / x}", over: [1, 0], collect: list}
+- {name: dict, map: repr, over: [b, 3, [1]], collect: dict}
+- {name: count, map: abs, over: [1, 2], collect: count}
+- {name: none, map: abs, over: [1]}
+- {name: fails, map: abs, over: [1, 2], reduce: "lambda a, b: a / 0"}
+- {name: pids, apply: abs, args: [3]}
+"""
+
+
+def test_a_document_of_a_past_run_is_the_runs_own(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(VALUES)
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q", "-o", "run.json"]).wait() == 1
+    own = json.loads((tmp_path / "run.json").read_text())
+    for job in (None, "dict"):
+        assert Run(tmp_path, ["show", "-o", "show.json", *(["--job", job] if job else [])]).wait() == 0
+        shown = json.loads((tmp_path / "show.json").read_text())
+        assert shown["jobs"] == [each for each in own["jobs"] if job in {None, each["name"]}]
+        assert {**shown["run"], **times(own)} == own["run"]
+    values = {each["name"]: each["value"] for each in own["jobs"]}
+    assert values["dict"] == {"b": "'b'", "3": "3", "2": "[1]"}
+    assert (values["fails"], values["pids"]) == (None, [3])
+
+
+def times(document: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a run only when its files are written."""
+    return {name: document["run"][name] for name in ("wall", "finish", "stopping", "writing")}
+
+
 def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, Manifest(name="many"))
     order = [(index * 7919) % 20_000 for index in range(20_000)]
