@@ -257,7 +257,7 @@ def _folder(
         if earlier is None:
             notices.warn(f"there is no run of {spec.file} in {root}: starting anew")
     resumes = earlier.id if earlier is not None else None
-    folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes))
+    folder = RunFolder.create(root, describe(spec, argv=sys.argv, resumes=resumes, limit=flags.limit))
     note_root(spec.file, root, os.environ)
 
     def ask_git() -> None:

@@ -8,14 +8,14 @@ import shutil
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from arcli.errors import OutputError, UsageError
 from arcli.store import past
-from arcli.store.folder import RUN_ID, RunFolder, has_records, lineage, list_runs
+from arcli.store.folder import RUN_ID, RunFolder, lineage, list_runs, unfinished
 from arcli.units import parse_duration
 
 _LEFT = re.compile(rf"\.{RUN_ID.pattern}\.removed")
@@ -71,24 +71,16 @@ def _old(runs: Iterable[RunFolder], policy: Policy) -> Iterator[RunFolder]:
             yield run
 
 
-def _needy(runs: Iterable[RunFolder], old: Iterable[str], policy: Policy) -> Iterator[RunFolder]:
-    """Yield the runs whose lineage must stay, newest first."""
-    completed: set[str | None] = set()
+def _needy(runs: Sequence[RunFolder], old: Container[str], policy: Policy) -> Iterator[RunFolder]:
+    """Yield the runs (newest first) whose lineage must stay."""
+    yield from (run for run in runs if run.alive)
+    # Of each spec the newest run that can be gone on with is kept, however old it is.
     resumable: set[str | None] = set()
-    for run in runs:
-        # Newest first: a run that was resumed and completed is needed no more, nor
-        # are those before it.
-        if run.alive:
+    for run in () if policy.everything else unfinished(runs):
+        spec = run.manifest.spec_file
+        if run.id not in old or spec not in resumable:
             yield run
-        elif run.finished or run.id in completed:
-            completed.add(run.manifest.resumes)
-        elif not policy.everything and has_records(run):
-            # Of each spec the newest run that can be gone on with is kept, however
-            # old it is.
-            spec = run.manifest.spec_file
-            if run.id not in old or spec not in resumable:
-                yield run
-            resumable.add(spec)
+        resumable.add(spec)
 
 
 def _referred(kept: Iterable[RunFolder]) -> Iterator[str]:

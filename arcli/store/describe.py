@@ -107,7 +107,9 @@ GIT_SECONDS = 2.0
 """How long git may take to say which commit a spec is from."""
 
 
-def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> Manifest:
+def describe(
+    spec: Spec, *, argv: Sequence[str], resumes: str | None = None, limit: int | None = None
+) -> Manifest:
     """Return what can be said of a run of ``spec`` before it starts."""
     file = Path(spec.file)
     redaction = redaction_of(spec)
@@ -134,6 +136,7 @@ def describe(spec: Spec, *, argv: Sequence[str], resumes: str | None = None) -> 
         },
         sources=dict(_sources(spec)),
         resumes=resumes,
+        limit=limit,
     )
 
 

@@ -312,21 +312,32 @@ def find_run(root: Path, run_id: str, environ: Mapping[str, str]) -> RunFolder:
 def latest_to_resume(root: Path, spec_file: str, environ: Mapping[str, str]) -> RunFolder | None:
     """Find the run of a spec to go on with, None where there is none.
 
-    It is the newest that left something to do and that nobody has completed since; where there is
-    none, the newest of all: its inputs may have grown. Runs that are still going on, and those
-    without any record, are passed over.
+    It is the newest of those that are ``unfinished``; where there is none, the newest of all: its inputs
+    may have grown. Runs that are still going on, and those without any record, are passed over.
     """
-    completed: set[str | None] = set()
-    newest: RunFolder | None = None
+    run = next(unfinished(list_spec_runs(root, spec_file, environ)), None)
+    if run is not None:
+        return run
+    runs = list_spec_runs(root, spec_file, environ)
+    return next((run for run in runs if has_records(run) and not run.alive), None)
+
+
+def unfinished(runs: Iterable[RunFolder]) -> Iterator[RunFolder]:
+    """Yield those of ``runs`` (newest first) that left something to do, have records, and go on no more.
+
+    One that a later run has completed left nothing: by going on with it, or by doing the same anew.
+    """
     # Newest first, so that a run that was completed later is known to be when it is reached.
-    for run in list_spec_runs(root, spec_file, environ):
-        usable = has_records(run) and not run.alive
-        if run.finished or run.id in completed:
-            completed.add(run.manifest.resumes)
-            newest = newest or (run if usable else None)
-        elif usable:
-            return run
-    return newest
+    completed: set[str | None] = set()
+    done: set[bytes] = set()
+    for run in runs:
+        about = run.manifest
+        if run.finished:
+            done.add(about.items_hash())
+        if run.finished or run.id in completed or about.items_hash() in done:
+            completed.add(about.resumes)
+        elif has_records(run) and not run.alive:
+            yield run
 
 
 def spec_path(spec_file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ class EngineEntry(TypedDict):
 class Manifest(Struct, frozen=True, kw_only=True):
     """One run. Times are ISO 8601 UTC; what is not known (yet) is None.
 
+    ``limit`` is how many items of each map it had at most (``--limit``).
     ``sources`` has the SHA-256 of each file with functions of the spec, by its path. ``resumes`` is the
     id of the run that this one goes on with. ``ended`` stays None where arcli itself was killed.
     """
@@ -40,6 +42,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     spec_sha256: str | None = None
     spec: Any = None
     params: Mapping[str, Any] | None = None
+    limit: int | None = None
     argv: tuple[str, ...] = ()
     cwd: str | None = None
     host: str | None = None
@@ -59,6 +62,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """The spec's jobs as data, as far as there are any."""
         jobs = self.spec.get("jobs") if isinstance(self.spec, dict) else None
         return [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+
+    def items_hash(self) -> bytes:
+        """Return a hash of what says which items the run has, whatever became of them.
+
+        That is the file of the spec and, as they were with parameters and flags, its jobs and setup.
+        """
+        setup = self.spec.get("setup") if isinstance(self.spec, dict) else None
+        parts = [self.spec_file, self.jobs, setup, self.limit]
+        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 
     @property
     def reads_stdin(self) -> bool:

@@ -55,6 +55,18 @@ def test_a_changed_constant_reuses_nothing(tmp_path: Path) -> None:
     assert [r["value"] for r in records if r["status"] == "ok"] == [x * 3 for x in range(20) if x % 5]
 
 
+def test_a_run_that_failed_is_forgotten_once_a_later_one_did_the_same(tmp_path: Path) -> None:
+    job = spec("{lines: in.txt}").replace("x % 5", "int(x) % 5")
+    (tmp_path / "in.txt").write_text("0\n1\n")
+    assert finish(tmp_path, job)[0] == 1
+    (tmp_path / "mended").touch()
+    assert finish(tmp_path, job)[0] == 0
+    (tmp_path / "in.txt").write_text("0\n1\n2\n")
+    code, records = finish(tmp_path, job, "--resume")
+    assert code == 0
+    assert replayed(records) == {"0", "1"}
+
+
 def test_an_edited_list_mixes_nothing_up(tmp_path: Path) -> None:
     finish(tmp_path, spec("[1, 2, 3, 3, 4, 5]"))
     _, records = finish(tmp_path, spec("[9, 3, 1, 3, 3]"), "--resume")

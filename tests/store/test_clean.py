@@ -99,6 +99,14 @@ def test_what_was_completed_since_may_go(root: Path) -> None:
     assert gone(root, Policy(keep=1)) == ids(first)
 
 
+def test_what_was_done_anew_since_may_go(root: Path) -> None:
+    first, second = ran(root, 9, 1), ran(root, 8, 0)
+    assert gone(root, Policy(keep=0)) == ids(first, second)
+    third = ran(root, 7, 0, limit=1)
+    ran(root, 6, 1)
+    assert gone(root, Policy(keep=0)) == ids(first, second, third)
+
+
 def test_folders_of_items_stay_as_long_as_a_run_that_took_them_over(root: Path) -> None:
     """A record says where its item's folder is: in the run that made it."""
     oldest = ran(root, 9, 1)

@@ -240,8 +240,8 @@ def test_the_newest_unfinished_run_of_a_spec(root: Path, tmp_path: Path) -> None
     assert found() == killed.id
     ended(root, None, spec_file="/another.yaml")
     ended(root, 3, records=False, **mine)
-    ended(root, 0, **mine)
-    ended(root, 5, **mine)
+    ended(root, 0, limit=1, **mine)
+    ended(root, 5, spec={"jobs": [{"name": "another"}]}, **mine)
     under_way = made(root, **mine)
     under_way.journal.write_bytes(line(key(1)))
     assert found() == killed.id
@@ -260,6 +260,26 @@ def test_what_a_later_run_completed_is_not_unfinished(root: Path) -> None:
     assert [run.id for run in lineage(third)] == [first.id, second.id, third.id]
     shutil.rmtree(first.path)
     assert [run.id for run in lineage(third)] == [second.id, third.id]
+
+
+def test_what_a_later_run_did_anew_is_not_unfinished(root: Path) -> None:
+    def found() -> str | None:
+        run = latest_to_resume(root, "-", {})
+        return run.id if run is not None else None
+
+    mine: dict[str, Any] = {"spec_file": "-", "spec": {"jobs": [{"name": "a", "map": "abs"}]}}
+    before = ended(root, 1, **mine)
+    killed = ended(root, None, resumes=before.id, **mine)
+    another = {"jobs": [{"name": "a", "map": "len"}]}
+    for other in ({"limit": 3}, {"spec": another}, {"spec_file": "/b.yaml"}):
+        ended(root, 0, **{**mine, **other})
+    assert found() == killed.id
+    anew = ended(root, 0, params={"nowhere": 1}, **mine)
+    assert found() == anew.id
+    ended(root, 5, records=False, **mine)
+    assert found() == anew.id
+    failed = ended(root, 1, **mine)
+    assert found() == failed.id
 
 
 def test_a_lineage_ends_where_it_makes_no_sense(root: Path) -> None:
