@@ -10,10 +10,11 @@ from typing import Any
 
 from arcli.cli.map_words import Batch
 from arcli.engine.functions import kind_of
-from arcli.errors import UsageError
+from arcli.errors import SpecError, UsageError
 from arcli.inputs.registry import keys
-from arcli.placeholders import placeholders, surroundings, words_in_braces
+from arcli.placeholders import Placeholder, placeholders, surroundings, words_in_braces
 from arcli.specfile import scalars
+from arcli.specfile.checks.command import misplaced
 from arcli.specfile.compose import compose
 from arcli.specfile.tree import Entry, Node, Text
 
@@ -31,17 +32,24 @@ def shell_string(text: str, names: Sequence[str], size: int = 0) -> str:
     """Give the items their places in a shell string; they are appended where no place is named.
 
     ``names`` are those of the inputs; none: there is one input, whose items are ``{}``. Of batches of
-    ``size`` items, ``{1}`` is the first. What stands in quotes stays as it is.
-    Raises UsageError for a place that no input has.
+    ``size`` items, ``{1}`` is the first. Raises UsageError for a place that no input has, SpecError for one
+    of an input that stands in quotes.
     """
     short = {match.start(): match for match in _SHORT.finditer(text)}
-    # In quotes nothing is replaced: a placeholder there is an error of the spec's, with its reason.
-    parts, end = [], 0
+    # In quotes nothing is replaced: a placeholder of a spec's is an error of its check there.
+    command = Text("the command", text)
+    parts, problems, end = [], [], 0
     for start, inside in surroundings(text, {start: match.end() for start, match in short.items()}):
         match = short[start]
         if inside is None:
             parts += [text[end:start], _spelled(match, names, size)]
             end = match.end()
+        elif _names_input(match, names, size):
+            fault = misplaced(Placeholder(match[0], start, inside), text)
+            hint = f"{fault.hint}; {{{match[0]}}} is {match[0]} itself"
+            problems.append(command.problem(fault.message, fault.line, fault.column, hint))
+    if problems:
+        raise SpecError(problems)
     text = "".join([*parts, text[end:]])
     # Braces that name no input may be the shell's own, such as `{a,b}`: they count as no place.
     inputs_named = names or ["", *_of_batch(size)]
@@ -64,6 +72,14 @@ def place(text: str, names: Sequence[str], size: int = 0) -> str:
 def _of_batch(size: int) -> list[str]:
     """Return the names of the items of a batch."""
     return [f"arg{number}" for number in range(1, size + 1)]
+
+
+def _names_input(match: re.Match[str], names: Sequence[str], size: int) -> bool:
+    """Tell whether a short placeholder with a number can only be meant for an input."""
+    number, kind = match[1], match[2]
+    # `a{2}` is also how often something comes in a pattern: with one input that is what it means.
+    count = max(1, len(names)) if kind else size or len(names)
+    return number is not None and kind in _PARTS and int(number) <= count
 
 
 def _spelled(match: re.Match[str], names: Sequence[str], size: int) -> str:
@@ -106,7 +122,7 @@ _OF_PATHS = {"lines", "csv", "jsonl", "parquet", "glob"}
 def spec_tree(batch: Batch, relative: Callable[[str], str]) -> Node:
     """Return the tree of the spec; ``relative`` makes a path one that is relative to the spec's folder.
 
-    Raises SpecError for an ``--over`` that is none.
+    Raises SpecError for an ``--over`` that is none, and for a command with a place in quotes.
     """
     called = "arcli map"
     # Every node says which part of the command line it comes from, so that errors can name that.

@@ -70,6 +70,13 @@ def test_the_short_placeholders_of_gnu_parallel(tmp_path: Path) -> None:
     assert (code, out) == (0, b"c-a\n")
 
 
+def test_a_number_in_quotes_is_a_patterns_where_no_input_can_be_meant(tmp_path: Path) -> None:
+    pattern = "printf {} | grep -qE '^a{2}$' && echo {}"
+    assert mapped(tmp_path, "-k", pattern, ":::", "aa", "a", "aaa")[1] == b"aa\n"
+    doubled = "printf {1} | grep -qE '^a{{2}}b{3}$' && echo {2}"
+    assert mapped(tmp_path, "-k", doubled, ":::", "aabbb", ":::", "c")[:2] == (0, b"c\n")
+
+
 def test_a_dry_run_shows_every_call(tmp_path: Path) -> None:
     code, out, _ = mapped(tmp_path, "--dry-run", "gzip -9 {}", ":::", *"abcdefgh", "i j")
     assert code == 0
@@ -285,6 +292,10 @@ def test_resume_goes_by_content(tmp_path: Path) -> None:
         (["echo {2}", ":::", "1"], "there is one input"),
         (["echo {.}", ":::", "1", ":::", "2"], "say which: {1.}"),
         (["echo {3#}", ":::", "1"], "means nothing here"),
+        (['cp {1} "out/{2}"', ":::", "a", ":::", "b"], "the command:1:13: {2} stands inside double quotes"),
+        (["echo '{2}'", "--over", "a=1", "--over", "b=2"], "{{2}} is {2} itself"),
+        (["-N", "2", 'echo "{2}"', ":::", "a", "b"], "{2} stands inside double quotes"),
+        (["echo '{1/.}'", ":::", "a"], "{1/.} stands inside single quotes"),
         (["echo {%}", ":::", "1"], "{slot} is an engine's number, from 0"),
         (["--pipe", "-N", "2", "cat"], "a command reads one block a call"),
     ],

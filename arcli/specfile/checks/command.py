@@ -112,7 +112,7 @@ def texts(job: Job, source: Source | None, places: Places) -> Iterator[Problem]:
             if (fault := placeholder_fault(name, text, names)) is not None:
                 yield in_text(fault, places, *path)
         for found in _unfilled(template) if shell else ():
-            yield in_text(_misplaced(found, text), places, *path)
+            yield in_text(misplaced(found, text), places, *path)
         # Braces around no name are left to the program, as in awk '{print}', unless they are what
         # GNU parallel would fill in.
         for found in strange_braces(text, shell=shell):
@@ -166,7 +166,7 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
     if found.inside is not None:
         if not names.has(found.name):
             return None  # the program's own braces
-        return _misplaced(found._replace(name=f"{{{found.name}}}"), text)
+        return misplaced(found._replace(name=f"{{{found.name}}}"), text)
     if not names.complete or names.has(found.name):
         return None
     hint = did_you_mean(found.name, names.known) or f"there are: {names.listed()}"
@@ -174,7 +174,7 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 
 
-def _misplaced(found: Placeholder, text: str) -> Fault:
+def misplaced(found: Placeholder, text: str) -> Fault:
     """Return what is wrong with a place, here with its braces, inside something of the shell's."""
     # The value is quoted for the shell as it is put in, and inside of quotes that would end them.
     hint = f"give it a name of the shell's first: x={found.name}, then $x"
