@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -154,7 +154,8 @@ class Run:
     def items(self, *, job: str | None = None, where: Where = None) -> Iterator[Item]:
         """The items, of all jobs or one, in their order; ``where`` is an expression or a function.
 
-        Of a file of records in the order of the file. Raises UsageError for an expression that is none.
+        Of a file of records in the order of the file. Raises UsageError for an expression that is none, a
+        job that there is not, and a name that no item has.
         """
         from arcli.record import decode
         from arcli.store.index import Condition
@@ -166,25 +167,34 @@ class Run:
                 yield item
 
     def _lines(self, job: str | None, condition: Condition | None = None) -> Iterator[bytes]:
-        """Yield the records, of all jobs or one, for which a condition holds."""
+        """Yield the records, of all jobs or one, for which a condition holds. Raises UsageError."""
         from arcli.record import decode
         from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
+        from arcli.store.past import kinds
 
         # A folder has an index, which knows where each record is; without one the records are lines of
         # a temporary file, and all of them are looked through.
         if self.folder is not None:
-            with JournalIndex(RunFolder(self.folder)) as index:
+            run = RunFolder(self.folder)
+            with JournalIndex(run) as index:
+                _require_job(job, [*kinds(run), *index.jobs])
                 for name, number in index.items(job, condition):
                     line = index.line(name, number)
                     if line is not None:
                         yield line
         elif self._records is not None:
+            names: dict[str, None] = {}
             with self._records.open("rb") as file:
                 for line in file:
                     record = decode(line)
+                    names[record["job"]] = None
                     if job in {None, record["job"]} and (condition is None or condition(record)):
                         yield line
+            _require_job(job, names)
+        # A slip of the pen would else be a run in which nothing was found.
+        if condition is not None:
+            condition.check()
 
     def value(self, job: str | None = None) -> Any:
         """What a job came to: its reduced, gathered or counted value, else the list of its values.
@@ -236,6 +246,14 @@ class Run:
     def to_pandas(self, *, job: str | None = None) -> pd.DataFrame:
         """The records as a data frame, with the columns of ``-o results.parquet``. Needs pandas."""
         return self.to_arrow(job=job).to_pandas()
+
+
+def _require_job(job: str | None, names: Collection[str]) -> None:
+    """Raise UsageError for a job that is none of these."""
+    from arcli.suggest import near_or_all
+
+    if job is not None and job not in names:
+        raise UsageError(f"there is no job {job!r}", hint=near_or_all(job, list(names)))
 
 
 def load(source: str | os.PathLike[str] = "latest", *, trust: bool = False) -> Run:

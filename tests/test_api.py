@@ -62,6 +62,26 @@ def test_items_are_decoded_and_chosen(run: arcli.Run) -> None:
     assert len(list(run.items())) == 10
 
 
+def test_what_no_item_has_is_told(run: arcli.Run, tmp_path: Path) -> None:
+    assert run.folder is not None
+    records = shutil.copy(run.folder / "journal.jsonl", tmp_path)
+    for source in (run, arcli.load(records)):
+        with pytest.raises(UsageError, match="no item has 'los'") as told:
+            list(source.items(job="total", where="input > 1 and los > 1"))
+        assert told.value.hint is not None
+        with pytest.raises(UsageError, match="there is no job 'fits'") as told:
+            list(source.items(job="fits"))
+        assert "'fit'" in str(told.value.hint)
+        assert list(source.items(job="fit", where="value.los > 1")) == []
+
+
+def test_a_job_without_items_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("none.yaml").write_text("map: abs\nover: []\n")
+    run = arcli.run("none.yaml", options=["--inline"])
+    assert (list(run.items(job="none")), run.value("none")) == ([], [])
+
+
 def test_values_of_jobs(run: arcli.Run) -> None:
     assert run.value("total") == 3.0
     assert [value["loss"] for value in run.value("fit")] == [-0.5, -1.0]
