@@ -282,27 +282,71 @@ def run(
     """Run a spec as ``arcli run`` does, in a process of its own, and load what it came to.
 
     ``params`` is as ``-p``, ``options`` are further words of the command line. Items that fail are no
-    error: ask ``ok``. Raises UsageError where the spec is wrong, and ClusterError where the run could
-    not begin, with what it said.
+    error: ask ``ok``. What interrupts this call stops the run, and goes on when that has ended.
+
+    Raises UsageError where the spec is wrong or the options make no run, and ClusterError where the run
+    could not begin, with what it said.
     """
+    from arcli.cli.past import flags_of
     from arcli.errors import ClusterError
     from arcli.store.channel import read_state
     from arcli.store.folder import list_runs, run_id, run_root
 
+    path = os.fspath(spec)
+    # Said before it starts: a run that is detached would go on although this call has failed.
+    flags = flags_of(("arcli", "run", path, *options))
+    without = {"--detach": flags.detach, "--dry-run": flags.dry_run, "--estimate": flags.estimate}
+    for option, is_given in without.items():
+        if is_given:
+            raise _no_run(option, path, options)
     # In a process of its own: signals, standard output and `os._exit` are a command's to handle, and
     # whoever calls this from a notebook keeps his own. JSON is a part of YAML, which `-p` reads.
-    command = [sys.executable, "-m", "arcli", "run", os.fspath(spec), "-q", *options]
+    # -P: a file in the working folder is no module.
+    command = [sys.executable, "-P", "-m", "arcli", "run", path, "-q", *options]
     for name, value in (params or {}).items():
         command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
     command += [] if engines is None else ["-n", str(engines)]
     earliest = run_id(time.time())
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        _, log = process.communicate()
+    process, log = _finish(command)
     # The folder of the run is the one whose state was written by this process; of those from before,
     # another process may have had the same number.
     for folder in takewhile(lambda run: run.id >= earliest, list_runs(run_root(os.environ))):
         state = read_state(folder.path)
         if state is not None and state.pid == process.pid:
             return Run(folder.path, trust=trust)
+    if process.returncode == 0:  # such as --help
+        raise _no_run(" ".join(options), path, options)
     message = log.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
     raise (UsageError if process.returncode == 2 else ClusterError)(message)
+
+
+def _no_run(option: str, spec: str, options: Sequence[str]) -> UsageError:
+    """Return the error for options with which there is no run to load when the command has ended."""
+    from arcli.escape import shell_line
+
+    line = shell_line(["arcli", "run", spec, *options])
+    return UsageError(
+        f"with {option} there is no run to load when the command has ended",
+        hint=f"leave it out of the options, or call `{line}` by itself",
+    )
+
+
+def _finish(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], bytes]:
+    """Run a command to its end. Returns its process, and what it said on stderr.
+
+    What is raised here meanwhile, by Ctrl-C or by the caller's own handler of a signal, ends it first.
+    """
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            _, log = process.communicate()
+        except BaseException:
+            # By a signal that gives what runs some time. A Ctrl-C of the terminal has reached it, too: this
+            # is its second signal then, which ends what runs at once.
+            process.terminate()
+            try:
+                process.communicate()
+            except BaseException:
+                process.kill()
+                raise
+            raise
+    return process, log

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from runs import has_ended, wait_until
 
 import arcli
 from arcli.errors import UsageError
@@ -162,6 +168,86 @@ raise SystemExit(2)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UsageError, match="ended with 2"):
         arcli.run("spec.yaml")
+
+
+class TimeLimitError(Exception):
+    """What a caller's own handler of a signal raises."""
+
+
+@contextmanager
+def interrupting(*conditions: Callable[[], Any]) -> Iterator[None]:
+    """Raise TimeLimitError in this thread, by a signal, each time that a further condition comes true."""
+
+    def handler(number: int, frame: Any) -> None:
+        raise TimeLimitError
+
+    def watch() -> None:
+        for condition in conditions:
+            wait_until(condition)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_interrupts_the_caller_ends_the_run_softly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    work = "lambda x: (open('begun', 'w').close(), time.sleep(0.01))"
+    Path("spec.yaml").write_text(f'setup: {{imports: [time]}}\nmap: "{work}"\nover: {{range: 1000000}}\n')
+    with interrupting(Path("begun").exists), pytest.raises(TimeLimitError):
+        arcli.run("spec.yaml", engines=1)
+    assert arcli.load("latest").exit_code == 143
+
+
+def test_a_second_interruption_leaves_no_run_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, told = tmp_path / "begun", tmp_path / "told"
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable}
+import os, pathlib, signal
+signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(told)!r}).touch())
+pathlib.Path({str(begun)!r}).write_text(f"{{os.getpid()}}\\n")
+while True:
+    signal.pause()
+""")
+    python.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    written = lambda: begun.exists() and begun.read_text().endswith("\n")  # noqa: E731
+    with interrupting(written, told.exists), pytest.raises(TimeLimitError):
+        arcli.run("spec.yaml")
+    assert has_ended(int(begun.read_text()))
+
+
+@pytest.mark.parametrize("option", ["--detach", "-vd", "--dry-run", "--estimate", "--help"])
+def test_options_that_make_no_run_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text("map: abs\nover: [1]\n")
+    with pytest.raises(UsageError, match="--detach" if option == "-vd" else option):
+        arcli.run("spec.yaml", options=[option, "--inline"])
+    assert not Path(".arcli").exists()
+
+
+def test_a_file_in_the_working_directory_is_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("queue", "click", "arcli"):
+        Path(f"{name}.py").write_text("1 / 0\n")
+    (tmp_path / "specs").mkdir()
+    Path("specs/spec.yaml").write_text("map: abs\nover: [-1]\n")
+    assert arcli.run("specs/spec.yaml", options=["--inline"]).value() == [1]
 
 
 HEAVY = "ipyparallel IPython pydantic rich click zmq numpy pyarrow yaml"

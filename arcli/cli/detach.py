@@ -75,7 +75,7 @@ def start(argv: Sequence[str], root: Path, environ: Mapping[str, str]) -> int:
     stdin = subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
         process = subprocess.Popen(
-            [sys.executable, "-m", "arcli", *argv],
+            [sys.executable, "-P", "-m", "arcli", *argv],  # -P: a file in the working folder is no module
             env={**environ, PART: f"{report}:{folder}"},
             stdin=stdin,
             stdout=out,

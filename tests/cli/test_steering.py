@@ -118,6 +118,16 @@ def test_a_run_is_detached_where_stderr_takes_nothing(tmp_path: Path, stderr: st
     assert (done.returncode, done.stdout) == (0, f"{newest(tmp_path).id}\n")
 
 
+def test_a_file_in_the_working_directory_is_no_module_of_a_detached_run(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/spec.yaml").write_text("map: abs\nover: [1]\n")
+    (tmp_path / "queue.py").write_text("1 / 0\n")
+    command = [sys.executable, "-P", "-m", "arcli", "run", "specs/spec.yaml", "--inline", "-d"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    wait = [sys.executable, "-P", "-m", "arcli", "wait"]
+    assert subprocess.run(wait, cwd=tmp_path, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("spec", "code"),
     [
