@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
 
 from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Lazy, Source, Stream
-from arcli.inputs.grid import MOST_LOOKED_AT, Grid, leaving_out, matches, permutation, picked, places
+from arcli.inputs.grid import MOST_LOOKED_AT, Grid, leaving_out, permutation, picked, places
+from arcli.inputs.patterns import Patterns
 from arcli.inputs.where import Where, condition
 
 
@@ -41,26 +42,19 @@ def excluding(source: Source, patterns: Sequence[Any]) -> Source:
     if not patterns:
         return source
     if isinstance(source, Fixed):
-        most = MOST_LOOKED_AT // len(patterns)
-        items, cells = source.items, []
-        for each in patterns:
+        items, cells = source.items, patterns
+        if isinstance(items, Grid):
             # What concerns one factor alone is taken out of it; only other cells need numbers.
-            smaller = items.without(each, most) if isinstance(items, Grid) else None
-            if smaller is not None:
-                items = smaller
-            else:
-                cells.append(each)
-        excluded = [
-            items.places(each, most) if isinstance(items, Grid) else places(items, each, most)
-            for each in cells
-        ]
-        known = [numbers for numbers in excluded if numbers is not None]
-        if len(known) == len(excluded):
-            left = leaving_out(items, chain.from_iterable(known)) if known else items
-            return replace(source, items=left)
+            items, cells = items.without(patterns, MOST_LOOKED_AT)
+            excluded = items.places(cells, MOST_LOOKED_AT) if cells else ()
+        else:
+            excluded = places(items, patterns, MOST_LOOKED_AT)
+        if excluded is not None:
+            return replace(source, items=leaving_out(items, excluded) if cells else items)
+    wanted = Patterns(patterns)
 
     def kept() -> Iterator[Any]:
-        return (item for item in source if not any(matches(item, each) for each in patterns))
+        return (item for item in source if not wanted.match(item))
 
     return Stream(kept, None, source.distinct, source.unpack, source.names)
 

@@ -6,15 +6,15 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from math import prod
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arcli.errors import InputError
 from arcli.inputs.base import Lazy
+from arcli.inputs.patterns import Patterns
 
 T = TypeVar("T")
 MOST_LOOKED_AT = 200_000
@@ -39,34 +39,28 @@ class Rows(Struct, frozen=True):
         """Tell whether a pattern says anything of this factor."""
         return any(name in pattern for name in self.names or (self.name,))
 
-    def places(self, pattern: Mapping[str, Any], most: int) -> Sequence[int] | None:
-        """Return which items match the pattern's share of this factor; None: more than ``most``."""
+    def places(self, patterns: Sequence[Mapping[str, Any]], most: int) -> Sequence[int] | None:
+        """Return which items match what a pattern says of this factor, as ``places`` does."""
+        names = self.names or (self.name,)
+        shares = [{name: value for name, value in each.items() if name in names} for each in patterns]
         # A pattern that says nothing of this factor matches all of its items.
-        share = {name: value for name, value in pattern.items() if name in (self.names or (self.name,))}
-        if not share:
+        if not all(shares):
             return range(len(self.items))
-        return places(self.items, share[self.name] if self.names is None else share, most)
+        return places(
+            self.items, [share[self.name] for share in shares] if self.names is None else shares, most
+        )
 
 
-def matches(item: Any, pattern: Any) -> bool:
-    """Tell whether an item is equal to a pattern; a mapping matches on the keys it names, also inside."""
-    try:
-        if isinstance(pattern, Mapping) and isinstance(item, Mapping):
-            return all(name in item and matches(item[name], value) for name, value in pattern.items())
-        return bool(item == pattern)
-    except InputError:  # a cell that cannot be read is equal to nothing
-        return False
-
-
-def places(items: Sequence[Any], pattern: Any, most: int) -> Sequence[int] | None:
-    """Return the numbers of the items that match; None where more than ``most`` must be looked at."""
+def places(items: Sequence[Any], patterns: Sequence[Any], most: int) -> Sequence[int] | None:
+    """Return the numbers of the items that match a pattern; None where that takes over ``most`` looks."""
     if isinstance(items, range):
         # A range finds integers by arithmetic, and anything else by a walk.
-        whole = isinstance(pattern, int | float) and pattern == pattern // 1
-        return [items.index(int(pattern))] if whole and int(pattern) in items else []
-    if len(items) > most:
+        whole = [int(each) for each in patterns if isinstance(each, int | float) and each == each // 1]
+        return [items.index(number) for number in whole if number in items]
+    wanted = Patterns(patterns)
+    if len(items) * wanted.looks > most:
         return None
-    return [place for place, item in enumerate(items) if matches(item, pattern)]
+    return [place for place, item in enumerate(items) if wanted.match(item)]
 
 
 class Grid(Lazy[dict[str, Any]]):
@@ -97,28 +91,54 @@ class Grid(Lazy[dict[str, Any]]):
             else:
                 yield cell
 
-    def without(self, pattern: Mapping[str, Any], most: int) -> Grid | None:
-        """Return the grid without what matches a pattern of a single factor; None for other patterns."""
+    def without(
+        self, patterns: Sequence[Mapping[str, Any]], most: int
+    ) -> tuple[Grid, Sequence[Mapping[str, Any]]]:
+        """Return the grid without what matches patterns of a single factor, and the other patterns."""
+        left: list[Mapping[str, Any]] = []
+        single: dict[str, list[Mapping[str, Any]]] = {}
+        for pattern in patterns:
+            concerned = [factor.name for factor in self._factors if factor.concerns(pattern)]
+            (single.setdefault(concerned[0], []) if len(concerned) == 1 else left).append(pattern)
         # A grid without some items of one factor is a grid again, smaller, and still held by nobody.
-        concerned = [factor for factor in self._factors if factor.concerns(pattern)]
-        if len(concerned) != 1 or (excluded := concerned[0].places(pattern, most)) is None:
-            return None
-        factor = concerned[0]
-        left = replace(factor, items=leaving_out(factor.items, excluded))
-        return Grid([left if each is factor else each for each in self._factors])
+        factors: list[Rows] = []
+        for factor in self._factors:
+            of_factor = single.get(factor.name, [])
+            excluded = factor.places(of_factor, most) if of_factor else ()
+            if excluded is None:
+                left += of_factor
+            elif excluded:
+                factor = replace(factor, items=leaving_out(factor.items, excluded))
+            factors.append(factor)
+        return Grid(factors), left
 
-    def places(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
-        """Return the numbers of the cells that match, None where they are more than ``most``."""
+    def places(self, patterns: Sequence[Mapping[str, Any]], most: int) -> Iterable[int] | None:
+        """Return the numbers of the cells that match a pattern; None where they are more than ``most``, or
+        so many looks do not tell.
+        """
+        # Of many patterns a look at each cell tells sooner than one at each factor for each pattern.
+        looks = len(patterns) * sum(len(factor.items) for factor in self._factors)
+        walked = places(self, patterns, min(looks, most))
+        if walked is not None:
+            return walked
+        known = [self._matched(pattern, most // len(patterns)) for pattern in patterns]
+        matched = [numbers for numbers in known if numbers is not None]
+        return chain.from_iterable(matched) if len(matched) == len(known) else None
+
+    def _matched(self, pattern: Mapping[str, Any], most: int) -> Iterable[int] | None:
         # The cells that match are themselves a grid: of the items that match in each factor.
-        parts = [factor.places(pattern, most) for factor in self._factors]
-        known = [part for part in parts if part is not None]
-        matched = prod(map(len, known))
-        if len(known) < len(parts) or matched > most:
+        parts: list[Sequence[int]] = []
+        for factor in self._factors:
+            part = factor.places([pattern], most)
+            if part is None:
+                return None
+            parts.append(part)
+        if (matched := prod(map(len, parts))) > most:
             return None
         if not matched:
             return []
         offsets = [
-            [place * stride for place in part] for part, stride in zip(known, self._strides, strict=True)
+            [place * stride for place in part] for part, stride in zip(parts, self._strides, strict=True)
         ]
         return map(sum, product(*offsets))
 

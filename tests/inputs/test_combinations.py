@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tracemalloc
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from arcli.inputs import Source, arrange
 from arcli.inputs.arrange import batched
 from arcli.inputs.base import Fixed, Stream
 from arcli.inputs.grid import HELD, feistel, permutation
+from arcli.inputs.patterns import Patterns, matches
 
 small = st.lists(st.integers(0, 3), max_size=4)
 parts = st.fixed_dictionaries({}, optional={name: st.integers(0, 3) for name in "abc"})
@@ -204,6 +208,38 @@ def test_what_is_left_out_is_the_same_by_number_and_as_it_is_read(
         assert list(source(over)) == by_number
         mixed = list(source({**over, "shuffle": seed}))
     assert sorted(mixed, key=repr) == sorted(by_number, key=repr)
+
+
+pieces = st.sampled_from(
+    [0, 1, True, 1.0, -0.0, 2**53, float(2**53), "1", "", None, math.nan, Fraction(1), Decimal(1), (1,)]
+)
+parts_of_items = st.recursive(
+    pieces,
+    lambda part: st.lists(part, max_size=2) | st.dictionaries(st.sampled_from("ab"), part),
+    max_leaves=4,
+)
+
+
+@given(st.lists(parts_of_items, max_size=4), st.lists(parts_of_items, max_size=4))
+def test_one_look_up_tells_what_comparing_with_each_pattern_does(
+    items: list[Any], patterns: list[Any]
+) -> None:
+    wanted = Patterns(patterns)
+    for item in [*items, *patterns, OrderedDict(a=1)]:
+        assert wanted.match(item) == any(matches(item, pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_many_patterns_are_compared_with_no_item_one_by_one(stream: bool) -> None:
+    a: Any = {"python": {"call": "m:f", "args": [*range(100)]}} if stream else [*range(100)]
+    over = {"product": {"a": a, "b": {"range": 100}}}
+    pairs = [{"b": number // 100, "a": number % 100} for number in range(3000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arcli.inputs.patterns.matches", None)
+        cells = source({**over, "exclude": [*pairs, {"b": 99}]}, load_callable=lambda _: lambda *each: each)
+        assert (len(list(cells)), cells.length) == (6900, None if stream else 6900)
+        numbers = source({"list": [*range(6000)], "exclude": [*range(3000)]})
+        assert (next(iter(numbers)), numbers.length) == (3000, 3000)
 
 
 @pytest.mark.parametrize("streamed", ["", "a", "b"])
