@@ -5,7 +5,6 @@ Heavy imports are inside of what needs them: importing this costs as little as P
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import subprocess
@@ -281,11 +280,13 @@ def run(
 ) -> Run:
     """Run a spec as ``arcli run`` does, in a process of its own, and load what it came to.
 
-    ``params`` is as ``-p``, ``options`` are further words of the command line. Items that fail are no
-    error: ask ``ok``. What interrupts this call stops the run, and goes on when that has ended.
+    ``params`` replace those of the spec by values that arrive as they are: text stays text, whatever it
+    looks like, and ``${`` is no more than that. A tuple becomes a list, a path its text. ``options`` are
+    further words of the command line. Items that fail are no error: ask ``ok``. What interrupts this call
+    stops the run, and goes on when that has ended.
 
-    Raises UsageError where the spec is wrong or the options make no run, and ClusterError where the run
-    could not begin, with what it said.
+    Raises UsageError where the spec is wrong, a parameter is what a spec cannot hold or the options make
+    no run, and ClusterError where the run could not begin, with what it said.
     """
     from arcli.cli.past import flags_of
     from arcli.errors import ClusterError
@@ -300,11 +301,10 @@ def run(
         if is_given:
             raise _no_run(option, path, options)
     # In a process of its own: signals, standard output and `os._exit` are a command's to handle, and
-    # whoever calls this from a notebook keeps his own. JSON is a part of YAML, which `-p` reads.
-    # -P: a file in the working folder is no module.
+    # whoever calls this from a notebook keeps his own. -P: a file in the working folder is no module.
     command = [sys.executable, "-P", "-m", "arcli", "run", path, "-q", *options]
     for name, value in (params or {}).items():
-        command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        command += ["--set", _assignment(name, value)]
     command += [] if engines is None else ["-n", str(engines)]
     earliest = run_id(time.time())
     process, log = _finish(command)
@@ -318,6 +318,24 @@ def run(
         raise _no_run(" ".join(options), path, options)
     message = log.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
     raise (UsageError if process.returncode == 2 else ClusterError)(message)
+
+
+def _assignment(name: object, value: Any) -> str:
+    """Return what ``--set`` takes for a parameter, other than ``-p`` whatever the spec has in its place.
+
+    Raises UsageError.
+    """
+    from arcli.specfile.overrides import text_of
+
+    if not isinstance(name, str) or not name.strip() or set(name) & set(".=\0"):
+        raise UsageError(f"params: {name!r} is not a parameter's name", hint="it is text, without a dot")
+    try:
+        return f"params.{name}={text_of(value)}"
+    except ValueError as error:
+        hint = "give numbers, text, true and false, None, lists and dicts of these"
+        raise UsageError(f"params[{name!r}]: {error}", hint=hint) from None
+    except RecursionError:
+        raise UsageError(f"params[{name!r}] is nested too deeply") from None
 
 
 def _no_run(option: str, spec: str, options: Sequence[str]) -> UsageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -168,6 +169,27 @@ raise SystemExit(2)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UsageError, match="ended with 2"):
         arcli.run("spec.yaml")
+
+
+def test_parameters_arrive_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(
+        "params: {number: 1, word: x, token: x}\nmap: 'lambda x: x'\nunpack: none\n"
+        "over: ['${params.number}', '${params.word}', '${params.token}']\n"
+    )
+    texts = ["007", "5", "true", "null", "~", "", "1e3", "[1]", " lead", "${env.HOME}", '"', "a=b"]
+    values: dict[str, Any] = {"number": texts, "word": 7, "token": {"$${x": [math.inf, None, 'sesame"']}}
+    done = arcli.run("spec.yaml", params=values, options=["--inline"])
+    assert [item.input for item in done.items()] == list(values.values())
+    done = arcli.run("spec.yaml", params={"number": Path("/x"), "word": (1, 2)}, options=["--inline"])
+    assert [item.input for item in done.items()] == ["/x", [1, 2], "x"]
+    with pytest.raises(UsageError, match=r"params\['word'\].*complex"):
+        arcli.run("spec.yaml", params={"word": [1j]})
+    with pytest.raises(UsageError, match="there is no parameter 'wrod'"):
+        arcli.run("spec.yaml", params={"wrod": 1})
+    for name in ("a.b", "a=b", "", 1):
+        with pytest.raises(UsageError, match="is not a parameter's name"):
+            arcli.run("spec.yaml", params={name: 1})  # type: ignore[dict-item]
 
 
 class TimeLimitError(Exception):

@@ -231,11 +231,14 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
     # The run's own flags belong to what it was: a -p of today goes before them.
     flags = flags_of(about.argv)
     chosen = {**dict(flags.params), **dict(params)}
+    replaced = {f"params.{name}" for name, _ in params}
+    sets = [(path, value) for path, value in flags.sets if path not in replaced]
     # Values from the environment were masked, so that a rerun with the mask would be another run.
-    for name, value in [*chosen.items(), *flags.sets]:
+    for name, value in [*chosen.items(), *sets]:
         if MASK in value:
-            raise UsageError(f"the value of {name} was not kept", hint=f"give it again: -p {name}=…")
-    return load(about.spec_file, params=chosen, sets=flags.sets)
+            again = f"give it again: -p {name.removeprefix('params.')}=…"
+            raise UsageError(f"the value of {name} was not kept", hint=again)
+    return load(about.spec_file, params=chosen, sets=sets)
 
 
 def flags_of(argv: Sequence[str]) -> RunFlags:

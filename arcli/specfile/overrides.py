@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from arcli.errors import Problem, SpecError
 from arcli.specfile import scalars
@@ -33,16 +37,57 @@ def value_of(text: Text, *, is_text: bool = False) -> Node:
     return node
 
 
+LONGEST_KEY = 1000
+"""Characters of a key that YAML takes without a question mark before it; it says 1024, escapes included."""
+
+
+def text_of(value: Any) -> str:
+    """Write data as the text of a flag, of which ``value_of`` and interpolation make the same data again.
+
+    A tuple becomes a list, a path its text. Raises ValueError for what a spec cannot hold.
+    """
+    match value:
+        case None | bool() | int():
+            return json.dumps(value)
+        case float():
+            return json.dumps(value) if math.isfinite(value) else _NOT_FINITE[str(float(value))]
+        case str() | os.PathLike():
+            return _quoted(os.fspath(value).replace("${", "$${"))
+        case list() | tuple():
+            return f"[{', '.join(map(text_of, value))}]"
+        case Mapping():
+            return f"{{{', '.join(f'{_key(key)}: {text_of(part)}' for key, part in value.items())}}}"
+    raise ValueError(f"a spec cannot hold a value of the type {type(value).__name__}")
+
+
+_NOT_FINITE = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}
+
+
+def _key(key: Any) -> str:
+    """Write the key of a map, in which nothing is interpolated. Raises ValueError for what is not text."""
+    if not isinstance(key, str):
+        raise ValueError(f"the key {key!r} is not text")
+    text = _quoted(key)
+    return text if len(text) < LONGEST_KEY else f"? {text}"
+
+
+def _quoted(text: str) -> str:
+    """Write text as JSON does, which is YAML but for one control character. Raises ValueError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!a} has bytes that are not UTF-8, which a spec cannot hold") from None
+    return json.dumps(text).replace("\x7f", "\\u007f")
+
+
 def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
     """Give parameters other values. A name that the spec does not have is a problem."""
-    defaults = root.get("params")
-    names = [] if defaults is None else [key for key, _ in defaults.entries() if isinstance(key, str)]
     for name, text in params.items():
         label = f"-p {name}={text}"
+        defaults = root.get("params")
         default = defaults.get(name) if defaults is not None else None
         if defaults is None or default is None:
-            hint = did_you_mean(name, names) or _all(names, "the spec has no params")
-            yield Text(label, text).problem(f"there is no parameter {name!r}", hint=hint)
+            yield _no_parameter(root, name, Text(label, text))
             continue
         # A parameter whose default is text stays text, whatever it looks like.
         try:
@@ -57,11 +102,20 @@ def set_params(root: Node, params: Mapping[str, str]) -> Iterator[Problem]:
         defaults.put(name, value)
 
 
+def _no_parameter(root: Node, name: str, text: Text) -> Problem:
+    """Return the problem with a flag for a parameter that the spec does not have."""
+    params = root.get("params")
+    names = [] if params is None else [key for key, _ in params.entries() if isinstance(key, str)]
+    hint = did_you_mean(name, names) or _all(names, "the spec has no params")
+    return text.problem(f"there is no parameter {name!r}", hint=hint)
+
+
 def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]:
     """Replace values at dotted paths; a job is named by its name or its number.
 
     A single job whose keys stand at the top has the spec's own name. Maps that are not there yet
-    are made: whether their keys are known is found out later.
+    are made: whether their keys are known is found out later, but for parameters, which may be called
+    anything: as with ``-p``, a name that the spec does not have is a problem.
     """
     for path, written in sets:
         text = Text(f"--set {path}={written}", written)
@@ -74,6 +128,8 @@ def set_values(root: Node, sets: Iterable[tuple[str, str]]) -> Iterator[Problem]
                     hint = f"there is one: {_name(root)}"
                     raise SpecError([text.problem(f"there is no job {steps[1]!r}", hint=hint)])
                 steps = steps[2:]
+            if steps[0] == "params" and steps[1:] and root.follow(steps[:2])[1] != ("params", steps[1]):
+                raise SpecError([_no_parameter(root, steps[1], text)])
             whole = Text(text.label, f"{path}={written}")
             ends = [len(path) - len(".".join(steps[place:])) for place in range(len(steps))]
             keys = [

@@ -24,6 +24,7 @@ from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Input
 from arcli.plan.job import source_file
 from arcli.specfile.model import Spec
+from arcli.specfile.overrides import text_of
 from arcli.specfile.scalars import resolve
 from arcli.store.folder import spec_path
 from arcli.store.manifest import Manifest
@@ -40,7 +41,9 @@ class Redaction:
     """Replaces ``secrets`` (the value by what is shown instead) wherever they stand in a text."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._secrets = {value: shown for value, shown in secrets.items() if len(value) >= SHORTEST}
+        # On a command line a value may stand as YAML, with escapes.
+        every = {_escaped(value): shown for value, shown in secrets.items()} | dict(secrets)
+        self._secrets = {value: shown for value, shown in every.items() if len(value) >= SHORTEST}
         longest_first = sorted(self._secrets, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -77,6 +80,14 @@ class Redaction:
         if equals and _SECRET_NAME.search(name):
             return f"{name}={MASK}"
         return self.text(word)
+
+
+def _escaped(value: str) -> str:
+    """Return a value as it stands in the text of a flag; as it is where it cannot stand there."""
+    try:
+        return text_of(value)[1:-1]
+    except ValueError:
+        return value
 
 
 NOTHING_SECRET = Redaction({})

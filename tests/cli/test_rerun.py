@@ -77,6 +77,14 @@ def test_what_is_not_there_or_not_clear_is_told(folder: Path) -> None:
     assert "give the number of an item" in rerun(folder, "latest", code=2)[1]
 
 
+def test_a_parameter_of_set_that_was_not_kept_can_be_given_again(tmp_path: Path) -> None:
+    spec = "params: {token: x}\nmap: 'lambda x: x'\nover: ['${params.token}']\n"
+    (tmp_path / "spec.yaml").write_text(spec)
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "--set", 'params.token="abc"']).wait() == 0
+    assert "give it again: -p token=…" in rerun(tmp_path, "0", code=2)[1]
+    assert "value    abc" in rerun(tmp_path, "0", "-p", "token=abc")[0]
+
+
 def test_what_differs_from_then_is_said(folder: Path) -> None:
     text = (folder / "fit.py").read_text()
     os.utime(folder / "fit.py")

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from arcli.errors import SpecError
 from arcli.fields import Deferred, DeferredText
 from arcli.specfile.compose import FAST, compose
+from arcli.specfile.interpolate import Interpolator
 from arcli.specfile.load import load
 from arcli.specfile.model import Spec
+from arcli.specfile.overrides import set_values, text_of
 from arcli.specfile.schema import json_schema
 from arcli.specfile.tree import Text
 
@@ -84,6 +86,45 @@ def test_json_is_read_as_json(tree: Any) -> None:
     if any(odd in text for odd in ("\ufffe", "\uffff", "\ufeff")) or "Infinity" in text:
         return
     assert compose(Text("x", f"a: {text}")).plain_data() == {"a": tree}
+
+
+odd = st.sampled_from(["", "~", "007", "1e3", "[1]", " x ", "${env.HOME}", "$${", "a$", "{a}", "\x7f"])
+any_text = odd | st.lists(odd | st.text(max_size=5), max_size=4).map("".join)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(any_json)
+def test_a_python_value_arrives_as_it_is(value: Any) -> None:
+    for default in ("1", "text", "true", "[1]"):
+        root = compose(Text("spec", f"params: {{a: {default}}}"))
+        assert list(set_values(root, [("params.a", text_of(value))])) == []
+        interpolator = Interpolator(root, ENVIRON)
+        assert repr(interpolator.params()["a"]) == repr(value)
+        assert interpolator.problems == []
+
+
+def test_a_key_may_be_long() -> None:
+    for length in (900, 1000, 1020, 1030, 5000):
+        value = {"é" * length: 1, "b" * length: {"c" * length: [2]}}
+        assert compose(Text("--set", text_of(value))).plain_data() == value
+
+
+def test_what_a_spec_cannot_hold_has_no_text() -> None:
+    for value in ({1: 2}, {1}, b"x", 1j, [object()], "\udcff", {"\udcff": 1}, 10**5000, Path("\udcff")):
+        with pytest.raises(ValueError, match=r"not text|cannot hold|digits"):
+            text_of({"a": [value]})
+
+
+def test_set_knows_the_names_of_parameters(tmp_path: Path) -> None:
+    text = "params: {count: 1}\nmap: f:f\nover: [1]\n"
+    with pytest.raises(SpecError) as raised:
+        spec_of(tmp_path, text, sets=[("params.cuont", "2")])
+    (problem,) = raised.value.problems
+    assert (problem.message, problem.hint) == ("there is no parameter 'cuont'", "did you mean 'count'?")
 
 
 def test_parameters_keep_their_type_unless_they_are_inside_of_a_text(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from runs import Run
 
+from arcli.specfile.overrides import text_of
 from arcli.store.describe import MASK, Redaction
 
 SPEC = """\
@@ -52,6 +53,12 @@ def test_what_is_not_to_be_read_later_is_not_kept(tmp_path: Path) -> None:
 )
 def test_arguments(argv: list[str], shown: list[str]) -> None:
     assert Redaction({"sesame": "${env.DOOR}", "a": "${env.A}"}).arguments(argv) == shown
+
+
+def test_a_secret_is_known_by_its_escapes() -> None:
+    for secret in ('sés"ame', "a\\b", "x${y}"):
+        words = ["--set", f"params.a={text_of(secret)}", "-p", f"a={secret}"]
+        assert Redaction({secret: "X"}).arguments(words) == ["--set", 'params.a="X"', "-p", "a=X"]
 
 
 def test_the_longer_secret_goes_first() -> None:
