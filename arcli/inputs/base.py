@@ -27,8 +27,9 @@ class SourceContext(Struct, frozen=True, kw_only=True):
     ``jobs`` has earlier jobs' values, called with ``where``. ``resolve`` fills in late values,
     ``load_callable`` finds a generator of the user's; it is called only when items are read.
     ``python`` is the interpreter of the engines, where that is another one. ``texts``: items become
-    words of a command, so that what is text stays as it is written. ``elements`` divides one of an
-    earlier job's values into what it is made of.
+    words of a command, so that what is text stays as it is written; ``compared``: with its value, as a
+    ``WrittenRow``, since something is still to compare them. ``elements`` divides one of an earlier job's
+    values into what it is made of.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class SourceContext(Struct, frozen=True, kw_only=True):
     load_callable: Callable[[str], Any] = lambda text: None
     python: str | None = None
     texts: bool = False
+    compared: bool = False
     elements: Callable[[Any], Iterable[Any]] = iter
 
 

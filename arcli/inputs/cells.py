@@ -76,6 +76,23 @@ class BadCell:
     __eq__ = __hash__ = __bool__ = __reduce__ = refuse
 
 
+class WrittenRow(dict[str, Any]):
+    """A row of values that also has its cells as they are ``written``: what compares it sees its values."""
+
+    def __init__(self, values: Mapping[str, Any], written: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.written = written
+
+
+def as_written(item: Any) -> Any:
+    """Return an item with the text of cells in the place of values, where it is a row or has some."""
+    if type(item) is WrittenRow:
+        return item.written
+    if type(item) is dict:
+        return {name: part.written if type(part) is WrittenRow else part for name, part in item.items()}
+    return item
+
+
 def bad_cell(item: Any) -> BadCell | None:
     """Return the first part of an item, a row or what is made of rows, that could not be read."""
     if isinstance(item, Mapping):

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Source, SourceContext, Stream
-from arcli.inputs.cells import WRONG, BadCell, Kind, kind_of_column
+from arcli.inputs.cells import WRONG, BadCell, Kind, WrittenRow, kind_of_column
 from arcli.inputs.files import UNREADABLE, FileOfRows, opened, unreadable
 from arcli.paths import is_file
 from arcli.record import in_python
@@ -82,7 +82,8 @@ class Csv(FileOfRows):
 
         def rows() -> Iterator[Any]:
             with opened(path) as raw:
-                yield from read_csv(self, raw, str(path), texts=context.texts, at_once=is_file(path))
+                words, at_once = {"texts": context.texts, "compared": context.compared}, is_file(path)
+                yield from read_csv(self, raw, str(path), **words, at_once=at_once)
 
         return Stream(rows, unpack="kwargs", names=_names(self, path))
 
@@ -104,14 +105,14 @@ def _names(settings: Csv, path: Path) -> tuple[str, ...] | None:
 
 
 def read_csv(
-    settings: Csv, raw: BinaryIO, name: str, *, texts: bool, at_once: bool
+    settings: Csv, raw: BinaryIO, name: str, *, texts: bool, compared: bool = False, at_once: bool
 ) -> Iterator[dict[str, Any]]:
     """Yield rows as mappings.
 
     Columns have the types that are given, or that the first rows show; with ``texts`` every cell is
-    the text that is written. ``at_once``: nobody has to wait for more of the stream. Raises InputError,
-    which begins with ``name`` and a line, for a missing header, a row of another length, a cell of
-    another type; a cell in another encoding is a BadCell.
+    the text that is written, with ``compared``, too, a row is a WrittenRow. ``at_once``: nobody has to
+    wait for more of the stream. Raises InputError, which begins with ``name`` and a line, for a missing
+    header, a row of another length, a cell of another type; a cell in another encoding is a BadCell.
     """
     text = _text(settings, raw)
     rows = csv.reader(text, delimiter=settings.delimiter, strict=True)
@@ -120,28 +121,31 @@ def read_csv(
         header = _header(settings, rows, name)
         numbered: _Numbered = ((rows.line_num, row) for row in rows if row)
         kinds = dict.fromkeys(header, Kind("str", asked_for=False))
-        if settings.where is not None or not texts:
+        typed = settings.where is not None or compared or not texts
+        if typed:
             if not set(header) <= set(settings.types):
                 first, numbered = _look(numbered)
                 kinds = _kinds(header, first, settings.decimal)
             for column, kind in settings.types.items():
                 kinds[column] = Kind(kind, asked_for=True, decimal=settings.decimal)
         condition = _condition(settings, kinds, name)
+        as_made = condition is None and not (texts and typed)
         single, together = _single(settings, header, kinds, name), _together(header, kinds)
         # Rows that are there all at once are made into items many at a time; one that comes through a pipe
         # must not wait for others.
         for block in _blocks(numbered) if at_once else ([row] for row in numbered):
-            items = together(block) if at_once and condition is None and together is not None else None
+            items = together(block) if at_once and as_made and together is not None else None
             if items is not None:
                 yield from items
                 continue
             for number, row in block:
                 item = single(number, row)
-                if condition is None:
+                if as_made:
                     yield item
-                elif condition(item, f"{name}:{number}"):
+                elif condition is None or condition(item, f"{name}:{number}"):
                     bad = {column: cell for column, cell in item.items() if type(cell) is BadCell}
-                    yield {**dict(zip(header, row, strict=True)), **bad} if texts else item
+                    written = {**dict(zip(header, row, strict=True)), **bad} if texts else item
+                    yield WrittenRow(item, written) if compared else written
     except (csv.Error, UnicodeError, *UNREADABLE) as error:
         raise _unreadable(settings, error, f"{name}:{rows.line_num}") from None
     finally:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from msgspec.structs import replace
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model, model_validator
 
 from arcli.errors import InputError
@@ -108,10 +109,23 @@ class _Arranged(Model):
         elif given.picks_rows:
             # A table compares values, also where its items are the text of cells.
             given, where = given.model_copy(update={"where": where}), None
+        # So it does where it is a part of what is compared: only what is left of it then is text.
+        compared = context.texts and not context.compared and (where is not None or self.exclude != [])
         with within(self.kind):
-            source = given.open(context)
-        filters = (where, self.exclude, self.sample, self.shuffle)
-        return source if filters == (None, [], None, None) else self._arrange(source, where, context)
+            source = given.open(replace(context, compared=True) if compared else context)
+        if (where, self.exclude, self.sample, self.shuffle) != (None, [], None, None):
+            source = self._arrange(source, where, context)
+        return self._as_written(source) if compared else source
+
+    @staticmethod
+    def _as_written(source: Source) -> Source:
+        """Return a source in which rows of tables are the text of their cells."""
+        from arcli.inputs.cells import as_written
+
+        if isinstance(source, Fixed):  # a table, and what has one, is read as it goes
+            return source
+        read = source.read
+        return replace(source, read=lambda: map(as_written, read()))
 
     def _arrange(self, source: Source, where: Where, context: SourceContext) -> Source:
         """Leave out items of the opened source, choose some, and put them into another order."""

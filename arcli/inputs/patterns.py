@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from arcli.errors import InputError
+from arcli.inputs.cells import WrittenRow
 
 _PLAIN = frozenset([str, int, float, bool, type(None)])
 """Types whose values are equal where a set finds them: ``1``, ``1.0`` and true are one there, too."""
+
+
+_MAPS = (dict, WrittenRow)
 
 
 class Patterns:
@@ -39,9 +43,9 @@ class Patterns:
         # No list is equal to a plain value, nor a map to what is none.
         if kind in _PLAIN and item in self._values:
             return True
-        if kind is dict and any(_is_among(item, names, rows) for names, rows in self._rows.values()):
+        if kind in _MAPS and any(_is_among(item, names, rows) for names, rows in self._rows.values()):
             return True
-        known = kind in _PLAIN or kind is dict or kind is list
+        known = kind in _PLAIN or kind in _MAPS or kind is list
         return any(matches(item, pattern) for pattern in (self._others if known else self._all))
 
 

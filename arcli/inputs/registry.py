@@ -48,7 +48,9 @@ def kind_of(key: str) -> type[Input]:
 
 def usual_unpack(over: Mapping[str, Any]) -> Unpack:
     """Return how the sources of inputs as they are written have items unpacked; none is opened for it."""
-    by_name = any(over.get(key) is not None for key in _BY_NAME) or over.get("stdin") == "csv"
+    stdin = over.get("stdin")
+    form = stdin.get("form") if isinstance(stdin, Mapping) else stdin
+    by_name = form == "csv" or any(over.get(key) is not None for key in _BY_NAME)
     return "kwargs" if by_name else "none"
 
 

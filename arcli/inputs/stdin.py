@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from arcli.errors import InputError
 from arcli.inputs import where
@@ -23,8 +23,11 @@ class Stdin(Input):
     key: ClassVar[str] = "stdin"
     short: ClassVar[str] = "form"
     reads_stdin: ClassVar[bool] = True
+    picks_rows: ClassVar[bool] = True
     form: Literal["lines", "nul", "jsonl", "csv"]
     """What it consists of."""
+    where: str | dict[str, Any] | None = None
+    """Only items for which this holds: an expression of their keys, or keys and values."""
 
     def open(self, context: SourceContext) -> Source:
         """See Input."""
@@ -32,16 +35,22 @@ class Stdin(Input):
         stdin = context.stdin
         if stdin is None:
             raise InputError("standard input is closed")
-        if self.form == "nul":
-            return Stream(lambda: read_nul(stdin))
+        where.check(self.where, None)
+        holds = where.condition(self.where)
         if self.form == "csv":
-            settings, texts = Csv(path=STDIN), context.texts
-            rows = partial(read_csv, settings, stdin, "stdin", texts=texts, at_once=False)
-            return Stream(rows, unpack="kwargs")
-        lines = lines_of(stdin, "stdin")
+            settings = Csv(path=STDIN, where=self.where)
+            words = {"texts": context.texts, "compared": context.compared}
+            return Stream(
+                partial(read_csv, settings, stdin, "stdin", **words, at_once=False), unpack="kwargs"
+            )
         if self.form == "jsonl":
-            return Stream(lambda: read_jsonl(lines, "stdin", where.condition(None)))
-        return Stream(lambda: lines)
+            return Stream(lambda: read_jsonl(lines_of(stdin, "stdin"), "stdin", holds))
+        texts = read_nul(stdin) if self.form == "nul" else lines_of(stdin, "stdin")
+        if self.where is None:
+            return Stream(lambda: texts)
+        return Stream(
+            lambda: (text for number, text in enumerate(texts, 1) if holds(text, f"stdin:{number}"))
+        )
 
     def keys(self, source: Source) -> Iterable[str] | None:
         """See Input."""

@@ -110,6 +110,62 @@ def test_a_command_gets_the_text_of_cells_and_rows_are_picked_by_their_values(tm
     assert list(source({"stdin": "csv"}, stdin=stdin, texts=True)) == [{"a": "1e3"}]
 
 
+TABLE = "a,b,c\n1,x,3.10\n2,y,3.9\n3,,1\n"
+
+
+@pytest.mark.parametrize("texts", [False, True])
+@pytest.mark.parametrize("key", ["csv", "stdin"])
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        ({"exclude": [{"a": 1}]}, "23"), ({"exclude": [{"a": 1.0, "b": "x"}, {"b": "y"}]}, "3"),
+        ({"exclude": [{"c": "3.10"}, {"a": "2"}]}, "23"), ({"where": {"a": 1}}, "1"),
+        ({"where": {"a": ["2", 3]}}, "23"), ({"where": "a > 1"}, "23"), ({"where": {"b": None}}, "3"),
+        ({"where": "a > 1", "exclude": [{"a": 3}]}, "2"), ({"exclude": [{"a": 9}], "shuffle": 1}, "123"),
+        ({"where": {"c": 3.1}}, ""), ({"where": {"c": "3.10"}}, "1"),
+    ],
+)  # fmt: skip
+def test_a_table_compares_values_also_where_its_items_are_texts(
+    tmp_path: Path, filters: dict[str, Any], kept: str, key: str, texts: bool
+) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+    over = {key: "csv" if key == "stdin" else "t.csv", **filters}
+    rows = [*source(over, tmp_path, stdin=io.BytesIO(TABLE.encode()), texts=texts)]
+    assert sorted(str(row["a"]) for row in rows) == [*kept]
+    assert all(type(row) is dict and isinstance(row["a"], str) == texts for row in rows)
+    assert {row["c"] for row in rows} <= {"3.10", "3.9", "1"}
+
+
+@pytest.mark.parametrize("texts", [False, True])
+@pytest.mark.parametrize(
+    ("over", "kept"),
+    [
+        ({"product": {"r": {"csv": "t.csv"}, "n": [1, 2]}, "where": "r['a'] > n"}, ["21", "31", "32"]),
+        ({"product": {"n": [1, 2], "r": {"csv": "t.csv"}}, "exclude": [{"r": {"a": 1}}, {"n": 2}]},
+         ["21", "31"]),
+        ({"zip": {"r": {"csv": "t.csv"}, "n": [1, 2, 3]}, "where": "r['a'] == n > 1"}, ["22", "33"]),
+        ({"product": {"in": {"zip": {"r": {"csv": "t.csv", "exclude": [{"a": 2}]}, "n": [0, 1]}}, "m": [0]},
+          "where": {"m": 0}}, ["10", "31"]),
+    ],
+)  # fmt: skip
+def test_so_does_what_is_combined_of_tables(
+    tmp_path: Path, over: dict[str, Any], kept: list[str], texts: bool
+) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+    rows = [*source(over, tmp_path, texts=texts)]
+    assert [f"{row['r']['a']}{row['n']}" for row in rows] == kept
+    assert all(type(row["r"]) is dict and isinstance(row["r"]["a"], str) == texts for row in rows)
+    assert {row["r"]["c"] for row in rows} <= {"3.10", "3.9", "1"}
+
+
+@pytest.mark.parametrize(("form", "where"), [("lines", "item > '1'"), ("jsonl", "item > 1")])
+def test_other_forms_of_standard_input_pick_items_too(form: str, where: str) -> None:
+    for over in ({"stdin": form, "where": where}, {"stdin": {"form": form, "where": where}}):
+        assert [*map(str, source(over, stdin=io.BytesIO(b"1\n2\n")))] == ["2"]
+    with pytest.raises(InputError, match=r"stdin:1: where: 'nothing' fails: NameError"):
+        list(source({"stdin": form, "where": "nothing"}, stdin=io.BytesIO(b"1\n")))
+
+
 def test_encodings_and_decimal_commas(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("größe;n\n1,5;x\n".encode("latin-1"))
     table = {"path": "t.csv", "delimiter": ";", "encoding": "latin-1", "decimal": ","}
