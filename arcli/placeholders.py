@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from arcli.engine.template import Template
+from arcli.engine.template import NAME, Template
 
-_NAME = r"([A-Za-z_]\w*(?:\.\w+)*)?"
+_NAME = rf"({NAME})?"
 GIVEN = "arcli."
 """How the names of what is given for all items begin; no item's do."""
 _PLAIN = r"[^\s{}'\"`$\\,:;&|<>()]*"
@@ -102,16 +102,18 @@ def _template(text: str, matches: Iterable[re.Match[str]], inside: Mapping[int, 
     return [part for part in (*parts, text[end:]) if part]
 
 
-def strange_braces(text: str, *, shell: bool) -> Iterator[Placeholder]:
+def strange_braces(text: str, keys: Iterable[str], *, shell: bool) -> Iterator[Placeholder]:
     """Yield braces that are neither a placeholder nor what a program or a shell means by them.
 
     Plain are braces that hold blanks, quotes, commas, colons, brackets, ``..`` or nothing that could
-    be a name; in a shell string all that stand in quotes.
+    be a name, but for ``keys`` that are none; in a shell string all that stand in quotes.
     """
-    matches = {match.start(): match for match in _STRANGE.finditer(text)}
-    ends = {start: match.end() for start, match in matches.items()}
-    for start, inside in surroundings(text, ends) if shell else dict.fromkeys(matches).items():
-        yield Placeholder(matches[start][0], start, inside)
+    ends = {match.start(): match.end() for match in _STRANGE.finditer(text)}
+    for key in keys:
+        braces = re.escape(f"{{{key}}}")
+        ends |= {match.start(): match.end() for match in re.finditer(rf"(?<![\${{]){braces}", text)}
+    for start, inside in surroundings(text, ends) if shell else dict.fromkeys(ends).items():
+        yield Placeholder(text[start : ends[start]], start, inside)
 
 
 def surroundings(text: str, ends: Mapping[int, int]) -> Iterator[tuple[int, str | None]]:

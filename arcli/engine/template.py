@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Number
 from pathlib import PurePath
@@ -23,6 +24,15 @@ COUNTED = ("index", "number", "attempt", "slot")
 """What every item has: its number from 0, from 1, its attempt from 1, its engine's slot from 0."""
 PATH_PARTS = ("stem", "suffix", "parent", "name", "root", "path")
 """Parts of a path; the root is all of it but its suffix, as in ``os.path.splitext``."""
+
+
+_ENDS = r"[^\x00-/:-@\[-^`{-\x7f\s]"
+_BETWEEN = r"[^\x00-,/:-@\[-^`{-\x7f\s.]"
+_PIECE = rf"{_ENDS}(?:{_BETWEEN}*{_ENDS})?"
+NAME = rf"(?=[0-9]*[^0-9}}]){_PIECE}(?:\.{_PIECE})*"
+"""What can be named in braces: letters, digits, ``_``, signs beyond ASCII, between these ``-`` and ``.``.
+
+Not digits alone, which in braces are a number of times to patterns, and an input to GNU parallel."""
 
 
 class BadTemplate(ValueError):
@@ -98,6 +108,11 @@ def _subject(item: Any) -> Any:
 
 def _is_path(value: Any) -> bool:
     return isinstance(value, str | bytes | os.PathLike)
+
+
+def is_name(key: str) -> bool:
+    """Tell whether a key, or the empty one, which is the item, can stand in braces."""
+    return not key or re.fullmatch(NAME, key) is not None
 
 
 def text_of(value: Any) -> str:
@@ -195,6 +210,6 @@ def argv_call(argv: Sequence[Template], names: Mapping[str, str]) -> list[str]:
 def _checked(name: str, names: Mapping[str, str]) -> str:
     if name in names:
         return name
-    listing = ", ".join(f"{{{key}}}" for key in names if "." not in key)
+    listing = ", ".join(f"{{{key}}}" for key in names if "." not in key and is_name(key))
     message = f"there is no {{{name}}} in this item, which has {listing}"
     raise BadTemplate(f"{message}; {{{{{name}}}}} is {{{name}}} itself")

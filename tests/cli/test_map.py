@@ -147,6 +147,9 @@ def test_named_inputs_and_tables(tmp_path: Path) -> None:
     assert (code, out) == (0, b"x0\nx1\ny0\ny1\n")
     assert mapped(tmp_path, "-k", "--csv", "runs.csv", "echo {size}/{seed}")[1] == b"10/1\n20/2\n"
     assert mapped(tmp_path, "-k", "--jsonl", "runs.jsonl", "echo {n}")[1] == b"1\n2\n"
+    (tmp_path / "wide.csv").write_text("learning-rate,2x,übung\n1,a b,$x\n")
+    assert mapped(tmp_path, "--csv", "wide.csv", "echo {learning-rate} {2x} {übung}")[1] == b"1 a b $x\n"
+    assert mapped(tmp_path, "-k", "echo {a-b}", "--over", "a-b=1,2")[:2] == (0, b"1\n2\n")
     assert mapped(tmp_path, "-k", "--csv", "-", "echo {n}", stdin=b"n\n7\n")[1] == b"7\n"
 
 

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arcli.engine import template
-from arcli.engine.template import BadTemplate, Names, text_of
-from arcli.placeholders import compiled, compiled_script, placeholders
+from arcli.engine.template import BadTemplate, Names, is_name, text_of
+from arcli.placeholders import compiled, compiled_script, placeholders, words_in_braces
 
 # What the operating system can pass as an argument: anything but NUL.
 hostile = st.text(
@@ -108,6 +108,12 @@ def test_a_value_that_looks_like_a_placeholder_is_not_filled_in_again(a: str, b:
     assert argv_call(["{a}", "{b}"], names) == [f"{{b}}{a}", b]
 
 
+@given(st.text(st.one_of(st.sampled_from(list("-.{}019aZ_ü°\u0301 /")), st.characters(codec="utf-8"))))
+def test_what_is_a_name_is_a_placeholder_in_braces(key: str) -> None:
+    found = [place.name for place in words_in_braces(f"{{{key}}}")]
+    assert (found == [key]) == is_name(key)
+
+
 @pytest.mark.parametrize("braces", ["{1}", "{.}", "{/}", "{#}", "{a-b}", "{x}"])
 def test_doubled_braces_are_single_ones_whatever_they_hold(braces: str) -> None:
     assert said(shell_call(f"{SHOW} {{{braces}}} {{}}", Names("v", 0))) == [braces, "v"]
@@ -152,6 +158,9 @@ def test_doubled_braces_are_single_ones_whatever_they_hold(braces: str) -> None:
         ("find . -exec echo \\{} + -o {{}} -o {{a}} {{{b}}}", []),
         ("cp {a.stem} {b.x}", [("a.stem", None), ("b.x", None)]),
         ("echo a#'{}'", [("", "single quotes")]),
+        ("f {a-b} {übung} {2x}", [("a-b", None), ("übung", None), ("2x", None)]),
+        ("f {b.c-d} {1.5} 't_{°C}'", [("b.c-d", None), ("1.5", None), ("°C", "single quotes")]),
+        ("echo {2} {-a} {a-} {a..b} {1..9} {1.} {a/} {a\u00a0b} {a.-b}", []),
         ("a=$'\\\\' b=$'it\\'s'; echo {} $'\\'{}'", [("", None), ("", "single quotes")]),
         ("echo \"$'{}\" {} $$'\\' {}", [("", "double quotes"), ("", None), ("", None)]),
         ("((y = 1 << (3)))\nif ! ((y<<2)); then echo {}; fi\necho {}", [("", None)] * 2),
@@ -182,6 +191,11 @@ def test_a_name_that_nothing_has_is_an_error_that_says_what_there_is(text: str) 
         shell_call(text, Names("x", 0))
     with pytest.raises(BadTemplate, match=r"there is no \{\w+(\.\w+)?\} .* has \{\}, \{index\}"):
         argv_call([text], Names("x", 0))
+
+
+def test_a_key_that_is_no_name_is_not_offered() -> None:
+    with pytest.raises(BadTemplate, match=r"has \{\}, \{index\}, .* \{a-b\}; "):
+        shell_call("echo {x}", Names({"a-b": 1, "c d": 2, "7": 3}, 0))
 
 
 def test_doubled_braces_are_braces() -> None:

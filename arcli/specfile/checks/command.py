@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from arcli.engine.template import COUNTED, PATH_PARTS
+from arcli.engine.template import COUNTED, PATH_PARTS, is_name
 from arcli.errors import InputError, Problem
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
@@ -31,6 +31,8 @@ _ELSEWHERE = {
     "{%}": "{slot}, which counts from 0",
 }
 """GNU parallel's placeholders, and what they are here."""
+SHOWN = 3
+"""Keys that a hint says cannot stand in braces."""
 _WORD = re.compile(r"\s*([A-Za-z0-9_][A-Za-z0-9_.+-]*)(?=\s+[^\s(]|\s*$)")
 _OF_SHELLS = frozenset(
     """
@@ -49,11 +51,25 @@ class ItemNames(NamedTuple):
     known: set[str]
     complete: bool
 
+    @property
+    def own(self) -> list[str]:
+        """Names of the items' own that can stand in braces."""
+        return sorted(filter(is_name, self.known - _PLAIN - {*PATH_PARTS}))
+
+    @property
+    def unnamed(self) -> list[str]:
+        """Keys of the items that cannot stand in braces."""
+        return sorted(name for name in self.known if not is_name(name))
+
     def listed(self) -> str:
-        """Return all names in braces, the items' own first."""
-        common = _PLAIN | {*PATH_PARTS}
-        names = [*sorted(self.known - common), *sorted(self.known & common)]
-        return ", ".join(f"{{{name}}}" for name in names)
+        """Return all names in braces, the items' own first, and which keys have to be renamed for that."""
+        names = [*self.own, *sorted(self.known & (_PLAIN | {*PATH_PARTS}))]
+        listing = ", ".join(f"{{{name}}}" for name in names)
+        if not self.unnamed:
+            return listing
+        more = ["…"] if len(self.unnamed) > SHOWN else []
+        shown = ", ".join([*map(repr, self.unnamed[:SHOWN]), *more])
+        return f"{listing}; rename {shown}: names have letters, digits, _, - and ., and not digits alone"
 
     def has(self, name: str) -> bool:
         """Tell whether a placeholder can be filled in, as far as is known."""
@@ -114,9 +130,10 @@ def texts(job: Job, source: Source | None, places: Places) -> Iterator[Problem]:
         for found in _unfilled(template) if shell else ():
             yield in_text(misplaced(found, text), places, *path)
         # Braces around no name are left to the program, as in awk '{print}', unless they are what
-        # GNU parallel would fill in.
-        for found in strange_braces(text, shell=shell):
-            if found.inside is None or found.name in _ELSEWHERE:
+        # GNU parallel would fill in, or around a key of the items that is no name.
+        unnamed = {f"{{{key}}}" for key in names.unnamed if not key.isdecimal()}
+        for found in strange_braces(text, names.unnamed, shell=shell):
+            if found.inside is None or found.name in unnamed | _ELSEWHERE.keys():
                 yield in_text(_strange(found, text, names), places, *path)
 
 
@@ -125,17 +142,14 @@ def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
     line, column = _position(found, text)
     # {1} and {2} are items of several inputs in GNU parallel, which have names here.
     here = _ELSEWHERE.get(found.name)
+    message = f"{found.name} is no placeholder here"
+    if found.name[1:-1] in names.unnamed:
+        return Fault(message, f"there are: {names.listed()}", line, column)
     keys = names.listed() if names.complete else "{key}"
     if here is None and found.name[1:-1].rstrip("./").isdecimal():
-        own = sorted(names.known - _PLAIN - {*PATH_PARTS})
-        here = " or ".join(f"{{{name}}}" for name in own or [""])
+        here = " or ".join(f"{{{name}}}" for name in names.own or [""])
     hint = f"write {here}" if here else f"there are: {keys}"
-    return Fault(
-        f"{found.name} is no placeholder here",
-        f"{hint}; {{{found.name}}} is {found.name} itself",
-        line,
-        column,
-    )
+    return Fault(message, f"{hint}; {{{found.name}}} is {found.name} itself", line, column)
 
 
 def _unfilled(script: Any) -> Iterator[Placeholder]:
@@ -169,7 +183,7 @@ def placeholder_fault(found: Placeholder, text: str, names: ItemNames) -> Fault 
         return misplaced(found._replace(name=f"{{{found.name}}}"), text)
     if not names.complete or names.has(found.name):
         return None
-    hint = did_you_mean(found.name, names.known) or f"there are: {names.listed()}"
+    hint = did_you_mean(found.name, filter(is_name, names.known)) or f"there are: {names.listed()}"
     hint += f"; {{{{{found.name}}}}} is {{{found.name}}} itself"
     return Fault(f"there is no {{{found.name}}} in the items", hint, line, column)
 
