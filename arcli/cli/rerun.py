@@ -8,7 +8,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,9 +24,13 @@ from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 from arcli.outputs.base import Output
 
+_AS_RECORDED = frozenset(
+    ["list", "cases", "range", "linspace", "logspace", "lines", "csv", "jsonl", "glob", "product", "zip"]
+)
+"""Kinds of input whose items are nothing but JSON: what a record has of one is the item."""
+
 if TYPE_CHECKING:
     from arcli.execution.context import Kept
-    from arcli.inputs import Over
     from arcli.outputs.stream import Stream
     from arcli.record import RecordBatch
     from arcli.specfile.model import Job, Spec
@@ -49,8 +53,9 @@ def command(
 ) -> int:
     """Run items of RUN again in this process: with its parameters, setup, earlier values and folder.
 
-    RUN is an id or its beginning, latest (the default) or previous. Nothing is written into the run.
-    What differs from then is said first. Exit 0 where each item is ok, 1 where one is not.
+    RUN is an id or its beginning, latest (the default) or previous. Nothing is written into the run, nor
+    into the folders of its items: with outdir they have others, which are shown. What differs from then
+    is said first. Exit 0 where each item is ok, 1 where one is not.
 
     \b
     Examples:
@@ -71,18 +76,31 @@ def command(
         spec = spec_of(folder, params)
         for sentence in differences(folder, spec):
             click.echo(f"arcli: {sentence}", err=True)
-        spec = alone(index, spec, name, max(items))
-        target = next(each for each in spec.jobs if each.name == name)
-        # Where engines differ, this process stands for each that ran one of the items, one at a time.
-        engines_differ = target.kind == "apply" or spec.setup.scatter
-        parts = [[item] for item in items] if engines_differ else [items]
-        with _blocks_again(folder, target, items) as stdin:
-            for _ in range(times):  # a failure that comes and goes may need several
-                for part in parts:
+        with _own_folder() as place:
+            spec = alone(index, spec, name, items, place, anew=bool(params))
+            target = next(each for each in spec.jobs if each.name == name)
+            # Where engines differ, this process stands for each that ran one of the items, one at a time.
+            engines_differ = target.kind == "apply" or spec.setup.scatter
+            parts = [[item] for item in items] if engines_differ else [items]
+            with _blocks_again(folder, target, items) as stdin:
+                for part in parts * times:  # a failure that comes and goes may need several
                     if stdin is not None:
                         stdin.seek(0)
-                    ok = _once(index, spec, target, part, pdb=pdb, stdin=stdin) and ok
+                    shown = _Items(index=index, page=own_streams().stdout, blocks=stdin is not None)
+                    shown.may_differ = bool(params)
+                    ok = _once(shown, spec, target, part, pdb=pdb, stdin=stdin) and ok
     return ExitCode.OK if ok else ExitCode.ITEMS_FAILED
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """Make a folder for those of the items, which stays where there are any."""
+    place = tempfile.mkdtemp(prefix="arcli-rerun-")
+    try:
+        yield place
+    finally:
+        with suppress(OSError):
+            os.rmdir(place)  # noqa: PTH106 - a text, which becomes a part of another one
 
 
 @contextmanager
@@ -126,9 +144,9 @@ def _job_of(index: JournalIndex, items: Sequence[int], job: str | None) -> str:
 
 
 def _once(
-    index: JournalIndex, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool, stdin: BinaryIO | None
+    shown: _Items, spec: Spec, job: Job, items: Sequence[int], *, pdb: bool, stdin: BinaryIO | None
 ) -> bool:
-    """Run the items once, in a run of its own that is not kept; tells whether they are ok."""
+    """Run the items once, in a run of its own that is not kept, and show them; tells whether all are ok."""
     from arcli.execution.context import Options
     from arcli.execution.run import execute
     from arcli.outputs.base import OutputMember, Outputs
@@ -139,15 +157,13 @@ def _once(
 
     # Everything that the job builds on is replayed from the run, engine by engine; only the items that
     # are asked for run.
-    run = index.run
+    index, run = shown.index, shown.index.run
     slots = 1 + max((entry["slot"] or 0 for entry in run.manifest.engines), default=0)
     # An item that came from a run with more engines goes to the first one.
     slot = index.record(job.name, items[0]).get("slot")
     slot = slot if isinstance(slot, int) and slot < slots else 0
     is_apply = job.kind == "apply"
-    number = items[0] if is_apply else None
-    page = own_streams().stdout
-    shown = _Items(index=index, page=page, number=number, blocks=stdin is not None)
+    shown.number = items[0] if is_apply else None
     os.environ.update(spec.cluster.env)
     # Nothing is written into the run that the items are from.
     with tempfile.TemporaryDirectory(prefix="arcli-rerun-") as place:
@@ -186,13 +202,15 @@ def _once(
 class _Items(Output):
     """An output that shows each item whole; ``number``: as the item that it was in the run.
 
-    ``blocks``: items are blocks of standard input, which have to be those of the run.
+    An item has to be the one that it was in the run, unless it ``may_differ``: then that is said.
+    ``blocks``: items are blocks of standard input.
     """
 
     index: JournalIndex
     page: Stream
     number: int | None = None
     blocks: bool = False
+    may_differ: bool = False
     ok: bool = field(default=True)
 
     def record(self, batch: RecordBatch) -> None:
@@ -210,13 +228,26 @@ class _Items(Output):
                 self.page.write(whole(self.index.run, record, self.page))
 
     def _check(self, record: Mapping[str, Any]) -> None:
-        """Raises UsageError for a block of another standard input than the run's."""
+        """Tell of an item that is another one than in the run. Raises UsageError where it may not be."""
+        from arcli.timing.failures import input_label
+
         job, number = record["job"], record["index"]
-        if self.blocks and self.index.record(job, number).get("input") != record["input"]:
+        before, now = self.index.record(job, number).get("input"), record["input"]
+        if before == now:
+            return
+        if self.blocks:
             raise UsageError(
                 f"item {number} of {job} is another block of this standard input than it was in the run",
                 hint="give it what the run had",
             )
+        # What JSON lacks is in a record as it looked, which may be another way each time.
+        if not _is_whole(before):
+            return
+        was, is_ = (input_label(each, number) for each in (before, now))
+        sentence = f"item {number} of {job} was {was} in the run, and is {is_} now"
+        if not self.may_differ:
+            raise UsageError(sentence, hint="have its source give what it gave then")
+        click.echo(f"arcli: {sentence}", err=True)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
@@ -254,11 +285,16 @@ class Chosen(Struct, frozen=True, kw_only=True):
         return dump(passed_over) + b"\n"
 
 
-def alone(index: JournalIndex, spec: Spec, job: str, last: int) -> Spec:
-    """Return the spec with one job, up to item ``last``, and the jobs that it needs.
+def alone(
+    index: JournalIndex, spec: Spec, job: str, items: Sequence[int], place: str, *, anew: bool = False
+) -> Spec:
+    """Return the spec with one job, whose items are as they were recorded, and the jobs that it needs.
 
-    Nothing becomes of its values. Raises UsageError.
+    Nothing becomes of its values; folders of its items are in ``place``. ``anew``: what gives other items
+    now is meant to. Raises UsageError.
     """
+    from arcli.engine.program import NUMBER
+    from arcli.placeholders import escaped
     from arcli.plan.preview import only
 
     chosen = only(spec, [job])
@@ -268,17 +304,54 @@ def alone(index: JournalIndex, spec: Spec, job: str, last: int) -> Spec:
         "ordered": False, "halt": "never", "retries": 0, "view": "load_balanced", "targets": "any",
     }  # fmt: skip
     target = next(each for each in chosen.jobs if each.name == job)
-    if target.over is not None and any(part.kind == "stdin" for _, part in target.over.walk()):
-        unpack = target.unpack or jobs_of(index.run)[job][1]
-        changes |= {"over": _recorded(index, job, last), "unpack": unpack}
+    if target.outdir is not None:
+        changes["outdir"] = f"{escaped(place)}/{{{NUMBER}}}"
+    changes |= _recorded(index, target, items, anew=anew)
     jobs = [each.model_copy(update=changes) if each.name == job else each for each in chosen.jobs]
     return chosen.model_copy(update={"jobs": jobs, "output": [], "sources": {}})
 
 
-def _recorded(index: JournalIndex, job: str, last: int) -> Over:
-    """Return a job's items as they were recorded: standard input is gone."""
+def _recorded(index: JournalIndex, job: Job, items: Sequence[int], *, anew: bool) -> dict[str, Any]:
+    """Return what makes the items of a job those that were recorded; nothing where they are read again.
+
+    That are those that a record does not have whole, and where they are read ``anew`` all but those of
+    standard input, which is gone.
+    """
     from arcli.engine.encode import from_tree
     from arcli.inputs import Over
+    from arcli.plan.preview import valued
 
-    items = [from_tree(index.record(job, number).get("input")) for number in range(last + 1)]
-    return Over.model_validate({"list": items})
+    kinds = {part.kind for _, part in job.over.walk()} if job.over is not None else set()
+    inputs = {number: index.record(job.name, number).get("input") for number in items}
+    before = jobs_of(index.run).get(job.name)
+    if "stdin" not in kinds and (
+        anew
+        or before is None
+        or before[0].batch != job.batch
+        or not kinds
+        or not kinds <= _AS_RECORDED
+        or any(valued(job))
+        or not all(map(_is_whole, inputs.values()))
+    ):
+        return {}
+    # Those before and between them are passed over: all that they are there for is the numbers.
+    values: list[Any] = []
+    for number in range(max(items) + 1):
+        item = from_tree(inputs.get(number))
+        if job.batch is None:
+            values.append(item)
+        else:
+            values += item if number in inputs else [None] * job.batch
+    unpack = job.unpack or (before[1] if before is not None else "none")
+    return {"over": Over.model_validate({"list": values}), "unpack": unpack}
+
+
+def _is_whole(tree: Any) -> bool:
+    """Tell whether what a record says of an item is all of it."""
+    from arcli.record import is_tagged
+
+    if isinstance(tree, list):
+        return all(map(_is_whole, tree))
+    if not isinstance(tree, dict):
+        return True
+    return tree.keys() <= {"$float", "$int"} if is_tagged(tree) else all(map(_is_whole, tree.values()))

@@ -139,6 +139,8 @@ def _whole(run: RunFolder, record: Mapping[str, Any], page: Stream, call: str | 
     times = [f"{name} {record[name]}" for name in names if record.get(name)]
     yield _line("times", ", ".join(times) or "it never began")
     yield _line("key", f"{record['key']}{', kept from an earlier run' if record.get('replayed') else ''}")
+    if record.get("outdir"):
+        yield _line("folder", record["outdir"])
     # What else was kept of it: its value as it was, its notebook, all that it printed.
     for folder, after in (("values", ".*"), ("notebooks", ".*"), ("printed", "-*")):
         for path in sorted((run.path / folder / record["job"]).glob(f"{record['index']}{after}")):

@@ -191,3 +191,84 @@ def test_a_run_that_does_not_say_its_spec_is_told(tmp_path: Path) -> None:
     _, told = rerun(tmp_path, "0", code=2)
     assert f"run {place.name} does not say which spec it had" in told
     assert "None" not in told
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """What is in the files below a folder, but for the index that is made where it is looked into."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "journal.index")
+    return {path: path.read_bytes() for path in paths}
+
+
+def test_an_item_is_the_one_that_it_was_whatever_its_source_has_now(tmp_path: Path) -> None:
+    command = "case {} in *b.txt) exit 3;; esac"
+    (tmp_path / "spec.yaml").write_text(f'command: "{command}"\nover: {{glob: "*.txt"}}\n')
+    for name in "bc":
+        (tmp_path / f"{name}.txt").touch()
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
+    (tmp_path / "a.txt").touch()
+    assert "b.txt" in rerun(tmp_path, "0", code=1)[0]
+    assert "c.txt" in rerun(tmp_path, "1")[0]
+
+
+@pytest.mark.parametrize(
+    ("over", "more", "printed"),
+    [
+        ("{csv: in.csv}", 'command: "echo {n} {ARCLI_INDEX}"', "007 1"),
+        ("{lines: in.csv}", 'command: "echo {arg1}-{arg2}"\nbatch: 2', "1,007-2,8"),
+        ("{product: {a: {lines: in.csv}, b: [x, y]}}", 'map: "lambda a, b: print(a + b)"', "ny"),
+    ],
+    ids=["csv", "batch", "product"],
+)
+def test_a_recorded_item_is_called_as_it_was(tmp_path: Path, over: str, more: str, printed: str) -> None:
+    more = more.replace("{ARCLI_INDEX}", "$ARCLI_INDEX")
+    (tmp_path / "spec.yaml").write_text(f"{more}\nover: {over}\n")
+    (tmp_path / "in.csv").write_text("n\n1\n007\n" if "csv:" in over else "n\n0\n1,007\n2,8\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    (tmp_path / "in.csv").write_text("n\n")
+    out, told = rerun(tmp_path, "1")
+    assert f"    {printed}\n" in out
+    assert told == ""
+
+
+def test_an_item_that_its_source_does_not_give_any_more_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("""
+params: {n: 1}
+jobs:
+- {name: a, map: abs, over: {python: {call: "g.py:items", args: ["${params.n}"]}}}
+- {name: b, map: abs, over: ["${params.n}"]}
+""")
+    (tmp_path / "g.py").write_text("def items(n):\n    yield n\n    yield n + 1\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    assert "value    2" in rerun(tmp_path, "1", "--job", "a")[0]
+    (tmp_path / "g.py").write_text("def items(n):\n    yield n\n    yield n + 2\n")
+    assert "item 1 of a was 2 in the run, and is 3 now" in rerun(tmp_path, "1", "--job", "a", code=2)[1]
+    # Another parameter is meant to give another item.
+    out, told = rerun(tmp_path, "0", "--job", "b", "-p", "n=5")
+    assert "value    5" in out
+    assert "item 0 of b was 1 in the run, and is 5 now" in told
+
+
+@pytest.mark.parametrize("outdir", ['"out/{x}"', "true"])
+def test_the_folders_of_a_run_stay_as_they_are(tmp_path: Path, outdir: str) -> None:
+    (tmp_path / "spec.yaml").write_text(f"""
+command: "echo {{x}} $(date +%N) > a.txt; test ! -e {tmp_path}/broken"
+cwd: "{{outdir}}"
+outdir: {outdir}
+artifacts: [a.txt]
+over: {{cases: [{{x: 1}}, {{x: 2}}]}}
+""")
+    (tmp_path / "tmp").mkdir()
+    env = {"TMPDIR": str(tmp_path / "tmp")}
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"], env=env).wait() == 0
+    places = [place for place in (tmp_path / "out", tmp_path / ".arcli") if place.exists()]
+    before = {place: files(place) for place in places}
+    for code, name in ((0, "1"), (1, "1.failed")):
+        run = Run(tmp_path, ["rerun", "1"], env=env)
+        assert run.wait() == code
+        match = re.search(r"^  folder   (.*)$", run.out.read_text(), re.MULTILINE)
+        assert match is not None
+        own = Path(match[1])
+        assert (own.name, own.parents[1]) == (name, tmp_path / "tmp")
+        assert (own / "a.txt").read_text().startswith("2 ")
+        (tmp_path / "broken").touch()
+    assert {place: files(place) for place in places} == before
