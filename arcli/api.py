@@ -147,14 +147,15 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """Whether every job is ok: all of its items, and its value."""
-        return all(job.ok for job in self.summary.jobs)
+        """Whether every job is ok: all of its items, and its value. A run without jobs never got to one."""
+        jobs = self.summary.jobs
+        return bool(jobs) and all(job.ok for job in jobs)
 
     def items(self, *, job: str | None = None, where: Where = None) -> Iterator[Item]:
         """The items, of all jobs or one, in their order; ``where`` is an expression or a function.
 
         Of a file of records in the order of the file. Raises UsageError for an expression that is none, a
-        job that there is not, and a name that no item has.
+        job that there is not, a name that no item has, and a line of the file that is no record.
         """
         from arcli.record import decode
         from arcli.store.index import Condition
@@ -167,7 +168,6 @@ class Run:
 
     def _lines(self, job: str | None, condition: Condition | None = None) -> Iterator[bytes]:
         """Yield the records, of all jobs or one, for which a condition holds. Raises UsageError."""
-        from arcli.record import decode
         from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
         from arcli.store.past import kinds
@@ -184,12 +184,10 @@ class Run:
                         yield line
         elif self._records is not None:
             names: dict[str, None] = {}
-            with self._records.open("rb") as file:
-                for line in file:
-                    record = decode(line)
-                    names[record["job"]] = None
-                    if job in {None, record["job"]} and (condition is None or condition(record)):
-                        yield line
+            for line, record in _read_records(self._records):
+                names[record["job"]] = None
+                if job in {None, record["job"]} and (condition is None or condition(record)):
+                    yield line
             _require_job(job, names)
         # A slip of the pen would else be a run in which nothing was found.
         if condition is not None:
@@ -203,6 +201,8 @@ class Run:
         from arcli.store.folder import RunFolder
 
         names = [each.name for each in self.summary.jobs]
+        if not names:
+            raise UsageError(f"run {self.id} has no jobs: it ended before the first one")
         if job is None and len(names) == 1:
             (job,) = names
         if job is None or job not in names:
@@ -258,16 +258,50 @@ def _require_job(job: str | None, names: Collection[str]) -> None:
 def load(source: str | os.PathLike[str] = "latest", *, trust: bool = False) -> Run:
     """Load a run: ``latest``, ``previous``, an id or its beginning, its folder, or a file of records.
 
-    Nothing of it is executed; with ``trust`` values that are pickles can be opened. Raises UsageError.
+    Nothing of it is executed; with ``trust`` values that are pickles can be opened. Raises UsageError, also
+    for a folder that is no run's and for a file whose first line is no record.
     """
     from arcli.cli.past import pick_run
 
-    path = Path(source)
+    name, path = os.fspath(source), Path(source)
+    if not name:
+        raise UsageError("an empty name is no run's", hint=_LOADED)
     if path.is_dir():
+        if not any((path / part).is_file() for part in ("manifest.json", "journal.jsonl")):
+            raise UsageError(f"{name} is no run's folder: it has no manifest.json", hint=_LOADED)
         return Run(path.absolute(), trust=trust)
     if path.is_file():
+        if next(_read_records(path), None) is None:
+            raise UsageError(f"{name} has no records", hint=_LOADED)
         return Run(None, path.absolute(), trust=trust)
-    return Run(pick_run(str(source)).path, trust=trust)
+    return Run(pick_run(name).path, trust=trust)
+
+
+_LOADED = "arcli.load takes latest, an id, a run's folder, or what -o results.jsonl wrote"
+
+
+def _read_records(path: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+    """Yield the lines of a file of records, each with what it says; a torn last one is passed over.
+
+    The file may be packed (``.gz``). Raises UsageError with the number of a line that is no record.
+    """
+    from arcli.errors import InputError
+    from arcli.inputs.files import UNREADABLE, opened, unreadable
+    from arcli.store.journal import read_record
+
+    try:
+        with opened(path) as file:
+            for number, line in enumerate(file, 1):
+                record = read_record(line)
+                if record is not None:
+                    yield line, record
+                # What a run was writing when it was killed, as in a journal.
+                elif line.endswith(b"\n"):
+                    raise UsageError(f"{path}:{number}: not a record", hint=_LOADED)
+    except InputError as error:
+        raise UsageError(error.message) from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path} cannot be read any further: {unreadable(error)}") from None
 
 
 def run(

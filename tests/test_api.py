@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -144,6 +145,68 @@ def test_a_file_of_records_is_a_run_too(run: arcli.Run, tmp_path: Path) -> None:
     assert [item.index for item in loaded.items(where="status == 'ok'")] == [0, 1]
     assert loaded.summary.jobs[0].counts.ok == 2
     assert loaded.exit_code is None
+
+
+def test_a_file_of_records_may_be_packed_and_end_in_a_torn_line(run: arcli.Run, tmp_path: Path) -> None:
+    records = [json.dumps(dict(item.record)).encode() for item in run.items(job="fit")]
+    torn = b"\n".join([*records, records[0][:-9]])
+    (tmp_path / "torn.jsonl").write_bytes(torn)
+    (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(torn))
+    (tmp_path / "no-newline.jsonl").write_bytes(b"\n".join(records))
+    for name in ("torn.jsonl", "packed.jsonl.gz", "no-newline.jsonl"):
+        loaded = arcli.load(tmp_path / name)
+        assert [item.index for item in loaded.items()] == [0, 1, 2]
+        assert loaded.to_arrow().num_rows == 3
+        assert not loaded.ok
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.json", b'{"run": {}, "jobs": []}\n', ":1: not a record"),
+        ("x.csv", b"a,b\n1,2\n", ":1: not a record"),
+        ("x.csv", b"a,b", "has no records"),
+        ("x.jsonl", b'{"a":1}\n', ":1: not a record"),
+        ("x.jsonl", b"\xff\xfe\n", ":1: not a record"),
+        ("x.jsonl", b"", "has no records"),
+        ("x.jsonl.gz", b"no gzip", "Not a gzipped file"),
+        ("x.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "cannot be read any further"),
+    ],
+)
+def test_what_is_no_file_of_records_is_told(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        arcli.load(tmp_path / name)
+
+
+def test_a_line_that_is_no_record_is_told_when_it_is_its_turn(run: arcli.Run, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    (first, *_) = run.items(job="fit")
+    path.write_text(json.dumps(dict(first.record)) + '\n{"a":1}\n')
+    loaded = arcli.load(path)
+    assert next(loaded.items()).index == 0
+    for read in (lambda: loaded.ok, lambda: list(loaded.items()), loaded.value, loaded.to_arrow):
+        with pytest.raises(UsageError, match=r"results\.jsonl:2: not a record"):
+            read()
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source in (tmp_path, "."):
+        with pytest.raises(UsageError, match=r"no run's folder"):
+            arcli.load(source)
+    with pytest.raises(UsageError, match="an empty name"):
+        arcli.load("")
+
+
+def test_a_run_that_was_killed_before_its_first_job_is_not_ok(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    killed = arcli.load(tmp_path)
+    assert not killed.ok
+    with pytest.raises(UsageError, match="has no jobs"):
+        killed.value()
 
 
 def test_what_cannot_run_is_an_error(run: arcli.Run) -> None:

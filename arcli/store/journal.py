@@ -237,7 +237,7 @@ def entries(path: Path, on_damage: Callable[[Damage], None]) -> Iterator[Entry]:
     Changes nothing, and holds one line at a time. A journal that is being written may be read: it
     ends where it ended at the first call. Raises OSError.
     """
-    for offset, line, data in _read(path, _decoded, on_damage):
+    for offset, line, data in _read(path, read_record, on_damage):
         yield Entry(offset=offset, line=line, data=data)
 
 
@@ -288,7 +288,7 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
         # blocks is put together as it grows, and copied only when it is whole.
         head, newline, tail = block.rpartition(b"\n")
         for line in b"".join((rest, head)).split(b"\n") if newline else ():
-            data = _decoded(line)
+            data = read_record(line)
             if data is not None:
                 yield Entry(offset=offset, line=line + b"\n", data=data)
             offset += len(line) + 1
@@ -302,7 +302,7 @@ def follow(path: Path, ended: threading.Event) -> Iterator[Entry]:
         ended.wait(FOLLOW_SECONDS)
 
 
-def _decoded(line: bytes) -> dict[str, Any] | None:
+def read_record(line: bytes) -> dict[str, Any] | None:
     """Return what a line says, or None where it is no record."""
     try:
         data = decode(line)
