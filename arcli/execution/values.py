@@ -14,9 +14,9 @@ from arcli.engine.tally import Status
 from arcli.errors import ArcliError, ClusterError, DeadlineError, InputError, Interrupted
 from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
+from arcli.inputs.pickled import PickledInput
 from arcli.plan.deferred import JobValue, Resolver, scattered_values
 from arcli.record import RecordBatch, dump, entry_key
-from arcli.session.core.chunk import PickledInput
 from arcli.session.core.messages import Failed
 from arcli.session.results import Folded, JobResults, Reducer, Value, words
 from arcli.specfile.model import Job

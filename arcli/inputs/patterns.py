@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from arcli.errors import InputError
-from arcli.inputs.cells import WrittenRow
+from arcli.inputs.cells import WrittenRow, bad_cell
 
 _PLAIN = frozenset([str, int, float, bool, type(None)])
 """Types whose values are equal where a set finds them: ``1``, ``1.0`` and true are one there, too."""
@@ -75,5 +75,7 @@ def matches(item: Any, pattern: Any) -> bool:
         if isinstance(pattern, Mapping) and isinstance(item, Mapping):
             return all(name in item and matches(item[name], value) for name, value in pattern.items())
         return bool(item == pattern)
-    except InputError:  # a cell that cannot be read is equal to nothing
-        return False
+    except InputError:
+        if bad_cell(item) is None:
+            raise
+        return False  # a cell that cannot be read is equal to nothing

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from arcli.errors import InputError
 from arcli.inputs.cells import bad_cell
+from arcli.inputs.pickled import PickledInput, pickled_part
 from arcli.suggest import near_or_all
 from arcli.syntax import free_names, parsed
 
@@ -30,6 +31,8 @@ def condition(where: Where) -> Condition:
     columns = {name: value if isinstance(value, list) else [value] for name, value in where.items()}
 
     def matches(item: Any, place: str) -> bool:
+        if isinstance(item, PickledInput):
+            item.refuse()
         if not isinstance(item, Mapping):
             raise InputError(f"{place}: where: needs rows with names, and this is {item!r:.100}")
         try:
@@ -43,18 +46,25 @@ def condition(where: Where) -> Condition:
 
 def _expression(where: str) -> Condition:
     code = compile(where.strip(), "where", "eval")
+    used = {name.id for name in free_names(parsed(where))}
 
     def holds(item: Any, place: str) -> bool:
         # A copy, since `eval` puts `__builtins__` into what it is given, and the item goes on from here.
         names = dict(item) if isinstance(item, Mapping) else {"item": item}
         try:
+            # Of what stands for a value that nobody can see here, much can be asked, with a wrong answer.
+            for name in used:
+                if isinstance(part := names.get(name), PickledInput):
+                    part.refuse()
             # As globals: these are in scope inside of comprehensions, too.
             return bool(eval(code, names))  # noqa: S307 - a spec is code
         except Exception as error:  # noqa: BLE001 - an expression of the user's
             if bad_cell(item) is not None:
                 return True
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{place}: where: {where!r} fails: {reason}") from None
+            reason, hint = f"{type(error).__name__}: {error}", None
+            if (part := pickled_part([names[name] for name in used if name in names])) is not None:
+                reason, hint = part.refusal().message, part.refusal().hint
+            raise InputError(f"{place}: where: {where!r} fails: {reason}", hint=hint) from None
 
     return holds
 

@@ -23,8 +23,8 @@ from msgspec.structs import replace
 from arcli.engine.encode import from_tree
 from arcli.engine.protocol import Finish, Fold, FoldReply, Initial, InitialReply, ValueParts, ValueReply
 from arcli.engine.tally import Status
+from arcli.inputs.pickled import PickledInput
 from arcli.record import RecordBatch, decode
-from arcli.session.core.chunk import PickledInput
 from arcli.session.core.messages import Failed
 from arcli.session.recorder import Storage
 from arcli.session.session import Session

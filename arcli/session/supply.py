@@ -15,8 +15,9 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from arcli.errors import ArcliError
+from arcli.inputs.pickled import PickledInput
 from arcli.plan.job import Occurrences
-from arcli.session.core.chunk import Chunk, PickledInput, fingerprints_of, key_of
+from arcli.session.core.chunk import Chunk, fingerprints_of, key_of
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""

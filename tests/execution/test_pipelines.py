@@ -278,6 +278,43 @@ def test_a_value_of_some_items_is_marked_and_nobody_works_with_it(tmp_path: Path
     assert "uses_some = [-1,-1,1,0]" in lines
 
 
+CLOSED = """\
+jobs:
+- {name: a, map: "lambda x: (x, x * x)", over: {range: 4}, reduce: "lambda a, b: [*a, b]", initial: []}
+- {name: b, map: "lambda x: (x, x * x)", over: {range: 4}}
+- {name: lists, map: "lambda x: [x, x * x]", over: {range: 4}}
+- {name: excluded, map: str, over: {from: b, exclude: [[1, 1]]}}
+- {name: unequal, map: str, over: {from: b, where: "item != (1, 1)"}}
+- {name: part, map: str, over: {from: b, where: "item[0] > 1"}}
+- {name: among, map: str, over: {from: b, where: "item in [(1, 1)]"}}
+- {name: kind, map: str, over: {from: b, where: "isinstance(item, tuple)"}}
+- {name: rows, map: str, over: {from: b, where: {x: 1}}}
+- {name: in_pairs, map: "lambda p, q: p", over: {product: {p: {from: b}, q: [1]}, exclude: [{p: [1, 1]}]}}
+- {name: of_pairs, map: "lambda p, q: p", over: {product: {p: {from: b}, q: [1]}, where: {p: [1]}}}
+- {name: inside, map: "lambda p, q: p", over: {zip: {p: [["${jobs.a.value}"]], q: [1]},
+   where: "p[0][1][0] > 0"}}
+- {name: others, map: "lambda p, q: p[1] + q", over: {product: {p: {from: b}, q: [1, 2]}, where: "q > 1",
+   exclude: [{q: 1}]}}
+- {name: chosen, map: "lambda x: x[0]", over: {from: b, sample: {n: 4}, shuffle: 1}}
+- {name: of_lists, map: "lambda x: x[0]", over: {from: lists, exclude: [[1, 1]], where: "item[0] < 3"}}
+"""
+
+
+def test_what_only_engines_can_open_is_compared_with_nothing(tmp_path: Path) -> None:
+    code, jobs, said = run(tmp_path, CLOSED, "--inline")
+    assert code == 2
+    refused = {name for name, job in jobs.items() if job["ended"] == "input error"}
+    assert refused == {
+        "excluded", "unequal", "part", "among", "kind", "rows", "in_pairs", "of_pairs", "inside",
+    }  # fmt: skip
+    for name in refused:
+        assert "is a value that only engines can open" in jobs[name]["input_error"]
+    assert "hint: leave items out in the function" in said
+    assert values(jobs["others"]) == [2, 3, 6, 11]
+    assert sorted(values(jobs["chosen"])) == [0, 1, 2, 3]
+    assert values(jobs["of_lists"]) == [0, 2]
+
+
 ENOUGH = """\
 jobs:
 - {name: a, map: "lambda x: 6 // x", over: [0, 1, 2, 3, 6, 6, 6, 6], halt: {ok: 2}, chunksize: 1,

@@ -25,11 +25,11 @@ from arcli.engine.keys import salted
 from arcli.errors import InputError
 from arcli.inputs import files
 from arcli.inputs import stdin as standard_input
+from arcli.inputs.pickled import PickledInput
 from arcli.inputs.registry import BUILT_IN, usual_unpack
 from arcli.inputs.values import Even
 from arcli.plan.job import Occurrences
 from arcli.plan.readahead import AHEAD, BLOCK, LOOK, ReadAhead
-from arcli.session.core.chunk import PickledInput
 from arcli.session.supply import SourceSupply
 
 

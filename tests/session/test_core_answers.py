@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from arcli.engine.protocol import Failure, PickledValue, RunChunk, Unmet, encode_reply
 from arcli.errors import ClusterError, SetupError
+from arcli.inputs.pickled import PickledInput
 from arcli.record import decode
-from arcli.session.core.chunk import PickledInput, packed
+from arcli.session.core.chunk import packed
 from arcli.session.core.job import JobRun
 from arcli.session.core.lines import shown
 from arcli.session.core.messages import CancelItems, Failed, Records, setup_error

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arcli.engine.keys import salted
+from arcli.inputs.pickled import PickledInput
 from arcli.session import supply as supply_module
-from arcli.session.core.chunk import Chunk, PickledInput
+from arcli.session.core.chunk import Chunk
 from arcli.session.supply import HeldItems, PartedSupply, SourceSupply
 
 

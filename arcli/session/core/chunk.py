@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -22,20 +22,8 @@ from arcli.engine.errors import safe_repr
 from arcli.engine.keys import fingerprint, fingerprints, item_key
 from arcli.engine.tally import Status
 from arcli.errors import InputError
+from arcli.inputs.pickled import PickledInput
 from arcli.record import ItemError
-
-
-class PickledInput(Struct, frozen=True, kw_only=True):
-    """An input that only engines can decode: a pickle, and the JSON text that its record shows.
-
-    As a part of another input it travels with it, and is itself again where that is unpickled.
-    """
-
-    pickled: bytes
-    text: str
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
-        return pickle.loads, (self.pickled,)
 
 
 class Chunk(Struct, kw_only=True, eq=False):

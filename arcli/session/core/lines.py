@@ -12,8 +12,9 @@ from arcli.engine.encode import encode_apart
 from arcli.engine.errors import safe_repr
 from arcli.engine.protocol import ChunkReply
 from arcli.engine.tally import Tally
+from arcli.inputs.pickled import PickledInput
 from arcli.record import decode, read
-from arcli.session.core.chunk import Chunk, PickledInput
+from arcli.session.core.chunk import Chunk
 from arcli.session.core.messages import IndexedPickle
 
 LARGE = 10_000
