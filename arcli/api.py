@@ -5,6 +5,7 @@ Heavy imports are inside of what needs them: importing this costs as little as P
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import subprocess
@@ -341,7 +342,13 @@ def run(
         command += ["--set", _assignment(name, value)]
     command += [] if engines is None else ["-n", str(engines)]
     earliest = run_id(time.time())
-    process, log = _finish(command)
+    try:
+        process, log = _finish(command)
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        hint = "put what is long into a file that the spec reads, such as over: {jsonl: items.jsonl}"
+        raise UsageError("the parameters are too long for a command line", hint=hint) from None
     # The folder of the run is the one whose state was written by this process; of those from before,
     # another process may have had the same number.
     for folder in takewhile(lambda run: run.id >= earliest, list_runs(run_root(os.environ))):

@@ -250,6 +250,8 @@ def test_parameters_arrive_as_they_are(tmp_path: Path, monkeypatch: pytest.Monke
         arcli.run("spec.yaml", params={"word": [1j]})
     with pytest.raises(UsageError, match="there is no parameter 'wrod'"):
         arcli.run("spec.yaml", params={"wrod": 1})
+    with pytest.raises(UsageError, match="too long for a command line"):
+        arcli.run("spec.yaml", params={"word": "x" * 10_000_000})
     for name in ("a.b", "a=b", "", 1):
         with pytest.raises(UsageError, match="is not a parameter's name"):
             arcli.run("spec.yaml", params={name: 1})  # type: ignore[dict-item]
