@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from arcli.cli import complete
 from arcli.cli.options import color_option, format_option
-from arcli.cli.past import output_page, own_streams, pick_current
+from arcli.cli.past import output_page, own_streams, pick_current, resume_command
 from arcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,12 +93,25 @@ def command(
         # Columns that are asked for make a table also of single items, which else are shown whole.
         if output is not None:
             _export(index, select(index, selection), output, job)
-            return
-        with output_page(None) as page:
-            if form == "text" and items and not columns:
-                _show_items(page, folder, select(index, selection))
-            else:
-                _write(page, form, index, selection)
+        else:
+            with output_page(None) as page:
+                if form == "text" and items and not columns:
+                    _show_items(page, folder, select(index, selection))
+                else:
+                    _write(page, form, index, selection)
+        _tell_damage(index)
+
+
+def _tell_damage(index: JournalIndex) -> None:
+    """Say that records may be missing, but for the one that a run which goes on is writing."""
+    from arcli.store.past import state_of
+
+    if index.damaged and state_of(index.run) != "running":
+        one = index.damaged == 1
+        parts = "1 part" if one else f"{index.damaged:,} parts"
+        verb = "is" if one else "are"
+        click.echo(f"arcli: {parts} of {index.run.journal} {verb} damaged: items may be missing", err=True)
+        click.echo(f"  hint: to run these again: {resume_command(index.run)}", err=True)
 
 
 def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:

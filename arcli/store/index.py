@@ -25,7 +25,7 @@ from arcli.errors import OutputError, UsageError
 from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
-from arcli.store.journal import LineReader, is_record_of, outlines
+from arcli.store.journal import Damage, LineReader, is_record_of, outlines
 from arcli.suggest import near_or_all
 from arcli.syntax import free_names, parsed
 
@@ -71,11 +71,13 @@ class _JobIndex(Struct):
 class JournalIndex:
     """The records of ``run`` by job and number; one that goes on is read as far as it is.
 
+    ``damaged`` is how many parts of the journal are no records.
     As a context it holds the journal open. Raises OutputError where that cannot be read.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self.damaged = 0
         self._jobs: dict[str, _JobIndex] = {}
         # Of a million records a question may need only ten, and no more than one is held at a time. The
         # size is the one at this moment, also where the run goes on.
@@ -196,10 +198,11 @@ class JournalIndex:
     def _build(self) -> None:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""
         self._built = True
+        self.damaged = 0
         for index in self._jobs.values():
             index.clear()
         most = self._size // SHORTEST + UNENDED
-        for offset, line, outline in outlines(self.run.journal):
+        for offset, line, outline in outlines(self.run.journal, self._count):
             # What has come since the size was taken is not looked at.
             if offset + len(line) > self._size:
                 break
@@ -207,10 +210,15 @@ class JournalIndex:
             if outline.index < most:
                 index = self._jobs.setdefault(outline.job, _JobIndex())
                 index.note(outline.index, offset, outline.seconds, outline.status)
+            else:
+                self.damaged += 1
         # What has ended is indexed once for all; a journal that grows would only make it old.
         if self.run.manifest.exit_code is not None:
             with suppress(OSError):  # a folder that cannot be written to is read all the same
                 self._write()
+
+    def _count(self, damage: Damage) -> None:
+        self.damaged += 1
 
     def _read(self) -> bool:
         """Read the index that is beside the journal; tells whether it is there and of this journal."""
@@ -222,6 +230,7 @@ class JournalIndex:
                 of = (head["version"], head["size"], head["changed"])
                 if of != (_VERSION, self._size, self._changed):
                     return False
+                self.damaged = int(head["damaged"])
                 for job, count in head["jobs"]:
                     index = self._jobs[job] = _JobIndex()
                     for column in (index.places, index.seconds):
@@ -238,7 +247,7 @@ class JournalIndex:
     def _write(self) -> None:
         jobs = [[job, len(index.places)] for job, index in self._jobs.items()]
         about = {"version": _VERSION, "size": self._size, "changed": self._changed}
-        head = orjson.dumps({**about, "jobs": jobs})
+        head = orjson.dumps({**about, "damaged": self.damaged, "jobs": jobs})
         parts = [head + b"\n"]
         for index in self._jobs.values():
             parts += [index.places.tobytes(), index.seconds.tobytes(), bytes(index.statuses)]

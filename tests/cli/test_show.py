@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,7 +276,7 @@ def test_the_index_is_made_once_and_is_right_in_any_order(tmp_path: Path) -> Non
     for wrong in (
         b"{}",
         b"",
-        b'{"version":3,"size":%d,"changed":%d,"jobs":[["job",3]]}\n123' % about,
+        b'{"version":3,"size":%d,"changed":%d,"damaged":0,"jobs":[["job",3]]}\n123' % about,
     ):
         (run.path / FILE).write_bytes(wrong)
         with JournalIndex(past) as index:
@@ -306,6 +307,19 @@ def test_a_journal_that_has_changed_since_is_indexed_once_more(
             assert list(select(index, EVERYTHING)) == lines
             assert index.count() == len(lines)
             assert index.line("job", 2999) == lines[-1]
+            assert index.damaged == (change == "NULs")
+
+
+@pytest.mark.parametrize("words", [["--format", "csv"], ["-o", "x.csv"], ["0", "--job", "last"]])
+def test_damage_is_told(folder: Path, tmp_path: Path, words: list[str]) -> None:
+    (place,) = (folder / ".arcli/runs").iterdir()
+    copy = tmp_path / ".arcli/runs" / place.name
+    shutil.copytree(place, copy)
+    with (copy / "journal.jsonl").open("ab") as journal:
+        journal.write(b"\0" * 4096 + b"\n")
+    run = Run(tmp_path, ["show", *words])
+    assert run.wait() == 0
+    assert f"1 part of {copy}/journal.jsonl is damaged: items may be missing" in run.said()
 
 
 def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
