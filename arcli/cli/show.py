@@ -111,7 +111,7 @@ def _tell_damage(index: JournalIndex) -> None:
         parts = "1 part" if one else f"{index.damaged:,} parts"
         verb = "is" if one else "are"
         click.echo(f"arcli: {parts} of {index.run.journal} {verb} damaged: items may be missing", err=True)
-        click.echo(f"  hint: to run these again: {resume_command(index.run)}", err=True)
+        click.echo(f"hint: to run these again: {resume_command(index.run)}", err=True)
 
 
 def split(words: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
