@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from arcli.units import parse_duration
+from arcli.units import DURATION, parse_duration
 
 
 class Deferred(Struct, frozen=True):
@@ -59,8 +59,15 @@ def _not_zero(value: float) -> float:
     return value
 
 
+_DURATION_FORMS = [
+    {"type": "number", "minimum": 0},
+    {"type": "string", "pattern": rf"^\s*({DURATION}|[0-9.]+)\s*$"},
+]
+_PERCENT = r"\s*(\d+(?:\.\d+)?)\s*%\s*"
+PERCENT_FORM = {"type": "string", "pattern": f"^{_PERCENT}$"}
+"""A percentage, as JSON Schema has it."""
 # Durations are read before pydantic looks at the type, for it takes no text for a number.
-Seconds = Annotated[float, BeforeValidator(_duration)]
+Seconds = Annotated[float, BeforeValidator(_duration), WithJsonSchema({"anyOf": _DURATION_FORMS})]
 Limit = Annotated[Seconds, AfterValidator(_not_zero)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -125,7 +132,7 @@ class Share(Model):
 
 def _percent(value: Any) -> float | None:
     """Read a percentage such as ``3%``; None for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(_PERCENT, value) if isinstance(value, str) else None
     return float(match[1]) if match else None
 
 
@@ -153,5 +160,9 @@ def _time_limit(value: Any) -> Any:
     return value if isinstance(value, Share) else _not_zero(_duration(value))
 
 
-TimeLimit = Annotated[float | Share, BeforeValidator(_time_limit)]
+TimeLimit = Annotated[
+    float | Share,
+    BeforeValidator(_time_limit),
+    WithJsonSchema({"anyOf": [*_DURATION_FORMS, PERCENT_FORM]}),
+]
 """Seconds, or a share of the median of an item's seconds."""

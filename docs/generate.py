@@ -110,7 +110,8 @@ def keys_page() -> str:
         "# All keys of a spec",
         "",
         "Made from the models that specs are read into; `arcli schema` prints them for editors, and",
-        "[the spec](../spec.md) tells what they mean together. Every value may be a `${…}`.",
+        "[the spec](../spec.md) tells what they mean together. Every value may be a `${…}`, and one that",
+        "may be left out and has no default also `null`: none.",
         "",
         "## The top of a spec",
         "",
@@ -146,7 +147,9 @@ def _table(keys: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
 
 
 def _kinds(part: dict[str, Any], parts: dict[str, Any]) -> Iterator[str]:
-    """Yield in words what a value may be; ``${…}``, which every value may be, is left out."""
+    """Yield in words what a value may be; ``${…}`` and null, told of at the top, are left out."""
+    if part.get("type") == "null":
+        return
     if "$ref" in part:
         name = part["$ref"].rpartition("/")[2]
         text = TITLES.get(name, f"`{name}`")

@@ -13,6 +13,9 @@ import generate
 import pytest
 
 from arcli.cli import VERBS
+from arcli.specfile.compose import compose
+from arcli.specfile.schema import json_schema
+from arcli.specfile.tree import Text
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -107,6 +110,27 @@ def test_the_specs_for_clusters_are_valid(tmp_path: Path, text: str) -> None:
     command = [sys.executable, "-m", "arcli", "check", "spec.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def shown_specs() -> dict[str, str]:
+    """Return all whole specs of the pages, but for what is to be refused, and those that ship."""
+    specs = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "jobs").glob("*.yaml"))}
+    for page in PAGES:
+        for at, (kind, name, text) in enumerate(BLOCK.findall(page.read_text("utf-8"))):
+            is_spec = kind == "yaml" and not name.startswith((".", "typo"))
+            if is_spec and re.search(r"(?m)^(jobs|map|apply|command|notebook):", text):
+                specs[f"{page.stem} {at}"] = text
+    return specs
+
+
+SPECS = shown_specs()
+
+
+@pytest.mark.parametrize("place", SPECS)
+def test_the_schema_for_editors_accepts_the_specs_that_are_shown(place: str) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    tree = compose(Text(place, SPECS[place])).plain_data()
+    assert [error.message for error in validator.iter_errors(tree)] == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from arcli.errors import InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
@@ -19,6 +19,12 @@ READ = 1 << 16
 NAMES = ("path", "offset", "length")
 """What says where a block of a file is."""
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG])?i?[Bb]?\s*")
+_SIZE_FORMS = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
+    ]
+}
 _UNITS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -42,7 +48,7 @@ class Blocks(Input):
     of: str
     """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's or
     a pipe's do."""
-    bytes: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 1 << 20
+    bytes: Annotated[int, BeforeValidator(_size), Field(ge=1), WithJsonSchema(_SIZE_FORMS)] = 1 << 20
     """How long a block is at least; it goes on until the next record begins."""
     start: str = ""
     """What a line begins with where a record begins; by default every line is a record."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -343,6 +343,10 @@ class Output(Model):
     """Options of the format."""
 
 
+Event = Literal["start", "ok", "failed", "always"]
+_EVENTS = list(get_args(Event))
+
+
 class Notification(Model):
     """Who is told of a run: a command that is run, or a service that is pinged.
 
@@ -350,8 +354,9 @@ class Notification(Model):
     """
 
     on: Annotated[
-        list[Literal["start", "ok", "failed", "always"]],
+        list[Event],
         BeforeValidator(one_or_more),
+        WithJsonSchema({"anyOf": [{"enum": _EVENTS}, {"type": "array", "items": {"enum": _EVENTS}}]}),
     ] = ["always"]
     """When: at the start, when all is ok, when it is not, or always at the end."""
     run: Annotated[list[Word], Field(min_length=1)] | None = None

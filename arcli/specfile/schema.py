@@ -13,33 +13,20 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from arcli.engine.functions import in_parts
-from arcli.fields import Model
+from arcli.fields import PERCENT_FORM, Model
 from arcli.inputs.over import INPUT, with_other_packages
 from arcli.inputs.registry import inputs, kind_of
 from arcli.record import JOB_NAME, KINDS
 from arcli.specfile.model import Policy, SpecFile
-from arcli.units import DURATION
 
 _LATER = {"type": "string", "pattern": r"\$\{"}
 """Any value may be a ``${…}``, whatever its type is once it is known."""
-_DURATION = {
-    "anyOf": [
-        {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": rf"^\s*({DURATION}|[0-9.]+)\s*$"},
-        _LATER,
-    ]
-}
-_PERCENT = {"type": "string", "pattern": r"^\s*[\d.]+\s*%\s*$"}
-_DURATIONS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("retry_delay", "delay", "deadline", "start_timeout"), _DURATION),
-    "timeout": {"anyOf": [*_DURATION["anyOf"], _PERCENT]},
-}
 _SHORT_FORMS: dict[str, list[dict[str, Any]]] = {
     "Over": [{"type": "array"}],
     "Scatter": [{"$ref": "#/$defs/Over"}],
     "Output": [{"type": "string"}],
     "Artifact": [{"type": "string"}],
-    "Share": [{"type": "integer"}, _PERCENT],
+    "Share": [{"type": "integer"}, PERCENT_FORM],
 }
 
 
@@ -77,6 +64,7 @@ def json_schema() -> dict[str, Any]:
     over["oneOf"] = [{"required": [source]} for source in inputs()]
     job.update(_one_call())
     keys["jobs"]["minItems"] = 1
+    keys["notify"]["anyOf"].insert(0, {"$ref": "#/$defs/Notification"})
     job["properties"]["name"] |= {"pattern": f"^{JOB_NAME.pattern}$"}
     defaults = {"$ref": "#/$defs/Policy", "description": "Policy of all jobs that do not say otherwise."}
     return {
@@ -156,10 +144,7 @@ def _tidy(model: dict[str, Any]) -> dict[str, Any]:
     """Return a model's schema without Python's names for things, open for ``${…}``."""
     if "properties" not in model:
         return model
-    properties = {
-        name: {**_about(part), **_DURATIONS[name]} if name in _DURATIONS else _value(part)
-        for name, part in model["properties"].items()
-    }
+    properties = {name: _value(part) for name, part in model["properties"].items()}
     tidy = {key: part for key, part in model.items() if key != "title"}
     return {**tidy, "properties": properties}
 
@@ -173,15 +158,17 @@ def _value(part: dict[str, Any]) -> dict[str, Any]:
     }
     # Nested choices are one flat choice, each form once.
     if "anyOf" in part:
-        choices = [_value(choice) for choice in part.pop("anyOf") if choice != {"type": "null"}]
+        choices = [_value(choice) for choice in part.pop("anyOf")]
         flat = [inner for choice in choices for inner in choice.get("anyOf", [choice])]
         unique = [choice for at, choice in enumerate(flat) if choice not in flat[:at]]
         return {**part, "anyOf": unique} if len(unique) > 1 else {**part, **unique[0]}
     for key in ("items", "additionalProperties"):
         if isinstance(part.get(key), dict) and part[key]:
             part[key] = _value(part[key])
-    text = part.get("type") == "string" and "enum" not in part and "const" not in part
-    if text or not ({"type", "enum", "const"} & set(part)):
+    # Any text may have a `${…}` already, but for a text of a pattern; null says nothing.
+    narrow = {"enum", "const", "pattern"} & set(part)
+    plain = part.get("type") in ("string", "null") and not narrow
+    if plain or part == _LATER or not ({"type", "enum", "const"} & set(part)):
         return part
     beside = _about(part)
     return {**beside, "anyOf": [{k: v for k, v in part.items() if k not in beside}, dict(_LATER)]}

@@ -363,7 +363,9 @@ REFUSED = [
     "{}", "jobs: []", "map: f:f", "map: f:f\ncommand: ls\nover: [1]", "apply: f:f\nover: [1]",
     "map: f:f\nover: {range: 1, list: [1]}", "map: f:f\nover: {}", "name: x",
     "map: f:f\nover: [1]\nhalt: {okay: 1}", "map: f:f\nover: [1]\ntimeout: 3 parsecs",
-    "jobs: [{name: a, map: f:f}]",
+    "jobs: [{name: a, map: f:f}]", "map: f:f\nover: [1]\nretries: null",
+    "command: wc\nover: {blocks: {of: stdin, bytes: 1 furlong}}", "apply: f:f\nkeep: {age: 3 parsecs}",
+    "apply: f:f\nnotify: {on: never, run: [a]}", "apply: f:f\nnotify: {on: ok, run: [a], timeout: 200%}",
 ]  # fmt: skip
 ACCEPTED = [
     "map: f:f\nover: [1]\ntimeout: 1h 30m", "map: f:f\nover: [1]\ntimeout: 200%\ndelay: 10ms",
@@ -371,6 +373,13 @@ ACCEPTED = [
     "apply: f:f\nsetup: {scatter: {a: [1], b: {range: 3}, c: {over: {range: 3}, flatten: false}}}",
     "command: ls\nover: {range: 2, shuffle: 1}",
     'map: f:f\nover: [1]\ntimeout: "${env.T}"', "jobs: [{name: a, notebook: a.ipynb, over: [1]}]",
+    "map: f:f\nover: [1]\ntimeout: null\ndeadline: null\nreduce: null\ncollect: null\ntail: false",
+    "command: ls\nover: [1]\nparse: null\noutdir: null\ncluster: {python: null, threads_per_engine: null}",
+    "command: wc\nover: {blocks: {of: stdin, bytes: 1M}}\nkeep: {runs: 20, age: 30d}",
+    "command: wc\nover: {blocks: {of: stdin, bytes: 1.5 KiB}}\nkeep: null",
+    'apply: f:f\nnotify: {on: failed, run: ["true"]}\ndefaults: {timeout: null, view: null}',
+    "apply: f:f\nnotify: [{on: [ok, failed], ping: 'https://a/b', timeout: 1m}, {run: [sleep, 1]}]",
+    "map: f:f\nover: [1]\nhalt: {ok: null, failed: 1}\ncommand_stdin: null",
 ]  # fmt: skip
 
 
