@@ -127,7 +127,12 @@ class Job:
             return Unmet(lacking)
         engine = self._engine
         results = Results(
-            request, self._plan.retries, engine.publish, engine.publish_pause, self._plan.announced
+            request,
+            self._plan.retries,
+            engine.publish,
+            engine.publish_pause,
+            self._plan.announced,
+            engine.live,
         )
         # The position file is written first: an engine that dies of what follows is known to have
         # had this chunk.

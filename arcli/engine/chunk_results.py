@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from operator import sub
 
-from .item import Opaque, Outcome, ShortItems
+from .item import SAID_NOTHING, Opaque, Outcome, ShortItems
 from .keys import Heads
 from .live import Live
 from .protocol import Again, ChunkReply, PickledValue, RunChunk, encode_reply
@@ -32,6 +32,8 @@ class Results:
     ``short`` is where items are put that are in order, where there is a writer for them (``write_with``).
     They are written down many together, before anything else is added or handed out.
 
+    ``live`` knows whether anybody listens to what items print.
+
     ``begun`` items were begun, where they run side by side: those of them that are not done may go on
     beside the next chunk.
     """
@@ -43,7 +45,9 @@ class Results:
         publish: Callable[[bytes], None] | None,
         pause: int,
         announced: Sequence[str] = (),
+        live: Live | None = None,
     ) -> None:
+        self._live = live
         self._chunk = request.chunk
         self._indices = request.indices
         self._attempt = request.attempt
@@ -108,7 +112,10 @@ class Results:
                 self._order = [*range(place), position]
             if status != _OK and not self._final:
                 completed = self._began + end / 1e9 - self._begin
-                self._again.append(Again(place, reason, status, completed - seconds, completed))
+                # No record will have what it printed last: it goes with this where somebody listens.
+                heard = self._live is not None and self._live.heard and SAID_NOTHING not in line
+                told = line if heard else ""
+                self._again.append(Again(place, reason, status, completed - seconds, completed, told))
             else:
                 self._positions.append(place)
                 self._lines.append(f"{line}\n".encode())

@@ -246,7 +246,7 @@ class Runner:
         base, millis = self._clock.base, self._clock.millis
         values, begins, ends = short
         texts = values if set(map(type, values)) == {int} else [encode(value)[0] for value in values]
-        middle = f',"exact":true,"error":null{_SAID_NOTHING},"attempt":{self._attempt},"started":"'
+        middle = f',"exact":true,"error":null{SAID_NOTHING},"attempt":{self._attempt},"started":"'
         lines: list[str] = []
         # All that differs is put into a single text, times as ``stamps`` writes them.
         for index, key, item, text, begin, end in zip(indices, *heads, texts, begins, ends, strict=True):
@@ -385,7 +385,7 @@ class Runner:
 
     def _tail(self, printed: tuple[str, str, bool], begin: int, end: int) -> str:
         """Tell how it ends: what was printed, and when."""
-        printed_json = _SAID_NOTHING if printed is NOTHING else _said(printed)
+        printed_json = SAID_NOTHING if printed is NOTHING else _said(printed)
         started, completed = self._clock.stamps((begin, end))
         text = (
             f'{printed_json},"attempt":{self._attempt},"started":"{started}","completed":"{completed}"'
@@ -403,6 +403,6 @@ def _said(printed: tuple[str, str, bool]) -> str:
     return f',"stdout":{encode(out)[0]},"stderr":{encode(err)[0]},"truncated":{"true" if cut else "false"}'
 
 
-_SAID_NOTHING = _said(NOTHING)
+SAID_NOTHING = _said(NOTHING)
 _LARGEST_INPUT = 1 << 12
 """Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""

@@ -103,6 +103,11 @@ class Live:
         listeners = self._asked is not None and self._asked.tail
         return self._publish is not None and (listeners or stream in self._streams)
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens to any stream."""
+        return self.wants("out") or self.wants("err")
+
     def look(self) -> None:
         """Look for word; called on the patrol's thread."""
         if self._asked is not None:

@@ -260,7 +260,8 @@ class HelloReply(NamedTuple):
 class Again(NamedTuple):
     """An item, by its position in the chunk, that is to be tried again, and why.
 
-    ``started`` and ``completed`` are of the engine's wall clock.
+    ``started`` and ``completed`` are of the engine's wall clock. ``line`` is the attempt's part of
+    a record, where it has printed something and somebody listens.
     """
 
     position: int
@@ -268,6 +269,7 @@ class Again(NamedTuple):
     status: str
     started: float
     completed: float
+    line: str = ""
 
 
 class PickledValue(NamedTuple):

@@ -27,6 +27,8 @@ LOOK = 0.5
 LAST = 5.0
 """Seconds that the last lines have until the run ends without them: more than a busy machine needs."""
 _SILENT = b'"stdout":"","stderr":""'
+_UNANSWERED = b'"msg_id":null'
+"""In the record of an item that no engine tells the end of: what it printed is not in there."""
 
 
 class Elsewhere(Protocol):
@@ -59,7 +61,7 @@ class LiveOutput:
         self._progress = progress
         self._several = len(tails) > 1
         self._elsewhere = False
-        self._told: dict[tuple[str, int, int, str], int] = {}
+        self._told: dict[tuple[str, int, str], tuple[int, int]] = {}  # an attempt, and how many lines of it
         self._allowances: dict[int, Allowance] = {}
         self._waiting: deque[PrintedLines] = deque()
         self._left_out = 0
@@ -92,8 +94,8 @@ class LiveOutput:
 
     def printed(self, message: Printed) -> None:
         """Take lines of a running item."""
-        place = message.job, message.item, message.attempt, message.stream
-        self._told[place] = self._told.get(place, 0) + message.total
+        place = message.job, message.item, message.stream
+        self._told[place] = message.attempt, self._lines_told(place, message.attempt) + message.total
         left_out = message.total - len(message.lines)
         if self._progress is not None and message.lines:
             self._progress.hear(message.item, message.lines[-1])
@@ -101,6 +103,10 @@ class LiveOutput:
             if not (self._elsewhere or self._tails.get(message.job)):
                 return
         self._put(PrintedLines(message.job, message.item, message.stream, message.lines, left_out))
+
+    def _lines_told(self, place: tuple[str, int, str], attempt: int) -> int:
+        last, count = self._told.get(place, (attempt, 0))
+        return count if last == attempt else 0
 
     def recorded(self, job: str, lines: bytes) -> None:
         """Take records: of what their items printed, the rest that was not told while they ran."""
@@ -110,7 +116,7 @@ class LiveOutput:
         if not (listened or self._told):
             return
         for line in lines.splitlines():
-            if _SILENT not in line:
+            if _SILENT not in line or (self._told and _UNANSWERED in line):
                 self._rest(job, decode(line), listened=listened)
 
     def _rest(self, job: str, record: Mapping[str, object], *, listened: bool) -> None:
@@ -120,7 +126,8 @@ class LiveOutput:
         allowance = self._allowances.setdefault(slot if isinstance(slot, int) else -1, Allowance())
         for stream in ("out", "err"):
             printed = str(record[f"std{stream}"]).removesuffix("\n").split("\n")
-            told = self._told.pop((job, index, attempt, stream), 0)
+            told = self._lines_told((job, index, stream), attempt)
+            self._told.pop((job, index, stream), None)
             if listened and (rest := printed[told:]) and printed != [""]:
                 taken = allowance.take(rest)
                 self._put(PrintedLines(job, index, stream, taken, len(rest) - len(taken)))

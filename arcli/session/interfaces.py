@@ -130,7 +130,7 @@ class Listener(Protocol):
         """Take lines of a running item."""
 
     def recorded(self, job: str, lines: bytes) -> None:
-        """Take records, before anybody else has them."""
+        """Take records, before anybody else has them; also those of attempts that nobody else gets."""
 
     def close(self) -> None:
         """Bring all of it to where it goes, where that takes seconds at most; the session has ended."""

@@ -20,6 +20,7 @@ from arcli.session.core.core import TICK, Event, SessionCore
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
     Answered,
+    Attempted,
     Early,
     Effect,
     EndJob,
@@ -201,6 +202,9 @@ class SessionLoop:
                 assert self._recorder is not None
                 self._terms.listener.recorded(self._recorder.job, effect.lines)
                 self._recorder.write(effect)
+            case Attempted(lines):
+                assert self._recorder is not None
+                self._terms.listener.recorded(self._recorder.job, lines)
             case Prepare(pending):
                 self._sent(pending, transport.prepare(pending.engine_id))
             case Forget(pending):

@@ -104,6 +104,44 @@ def test_lines_are_shown_while_their_item_runs(job: str, words: list[str], tmp_p
     assert record["stderr"].endswith("to stderr\n")  # kernels of notebooks have words of their own
 
 
+FAILING = """\
+import os, sys, time
+from pathlib import Path
+
+def work(x):
+    attempt = len(list(Path().glob("attempt-*"))) + 1
+    Path(f"attempt-{attempt}").touch()
+    print("begins", attempt, flush=True)
+    while attempt == 2 and not os.path.exists("go"): time.sleep(0.01)
+    print("fails", attempt, file=sys.stderr)
+    assert attempt == 3
+"""
+
+
+@pytest.mark.parametrize("capture", ["fd", "sys"])
+@pytest.mark.parametrize("words", [["-n", "1"], ["--inline"]], ids=" ".join)
+def test_what_every_attempt_prints_is_shown_once(words: list[str], capture: str, tmp_path: Path) -> None:
+    spec = {"map": "f.py:work", "over": [7], "retries": 2, "capture": capture}
+    run = start(tmp_path, spec, *words, "--tail", code=FAILING)
+    wait_until(lambda: "0: begins 2" in run.said(), run.said)
+    (tmp_path / "go").touch()
+    assert run.wait() == 0
+    shown = [line for line in run.said().splitlines() if line.startswith("0: ")]
+    assert sorted(shown) == [
+        f"0: {verb} {attempt}" for verb in ("begins", "fails") for attempt in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_commands_that_fail_at_once_say_why_at_each_attempt(concurrency: int, tmp_path: Path) -> None:
+    command = "a={attempt}; echo because of X at $a >&2; exit $((3-a))"
+    spec = {"command": command, "over": [1], "retries": 2, "concurrency": concurrency}
+    run = start(tmp_path, spec, "-n", "1", "--tail")
+    assert run.wait() == 0
+    shown = [line for line in run.said().splitlines() if line.startswith("0: ")]
+    assert shown == [f"0: because of X at {attempt}" for attempt in (1, 2, 3)]
+
+
 def test_jobs_say_which_streams_are_shown_and_lines_have_their_job(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     jobs = [

@@ -37,6 +37,17 @@ def test_of_items_that_have_ended_nothing_is_kept_where_only_the_display_listens
     assert not live._waiting
 
 
+def test_of_attempts_and_items_that_an_engine_has_not_ended_nothing_is_kept_either() -> None:
+    paper = Paper()
+    live = LiveOutput(paper.page, {"squares": "both"}, Nobody())
+    for attempt in (1, 2):
+        live.printed(Printed("squares", 0, attempt, "out", 0, 1, ["epoch 1"]))
+    lost = record(0, status="lost", attempt=2, msg_id=None)
+    live.recorded("squares", batch(lost).lines)
+    assert live._told == {}
+    assert [lines.lines for lines in live._waiting] == [["epoch 1"], ["epoch 1"]]
+
+
 class SlowTerminal(io.BytesIO):
     """Takes what is written when it has the time."""
 

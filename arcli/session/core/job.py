@@ -26,7 +26,7 @@ from arcli.session.core.chunk import (
 )
 from arcli.session.core.dispatch import Dispatcher
 from arcli.session.core.lines import after, complete, consecutive, indexed, shown, tally_of
-from arcli.session.core.messages import Moment, PendingChunk, Records
+from arcli.session.core.messages import Attempted, Moment, PendingChunk, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
 from arcli.timing.ledger import End, EngineUse, Ledger
@@ -137,7 +137,7 @@ class JobRun:
 
     def take_early(
         self, engine: PooledEngine, pending: PendingChunk, reply: ChunkReply, moment: Moment
-    ) -> list[Records]:
+    ) -> list[Records | Attempted]:
         """Take records that a chunk has published during the request that is ``pending``."""
         source = engine.source_of(reply, pending)
         # What is published may be overtaken by the chunk's own reply, or come from an attempt that was
@@ -153,10 +153,10 @@ class JobRun:
         replies: Sequence[ChunkReply],
         size: int,
         moment: Moment,
-    ) -> list[Records]:
+    ) -> list[Records | Attempted]:
         """Take what answers a chunk, ``size`` bytes: its own reply, last, and those of earlier ones."""
         chunk, now = pending.chunk, moment.now
-        records: list[Records] = []
+        records: list[Records | Attempted] = []
         for reply in replies:
             source = engine.source_of(reply, pending)
             if source is not None and not self.items.late(source.chunk):
@@ -205,7 +205,7 @@ class JobRun:
         moment: Moment,
         *,
         during: PendingChunk,
-    ) -> list[Records]:
+    ) -> list[Records | Attempted]:
         """Take what is new in a reply for one chunk, which came in answer to another one or to itself."""
         chunk = pending.chunk
         # Each reply counts from the chunk's beginning, so a repeated one has nothing new. It begins where
@@ -225,10 +225,12 @@ class JobRun:
         for entry in again:
             self.attempts.failed(engine, chunk, entry)
             use.attempts += entry.completed - entry.started
-        records = []
+        records: list[Records | Attempted] = []
+        stamp = self._stamp(engine, pending, moment.wall)
+        if heard := b"".join(entry.line.encode() + b"\n" for entry in again if entry.line):
+            records.append(Attempted(complete(heard, heard.count(b"\n"), self._prefix, stamp)))
         if runs:
             self.tally.merge(tally)
-            stamp = self._stamp(engine, pending, moment.wall)
             completed = complete(lines, tally.total, self._prefix, stamp)
             records.append(
                 Records(

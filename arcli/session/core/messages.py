@@ -237,6 +237,12 @@ class Records(Struct, frozen=True, kw_only=True):
     shared: bytes = b""
 
 
+class Attempted(Struct, frozen=True):
+    """For who listens: records of attempts that have printed something, of items to be tried again."""
+
+    lines: bytes
+
+
 class Resolve(Struct, frozen=True):
     """Give somebody who waits what was asked for."""
 
@@ -260,7 +266,7 @@ class EndJob(Struct, frozen=True):
 
 Effect = (
     Prepare | Send | Ready | Forget | Kill | Release | Replace | Revive | Interrupt | Notice
-    | Recall | Limit | Printed | Records | Resolve | Reject | EndJob
+    | Recall | Limit | Printed | Attempted | Records | Resolve | Reject | EndJob
 )  # fmt: skip
 
 
