@@ -253,7 +253,10 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
 
     from arcli.cluster.launched.ipyparallel_config import cluster_for
 
-    # Files of a cluster that was killed would be taken for those of the new one.
+    # Files of a cluster that was killed would be taken for those of the new one, and nothing else names
+    # its engines, which outlive their controller.
+    if one.cluster_file.is_file() and _left_over(one):
+        stop(one)
     _tidy(one)
     # It outlives this process, and its schedulers, which are forks of it, must not outlive it.
     tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", "0", "ipyparallel.controller"]

@@ -156,6 +156,20 @@ def test_what_a_killed_controller_had_forked_ends_with_it(tmp_path: Path) -> Non
         wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
 
 
+def test_a_cluster_is_started_anew_without_the_engines_of_one_whose_controller_was_killed(
+    tmp_path: Path,
+) -> None:
+    with shell(tmp_path) as sh:
+        sh.arcli("cluster", "start", "-n", "1")
+        cluster = json.loads((sh.security / "cluster-arcli.json").read_bytes())
+        engines = {engine["pid"] for engine in sh.engines()}
+        os.kill(cluster["controller"]["state"]["pid"], signal.SIGKILL)
+        sh.arcli("cluster", "start", "-n", "1")
+        assert not engines & {*sh.processes()}
+        sh.arcli("cluster", "stop", "arcli")
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+
+
 def test_a_controller_ends_with_one_of_its_schedulers(tmp_path: Path) -> None:
     """What it is asked to bring would get lost, and nobody would hear of it."""
     with shell(tmp_path) as sh:
