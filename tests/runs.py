@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 import uuid
 from collections import Counter
@@ -51,6 +53,11 @@ def wait_until(condition: Callable[[], Any], what: Callable[[], str] | str = "")
             raise AssertionError(f"never came true: {what() if callable(what) else what}")
         time.sleep(0.02)  # a poll's pause, not a wait
     return found
+
+
+def waiting_in(pipe: int) -> int:
+    """Return how many bytes are in a pipe that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def has_ended(pid: int) -> bool:

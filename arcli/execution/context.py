@@ -80,7 +80,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """How a spec is to be run. ``began`` is when the process did (a monotonic time).
 
     ``notice`` takes sentences for people, and never blocks, ``warn`` those that are told to who
-    wants quiet, too; ``stuck`` tells for how many seconds a write to stdout or stderr has been
+    wants quiet, too; ``stuck`` tells for how many seconds a write that somebody reads has been
     blocked. ``limit`` cuts each map's items, ``stdin`` is binary. ``whole_output`` keeps all that
     commands print. ``up`` is called, on another thread, when the cluster is up. ``passing`` are
     exceptions of items in this process that end the run where they were raised, for a debugger.

@@ -34,7 +34,7 @@ class Interrupts:
     ``thrown``. Where it is not, the first is only noted. Signals that were ignored stay ignored.
     Afterwards ``number`` is the signal that came, and ``deadline_passed`` tells about the deadline.
 
-    ``stuck`` tells for how many seconds a write to stdout or stderr has been blocked; ``notice``
+    ``stuck`` tells for how many seconds a write that somebody reads has been blocked; ``notice``
     takes sentences for people, ``answer`` what ``describe`` says where SIGUSR1 asks for it; neither
     may block.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from arcli.engine.flock import locked
 from arcli.errors import OutputError
 from arcli.outputs.base import Output, OutputContext, TargetOutput
-from arcli.outputs.target import FileTarget, existing_mode, writing
+from arcli.outputs.target import FileTarget, WriteTimer, existing_mode, writing
 from arcli.record import RecordBatch
 from arcli.stretches import write_all
 from arcli.timing.summary import RunSummary
@@ -22,7 +22,7 @@ from arcli.timing.summary import RunSummary
 def jsonl_output(context: OutputContext) -> Output:
     """Choose the output: a plain file is written line by line, anything else as its target does."""
     target = context.target
-    return JsonlFile(target.path) if isinstance(target, FileTarget) else JsonlStream(context)
+    return JsonlFile(target.path, target.timer) if isinstance(target, FileTarget) else JsonlStream(context)
 
 
 class JsonlStream(TargetOutput):
@@ -37,11 +37,12 @@ class JsonlFile(Output):
     """Records' lines to a file that holds whole lines at any time, also when the disk is full.
 
     What was in the file before goes with the first batch, so that a run that never got that far
-    leaves it.
+    leaves it. Where it is a pipe or a device, ``timer`` times how long its reader takes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timer: WriteTimer | None = None) -> None:
         self._path = path
+        self._timer = timer or WriteTimer()
         self._fd = -1
         self._size = 0
         self._made = False
@@ -52,7 +53,9 @@ class JsonlFile(Output):
         """See Output."""
         with writing(str(self._path)):
             self._made = existing_mode(self._path) is None
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # That of a pipe lasts until somebody reads it.
+            with self._timer.timing():
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
         # Other runs are kept from it until it is closed: they would write over this one's lines.
         if self._regular and locked(self._fd) is False:
@@ -66,7 +69,8 @@ class JsonlFile(Output):
         """See Output."""
         self._empty()
         # The system's own write, unbuffered: what is out is in the file, whatever happens to arcli then.
-        with writing(str(self._path)):
+        timing = nullcontext() if self._regular else self._timer.timing()
+        with writing(str(self._path)), timing:
             try:
                 write_all(partial(os.write, self._fd), batch.lines)
             except OSError:

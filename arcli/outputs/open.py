@@ -96,6 +96,7 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         path = destination.folder / destination.path
         # A format whose files are packed by themselves, such as Parquet, keeps the suffix for itself.
         file = FileTarget(path)
+        self.streams.timers.append(file.timer)
         target: Target = file
         if path.suffix.lower() == PACKED and form.packable:
             target = GzipTarget(file)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from arcli.errors import OutputError
-from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target
+from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target, WriteTimer
 from arcli.units import wrap
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Stream(Struct, frozen=True, kw_only=True):
 class Streams(Struct, frozen=True, kw_only=True):
     """The two streams of the process; ``shared`` where both are one terminal.
 
-    ``stuck`` tells for how many seconds a write to either has been blocked.
+    ``timers`` are those of writes to either, and to every other output that somebody reads.
     ``piped``: stdout is a pipe, whose reader may well write to the terminal of stderr; ``kept``: it is
     a file.
     """
@@ -112,9 +112,13 @@ class Streams(Struct, frozen=True, kw_only=True):
     stdout: Stream
     stderr: Stream
     shared: bool = False
-    stuck: Callable[[], float] = lambda: 0.0
+    timers: list[WriteTimer] = field(default_factory=list)
     piped: bool = False
     kept: bool = False
+
+    def stuck(self) -> float:
+        """Tell for how many seconds a write has been blocked; safe from any thread."""
+        return max((timer.seconds for timer in self.timers), default=0.0)
 
 
 def standard_streams(
@@ -138,7 +142,7 @@ def standard_streams(
         stdout=_stream(stdout, streams[0], environ, color),
         stderr=_stream(stderr, target, environ, color),
         shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
-        stuck=lambda: max(stream.stuck for stream in streams),
+        timers=[stream.timer for stream in streams],
         piped=_has_mode(stdout, stat.S_ISFIFO),
         kept=_has_mode(stdout, stat.S_ISREG),
     )

@@ -70,19 +70,38 @@ def writing(name: str) -> Iterator[None]:
         ) from error
 
 
+class WriteTimer:
+    """Times writes that last for as long as their reader likes; another thread watches them.
+
+    A reader that has stopped must not hold up a signal.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how many seconds the write that is under way has been; safe from any thread."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Time the block."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+
 class StreamTarget(Target):
     """A stream that was open before arcli and stays open after it; written through at once."""
 
     def __init__(self, stream: BinaryIO, name: str = STDOUT) -> None:
         self._stream = stream
         self._name = name
-        self._since: float | None = None
-
-    @property
-    def stuck(self) -> float:
-        """For how many seconds the write that is under way has been; safe from any thread."""
-        since = self._since
-        return 0.0 if since is None else time.monotonic() - since
+        self.timer = WriteTimer()
 
     def write(self, data: bytes) -> None:
         """Write and flush. Raises ReaderGone where nobody reads any more."""
@@ -97,17 +116,13 @@ class StreamTarget(Target):
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        # Another thread watches how long this takes: a reader that has stopped must not hold up a signal.
-        self._since = time.monotonic()
         try:
-            with writing(self._name):
+            with self.timer.timing(), writing(self._name):
                 yield
         except OutputError as error:
             if isinstance(error.__cause__, BrokenPipeError):
                 raise ReaderGone(f"nobody reads {self._name} any more") from error.__cause__
             raise
-        finally:
-            self._since = None
 
     def _write_some(self, data: memoryview) -> int:
         try:
@@ -192,6 +207,7 @@ class FileTarget:
         self._path = path
         self._temporary: Path | None = None
         self._file: BinaryIO | None = None
+        self.timer = WriteTimer()
 
     @property
     def folder(self) -> Path | None:
@@ -207,7 +223,9 @@ class FileTarget:
         with writing(self.name):
             mode = existing_mode(self._path)
             if mode is not None and not stat.S_ISREG(mode):
-                self._file = self._path.open("wb")
+                # Unbuffered: what is discarded is not to wait for a reader once more.
+                with self.timer.timing():
+                    self._file = self._path.open("wb", buffering=0)
                 return
             self._path = type(self._path)(os.path.realpath(self._path))
             if mode is not None and not os.access(self._path, os.W_OK):
@@ -220,9 +238,18 @@ class FileTarget:
                 os.fchmod(self._file.fileno(), stat.S_IMODE(mode))
 
     def write(self, data: bytes) -> None:
-        """Write, buffered."""
-        with writing(self.name):
-            self._opened.write(data)
+        """Write, buffered where it is a file."""
+        with writing(self.name), self.timing():
+            write_all(self._opened.write, data)
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Time the block, where a reader and not a disk takes what is written."""
+        if self._temporary is not None:
+            yield
+            return
+        with self.timer.timing():
+            yield
 
     def commit(self) -> None:
         """Bring it to the disk and under its name; where that fails, nothing is left."""

@@ -87,7 +87,8 @@ class WrittenBeside(Output):
         if self._here:
             self._write_here()
         elif self._process is not None and self._bytes >= SENT:
-            self._process.hand_over(self._taken())
+            with self._file.timing():
+                self._process.hand_over(self._taken())
 
     def _begin(self, journal: int | None) -> None:
         """Have a process, or write here from now on where there can be none: slower, but all of it."""
@@ -113,9 +114,10 @@ class WrittenBeside(Output):
             self._write_here()
             self._output.finish(summary, values)
             return
-        self._process.hand_over(self._taken())
-        self._process.send((summary, {}))  # tables have none of the values
-        self._process.join()
+        with self._file.timing():
+            self._process.hand_over(self._taken())
+            self._process.send((summary, {}))  # tables have none of the values
+            self._process.join()
         self._file.commit()
         self._output.abort()  # of what it has opened nothing was needed
 

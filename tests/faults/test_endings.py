@@ -10,7 +10,18 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import PATIENCE, Run, each_once, engines, finish, gated, running, statuses, wait_until
+from runs import (
+    PATIENCE,
+    Run,
+    each_once,
+    engines,
+    finish,
+    gated,
+    running,
+    statuses,
+    wait_until,
+    waiting_in,
+)
 
 
 def some(run: Run, count: int = 3) -> None:
@@ -358,6 +369,20 @@ def test_streams_that_nobody_reads_keep_nobody(tmp_path: Path) -> None:
             assert run.wait() == 130, run.said()
     finally:
         os.close(writer)
+        os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.jsonl.gz"])
+def test_a_pipe_named_as_an_output_that_nobody_reads_keeps_nobody(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    reader = os.open(tmp_path / name, os.O_RDONLY | os.O_NONBLOCK)
+    spec = "map: \"lambda x: __import__('os').urandom(5_000).hex()\"\nover: {range: 1000}\n"
+    try:
+        with running(tmp_path, spec, "--inline", "-o", name, "--format", "text") as run:
+            wait_until(lambda: waiting_in(reader) > 60_000)
+            run.signal(signal.SIGTERM)
+            assert run.wait() == 143, run.said()
+    finally:
         os.close(reader)
 
 

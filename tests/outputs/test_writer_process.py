@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import os
 import signal
 import subprocess
 import sys
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Pipe
@@ -20,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from make_records import batch, context, play, record, summary
 from msgspec.structs import replace
-from runs import PATIENCE, Run, running, wait_until, words_of
+from runs import PATIENCE, Run, running, wait_until, waiting_in, words_of
 
 from arcli.errors import ExitCode, OutputError, UsageError
 from arcli.outputs import registry, writer_process
@@ -324,11 +322,6 @@ def test_no_process_waits_for_a_reader_when_its_run_was_killed(tmp_path: Path) -
             wait_until(lambda: not writer.is_running())
     finally:
         os.close(reader)
-
-
-def waiting_in(pipe: int) -> int:
-    """Return how many bytes are in a pipe that nobody has read."""
-    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_a_run_whose_table_cannot_be_written_by_its_process_says_so(tmp_path: Path) -> None:
