@@ -196,7 +196,7 @@ class BestEffort(Target):
 
 
 class FileTarget:
-    """A file written beside its name and renamed at the end.
+    """A file that is written beside its name, where the system can without one, and renamed at the end.
 
     A device or a pipe under that name is written to as it is. A symbolic link stays one.
     """
@@ -206,6 +206,7 @@ class FileTarget:
         self.path = path
         self._path = path
         self._temporary: Path | None = None
+        self._nameless = False
         self._file: BinaryIO | None = None
         self.timer = WriteTimer()
 
@@ -233,7 +234,10 @@ class FileTarget:
             # A name of its own: not mkstemp, whose files nobody else may read.
             stem = os.fsencode(self._path.name)[:200].decode(sys.getfilesystemencoding(), "ignore")
             self._temporary = self._path.with_name(f".{stem}.{os.urandom(4).hex()}.tmp")
-            self._file = self._temporary.open("xb")
+            # What has no name goes with the last process that has it open, also where that is killed.
+            nameless = _nameless(self._path.parent)
+            self._nameless = nameless is not None
+            self._file = nameless or self._temporary.open("xb")
             if mode is not None:
                 os.fchmod(self._file.fileno(), stat.S_IMODE(mode))
 
@@ -260,6 +264,9 @@ class FileTarget:
                 self._opened.flush()
                 if self._temporary is not None:
                     os.fsync(self._opened.fileno())
+                if self._temporary is not None and self._nameless:
+                    # Only a rename can take the place of another file.
+                    _link(self._opened.fileno(), self._temporary)
                 self._opened.close()
                 if self._temporary is not None:
                     self._temporary.replace(self._path)
@@ -313,6 +320,31 @@ class OpenFile(Target):
         """Leave the rest to who has opened it."""
         with suppress(OSError):
             self._file.close()
+
+
+def _nameless(folder: Path) -> BinaryIO | None:
+    """Make a file without a name in ``folder``; None where that cannot be, or could not be named later."""
+    if not hasattr(os, "O_TMPFILE"):
+        return None
+    try:
+        descriptor = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666)
+    except OSError:  # not on this file system, or no file at all: that, one with a name will tell
+        return None
+    if not os.access(_descriptor_path(descriptor), os.F_OK):  # without /proc
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "wb")
+
+
+def _link(descriptor: int, path: Path) -> None:
+    """Give an open file without a name its first one. Raises OSError."""
+    # With a folder's descriptor, which an absolute path has no use for, Python follows the symbolic link:
+    # https://docs.python.org/3/library/os.html#os.link
+    os.link(_descriptor_path(descriptor), path, src_dir_fd=descriptor)
+
+
+def _descriptor_path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
 
 
 def existing_mode(path: Path) -> int | None:

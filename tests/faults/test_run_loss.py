@@ -247,3 +247,19 @@ jobs:
     assert code == 124
     assert {record["status"] for record in records if record["job"] == "a"} == {"cancelled"}
     assert [record["value"] for record in records if record["job"] == "b"] == [3]
+
+
+def test_a_killed_run_leaves_nothing_beside_its_outputs(tmp_path: Path) -> None:
+    try:
+        os.close(os.open(tmp_path, os.O_WRONLY | os.O_TMPFILE))
+    except (AttributeError, OSError):
+        pytest.skip("this system has no files without a name here")
+    outputs = ["-o", "out.csv", "-o", "out.json.gz", "-o", "out.md"]
+    with running(tmp_path, gated(40), *outputs) as run:
+        some(run)
+        run.signal(signal.SIGKILL)
+        run.wait()
+    assert list(tmp_path.glob("*out.*")) == []
+    (tmp_path / "go").touch()
+    assert finish(tmp_path, gated(40), *outputs, "--resume")[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("*out.*")) == ["out.csv", "out.json.gz", "out.md"]

@@ -65,6 +65,23 @@ def test_abort_leaves_what_was_there(tmp_path: Path, make: Make) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@whole
+def test_it_is_written_with_a_name_where_the_system_has_no_files_without(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arcli.outputs.target._nameless", lambda folder: None)
+    path, plain = tmp_path / "out", tmp_path / "plain"
+    plain.touch()
+    output = make(path)
+    output.start()
+    assert len(list(tmp_path.iterdir())) == 2
+    output.abort()
+    assert list(tmp_path.iterdir()) == [plain]
+    play(make(path), batch(record(0)))
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert sorted(tmp_path.iterdir()) == [path, plain]
+
+
 @every
 def test_abort_before_any_record_leaves_nothing(tmp_path: Path, make: Make) -> None:
     output = make(tmp_path / "out")
