@@ -116,6 +116,9 @@ def _ping(hook: Notification, path: str, body: bytes) -> str | None:
     import urllib3  # only where a spec pings
 
     assert hook.ping is not None
+    # By hand: a URL that is none is told of when it is asked for.
+    base, mark, query = hook.ping.partition("?")
+    url = base.rstrip("/") + path + mark + query
     # Its own retries would be logged, with the URL.
     retries = urllib3.Retry(connect=0, read=0, status=0, redirect=2)
     timeout = urllib3.Timeout(total=min(PING_SECONDS, hook.timeout))
@@ -124,7 +127,7 @@ def _ping(hook: Notification, path: str, body: bytes) -> str | None:
     with urllib3.PoolManager(timeout=timeout, retries=retries, headers=headers) as pool:
         for _ in range(TRIES):
             try:
-                reply = pool.request("POST", hook.ping.rstrip("/") + path, body=body)
+                reply = pool.request("POST", url, body=body)
             except urllib3.exceptions.HTTPError as error:
                 reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
                 problem = type(reason or error).__name__

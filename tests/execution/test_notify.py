@@ -81,12 +81,13 @@ def test_a_command_gets_the_summary(tmp_path: Path) -> None:
     assert failed[1]["jobs"][0]["counts"]["error"] == 1
 
 
-def test_a_service_is_pinged_as_they_expect(tmp_path: Path) -> None:
+@pytest.mark.parametrize("query", ["", "?create=1"])
+def test_a_service_is_pinged_as_they_expect(tmp_path: Path, query: str) -> None:
     with service() as (url, state):
-        spec = f"map: str\nover: [1]\nnotify: {{on: [start, always], ping: '{url}/id'}}"
+        spec = f"map: str\nover: [1]\nnotify: {{on: [start, always], ping: '{url}/id{query}'}}"
         with running(tmp_path, spec, "--inline") as run:
             assert run.wait() == 0
-    assert [path for path, _ in state.pings] == ["/id/start", "/id/0"]
+    assert [path for path, _ in state.pings] == [f"/id/start{query}", f"/id/0{query}"]
     assert state.pings[1][1]["status"] == "ok"
 
 
