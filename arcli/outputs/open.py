@@ -82,7 +82,8 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         for destination in destinations:
             (on_stdout if destination.path == "-" else files).extend(common.members(destination))
         # Lines of results are for people: not where they are kept in a file.
-        if self.ci is not None and self.format == "text" and not self.quiet and not streams.kept:
+        shown = {format_of(each, self.format).name for each in destinations if each.path == "-"}
+        if self.ci is not None and shown == {"text"} and not self.quiet and not streams.kept:
             on_stdout.insert(0, OutputMember(FoldedLines(streams.stdout, self.ci)))
         if self.ci == "github":
             on_stdout.append(OutputMember(GithubOutput(streams.stderr, self.environ)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -235,6 +236,14 @@ def test_lines_of_results_are_folded(folder: Path, ci: str, begin: str, end: str
     assert first is not None
     assert last is not None
     assert first.end() < out.index("seed=3") < last.start()
+
+
+def test_results_for_a_program_are_not_folded(folder: Path) -> None:
+    """By what standard output really has, also where the spec says so."""
+    (folder / "spec.yaml").write_text(SPEC + "output: [{path: '-', format: json}]\n")
+    words = [sys.executable, "-m", "arcli", "run", "spec.yaml", "--inline", "--ci", "github"]
+    out = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE).stdout
+    assert len(json.loads(out)["jobs"][0]["items"]) == 4
 
 
 def test_a_summary_of_one_job(tmp_path: Path) -> None:
