@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arcli.engine.tally import Status
 from arcli.escape import one_line, plain
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.run_end import write_end
+from arcli.outputs.target import STDOUT
 from arcli.record import RecordBatch, decode, dump, is_tagged
 from arcli.timing.failures import describe, input_label, word
 from arcli.timing.summary import RunSummary
@@ -59,7 +61,7 @@ class TextOutput(TargetOutput):
         self._context = context
         self._results = context.results
         self._columns = _Columns.of(context.results.width)
-        self._job: str | None = None
+        self._current: str | None = None
         self._zero: datetime | None = None
 
     def record(self, batch: RecordBatch) -> None:
@@ -68,8 +70,8 @@ class TextOutput(TargetOutput):
         if (results := self._results.sized()) is not self._results:
             self._results, self._columns = results, _Columns.of(results.width)
         # Times begin anew with each job; the head of the columns stands once.
-        if batch.job != self._job:
-            first, self._job, self._zero = self._job is None, batch.job, None
+        if batch.job != self._current:
+            first, self._current, self._zero = self._current is None, batch.job, None
             if len(self._context.kinds) > 1:
                 lines.append(("" if first else "\n") + self._results.style(batch.job, "bold"))
             if first:
@@ -84,7 +86,7 @@ class TextOutput(TargetOutput):
         counts = {job.name: job.counts for job in summary.jobs}
         self._results = self._results.sized()
         for job, value in values.items():
-            if value is not None:
+            if value is not None and self._job in {None, job}:
                 head, tail, count = f"{job} = ", "", counts.get(job)
                 # A value that lacks the items that are not ok says so.
                 if count is not None and count.ok != count.planned:
@@ -94,6 +96,10 @@ class TextOutput(TargetOutput):
         context = self._context
         if context.report is context.results and summary.began:
             context.report.write("\n")
+        # What people see beside the results is the end of the run, also where those are of one job.
+        if self._job is not None and context.name != STDOUT:
+            jobs = tuple(job for job in summary.jobs if job.name == self._job)
+            summary = replace(summary, jobs=jobs)
         write_end(context.report, summary, context.origin, full=context.full)
         super().finish(summary, values)
 

@@ -277,3 +277,16 @@ def test_parquet_is_whole_or_not_at_all(tmp_path: Path) -> None:
     output.record(batch(record(0)))
     output.abort()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_of_one_job_has_nothing_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    batches = [batch(record(0)), batch(record(0, "error", job="other"))]
+    output = TextOutput(on_file(path, job="squares"))
+    output.start()
+    output.record(batches[0])
+    output.finish(summary(*batches), {"squares": 7, "other": 8})
+    text = path.read_text()
+    assert "squares = 7" in text
+    assert "1 of 1 item ok" in text
+    assert "other" not in text
