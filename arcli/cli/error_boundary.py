@@ -23,7 +23,16 @@ from msgspec import Struct
 
 from arcli import __version__
 from arcli.cli.messages import WIDEST, render
-from arcli.errors import ArcliError, ExitCode, OutputError, Problem, ReaderGone, SpecError, UsageError
+from arcli.errors import (
+    ArcliError,
+    ClusterError,
+    ExitCode,
+    OutputError,
+    Problem,
+    ReaderGone,
+    SpecError,
+    UsageError,
+)
 from arcli.escape import plain
 from arcli.outputs.stream import ColorMode, has_color
 
@@ -91,6 +100,8 @@ def guard(action: Callable[[], Any], call: Call) -> int:
         code = _os_error(error, call)
     except UnicodeEncodeError as error:
         code = _no_name(error, call)
+    except RuntimeError as error:
+        code = _no_thread(error, call)
     except Exception as error:  # noqa: BLE001 - what nobody foresaw ends here, with its traceback
         code = _bug(error, call)
     # What is still in a buffer could not be written: whoever read stdout has gone.
@@ -151,6 +162,18 @@ def _no_name(error: UnicodeEncodeError, call: Call) -> ExitCode:
         return _bug(error, call)
     message = f"no file can be called {error.object!a} here: the locale's encoding is {system}"
     return tell(UsageError(message, hint="PYTHONUTF8=1, or a locale such as LC_ALL=C.UTF-8"), call)
+
+
+def _no_thread(error: RuntimeError, call: Call) -> ExitCode:
+    """Say of a thread that the system did not start, or of what that led to, that a limit is too low."""
+    cause: BaseException | None = error
+    while cause is not None and "can't start new thread" not in str(cause):
+        cause = cause.__context__
+    if cause is None:
+        return _bug(error, call)
+    message = "arcli cannot start another thread: it may have no more memory, or no more threads"
+    hint = "a higher ulimit -v or ulimit -u, a higher limit of the container, or fewer engines (-n)"
+    return tell(ClusterError(message, hint=hint), call)
 
 
 def _bug(error: Exception, call: Call) -> ExitCode:

@@ -257,13 +257,17 @@ def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
 def early_cluster(flags: RunFlags, engines: int | None) -> Iterator[SupervisorProcess | None]:
     """Start an embedded cluster while the spec is read: most of a cold start.
 
-    None where the flags ask for another kind, or for none.
+    None where the flags ask for another kind, or for none. Raises ClusterError where limits of this process
+    leave no room for one.
     """
     helper = None
     elsewhere = flags.dry_run or flags.estimate or flags.inline or flags.cluster_name
     if not (elsewhere or any(name.startswith("cluster") for name, _ in flags.sets)):
+        from arcli.cluster.embedded.process_limits import check_limits
         from arcli.cluster.embedded.supervisor_process import Settings, SupervisorProcess, usable_cpus
 
+        # How many engines there will be a spec that includes another one may yet say.
+        check_limits(engines or 1, forked=sys.platform == "linux")
         helper = SupervisorProcess(Settings(engines or usable_cpus()))
     try:
         yield helper

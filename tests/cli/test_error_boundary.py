@@ -79,6 +79,23 @@ def test_ctrl_c_before_anything_can_be_stopped_is_quiet(capfd: Captured, error: 
     assert capfd.readouterr() == ("", "")
 
 
+def without_thread() -> NoReturn:
+    try:
+        raise RuntimeError("can't start new thread")
+    finally:
+        raise RuntimeError("cannot join thread before it is started")
+
+
+@pytest.mark.parametrize("action", [raising(RuntimeError("can't start new thread")), without_thread])
+def test_a_thread_that_the_system_does_not_start_is_no_bug(
+    capfd: Captured, action: Callable[[], NoReturn]
+) -> None:
+    assert guard(action, Call()) == 3
+    err = capfd.readouterr().err
+    assert err.startswith("arcli: arcli cannot start another thread: ")
+    assert "ulimit -v" in err
+
+
 def test_a_reader_that_left_needs_no_message(capfd: Captured) -> None:
     assert guard(raising(errors.ReaderGone("nobody reads")), Call(format="json")) == 141
     assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import os
@@ -11,10 +12,12 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ipyparallel.controller import heartmonitor
@@ -26,7 +29,12 @@ from arcli.cluster.base import ClusterDown, ClusterEvent
 from arcli.cluster.client import RawClient
 from arcli.cluster.embedded import cluster, controller
 from arcli.cluster.embedded.controller import CALM_MS, HEARTBEAT_MS, HURRY, calming
-from arcli.cluster.embedded.supervisor_process import THREAD_LIMITS, WAVE
+from arcli.cluster.embedded.supervisor_process import (
+    THREAD_LIMITS,
+    WAVE,
+    Settings,
+    SupervisorProcess,
+)
 from arcli.errors import ClusterError
 
 
@@ -356,6 +364,50 @@ def test_too_few_open_files_are_told_before_anything_is_started(
         assert run.wait() == 3
         assert f"{engines} engines need {needed} open files in a process, and 64 are allowed" in run.said()
         assert f"ulimit -n {needed}{f', or -n {fit}' if fit else ''}" in run.said()
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "words"),
+    [
+        (resource.RLIMIT_NOFILE, 8, "2 engines need 60 open files in a process, and 8 are allowed"),
+        (resource.RLIMIT_AS, 300 << 20, "arcli needs 480 MiB of address space, and 300 are allowed"),
+        (resource.RLIMIT_AS, 200 << 20, "arcli needs 480 MiB of address space, and 200 are allowed"),
+    ],
+)
+def test_limits_that_are_too_low_to_begin_with_are_told_and_leave_nothing(
+    tmp_path: Path, limit: int, most: int, words: str
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with running(
+        tmp_path,
+        "map: abs\nover: [-1]\n",
+        env={"TMPDIR": str(temporary)},
+        preexec=lambda: resource.setrlimit(limit, (most, most)),
+    ) as run:
+        assert run.wait() == 3, run.said()
+        assert words in run.said()
+    assert not [*temporary.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.EMFILE, "ulimit -n"), (errno.EAGAIN, "ulimit -u"), (errno.ENOMEM, "ulimit -v")],
+)
+def test_a_supervisor_that_cannot_be_started_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    files = len([*Path("/proc/self/fd").iterdir()])
+    with pytest.raises(ClusterError, match=os.strerror(number)) as caught:
+        SupervisorProcess(Settings(1))
+    assert hint in (caught.value.hint or "")
+    assert not [*tmp_path.iterdir()]
+    assert len([*Path("/proc/self/fd").iterdir()]) == files
 
 
 @pytest.mark.parametrize(("launcher", "engines", "files"), [("embedded", 4, 64), ("local", 2, 76)])

@@ -7,7 +7,6 @@ wants another one, it ends what is left and starts anew. Nobody else does.
 
 from __future__ import annotations
 
-import resource
 import select
 import socket
 import sys
@@ -28,6 +27,7 @@ from arcli.cluster.base import (
     log_tails,
 )
 from arcli.cluster.connection import unregister
+from arcli.cluster.embedded.process_limits import check_limits
 from arcli.cluster.embedded.supervisor_process import WAVE, Settings, SupervisorProcess
 from arcli.cluster.processes import is_stopped
 from arcli.cluster.protocol import (
@@ -52,24 +52,7 @@ MISSED = 0.5
 """Seconds after which a client that does not know an engine may have missed the news of it."""
 SUBSCRIBED = 0.01
 """The same at first, while it has just subscribed: twice as long each time, up to ``MISSED``."""
-FORKED = (56, 2)
-STARTED = (64, 6)
-"""Open files that the controller needs: without engines, and for each, which is a fork or not. Measured: 56
-and 81 with four engines, 72 and 129 with twelve."""
 STOPPED = "it was stopped"
-
-
-def check_open_files(engines: int, *, forked: bool) -> None:
-    """Raise ClusterError where the controller could not have a connection to each engine."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files, each = FORKED if forked else STARTED
-    needed = files + each * engines
-    if most != resource.RLIM_INFINITY and most < needed:
-        fit = max(0, (most - files) // each)
-        raise ClusterError(
-            f"no cluster: {engines} engines need {needed} open files in a process, and {most} are allowed",
-            hint=f"ulimit -n {needed}" + (f", or -n {fit}" if fit else ""),
-        )
 
 
 class EmbeddedCluster:
@@ -113,7 +96,7 @@ class EmbeddedCluster:
 
     def prepare(self) -> None:
         """Start the supervisor, which brings up the cluster while others do other things."""
-        check_open_files(self.slots, forked=self.forked)
+        check_limits(self.slots, forked=self.forked)
         settings = self._settings()
         if self._supervisor is not None and self._supervisor.settings != settings:
             self._supervisor.close()

@@ -6,6 +6,7 @@ arcli itself must do before it needs engines, so it should be on its way before 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -23,11 +24,19 @@ from arcli.cluster.embedded import private_folder
 from arcli.cluster.embedded.private_folder import MARK
 from arcli.cluster.processes import wake_when_orphaned
 from arcli.engine.flock import locked
+from arcli.errors import ClusterError
 
 LAST_WORDS = 5.0
 """Seconds that the supervisor has to end the cluster before it is killed itself."""
 WAVE = 8
 """Engines that are started at a time: more would only take the first ones' time."""
+SCARCE = {
+    errno.EMFILE: "ulimit -n allows more open files in a process",
+    errno.ENFILE: "the whole system has too many open files",
+    errno.EAGAIN: "ulimit -u, or a container's limit, allows more processes",
+    errno.ENOMEM: "free memory, or allow more of it: ulimit -v",
+}
+"""What to do where the system has none left of what a process takes."""
 ANOTHER_CLUSTERS = {"IPP_CONNECTION_INFO", "IPP_PROFILE_DIR", "IPP_CLUSTER_ID"}
 """What an engine has in its environment, where arcli itself is what an engine runs."""
 THREAD_LIMITS = (
@@ -71,31 +80,48 @@ def start_beside(
     """Start a module of arcli's that outlives this process by as long as it takes to tidy up.
 
     Its arguments are the descriptor of its end of a connection, ``folder`` and ``arguments``; ``log``
-    takes what it and all that it starts print. Returns the process and this end of the connection.
+    takes what it and all that it starts print. Returns the process and this end of the connection. Raises
+    ClusterError where the system starts no process.
     """
-    # Its end of the pair is all that ties it to this process: when that closes, it leaves nothing.
-    connection, theirs = socket.socketpair()
     inherited = {name: os.environ[name] for name in os.environ if name not in ANOTHER_CLUSTERS}
     command = [sys.executable, "-P", "-m", module]  # -P: a file in the working folder is no module
-    with theirs:
-        process = subprocess.Popen(
-            [*command, str(theirs.fileno()), str(folder), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[theirs.fileno()],
-            env={**inherited, **env, MARK: str(folder)},
-            start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
-            # Before anything else: it may be stopped while it still imports, and arcli killed.
-            preexec_fn=wake_when_orphaned,
-        )
+    with ExitStack() as on_failure:
+        try:
+            # Its end of the pair is all that ties it to this process: when that closes, it leaves nothing.
+            connection, theirs = socket.socketpair()
+            on_failure.enter_context(connection)
+            with theirs:
+                process = subprocess.Popen(
+                    [*command, str(theirs.fileno()), str(folder), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[theirs.fileno()],
+                    env={**inherited, **env, MARK: str(folder)},
+                    start_new_session=True,  # Ctrl-C in the terminal is arcli's to handle
+                    # Before anything else: it may be stopped while it still imports, and arcli killed.
+                    preexec_fn=wake_when_orphaned,
+                )
+        except OSError as error:
+            raise not_started(error) from error
+        on_failure.pop_all()
     return process, connection
+
+
+def not_started(error: OSError) -> ClusterError:
+    """Return the error of a cluster whose first process could not be started, with what to do about it."""
+    name = f" {error.filename}:" if error.filename else ""
+    return ClusterError(
+        f"no cluster: its first process cannot be started:{name} {error.strerror}",
+        hint=SCARCE.get(error.errno or 0),
+    )
 
 
 class SupervisorProcess:
     """A supervisor with a private ``folder``; its events, and its commands, on ``connection``.
 
-    ``used`` is to be set once it may have met anything of the user's.
+    ``used`` is to be set once it may have met anything of the user's. Raises ClusterError where it cannot
+    be started, and then leaves nothing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -109,17 +135,23 @@ class SupervisorProcess:
             "python": settings.python,
             "first_id": settings.first_id,
         }
-        log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(log_fd, "wb") as log:
-            # Held for as long as the supervisor lives: see private_folder.find_stale.
-            locked(log.fileno())
-            self.process, self.connection = start_beside(
-                "arcli.cluster.embedded.supervisor",
-                self.folder,
-                json.dumps(request),
-                log=log,
-                env={**thread_limits(settings.threads), **settings.env},
-            )
+        try:
+            log_fd = os.open(self.folder / "supervisor.log", os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(log_fd, "wb") as log:
+                # Held for as long as the supervisor lives: see private_folder.find_stale.
+                locked(log.fileno())
+                self.process, self.connection = start_beside(
+                    "arcli.cluster.embedded.supervisor",
+                    self.folder,
+                    json.dumps(request),
+                    log=log,
+                    env={**thread_limits(settings.threads), **settings.env},
+                )
+        except BaseException as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise not_started(error) from error
+            raise
 
     def send(self, line: bytes) -> None:
         """Give a command. Its death is noticed where events are read."""
