@@ -33,7 +33,7 @@ from arcli.plan.deferred import Texts
 from arcli.plan.job import outdir_of, side_by_side
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
-from arcli.timing.estimate import Estimate, estimate_job, pilot_size
+from arcli.timing.estimate import Estimate, estimate_job, folding_seconds, pilot_size
 from arcli.timing.words import plural
 from arcli.units import format_seconds
 
@@ -324,7 +324,9 @@ def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
     slots = finished.summary.engines
     beside = _beside(spec, flags, slots)
     jobs = [job for job in finished.summary.jobs if job.kind != "apply"]
-    size = pilot_size(jobs, beside, slots, PILOT_SECONDS, MOST_ITEMS)
+    folded = {job.name for job in spec.jobs if job.folds}
+    folding = folding_seconds(finished.summary, folded) * len(folded)
+    size = pilot_size(jobs, beside, slots, PILOT_SECONDS, MOST_ITEMS, folding)
     longest = max((length for length in lengths.values() if length is not None), default=size)
     ended = finished.errors or finished.stopped
     if not ended and first < min(size, longest) and None not in lengths.values():
@@ -332,11 +334,18 @@ def estimate(spec: Spec, flags: RunFlags) -> tuple[Estimate, Finished]:
         again = pilot.model_copy(update={"sources": {}})
         finished = execute_spec(again, replace(quiet, limit=size), None, time.monotonic())
     summary = finished.summary
+    folding = folding_seconds(summary, folded)
     return Estimate(
         engines=summary.engines,
         around=summary.startup + summary.finish,
         jobs=tuple(
-            estimate_job(job, lengths.get(job.name, job.counts.recorded), summary.engines, beside[job.name])
+            estimate_job(
+                job,
+                lengths.get(job.name, job.counts.recorded),
+                summary.engines,
+                beside[job.name],
+                folding if job.name in folded else 0.0,
+            )
             for job in summary.jobs
         ),
     ), finished
@@ -418,6 +427,8 @@ def _prediction(prediction: Estimate, name: str, best: int) -> Iterator[str]:
         yield f"{job.name}: {total}"
         yield f"  an item    {format_seconds(job.mean)} ± {format_seconds(job.stddev)}, {spread}"
         yield f"  a message  {format_seconds(job.message)}; chunksize {job.chunksize} (auto finds it)"
+        if job.folding:
+            yield f"  a value    {format_seconds(job.folding)} in the reducer, one after another"
         yield f"  the job    {format_seconds(job.seconds(engines))}"
     wall, off = prediction.wall(engines), prediction.uncertainty(engines)
     around = f"start-up and end {format_seconds(prediction.around)}"

@@ -67,6 +67,26 @@ def predicted_by_taken(tmp_path: Path) -> float:
     return max(ratios, key=lambda ratio: abs(math.log(ratio)))
 
 
+def test_the_time_of_a_reducer_is_in_it(tmp_path: Path) -> None:
+    spec = "setup: {imports: [time]}\nmap: 'lambda x: x'\nover: {range: 400}\n"
+    spec += "reduce: 'lambda a, b: (time.sleep(0.01), a + b)[1]'"
+    (tmp_path / "spec.yaml").write_text(spec)
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2", "--estimate", "--format", "json"])
+    assert run.wait() == 0
+    estimate = json.loads(run.out.read_text())
+    (job,) = estimate["jobs"]
+    assert job["seen"] < job["items"] == 400
+    assert finish(tmp_path, spec)[0] == 0
+    assert 0.4 < estimate["seconds"] / Run.manifest(run)["summary"]["wall"] < 2.5
+
+
+def test_what_no_reducer_folds_takes_no_time(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("map: 'lambda x: x'\nover: {range: 9}")
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--estimate", "--format", "json"])
+    assert run.wait() == 0
+    assert [job["folding"] for job in json.loads(run.out.read_text())["jobs"]] == [0]
+
+
 def test_for_people_and_without_outputs(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("a\n" * 40)
     spec = "map: str\nover: {lines: in.txt}\noutput: [out.jsonl]\nnotify: {run: [touch, told]}"
