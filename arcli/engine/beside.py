@@ -15,6 +15,9 @@ from .live import Live, Patrol
 ASK = 0.05
 """Seconds between two looks at whether another chunk could have the places that are free."""
 
+STOPPED = "Event loop stopped before Future completed."
+"""What asyncio raises where somebody has called the loop's ``stop``."""
+
 
 class NotAsync(Exception):
     """A function that cannot run beside another one in the same engine."""
@@ -59,14 +62,27 @@ class TaskPool:
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
+        self._items, self._all_begun, self._context = items, False, copy_context()
+        loop, feed = self._runner.get_loop(), None
         try:
-            self._runner.run(self._feed(items, overlap))
+            while feed is None or not feed.done() or feed.cancelled():
+                if feed is None or feed.cancelled():
+                    feed = loop.create_task(self._feed(overlap))
+                # asyncio lets SystemExit of any task or callback out of the loop, and an item may stop the
+                # loop or cancel all of its tasks. That is for whoever awaits the task: the loop is run on.
+                try:
+                    self._runner.run(_wait(feed))
+                except (SystemExit, asyncio.CancelledError):
+                    continue
+                except RuntimeError as error:
+                    if str(error) != STOPPED:
+                        raise
+            feed.result()
         except BaseException:
             self.close()
             raise
 
-    async def _feed(self, items: Iterator[Coroutine[Any, Any, None]], overlap: Callable[[], bool]) -> None:
-        self._items, self._all_begun, self._context = items, False, copy_context()
+    async def _feed(self, overlap: Callable[[], bool]) -> None:
         while len(self._tasks) < self._width and not self._all_begun:
             self._begin()
         while not self._all_begun:
@@ -115,9 +131,18 @@ class TaskPool:
     def close(self) -> None:
         """Cancel what still runs, and let go of the loop."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.close()
-        self._ended = self._raised = None
+        try:
+            if runner is not None:
+                runner.close()
+        finally:
+            # Closing runs the loop once more, and what comes out of that must not keep any place.
+            self._tasks.clear()
+            self._ended = self._raised = None
+
+
+async def _wait(task: asyncio.Task[None]) -> None:
+    """Wait for the end of a task, which is not cancelled with the one that waits."""
+    await asyncio.wait([task])
 
 
 class TaskCapture(Capture):

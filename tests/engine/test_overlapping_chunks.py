@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -183,3 +185,89 @@ def test_the_next_item_begins_before_the_loop_comes_round_again() -> None:
     pool.run(map(item, range(3)), lambda: False)
     pool.close()
     assert waited == [1, 1]
+
+
+async def leave() -> None:
+    sys.exit(3)
+
+
+async def exit_in_a_task() -> None:
+    await asyncio.create_task(leave())
+
+
+async def exit_in_a_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave())
+
+
+async def exit_in_a_callback() -> None:
+    asyncio.get_running_loop().call_soon(sys.exit, 3)
+    await asyncio.sleep(0.01)
+
+
+async def stop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("leave", "raised"),
+    [(exit_in_a_task, 1), (exit_in_a_group, 1), (exit_in_a_callback, 0), (stop, 0)],
+)
+def test_what_leaves_or_stops_the_loop_costs_no_neighbour(leave: Any, raised: int) -> None:
+    ends: list[BaseException | None] = []
+
+    async def item(work: Any) -> None:
+        try:
+            await work()
+        except BaseException as error:  # noqa: BLE001 - as Runner.run_beside does
+            ends.append(error)
+        else:
+            ends.append(None)
+
+    pool = TaskPool(3)
+    works = [leave, leave, lambda: asyncio.sleep(0.02), lambda: asyncio.sleep(0)]
+    pool.run(map(item, works), lambda: False)
+    pool.close()
+    assert len(ends) == len(works)
+    assert [type(end) for end in ends if end is not None] == [SystemExit] * (2 * raised)
+
+
+def test_an_item_that_cancels_all_tasks_ends_no_chunk() -> None:
+    ends: list[int] = []
+
+    async def item(number: int) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            if number == 1:
+                for task in asyncio.all_tasks():
+                    task.cancel()
+            await asyncio.sleep(0)
+        ends.append(number)
+
+    pool = TaskPool(2)
+    pool.run(map(item, range(5)), lambda: False)
+    pool.close()
+    assert sorted(ends) == [*range(5)]
+
+
+def test_a_pool_that_is_closed_has_all_its_places_again_whatever_its_items_do() -> None:
+    async def item() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            asyncio.get_running_loop().call_soon(sys.exit, 3)
+            await asyncio.sleep(0)
+
+    async def interrupt() -> None:
+        raise ValueError
+
+    pool, ended = TaskPool(3), []
+
+    async def end() -> None:
+        ended.append(1)
+
+    with pytest.raises((ValueError, SystemExit)):
+        pool.run(iter([item(), item(), interrupt()]), lambda: False)
+    pool.run(iter([end(), end(), end(), end()]), lambda: False)
+    pool.close()
+    assert len(ended) == 4

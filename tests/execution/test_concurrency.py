@@ -17,6 +17,7 @@ from arcli.specfile.load import load
 FETCH = """
 import asyncio
 import os
+import sys
 import time
 from contextvars import ContextVar
 from pathlib import Path
@@ -83,6 +84,20 @@ async def own_folder(x):
     await asyncio.sleep(0.01)
     (folder / "item").write_text(str(x))
     return folder.name
+
+async def leave(x):
+    sys.exit("giving up")
+
+async def exits(x):
+    if x == 2:
+        await asyncio.create_task(leave(x))
+    await asyncio.sleep(0.01)
+    with open("effects", "a") as file:
+        print(x, file=file)
+
+async def exits_later(x):
+    asyncio.get_running_loop().call_later(0.01, sys.exit, 3)
+    await asyncio.sleep(0.05)
 
 def plain(x):
     # Each waits until three processes are here.
@@ -214,6 +229,25 @@ def test_a_coroutine_that_cancels_its_own_task_costs_no_other(tmp_path: Path) ->
     kinds = [(record["error"] or {"type": None})["type"] for record in records]
     assert kinds == [None, "ValueError", "asyncio.exceptions.CancelledError", None] * 4
     assert {record["value"] for record in records} == {None}
+
+
+@pytest.mark.parametrize("where", [ONE, ("--inline",)])
+def test_a_task_that_exits_is_the_error_of_its_item(where: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:exits", over={"range": 6}, concurrency=3)
+    code, records = finish(tmp_path, job, *where)
+    assert code == 1
+    assert each_once(records, 6)
+    assert [record["index"] for record in records if record["status"] == "error"] == [2]
+    assert sorted((tmp_path / "effects").read_text().split()) == ["0", "1", "3", "4", "5"]
+
+
+def test_a_callback_that_exits_ends_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "fetch.py").write_text(FETCH)
+    job = spec(map="fetch.py:exits_later", over={"range": 6}, concurrency=3, timeout=LIMIT)
+    code, records = finish(tmp_path, job, *ONE)
+    assert code == 0
+    assert each_once(records, 6)
 
 
 def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
