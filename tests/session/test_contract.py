@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +25,7 @@ from arcli.record import decode
 from arcli.session.core.chunk import pickled
 from arcli.session.core.dispatch import MIN_KILLS
 from arcli.session.core.messages import Stop
+from arcli.session.transport.inline import InlineTransport
 from arcli.timing.ledger import End
 
 CLUSTER = pytest.param("cluster", marks=pytest.mark.cluster)
@@ -187,6 +189,22 @@ def test_an_item_that_kills_its_engines_is_lost_and_costs_no_other(
     assert all(
         record.value == [record.index, called[record.index]] for record in records if record.index != 5
     )
+
+
+def test_a_request_that_raises_in_arclis_own_process_is_answered_as_by_an_engine() -> None:
+    events: SimpleQueue[Any] = SimpleQueue()
+    transport = InlineTransport()
+    transport.open(events)
+    events.get_nowait()
+    for error in (SystemExit(0), ValueError("no request")):
+        with patch.object(Worker, "handle", side_effect=error):
+            msg_id = transport.send(0, b"")
+            transport.run_pending()
+        reply = events.get_nowait()
+        assert (reply.msg_id, reply.error) == (msg_id, f"{type(error).__name__}: {error}")
+    transport.send(0, b"")
+    with patch.object(Worker, "handle", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        transport.run_pending()
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ class InlineTransport:
             passing=(Left, Interrupted, DeadlineError, *passing),
             stopping=lambda: self._running <= self._stopped,
         )
+        self._passing = passing
         self._issued = 0
         self._running = 0
         self._stopped = 0  # requests up to this one begin no further item
@@ -87,6 +88,10 @@ class InlineTransport:
             self._events.put(Wake())  # the session knows, and has the last word on its items
         except Left:
             self._events.put(Reply(msg_id=_name(number), error="it was interrupted"))
+        except self._passing:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as of an engine, which answers with it
+            self._events.put(Reply(msg_id=_name(number), error=f"{type(error).__name__}: {error}"))
         else:
             self._events.put(Reply(msg_id=_name(number), envelope=envelope))
 
