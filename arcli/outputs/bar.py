@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 from rich.cells import cell_len
@@ -20,6 +21,7 @@ from rich.progress import Progress as RichProgress
 from rich.segment import Segment, SegmentLines, Segments
 from rich.text import Text
 
+from arcli.errors import OutputError, ReaderGone
 from arcli.escape import one_line
 from arcli.outputs.progress import LONG, Count
 from arcli.outputs.target import Target
@@ -265,10 +267,15 @@ class _Terminal:
     def write(self, text: str) -> int:
         """See TextIO."""
         try:
-            return len(text) if self.gone else self._stream.write(text)
+            if not self.gone:
+                buffer = getattr(self._stream, "buffer", None)
+                if buffer is None:  # a stream that is text alone
+                    return self._stream.write(text)
+                self._stream.flush()
+                buffer.write(_encoded(text, self._stream.encoding))
         except OSError:
             self.gone = True
-            return len(text)
+        return len(text)
 
     def flush(self) -> None:
         """See TextIO."""
@@ -282,30 +289,60 @@ class _Terminal:
         return getattr(self._stream, name)
 
 
+def _encoded(text: str, encoding: str) -> bytes:
+    """Encode what is drawn, and what was decoded with ``surrogateescape`` as the bytes that it was."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError:  # a sign that the encoding lacks
+        errors = {True: "surrogateescape", False: "backslashreplace"}
+        return b"".join(char.encode(encoding, errors["\udc80" <= char <= "\udcff"]) for char in text)
+
+
 class _Above(Target):
-    """Results written to the terminal above the bar; straight to their target without a bar."""
+    """Results written to the terminal above the bar; straight to their target without a bar.
+
+    They arrive as they are, in whole lines while there is a bar, which begins a line itself.
+    """
 
     def __init__(self, console: Console, live: RichProgress, terminal: _Terminal, target: Target) -> None:
         self._console = console
         self._live = live
         self._terminal = terminal
         self._target = target
+        self._rest = bytearray()
 
     def open(self) -> None:
         self._target.open()
 
     def write(self, data: bytes) -> None:
         if self._live.live.is_started:
+            end = data.rfind(b"\n") + 1
+            if not end:
+                self._rest += data
+                return
+            lines = self._taken() + data[:end]
+            self._rest += data[end:]
             # As it is: it has what colours it is to have, and rich would take it apart and lay it out anew.
-            text = data.decode(errors="replace").removesuffix("\n") + "\n"
+            text = lines.decode(self._terminal.encoding or "utf-8", "surrogateescape")
             self._console.print(Segments([Segment(text)]), soft_wrap=True)
             if not self._terminal.gone:
                 return
+            data = lines + self._taken()
         # Where the terminal has gone, the target knows whether that matters.
-        self._target.write(data)
+        self._target.write(self._taken() + data)
 
     def commit(self) -> None:
+        if self._rest:
+            self._target.write(self._taken())
         self._target.commit()
 
     def discard(self) -> None:
+        with suppress(OutputError, ReaderGone):
+            if self._rest:
+                self._target.write(self._taken())
         self._target.discard()
+
+    def _taken(self) -> bytes:
+        """Return what waits for the end of its line, and forget it."""
+        rest, self._rest = bytes(self._rest), bytearray()
+        return rest

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
 from arcli.outputs.bar import BarProgress
-from arcli.outputs.target import NullStream
+from arcli.outputs.target import NullStream, StreamTarget
 from arcli.record import RecordBatch
 from arcli.timing.snapshot import RunningItem, Snapshot
 
@@ -115,6 +115,24 @@ def test_what_is_written_above_has_nothing_drawn_or_reckoned_anew(monkeypatch: p
     assert "fit" in below
     assert "engine 63" in below.splitlines()[-1] or "more" in below.splitlines()[-1]
     progress.abort()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_what_is_written_above_arrives_as_it_is(encoding: str) -> None:
+    """Text of another encoding, pieces cut within a letter, lines that come in pieces."""
+    raw, rest = io.BytesIO(), io.BytesIO()
+    terminal = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace")
+    progress = display(BUSY, full=None, terminal=terminal)
+    ended(progress, 5.0)
+    above = progress.above(StreamTarget(rest))
+    above.write(b"caf\xe9\nna")
+    for piece in ("ïve\n".encode()[:2], "ïve\n".encode()[2:], b"the ", b"end"):
+        above.write(piece)
+    progress.abort()
+    above.commit()
+    assert b"caf\xe9\n" in raw.getvalue()
+    assert "naïve\n".encode() in raw.getvalue()
+    assert rest.getvalue() == b"the end"
 
 
 def test_a_first_item_that_runs_for_long_is_shown() -> None:
