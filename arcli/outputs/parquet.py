@@ -166,7 +166,7 @@ class ParquetFile(TargetOutput):
                 for number in range(file.num_row_groups):
                     table = file.read_row_group(number)
                     columns = [
-                        table[field.name].cast(field.type, safe=False)
+                        _cast(table[field.name], field.type)
                         if field.name in table.column_names
                         else pa.nulls(table.num_rows, field.type)
                         for field in schema
@@ -297,6 +297,15 @@ def _packed(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     else:
         raise TypeError(kind)
     return pa.Array.from_buffers(kind, rows, [None, *map(pa.py_buffer, data)])
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column as another type; floats that become text are spelt as they are beside text, too."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type) and pa.types.is_string(kind):
+        return pa.chunked_array([pa.array(list(map(_text, column.to_pylist())), kind)])
+    return column.cast(kind, safe=False)
 
 
 def _text(value: Any) -> str | None:

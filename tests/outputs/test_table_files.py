@@ -176,6 +176,18 @@ def test_parquet_widens_types_and_adds_columns_in_later_row_groups(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_floats_that_become_text_late_are_spelt_as_in_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One column had 1 and 29999.0: Arrow has a spelling of its own."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    path = tmp_path / "out.parquet"
+    values = [1.0, None, -0.0, 2.5, "text", 29999.0]
+    play(ParquetFile(on_file(path)), *parts(*(record(n, value=value) for n, value in enumerate(values))))
+    assert pq.read_table(path)["value"].to_pylist() == ["1.0", None, "-0.0", "2.5", "text", "29999.0"]
+
+
 @pytest.mark.parametrize(
     ("values", "column"),
     [
