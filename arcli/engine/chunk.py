@@ -64,7 +64,7 @@ class Engine:
         self.home = home
         self.files = BlankFiles()
         self.live = Live(publish)
-        self.patrol = Patrol(self.live)
+        self.patrol = Patrol(self.live, ours=self.ours)
         self.position_file: PositionFile | None = None
         self.marks: Any = [*NOWHERE]
         self.variables = Variables()

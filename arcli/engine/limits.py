@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .threads import EngineThread
+
 GRACE = 2.0
 """Seconds between the exception in an item and the end of the engine that does not heed it."""
 REARM = 0.5
@@ -167,7 +169,7 @@ class Abort:
         self._unwanted = unwanted
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._look, name="arcli-abort", daemon=True)
+        self._thread = EngineThread(self._look, "arcli-abort", ours=False)
 
     def __enter__(self) -> Abort:
         self._thread.start()

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from .own_code import is_ours
 from .protocol import Printed, RunChunk, encode_reply
+from .threads import EngineThread
 
 PATROL, RAREST = 0.1, 1.0
 """Seconds between two looks at the files: at least and at most."""
@@ -273,10 +274,14 @@ def publish_pause(engines: int) -> int:
 
 
 class Patrol:
-    """The thread that looks at what items print to, while they run; ``pause`` is between two looks."""
+    """The thread that looks at what items print to, while they run; ``pause`` is between two looks.
 
-    def __init__(self, live: Live) -> None:
+    A process that is ``ours`` ends where it cannot have that thread any more.
+    """
+
+    def __init__(self, live: Live, *, ours: bool = False) -> None:
         self._live = live
+        self._ours = ours
         self._lock = threading.Lock()
         self._busy = threading.Event()
         self._watched: list[Watched] = []
@@ -286,18 +291,19 @@ class Patrol:
 
     @contextmanager
     def over(self, watched: Watched) -> Iterator[None]:
-        """Look at this while it is open, and never afterwards."""
+        """Look at this while it is open, and never afterwards. Raises RuntimeError without a thread."""
         with self._lock:
             self._watched.append(watched)
             if len(self._watched) == 1:
                 self._busy.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._go, daemon=True, name="arcli-patrol")
-            self._thread.start()
-            # A thread that is still there when the interpreter ends holds on to all that it knows,
-            # up to the user's modules, whose files would then not be written out.
-            atexit.register(self.close)
         try:
+            if self._thread is None or not self._thread.is_alive():
+                thread = EngineThread(self._go, "arcli-patrol", ours=self._ours)
+                thread.start()
+                self._thread = thread
+                # A thread that is still there when the interpreter ends holds on to all that it knows,
+                # up to the user's modules, whose files would then not be written out.
+                atexit.register(self.close)
             yield
         finally:
             with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from runs import wait_until
 from sessions import make_spec
 
+from arcli.engine import threads
 from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import make_capture
 from arcli.engine.command import Command, CommandLine
@@ -28,6 +30,7 @@ from arcli.engine.live import (
     pause,
 )
 from arcli.engine.protocol import Hello, JobDefinition, Printed, RunChunk, decode_reply
+from arcli.engine.threads import EngineThread
 from arcli.execution import setup_steps
 
 
@@ -41,6 +44,48 @@ def test_the_more_engines_there_are_the_rarer_each_looks(engines: int, seconds: 
 def test_each_engine_is_told_how_many_share_the_machine_with_it(tmp_path: Path) -> None:
     hello = setup_steps(make_spec(tmp_path), 64, None)(3)[0]
     assert hello == Hello(slot=3, position_file=None, engines=64)
+
+
+def no_room(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "act", "words"),
+    [
+        (EngineThread, "_bootstrap", lambda thread: None, "a thread has not begun"),
+        (threading.Thread, "start", no_room, "can't start new thread"),
+    ],
+)
+def test_a_thread_that_the_engine_has_no_memory_for_is_an_error_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch, kind: type, method: str, act: Callable[..., None], words: str
+) -> None:
+    heard = Heard("both")
+    # Python itself would wait for ever for a thread that has ended before it began.
+    monkeypatch.setattr(threads, "BEGIN", 0.01)
+    monkeypatch.setattr(kind, method, act)
+    with pytest.raises(RuntimeError, match=f"{words}: .*ulimit -v"), heard.patrol.over(Quiet()):
+        pass
+    heard.patrol.close()
+
+
+def test_an_engine_that_can_have_no_thread_ends() -> None:
+    code = """
+from arcli.engine import threads
+threads.BEGIN = 0.01
+threads.EngineThread._bootstrap = lambda self: None
+threads.EngineThread(print, "one", ours=True).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == os.EX_OSERR
+    assert "a thread has not begun: no memory or no threads are left" in done.stderr
+
+
+class Quiet:
+    """What an item prints nothing to."""
+
+    def look(self, live: Live) -> None:
+        """There is nothing to see."""
 
 
 class Heard:

@@ -24,6 +24,7 @@ import zmq
 from jupyter_client.session import Session
 
 from arcli.cluster.embedded import forks
+from arcli.engine.threads import EngineThread
 
 HANDSHAKE = 30.0
 """Seconds that the scheduler may take to shake hands with an engine, which ends without."""
@@ -163,8 +164,9 @@ class Publisher:
         self._messages.put([bytes(part) for part in parts])
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send, daemon=True, name="arcli-publisher")
-                self._thread.start()
+                thread = EngineThread(self._send, "arcli-publisher", ours=True)
+                thread.start()
+                self._thread = thread
 
     def close(self) -> None:
         """Send what is still there, and nothing more."""

@@ -18,6 +18,7 @@ MODULES = (
     "protocol",
     "own_code",
     "interpreter",
+    "threads",
     "limits",
     "live",
     "blank_files",
