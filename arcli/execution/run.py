@@ -110,6 +110,7 @@ def _finish(
 ) -> Finished:
     """Complete the outputs, tell who wants to know, and put down how the run ended."""
     outcome, errors = account.outcome, account.outcome.errors
+    # Outputs and hooks are told the exit code: what they take themselves cannot decide it any more.
     if options.expectations and not errors:
         figures = measured(account.summary(), {})
         account.unmet = fail_on(check(options.expectations, figures))

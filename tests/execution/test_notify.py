@@ -172,3 +172,14 @@ def test_what_makes_no_sense_is_told_before(tmp_path: Path, notify: str, message
     with running(tmp_path, f"map: str\nover: [1]\nnotify: {notify}", "--inline") as run:
         assert run.wait() == 2
     assert message in run.said()
+
+
+def test_how_long_a_hook_takes_does_not_change_the_exit_code_that_it_is_told(tmp_path: Path) -> None:
+    hook = '["sh", "-c", "echo $ARCLI_EXIT > code; sleep 2"]'
+    spec = f"map: abs\nover: [1]\nexpect: finish > 2s\nnotify: {{run: {hook}}}"
+    with running(tmp_path, spec, "--inline") as run:
+        assert run.wait() == 0
+        summary = run.manifest()["summary"]
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert summary["exit_code"] == 0
+    assert summary["finish"] > 2  # it is in the figures all the same
