@@ -18,7 +18,17 @@ from arcli.outputs.progress import Progress
 from arcli.outputs.registry import PACKED, Format
 from arcli.outputs.run_end import QuietOutput
 from arcli.outputs.stream import Stream, Streams
-from arcli.outputs.target import STDOUT, FileTarget, GzipTarget, NullStream, Target, is_device
+from arcli.outputs.target import (
+    STDOUT,
+    FileTarget,
+    GzipTarget,
+    NullStream,
+    StreamTarget,
+    Target,
+    is_device,
+    open_descriptor,
+    writing,
+)
 
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -96,14 +106,18 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
             return self._on_stdout(form, destination)
         path = destination.folder / destination.path
         # A format whose files are packed by themselves, such as Parquet, keeps the suffix for itself.
-        file = FileTarget(path)
+        descriptor = open_descriptor(path)
+        file: FileTarget | StreamTarget = FileTarget(path)
+        if descriptor is not None:
+            with writing(str(path)):
+                file = StreamTarget(open(descriptor, "wb", closefd=False), str(path))  # noqa: SIM115
         self.streams.timers.append(file.timer)
         target: Target = file
         if path.suffix.lower() == PACKED and form.packable:
             target = GzipTarget(file)
         page = Stream(target=target)
         context = self._context(destination, target, str(path), results=page, report=page)
-        if form.beside:
+        if form.beside and isinstance(file, FileTarget):
             from arcli.outputs.writer_process import WrittenBeside  # other formats need none of it
 
             output: Output = WrittenBeside(form, context, file)
@@ -166,7 +180,8 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
     if not path:
         raise UsageError("an output has no name", hint="name a file: -o results.jsonl")
     # A device or a pipe has no suffix, and gets what stdout would get.
-    if registry.by_suffix(path) is None and is_device(destination.folder / path):
+    place = destination.folder / path
+    if registry.by_suffix(path) is None and (is_device(place) or open_descriptor(place) is not None):
         return registry.named(on_stdout)
     return registry.of_path(path)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STDOUT = "standard output"
+_STANDARD = {"/dev/stdout": "/dev/fd/1", "/dev/stderr": "/dev/fd/2"}
 _HINTS = {
     **dict.fromkeys(
         (errno.ENOENT, errno.ENOTDIR),
@@ -364,3 +365,18 @@ def is_device(path: Path) -> bool:
         mode = existing_mode(path)
         return mode is not None and not stat.S_ISREG(mode)
     return False
+
+
+def open_descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path names, such as ``/dev/stderr``, where it is a file.
+
+    None for any other path. Opened by its name that file would be replaced, or written from its beginning.
+    """
+    name = _STANDARD.get(str(path), str(path))
+    folder, _, number = name.rpartition("/")
+    if folder not in {"/dev/fd", "/proc/self/fd"} or not (number.isascii() and number.isdecimal()):
+        return None
+    with suppress(OSError, OverflowError):
+        if stat.S_ISREG(os.fstat(int(number)).st_mode):
+            return int(number)
+    return None

@@ -315,9 +315,26 @@ def test_a_device_gets_what_stdout_gets(tmp_path: Path, output: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     with running(tmp_path, SQUARES, "--inline", "-o", output) as run:
-        assert run.wait() == (2 if output == "/dev/stderr" else 0)  # which is a plain file here
+        assert run.wait() == 0, run.said()
     assert os.read(reader, 1_000_000) == (run.out.read_bytes() if output == "pipe" else b"")
     os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_log_that_a_descriptor_leads_to_is_not_replaced(tmp_path: Path, name: str, form: str) -> None:
+    """As in ``2>>log``: it lost what was there before."""
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    append = lambda: os.dup2(descriptor, 2)  # noqa: E731
+    spec = f"{SQUARES}output: [{{path: {name}, format: {form}}}]\n"
+    with running(tmp_path, spec, "--inline", "-q", preexec=append) as run:
+        assert run.wait() == 0
+    os.close(descriptor)
+    lines = log.read_text().splitlines()
+    assert lines[0] == "before"
+    assert len(lines) > 2
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
