@@ -87,3 +87,17 @@ def test_who_publishes_nothing_has_no_thread_for_it(context: Context, tmp_path: 
     publisher.connect(context, f"ipc://{tmp_path}/listener")
     assert threading.active_count() == before
     publisher.close()
+
+
+def test_an_engine_that_can_publish_nothing_can_still_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer with the error is published, too, and would end the engine if it raised again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    publisher = Publisher()
+    with pytest.raises(RuntimeError, match="ulimit -v"):
+        publisher.send_multipart([b"first"])
+    publisher.send_multipart([b"second"])
+    publisher.close()

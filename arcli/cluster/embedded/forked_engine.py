@@ -164,13 +164,13 @@ class Publisher:
         self._messages.put([bytes(part) for part in parts])
         with self._lock:
             if self._thread is None:
-                thread = EngineThread(self._send, "arcli-publisher", ours=True)
-                thread.start()
-                self._thread = thread
+                # Tried once: where it cannot be had the answer that says so is published, too.
+                self._thread = EngineThread(self._send, "arcli-publisher", ours=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Send what is still there, and nothing more."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._messages.put([])
             self._thread.join()
 
