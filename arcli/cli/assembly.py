@@ -79,7 +79,11 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
         _lock(root, spec, notices) if flags.no_overlap else nullcontext(),
         _folder(root, spec, flags, notices) as (folder, kept),
         LiveOutput(
-            live_stream(streams, progress, inline=inline), tails, LiveFile(folder.path), progress
+            live_stream(streams, progress, inline=inline),
+            tails,
+            LiveFile(folder.path),
+            progress,
+            as_json=flags.errors == "json",
         ) as live,
     ):
         if detached is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from arcli.engine.live import Allowance
@@ -18,7 +19,7 @@ from arcli.escape import plain
 from arcli.outputs.progress import Progress
 from arcli.outputs.stream import Stream, Streams
 from arcli.outputs.target import BestEffort, StreamTarget, Target
-from arcli.record import PrintedLines, decode
+from arcli.record import PrintedLines, decode, dump
 
 BACKLOG = 2000
 """Lines that wait for a slow terminal; more are left out."""
@@ -45,7 +46,7 @@ class LiveOutput:
     """Hears from the session what items print (see its Listener), and never blocks it.
 
     ``tails`` says by job which streams go to ``stream``: ``out``, ``err``, ``both`` or none.
-    A ``progress`` that asks for them gets the last lines.
+    A ``progress`` that asks for them gets the last lines. ``as_json``: ``stream`` is for a program.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class LiveOutput:
         tails: Mapping[str, str],
         elsewhere: Elsewhere,
         progress: Progress | None = None,
+        *,
+        as_json: bool = False,
     ) -> None:
+        self._as_json = as_json
         self._stream = stream
         self._tails = tails
         self._listeners = elsewhere
@@ -154,11 +158,20 @@ class LiveOutput:
                 self._listeners.write(batch)
             # Listeners elsewhere get every stream; here is shown what this run was asked to show.
             shown = [lines for lines in batch if self._tails.get(lines.job, "") in {lines.stream, "both"}]
-            text = "".join(tagged(lines, self._stream, several=self._several) for lines in shown)
-            if left_out:
-                text += f"arcli: {left_out:,} lines are left out: they come faster than they are shown\n"
+            text = self._text(shown, left_out)
             if text:
                 self._stream.write(text)
+
+    def _text(self, shown: list[PrintedLines], left_out: int) -> str:
+        """Return what is shown of lines, where ``left_out`` more came too fast."""
+        if self._as_json:
+            printed = [to_builtins(lines) for lines in shown]
+            printed += [{"left_out": left_out}] if left_out else []
+            return "".join(dump({"printed": each}).decode() + "\n" for each in printed)
+        text = "".join(tagged(lines, self._stream, several=self._several) for lines in shown)
+        if left_out:
+            text += f"arcli: {left_out:,} lines are left out: they come faster than they are shown\n"
+        return text
 
 
 def tagged(lines: PrintedLines, stream: Stream, *, several: bool) -> str:

@@ -96,7 +96,8 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         if self.ci is not None and shown == {"text"} and not self.quiet and not streams.kept:
             on_stdout.insert(0, OutputMember(FoldedLines(streams.stdout, self.ci)))
         if self.ci == "github":
-            on_stdout.append(OutputMember(GithubOutput(streams.stderr, self.environ)))
+            told = Stream(target=NullStream()) if self.silent else streams.stderr
+            on_stdout.append(OutputMember(GithubOutput(told, self.environ)))
         return Outputs([*files, *([OutputMember(progress)] if progress is not None else []), *on_stdout])
 
     def members(self, destination: Destination) -> list[OutputMember]:
@@ -132,6 +133,8 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
             raise UsageError(f"{form.name} cannot be written to {STDOUT}", hint="name a file: -o FILE")
         # On a terminal the tables at the end are a result, too.
         report = stdout if form.name == "text" and stdout.width is not None else stderr
+        if self.silent and form.name == "text" and report is stderr:
+            report = Stream(target=NullStream())
         context = self._context(destination, stdout.target, STDOUT, results=stdout, report=report)
         quiet = self.quiet or stderr.width is None
         end = OutputMember(QuietOutput(stderr, self.origin, quiet=quiet, full=self.full))

@@ -246,6 +246,13 @@ def test_results_for_a_program_are_not_folded(folder: Path) -> None:
     assert len(json.loads(out)["jobs"][0]["items"]) == 4
 
 
+def test_stderr_for_a_program_has_json_alone(folder: Path) -> None:
+    for words in ([], ["--format", "csv", "--tail=out"], ["--format", "text"]):
+        done = run(folder, "--errors", "json", *words, GITHUB_ACTIONS="true")
+        told = [json.loads(line) for line in done.said().splitlines()]
+        assert any("printed" in each for each in told) == ("--tail=out" in words)
+
+
 def test_a_summary_of_one_job(tmp_path: Path) -> None:
     """It was one of all jobs, also where the output was to have but one."""
     batches = [batch(record(0)), batch(record(0, "error", job="other"))]
