@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -70,7 +71,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """
         setup = self.spec.get("setup") if isinstance(self.spec, dict) else None
         parts = [self.spec_file, self.jobs, setup, self.limit]
-        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
+        # The slow writer: a path may be no UTF-8.
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
     @property
     def reads_stdin(self) -> bool:
