@@ -401,8 +401,8 @@ def _finish(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], bytes]:
         except BaseException:
             # By a signal that gives what runs some time. A Ctrl-C of the terminal has reached it, too: this
             # is its second signal then, which ends what runs at once.
-            process.terminate()
             try:
+                process.terminate()
                 process.communicate()
             except BaseException:
                 process.kill()
