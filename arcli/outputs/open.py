@@ -25,12 +25,11 @@ from arcli.outputs.target import (
     NullStream,
     StreamTarget,
     Target,
+    descriptor_in,
     is_device,
     open_descriptor,
     writing,
 )
-
-_NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 class Destination(Struct, frozen=True, kw_only=True):
@@ -73,7 +72,7 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         """
         # Named as a device it would be written to twice, also with what people see there.
         destinations = [
-            replace(destination, path="-") if destination.path in _NAMES_OF_STDOUT else destination
+            replace(destination, path="-") if descriptor_in(destination.path) == 1 else destination
             for destination in destinations
         ]
         _refuse_twins(destinations)

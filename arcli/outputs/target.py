@@ -368,15 +368,22 @@ def is_device(path: Path) -> bool:
 
 
 def open_descriptor(path: Path) -> int | None:
-    """Return the descriptor of this process that a path names, such as ``/dev/stderr``, where it is a file.
+    """Return the descriptor of this process that a path names, where it is a file.
 
     None for any other path. Opened by its name that file would be replaced, or written from its beginning.
     """
-    name = _STANDARD.get(str(path), str(path))
-    folder, _, number = name.rpartition("/")
-    if folder not in {"/dev/fd", "/proc/self/fd"} or not (number.isascii() and number.isdecimal()):
+    descriptor = descriptor_in(str(path))
+    if descriptor is None:
         return None
     with suppress(OSError, OverflowError):
-        if stat.S_ISREG(os.fstat(int(number)).st_mode):
-            return int(number)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
     return None
+
+
+def descriptor_in(path: str) -> int | None:
+    """Return the descriptor that a path such as ``/dev/stderr`` or ``/dev/fd/N`` names, None for others."""
+    folder, _, number = _STANDARD.get(path, path).rpartition("/")
+    if folder not in {"/dev/fd", "/proc/self/fd"} or not (number.isascii() and number.isdecimal()):
+        return None
+    return int(number)
