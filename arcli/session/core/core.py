@@ -58,7 +58,7 @@ Command = Call | Broadcast | JobRun | Stop | CancelItems
 Event = ClusterEvent | Coming | Broken | Wake | Answered | Early | NotRevived | Command
 """What the core hears of: the transport's events, and what the main thread asks for."""
 TICK = 0.1
-"""Seconds between two looks at what nobody reports: early records, items that overstay."""
+"""Seconds between two looks at what nobody reports, such as items that overstay."""
 
 
 class SessionCore:

@@ -105,7 +105,7 @@ class Dispatcher:
         if self._policy.delay:
             return 1  # an item starts when it is sent
         depth = self.chunks.depth(self._left(), engines)
-        # What waits at an engine runs even if the job halts meanwhile.
+        # What waits at an engine of another host runs even if the job halts meanwhile: no word reaches it.
         return depth if self._halt is None else min(depth, 2)
 
     def next(self, slot: int | None, idle: bool, engines: int, now: float) -> Chunk | None:
