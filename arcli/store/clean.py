@@ -9,6 +9,7 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -25,7 +26,9 @@ _LEFT = re.compile(rf"\.{RUN_ID.pattern}\.removed")
 LARGE = 10**9
 """Bytes of all runs from which on people are told."""
 LOOK = 0.2
-"""Seconds that finding their size may take."""
+"""Seconds that finding their size may take, and"""
+AGAIN = 3600.0
+"""seconds after which it is found again: with thousands of runs it takes as long as a short run."""
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -132,25 +135,34 @@ def clean_spec(root: Path, run: RunFolder, policy: Policy) -> int:
 
 
 def has_grown_large(root: Path) -> bool:
-    """Tell, once, that a folder of runs has grown past ``LARGE``; looks for a moment at most."""
-    # Told once: the mark stays until the folder is small again. A slow disk is not walked to its end
-    # for that, the next run will look again.
-    mark = root / ".large"
+    """Tell, once, that a folder of runs has grown past ``LARGE``; looks now and then, for a moment.
+
+    Raises OSError where it cannot keep what it has seen.
+    """
+    # What was seen last is kept beside the runs: it is told once, until they are small again.
+    seen = root / ".size"
+    was_large = False
+    with suppress(OSError):
+        if 0 <= time.time() - seen.stat().st_mtime < AGAIN:
+            return False
+        was_large = seen.read_text() == "large"
+    is_large = _is_large(root)
+    if is_large is None:  # a slow disk is not walked to its end for that
+        is_large = was_large
+    seen.write_text("large" if is_large else "small")
+    return is_large and not was_large
+
+
+def _is_large(root: Path) -> bool | None:
+    """Tell whether the runs take more than ``LARGE``; None where that takes longer than ``LOOK``."""
     due, total = time.monotonic() + LOOK, 0
     for run in list_runs(root):
         total += size_of(run.path)
         if total > LARGE:
-            break
+            return True
         if time.monotonic() > due:
-            return False
-    if total <= LARGE:
-        mark.unlink(missing_ok=True)
-        return False
-    try:
-        mark.touch(exist_ok=False)
-    except OSError:
-        return False
-    return True
+            return None
+    return False
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -11,9 +11,12 @@ import pytest
 from journal_lines import key, line
 
 from arcli.errors import OutputError
+from arcli.store import clean
 from arcli.store.clean import (
+    AGAIN,
     USUAL,
     Policy,
+    has_grown_large,
     leftovers,
     removable,
     remove_folder,
@@ -188,3 +191,37 @@ def test_damaged_folders_can_go(root: Path) -> None:
     (run.path / "manifest.json").write_text("{")
     assert gone(root, Policy(keep=0)) == []  # its journal may be wanted
     assert gone(root, Policy(everything=True)) == ids(run)
+
+
+def test_many_runs_are_told_of_once_and_are_not_measured_after_each_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "LARGE", 1000)
+    run = ran(root, 1)
+    assert not has_grown_large(root)
+    (run.path / "values.bin").write_bytes(bytes(2000))
+    assert not has_grown_large(root)  # it has looked a moment ago
+    later(root)
+    assert has_grown_large(root)
+    later(root)
+    assert not has_grown_large(root)  # it has told
+    monkeypatch.setattr(clean, "LOOK", -1.0)
+    monkeypatch.setattr(clean, "LARGE", 10_000)
+    later(root)
+    assert not has_grown_large(root)  # whatever it would have found: it takes too long
+    monkeypatch.setattr(clean, "LARGE", 1000)
+    later(root)
+    assert not has_grown_large(root)
+    (run.path / "values.bin").unlink()
+    monkeypatch.setattr(clean, "LOOK", 60.0)
+    later(root)
+    assert not has_grown_large(root)
+    (run.path / "values.bin").write_bytes(bytes(2000))
+    later(root)
+    assert has_grown_large(root)  # they were small in between
+
+
+def later(root: Path) -> None:
+    """Have the last look at the size of all runs be long ago."""
+    seen = (root / ".size").stat().st_mtime - AGAIN
+    os.utime(root / ".size", (seen, seen))
