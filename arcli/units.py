@@ -70,8 +70,8 @@ def format_bytes(size: float) -> str:
 
 def isoformat(timestamp: float) -> str:
     """Return seconds since the epoch as ISO 8601 UTC, as in ``2026-01-31T12:00:00.000000Z``."""
-    moment = datetime.fromtimestamp(timestamp, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Several times as fast as ``strftime``; each chunk has two.
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_time(text: object) -> float | None:

@@ -73,8 +73,13 @@ def create(path: Path) -> None:
 
 def read(path: Path) -> Position | None:
     """Tell the client where an engine is; None where nothing has run or is known."""
+    # By the system's own calls, at a fifth of the cost: it is read twice a second for each engine.
     try:
-        chunk, position, since = _POSITION.unpack_from(path.read_bytes())
+        file = os.open(path, os.O_RDONLY)
+        try:
+            chunk, position, since = _POSITION.unpack(os.read(file, _POSITION.size))
+        finally:
+            os.close(file)
     except (OSError, struct.error):
         return None
     if chunk < 0:  # then the last one has the place of the time

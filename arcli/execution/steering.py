@@ -30,7 +30,7 @@ from arcli.store.channel import (
     write_state,
 )
 from arcli.store.folder import RunFolder
-from arcli.timing.snapshot import Snapshot
+from arcli.timing.snapshot import RunningItem, Snapshot
 from arcli.timing.summary import JobSummary
 from arcli.timing.words import plural
 from arcli.units import isoformat
@@ -156,6 +156,7 @@ class Steering(JobWatcher):
         # Engines that there are, as the manifest has them; after the end there is none.
         entries = () if self._phase is Phase.ENDED else self._folder.manifest.engines
         present = [entry for entry in entries if entry["ended"] is None]
+        at = {item.engine_id: item for item in snapshot.items}
         return RunState(
             run=self._folder.id,
             pid=os.getpid(),
@@ -163,7 +164,7 @@ class Steering(JobWatcher):
             phase=self._phase,
             updated=isoformat(time.time()),
             jobs=tuple(job.look(snapshot) for job in self._jobs.values()),
-            engines=tuple(_engine(entry, snapshot) for entry in present),
+            engines=tuple(_engine(entry, snapshot.job, at.get(entry["engine_id"])) for entry in present),
             ready=snapshot.engines,
             running=snapshot.running,
             stopping=self._interrupts.error().message if self._interrupts.stopping else None,
@@ -207,14 +208,13 @@ class Steering(JobWatcher):
             up()
 
 
-def _engine(entry: Mapping[str, Any], snapshot: Snapshot) -> EngineState:
+def _engine(entry: Mapping[str, Any], job: str | None, at: RunningItem | None) -> EngineState:
     """Return an engine as the manifest knows it, and what the session says that it is at."""
-    at = next((item for item in snapshot.items if item.engine_id == entry["engine_id"]), None)
     return EngineState(
         slot=entry["slot"],
         engine_id=entry["engine_id"],
         host=entry["host"],
         pid=entry["pid"],
-        running=None if at is None else f"{snapshot.job}, {at.name}",
+        running=None if at is None else f"{job}, {at.name}",
         since=None if at is None else isoformat(time.time() - at.seconds),
     )

@@ -16,7 +16,7 @@ from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
 from arcli.engine.protocol import Printed
 from arcli.errors import ArcliError
-from arcli.session.core.core import TICK, Event, SessionCore
+from arcli.session.core.core import Event, SessionCore
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
     Answered,
@@ -141,7 +141,7 @@ class SessionLoop:
         # A snapshot takes a look at every chunk: it is renewed now and then, with what each engine is
         # at only while somebody asks.
         now = self._clock().now
-        if now - self._snapshot_at >= TICK:
+        if now - self._snapshot_at >= self._core.snapshot_pause:
             self._snapshot_at = now
             self._snapshot = self._core.snapshot(items=now - self._looked_at < WATCHED)
         if self._transport.in_process:

@@ -159,6 +159,11 @@ class SessionCore:
         timers = [self._feeder.due, self._job.items.again.due if self._job is not None else None]
         return min([self._now + TICK, *(due for due in timers if due is not None and due > self._now)])
 
+    @property
+    def snapshot_pause(self) -> float:
+        """Seconds between two snapshots, each of which looks at all engines."""
+        return self._pool.pause(TICK)
+
     def snapshot(self, *, items: bool) -> Snapshot:
         """See how things stand; ``items``: and what each engine is at."""
         return self._observer.look(self._job, self._now, items=items)
@@ -375,7 +380,7 @@ class SessionCore:
 
     def _watch(self) -> None:
         """Look at what nobody reports: all engines only now and then, whose number a turn must not feel."""
-        if self._now - self._watched >= TICK / 2:
+        if self._now - self._watched >= self._pool.pause(TICK / 2):
             self._watched = self._now
             self._watch_engines()
         if self._job is not None:
