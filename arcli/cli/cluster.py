@@ -78,8 +78,8 @@ def start(
     from arcli.cluster.embedded.supervisor_process import usable_cpus
     from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
     from arcli.cluster.named import NAME, Known, profile_folder
-    from arcli.cluster.named import start as start_cluster
     from arcli.cluster.open import check_python
+    from arcli.cluster.started import start as start_cluster
     from arcli.errors import UsageError
 
     # Embedded and inline engines end with the run that has them: nothing of them can be started to stay.
@@ -160,7 +160,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
       arcli cluster stop big
       arcli cluster stop --all
     """
-    from arcli.cluster import named
+    from arcli.cluster import named, started
     from arcli.errors import UsageError
 
     # Neither is a mistake that would stop nothing, both one that would stop too much.
@@ -168,7 +168,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
     for one in named.known() if everything else [named.find(name) for name in names]:
-        state = named.stop(one)
+        state = started.stop(one)
         stopped.append(_row(one, state))
         if form == "text":
             was_dead = state.state == "gone"
