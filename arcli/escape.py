@@ -15,9 +15,19 @@ _UNSAFE = re.compile(
 )
 
 
+# What GitHub's runner takes for a command: ``::`` at the begin of a line, ``##[`` anywhere in it.
+# https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
+_COMMAND = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE)
+
+
 def plain(text: str) -> str:
     r"""``text`` with newlines as they are, tabs as blanks, and other controls as ``\x1b``."""
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
+
+
+def without_commands(text: str) -> str:
+    r"""``text`` in which GitHub's log finds no command: as ``\x3a:error::``, ``#\x23[error]``."""
+    return _COMMAND.sub(r"\1\\x3a", text).replace("##[", r"#\x23[")
 
 
 def one_line(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arcli.cluster.embedded.supervisor_process import SupervisorProcess
     from arcli.execution.run import Finished
     from arcli.outputs.base import Outputs
+    from arcli.outputs.ci import Ci
     from arcli.outputs.progress import Mode, Progress
     from arcli.outputs.stream import Streams
     from arcli.specfile.model import Spec
@@ -42,6 +43,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.cli.messages import Notices
     from arcli.execution.context import Options
     from arcli.execution.run import execute
+    from arcli.outputs.ci import detect
     from arcli.outputs.live import LiveOutput, live_stream
     from arcli.outputs.progress import make_progress
     from arcli.outputs.stream import standard_streams
@@ -58,12 +60,14 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     # Outputs are opened first: whoever writes to a file that cannot be written hears of it before an
     # engine is started.
     streams = standard_streams(sys.stdout, sys.stderr, os.environ, flags.color)
+    if (ci := detect(flags.ci, os.environ)) == "github":
+        streams = streams.for_github()
     inline = is_inline(spec, flags)
     # What an item in this process prints to a descriptor would meet the display there.
     mode: Mode = "never" if inline or flags.quiet or flags.errors == "json" else flags.progress
     progress = make_progress(mode, streams, sys.stderr, os.environ, jobs=len(spec.jobs))
     tails = {job.name: flags.tail or ("both" if job.tail is True else job.tail or "") for job in spec.jobs}
-    outputs = _outputs(spec, flags, streams, progress)
+    outputs = _outputs(spec, flags, streams, progress, ci)
     if spec.cluster.python is not None and not (inline or flags.cluster_name):
         from arcli.cluster.open import require_ipyparallel
 
@@ -154,10 +158,11 @@ def standard_input() -> BinaryIO | None:
     return sys.stdin.buffer if sys.stdin is not None else None
 
 
-def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None) -> Outputs:
+def _outputs(
+    spec: Spec, flags: RunFlags, streams: Streams, progress: Progress | None, ci: Ci | None
+) -> Outputs:
     """Open the outputs of the spec and of the flags. Raises OutputError, UsageError."""
     from arcli.outputs.base import RunOrigin
-    from arcli.outputs.ci import detect
     from arcli.outputs.open import Destination, RunOutputs
     from arcli.store.folder import run_root
 
@@ -186,7 +191,7 @@ def _outputs(spec: Spec, flags: RunFlags, streams: Streams, progress: Progress |
                 for _, part in job.over.walk()
             ),
         ),
-        ci=detect(flags.ci, os.environ),
+        ci=ci,
         environ=os.environ,
         quiet=flags.quiet,
         full=flags.summary == "full",

@@ -51,13 +51,13 @@ class FoldedLines(Output):
         if not self._open:
             self._open = True
             head = f"\x1b[0Ksection_start:{time.time():.0f}:arcli_items[collapsed=true]\r\x1b[0Kitems\n"
-            self._stream.write("::group::items\n" if self._ci == "github" else head)
+            self._stream.command("::group::items\n" if self._ci == "github" else head)
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
         if self._open:
             tail = f"\x1b[0Ksection_end:{time.time():.0f}:arcli_items\r\x1b[0K\n"
-            self._stream.write("::endgroup::\n" if self._ci == "github" else tail)
+            self._stream.command("::endgroup::\n" if self._ci == "github" else tail)
 
 
 class GithubOutput(Output):
@@ -70,7 +70,7 @@ class GithubOutput(Output):
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
-        self._stream.write("".join(f"{line}\n" for line in self._annotations(summary)))
+        self._stream.command("".join(f"{line}\n" for line in self._annotations(summary)))
         if self._summary:
             with writing(self._summary), Path(self._summary).open("a", encoding="utf-8") as file:
                 file.write(summary_text(summary))

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from arcli.errors import OutputError
+from arcli.escape import without_commands
 from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target, WriteTimer
 from arcli.units import wrap
 
@@ -28,7 +29,8 @@ _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 class Stream(Struct, frozen=True, kw_only=True):
     """``width`` is in columns; None is no terminal: nothing is clipped.
 
-    ``terminal`` is the descriptor of one that may become wider and narrower.
+    ``terminal`` is the descriptor of one that may become wider and narrower. ``github``: it is GitHub's
+    log, which takes lines for commands.
     """
 
     target: Target
@@ -36,6 +38,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     terminal: int | None = None
     color: bool = False
     encoding: str = "utf-8"
+    github: bool = False
 
     def sized(self) -> Stream:
         """Return it as wide as its terminal is now; one that is gone stays as it was."""
@@ -47,6 +50,10 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     def write(self, text: str) -> None:
         """Write text that is already harmless. Raises what the target raises."""
+        self.command(without_commands(text) if self.github else text)
+
+    def command(self, text: str) -> None:
+        """Write the same where it may be a command to whoever reads the log."""
         self.target.write(text.encode(self.encoding, "backslashreplace"))
 
     def show(self, renderable: RenderableType) -> None:
@@ -115,6 +122,11 @@ class Streams(Struct, frozen=True, kw_only=True):
     timers: list[WriteTimer] = field(default_factory=list)
     piped: bool = False
     kept: bool = False
+
+    def for_github(self) -> Streams:
+        """Return them as GitHub's log, which finds no commands but arcli's in it; a file is no log."""
+        stdout, stderr = replace(self.stdout, github=not self.kept), replace(self.stderr, github=True)
+        return replace(self, stdout=stdout, stderr=stderr)
 
     def stuck(self) -> float:
         """Tell for how many seconds a write has been blocked; safe from any thread."""

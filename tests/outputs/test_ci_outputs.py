@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from make_records import batch, context, on_file, play, record, summary
 from runs import Run
 
+from arcli.escape import without_commands
 from arcli.outputs.junit import JunitFile
 from arcli.outputs.markdown import MarkdownSummary
 from arcli.outputs.prometheus import PrometheusFile
@@ -216,6 +217,30 @@ def test_github_gets_annotations_a_summary_and_a_group(folder: Path) -> None:
     assert "::" not in done.out.read_text()
     quiet = run(folder, "--ci", "never", GITHUB_ACTIONS="true")
     assert "::error" not in quiet.said()
+
+
+def test_inputs_and_outputs_are_no_commands_to_github(tmp_path: Path) -> None:
+    """Neither what begins a line with ``::``, also after blanks, nor ``##[`` anywhere in one."""
+    (tmp_path / "spec.yaml").write_text(
+        "name: s\nmap: 'lambda text: print(text) or text[99]'\n"
+        "over: ['::add-mask::a', '  ::error::b', '##[add-mask]c', 'd ##[error]d']\n"
+    )
+    words = [sys.executable, "-m", "arcli", "run", "spec.yaml", "--inline", "--ci", "github"]
+    words.append("--tail=out")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True)
+    lines = (done.stdout + done.stderr).decode().splitlines()
+    told = [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
+    names = [line.lstrip().split("::")[1].split()[0] for line in told]
+    assert set(names) <= {"group", "endgroup", "error"}, told
+    assert sum(r"#\x23[add-mask]c" in line for line in lines) >= 3
+    assert not any("::add-mask" in line.lstrip()[:10] for line in lines)
+
+
+@given(st.text(":# [\n\t\x0b\xa0a"))
+def test_no_text_is_a_command_to_github(text: str) -> None:
+    harmless = without_commands(text)
+    assert not any(line.strip().startswith("::") or "##[" in line for line in harmless.split("\n"))
+    assert harmless.replace(r"\x3a", ":").replace(r"\x23", "#") == text
 
 
 @pytest.mark.parametrize(
