@@ -195,23 +195,31 @@ class Run:
             condition.check()
 
     def value(self, job: str | None = None) -> Any:
-        """What a job came to: its reduced, gathered or counted value, else the list of its values.
+        """What a job came to: its reduced, gathered or counted value, else those of its items.
 
-        ``job`` is not needed where there is one. Raises UsageError.
+        These are a list, or a dict as ``collect: dict`` makes it. ``job`` is not needed where there is one.
+        Raises UsageError.
         """
+        from arcli.record import entry_key
         from arcli.store.folder import RunFolder
 
-        names = [each.name for each in self.summary.jobs]
+        kinds = {each.name: each.kind for each in self.summary.jobs}
+        names = list(kinds)
         if not names:
             raise UsageError(f"run {self.id} has no jobs: it ended before the first one")
         if job is None and len(names) == 1:
             (job,) = names
         if job is None or job not in names:
             raise UsageError(f"name one of the jobs: {', '.join(names)}")
-        values = {} if self.folder is None else RunFolder(self.folder).results()
+        run = None if self.folder is None else RunFolder(self.folder)
+        values = {} if run is None else run.results()
         if job in values:
             return from_tree(values[job])
-        return [item.value for item in self.items(job=job, where=lambda item: item.ok)]
+        items = self.items(job=job, where=lambda item: item.ok)
+        about = next((each for each in run.manifest.jobs if each.get("name") == job), {}) if run else {}
+        if about.get("collect") == "dict":
+            return {entry_key(item.record, kinds[job])[1]: item.value for item in items}
+        return [item.value for item in items]
 
     @property
     def summary(self) -> RunSummary:
@@ -229,7 +237,8 @@ class Run:
         for item in self.items():
             account.add(item.record)
         jobs = tuple(map(summarize_job, account.ledgers([], kinds={}, ended=End.DONE)))
-        return RunSummary(run=self.id, name="", started="", exit_code=0, jobs=jobs)
+        code = 0 if all(job.ok for job in jobs) else 1
+        return RunSummary(run=self.id, name="", started="", exit_code=code, jobs=jobs)
 
     def to_arrow(self, *, job: str | None = None) -> pa.Table:
         """The records as a table, with the columns of ``-o results.parquet``. Needs pyarrow."""

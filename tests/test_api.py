@@ -31,6 +31,7 @@ jobs:
   over: {range: "${params.n}"}
 - {name: total, map: float, over: [1, 2], reduce: operator:add}
 - {name: odd, map: "lambda x: frozenset([x]) if x else complex(1, 2)", over: [0, 1]}
+- {name: by, map: "lambda x: [x]", over: [b, 5, [3]], collect: dict}
 - {name: large, map: "lambda x: __import__('numpy').arange(50_000.0)", over: [1]}
 - name: inside
   map: "lambda x: {'loss': 0.5, 'layers': [__import__('numpy').arange(x), b'x' * x], '$array': {'path': 1}}"
@@ -67,12 +68,13 @@ def test_items_are_decoded_and_chosen(run: arcli.Run) -> None:
     assert items[2].error["type"] == "ZeroDivisionError"
     assert [item.index for item in run.items(job="fit", where="value.loss < -0.7")] == [1]
     assert [item.index for item in run.items(where=lambda item: not item.ok)] == [2]
-    assert len(list(run.items())) == 10
+    assert len(list(run.items())) == 13
 
 
 def test_what_no_item_has_is_told(run: arcli.Run, tmp_path: Path) -> None:
     assert run.folder is not None
     records = shutil.copy(run.folder / "journal.jsonl", tmp_path)
+    assert arcli.load(records).summary.exit_code == 1
     for source in (run, arcli.load(records)):
         with pytest.raises(UsageError, match="no item has 'los'") as told:
             list(source.items(job="total", where="input > 1 and los > 1"))
@@ -93,6 +95,7 @@ def test_a_job_without_items_has_none(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_values_of_jobs(run: arcli.Run) -> None:
     assert run.value("total") == 3.0
     assert [value["loss"] for value in run.value("fit")] == [-0.5, -1.0]
+    assert run.value("by") == {"b": ["b"], 5: [5], 2: [[3]]}  # an input that is no key has its number
     with pytest.raises(UsageError, match="fit, total"):
         run.value()
     assert np.array_equal(run.value("large")[0], np.arange(50_000.0))
