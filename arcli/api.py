@@ -330,14 +330,16 @@ def run(
     stops the run, and goes on when that has ended.
 
     Raises UsageError where the spec is wrong, a parameter is what a spec cannot hold or the options make
-    no run, and ClusterError where the run could not begin, with what it said.
+    no run. Where a run could not begin it raises what its exit code says, with what it said: LockedError,
+    OutputError, SetupError, and ClusterError for all else.
     """
     from arcli.cli.past import flags_of
-    from arcli.errors import ClusterError
+    from arcli.errors import ClusterError, LockedError, OutputError, SetupError
     from arcli.store.channel import read_state
     from arcli.store.folder import list_runs, run_id, run_root
 
     path = os.fspath(spec)
+    path = f"./{path}" if path.startswith("-") else path  # which is no option
     # Said before it starts: a run that is detached would go on although this call has failed.
     flags = flags_of(("arcli", "run", path, *options))
     without = {"--detach": flags.detach, "--dry-run": flags.dry_run, "--estimate": flags.estimate}
@@ -367,7 +369,9 @@ def run(
     if process.returncode == 0:  # such as --help
         raise _no_run(" ".join(options), path, options)
     message = log.decode("utf-8", "replace").strip() or f"arcli ended with {process.returncode}"
-    raise (UsageError if process.returncode == 2 else ClusterError)(message)
+    kinds = (UsageError, LockedError, OutputError, SetupError)
+    kind = next((each for each in kinds if each.exit_code == process.returncode), ClusterError)
+    raise kind(message)
 
 
 def _assignment(name: object, value: Any) -> str:

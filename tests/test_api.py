@@ -21,7 +21,8 @@ import pytest
 from runs import has_ended, wait_until
 
 import arcli
-from arcli.errors import UsageError
+from arcli.errors import LockedError, UsageError
+from arcli.store.lock import Lock, lock_for
 
 SPEC = """\
 params: {n: 4, word: x}
@@ -235,6 +236,17 @@ raise SystemExit(2)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UsageError, match="ended with 2"):
         arcli.run("spec.yaml")
+
+
+def test_what_kept_a_run_from_beginning_is_raised_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-n.yaml").write_text("map: abs\nover: [1]\n")
+    assert arcli.run("-n.yaml", options=["--inline"]).value() == [1]
+    lock = lock_for(Path(".arcli").resolve(), str(Path("-n.yaml").resolve()), os.environ)
+    with Lock.hold(lock, "the spec"), pytest.raises(LockedError, match="is locked by process"):
+        arcli.run("-n.yaml", options=["--inline", "--no-overlap"])
 
 
 def test_parameters_arrive_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
