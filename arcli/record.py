@@ -102,6 +102,13 @@ def user_key(key: str) -> str:
     return key[1:] if key.startswith("$$") else key
 
 
+def parts(value: Any) -> dict[str, Any]:
+    """Return the parts of a mapping by its user's keys; none of what stands for another value."""
+    if not isinstance(value, dict) or is_tagged(value):
+        return {}
+    return {user_key(key): part for key, part in value.items()}
+
+
 def attempts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield what a record says of each attempt of its item, the last one being the record itself."""
     about = {name: record.get(name) for name in ("job", "index", "input", "replayed")}

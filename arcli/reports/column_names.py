@@ -8,8 +8,8 @@ from typing import Any
 
 from arcli.engine.tally import Status
 from arcli.errors import UsageError
-from arcli.record import FIELDS, decode
-from arcli.store.index import NESTED, JournalIndex, cell_of, names_of, parts
+from arcli.record import FIELDS, decode, parts
+from arcli.store.index import NESTED, JournalIndex, cell_of, names_of
 from arcli.suggest import near_or_all
 
 _OPEN = ("input", "value")

@@ -15,7 +15,7 @@ from arcli.escape import one_line, plain, shortened
 from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
 from arcli.outputs.text import command_words
-from arcli.record import RecordBatch, decode, dump, entry_key
+from arcli.record import RecordBatch, decode, dump, entry_key, is_tagged, parts
 from arcli.store.folder import RunFolder
 from arcli.store.index import JournalIndex, cell_of
 from arcli.timing.failures import describe, input_label, word
@@ -70,15 +70,15 @@ def table(
 
 def _usual(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns that tell most: which item, its input, what it came to."""
-    # Inputs get a column a key where every one is a mapping of few keys; `$` marks what JSON lacks.
+    # Inputs get a column a key where every one is a mapping of few keys.
     keys: dict[str, None] = {}
     mappings = True
     for record in records:
         item = record.get("input")
-        if not isinstance(item, dict) or any(key.startswith("$") for key in item):
+        if not isinstance(item, dict) or is_tagged(item):
             mappings = False
             break
-        keys.update(dict.fromkeys(item))
+        keys.update(dict.fromkeys(parts(item)))
     spread = mappings and 0 < len(keys) <= MOST_INPUTS
     several = len({record["job"] for record in records}) > 1
     inputs = [f"input.{key}" for key in keys] if spread else ["input"]

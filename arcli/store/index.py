@@ -22,7 +22,7 @@ from msgspec import Struct, field
 from arcli.engine.encode import from_tree
 from arcli.engine.tally import STATUSES, Status
 from arcli.errors import OutputError, UsageError
-from arcli.record import FIELDS, OPTIONAL, decode, is_tagged, user_key
+from arcli.record import FIELDS, OPTIONAL, decode, parts
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, LineReader, is_record_of, outlines
@@ -354,22 +354,19 @@ def cell_of(record: Mapping[str, Any], column: str, default: Any = None) -> Any:
     """
     if column in _PLAIN:
         return record.get(column)
-    # As in names_of, fields go first.
-    own = {name: record.get(name) for name in FIELDS}
-    names = {**parts(record.get("input")), **own}
-    if column in names:
-        return names[column]
-    value: Any = names
-    for part in column.split("."):
-        value = parts(value).get(part, default)
-    return value
+    # Keys may have dots themselves.
+    names, rest = fields_of(record), column
+    while rest not in names:
+        first, dot, rest = rest.partition(".")
+        if not dot:
+            return default
+        names = parts(names.get(first))
+    return names[rest]
 
 
-def parts(value: Any) -> dict[str, Any]:
-    """Return the parts of a mapping by its user's keys; none of what stands for another value."""
-    if not isinstance(value, dict) or is_tagged(value):
-        return {}
-    return {user_key(key): part for key, part in value.items()}
+def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record has under which names, as it stands there: fields go first, as in names_of."""
+    return {**parts(record.get("input")), **{name: record.get(name) for name in FIELDS}}
 
 
 def sort_key(value: Any) -> tuple[int, Any]:

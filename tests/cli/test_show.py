@@ -134,6 +134,31 @@ def test_sorted_and_limited_are_the_first_of_all_sorted(show: Show, column: str)
             assert show(*words).splitlines() == every[:limit]
 
 
+def test_keys_with_signs_of_their_own_are_columns_as_any(tmp_path: Path) -> None:
+    over = "{cases: [{$x: 1, a: 5}, {a.b: 2, a: 3}, {a: 9, $x: 2}]}"
+    function = "lambda item: {'v': item['a'] * 10} if item['a'] < 9 else 1 / 0"
+    (tmp_path / "spec.yaml").write_text(f"map: {json.dumps(function)}\nunpack: none\nover: {over}\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
+
+    def rows(*words: str) -> list[list[str]]:
+        run = Run(tmp_path, ["show", *words, "--format", "csv"])
+        assert run.wait() == 0, run.said()
+        return list(csv.reader(io.StringIO(run.out.read_text())))[1:]
+
+    assert rows("--columns", "value.v,input.a,$x,input.a.b,error.type") == [
+        ["50", "5", "1", "", ""],
+        ["30", "3", "", "2", ""],
+        ["", "9", "2", "", "ZeroDivisionError"],
+    ]
+    assert rows("--sort", "-value.v", "--columns", "index") == [["0"], ["1"], ["2"]]
+    # The table of all has them, too.
+    run = Run(tmp_path, ["show"])
+    assert run.wait() == 0
+    head, first, second, _ = (line.split() for line in run.out.read_text().splitlines())
+    assert head[:4] == ["index", "input.$x", "input.a", "input.a.b"]
+    assert (first[1:3], second[1:3]) == (["1", "5"], ["3", "2"])
+
+
 def test_one_item_whole(show: Show, folder: Path) -> None:
     text = show("2", "--job", "fit")
     for part in (
@@ -363,6 +388,10 @@ def test_sorting_takes_all_kinds() -> None:
     assert cell_of({"input": {"c": {"d": 2}}}, "c.d") == 2
     assert cell_of({"input": {"c": {"d": None}}}, "c.d", "nothing") is None
     assert cell_of({"input": {"c": {"d": None}}}, "c.e", "nothing") == "nothing"
+    assert cell_of({"input": {"$$x": {"$$y": 1}, "a": {"b": 2}}}, "a.b") == 2
+    assert cell_of({"input": {"$$x": {"$$y": 1}}}, "input.$x.$y") == 1
+    assert cell_of({"input": {"a.b": {"c.d": 1}}}, "input.a.b") == {"c.d": 1}
+    assert cell_of({"input": {"$pickle": None, "repr": "2j"}}, "repr", "nothing") == "nothing"
     assert cell_of({"usage": {"user": 2.0}}, "usage.user") == 2.0
     with pytest.raises(UsageError, match="no expression"):
         Condition("import os")
