@@ -169,30 +169,39 @@ class Run:
 
     def _lines(self, job: str | None, condition: Condition | None = None) -> Iterator[bytes]:
         """Yield the records, of all jobs or one, for which a condition holds. Raises UsageError."""
+        from arcli.reports.column_names import Sought, check_names
         from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
         from arcli.store.past import kinds
 
         # A folder has an index, which knows where each record is; without one the records are lines of
-        # a temporary file, and all of them are looked through.
+        # a temporary file, and all of them are looked through. A slip of the pen in a condition would
+        # else be a run in which nothing was found.
+        asked = () if condition is None else condition.names
         if self.folder is not None:
             run = RunFolder(self.folder)
             with JournalIndex(run) as index:
                 _require_job(job, [*kinds(run), *index.jobs])
+                check_names(index, job, asked, "--where")
                 for name, number in index.items(job, condition):
                     line = index.line(name, number)
                     if line is not None:
                         yield line
         elif self._records is not None:
             names: dict[str, None] = {}
+            sought = [Sought(name, "--where") for name in asked]
             for line, record in _read_records(self._records):
                 names[record["job"]] = None
-                if job in {None, record["job"]} and (condition is None or condition(record)):
+                if job not in {None, record["job"]}:
+                    continue
+                for each in sought:
+                    if not each.met:
+                        each.look(record)
+                if condition is None or condition(record):
                     yield line
             _require_job(job, names)
-        # A slip of the pen would else be a run in which nothing was found.
-        if condition is not None:
-            condition.check()
+            for each in sought:
+                each.check()
 
     def value(self, job: str | None = None) -> Any:
         """What a job came to: its reduced, gathered or counted value, else those of its items.

@@ -121,6 +121,25 @@ def free_names(tree: ast.AST) -> Iterator[ast.Name]:
             yield node
 
 
+def dotted_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that an expression takes from outside, with those that follow them after dots.
+
+    That are no methods which it calls: of `value.name.upper()` it is `value.name`.
+    """
+    free = {name.id for name in free_names(tree)}
+    methods = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    begun = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if id(node) in begun:
+            continue
+        called, words = id(node) in methods, []
+        while isinstance(node, ast.Attribute):
+            words.append(node.attr)
+            node = node.value
+        if isinstance(node, ast.Name) and node.id in free:
+            yield ".".join([node.id, *reversed(words[1:] if called else words)])
+
+
 def _in_file(path: Path, shown: str, name: str) -> Iterator[Fault]:
     if not is_file(path):
         names = [match.name for match in path.parent.glob("*.py")] if is_folder(path.parent) else []

@@ -77,7 +77,7 @@ def command(
     if output is not None:
         given = click.get_current_context().get_parameter_source("form") is ParameterSource.COMMANDLINE
         _check_output(output, selection, form if given else None)
-    from arcli.reports.column_names import check_columns
+    from arcli.reports.column_names import check_names
     from arcli.store.index import JournalIndex
 
     with JournalIndex(folder) as index:
@@ -88,8 +88,8 @@ def command(
             )
         # A name that no record has is a slip of the pen, which a column of nothing would not tell.
         of_the_table = {"result"} if form == "text" and output is None else set()
-        check_columns(index, job, [name for name in names if name not in of_the_table], "--columns")
-        check_columns(index, job, [] if sort is None else [sort.removeprefix("-")], "--sort")
+        check_names(index, job, [name for name in names if name not in of_the_table], "--columns")
+        check_names(index, job, [] if sort is None else [sort.removeprefix("-")], "--sort")
         # Columns that are asked for make a table also of single items, which else are shown whole.
         if output is not None:
             _export(index, select(index, selection), output, job)
@@ -161,10 +161,14 @@ def select(index: JournalIndex, selection: Selection) -> Iterator[bytes]:
 
 def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, int]]:
     """Yield the items that were asked for, or those for which the expression holds, by job and number."""
+    from arcli.reports.column_names import check_names
     from arcli.store.index import Condition
 
     job = selection.job
     condition = None if selection.where is None else Condition(selection.where)
+    # A name that no record has is a slip of the pen, which an empty table would not tell.
+    if condition is not None:
+        check_names(index, job, condition.names, "--where")
     for number in selection.items or ():
         # Without --job an item is one of every job that has its number.
         items = [(name, number) for name in ([job] if job is not None else index.jobs)]
@@ -179,9 +183,6 @@ def _matching(index: JournalIndex, selection: Selection) -> Iterator[tuple[str, 
                 click.echo(f"arcli: --where does not hold for item {number} of {item[0]}", err=True)
     if selection.items is None:
         yield from index.items(job, condition)
-    # A name that no record has is a slip of the pen, which an empty table would not tell.
-    if condition is not None:
-        condition.check()
 
 
 def _sorted(

@@ -26,8 +26,7 @@ from arcli.record import FIELDS, OPTIONAL, decode, parts
 from arcli.store.files import write_whole
 from arcli.store.folder import RunFolder
 from arcli.store.journal import Damage, LineReader, is_record_of, outlines
-from arcli.suggest import near_or_all
-from arcli.syntax import free_names, parsed
+from arcli.syntax import dotted_names, free_names, parsed
 
 FILE = "journal.index"
 """Beside the journal."""
@@ -166,13 +165,11 @@ class JournalIndex:
         Their records are read only where the index does not tell.
         """
         for name in self.jobs if job is None else [job]:
-            for place, number in enumerate(self.numbers(name)):
+            for number in self.numbers(name):
                 if condition is None:
                     yield name, number
                     continue
-                # The first record is read in any case: it has the names that the condition may use.
-                first = place == 0 and condition.needs_records
-                if not first and not condition.may_hold(self.cells(name, number)):
+                if not condition.may_hold(self.cells(name, number)):
                     continue
                 line = self.line(name, number) if condition.needs_records else None
                 if line is None or condition(decode(line)):
@@ -292,9 +289,11 @@ class Condition:
             ) from None
         self._code = compile(tree, "where", "eval")
         self._names = {name.id for name in free_names(tree)}
-        self._missing = {name for name in self._names if not hasattr(builtins, name)}
-        self._own = frozenset(self._missing)
-        self._known: set[str] = set()
+        self._own = frozenset(name for name in self._names if not hasattr(builtins, name))
+        # A key may be called as one of Python's functions, so that nobody knows which one was meant.
+        told = self._own.union(FIELDS)
+        self.names = tuple(name for name in dotted_names(tree) if name.partition(".")[0] in told)
+        """What it asks records for: names, or names with dots between."""
         # What is joined by `and` holds only where each part does: those that ask for no more than the
         # index has are asked first, which spares most records from being read.
         body = tree.body
@@ -312,10 +311,6 @@ class Condition:
             names = {
                 name: present.get(name) for name in self._names if name in present or name in self._own
             }
-            # Records differ in their inputs' keys: a name is wrong only if none of them has it.
-            if self._missing:
-                self._missing.difference_update(present)
-                self._known.update(present)
         try:
             return bool(eval(self._code, names))  # noqa: S307 - the caller's own
         except Exception:  # noqa: BLE001 - None that is compared, a text that is no number
@@ -328,13 +323,6 @@ class Condition:
         except Exception:  # noqa: BLE001 - likewise
             return False
 
-    def check(self) -> None:
-        """Raise UsageError for a name that none of the records had that were asked about."""
-        if self._known:
-            for name in sorted(self._missing):
-                hint = near_or_all(name, sorted(self._known))
-                raise UsageError(f"--where: no item has {name!r}", hint=hint)
-
 
 def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record has under which names, for conditions, sorting and columns."""
@@ -343,9 +331,8 @@ def names_of(record: Mapping[str, Any]) -> dict[str, Any]:
     names["input"], names["value"] = _dotted(item), _dotted(from_tree(record.get("value")))
     names.update({name: _dotted(record.get(name)) for name in NESTED})
     # Fields go first: `status` is the record's, whatever an input calls its own.
-    if isinstance(item, dict):
-        names = {**{str(key): _dotted(value) for key, value in item.items()}, **names}
-    return names
+    own = parts(record.get("input"))
+    return {**{key: _dotted(from_tree(value)) for key, value in own.items()}, **names}
 
 
 def cell_of(record: Mapping[str, Any], column: str, default: Any = None) -> Any:

@@ -17,6 +17,7 @@ from journal_records import many_records
 from rich.console import Console
 from runs import Run
 
+import arcli
 from arcli.cli.show import Selection, select
 from arcli.errors import UsageError
 from arcli.record import decode
@@ -201,6 +202,44 @@ def test_a_column_that_no_item_has_is_told(show: Show, form: str) -> None:
     show("--columns", "index,error.type,usage.user,seed,input.lr,value.exit", "--sort", "artifacts")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("value.lozz < 1", "no item has 'lozz' in its value\nhint: there are: loss"),
+        ("value.loss.x < 1", "no item has 'x' in its value.loss\nhint: value.loss has no parts"),
+        ("input.lrr > 0 or index == 0", "no item has 'lrr' in its input\nhint: did you mean 'lr'?"),
+        ("error.nosuch", "no item has 'nosuch' in its error\nhint: there are: type, message, traceback"),
+        ("status == 'ok' and error.nosuch", "no item has 'nosuch' in its error"),
+        ("index.x > 1", "no item has 'x' in its index\nhint: index has no parts"),
+        ("any(v > value.lozz for v in value.values())", "no item has 'lozz' in its value"),
+    ],
+)
+def test_a_part_that_no_item_has_is_told(folder: Path, show: Show, text: str, told: str) -> None:
+    assert f"--where: {told}" in show("--job", "fit", "--where", text, code=2)
+    (path,) = (folder / ".arcli/runs").iterdir()
+    with pytest.raises(UsageError, match=told.partition("\n")[0]):
+        list(arcli.load(path).items(job="fit", where=text))
+    # A file of records has no index.
+    file = path / "journal.jsonl"
+    with pytest.raises(UsageError, match=told.partition("\n")[0]):
+        list(arcli.load(file).items(job="fit", where=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("value.exit == 0", ["last"]),  # only the other job has it
+        ("index > 6 and value.exit == 0 or lr == 0.5 and seed == 3", ["fit"]),
+        ("error.type.startswith('Zero') and error.message", ["fit", "fit"]),
+        ("error.type and usage.user and artifacts", []),
+        ("'a' in value.stdout.strip() and input.upper() == 'A'", ["last"]),
+        ("len(value.values()) > 2", ["last"]),
+    ],
+)
+def test_a_part_that_only_some_items_have_is_no_error(show: Show, text: str, found: list[str]) -> None:
+    assert [item["job"] for item in json.loads(show("--where", text, "--format", "json"))] == found
+
+
 def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
     show("--job", "fit", "-o", "x.parquet")
     assert pq.read_table(folder / "x.parquet").num_rows == 8
@@ -373,6 +412,7 @@ def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
         ("error.copy.keys == 1", {"error": {"copy": {"keys": 1}}}, True),
         ("any(v > 2 for v in value.values())", {"value": {"a": 3}}, True),
         ("any(v > 2 for v in value)", {"value": [1, 3]}, True),
+        ("repr == '2j'", {"input": {"$pickle": None, "repr": "2j"}}, False),
         ("value > 1e300", {"value": {"$float": "Infinity"}}, True),
         ("usage.user > 1 and outdir", {"usage": {"user": 2.0}, "outdir": "out/1"}, True),
     ],

@@ -24,7 +24,7 @@ from arcli.outputs.markdown import escape
 from arcli.outputs.open import Destination, open_file
 from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
-from arcli.reports.column_names import FEW, check_columns
+from arcli.reports.column_names import FEW, check_names
 from arcli.reports.items import write_records
 from arcli.store import past
 from arcli.store.folder import RunFolder
@@ -431,7 +431,7 @@ def test_a_column_that_is_not_there_is_refused_after_a_few_records(
 
         monkeypatch.setattr(index, "line", line)
         with pytest.raises(UsageError, match="no item has"):
-            check_columns(index, None, [name], "--columns")
+            check_names(index, None, [name], "--columns")
         assert len(lines) <= FEW
 
 
