@@ -344,6 +344,7 @@ class Job:
             timer=timer,
             salt=self._salt,
             keep_opaque=plan.keep_opaque,
+            sizes=plan.sizes,
             folder=ItemFolder(plan, variable=self._pool is None) if plan.outdir else None,
             passing=engine.passing,
             alone=alone,

@@ -63,17 +63,18 @@ def encode(value: Any) -> tuple[str, bool]:
     return _dump(_compact, tree), exact
 
 
-def encode_apart(value: Any, path: str | None) -> tuple[str, bool, bool]:
+def encode_apart(value: Any, path: str | None, *, sizes: bool = False) -> tuple[str, bool, bool]:
     """Like ``encode``, but for what is large: an array is a tag of its type, shape and ``path``.
 
-    Also returns whether there is anything large, which is in the text only by its tag. Raises Unfit.
+    Also returns whether there is anything large, which is in the text only by its tag; ``sizes``: as are
+    bytes of any length. Raises Unfit.
     """
     if (dumps := compiled_dumps()) is not None and is_flat(value):
         try:
             return dumps(value).decode(), True, False
         except TypeError:  # surrogates
             pass
-    builder = _Builder(apart=True, path=path)
+    builder = _Builder(apart=True, path=path, sizes=sizes)
     return _dump(_compact, builder.tree(value)), builder.exact, builder.large
 
 
@@ -217,13 +218,15 @@ def to_tree(value: Any) -> tuple[Any, bool]:
 class _Builder:
     """One conversion; ``exact`` turns False with the first loss of type or value.
 
-    ``apart``: what is large is left out, and stands in the file ``path``, if anywhere.
+    ``apart``: what is large is left out, and stands in the file ``path``, if anywhere; ``sizes``: bytes of
+    any length are.
     """
 
-    def __init__(self, *, apart: bool = False, path: str | None = None) -> None:
+    def __init__(self, *, apart: bool = False, path: str | None = None, sizes: bool = False) -> None:
         self.exact = True
         self.large = False
         self._apart = apart
+        self._most_bytes = -1 if sizes else LARGE
         self._path = path
 
     def tree(self, value: Any) -> Any:
@@ -270,7 +273,7 @@ class _Builder:
         return {"$float": _NAMES.get(value, "NaN")}
 
     def _bytes(self, value: bytes) -> Any:
-        if self._apart and len(value) > LARGE:
+        if self._apart and len(value) > self._most_bytes:
             self.exact, self.large = False, True
             return {"$pickle": self._path, "repr": f"{len(value):,} bytes"}
         return {"$bytes": base64.b64encode(value).decode("ascii")}

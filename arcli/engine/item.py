@@ -104,6 +104,7 @@ class Runner:
         timer: Timer,
         salt: Any,
         keep_opaque: bool,
+        sizes: bool = False,
         hint: Callable[[BaseException, Any], str | None] = lambda error, item: None,
         folder: ItemFolder | None = None,
         passing: tuple[type[BaseException], ...] = (),
@@ -122,6 +123,7 @@ class Runner:
         self._timer = timer
         self._salt = salt
         self._keep_opaque = keep_opaque
+        self._sizes = sizes
         self._clock = Clock()
         self.offset = self._clock.offset
         self._folder = folder
@@ -372,12 +374,8 @@ class Runner:
         # An input was decoded here, so encoding it again costs nothing but time; the record shows large
         # ones by their shape.
         try:
-            if type(item) is bytes and len(item) > _LARGEST_INPUT:
-                text = f'{{"$pickle":null,"repr":"{len(item):,} bytes"}}'
-                key = item_key(self._salt, item, occurrence)
-            else:
-                text, content = input_text(item)
-                key = key_from(self._salt, content, occurrence)
+            text, content = input_text(item, sizes=self._sizes)
+            key = key_from(self._salt, content, occurrence)
         except BaseException:  # noqa: BLE001 - an input of the user's class
             text, _ = kept(item)
             key = item_key(self._salt, item, occurrence)
@@ -404,5 +402,3 @@ def _said(printed: tuple[str, str, bool]) -> str:
 
 
 SAID_NOTHING = _said(NOTHING)
-_LARGEST_INPUT = 1 << 12
-"""Bytes of a block of standard input that a record holds; of a larger one it says how long it is."""

@@ -89,10 +89,11 @@ def _pickled(value: Any) -> bytes:
         return object.__repr__(value).encode("utf-8", "replace")
 
 
-def input_text(value: Any) -> tuple[str, bytes]:
+def input_text(value: Any, *, sizes: bool = False) -> tuple[str, bytes]:
     """Return an input as its record shows it, and its ``fingerprint``. Raises as ``encode_apart``.
 
-    An input of a table's is the same for both but for the order of its keys.
+    ``sizes``: of bytes it shows only how many there are. An input of a table's is the same for both but
+    for the order of its keys.
     """
     kind = type(value)
     if kind is int and -SAFE < value < SAFE:  # the most common one
@@ -106,7 +107,7 @@ def input_text(value: Any) -> tuple[str, bytes]:
             return dumps(value).decode(), dumps(value, option=SORT_KEYS)
         except TypeError:  # surrogates
             pass
-    return encode_apart(value, None)[0], fingerprint(value)
+    return encode_apart(value, None, sizes=sizes)[0], fingerprint(value)
 
 
 Head = tuple[str, str]

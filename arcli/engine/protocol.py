@@ -69,6 +69,7 @@ class JobDefinition(NamedTuple):
     in slots from ``wider`` on, where that is not 0. Outcomes that are ``announced``, ``ok`` or ``failed``,
     are published as soon as they are there, for they may end the job. ``keep_opaque`` asks for a pickle of
     each value that JSON does not hold exactly. ``reducers`` are functions to look for now, and run later.
+    ``sizes``: of bytes in its inputs, which are blocks of a stream, records say how many they are.
     """
 
     name: str
@@ -102,6 +103,7 @@ class JobDefinition(NamedTuple):
     concurrency: int = 1
     wider: int = 0
     announced: Sequence[str] = ()
+    sizes: bool = False
 
 
 class Define(NamedTuple):

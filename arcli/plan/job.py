@@ -104,6 +104,7 @@ def plan_job(
         name=job.name,
         batch=job.batch or 0,
         block=next(iter(job.blocks), None),
+        sizes=job.over is not None and any(part.kind == "blocks" for _, part in job.over.walk()),
         folder=folder,
         run_folder=run_folder,
         whole_output=whole_output,

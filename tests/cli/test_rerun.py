@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -160,6 +161,36 @@ def test_a_block_of_standard_input_is_read_again(tmp_path: Path) -> None:
     assert re.search(r"hint: give it what the run had: arcli rerun \S+ 2 < FILE", told)
     _, told = rerun(tmp_path, "2", code=2, stdin=lines + "more\n")
     assert "item 2 of tail is another block of this standard input" in told
+    _, told = rerun(tmp_path, "2", code=2, stdin=lines[::-1].lstrip() + "\n")
+    assert "item 2 of tail is another block of this standard input" in told
+
+
+BLOCKS = [
+    "{blocks: {of: stdin, bytes: 8}}",
+    "{zip: {line: {blocks: {of: stdin, bytes: 8}}, n: {range: 3}}}",
+]
+
+
+@pytest.mark.parametrize("over", BLOCKS, ids=["alone", "zip"])
+@pytest.mark.parametrize("call", ["command: 'wc -c'", "map: 'lambda *args, **kwargs: 1'"])
+def test_what_is_in_a_block_of_standard_input_is_in_no_record(tmp_path: Path, over: str, call: str) -> None:
+    (tmp_path / "spec.yaml").write_text(f"name: job\n{call}\nover: {over}\n")
+    (tmp_path / "lines").write_text("secret 1\nsecret 2\n" + "x" * 20_000 + "\n")
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"], stdin=tmp_path / "lines")
+    assert run.wait() == 0, run.said()
+    (place,) = (tmp_path / ".arcli" / "runs").iterdir()
+    journal = (place / "journal.jsonl").read_text()
+    blocks = [record["input"] for record in map(json.loads, journal.splitlines())]
+    if "zip" in over:
+        assert [block.pop("n") for block in blocks] == [0, 1, 2]
+        blocks = [block["line"] for block in blocks]
+    assert blocks == [{"$pickle": None, "repr": f"{size} bytes"} for size in ("9", "9", "20,001")]
+    assert "$bytes" not in journal
+    # Another block of the same size is told from that of the run all the same.
+    lines = (tmp_path / "lines").read_text()
+    assert "item 1 of job" in rerun(tmp_path, "1", stdin=lines)[0]
+    _, told = rerun(tmp_path, "1", code=2, stdin=lines.replace("t 2", "t 3"))
+    assert "item 1 of job is another block of this standard input" in told
 
 
 @pytest.mark.cluster

@@ -300,7 +300,7 @@ class JobRun:
             job=self.plan.name,
             index=end.index,
             key=key_of(self.plan.hasher(), end.input, end.occurrence),
-            input=shown(end.input),
+            input=shown(end.input, sizes=self.plan.definition.sizes),
             status=end.status,
             reason=reason,
             value=None,

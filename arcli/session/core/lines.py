@@ -104,10 +104,10 @@ def _outcome(line: bytes) -> _Outcome:
     return _Outcome(data["status"], data["seconds"], data["attempt"])
 
 
-def shown(item: Any) -> Any:
-    """Give an input as a record shows it."""
+def shown(item: Any, *, sizes: bool = False) -> Any:
+    """Give an input as a record shows it; ``sizes``: of bytes how many there are."""
     try:
-        text = item.text if isinstance(item, PickledInput) else encode_apart(item, None)[0]
+        text = item.text if isinstance(item, PickledInput) else encode_apart(item, None, sizes=sizes)[0]
     except Exception:  # noqa: BLE001 - Unfit, and what a mapping or array of the user's raises
         return {"$pickle": None, "repr": safe_repr(item)}
     return read(text.encode("utf-8", "surrogatepass"))
