@@ -179,7 +179,9 @@ class _Collected:
     def check_key(self) -> None:
         """Raises UsageError where there are items and none has what they are to be grouped by."""
         if self.groups.keys and not (self.groups.jobs or self._empty):
-            hint = f"there are: {', '.join([*self.groups.seen_keys, *OWN])}"
+            # A key that is called as one of these is asked for as the input's.
+            keys = [f"input.{key}" if key in OWN else key for key in self.groups.seen_keys]
+            hint = f"there are: {', '.join([*(keys or ['input']), *OWN])}"
             raise UsageError(f"no item has an input {self.groups.key!r}", hint=hint)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from arcli.engine.tally import Status, Tally
 from arcli.escape import one_line, shortened
-from arcli.record import dump, user_key
+from arcli.record import dump, is_tagged, user_key
 from arcli.timing.failures import input_label, word
 from arcli.timing.tables import NARROW, figures_table, fitted
 from arcli.timing.words import TIME_COLUMNS
@@ -95,7 +95,7 @@ class Groups:
         input_ = record.get("input")
         if key == "input":
             return True, input_
-        if not isinstance(input_, dict):
+        if not isinstance(input_, dict) or is_tagged(input_):
             return False, None
         if len(self.seen_keys) < MOST:
             self.seen_keys.update(dict.fromkeys(map(user_key, input_)))

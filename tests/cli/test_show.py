@@ -240,6 +240,18 @@ def test_a_part_that_only_some_items_have_is_no_error(show: Show, text: str, fou
     assert [item["job"] for item in json.loads(show("--where", text, "--format", "json"))] == found
 
 
+def test_what_stands_for_a_value_is_in_no_hint(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("secret\n")
+    assert Run(tmp_path, ["map", "--inline", "-q", "--pipe", "cat"], stdin=tmp_path / "lines").wait() == 0
+    for words in (["--columns", "index,repr"], ["--where", "status and reprs"], ["--sort", "$pickle"]):
+        run = Run(tmp_path, ["show", *words])
+        assert run.wait() == 2
+        assert "no item has '" in run.said()
+        assert "repr'?" not in run.said()
+        assert "hint: there are: run, job, index, key, input, status" in run.said()
+        assert run.said().count("status") == 1
+
+
 def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
     show("--job", "fit", "-o", "x.parquet")
     assert pq.read_table(folder / "x.parquet").num_rows == 8

@@ -406,6 +406,13 @@ def test_a_key_that_no_item_has_is_refused_with_those_there_are(tmp_path: Path) 
         read_report(run, Wanted(by=("m",)))
     assert caught.value.hint == "there are: n, engine, host, slot, status, job"
     assert read_report(make(tmp_path, []), Wanted(by=("m",))).groups is not None
+    for tree, keys in (
+        ({"status": 1, "n": 2}, "input.status, n"),
+        ({"$pickle": None, "repr": ""}, "input"),
+    ):
+        with pytest.raises(UsageError, match="no item has an input 'repr'") as caught:
+            read_report(make(tmp_path, [item(0, input=tree)]), Wanted(by=("repr",)))
+        assert caught.value.hint == f"there are: {keys}, engine, host, slot, status, job"
 
 
 def test_a_run_without_anything_has_a_report(tmp_path: Path) -> None:

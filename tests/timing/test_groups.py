@@ -84,6 +84,15 @@ def test_an_item_without_the_key_is_in_no_group() -> None:
     assert list(groups.seen_keys) == ["a", "$b"]
 
 
+def test_what_stands_for_a_value_that_json_lacks_has_no_keys() -> None:
+    for tagged in ({"$pickle": None, "repr": "4,098 bytes"}, {"$bytes": "eA=="}):
+        groups, whole = Groups(next(reversed(tagged))), Groups("input")
+        for each in (groups, whole):
+            each.add(record(0, tagged))
+        assert (groups.jobs, list(groups.seen_keys)) == ([], [])
+        assert whole.of("squares")[0].value == tagged
+
+
 def test_of_very_many_groups_the_last_are_one() -> None:
     groups = Groups("input")
     for index in range(MOST + 7):
