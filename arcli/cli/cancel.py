@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arcli.cli import complete
-from arcli.cli.options import Parsed
+from arcli.cli.options import NUMBERS
 from arcli.cli.past import pick_current, require_end
 
 if TYPE_CHECKING:
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
 HEARD = 10.0
 """Seconds in which a run takes a request, half a second as a rule."""
 LOOK = 0.05
-MOST_ITEMS = 1_000_000
-"""Items that one request can name."""
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Read ``3,7-9``: numbers and spans of them."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"{part!r} is neither a number nor a span such as 7-9")
-        # A slip such as 1-1000000000 would be held number by number here, and in the request.
-        span = range(int(first), int(last if dash else first) + 1)
-        if not 0 < len(span) <= MOST_ITEMS:
-            raise ValueError(f"{part!r} has no items, or more than {MOST_ITEMS:,}")
-        numbers += span
-    return tuple(numbers)
-
-
-NUMBERS = Parsed("NUMBERS", _numbers)
 
 
 @click.command("cancel", short_help="Stop a run.")

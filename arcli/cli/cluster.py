@@ -10,6 +10,7 @@ import click
 from msgspec import to_builtins
 
 from arcli.cli import complete
+from arcli.cli.cluster_engines import execute, restart, scale, send_signal
 from arcli.cli.options import ASSIGNMENT, DURATION, format_option
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ FORMAT = format_option("text", "json", meaning="json: one document.")
 
 @click.group("cluster", short_help="Clusters that outlive a run.")
 def command() -> None:
-    """Start, list, stop and look at clusters that outlive a run.
+    """Start, list, change and stop clusters that outlive a run.
 
     `arcli run SPEC --cluster NAME` joins one. `ipcluster list` shows them, too, and those that
     ipcluster has started are shown here.
@@ -31,6 +32,10 @@ def command() -> None:
       arcli run sweep.yaml --cluster arcli
       arcli cluster stop arcli
     """
+
+
+for verb in (execute, restart, scale, send_signal):
+    command.add_command(verb)
 
 
 @command.command("start")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+MOST_ITEMS = 1_000_000
+"""Items that one request can name."""
+
+
 class Parsed(click.ParamType[T]):
     """What ``parse`` makes of a text; a ValueError of it is a usage error. ``name`` stands in the help."""
 
@@ -54,9 +58,25 @@ def _expectation(text: str) -> Expectation:
     return parse(text)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read ``3,7-9``: numbers and spans of them."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{part!r} is neither a number nor a span such as 7-9")
+        # A slip such as 1-1000000000 would be held number by number here, and in the request.
+        span = range(int(first), int(last if dash else first) + 1)
+        if not 0 < len(span) <= MOST_ITEMS:
+            raise ValueError(f"{part!r} has no items, or more than {MOST_ITEMS:,}")
+        numbers += span
+    return tuple(numbers)
+
+
 DURATION = Parsed("duration", parse_duration)
 ASSIGNMENT = Parsed("KEY=VALUE", _assignment)
 EXPECTATION = Parsed("EXPR", _expectation)
+NUMBERS = Parsed("NUMBERS", _numbers)
 
 
 class FormatName(click.ParamType[str]):

@@ -23,7 +23,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     done: int
 
 
-def _client(connection: Connection) -> RawClient:
+def client_of(connection: Connection) -> RawClient:
     """Connect to a cluster. Raises ClusterError where its controller is too busy for that, or is gone."""
     try:
         return RawClient(dict(connection.info), timeout=ANSWERS)
@@ -41,7 +41,7 @@ def engines(one: Known) -> list[Engine]:
         # The hub knows what waits for each engine, and answers while engines
         # compute.
         counts = line.queues(ANSWERS)
-    with _client(connection) as client:
+    with client_of(connection) as client:
         places = ask_identities(client, ANSWERS)
         ids = sorted(client.ids)
     engines: list[Engine] = []
@@ -60,7 +60,7 @@ def clocks(one: Known) -> dict[int, float]:
     """
     connection = Connection.read(one.connection_file)
     connection.check()
-    with _client(connection) as client:
+    with client_of(connection) as client:
         before = time.time()
         identities = ask_identities(client, ANSWERS)
         middle = (before + time.time()) / 2

@@ -57,6 +57,11 @@ class Known(Struct, frozen=True, kw_only=True):
         return self.security / f"cluster-{self.cluster_id}.json"
 
     @property
+    def recipe_file(self) -> Path:
+        """How ``arcli cluster start`` started it."""
+        return self.security / f"arcli-{self.cluster_id}.json"
+
+    @property
     def launcher(self) -> str | None:
         """How its engines were started; None where no cluster file tells."""
         with suppress(OSError, ValueError, KeyError, TypeError):

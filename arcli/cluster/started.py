@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from arcli import launchers
 from arcli.cluster.base import log_tails
@@ -32,17 +35,17 @@ def start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callabl
     Waits until all engines are registered, or for ``timeout`` seconds: a batch queue may take
     longer. Raises ClusterError, also where engines of this machine have ended before any was there.
     """
-    with _starting(one), _left_by_signals():
+    with starting(one), _left_by_signals():
         return _start(one, recipe, timeout, notice)
 
 
 @contextmanager
-def _starting(one: Known) -> Iterator[None]:
-    """Let nobody else start the same cluster at a time: of two controllers nobody could stop the first.
+def starting(one: Known) -> Iterator[None]:
+    """Let nobody else start the same cluster, or more of it, at a time: nobody could stop the first.
 
     Raises ClusterError.
     """
-    path = _log_file(one)
+    path = log_file(one)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         log = path.open("ab")
@@ -113,7 +116,7 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
     _tidy(one)
     # It outlives this process, and its schedulers, which are forks of it, must not outlive it.
     tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", "0", "ipyparallel.controller"]
-    cluster = cluster_for(recipe, _log(one), tied)
+    cluster = cluster_for(recipe, log_of(one), tied)
     end = time.monotonic() + timeout
 
     async def bring_up() -> None:
@@ -138,11 +141,12 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
         if isinstance(error, Exception) and not isinstance(error, ClusterError):
             error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {error}")
         if isinstance(error, ClusterError) and error.hint is None:
-            path = _log_file(one)
+            path = log_file(one)
             raise ClusterError(
                 error.message, hint="\n".join([f"its log is {path}", *log_tails([path])])
             ) from error
         raise error
+    _write_recipe(one, recipe)
     if len(registered) < recipe.engines:
         notice(f"{len(registered)} of {recipe.engines} engines have come up within {timeout:g} s")
     return Look(state="running", address=connection.address, engines=registered)
@@ -184,12 +188,12 @@ def stop(one: Known) -> Look:
         # ipyparallel's cluster file says by which launcher it was started, and so
         # how it is stopped.
         try:
-            cluster = Cluster.from_file(str(one.cluster_file), log=_log(one))
+            cluster = Cluster.from_file(str(one.cluster_file), log=log_of(one))
             cluster.stop_engines_sync()
             cluster.stop_controller_sync()
         except Exception as error:
             raise ClusterError(
-                f"{one.name} could not be stopped: {error}", hint=f"its log is {_log_file(one)}"
+                f"{one.name} could not be stopped: {error}", hint=f"its log is {log_file(one)}"
             ) from error
     elif before.state != "gone":
         raise ClusterError(
@@ -216,20 +220,58 @@ def _left_over(one: Known) -> bool:
     return bool(commands) and all("ipyparallel" in command for command in commands)
 
 
+def _write_recipe(one: Known, recipe: IpyparallelConfig) -> None:
+    """Keep how the cluster was started, for more engines like those: ipyparallel's own file does not."""
+    handle = os.open(one.recipe_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, for the file's mode
+        file.write(msgspec.json.encode(recipe))
+
+
+def recorded(one: Known) -> Any:
+    """Return the ``ipyparallel.Cluster`` that a cluster file has recorded, which can start engines, too.
+
+    Raises ClusterError where there is no such file, or another user may have written one.
+    """
+    from ipyparallel import Cluster
+
+    from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig, cluster_for
+
+    if not one.cluster_file.is_file():
+        raise ClusterError(
+            f"{one.name} has no cluster file, so nobody but who started it knows its engines",
+            hint=f"it was neither started by arcli nor by ipcluster; {one.cluster_file} is missing",
+        )
+    options: dict[str, Any] = {}
+    for path in (one.cluster_file, one.recipe_file):
+        if path.is_file() and (problem := forgeable(path.stat())):  # they name what is imported and run
+            raise ClusterError(f"{path} {problem}, so it is not acted upon")
+    # Without a recipe it was ipcluster, which goes by the configuration of its profile.
+    try:
+        if one.recipe_file.is_file():
+            recipe = msgspec.json.decode(one.recipe_file.read_bytes(), type=IpyparallelConfig)
+            made = cluster_for(recipe, log_of(one))
+            options = {"config": made.config, "load_profile": False}
+            options["send_engines_connection_env"] = made.send_engines_connection_env
+        return Cluster.from_file(str(one.cluster_file), log=log_of(one), **options)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(f"the files of {one.name} cannot be read: {error}") from error
+
+
 def _tidy(one: Known) -> None:
     """Remove the files of a cluster that has ended: they would be taken for a new one's."""
     engine_file = one.connection_file.name.replace("-client.json", "-engine.json")
-    for path in (one.cluster_file, one.connection_file, one.security / engine_file):
+    for path in (one.cluster_file, one.connection_file, one.recipe_file, one.security / engine_file):
         path.unlink(missing_ok=True)
 
 
-def _log_file(one: Known) -> Any:
+def log_file(one: Known) -> Any:
+    """Return the file that has what ipyparallel prints."""
     return one.security.parent / "log" / f"arcli-{one.cluster_id or 'cluster'}.log"
 
 
-def _log(one: Known) -> logging.Logger:
+def log_of(one: Known) -> logging.Logger:
     """Return a log for what ipyparallel prints: in a file, not on the terminal."""
-    path = _log_file(one)
+    path = log_file(one)
     path.parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"arcli.cluster.{one.name}")
     if not log.handlers:
