@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import RunFlags
 from arcli.errors import UsageError
+from arcli.record import is_tagged
 
 if TYPE_CHECKING:
     from arcli.inputs.base import Unpack
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
 
 
+_NO_TEXT = re.compile(r"None|True|False|nan|-?inf|-?\d[\d.e+-]*")
+"""How a key that is no text looks as text."""
 _DEFERRED = re.compile(r"\$\{(ref|engines|jobs)\.([^}]+)\}")
 
 
@@ -165,15 +168,50 @@ def resume_command(run: RunFolder) -> str:
     return line if here else f"cd {shell_word(about.cwd or '.')} && {line}"
 
 
+AS_RECORDED = frozenset(
+    ["list", "cases", "range", "linspace", "logspace", "lines", "csv", "jsonl", "glob", "product", "zip"]
+)
+"""Kinds of input whose items are nothing but JSON: what a record has of one is the item."""
+NUMBERS = frozenset(["$float", "$int"])
+"""Tags of what JSON lacks, and what a record has all the same as it was."""
+
+
+def is_whole(tree: Any, tags: Set[str] = NUMBERS, *, kinds: Set[str] = frozenset()) -> bool:
+    """Tell whether what a record says of an item is all of it: of what JSON lacks it has only ``tags``.
+
+    Keys of what stands in a spec (``kinds``) may have been numbers, which are text in a record.
+    """
+    if isinstance(tree, list):
+        return all(is_whole(part, tags, kinds=kinds) for part in tree)
+    if not isinstance(tree, dict):
+        return True
+    if is_tagged(tree):
+        return tree.keys() <= tags
+    by_hand = not kinds.isdisjoint(("list", "cases"))
+    if by_hand and any(map(_NO_TEXT.fullmatch, tree)):
+        return False
+    return all(is_whole(part, tags, kinds=kinds) for part in tree.values())
+
+
 CALL = (
     "name", "map", "apply", "command", "notebook", "unpack", "args", "kwargs", "command_stdin", "cwd",
     "env", "batch",
 )  # fmt: skip
 """What of a job makes the calls of its items."""
+_LATE = ("args", "kwargs", "command", "command_stdin", "cwd", "env")
+"""Where values stand that only the run knows."""
 
 
-def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
-    """Return a run's jobs as they were, as far as calls go, and how their sources have items unpacked.
+class PastJob(NamedTuple):
+    """A job as it was, as far as calls go; how its source has items unpacked, and its kinds of input."""
+
+    job: Job
+    unpack: Unpack
+    kinds: frozenset[str]
+
+
+def jobs_of(run: RunFolder) -> dict[str, PastJob]:
+    """Return a run's jobs as they were.
 
     They are in the manifest, so that neither a spec that has changed since nor one that was never a
     file matters. What is none there is left out.
@@ -181,26 +219,47 @@ def jobs_of(run: RunFolder) -> dict[str, tuple[Job, Unpack]]:
     from pydantic import ValidationError
 
     from arcli.engine.functions import in_parts
-    from arcli.fields import Deferred
+    from arcli.fields import Deferred, DeferredText
     from arcli.inputs.registry import usual_unpack
     from arcli.specfile.model import Job
 
     def deferred(value: Any) -> Any:
         """Tell a ``${ref.name}`` from text, which it was written as."""
-        if isinstance(value, str) and (match := _DEFERRED.fullmatch(value)):
-            return Deferred(kind=match[1], name=match[2])  # type: ignore[arg-type]
-        return in_parts(value, deferred)
+        if not isinstance(value, str):
+            return in_parts(value, deferred)
+        # Text, and after each a kind and a name.
+        texts = iter(_DEFERRED.split(value))
+        parts: list[str | Deferred] = [next(texts)]
+        for kind, name, text in zip(texts, texts, texts, strict=True):
+            parts += [Deferred(kind=kind, name=name), text]  # type: ignore[arg-type]
+        parts = [part for part in parts if part != ""]
+        if not any(isinstance(part, Deferred) for part in parts):
+            return value
+        return parts[0] if len(parts) == 1 else DeferredText(tuple(parts))
 
     # A manifest that another version wrote, or somebody edited, may have a job that is none here.
-    jobs: dict[str, tuple[Job, Unpack]] = {}
+    jobs: dict[str, PastJob] = {}
     for tree in run.manifest.jobs:
         try:
             job = Job.model_validate({key: tree[key] for key in CALL if tree.get(key) is not None})
         except (ValidationError, AttributeError, TypeError):
             continue
-        values = {"args": deferred(job.args), "kwargs": deferred(job.kwargs)}
-        jobs[job.name] = job.model_copy(update=values), usual_unpack(tree.get("over") or {})
+        values = {key: deferred(getattr(job, key)) for key in _LATE}
+        over = tree.get("over") or {}
+        jobs[job.name] = PastJob(job.model_copy(update=values), usual_unpack(over), frozenset(_kinds(over)))
     return jobs
+
+
+def _kinds(over: Any) -> Iterator[str]:
+    """Yield the kinds of input in what a manifest has of an ``over``; an empty one where that is none."""
+    from pydantic import ValidationError
+
+    from arcli.inputs import Over
+
+    try:
+        yield from (part.kind for _, part in Over.model_validate(over).walk())
+    except (ValidationError, UsageError, TypeError):
+        yield ""
 
 
 def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:

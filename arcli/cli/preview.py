@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +17,15 @@ from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
 from arcli.cli.assembly import standard_input
+from arcli.cli.calls import called, function_call
 from arcli.cli.error_boundary import Call, tell
 from arcli.cli.options import RunFlags, is_inline, slots_of
-from arcli.engine.functions import kind_of
 from arcli.engine.program import PARTIAL, folder_of
-from arcli.engine.template import BadTemplate, Names, argv_call, filled, shell_text
+from arcli.engine.template import BadTemplate
 from arcli.escape import one_line, shortened
-from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Source
 from arcli.inputs.base import Fixed, Input, Unpack
 from arcli.paths import is_stored
-from arcli.placeholders import compiled, compiled_script
-from arcli.plan.deferred import Texts
 from arcli.plan.job import outdir_of, side_by_side
 from arcli.plan.preview import Preview, preview, sources, valued
 from arcli.specfile.model import Job, Spec
@@ -75,7 +71,7 @@ def show_plan(spec: Spec, flags: RunFlags) -> int:
     if flags.form == "raw" and not (over is not None and over.only_in_runs):
         for previewed in preview(spec, slots=slots, stdin=standard_input()):
             if previewed.source is None:
-                click.echo(_call(previewed.job, (), {}))
+                click.echo(function_call(previewed.job, (), {}))
                 continue
             for index, item in enumerate(islice(previewed.source, flags.limit)):
                 click.echo(_planned(previewed.job, previewed.source.unpack, index, item, spec.folder))
@@ -106,7 +102,7 @@ def _plan(previewed: Preview, folder: Path, slots: int | None, limit: int | None
     if job.kind == "apply":
         items = len(job.targets) if isinstance(job.targets, list) else slots
         items = 1 if job.targets == "any" else items
-        calls = {0: _call(job, (), {})}
+        calls = {0: function_call(job, (), {})}
     # A generator is the user's code, which a dry run does not run, and an earlier job's values are not
     # there yet; some of them still know how many they will be.
     elif source is None or (job.over is not None and job.over.only_in_runs):
@@ -188,88 +184,6 @@ def _planned(job: Job, usual: Unpack, index: int, item: Any, folder: Path) -> st
     except BadTemplate as error:
         return f"not possible: {error}"
     return called(job, usual, index, item, constants={"outdir": outdir + PARTIAL})
-
-
-def called(
-    job: Job,
-    usual: Unpack,
-    index: int,
-    item: Any,
-    *,
-    attempt: int = 1,
-    slot: int = 0,
-    constants: Mapping[str, str] | None = None,
-) -> str:
-    """Write the call of an item as one could type it; ``usual`` is how its source has items unpacked.
-
-    ``attempt`` and ``slot`` are what a command may be told of, ``constants`` the values of names beside
-    those of its item.
-    """
-    if job.kind == "command":
-        late = {name: str(value) for name, value in Texts(job).given.items()}
-        given = {**late, **(constants or {})}
-        # A record of a batch that could not be sent has no list.
-        batch = job.batch or 0 if isinstance(item, list) else 0
-        return _commanded(job, Names(item, index, given, attempt=attempt, slot=slot, batch=batch))
-    if job.kind == "apply":
-        return _call(job, (), {})
-    unpack = job.unpack or usual
-    if unpack == "kwargs" and isinstance(item, dict):
-        return _call(job, (), item)
-    if unpack == "args":
-        return _call(job, item.values() if isinstance(item, dict) else item, {})
-    return _call(job, (item,), {})
-
-
-def _call(job: Job, args: Any, kwargs: dict[str, Any]) -> str:
-    """Return a call of a function as one would write it."""
-    # A lambda is called in parentheses; a dotted name, a file's function or a notebook is not.
-    name = job.map or job.apply or job.notebook or ""
-    plain = job.notebook is not None or name.replace(".", "").isidentifier()
-    if kind_of(name) == "expression" and not plain:
-        name = f"({name})"
-    arguments = [_shown(arg) for arg in [*args, *job.args]]
-    arguments += [f"{key}={_shown(value)}" for key, value in {**job.kwargs, **kwargs}.items()]
-    return f"{name}({', '.join(arguments)})"
-
-
-def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, Deferred | DeferredText) else repr(value)
-
-
-def _commanded(job: Job, names: Names) -> str:
-    """Return a command with its values filled in: as it could be typed."""
-    texts = Texts(job)
-    try:
-        # An argv list as a shell would want it typed, a shell string with its values quoted in place:
-        # a run hands them over as arguments, but nobody could paste that.
-        if isinstance(texts.command, list):
-            called = shlex.join(argv_call([compiled(part) for part in texts.command], names))
-        else:
-            assert texts.command is not None
-            called = shell_text(compiled_script(texts.command), names, _Quoted(names))
-        # What surrounds the call stands in a shell's words, too.
-        env = [f"{name}={shlex.quote(_filled(text, names))}" for name, text in texts.env.items()]
-        fed = "" if texts.stdin is None else f" <<< {shlex.quote(_filled(texts.stdin, names))}"
-        place = "" if texts.cwd is None else f"cd {shlex.quote(_filled(texts.cwd, names))}; "
-    except BadTemplate as error:
-        return f"not possible: {error}"
-    return f"{place}{' '.join([*env, called])}{fed}"
-
-
-def _filled(text: str, names: Names) -> str:
-    return filled(compiled(text), names)
-
-
-class _Quoted(dict[str, str]):
-    """Values as they could be typed, for each name that is asked for."""
-
-    def __init__(self, names: Names) -> None:
-        super().__init__()
-        self._names = names
-
-    def __missing__(self, name: str) -> str:
-        return shlex.join(self._names.words(name))
 
 
 def _lines(plan: Plan) -> Iterator[str]:

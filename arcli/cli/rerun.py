@@ -19,15 +19,10 @@ from msgspec import Struct
 from arcli.cli import complete
 from arcli.cli.assembly import standard_input
 from arcli.cli.options import ASSIGNMENT, color_option
-from arcli.cli.past import differences, jobs_of, own_streams, pick_run, spec_of
+from arcli.cli.past import AS_RECORDED, differences, is_whole, jobs_of, own_streams, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 from arcli.outputs.base import Output
-
-_AS_RECORDED = frozenset(
-    ["list", "cases", "range", "linspace", "logspace", "lines", "csv", "jsonl", "glob", "product", "zip"]
-)
-"""Kinds of input whose items are nothing but JSON: what a record has of one is the item."""
 
 if TYPE_CHECKING:
     from arcli.execution.context import Kept
@@ -246,7 +241,7 @@ class _Items(Output):
                 hint="give it what the run had",
             )
         # What JSON lacks is in a record as it looked, which may be another way each time.
-        if not _is_whole(before):
+        if not is_whole(before):
             return
         was, is_ = (input_label(each, number) for each in (before, now))
         sentence = f"item {number} of {job} was {was} in the run, and is {is_} now"
@@ -339,11 +334,11 @@ def _recorded(index: JournalIndex, job: Job, items: Sequence[int], *, anew: bool
     if "stdin" not in kinds and (
         anew
         or before is None
-        or before[0].batch != job.batch
+        or before.job.batch != job.batch
         or not kinds
-        or not kinds <= _AS_RECORDED
+        or not kinds <= AS_RECORDED
         or any(valued(job))
-        or not all(map(_is_whole, inputs.values()))
+        or not all(is_whole(item, kinds=kinds) for item in inputs.values())
     ):
         return {}
     # Those before and between them are passed over: all that they are there for is the numbers.
@@ -354,16 +349,5 @@ def _recorded(index: JournalIndex, job: Job, items: Sequence[int], *, anew: bool
             values.append(item)
         else:
             values += item if number in inputs else [None] * job.batch
-    unpack = job.unpack or (before[1] if before is not None else "none")
+    unpack = job.unpack or (before.unpack if before is not None else "none")
     return {"over": Over.model_validate({"list": values}), "unpack": unpack}
-
-
-def _is_whole(tree: Any) -> bool:
-    """Tell whether what a record says of an item is all of it."""
-    from arcli.record import is_tagged
-
-    if isinstance(tree, list):
-        return all(map(_is_whole, tree))
-    if not isinstance(tree, dict):
-        return True
-    return tree.keys() <= {"$float", "$int"} if is_tagged(tree) else all(map(_is_whole, tree.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +18,6 @@ from arcli.errors import UsageError
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
-    from arcli.store.folder import RunFolder
     from arcli.store.index import JournalIndex
 
 MOST_ROWS = 1000
@@ -96,7 +95,7 @@ def command(
         else:
             with output_page(None) as page:
                 if form == "text" and items and not columns:
-                    _show_items(page, folder, select(index, selection))
+                    _show_items(page, index, select(index, selection))
                 else:
                     _write(page, form, index, selection)
         _tell_damage(index)
@@ -266,42 +265,16 @@ def _write(page: Stream, form: str, index: JournalIndex, selection: Selection) -
         page.show(rows)
 
 
-def _show_items(page: Stream, run: RunFolder, lines: Iterator[bytes]) -> None:
+def _show_items(page: Stream, index: JournalIndex, lines: Iterator[bytes]) -> None:
     """Show each item whole, with the call that it was."""
-    from arcli.cli.past import jobs_of
-    from arcli.cli.preview import called
-    from arcli.engine.encode import from_tree
+    from arcli.cli.calls import PastCalls
     from arcli.record import decode
     from arcli.reports.items import whole
 
-    # The call is rebuilt from the spec that the run has kept: a record holds only its input.
-    jobs = jobs_of(run)
+    calls = PastCalls(index)
     for number, line in enumerate(lines):
-        record, call = decode(line), None
-        if record["job"] in jobs:
-            job, unpack = jobs[record["job"]]
-            call = called(
-                job,
-                unpack,
-                record["index"],
-                from_tree(record.get("input")),
-                attempt=record.get("attempt") or 1,
-                slot=record.get("slot") or 0,
-                constants=_folder_of(record),
-            )
-        page.write("\n" * (number > 0) + whole(run, record, page, call))
-
-
-def _folder_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what ``{outdir}`` was while an item ran, as far as its record tells."""
-    from arcli.engine.program import FAILED, PARTIAL
-    from arcli.engine.tally import Status
-
-    outdir = record.get("outdir")
-    if not isinstance(outdir, str):
-        return {}
-    final = outdir if record["status"] == Status.OK else outdir.removesuffix(FAILED)
-    return {"outdir": final + PARTIAL}
+        record = decode(line)
+        page.write("\n" * (number > 0) + whole(index.run, record, page, calls.of(record)))
 
 
 def _export(index: JournalIndex, lines: Iterator[bytes], output: str, job: str | None = None) -> None:

@@ -148,6 +148,12 @@ def test_an_item_of_standard_input_is_unpacked_as_it_was(
     assert re.search(r"value +7$", out, re.MULTILINE)
 
 
+def test_an_item_with_keys_that_are_numbers_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("{map: 'lambda item: item[1]', over: [{1: 7}], unpack: none}")
+    assert Run(tmp_path, ["run", "s.yaml", "--inline", "-q"]).wait() == 0
+    assert re.search(r"value +7$", rerun(tmp_path, "0")[0], re.MULTILINE)
+
+
 def test_a_block_of_standard_input_is_read_again(tmp_path: Path) -> None:
     lines = "".join(f"{number}\n" for number in range(3000))
     (tmp_path / "lines").write_text(lines)

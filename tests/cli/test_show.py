@@ -301,6 +301,59 @@ def test_items_that_a_condition_leaves_out_are_told(folder: Path) -> None:
     assert (run.out.read_text(), run.said()) == ("", "arcli: --where does not hold for item 1 of fit\n")
 
 
+CALLS = """\
+jobs:
+- {name: sum, map: "lambda x: x", over: [1, 2], reduce: operator:add}
+- {name: all, map: "lambda x: x", over: [1, 2], collect: list}
+- {name: tuples, map: "lambda x: (x,)", over: [1, 2], collect: list}
+- {name: shell, command: "echo ${jobs.sum.value} ${jobs.all.value} {} $${X}", over: [a b]}
+- {name: words, command: [echo, "s=${jobs.sum.value}", "{}"], over: [a b]}
+- {name: secret, command: "echo $K", env: {K: abc}, over: [1]}
+- {name: call, map: "lambda x, **k: 0", over: [1], kwargs: {a b: "${jobs.all.value}", t: "${jobs.sum.value}."}}
+- {name: inexact, map: "lambda x, k: 0", over: [1], kwargs: {k: "${jobs.tuples.value}"}}
+- {name: keys, map: "lambda item: item[1]", over: [{1: 2}], unpack: none}
+- {name: made, map: "lambda x: 0", over: {python: "made.py:items"}, unpack: none}
+"""
+NOT_KNOWN = "not known: the record does not hold all of its input"
+
+
+def test_a_call_is_the_one_that_was_or_says_what_of_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(CALLS)
+    made = "def items():\n    yield {1: 2}\n    yield b'x'\n    yield float('nan')\n    yield object()\n"
+    (tmp_path / "made.py").write_text(made)
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+
+    def call(job: str, number: int = 0) -> list[str]:
+        run = Run(tmp_path, ["show", str(number), "--job", job])
+        assert run.wait() == 0, run.said()
+        lines = run.out.read_text().splitlines()
+        (first,) = (at for at, line in enumerate(lines) if line.startswith("  call"))
+        last = next(at for at in range(first + 1, len(lines)) if lines[at][2] != " ")
+        return [line[11:] for line in lines[first:last]]
+
+    assert call("shell") == ["echo 3 '[1, 2]' 'a b' ${X}"]
+    assert call("words") == ["echo s=3 'a b'"]
+    assert call("secret") == ["K='***' echo $K", "with *** for what is not kept"]
+    assert call("call") == ["(lambda x, **k: 0)(1, t='3.', **{'a b': [1, 2]})"]
+    assert call("inexact") == [
+        "(lambda x, k: 0)(1, k=${jobs.tuples.value})",
+        "with ${jobs.tuples.value} for what only the run had",
+    ]
+    assert call("keys") == [NOT_KNOWN]
+    assert call("made") == ["(lambda x: 0)({'1': 2})", "with its input as JSON has it"]
+    assert (call("made", 1), call("made", 3)) == ([NOT_KNOWN], [NOT_KNOWN])
+    assert call("made", 2)[0] == "(lambda x: 0)(float('nan'))"
+
+
+def test_a_call_of_a_command_has_each_byte_of_its_item(tmp_path: Path) -> None:
+    words = [os.fsdecode(b"ren\xe9"), "it's"]
+    assert Run(tmp_path, ["map", "--inline", "-q", "echo", ":::", *words]).wait() == 0
+    run = Run(tmp_path, ["show", "0", "1"])
+    assert run.wait() == 0
+    calls = [line.split(maxsplit=1)[1] for line in run.out.read_text().splitlines() if "  call" in line]
+    assert calls == [r"echo $'ren\xe9'", """echo 'it'"'"'s'"""]
+
+
 VALUES = """\
 jobs:
 - {name: sum, map: float, over: [1, 2], reduce: operator:add}
