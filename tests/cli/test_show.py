@@ -309,7 +309,10 @@ jobs:
 - {name: shell, command: "echo ${jobs.sum.value} ${jobs.all.value} {} $${X}", over: [a b]}
 - {name: words, command: [echo, "s=${jobs.sum.value}", "{}"], over: [a b]}
 - {name: secret, command: "echo $K", env: {K: abc}, over: [1]}
-- {name: call, map: "lambda x, **k: 0", over: [1], kwargs: {a b: "${jobs.all.value}", t: "${jobs.sum.value}."}}
+- name: call
+  map: "lambda x, **k: 0"
+  over: [1]
+  kwargs: {a b: "${jobs.all.value}", t: "${jobs.sum.value}."}
 - {name: inexact, map: "lambda x, k: 0", over: [1], kwargs: {k: "${jobs.tuples.value}"}}
 - {name: keys, map: "lambda item: item[1]", over: [{1: 2}], unpack: none}
 - {name: made, map: "lambda x: 0", over: {python: "made.py:items"}, unpack: none}
