@@ -217,6 +217,24 @@ def test_items_are_cancelled_by_their_numbers(tmp_path: Path) -> None:
     assert "cancelled: cancelled" not in listed
 
 
+FIRST_ENDS = """\
+map: "lambda x: __import__('time').sleep(120 if x else 0) or x"
+over: {range: 3}
+chunksize: 1
+"""
+
+
+def test_items_that_have_ended_or_are_not_there_are_not_said_to_be_cancelled(tmp_path: Path) -> None:
+    with going_on(tmp_path, FIRST_ENDS) as run:
+        wait_until(lambda: status(tmp_path)["jobs"][0]["total"] == 3, run.said)
+        ended = "0 has ended, 500-509 are not there: spec has 3 items"
+        refused = arcli(tmp_path, "cancel", "--items", "0,500-509", code=2)
+        assert f"no item to be cancelled: {ended}" in refused.said()
+        assert f"`arcli status {newest(tmp_path).id}`" in refused.said()
+        taken = arcli(tmp_path, "cancel", "--items", "0-2,500-509,2")
+        assert f": 2 items of spec to be cancelled; {ended}" in taken.said()
+
+
 @pytest.mark.parametrize("items", ["x", "3-", "7-3", "", "1-99999999"])
 def test_numbers_of_items_that_are_none(tmp_path: Path, items: str) -> None:
     assert "--items" in arcli(tmp_path, "cancel", "--items", items, code=2).said()
