@@ -12,6 +12,7 @@ import builtins
 import math
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO, Self
@@ -191,6 +192,14 @@ class JournalIndex:
         return sum(
             len(index.places) - index.places.count(_NONE) for index in map(self._jobs.get, names) if index
         )
+
+    def statuses(self, job: str) -> Counter[Status]:
+        """Return how many items of a job ended with which status."""
+        index = self._jobs.get(job, _JobIndex())
+        codes = Counter(
+            code for place, code in zip(index.places, index.statuses, strict=True) if place != _NONE
+        )
+        return Counter({STATUSES[code]: count for code, count in codes.items()})
 
     def _build(self) -> None:
         """Note where each record begins; of an item with several (a copied journal) the last counts."""

@@ -17,7 +17,7 @@ from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.escape import plain
 from arcli.record import KINDS
-from arcli.store.channel import RunState, read_state
+from arcli.store.channel import JobState, Phase, RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
 from arcli.store.journal import Damage, entries
 from arcli.timing.account import Presence
@@ -36,11 +36,27 @@ def state_of(run: RunFolder) -> State:
 
 
 def current_state(run: RunFolder) -> RunState | None:
-    """Return what a run told last of how it stands; of one that goes on no more, without what ran then."""
-    state = read_state(run.path)
-    if state is None or state_of(run) == "running":
+    """Return what a run told last of how it stands; of one that goes on no more, without what ran then.
+
+    How far one that was killed came is what its journal has: its state is written only now and then.
+    """
+    state, how = read_state(run.path), state_of(run)
+    if state is None or how == "running":
         return state
-    return replace(state, running=0, ready=0, engines=())
+    jobs = state.jobs
+    if how == "killed":
+        from arcli.store.index import JournalIndex  # which loads what runs functions
+
+        with suppress(OutputError), JournalIndex(run) as index:
+            jobs = tuple(_counted(job, index.statuses(job.name)) for job in jobs)
+    return replace(state, running=0, ready=0, engines=(), jobs=jobs)
+
+
+def _counted(job: JobState, statuses: Counter[Status]) -> JobState:
+    """Return how a job stands of which so many items are recorded."""
+    done = statuses.total()
+    phase = Phase.RUNNING if done and job.phase is Phase.WAITING else job.phase
+    return replace(job, phase=phase, done=done, failed=done - statuses[Status.OK])
 
 
 def summary_of(run: RunFolder) -> RunSummary | None:

@@ -337,6 +337,27 @@ def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
     assert " left" not in stands
 
 
+def test_how_far_a_killed_run_came_is_what_its_journal_has(tmp_path: Path) -> None:
+    spec = "map: 'lambda x: __import__(\"time\").sleep(0.01) or 1 / (x % 10)'\nover: {range: 100000}\n"
+    with going_on(tmp_path, spec) as run:
+        wait_until(lambda: len(newest(tmp_path).journal.read_bytes().splitlines()) > 20, run.said)
+        run.process.kill()
+        run.wait()
+    (tmp_path / "stale.json").write_bytes((newest(tmp_path).path / "state.json").read_bytes())
+    kept = [record["status"] for record in records(tmp_path)]
+    for stale in ({"done": 1, "failed": 0}, {"done": 0, "failed": 0, "phase": "waiting"}):
+        # As the run would have written it somewhat earlier.
+        state = json.loads((tmp_path / "stale.json").read_text())
+        state["jobs"][0].update(stale)
+        (newest(tmp_path).path / "state.json").write_text(json.dumps(state))
+        shown = told(arcli(tmp_path, "status", code=3))
+        assert f"{len(kept)} of 100,000 items" in shown
+        assert f"{kept.count('error')} not ok" in shown
+        document, _ = told(arcli(tmp_path, "status", "--format", "json", code=3)).splitlines()
+        (job,) = json.loads(document)["jobs"]
+        assert (job["done"], job["failed"]) == (len(kept), kept.count("error"))
+
+
 def test_all_are_waited_for_where_some_were_killed(tmp_path: Path) -> None:
     killed = [RunFolder.create(tmp_path / ".arcli", Manifest()) for _ in range(2)]
     for folder in killed:
