@@ -32,11 +32,32 @@ def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 def jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Propose the names of the jobs of the spec that is named on the command line."""
+    from arcli.specfile.names import job_name
+
     root = _spec()
-    listed = None if root is None else root.get("jobs")
-    nodes = listed.value if listed is not None and listed.kind == "list" else []
-    names = [name.value for node in nodes if (name := node.get("name")) is not None]
-    return [CompletionItem(name) for name in names if str(name).startswith(incomplete)]
+    if root is None:
+        return []
+    # The one job whose keys stand at the top is called as the spec is.
+    listed = root.get("jobs")
+    nodes = [root] if listed is None else listed.value if listed.kind == "list" else []
+    names = [str(name.value) for node in nodes if (name := node.get("name")) is not None]
+    return [CompletionItem(name) for name in map(job_name, names) if name.startswith(incomplete)]
+
+
+def past_jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Propose the names of the jobs of the run that is named on the command line, or meant without it."""
+    from arcli.cli.past import pick_current, pick_run
+
+    run = None
+    for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:
+        # Numbers are items, which a run's id may begin with as well.
+        if run is None and word and not word.isdecimal():
+            with suppress(ArcliError, OSError):
+                run = pick_run(word)
+    with suppress(ArcliError, OSError):
+        run = run or (pick_run("latest") if ctx.info_name == "rerun" else pick_current(None))
+    names = [] if run is None else [str(job.get("name")) for job in run.manifest.jobs]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def params(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -76,12 +97,16 @@ def _spec() -> Node | None:
     words are looked at as the shell handed them over.
     """
     from arcli.specfile.compose import compose
-    from arcli.specfile.tree import read
+    from arcli.specfile.names import run_name
+    from arcli.specfile.tree import Node, read
 
     for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
         if Path(word).suffix in {".yaml", ".yml", ".json"} and Path(word).is_file():
             with suppress(ArcliError, OSError):
-                return compose(read(word))
+                root = compose(read(word))
+                if root.get("name") is None and root.kind == "map":
+                    root.put("name", Node("scalar", run_name(Path(word).stem), root.text, 0, 0))
+                return root
     return None
 
 

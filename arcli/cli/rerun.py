@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 
 @click.command("rerun", short_help="Run items of a past run again, here.")
 @click.argument("words", nargs=-1, required=True, metavar="[RUN] INDEX...", shell_complete=complete.runs)
-@click.option("--job", metavar="NAME", help="The job whose items are meant, where there are several.")
+@click.option(
+    "--job",
+    metavar="NAME",
+    shell_complete=complete.past_jobs,
+    help="The job whose items are meant, where there are several.",
+)
 @click.option("--pdb", is_flag=True, help="Stop in the debugger where an item raises.")
 @click.option("--times", type=click.IntRange(min=1), default=1, metavar="N", help="So many times.")
 @click.option(

@@ -39,7 +39,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 @click.command("show", short_help="Show the records of a run.")
 @click.argument("words", nargs=-1, metavar="[RUN] [INDEX]...", shell_complete=complete.runs)
-@click.option("--job", metavar="NAME", help="Only this job's items.")
+@click.option("--job", metavar="NAME", shell_complete=complete.past_jobs, help="Only this job's items.")
 @click.option("--where", metavar="EXPR", help="Only items for which this holds, such as 'lr > 0.1'.")
 @click.option("--sort", metavar="[-]COLUMN", help="Sort by a column; with - the largest first.")
 @click.option("--columns", metavar="A,B,...", help="Only these columns, such as index,lr,value.loss.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,15 +18,22 @@ params: {alpha: 1, beta: two}
 jobs: [{name: fit, map: str, over: [1]}, {name: fold, map: str, over: [1]}]
 """
 RUN = "20260102-030405-abcd"
+LATER = "20260102-030406-abcd"
 CASES = [
     ("arcli comp", {"compare", "completion"}),
     ("arcli run --prog", {"--progress"}),
     ("arcli run s.yaml --progress pl", {"plain"}),
     ("arcli run s.yaml --job fo", {"fold"}),
+    ("arcli run one.yaml --job o", {"one"}),
+    ("arcli run named.yaml --job m", {"mine"}),
+    ("arcli show --job la", {"later"}),
+    ("arcli show 3 --where x --job la", {"later"}),
+    (f"arcli show {RUN[:15]} 3 --job a", {"alpha"}),
+    ("arcli rerun previous 3 --job be", {"beta"}),
     ("arcli run s.yaml -p al", {"alpha="}),
     ("arcli check s.yaml --param b", {"beta="}),
-    ("arcli run s.yaml --resume --run 2026", {RUN}),
-    ("arcli show 2026", {RUN}),
+    ("arcli run s.yaml --resume --run 2026", {RUN, LATER}),
+    ("arcli show 20260102-030405", {RUN}),
     ("arcli report late", {"latest"}),
     ("arcli cluster stop ni", {"night"}),
     ("arcli run s.yaml --cluster ni", {"night"}),
@@ -40,7 +48,13 @@ CASES = [
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "s.yaml").write_text(SPEC)
     (tmp_path / "table.csv").touch()
-    (tmp_path / ".arcli" / "runs" / RUN).mkdir(parents=True)
+    (tmp_path / "one.yaml").write_text("map: str\nover: [1]\n")
+    (tmp_path / "named.yaml").write_text("name: mine\nmap: str\nover: [1]\n")
+    for run, jobs in ((RUN, ["alpha", "beta"]), (LATER, ["later"])):
+        place = tmp_path / ".arcli" / "runs" / run
+        place.mkdir(parents=True)
+        spec = {"jobs": [{"name": job, "map": "abs"} for job in jobs]}
+        (place / "manifest.json").write_text(json.dumps({"spec": spec}))
     # What ipyparallel leaves of a cluster, below $IPYTHONDIR.
     security = tmp_path / "profile_default" / "security"
     security.mkdir(parents=True)
