@@ -93,6 +93,8 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
     if fault["type"] == "extra_forbidden":
         keys = _known(path[:-1])
         single = [] if path[:-1] else keys_of(model.Job)
+        if single and _has_one_form(root):
+            keys = sorted({*keys, *single} - {"jobs"})
         near = (not path[:-1] and _elsewhere(parent, key)) or _in_input(parent, key)
         near = near or did_you_mean(str(key), [*keys, *single])
         return _key_node(parent, key).problem(
@@ -121,6 +123,13 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         actual = _of_type(value, str(value))
         return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
     return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+
+
+def _has_one_form(root: Node) -> bool:
+    """Tell whether the keys of a single job stand at the top, of which loading has made a list."""
+    jobs = root.get("jobs")
+    # It stands where the spec begins, as no list of the spec's own can, which has its key before it.
+    return jobs is not None and (jobs.text, jobs.line, jobs.column) == (root.text, root.line, root.column)
 
 
 def _as_value(path: NodePath) -> str:

@@ -443,6 +443,29 @@ def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
     assert problem.file == "-p flag=no"
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "is_single"),
+    [
+        (MAP + "over: [1]\n", "nope", True),
+        (MAP + "over: [1]\n", "jobs.spec.nope", True),
+        (MAP + "over: [1]\nnope: 1\n", "name", True),
+        ("jobs: [{map: abs, name: a, over: [1]}]\n", "nope", False),
+        ("{jobs: [{map: abs, name: a, over: [1]}]}\n", "nope", False),
+        ("name: x\njobs: [{map: abs, name: a, over: [1]}]\n", "nope", False),
+    ],
+)
+def test_keys_that_there_could_be_are_those_of_the_place(
+    tmp_path: Path, text: str, path: str, is_single: bool
+) -> None:
+    (problem,) = problems_of(tmp_path, text, sets=[(path, "x")])
+    assert problem.message == "unknown key 'nope'"
+    keys = (problem.hint or "").removeprefix("there are: ").split(", ")
+    assert {"cluster", "setup", "params", "name"} <= set(keys)
+    assert ({"map", "retries", "over", "cwd"} <= set(keys)) is is_single
+    assert ("jobs" in keys) is not is_single
+    assert len(keys) == len(set(keys))
+
+
 def test_set_knows_the_name_of_a_single_job(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, MAP + "over: [1]\n", sets=[("jobs.NOSUCH.retries", "2")])
     assert problem.message == "there is no job 'NOSUCH'"
