@@ -173,7 +173,7 @@ def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
         raise UsageError("give the names of clusters, or --all")
     stopped = []
     for one in named.known() if everything else [named.find(name) for name in names]:
-        state = started.stop(one)
+        state = started.stop(one, lambda sentence: click.echo(sentence, err=True))
         stopped.append(_row(one, state))
         if form == "text":
             was_dead = state.state == "gone"

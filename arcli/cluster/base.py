@@ -122,8 +122,8 @@ class Cluster(Protocol):
     def diagnose(self) -> str:
         """Return what is known of the processes, in words."""
 
-    def stop(self) -> None:
-        """End all of it. May be called more than once; never hangs."""
+    def stop(self) -> list[str]:
+        """End all of it. Returns in words what may go on. May be called more than once; never hangs."""
 
 
 def log_tails(logs: Iterable[Path]) -> list[str]:

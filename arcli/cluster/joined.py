@@ -152,6 +152,7 @@ class JoinedCluster(WatchedCluster):
                 self._report(EngineDown(engine_id=None, slot=slot, reason=NOT_REPLACED))
             self._vacant.clear()
 
-    def stop(self) -> None:
+    def stop(self) -> list[str]:
         """See Cluster. Nothing of it is stopped."""
         self._detach()
+        return []

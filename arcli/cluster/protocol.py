@@ -91,13 +91,19 @@ class StartFailed(NamedTuple):
     usage: bool
 
 
-Event = ControllerStarted | ControllerEnded | EngineStarted | EngineEnded | GroupEnded | StartFailed
+class Left(NamedTuple):
+    """A part of the cluster could not be stopped, in words; the end of the connection follows."""
+
+    what: str
+
+
+Event = ControllerStarted | ControllerEnded | EngineStarted | EngineEnded | GroupEnded | StartFailed | Left
 Message = Command | Event
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(StartEngine, KillEngine, StartCluster, StartEngines, Stop),
-        *(ControllerStarted, ControllerEnded, EngineStarted, EngineEnded, GroupEnded, StartFailed),
+        *(ControllerStarted, ControllerEnded, EngineStarted, EngineEnded, GroupEnded, StartFailed, Left),
     )
 }
 

@@ -6,6 +6,7 @@ stops what the other has started.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from arcli.cluster.base import log_tails
 from arcli.cluster.connection import Connection, forgeable
 from arcli.cluster.named import ANSWERS, Known, Look, answer_of, lives, look, pids_in
 from arcli.engine.flock import locked
-from arcli.errors import ClusterError
+from arcli.errors import ArcliError, ClusterError
 
 if TYPE_CHECKING:
     from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
@@ -105,14 +106,13 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
             f"a cluster {one.name!r} is running already",
             hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
         )
-    import asyncio
-
     from arcli.cluster.launched.ipyparallel_config import cluster_for
+    from arcli.cluster.launched.stopping import stop_parts, words
 
     # Files of a cluster that was killed would be taken for those of the new one, and nothing else names
     # its engines, which outlive their controller.
     if one.cluster_file.is_file() and _left_over(one):
-        stop(one)
+        stop(one, notice)
     _tidy(one)
     # It outlives this process, and its schedulers, which are forks of it, must not outlive it.
     tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", "0", "ipyparallel.controller"]
@@ -135,11 +135,11 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
         registered = _gather(connection, recipe.engines, end, pids)
     # Half a cluster is stopped again, also after Ctrl-C.
     except BaseException as error:
-        with suppress(Exception):  # the first error is the one to tell of
-            cluster.stop_cluster_sync()
+        for what in asyncio.run(stop_parts(cluster)):
+            notice(f"{one.name}: {what}")
         _tidy(one)
-        if isinstance(error, Exception) and not isinstance(error, ClusterError):
-            error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {error}")
+        if isinstance(error, Exception) and not isinstance(error, ArcliError):
+            error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {words(error)}")
         if isinstance(error, ClusterError) and error.hint is None:
             path = log_file(one)
             raise ClusterError(
@@ -170,10 +170,11 @@ def _gather(connection: Connection, count: int, end: float, pids: Sequence[int] 
         time.sleep(0.1)
 
 
-def stop(one: Known) -> Look:
+def stop(one: Known, notice: Callable[[str], None]) -> Look:
     """Stop a cluster and remove its files. Returns how it was before. Raises ClusterError.
 
     Of a cluster that is gone only the files are removed: its processes' ids may be others' now.
+    ``notice`` is told of what may go on, such as a job that could not be cancelled.
     """
     before = look(one)
     launcher = launchers.named(one.launcher or "")
@@ -181,20 +182,8 @@ def stop(one: Known) -> Look:
     # where nobody answers.
     batch = one.launcher is not None and (launcher is None or launcher.batch)
     if one.cluster_file.is_file() and (before.state != "gone" or batch or _left_over(one)):
-        from ipyparallel import Cluster
-
-        if problem := forgeable(one.cluster_file.stat()):  # it names what is imported and run
-            raise ClusterError(f"{one.cluster_file} {problem}, so it is not acted upon")
-        # ipyparallel's cluster file says by which launcher it was started, and so
-        # how it is stopped.
-        try:
-            cluster = Cluster.from_file(str(one.cluster_file), log=log_of(one))
-            cluster.stop_engines_sync()
-            cluster.stop_controller_sync()
-        except Exception as error:
-            raise ClusterError(
-                f"{one.name} could not be stopped: {error}", hint=f"its log is {log_file(one)}"
-            ) from error
+        for what in _stop_recorded(one):
+            notice(f"{one.name}: {what}")
     elif before.state != "gone":
         raise ClusterError(
             f"{one.name} has no cluster file, so nobody but who started it knows how to stop it",
@@ -202,6 +191,16 @@ def stop(one: Known) -> Look:
         )
     _tidy(one)
     return before
+
+
+def _stop_recorded(one: Known) -> list[str]:
+    """Stop what a cluster file says was started. Returns in words what may go on. Raises ClusterError."""
+    from arcli.cluster.launched.stopping import stop_parts
+
+    async def stop() -> list[str]:
+        return await stop_parts(recorded(one))
+
+    return asyncio.run(stop())
 
 
 def _left_over(one: Known) -> bool:

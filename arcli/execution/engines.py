@@ -66,7 +66,8 @@ def open_session(
         except OutputError as error:
             transport.on_event(Broken(error))
 
-    with _said_when_it_takes_long(cluster, options.notice):
+    starting = lambda: f"the cluster is still starting, {QUIET:.0f} s on: {cluster.diagnose()}"  # noqa: E731
+    with _said_when_it_takes_long(starting, options.notice):
         cluster.start(on_event)
     if cluster.exposed is not None:
         options.notice(cluster.exposed)
@@ -88,11 +89,19 @@ def open_session(
         transport.leave()
 
 
+def stop_cluster(cluster: Cluster, options: Options) -> None:
+    """Stop a cluster. What may go on is told to who wants quiet, too."""
+    stopping = lambda: f"the cluster is still being stopped, {QUIET:.0f} s on"  # noqa: E731
+    with _said_when_it_takes_long(stopping, options.notice):
+        left = cluster.stop()
+    for what in left:
+        options.warn(what)
+
+
 @contextmanager
-def _said_when_it_takes_long(cluster: Cluster, notice: Callable[[str], None]) -> Iterator[None]:
-    """Say what a cluster's start waits for, once, where it takes longer than QUIET."""
-    say = lambda: notice(f"the cluster is still starting, {QUIET:.0f} s on: {cluster.diagnose()}")  # noqa: E731
-    timer = threading.Timer(QUIET, say)
+def _said_when_it_takes_long(say: Callable[[], str], notice: Callable[[str], None]) -> Iterator[None]:
+    """Say what is waited for, once, where it takes longer than QUIET."""
+    timer = threading.Timer(QUIET, lambda: notice(say()))
     timer.daemon = True
     timer.start()
     try:

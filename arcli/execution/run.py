@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from arcli.cluster.base import Cluster
 from arcli.errors import ArcliError, Interrupted, ReaderGone
 from arcli.execution.context import Context, Options, Outcome
-from arcli.execution.engines import open_session, setup_files
+from arcli.execution.engines import open_session, setup_files, stop_cluster
 from arcli.execution.interrupts import Interrupts
 from arcli.execution.line import run_jobs
 from arcli.execution.notify import Notifier
@@ -93,7 +93,7 @@ def execute(
         # to the disk while processes end.
         storage.sync_soon()
         if cluster is not None:
-            cluster.stop()
+            stop_cluster(cluster, options)
         # Only now: an engine that came late would have brought them again.
         files.close()
         account.stopped = time.monotonic()

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from fake_queue import FakeQueue, fake_queue
 from runs import MARK, PATIENCE, has_ended, marked, wait_until, words_of
 
 from arcli.cli import main
@@ -128,6 +129,42 @@ def test_a_cluster_from_start_to_stop(tmp_path: Path) -> None:
         assert sh.json("cluster", "list") == []
         sh.arcli("cluster", "status", "arcli", code=3)
         assert "there is no cluster 'arcli'" in sh.said
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> FakeQueue:
+    """The commands of a batch system."""
+    return fake_queue(tmp_path / "queue")
+
+
+START_BATCH = ("cluster", "start", "--launcher", "slurm", "-n", "2", "--id", "big")
+
+
+@pytest.mark.parametrize("controller", ["lives", "was killed"])
+def test_a_batch_cluster_whose_job_has_ended_can_be_stopped(
+    tmp_path: Path, queue: FakeQueue, controller: str
+) -> None:
+    with shell(tmp_path) as sh:
+        sh.env |= {**queue.env, "SCANCEL_FAILS": "1"}
+        sh.arcli(*START_BATCH)
+        queue.end(101)
+        if controller == "was killed":
+            sh.kill()
+        sh.arcli("cluster", "stop", "big")
+        assert "big: job 101 may still be in the queue: `scancel 101` exited with status 1" in sh.said
+        wait_until(lambda: not sh.processes(), lambda: str(sh.processes()))
+        assert list(sh.security.glob("*.json")) == []
+
+
+def test_a_cluster_is_stopped_also_where_scancel_hangs(tmp_path: Path, queue: FakeQueue) -> None:
+    with shell(tmp_path) as sh:
+        sh.env |= {**queue.env, "SCANCEL_HANGS": "1"}
+        sh.arcli(*START_BATCH)
+        controller = json.loads((sh.security / "cluster-big.json").read_bytes())["controller"]
+        sh.arcli("cluster", "stop", "big")
+        assert "big: job 101 may still be in the queue: `scancel 101` did not end within 20 s" in sh.said
+        assert has_ended(controller["state"]["pid"])
+        assert list(sh.security.glob("*.json")) == []
 
 
 def test_a_cluster_that_was_killed_is_said_to_be_gone(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 import slurm
 import sshd
-from runs import Run, each_once, has_ended, running, wait_until, words_of
+from fake_queue import fake_queue
+from runs import PATIENCE, Run, each_once, has_ended, running, wait_until, words_of
 
 KILLS_ONCE = """
 setup:
@@ -154,6 +155,24 @@ max_failures: 1
         run.signal(signal.SIGTERM)
         assert run.wait() == 143
     wait_until(lambda: not batch.jobs(), batch.said)
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("FAILS", "`scancel 101` exited with status 1 and said: scancel: error: Invalid job id specified"),
+        ("HANGS", "`scancel 101` did not end within 20 s"),
+    ],
+)
+def test_a_job_that_cannot_be_cancelled_is_told(tmp_path: Path, does: str, says: str) -> None:
+    queue = fake_queue(tmp_path / "queue")
+    text = spec("slurm", "map: abs\nover: [-1]\n")
+    with running(tmp_path, text, env={**queue.env, f"SCANCEL_{does}": "1"}) as run:
+        assert run.process.wait(PATIENCE) == 0, run.said()
+        assert f"job 101 may still be in the queue: {says}" in run.said()
+        assert ("still being stopped, 10 s on" in run.said()) == (does == "HANGS")
+        assert left_of(run) == ["launching.log", "slurm.batch"]
+        assert queue.cancelled() == ["101"]
 
 
 # -- MPI ------------------------------------------------------------------------------------

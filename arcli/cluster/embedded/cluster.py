@@ -387,7 +387,7 @@ class EmbeddedCluster:
         logs = [] if self._supervisor is None else log_tails(self._supervisor.folder.glob("*.log"))
         return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *logs]))
 
-    def stop(self) -> None:
+    def stop(self) -> list[str]:
         """See Cluster."""
         self._stopped.set()
         with self._processes:
@@ -395,6 +395,7 @@ class EmbeddedCluster:
         self._revive.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+        return []
 
     def _end(self) -> None:
         """End client and processes, if there are any."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -23,11 +24,13 @@ from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent, 
 from arcli.cluster.connection import Connection
 from arcli.cluster.embedded.supervisor_process import start_beside, thread_limits
 from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
+from arcli.cluster.launched.stopping import remove_profiles
 from arcli.cluster.processes import kill_tree
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
     GroupEnded,
+    Left,
     StartCluster,
     StartEngines,
     StartFailed,
@@ -78,16 +81,31 @@ class LauncherProcess:
                     self._events.append(Ended())
         return self._events.popleft() if self._events else None
 
-    def close(self) -> None:
-        """End it and all that it started."""
+    def close(self) -> list[str]:
+        """End it and all that it started. Returns in words what may go on."""
         if not self._asked:
             self._process.kill()  # it may still be importing, and has started nothing
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+        left: list[str] = []
+        end = time.monotonic() + LAST_WORDS
+        while (patience := end - time.monotonic()) > 0:
+            match self.event(patience):
+                case Left(what):
+                    left.append(what)
+                case Ended():
+                    break
         self._connection.close()
         try:
-            self._process.wait(LAST_WORDS)
+            self._process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             kill_tree(self._process.pid)
             self._process.wait()
+            left.append(
+                f"jobs may still be in the queue: what cancels them did not end, {self.log} has more"
+            )
+        remove_profiles(self.log.parent)  # where it was killed
+        return left
 
 
 class LaunchedCluster(WatchedCluster):
@@ -235,9 +253,8 @@ class LaunchedCluster(WatchedCluster):
         missing = len(set().union(*self._groups.values())) if self._groups else 0
         return f"{lines}, {missing} were started and have not come up" if missing else lines
 
-    def stop(self) -> None:
+    def stop(self) -> list[str]:
         """See Cluster. Batch jobs are cancelled."""
         self._detach()
-        if self._beside is not None:
-            self._beside.close()
-            self._beside = None
+        beside, self._beside = self._beside, None
+        return [] if beside is None else beside.close()

@@ -12,10 +12,8 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +21,13 @@ from typing import Any
 
 from arcli.cluster import protocol
 from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
+from arcli.cluster.launched.stopping import remove_profiles, stop_parts, words
 from arcli.cluster.processes import adopt_orphans, kill_below
 from arcli.cluster.protocol import (
     ControllerEnded,
     ControllerStarted,
     GroupEnded,
+    Left,
     StartCluster,
     StartEngines,
     StartFailed,
@@ -35,9 +35,6 @@ from arcli.cluster.protocol import (
 )
 from arcli.engine.own_code import hush
 from arcli.errors import ArcliError
-
-STOPS = 20.0
-"""Seconds that ipyparallel has to end the cluster before what is left here is killed."""
 
 
 class Launcher:
@@ -61,11 +58,11 @@ class Launcher:
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()
         if self._cluster is not None:
-            for stop in (self._cluster.stop_engines, self._cluster.stop_controller):
-                try:
-                    await asyncio.wait_for(stop(), STOPS)
-                except Exception:  # noqa: BLE001 - the other one must be stopped all the same
-                    self._log.exception("the cluster did not stop as it should")
+            for what in await stop_parts(self._cluster):
+                self._log.error(what)
+                self._tell(Left(what))
+        with suppress(ConnectionError):  # nobody may be there to hear of it
+            await self._writer.drain()
 
     async def _serve(self) -> None:
         with suppress(ConnectionError):  # killed with something unread: reset, not closed
@@ -107,8 +104,8 @@ class Launcher:
         try:
             name = await self._cluster.start_engines(count)
         except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
-            self._log.error("engines could not be started: %s", _words(error))
-            self._tell(GroupEnded(group, _words(error)))
+            self._log.error("engines could not be started: %s", words(error))
+            self._tell(GroupEnded(group, words(error)))
             return
 
         def tell_end(data: Any) -> None:
@@ -121,20 +118,9 @@ class Launcher:
     def _fail(self, what: str, error: Exception) -> None:
         usage = isinstance(error, ArcliError)
         hint = error.hint if isinstance(error, ArcliError) else None
-        message = str(error) if usage else f"{what}: {_words(error)}"
+        message = str(error) if usage else f"{what}: {words(error)}"
         self._log.error(message)
         self._tell(StartFailed(message, hint, usage))
-
-
-def _words(error: Exception) -> str:
-    """Put an error of a launcher's into words: what a command that it ran has said is in the log."""
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"there is no command {error.filename!r}"
-    if isinstance(error, subprocess.CalledProcessError):
-        command = error.cmd if isinstance(error.cmd, str) else " ".join(map(str, error.cmd))
-        return f"`{command}` exited with status {error.returncode}"
-    # Where the controller does not come up, the files that were waited for say nothing.
-    return str(error).partition(" while waiting for ")[0] or type(error).__name__
 
 
 def main() -> None:
@@ -149,8 +135,7 @@ def main() -> None:
         asyncio.run(Launcher(connection, folder).run())
     finally:
         kill_below(os.getpid())
-        for profile in folder.glob("profile*"):  # with the keys
-            shutil.rmtree(profile, ignore_errors=True)
+        remove_profiles(folder)
         sys.stderr.flush()
         os._exit(0)  # threads of ipyparallel's may still wait for processes
 
