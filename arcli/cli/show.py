@@ -257,7 +257,7 @@ def _write(page: Stream, form: str, index: JournalIndex, selection: Selection) -
         _export(index, lines, "-")
     else:
         total = index.count(selection.job) if every else None
-        rows = table(lines, names, width=page.width, most=most, total=total)
+        rows = table(lines, names, width=page.table_width, most=most, total=total)
         # A program that reads the rows of a table would take it for one.
         if page.width is None and rows.caption is not None:
             click.echo(f"arcli: {rows.caption}", err=True)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ColorMode = Literal["auto", "always", "never"]
-NO_TERMINAL_WIDTH = 100
-"""How wide tables are in a file or a log."""
+UNBOUNDED = 1_000_000
+"""How wide tables may be in a file or a log: as wide as what is in them."""
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
@@ -88,8 +88,8 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     @property
     def table_width(self) -> int:
-        """Columns that tables have."""
-        return self.width or NO_TERMINAL_WIDTH
+        """Columns that tables may have."""
+        return self.width or UNBOUNDED
 
     def style(self, text: str, style: str) -> str:
         """``text`` in a colour, where there are colours."""

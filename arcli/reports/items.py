@@ -26,14 +26,14 @@ from arcli.units import format_seconds
 MOST_INPUTS = 8
 """Keys of inputs that get a column each; the rest is looked at by name."""
 LONGEST = 60
-"""Characters of a cell."""
+"""Characters of a cell of text."""
 
 
 def table(
     lines: Iterable[bytes],
     columns: Sequence[str],
     *,
-    width: int | None,
+    width: int,
     most: int,
     total: int | None = None,
 ) -> Table:
@@ -89,8 +89,10 @@ def _cell(record: Mapping[str, Any], name: str) -> Text:
     if name == "result":
         failed = record["status"] != Status.OK
         value = record.get("value")
-        text = describe(dict(record)) if failed else (command_words(value) or (_short(value),))[0]
-        return Text(_cut(text), style="red" if failed else "")
+        if failed:
+            return Text(_cut(describe(dict(record))), style="red")
+        words = command_words(value)
+        return Text(_fitting(value) if words is None else _cut(words[0]))
     value = cell_of(record, name)
     if name == "seconds":
         return Text("-" if value is None else format_seconds(value))
@@ -98,11 +100,17 @@ def _cell(record: Mapping[str, Any], name: str) -> Text:
         return Text(str(value), style="" if value == Status.OK else "red")
     if name == "input":
         return Text(_cut(input_label(record.get("input"), record["index"])))
-    return Text(_cut(_short(value)))
+    return Text(_fitting(value))
 
 
 def _short(value: Any) -> str:
     return "" if value is None else word(value)
+
+
+def _fitting(value: Any) -> str:
+    """Return a cell's text: a number is whole, however long it is."""
+    number = isinstance(from_tree(value), int | float)
+    return _short(value) if number else _cut(_short(value))
 
 
 def _cut(text: str) -> str:

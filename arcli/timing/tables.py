@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -25,10 +24,10 @@ from arcli.units import format_seconds, wrap
 
 NARROW = 78
 """Below this many columns the table of jobs does without its least telling ones."""
-UPRIGHT = 50
-"""Below this many columns the table of engines does without its least telling ones."""
 LEAST = 8
 """Columns that text which gives way keeps in any case."""
+HEADER = 24
+"""Columns that its header keeps at most: it may be a job's name."""
 MOST = 18
 """Columns that what a sentence is about takes at most."""
 GAP = 2
@@ -67,12 +66,6 @@ def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
     if len(engines) > MANY_ENGINES:
         by_share = sorted(engines, key=lambda engine: engine.busy_share)
         shown = (*by_share[:3], *by_share[-3:])
-    if width < UPRIGHT:
-        table = figures_table("engine", "items", "busy", "idle")
-        for engine in shown:
-            shares = (percent(engine.busy_share), percent(1 - engine.busy_share))
-            table.add_row(str(engine.engine_id), f"{engine.items:,}", *shares)
-        return table
     table = figures_table("engine", "items", "chunks", "busy", "", "idle", "")
     for place, engine in enumerate(shown):
         if place == 3 and shown is not engines:
@@ -86,7 +79,14 @@ def engines_table(engines: tuple[EngineSummary, ...], *, width: int) -> Table:
             format_seconds(engine.idle),
             percent(engine.idle / engine.present if engine.present > 0 else 0.0),
         )
-    return table
+    if _overrun(table, width) <= 0:
+        return table
+    # Where it is narrow, without what is least telling.
+    table = figures_table("engine", "items", "busy", "idle")
+    for engine in shown:
+        shares = (percent(engine.busy_share), percent(1 - engine.busy_share))
+        table.add_row(str(engine.engine_id), f"{engine.items:,}", *shares)
+    return fitted(table, width)
 
 
 def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
@@ -98,42 +98,62 @@ def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
     return tuple(totals[number] for number in sorted(totals))
 
 
-def fitted(table: Table, width: int | None) -> Table:
-    """Have a table fit: columns of text that may be cut give way, figures never do.
+def fitted(table: Table, width: int) -> Table:
+    """Have a table fit: columns of text that may be cut give way, figures and headers never do.
 
     Where that is not enough, each row stands upright, its cells one below the other.
     """
-    columns = table.columns
-    texts = [[str(cell) for cell in (column.header, *column.cells)] for column in columns]
-    wide = [
-        max(column.min_width or 0, *map(cell_len, column_texts))
-        for column, column_texts in zip(columns, texts, strict=True)
-    ]
-    over = sum(wide) + GAP * (len(wide) - 1) - (width or math.inf)
-    gives = [place for place, column in enumerate(columns) if column.overflow == "ellipsis"]
+    columns, wide = table.columns, _widths(table)
+    over = _overrun(table, width)
+    gives = {
+        place: max(LEAST, column.min_width or 0, min(HEADER, cell_len(str(column.header))))
+        for place, column in enumerate(columns)
+        if column.overflow == "ellipsis"
+    }
     # The widest gives way first, so that all of them keep what they can.
     while over > 0:
-        widest = max(gives, key=lambda place: wide[place])
-        if wide[widest] <= LEAST:
-            return _upright(table)
-        wide[widest] -= 1
+        may = [place for place, least in gives.items() if wide[place] > least]
+        if not may:
+            return _upright(table, width)
+        wide[max(may, key=lambda place: wide[place])] -= 1
         over -= 1
     for place in gives:
         columns[place].max_width = wide[place]
     return table
 
 
-def _upright(table: Table) -> Table:
-    """Put each row's name on a line, and its other cells below it."""
-    name = Column(style="dim", no_wrap=True, overflow="ellipsis", max_width=24)
-    grid = Table.grid(name, Column(justify="right", overflow="fold"), padding=(0, GAP))
+def _widths(table: Table) -> list[int]:
+    """Return how wide each column is where nothing is cut."""
+    return [
+        max(column.min_width or 0, *(cell_len(str(cell)) for cell in (column.header, *column.cells)))
+        for column in table.columns
+    ]
+
+
+def _overrun(table: Table, width: int) -> int:
+    """Tell how many columns too wide a table is, in which nothing is cut."""
+    return sum(_widths(table)) + GAP * (len(table.columns) - 1) - width
+
+
+def _upright(table: Table, width: int) -> Table:
+    """Put what the rows are on a line, then each row's name on one and its other cells below it."""
+    first, *others = table.columns
+    names = max((cell_len(str(column.header)) for column in others), default=0) + GAP
+    names = min(names, width - GAP - LEAST)
+    figures = max((cell_len(str(cell)) for column in others for cell in column.cells), default=0)
+    figures = min(figures, width - GAP - names)
+    lines = Table.grid(Column(overflow="fold"))
+    lines.add_row(Text(str(first.header), style="dim"))
     for title, *cells in zip(*(column.cells for column in table.columns), strict=True):
-        grid.add_row(Text(str(title), style="bold"), "")
-        for column, cell in zip(table.columns[1:], cells, strict=True):
+        lines.add_row(Text(str(title), style="bold"))
+        name = Column(style="dim", width=names, overflow="fold")
+        below = Table.grid(name, Column(width=figures, overflow="fold"), padding=(0, GAP, 0, 0))
+        for column, cell in zip(others, cells, strict=True):
             text = cell.copy() if isinstance(cell, Text) else Text(str(cell))
             text.justify = column.justify
-            grid.add_row(Text(f"  {column.header}"), text)
-    return grid
+            below.add_row(Text(f"  {column.header}"), text)
+        lines.add_row(below)
+    return lines
 
 
 def _sentences(summary: RunSummary, *, width: int) -> Table:

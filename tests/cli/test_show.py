@@ -86,6 +86,31 @@ def test_a_pipe_gets_rows_alone(tmp_path: Path) -> None:
     assert "arcli: 3 more: --limit N" in run.said()
 
 
+LARGE = {name: 10**16 * (number + 1) for number, name in enumerate(("alpha", "beta", "gamma", "delta"))}
+
+
+@pytest.mark.parametrize("given", [LARGE, {"a": "x" * 60, "b": "z" * 44}, {"n": 10**99}], ids=str)
+def test_where_there_is_no_terminal_a_table_is_as_wide_as_what_is_in_it(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    job = {"map": "lambda **given: 1 / 0", "over": {"cases": [given]}}
+    (tmp_path / "spec.yaml").write_text(
+        json.dumps({"jobs": [{"name": name, **job} for name in ("n" * 50, "m")]})
+    )
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
+    show = Run(tmp_path, ["show"])
+    assert show.wait() == 0
+    head, row, _ = show.out.read_text().splitlines()
+    names = ["job", "index", *(f"input.{name}" for name in given), "status", "seconds", "result"]
+    assert head.split() == names
+    assert row.split()[: len(given) + 3] == ["n" * 50, "0", *map(str, given.values()), "error"]
+    report = Run(tmp_path, ["report", "--by", "status", "-o", "report.txt"])
+    assert report.wait() == 0
+    lines = (tmp_path / "report.txt").read_text().splitlines()
+    assert lines[0].endswith("exit 1, some items are not ok")
+    assert {"job", f"{'n' * 50},"} <= {line.split(maxsplit=1)[0] for line in lines if line}
+
+
 def test_values_that_json_lacks_are_shown_as_records_have_them(folder: Path, show: Show) -> None:
     (folder / "generator.py").write_text("def items():\n    yield {'k': b'\\xfey', 'n': float('nan')}\n")
     spec = "{map: 'lambda item: 2j', unpack: none, over: {python: 'generator.py:items'}}"

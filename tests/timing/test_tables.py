@@ -7,6 +7,7 @@ import re
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from arcli.engine.tally import Tally
 from arcli.timing.ledger import End, EngineUse, Ledger
@@ -185,9 +186,46 @@ def test_whatever_the_width_text_gives_way_and_no_figure_does(width: int) -> Non
     rows = [(f"{name} " * 9, "1,234,567", "20.4 ms ± 623 µs", "+17.3 %", "said " * 9) for name in "ab"]
     for row in rows:
         table.add_row(*row)
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(fitted(table, width))
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    lines = rendered(fitted(table, width), width).splitlines()
     assert all(len(line) <= width for line in lines)
     for figure in rows[0][1:4]:
         assert sum(line.count(figure) for line in lines) == len(rows), lines
+
+
+@pytest.mark.parametrize("width", range(32, 70))
+def test_a_table_without_text_stands_upright_where_it_is_narrow(width: int) -> None:
+    headers = ["index", "seconds", "attempt", "value.of_the_model", "status"]
+    table = figures_table(*headers)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.add_row("7", "20.4 ms", "1", "1,234,567", "timeout")
+    text = rendered(fitted(table, width), width)
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("7", "20.4 ms", "1,234,567", "timeout", *headers):
+        assert word in text
+
+
+@pytest.mark.parametrize("width", range(36, 60))
+def test_what_rows_are_stays_above_them(width: int) -> None:
+    table = figures_table("alpha, by seed and host", "items", "mean", "p95")
+    table.add_row("1, b", "1,234,567", "20.4 ms ± 623 µs", "21.0 ms")
+    assert rendered(fitted(table, width), width).startswith("alpha, by seed and host")
+
+
+@pytest.mark.parametrize("width", range(40, 70))
+def test_engines_that_did_much_lose_no_figure(width: int) -> None:
+    job = ledger()
+    for use in job.engines.values():
+        use.items, use.chunks = 12_345_678_901, 1_234_567_890
+    lines = shown(run(summarize_job(job)), width).splitlines()
+    engines = lines[lines.index("") + 1 :]
+    head = engines[0].split()
+    assert set(head) == {"engine", "items", "busy", "idle", *(["chunks"] if "chunks" in head else [])}
+    assert engines[1].split()[:2] == ["0", "12,345,678,901"]
+    assert ("1,234,567,890" in engines[1].split()) == ("chunks" in head)
+
+
+def rendered(table: Table, width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
