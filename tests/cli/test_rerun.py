@@ -120,7 +120,7 @@ def test_this_process_stands_for_the_engine_that_an_item_ran_on(tmp_path: Path) 
     (tmp_path / "spec.yaml").write_text("map: abs\nover: [1]\n")
     for job, call in (
         ("each", "(lambda: list(part))()"),
-        ("use", "(lambda x, all: [x, all])(5, ${jobs.each.value})"),
+        ("use", "(lambda x, all: [x, all])(5, [[1, 2], [3, 4]])"),
         ("words", "echo 1 'a b'"),
     ):
         run = Run(tmp_path, ["show", "0", "--job", job])
