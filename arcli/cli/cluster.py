@@ -14,6 +14,7 @@ from arcli.cli.cluster_engines import execute, restart, scale, send_signal
 from arcli.cli.options import ASSIGNMENT, DURATION, format_option
 
 if TYPE_CHECKING:
+    from arcli.cli.error_boundary import Call
     from arcli.cluster.named import Known, Look
 
 FORMAT = format_option("text", "json", meaning="json: one document.")
@@ -83,7 +84,7 @@ def start(
     from arcli.cluster.embedded.supervisor_process import usable_cpus
     from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig
     from arcli.cluster.named import NAME, Known, profile_folder
-    from arcli.cluster.open import check_python
+    from arcli.cluster.open import check_python, engine_count
     from arcli.cluster.started import start as start_cluster
     from arcli.errors import UsageError
 
@@ -95,7 +96,9 @@ def start(
         if not NAME.fullmatch(name):
             hint = "letters, digits, _ . and - make a name; a colon stands between a profile and an id"
             raise UsageError(f"{flag} {name!r} is no name of a cluster's", hint=hint)
-    if (known := launchers.named(launcher)) is not None and known.local and python is not None:
+    known = launchers.named(launcher)
+    assert known is not None  # it is among them
+    if known.local and python is not None:
         check_python(python)
     folder = profile_folder(profile)
     one = Known(profile=profile, cluster_id=cluster_id, security=folder / "security")
@@ -109,7 +112,7 @@ def start(
     # Files of the cluster go where ipcluster would put them, so that its own tools find it, too.
     recipe = IpyparallelConfig(
         launcher=launcher,
-        engines=engines or usable_cpus(),
+        engines=engine_count(known, engines or (usable_cpus() if known.local else None), traits),
         profile=str(folder),
         scratch=str(folder / "log"),
         python=python or sys.executable,
@@ -157,29 +160,43 @@ def list_(form: str, profile: str | None) -> None:
 @click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete.clusters)
 @click.option("--all", "everything", is_flag=True, help="All that `arcli cluster list` shows.")
 @FORMAT
-def stop(form: str, names: tuple[str, ...], everything: bool) -> None:
-    """Stop clusters, and remove their files.
+@click.pass_obj
+def stop(call: Call, form: str, names: tuple[str, ...], everything: bool) -> int:
+    """Stop clusters, and remove their files. Exits 3 if one could not be stopped.
 
     \b
     Examples:
       arcli cluster stop big
       arcli cluster stop --all
     """
+    from arcli.cli.error_boundary import tell
     from arcli.cluster import named, started
-    from arcli.errors import UsageError
+    from arcli.errors import ClusterError, ExitCode, UsageError
 
     # Neither is a mistake that would stop nothing, both one that would stop too much.
     if bool(names) == everything:
         raise UsageError("give the names of clusters, or --all")
-    stopped = []
-    for one in named.known() if everything else [named.find(name) for name in names]:
-        state = started.stop(one, lambda sentence: click.echo(sentence, err=True))
+    stopped, failed = [], []
+    wanted = [one.name for one in named.known()] if everything else dict.fromkeys(names)
+    for name in wanted:
+        # One that cannot be stopped keeps no other one running.
+        try:
+            one = named.find(name)
+            state = started.stop(one, lambda sentence: click.echo(sentence, err=True))
+        except ClusterError as error:
+            if len(wanted) == 1:
+                raise
+            failed.append({"name": name, "why": error.message})
+            call.reported = True
+            tell(error, call)
+            continue
         stopped.append(_row(one, state))
         if form == "text":
             was_dead = state.state == "gone"
             click.echo(f"{one.name}: {'was gone, files removed' if was_dead else 'stopped'}")
     if form == "json":
-        click.echo(json.dumps({"stopped": stopped}))
+        click.echo(json.dumps({"stopped": stopped, **({"failed": failed} if failed else {})}))
+    return ExitCode.NO_CLUSTER if failed else ExitCode.OK
 
 
 @command.command("status")

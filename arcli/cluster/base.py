@@ -126,11 +126,14 @@ class Cluster(Protocol):
         """End all of it. Returns in words what may go on. May be called more than once; never hangs."""
 
 
-def log_tails(logs: Iterable[Path]) -> list[str]:
-    """Return the ends of logs, each line behind the name of its log; those that cannot be read aside."""
+def log_tails(logs: Iterable[Path], begin: int = 0) -> list[str]:
+    """Return the ends of logs, each line behind the name of its log; those that cannot be read aside.
+
+    What stands before the byte ``begin`` is left out.
+    """
     tails: list[str] = []
     for path in sorted(logs):
         with suppress(OSError):
-            lines = path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            lines = path.read_bytes()[begin:].decode("utf-8", "replace").splitlines()[-LOG_LINES:]
             tails += [f"{path.stem}: {line}" for line in lines]
     return tails

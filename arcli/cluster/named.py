@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -20,6 +21,7 @@ from msgspec import Struct
 
 from arcli import launchers
 from arcli.cluster.connection import Connection, Line, UnreachableError
+from arcli.engine.flock import locked
 from arcli.errors import ClusterError
 
 PROFILE = "default"
@@ -60,6 +62,11 @@ class Known(Struct, frozen=True, kw_only=True):
     def recipe_file(self) -> Path:
         """How ``arcli cluster start`` started it."""
         return self.security / f"arcli-{self.cluster_id}.json"
+
+    @property
+    def log_file(self) -> Path:
+        """What ipyparallel said where arcli started it; locked while it is being started."""
+        return self.security.parent / "log" / f"arcli-{self.cluster_id or 'cluster'}.log"
 
     @property
     def launcher(self) -> str | None:
@@ -131,7 +138,7 @@ def named(profile: str, cluster_id: str) -> Known:
 ANSWERS = 2.0
 """Seconds that a hub, or an engine, has to answer where people wait for it."""
 
-State = Literal["running", "silent", "gone"]
+State = Literal["running", "silent", "starting", "gone"]
 
 
 class Look(Struct, frozen=True, kw_only=True):
@@ -144,7 +151,21 @@ class Look(Struct, frozen=True, kw_only=True):
 
 
 def look(one: Known) -> Look:
-    """Tell whether a cluster runs, does not answer, or has only left its files."""
+    """Tell whether a cluster runs, does not answer, is being started, or has only left its files."""
+    seen = look_inside(one)
+    if seen.state == "gone" and _is_being_started(one):
+        return Look(state="starting", why=f"{one.name} is being started, {one.log_file} is its log")
+    return seen
+
+
+def _is_being_started(one: Known) -> bool:
+    with suppress(OSError), one.log_file.open("rb") as log:
+        return locked(log.fileno(), shared=True) is False
+    return False
+
+
+def look_inside(one: Known) -> Look:
+    """Tell the same of a cluster that this process itself is about to start."""
     try:
         connection = Connection.read(one.connection_file)
         connection.check()
@@ -208,8 +229,8 @@ def anew(one: Known) -> str:
     """Return what to do about a cluster that has ended."""
     start = "arcli cluster start" + (f" --profile {one.profile}" if one.profile != PROFILE else "")
     return (
-        f"`arcli cluster stop {one.name}` removes what is left of it, "
-        f"`{start} --id {one.cluster_id}` starts one anew"
+        f"`arcli cluster stop {shlex.quote(one.name)}` removes what is left of it, "
+        f"`{start} --id {shlex.quote(one.cluster_id)}` starts one anew"
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -63,16 +65,27 @@ def open_cluster(
         return EmbeddedCluster(replace(options, min_engines=needed), helper)
     from arcli.cluster.launched.cluster import LaunchedCluster
 
-    if not options.engines:
-        raise UsageError(
-            f"how many engines? launcher: {wanted.launcher} has them elsewhere",
-            hint="-n 8, or cluster: {engines: 8}: the CPUs of this machine say nothing of it",
-        )
+    options = replace(options, engines=engine_count(launcher, options.engines, wanted.options))
+    return LaunchedCluster(launcher, options, wanted.options, scratch)
+
+
+def engine_count(launcher: launchers.Launcher, asked: int | None, options: Mapping[str, Any]) -> int:
+    """Return how many engines a launcher of ipyparallel's is to start where so many were asked for.
+
+    Raises UsageError where nobody says it.
+    """
     # The hosts say how many engines each of them has, which bounds what can be
     # asked for.
-    on_hosts = launchers.engines_on_hosts(launcher, wanted.options) or options.engines
-    options = replace(options, engines=min(options.engines, on_hosts))
-    return LaunchedCluster(launcher, options, wanted.options, scratch)
+    try:
+        on_hosts = launchers.engines_on_hosts(launcher, options)
+    except ValueError as error:
+        raise UsageError(f"{launcher.hosts}: {error}") from None
+    if not (count := asked or on_hosts):
+        raise UsageError(
+            f"how many engines? launcher: {launcher.name} has them elsewhere",
+            hint="-n 8, or cluster: {engines: 8}: the CPUs of this machine say nothing of it",
+        )
+    return min(count, on_hosts or count)
 
 
 def slots(wanted: Wanted) -> int | None:

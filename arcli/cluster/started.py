@@ -22,7 +22,7 @@ import msgspec
 from arcli import launchers
 from arcli.cluster.base import log_tails
 from arcli.cluster.connection import Connection, forgeable
-from arcli.cluster.named import ANSWERS, Known, Look, answer_of, lives, look, pids_in
+from arcli.cluster.named import ANSWERS, Known, Look, answer_of, lives, look, look_inside, pids_in
 from arcli.engine.flock import locked
 from arcli.errors import ArcliError, ClusterError
 
@@ -46,7 +46,7 @@ def starting(one: Known) -> Iterator[None]:
 
     Raises ClusterError.
     """
-    path = log_file(one)
+    path = one.log_file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         log = path.open("ab")
@@ -101,7 +101,7 @@ def _held_signals() -> Iterator[None]:
 
 
 def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callable[[str], None]) -> Look:
-    if look(one).state != "gone":
+    if look_inside(one).state != "gone":
         raise ClusterError(
             f"a cluster {one.name!r} is running already",
             hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
@@ -112,12 +112,15 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
     # Files of a cluster that was killed would be taken for those of the new one, and nothing else names
     # its engines, which outlive their controller.
     if one.cluster_file.is_file() and _left_over(one):
-        stop(one, notice)
+        for what in _stop_recorded(one):
+            notice(f"{one.name}: {what}")
     _tidy(one)
     # It outlives this process, and its schedulers, which are forks of it, must not outlive it.
     tied = [sys.executable, "-P", "-m", "arcli.cluster.processes", "0", "ipyparallel.controller"]
     cluster = cluster_for(recipe, log_of(one), tied)
-    end = time.monotonic() + timeout
+    logged = one.log_file.stat().st_size
+    began = time.monotonic()
+    end = began + timeout
 
     async def bring_up() -> None:
         await cluster.start_controller()
@@ -141,14 +144,16 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
         if isinstance(error, Exception) and not isinstance(error, ArcliError):
             error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {words(error)}")
         if isinstance(error, ClusterError) and error.hint is None:
-            path = log_file(one)
+            tail = log_tails([one.log_file], logged)
             raise ClusterError(
-                error.message, hint="\n".join([f"its log is {path}", *log_tails([path])])
+                error.message, hint="\n".join([f"its log is {one.log_file}", *tail])
             ) from error
         raise error
     _write_recipe(one, recipe)
     if len(registered) < recipe.engines:
-        notice(f"{len(registered)} of {recipe.engines} engines have come up within {timeout:g} s")
+        # The command that submits a job may have taken longer than there was time.
+        seconds = time.monotonic() - began
+        notice(f"{len(registered)} of {recipe.engines} engines have come up within {seconds:.0f} s")
     return Look(state="running", address=connection.address, engines=registered)
 
 
@@ -177,6 +182,11 @@ def stop(one: Known, notice: Callable[[str], None]) -> Look:
     ``notice`` is told of what may go on, such as a job that could not be cancelled.
     """
     before = look(one)
+    if before.state == "starting":
+        raise ClusterError(
+            f"{one.name} is being started",
+            hint=f"`arcli cluster status {one.name}` tells when it runs; Ctrl-C ends a start",
+        )
     launcher = launchers.named(one.launcher or "")
     # Jobs in a batch queue may outlive the controller, so they are cancelled even
     # where nobody answers.
@@ -263,14 +273,9 @@ def _tidy(one: Known) -> None:
         path.unlink(missing_ok=True)
 
 
-def log_file(one: Known) -> Any:
-    """Return the file that has what ipyparallel prints."""
-    return one.security.parent / "log" / f"arcli-{one.cluster_id or 'cluster'}.log"
-
-
 def log_of(one: Known) -> logging.Logger:
     """Return a log for what ipyparallel prints: in a file, not on the terminal."""
-    path = log_file(one)
+    path = one.log_file
     path.parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(f"arcli.cluster.{one.name}")
     if not log.handlers:

@@ -15,7 +15,7 @@ from arcli.cluster.asked import client_of
 from arcli.cluster.client import RawClient
 from arcli.cluster.connection import Connection, Line
 from arcli.cluster.named import ANSWERS, Known, answer_of, lives, pids_in
-from arcli.cluster.started import log_file, recorded, starting
+from arcli.cluster.started import recorded, starting
 from arcli.errors import ClusterError, UsageError
 
 POLL = 0.1
@@ -210,5 +210,5 @@ def _words(one: Known) -> Iterator[None]:
         yield
     except Exception as error:
         raise ClusterError(
-            f"the launcher of {one.name} could not do it: {error}", hint=f"its log is {log_file(one)}"
+            f"the launcher of {one.name} could not do it: {error}", hint=f"its log is {one.log_file}"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,11 @@ import pytest
 from fake_queue import FakeQueue, fake_queue
 from runs import MARK, PATIENCE, has_ended, marked, wait_until, words_of
 
+from arcli import launchers
 from arcli.cli import main
+from arcli.cluster.named import Known, anew
+from arcli.cluster.open import engine_count
+from arcli.engine.flock import locked
 
 
 class Shell:
@@ -295,13 +300,98 @@ def test_files_of_a_cluster_whose_processes_ids_are_others_now_end_nobody(tmp_pa
         innocent.kill()
 
 
+def write_files(sh: Shell, name: str, launcher: str = "local") -> Path:
+    """Write the file of a cluster of which nothing runs; returns its path."""
+    sh.security.mkdir(parents=True, exist_ok=True)
+    document = {
+        "cluster": {"cluster_id": name, "class": "ipyparallel.cluster.cluster.Cluster"},
+        "controller": {"class": "local", "state": {}},
+        "engines": {"class": launcher, "sets": {}},
+    }
+    path = sh.security / f"cluster-{name}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_cluster_that_is_being_started_is_not_gone_and_left_alone(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        file = write_files(sh, "new")
+        log = sh.security.parent / "log" / "arcli-new.log"
+        log.parent.mkdir()
+        with log.open("ab") as held:
+            assert locked(held.fileno())
+            assert sh.json("cluster", "list")[0]["state"] == "starting"
+            assert sh.arcli("cluster", "status", "new", code=3) == "new: starting\n"
+            sh.arcli("cluster", "stop", "new", code=3)
+            assert "new is being started" in sh.said
+            assert file.exists()
+        assert sh.json("cluster", "list")[0]["state"] == "gone"
+
+
+def test_one_that_cannot_be_stopped_keeps_no_other_one(tmp_path: Path) -> None:
+    with shell(tmp_path) as sh:
+        write_files(sh, "a", "slurm").chmod(0o666)
+        file = write_files(sh, "b")
+        assert sh.arcli("cluster", "stop", "a", "nobody", "b", code=3) == "b: was gone, files removed\n"
+        assert "can be written by other users" in sh.said
+        assert "there is no cluster 'nobody'" in sh.said
+        assert not file.exists()
+        write_files(sh, "b")
+        answer = sh.json("cluster", "stop", "--all", code=3)
+        assert [row["name"] for row in answer["stopped"]] == ["b"]
+        assert [row["name"] for row in answer["failed"]] == ["a"]
+
+
+def test_what_could_not_be_started_is_told_in_words_and_with_its_own_log(tmp_path: Path) -> None:
+    words = ["cluster", "start", "-n", "1", "--launcher", "slurm", "--id", "x"]
+    for command in ("no-first", "no-second"):
+        with shell(tmp_path) as sh:
+            option = f'SlurmEngineSetLauncher.submit_command=["{command}"]'
+            sh.arcli(*words, "--option", option, code=3)
+            assert f"could not start it: there is no command '{command}'" in sh.said
+            assert sh.said.count("Stopping controller") == 1
+            assert "may" not in sh.said
+
+
+def test_late_engines_are_counted_when_they_are_looked_for(tmp_path: Path, queue: FakeQueue) -> None:
+    with shell(tmp_path) as sh:
+        sh.env |= {**queue.env, "SBATCH_SLEEP": "3"}
+        sh.arcli(*START_BATCH, "--timeout", "1s")
+        found = re.search(r"0 of 2 engines have come up within (\d+) s", sh.said)
+        assert found is None or int(found[1]) >= 3
+        assert "within 1 s" not in sh.said
+        sh.arcli("cluster", "stop", "big")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "asked", "count"),
+    [({"a": 2, "b": {"n": 3}}, None, 5), ({"a": 2}, 1, 1), ({"a": 2}, 9, 2)],
+)
+def test_the_hosts_numbers_are_how_many_engines_there_are(
+    hosts: dict[str, Any], asked: int | None, count: int
+) -> None:
+    ssh = launchers.named("ssh")
+    assert ssh is not None
+    assert engine_count(ssh, asked, {"SSHEngineSetLauncher.engines": hosts}) == count
+
+
+@pytest.mark.parametrize(
+    ("profile", "cluster_id", "words"),
+    [("default", "", "cluster start --id ''"), ("gpu", "a", "cluster start --profile gpu --id a")],
+)
+def test_the_advice_for_a_dead_cluster_can_be_typed(profile: str, cluster_id: str, words: str) -> None:
+    assert f"`arcli {words}`" in anew(Known(profile=profile, cluster_id=cluster_id, security=Path("x")))
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["stop"], 2, "--all"),
         (["stop", "x", "--all"], 2, "--all"),
         (["stop", "x"], 3, "there is no cluster 'x'"),
-        (["start", "--launcher", "ssh", "--option", "SSHLauncher.hots=x"], 2, "hostname"),
+        (["start", "-n", "1", "--launcher", "ssh", "--option", "SSHLauncher.hots=x"], 2, "hostname"),
+        (["start", "--launcher", "ssh"], 2, "how many engines?"),
+        (["start", "--launcher", "ssh", "--option", "SSHEngineSetLauncher.engines=2"], 2, "each host"),
         (["start", "-n", "1", "--python", "/nowhere/python"], 3, "cannot be started"),
         (["start", "-n", "1", "--id", "a:b"], 2, "'a:b' is no name"),
         (["start", "-n", "1", "--profile", "a/b"], 2, "'a/b' is no name"),

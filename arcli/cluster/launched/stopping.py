@@ -19,11 +19,16 @@ async def stop_parts(cluster: Any) -> list[str]:
 
     Returns in words what may go on.
     """
+    from ipyparallel.cluster.launcher import BatchSystemLauncher
+
     left = []
     for name, engines in [*cluster.engines.items()]:
-        _limit(engines)
+        job = None
+        if isinstance(engines, BatchSystemLauncher):
+            if not (job := engines.job_id):
+                continue  # it was refused
+            _limit(engines)
         if problem := await _problem(cluster.stop_engines(name)):
-            job = getattr(engines, "job_id", "")
             what = f"job {job} may still be in the queue" if job else "engines may go on"
             left.append(f"{what}: {problem}")
     if problem := await _problem(cluster.stop_controller()):
@@ -40,17 +45,14 @@ async def _problem(stop: Awaitable[None]) -> str | None:
     return None
 
 
-def _limit(engines: Any) -> None:
-    """Have the command that cancels a batch job ended where it hangs, and what it says kept for the words.
+def _limit(batch: Any) -> None:
+    """Have the command that cancels a job ended where it hangs, and what it says kept for the words.
 
     ipyparallel runs it without a limit, while nothing else of its event loop goes on
     (https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/cluster/launcher.py, ``_run_command``).
     """
-    from ipyparallel.cluster.launcher import BatchSystemLauncher
-
-    if isinstance(engines, BatchSystemLauncher):
-        run = engines._run_command  # noqa: SLF001 - there is no setting for it
-        engines._run_command = partial(run, timeout=STOPS, stderr=subprocess.STDOUT)  # noqa: SLF001
+    run = batch._run_command  # noqa: SLF001 - there is no setting for it
+    batch._run_command = partial(run, timeout=STOPS, stderr=subprocess.STDOUT)  # noqa: SLF001
 
 
 def words(error: Exception) -> str:
