@@ -16,7 +16,7 @@ from arcli.cluster.base import ClusterDown, EngineDown
 from arcli.engine.position_file import PositionFiles
 from arcli.engine.protocol import Printed
 from arcli.errors import ArcliError
-from arcli.session.core.core import Event, SessionCore
+from arcli.session.core.core import TICK, Event, SessionCore
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import (
     Answered,
@@ -44,6 +44,7 @@ from arcli.session.core.messages import (
     Revive,
     Send,
 )
+from arcli.session.core.pool import pause
 from arcli.session.interfaces import Event as TransportEvent
 from arcli.session.interfaces import Reply, Terms, Transport, Wake
 from arcli.session.recorder import Recorder
@@ -141,7 +142,7 @@ class SessionLoop:
         # A snapshot takes a look at every chunk: it is renewed now and then, with what each engine is
         # at only while somebody asks.
         now = self._clock().now
-        if now - self._snapshot_at >= self._core.snapshot_pause:
+        if now - self._snapshot_at >= pause(TICK, self._snapshot.engines):
             self._snapshot_at = now
             self._snapshot = self._core.snapshot(items=now - self._looked_at < WATCHED)
         if self._transport.in_process:

@@ -25,7 +25,7 @@ from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
 from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.messages import CancelItems, Failed, Stop
-from arcli.session.core.pool import NEVER, Pool
+from arcli.session.core.pool import pause
 from arcli.session.interfaces import Broken, Coming, NoListener
 from arcli.session.interfaces import Reply as TransportReply
 from arcli.session.supply import ApplySupply
@@ -904,10 +904,7 @@ def test_a_snapshot_tells_what_each_engine_is_at_and_since_when() -> None:
 
 
 def test_hundreds_of_engines_are_looked_at_no_more_often_in_all_than_some() -> None:
-    pools = [Pool() for _ in range(3)]
-    for pool, width in zip(pools, (4, 100, 5000), strict=True):
-        pool.coming = dict.fromkeys(range(width), NEVER)
-    assert [pool.pause(0.05) for pool in pools] == [0.05, 0.1, 5.0]
+    assert [pause(0.05, engines) for engines in (4, 100, 5000)] == [0.05, 0.1, 5.0]
     session = FakeSession(400)
     session.begin(4000, chunksize=2)
     seen = []

@@ -46,7 +46,7 @@ from arcli.session.core.messages import (
     Stop,
     setup_error,
 )
-from arcli.session.core.pool import DEADLINE, NEVER, Pool, PooledEngine, Requests
+from arcli.session.core.pool import DEADLINE, NEVER, Pool, PooledEngine, Requests, pause
 from arcli.session.core.recovery import Recovery
 from arcli.session.core.snapshot import Observer
 from arcli.session.interfaces import Broken, Coming, Observations, Reply, Terms, Wake
@@ -158,11 +158,6 @@ class SessionCore:
         # What is due already waits for an engine, whose answer is an event.
         timers = [self._feeder.due, self._job.items.again.due if self._job is not None else None]
         return min([self._now + TICK, *(due for due in timers if due is not None and due > self._now)])
-
-    @property
-    def snapshot_pause(self) -> float:
-        """Seconds between two snapshots, each of which looks at all engines."""
-        return self._pool.pause(TICK)
 
     def snapshot(self, *, items: bool) -> Snapshot:
         """See how things stand; ``items``: and what each engine is at."""
@@ -380,7 +375,7 @@ class SessionCore:
 
     def _watch(self) -> None:
         """Look at what nobody reports: all engines only now and then, whose number a turn must not feel."""
-        if self._now - self._watched >= self._pool.pause(TICK / 2):
+        if self._now - self._watched >= pause(TICK / 2, self._pool.width):
             self._watched = self._now
             self._watch_engines()
         if self._job is not None:

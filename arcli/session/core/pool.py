@@ -94,6 +94,11 @@ LOOKS = 1000
 """How many engines are looked at in a second, at most, by whoever looks at all of them now and then."""
 
 
+def pause(shortest: float, engines: int) -> float:
+    """Return the seconds between two looks at all engines: longer, the more of them there are."""
+    return max(shortest, engines / LOOKS)
+
+
 class Pool:
     """All engines, by id, and the slots whose next engine is on its way.
 
@@ -127,10 +132,6 @@ class Pool:
     def busy(self) -> bool:
         """Whether anything is under way, engines that come included."""
         return bool(self.coming) or any(engine.pending for engine in self.engines.values())
-
-    def pause(self, shortest: float) -> float:
-        """Return the seconds between two looks at all engines: longer, the more of them there are."""
-        return max(shortest, self.width / LOOKS)
 
     @property
     def hopeless(self) -> bool:
