@@ -140,16 +140,16 @@ def _show(engine: int, text: str | None, *, err: bool) -> None:
         click.echo(f"{engine}: {plain(line)}", err=err)
 
 
-def _tell(name: str, count: int, wanted: int) -> int:
+def _tell(name: str, count: int, target: int) -> int:
     """Say how many engines there are now; returns the exit code."""
     from arcli.errors import ExitCode
     from arcli.timing.words import plural
 
     click.echo(f"{name}: {plural(count, 'engine')}")
-    if count == wanted:
+    if count == target:
         return ExitCode.OK
     click.echo(
-        f"{name} was to have {wanted:,}; `arcli cluster status {name}` shows how it stands", err=True
+        f"{name} was to have {target:,}; `arcli cluster status {name}` shows how it stands", err=True
     )
     return ExitCode.NO_CLUSTER
 

@@ -38,7 +38,7 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
 def execute(one: Known, code: str, targets: Sequence[int] | None, seconds: float | None) -> list[Executed]:
     """Run Python code on engines, all of them where ``targets`` is None, and wait for them.
 
-    Engines come in their order. Raises UsageError for engines that there are not, and ClusterError where
+    Engines come in their order. Raises UsageError for engines that are not there, and ClusterError where
     some have not answered within ``seconds`` (None: however long it takes).
     """
     connection = Connection.read(one.connection_file)
@@ -88,11 +88,11 @@ def _executed(client: RawClient, engine: int, answer: Any) -> Executed:
     return Executed(engine=engine, stdout=out, stderr=err, value=value, error=error)
 
 
-def _among(there: Iterable[int], targets: Sequence[int]) -> list[int]:
-    missing = sorted(set(targets) - set(there))
+def _among(registered: Iterable[int], targets: Sequence[int]) -> list[int]:
+    missing = sorted(set(targets) - set(registered))
     if missing:
-        known = ", ".join(map(str, sorted(there))) or "none"
-        raise UsageError(f"there is no {_names(missing)}", hint=f"there are: {known}")
+        ids = ", ".join(map(str, sorted(registered))) or "none"
+        raise UsageError(f"there is no {_names(missing)}", hint=f"there are: {ids}")
     return sorted(set(targets))
 
 
@@ -120,12 +120,12 @@ def restart(one: Known, seconds: float, *, force: bool) -> tuple[int, int]:
         if not force:
             _require_idle(one, before, before)
         cluster = recorded(one)
-        wanted = sum(group.n for group in cluster.engines.values())
+        count = sum(group.n for group in cluster.engines.values())
         end = time.monotonic() + seconds
         with _words(one):
             cluster.restart_engines_sync()
-        there = _wait(one, lambda ids: len(ids - before) >= wanted, end)
-        return len(there - before), wanted
+        registered = _wait(one, lambda ids: len(ids - before) >= count, end)
+        return len(registered - before), count
 
 
 def scale(one: Known, count: int, seconds: float, *, force: bool) -> int:
@@ -135,28 +135,30 @@ def scale(one: Known, count: int, seconds: float, *, force: bool) -> int:
     new ones at most. Raises ClusterError, also where engines that would go have work, unless ``force``.
     """
     with starting(one):
-        there = _registered(one)
+        registered = _registered(one)
         end = time.monotonic() + seconds
-        if count > len(there):
+        if count > len(registered):
             cluster = recorded(one)
             with _words(one):
-                cluster.start_engines_sync(count - len(there))
+                cluster.start_engines_sync(count - len(registered))
             return len(_wait(one, lambda ids: len(ids) >= count, end))
-        if count < len(there):
+        if count < len(registered):
             recorded(one)  # whether it is ours to change
             busy = _busy(one)
-            leaving = sorted(there, key=lambda engine: (engine in busy, -engine))[: len(there) - count]
+            leaving = sorted(registered, key=lambda engine: (engine in busy, -engine))[
+                : len(registered) - count
+            ]
             if not force:
-                _require_idle(one, leaving, there)
+                _require_idle(one, leaving, registered)
             connection = Connection.read(one.connection_file)
             with client_of(connection) as client:
                 client.shutdown(leaving, block=False)
-                there = _wait(one, lambda ids: not ids & set(leaving), end)
+                registered = _wait(one, lambda ids: not ids & set(leaving), end)
             # What has ended is to stand in the file no more; an engine unregisters a moment before that.
-            while _recorded_alive(one) > len(there) and time.monotonic() < end:
+            while _recorded_alive(one) > len(registered) and time.monotonic() < end:
                 time.sleep(POLL)
             recorded(one).update_cluster_file()
-        return len(there)
+        return len(registered)
 
 
 def _recorded_alive(one: Known) -> int:
@@ -168,13 +170,13 @@ def _recorded_alive(one: Known) -> int:
 def _registered(one: Known) -> set[int]:
     connection = Connection.read(one.connection_file)
     connection.check()
-    there = answer_of(connection, ANSWERS)
-    if there is None:
+    registered = answer_of(connection, ANSWERS)
+    if registered is None:
         raise ClusterError(
             f"{one.name} does not answer at {connection.address}",
             hint=f"`arcli cluster status {one.name}` asks again",
         )
-    return there
+    return registered
 
 
 def _busy(one: Known) -> set[int]:
@@ -185,8 +187,8 @@ def _busy(one: Known) -> set[int]:
     return {engine for engine, counts in queues.items() if counts.get("queue", 0) + counts.get("tasks", 0)}
 
 
-def _require_idle(one: Known, leaving: Iterable[int], there: set[int]) -> None:
-    busy = sorted(_busy(one) & set(leaving) & there)
+def _require_idle(one: Known, leaving: Iterable[int], registered: set[int]) -> None:
+    busy = sorted(_busy(one) & set(leaving) & registered)
     if busy:
         raise ClusterError(
             f"{_names(busy)} of {one.name} {'have' if len(busy) > 1 else 'has'} work",
@@ -197,9 +199,9 @@ def _require_idle(one: Known, leaving: Iterable[int], there: set[int]) -> None:
 def _wait(one: Known, is_there: Callable[[set[int]], bool], end: float) -> set[int]:
     """Wait until the registered engines are as they are to be, or until ``end``; returns them."""
     while True:
-        there = _registered(one)
-        if is_there(there) or time.monotonic() > end:
-            return there
+        registered = _registered(one)
+        if is_there(registered) or time.monotonic() > end:
+            return registered
         time.sleep(POLL)
 
 
