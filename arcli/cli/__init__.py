@@ -16,7 +16,7 @@ import click
 
 from arcli import __version__
 from arcli.cli import error_boundary
-from arcli.errors import UsageError
+from arcli.errors import OutputError, UsageError
 
 
 class Verb(NamedTuple):
@@ -46,6 +46,9 @@ VERBS = {
     "cluster": Verb("arcli.cli.cluster", "Start, list and stop clusters that outlive a run."),
     "doctor": Verb("arcli.cli.doctor", "Say what works on this machine, and what to do about the rest."),
 }
+
+SILENT = {"wait", "cancel"}
+"""Verbs that write nothing to stdout."""
 
 
 class Verbs(click.Group):
@@ -121,7 +124,8 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
     help="Show the version, with those of ipyparallel and Python.",
 )  # fmt: skip
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Run batches of Python functions and commands in parallel, from a YAML spec.
 
     \b
@@ -137,3 +141,6 @@ def main() -> None:
         raise UsageError(
             "the working directory does not exist any more", hint="change to one that does, then try again"
         ) from None
+    # What a verb prints would be lost without a word.
+    if sys.stdout is None and ctx.invoked_subcommand not in SILENT:
+        raise OutputError("standard output is closed", hint="redirect it: > results.txt, or > /dev/null")

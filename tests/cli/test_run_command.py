@@ -413,6 +413,20 @@ def test_a_closed_stdout_is_an_error_that_says_so(tmp_path: Path) -> None:
         assert "standard output is closed" in run.said()
 
 
+@pytest.mark.parametrize(
+    "verb",
+    ["clean --dry-run", "clean --all", "schema", "doctor", "check spec.yaml", "cluster list", "runs"],
+)
+def test_no_verb_prints_to_a_closed_stdout(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "spec.yaml").write_text(SQUARES)
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    run = Run(tmp_path, verb.split(), preexec=lambda: os.close(1))
+    assert run.wait() == 4
+    assert "standard output is closed\nhint: redirect it" in run.said()
+    assert len(list((tmp_path / ".arcli" / "runs").iterdir())) == 1
+    assert Run(tmp_path, ["wait"], preexec=lambda: os.close(1)).wait() == 0
+
+
 def test_stdout_on_a_full_disk(tmp_path: Path) -> None:
     with (
         Path("/dev/full").open("wb") as full,
