@@ -253,12 +253,15 @@ class Run:
         """The records as a table, with the columns of ``-o results.parquet``. Needs pyarrow."""
         import pyarrow.parquet as pq
 
-        from arcli.outputs.open import Destination, open_file
+        from arcli.outputs.base import Outputs
+        from arcli.outputs.open import Destination, open_files
         from arcli.reports.items import write_records
 
         with tempfile.TemporaryDirectory(prefix="arcli-table-") as folder:
             path = Path(folder) / "records.parquet"
-            write_records(self._lines(job), open_file(Destination(path=str(path))), self.summary)
+            write_records(
+                self._lines(job), Outputs(open_files([Destination(path=str(path))])), self.summary
+            )
             return pq.read_table(path)
 
     def to_pandas(self, *, job: str | None = None) -> pd.DataFrame:

@@ -83,16 +83,33 @@ SUFFIXES = {
 
 def report_options(*formats: str) -> Callable[[Any], Any]:
     """Make the options of a verb that writes a report in one of these formats: ``--format`` and ``-o``."""
-    suffixes = {form: suffix for suffix, form in reversed(SUFFIXES.items()) if form in formats[1:]}
-    chosen = " ".join(suffixes[form] for form in formats[1:])
+    chosen = " ".join(_suffixes(formats))
     form = click.option(
         "--format",
         "form",
         type=click.Choice(formats),
         help=f"Default: by the suffix of -o FILE ({chosen}), else text.",
     )
-    output = click.option("-o", "--output", metavar="FILE", help="Write it there instead of to stdout.")
+    output = click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        multiple=True,
+        callback=_one_file,
+        help="Write it there instead of to stdout.",
+    )
     return lambda command: form(output(command))
+
+
+def _suffixes(formats: Sequence[str]) -> list[str]:
+    return [suffix for suffix, form in SUFFIXES.items() if form in formats]
+
+
+def _one_file(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> str | None:
+    """Return the file of ``-o``. Raises UsageError where there are several."""
+    if len(files) > 1:
+        raise UsageError("a report is written to one file", hint="one -o FILE; call it again for another")
+    return next(iter(files), None)
 
 
 def format_of(output: str | None, formats: Sequence[str]) -> str:
@@ -106,7 +123,7 @@ def format_of(output: str | None, formats: Sequence[str]) -> str:
     form = SUFFIXES.get(suffix)
     if form is None or form not in formats:
         ends = f"ends in {suffix}" if suffix else "has no suffix"
-        known = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in formats)
+        known = ", ".join(_suffixes(formats))
         # Whoever asks for a PDF should not find a text that is called one.
         raise UsageError(
             f"{output}: the name {ends}, which says no format of a report",

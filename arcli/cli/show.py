@@ -45,7 +45,14 @@ class Selection(Struct, frozen=True, kw_only=True):
 @click.option("--columns", metavar="A,B,...", help="Only these columns, such as index,lr,value.loss.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N of them.")
 @format_option("text", "csv", "json", "jsonl", meaning="json: one list of records.")
-@click.option("-o", "--output", metavar="FILE", help="Write them there; the suffix says how, as in run.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    metavar="FILE",
+    multiple=True,
+    help="Write them there; the suffix says how, as in run. May be repeated.",
+)
 @color_option(exposed=False)
 def command(
     words: tuple[str, ...],
@@ -55,7 +62,7 @@ def command(
     columns: str | None,
     limit: int | None,
     form: str,
-    output: str | None,
+    outputs: tuple[str, ...],
 ) -> None:
     """Show the records of RUN as a table, or each item INDEX whole.
 
@@ -73,8 +80,8 @@ def command(
     folder = pick_current(run)
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     selection = Selection(items=items or None, job=job, where=where, sort=sort, columns=names, limit=limit)
-    if output is not None:
-        given = click.get_current_context().get_parameter_source("form") is ParameterSource.COMMANDLINE
+    given = click.get_current_context().get_parameter_source("form") is ParameterSource.COMMANDLINE
+    for output in outputs:
         _check_output(output, selection, form if given else None)
     from arcli.reports.column_names import check_names
     from arcli.store.index import JournalIndex
@@ -86,12 +93,12 @@ def command(
                 hint=f"there are: {', '.join(index.jobs)}",
             )
         # A name that no record has is a slip of the pen, which a column of nothing would not tell.
-        of_the_table = {"result"} if form == "text" and output is None else set()
+        of_the_table = {"result"} if form == "text" and not outputs else set()
         check_names(index, job, [name for name in names if name not in of_the_table], "--columns")
         check_names(index, job, [] if sort is None else [sort.removeprefix("-")], "--sort")
         # Columns that are asked for make a table also of single items, which else are shown whole.
-        if output is not None:
-            _export(index, select(index, selection), output, job)
+        if outputs:
+            _export(index, select(index, selection), outputs, job)
         else:
             with output_page(None) as page:
                 if form == "text" and items and not columns:
@@ -254,7 +261,7 @@ def _write(page: Stream, form: str, index: JournalIndex, selection: Selection) -
             page.write(",".join(cell(scalar(cell_of(decode(line), name))) for name in names) + "\n")
     # Without columns it is the table of the run's own outputs, which knows all that there are.
     elif form == "csv":
-        _export(index, lines, "-")
+        _export(index, lines, ["-"])
     else:
         total = index.count(selection.job) if every else None
         rows = table(lines, names, width=page.table_width, most=most, total=total)
@@ -277,29 +284,34 @@ def _show_items(page: Stream, index: JournalIndex, lines: Iterator[bytes]) -> No
         page.write("\n" * (number > 0) + whole(index.run, record, page, calls.of(record)))
 
 
-def _export(index: JournalIndex, lines: Iterator[bytes], output: str, job: str | None = None) -> None:
-    """Write records in the format of a run's outputs; ``-``: as CSV to stdout.
+def _export(
+    index: JournalIndex, lines: Iterator[bytes], outputs: Sequence[str], job: str | None = None
+) -> None:
+    """Write records in the formats of a run's outputs; ``-``: as CSV to stdout.
 
     Raises OutputError, and UsageError where there is nothing to write.
     """
     from arcli.outputs.base import OutputContext, OutputMember, Outputs
     from arcli.outputs.csvfile import CsvFile
-    from arcli.outputs.open import Destination, format_of, open_file
+    from arcli.outputs.open import Destination, format_of, open_files
     from arcli.outputs.target import STDOUT
     from arcli.reports.collect import Wanted, read_report
     from arcli.reports.items import values_of, write_records
+    from arcli.store.past import kinds
 
-    summary = read_report(index.run, Wanted()).summary
+    report = read_report(index.run, Wanted())
+    summary = report.summary
+    files = [Destination(path=output, job=job) for output in outputs if output != "-"]
+    forms = {file.path: format_of(file, "csv") for file in files}
+    # A run keeps what a file had before where no job began: here that would be silence.
+    for path, form in forms.items():
+        if not (summary.began or form.always):
+            raise UsageError(f"run {index.run.id} has no records that could be written to {path}")
+    values = values_of(index, summary) if any(form.whole for form in forms.values()) else {}
+    members = open_files(files, kinds=kinds(index.run), origin=report.origin)
     # A table for another program: what a person reads is there without -o.
-    if output == "-":
+    if len(files) < len(outputs):
         page = own_streams().stdout
         context = OutputContext(target=page.target, name=STDOUT, results=page, report=page)
-        write_records(lines, Outputs([OutputMember(CsvFile(context))]), summary)
-        return
-    destination = Destination(path=output, job=job)
-    form = format_of(destination, "csv")
-    # A run keeps what a file had before where no job began: here that would be silence.
-    if not (summary.began or form.always):
-        raise UsageError(f"run {index.run.id} has no records that could be written to {output}")
-    values = values_of(index, summary) if form.whole else {}
-    write_records(lines, open_file(destination), summary, values)
+        members.append(OutputMember(CsvFile(context)))
+    write_records(lines, Outputs(members), summary, values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct, field
@@ -162,11 +163,23 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         )
 
 
-def open_file(destination: Destination) -> Outputs:
-    """Make an output of one file, for records of a past run. Raises UsageError."""
+def open_files(
+    destinations: Sequence[Destination],
+    *,
+    kinds: Mapping[str, str] = MappingProxyType({}),
+    origin: RunOrigin | None = None,
+) -> list[OutputMember]:
+    """Make outputs of files for the records of a past run. Raises UsageError."""
+    _refuse_twins(destinations)
     nowhere = Stream(target=NullStream())
-    streams = Streams(stdout=nowhere, stderr=nowhere)
-    return Outputs(RunOutputs(streams=streams, quiet=True, silent=True).members(destination))
+    common = RunOutputs(
+        streams=Streams(stdout=nowhere, stderr=nowhere),
+        kinds=kinds,
+        origin=origin or RunOrigin(),
+        quiet=True,
+        silent=True,
+    )
+    return [member for each in destinations for member in common.members(each)]
 
 
 def format_of(destination: Destination, on_stdout: str) -> Format:
@@ -188,7 +201,7 @@ def format_of(destination: Destination, on_stdout: str) -> Format:
     return registry.of_path(path)
 
 
-def _refuse_twins(destinations: list[Destination]) -> None:
+def _refuse_twins(destinations: Sequence[Destination]) -> None:
     seen: set[str] = set()
     for destination in destinations:
         name = destination.path

@@ -299,6 +299,17 @@ def test_clean_removes_the_folder_of_a_cluster_that_is_gone(tmp_path: Path) -> N
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("verb", [("report",), ("compare", "latest")])
+def test_a_report_is_written_to_one_file_and_no_other_is_passed_over(
+    past: Path, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    files = [tmp_path / "a.txt", tmp_path / "b.json"]
+    code, _, said = arcli(past, *verb, *(word for file in files for word in ("-o", str(file))))
+    assert code == 2
+    assert "one -o FILE" in said
+    assert not any(file.exists() for file in files)
+
+
 @pytest.mark.parametrize("name", ["x.pdf", "x", "x.csv"])
 def test_a_report_is_not_written_into_a_name_that_says_no_format(tmp_path: Path, name: str) -> None:
     run = Run(tmp_path, ["report", "-o", name])

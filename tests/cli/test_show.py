@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -406,6 +407,25 @@ def test_a_document_of_a_past_run_is_the_runs_own(tmp_path: Path) -> None:
     values = {each["name"]: each["value"] for each in own["jobs"]}
     assert values["dict"] == {"b": "'b'", "3": "3", "2": "[1]"}
     assert (values["fails"], values["pids"]) == (None, [3])
+
+
+def test_text_of_a_past_run_is_the_runs_own(tmp_path: Path) -> None:
+    spec = {"jobs": [{"name": name, "map": "abs", "over": [1, 2]} for name in "ab"], "output": ["run.txt"]}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
+    assert Run(tmp_path, ["show", "-o", "show.txt", "-o", "show.jsonl"]).wait() == 0
+    own, shown = ((tmp_path / name).read_text().splitlines() for name in ("run.txt", "show.txt"))
+    # How long outputs took to write is known only later.
+    assert [line for line in shown if "✓" not in line] == [line for line in own if "✓" not in line]
+    assert {"a", "b"} <= set(shown)
+    assert len((tmp_path / "show.jsonl").read_text().splitlines()) == 4
+
+
+def test_every_file_is_written_or_refused(show: Show, folder: Path) -> None:
+    rows = show("-o", "both.csv", "-o", "both.json.gz", "-o", "-")
+    assert (folder / "both.csv").read_text() == rows
+    assert json.loads(gzip.decompress((folder / "both.json.gz").read_bytes()))["run"]["name"] == "spec"
+    assert "named twice" in show("-o", "x.csv", "-o", "./x.csv", code=2)
 
 
 def times(document: dict[str, Any]) -> dict[str, Any]:

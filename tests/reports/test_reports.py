@@ -20,8 +20,9 @@ from past_runs import BAD, ZERO, Paper, engine, failed, item, make, read
 
 from arcli.engine import tally
 from arcli.errors import UsageError
+from arcli.outputs.base import Outputs
 from arcli.outputs.markdown import escape
-from arcli.outputs.open import Destination, open_file
+from arcli.outputs.open import Destination, open_files
 from arcli.reports import formats, html, trace
 from arcli.reports.collect import Wanted, read_report
 from arcli.reports.column_names import FEW, check_names
@@ -344,7 +345,8 @@ def test_no_file_says_of_a_run_that_has_not_ended_that_all_is_well(tmp_path: Pat
     said = {}
     for name in ("run.json", "run.prom", "run.md", "run.junit.xml"):
         lines = run.journal.read_bytes().splitlines(keepends=True)
-        write_records(lines, open_file(Destination(path=name, folder=tmp_path)), report.summary)
+        outputs = Outputs(open_files([Destination(path=name, folder=tmp_path)]))
+        write_records(lines, outputs, report.summary)
         said[name] = (tmp_path / name).read_text()
     about = json.loads(said["run.json"])["run"]
     error = "the run still goes on" if state == "running" else "the run was killed before its end"
