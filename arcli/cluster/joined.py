@@ -119,7 +119,7 @@ class JoinedCluster(WatchedCluster):
         message = (
             f"{present or 'no'} {'engine is' if present < 2 else 'engines are'} registered at {address}"
         )
-        if present > answered:
+        if present > answered and present >= self._options.min_engines:  # else they were not asked
             message += f", and {answered or 'none'} of them answered"
         timeout, needed = self._options.start_timeout, self._options.min_engines
         return f"{message} within {timeout:g} s, {needed} {'is' if needed == 1 else 'are'} needed"

@@ -311,7 +311,7 @@ class WatchedCluster:
     def diagnose(self) -> str:
         """See Cluster."""
         with self._changed:
-            lines = [self._gone] if self._gone is not None else []
+            lines = []
             if self._engines:
                 lines.append(f"engines in use: {len(self._engines)}")
             if self._greeted:

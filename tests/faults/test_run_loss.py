@@ -263,3 +263,11 @@ def test_a_killed_run_leaves_nothing_beside_its_outputs(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     assert finish(tmp_path, gated(40), *outputs, "--resume")[0] == 0
     assert sorted(path.name for path in tmp_path.glob("*out.*")) == ["out.csv", "out.json.gz", "out.md"]
+
+
+def test_a_setup_that_ends_its_engines_is_told_once_and_where_it_was(tmp_path: Path) -> None:
+    spec = 'cluster: {max_restarts: 1}\nsetup: {run: "import os; os._exit(7)"}\nmap: abs\nover: [-1]\n'
+    with running(tmp_path, spec) as run:
+        assert run.wait() == 3
+        assert run.said().count("the cluster is lost") == 1
+        assert "the last one ended in setup: engine" in run.said()

@@ -36,7 +36,6 @@ from arcli.session.core.messages import (
     Interrupt,
     Limit,
     Moment,
-    Notice,
     NotRevived,
     PendingChunk,
     PendingRequest,
@@ -328,12 +327,14 @@ class SessionCore:
     def _went_down(self, down: EngineDown) -> None:
         # Nobody needs another engine while the run is being stopped.
         replace = self._final is None and not self._observations.in_process
+        unready = any(each.info.engine_id == down.engine_id and not each.ready for each in self._pool)
         self._effects += self._recovery.engine_down(down, self._job, self._moment, replace=replace)
         if self._pool.hopeless and self._final is not None:
             self._effects += self._requests.fail_all(self._final)
         elif self._pool.hopeless:
             limit = self._recovery.restarts.words
-            self._lose_cluster(f"no engine is left {limit}; the last one: {down.reason}")
+            ended = "the last one ended in setup" if unready else "the last one"
+            self._lose_cluster(f"no engine is left {limit}; {ended}: {down.reason}")
         self._effects += self._requests.complete()
 
     def _cluster_is_down(self, reason: str) -> None:
@@ -365,7 +366,6 @@ class SessionCore:
         self._pool.coming.clear()
         self._effects += self._requests.fail_all(error)
         self._broken = error
-        self._effects.append(Notice(str(error)))
         self._finish()
 
     def _conclude(self, job: JobRun, ended: list[ClientRecord]) -> None:
