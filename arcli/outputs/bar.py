@@ -14,11 +14,11 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as RichProgress
 from rich.segment import Segment, SegmentLines, Segments
+from rich.table import Column
 from rich.text import Text
 
 from arcli.errors import OutputError, ReaderGone
@@ -38,6 +38,8 @@ BESIDE = 15
 BAR = 24
 SHORT_BAR = 10
 """Columns of the bar, and of that on a terminal of less than 80."""
+NAME = 8
+"""Columns that a job's name keeps beside figures that can be done without."""
 MARGIN = 3
 """Columns that they leave."""
 WIDE = 60
@@ -73,7 +75,7 @@ class BarProgress:
             self,
             self._console,
             SpinnerColumn("line"),
-            TextColumn("{task.description}", markup=False),
+            _Name(),
             self._bar,
             _Figures(self),
             TimeElapsedColumn(),
@@ -159,10 +161,10 @@ class BarProgress:
         # With a line for each engine nobody has to be told how many there are.
         if state is not None and not self._shows_engines(state):
             parts["engines"] = f"{plural(state.engines, 'engine')}, {state.running:,} running"
-        # What is needed least goes first where there is no room: the rate, the engines, the straggler.
+        # The name gives way first, then what is needed least.
         self._bar.bar_width = BAR if self._console.width >= 80 else SHORT_BAR
-        room = self._console.width - BESIDE - self._bar.bar_width - len(count.name)
-        for name in ("rate", "engines", "straggler"):
+        room = self._console.width - BESIDE - self._bar.bar_width - min(NAME, len(count.name))
+        for name in ("rate", "engines", "straggler", "left"):
             if len(" · ".join(parts.values())) > room:
                 parts.pop(name, None)
         return " · ".join(parts.values())
@@ -241,6 +243,16 @@ class _Live(RichProgress):
         # As it is drawn: what is written above has rich draw it again, which takes longer from a table.
         yield SegmentLines(drawn, new_lines=True)
         yield from lines
+
+
+class _Name(ProgressColumn):
+    """Has what the other columns leave: the only one that rich may shrink."""
+
+    def __init__(self) -> None:
+        super().__init__(Column())
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 class _Figures(ProgressColumn):

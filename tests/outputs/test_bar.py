@@ -48,10 +48,10 @@ def lines(progress: BarProgress) -> list[str]:
     return [line.plain for line in progress.engine_lines()]
 
 
-def ended(progress: BarProgress, seconds: float) -> None:
+def ended(progress: BarProgress, seconds: float, job: str = "fit") -> None:
     tally = Tally()
     tally.add(Status.OK, seconds)
-    progress.record(RecordBatch(job="fit", first=0, count=1, lines=b"", tally=tally))
+    progress.record(RecordBatch(job=job, first=0, count=1, lines=b"", tally=tally))
 
 
 BUSY = [at(number, number + 100, 64.0 - number) for number in range(64)]
@@ -186,3 +186,23 @@ def test_how_long_it_takes_stays_where_there_is_little_room(width: int, shown: b
     assert ("running" in text) == shown
     assert "left" in text
     assert len(text) + 25 + len("fit") <= width or shown
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100])
+def test_a_long_name_gives_way_to_the_bar_the_count_and_the_time(width: int) -> None:
+    progress = display([], width=width, full=False)
+    job = "preprocess_the_images_of_2026_batch_7"
+    progress.expect(job, 1000)
+    for _ in range(500):
+        ended(progress, 0.1, job)
+    for _ in range(2):  # what it counts is seen from the second time on
+        drawn = progress._console.render_lines(progress._live.make_tasks_table(progress._live.tasks))
+    (line,) = ["".join(part.text for part in row).rstrip() for row in drawn]
+    progress.abort()
+    _, name, bar, count, *_ = line.split()
+    assert name.startswith("prepr")
+    assert name.endswith(("…", "7"))
+    assert set(bar) <= set("━╸╺")
+    assert count == "500/1,000"
+    assert line.endswith("0:00:00")
+    assert len(line) <= width
