@@ -12,6 +12,7 @@ from arcli.cli import complete
 from arcli.cli.options import color_option, format_option
 from arcli.cli.past import own_streams, pick_current, require_end
 from arcli.cli.wait import wait_for
+from arcli.errors import UsageError
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -77,10 +78,14 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
         ended.set()
 
     threading.Thread(target=watch, name="arcli-tail", daemon=True).start()
+    found = item is None
     with nullcontext() if failed else _live(folder, streams.stderr, ended, several=several, item=item):
         for entry in follow(folder.journal, ended):
             record = entry.data
-            if (failed and record["status"] == Status.OK) or (item is not None and record["index"] != item):
+            if item is not None and record["index"] != item:
+                continue
+            found = True
+            if failed and record["status"] == Status.OK:
                 continue
             if form == "jsonl":
                 stdout.target.write(entry.line)
@@ -89,6 +94,9 @@ def command(run: str | None, item: int | None, failed: bool, form: str, verbose:
     # It ends as the run itself did, on stderr.
     over = folder.fresh()
     require_end(over)
+    # Who names an item waits for it.
+    if not found:
+        raise UsageError(f"run {over.id} has no record of item {item}", hint="`arcli show` lists them")
     if form == "text" and item is None:
         report = read_report(over, Wanted())
         write_end(streams.stderr, report.summary, report.origin)

@@ -270,6 +270,14 @@ def test_arcli_tail_shows_lines_beside_the_results(tmp_path: Path) -> None:
     assert "7" in tail.out.read_text()
 
 
+def test_arcli_tail_tells_of_an_item_that_there_is_not(tmp_path: Path) -> None:
+    assert start(tmp_path, {"map": "abs", "over": [7]}, "--inline").wait() == 0
+    for words, code in ((["--item", "0", "--failed"], 0), (["--item", "99"], 2)):
+        tail = Run(tmp_path, ["tail", *words])
+        assert tail.wait() == code
+        assert ("has no record of item 99\nhint: `arcli show`" in tail.said()) == (code == 2)
+
+
 def test_arcli_tail_shows_the_last_lines_of_a_run_that_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
