@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Compare run B (the latest) with run A: figures, changes, and whether items really differ.
 
-    A and B are ids of runs or their beginnings, latest, previous, or .json files that `arcli run`
-    or `arcli report` wrote, such as a baseline that is kept with the code. html is one page without
-    external resources; of two runs it has the failures and the items that differ, too.
+    A and B are ids of runs or their beginnings, latest, previous, or .json files (.gz, too) that
+    `arcli run` or `arcli report` wrote, such as a baseline that is kept with the code. html is one
+    page without external resources; of two runs it has the failures and the items that differ, too.
 
     \b
     --fail-if takes [JOB.]FIGURE OP LIMIT:
@@ -89,7 +89,7 @@ def _side(word: str) -> _Side:
     from arcli.reports.collect import Wanted, read_report
     from arcli.reports.comparison import measure_document, measure_report
 
-    if word.endswith(".json") or Path(word).is_file():
+    if word.endswith((".json", ".json.gz")) or Path(word).is_file():
         return _Side(measure_document(Path(word)))
     run = pick_run(word)
     report = read_report(run, Wanted(tallies=True))

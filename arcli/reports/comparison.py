@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from arcli.engine.tally import GROWTH, Status, Tally
-from arcli.errors import UsageError
+from arcli.errors import InputError, UsageError
 from arcli.record import decode
 from arcli.reports.collect import Report
 from arcli.timing.distributions import Difference, difference
@@ -163,14 +163,23 @@ def measure_report(report: Report) -> Measured:
 
 
 def measure_document(path: Path) -> Measured:
-    """Return the figures in a document of ``arcli run`` or ``arcli report``. Raises UsageError."""
+    """Return the figures in a document of ``arcli run`` or ``arcli report``; it may be packed (``.gz``).
+
+    Raises UsageError.
+    """
+    # Two runs are compared without what reads inputs, which takes long to import.
+    from arcli.inputs.files import UNREADABLE, opened, unreadable
+
     try:
-        tree = decode(path.read_bytes())
+        with opened(path) as file:
+            tree = decode(file.read())
         run, jobs = tree["run"], tree["jobs"]
         summary = run_from_dict(run, jobs)
         buckets = {job["name"]: _buckets(job) for job in jobs}
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise UsageError(error.message) from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path} cannot be read: {unreadable(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
             f"{path} is not what arcli writes of a run",

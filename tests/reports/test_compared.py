@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -194,6 +195,13 @@ def test_a_document_of_a_report_or_of_a_run_measures_as_the_run_itself(tmp_path:
     assert same(measure_document(document), own)
     document.write_text(json.dumps(as_run_document(tmp_path, FAST)))
     assert same(measure_document(document), own)
+    packed = tmp_path / "x.json.gz"
+    packed.write_bytes(gzip.compress(document.read_bytes()))
+    assert same(measure_document(packed), own)
+    for broken in (packed.read_bytes()[:-20], b"{}"):
+        packed.write_bytes(broken)
+        with pytest.raises(UsageError, match="cannot be read"):
+            measure_document(packed)
 
 
 def test_a_run_is_as_fast_as_its_own_document_where_items_were_cut_short(tmp_path: Path) -> None:
