@@ -111,7 +111,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
         )
         cluster = None
         if not inline:
-            from arcli.cluster.open import open_cluster
+            from arcli.cluster.open import open_cluster, unused_keys
 
             cluster = open_cluster(
                 spec.cluster.model_copy(update={"python": spec.python}),
@@ -121,6 +121,11 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
                 join=flags.cluster_name,
                 helper=helper,
             )
+            if flags.cluster_name is not None and (unused := unused_keys(spec.cluster)):
+                keys = f"cluster: {{{', '.join(unused)}}}"
+                notices.say(
+                    f"{keys} is not for {flags.cluster_name}, whose engines are as they were started"
+                )
             # It starts processes that need no engine yet, while this one goes on.
             cluster.prepare()
         storage = RunStorage(folder)

@@ -88,6 +88,11 @@ def engine_count(launcher: launchers.Launcher, asked: int | None, options: Mappi
     return min(count, on_hosts or count)
 
 
+def unused_keys(wanted: Wanted) -> list[str]:
+    """Return the keys of a spec that mean something to engines, and nothing to those of others."""
+    return [name for name in ("python", "env", "threads_per_engine") if getattr(wanted, name)]
+
+
 def slots(wanted: Wanted) -> int | None:
     """Return how many engines a spec's cluster has where ``-n`` does not say; None where nobody knows.
 

@@ -142,6 +142,15 @@ def test_runs_leave_no_file_open_on_engines(theirs: Foreign, tmp_path: Path) -> 
     wait_until(lambda: opened() <= after_first)
 
 
+def test_what_a_spec_says_of_engines_that_are_there_is_told_to_be_unused(
+    theirs: Foreign, tmp_path: Path
+) -> None:
+    spec = "cluster: {env: {A: b}, threads_per_engine: 2}\nmap: abs\nover: [-1]\n"
+    with running(tmp_path, spec, "--cluster", "theirs", env=theirs.env) as run:
+        assert run.wait() == 0, run.said()
+        assert "cluster: {env, threads_per_engine} is not for theirs" in run.said()
+
+
 def test_two_runs_may_share_engines(theirs: Foreign, tmp_path: Path) -> None:
     """The same names of a job and in setup, another meaning: nobody gets the other's values."""
     (tmp_path / "one").mkdir()
