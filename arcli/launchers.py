@@ -80,6 +80,14 @@ def engines_on_hosts(launcher: Launcher, options: Mapping[str, Any]) -> int | No
     return sum(counts.values())
 
 
+def advice_without(command: str) -> str:
+    """Return what to do where a command that a launcher runs is not there."""
+    return (
+        f"load the module that has {command}, or run arcli where it is installed: "
+        "`arcli doctor` shows what is there"
+    )
+
+
 def names() -> list[str]:
     """Return all names that a spec may use: arcli's own first, then those that packages add."""
     return list(dict.fromkeys([*_BY_NAME, *sorted(_installed())]))

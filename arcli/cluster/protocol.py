@@ -77,10 +77,11 @@ class EngineEnded(NamedTuple):
 
 
 class GroupEnded(NamedTuple):
-    """The launcher of a group of engines has ended, or could not start them."""
+    """The launcher of a group of engines has ended, or could not start them: ``missing`` is its command."""
 
     group: int
     reason: str
+    missing: str | None = None
 
 
 class StartFailed(NamedTuple):

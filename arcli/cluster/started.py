@@ -107,7 +107,7 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
             hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
         )
     from arcli.cluster.launched.ipyparallel_config import cluster_for
-    from arcli.cluster.launched.stopping import stop_parts, words
+    from arcli.cluster.launched.stopping import missing_command, stop_parts, words
 
     # Files of a cluster that was killed would be taken for those of the new one, and nothing else names
     # its engines, which outlive their controller.
@@ -142,7 +142,11 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
             notice(f"{one.name}: {what}")
         _tidy(one)
         if isinstance(error, Exception) and not isinstance(error, ArcliError):
-            error = ClusterError(f"no cluster: {recipe.launcher} could not start it: {words(error)}")
+            missing = missing_command(error)
+            error = ClusterError(
+                f"no cluster: {recipe.launcher} could not start it: {words(error)}",
+                hint=None if missing is None else launchers.advice_without(missing),
+            )
         if isinstance(error, ClusterError) and error.hint is None:
             tail = log_tails([one.log_file], logged)
             raise ClusterError(

@@ -343,14 +343,16 @@ def test_one_that_cannot_be_stopped_keeps_no_other_one(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_started_is_told_in_words_and_with_its_own_log(tmp_path: Path) -> None:
-    words = ["cluster", "start", "-n", "1", "--launcher", "slurm", "--id", "x"]
-    for command in ("no-first", "no-second"):
-        with shell(tmp_path) as sh:
-            option = f'SlurmEngineSetLauncher.submit_command=["{command}"]'
-            sh.arcli(*words, "--option", option, code=3)
-            assert f"could not start it: there is no command '{command}'" in sh.said
-            assert sh.said.count("Stopping controller") == 1
-            assert "may" not in sh.said
+    words = ["cluster", "start", "-n", "1", "--launcher", "slurm", "--id", "x", "--option"]
+    command = "SlurmEngineSetLauncher.submit_command"
+    with shell(tmp_path) as sh:
+        sh.arcli(*words, f'{command}=["no-sbatch"]', code=3)
+        assert "could not start it: there is no command 'no-sbatch'" in sh.said
+        assert "hint: load the module that has no-sbatch" in sh.said
+        assert "may" not in sh.said  # nothing was submitted
+        sh.arcli(*words, f'{command}=["false"]', code=3)
+        assert "could not start it: `false " in sh.said
+        assert sh.said.count("Stopping controller") == 1
 
 
 def test_late_engines_are_counted_when_they_are_looked_for(tmp_path: Path, queue: FakeQueue) -> None:

@@ -249,6 +249,18 @@ def test_what_cannot_be_started_is_said_in_words(
         assert left_of(run)[0] == "launching.log"
 
 
+def test_a_launcher_whose_program_is_missing_is_told_with_what_to_do(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    text = spec("slurm", "map: abs\nover: [-1]\n")
+    with running(tmp_path, text, env={"PATH": str(empty)}) as run:
+        assert run.wait() == 3
+        told = [line for line in run.said().splitlines() if line.startswith(("arcli: ", "hint: "))]
+        assert told[0] == "arcli: no cluster: launcher: slurm: there is no command 'sbatch'"
+        assert told[1].startswith("hint: load the module that has sbatch")
+        assert "ipcontroller" not in run.said()
+
+
 def test_a_batch_system_must_be_told_how_many(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(spec("slurm", STUCK))
     run = Run(tmp_path, ["run", "spec.yaml"])

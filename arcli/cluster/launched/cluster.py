@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from msgspec import to_builtins
 
+from arcli import launchers
 from arcli.cluster import protocol
 from arcli.cluster.base import ClusterOptions, EngineDown, EngineInfo, OnEvent, log_tails
 from arcli.cluster.connection import Connection
@@ -117,12 +118,13 @@ class LaunchedCluster(WatchedCluster):
         self, launcher: Launcher, options: ClusterOptions, settings: dict[str, Any], folder: Path
     ) -> None:
         super().__init__(options)
-        self._launcher = launcher.name
+        self._launcher = launcher
         self._settings = settings
         self._folder = folder
         self._beside: LauncherProcess | None = None
         self._groups: dict[int, set[int]] = {}
         self._refused: str | None = None
+        self._missing: str | None = None
 
     def prepare(self) -> None:
         """Start the process that will start the cluster; it imports meanwhile."""
@@ -145,7 +147,7 @@ class LaunchedCluster(WatchedCluster):
         assert self._beside is not None
         self._beside.send(StartCluster(to_builtins(self._recipe())))
         info = self._await_controller(self._beside, end)
-        self._attach(Connection(info, f"the controller of this {self._launcher} cluster"), end)
+        self._attach(Connection(info, f"the controller of this {self._launcher.name} cluster"), end)
         self._watch_from_now(on_event)
         # All, or at least as many as may be gone on with; the rest joins when it
         # comes.
@@ -155,7 +157,7 @@ class LaunchedCluster(WatchedCluster):
             raise self._failure(
                 self._gone
                 or self._refused
-                or f"{present} of {self.slots} engines came up by launcher: {self._launcher} within "
+                or f"{present} of {self.slots} engines came up by launcher: {self._launcher.name} within "
                 f"{self._options.start_timeout:g} s, {needed} are needed"
             )
 
@@ -165,7 +167,7 @@ class LaunchedCluster(WatchedCluster):
         limits = thread_limits(options.threads)
         folder = self._folder.resolve()
         return IpyparallelConfig(
-            launcher=self._launcher,
+            launcher=self._launcher.name,
             engines=self.slots,
             profile=str(folder / "profile"),
             scratch=str(folder),
@@ -176,8 +178,26 @@ class LaunchedCluster(WatchedCluster):
         )
 
     def _failure(self, message: str) -> ClusterError:
-        logs = log_tails([*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")])
-        return ClusterError(f"no cluster: {message}", hint="\n".join([self.diagnose(), *logs]))
+        return ClusterError(f"no cluster: {message}", hint="\n".join([self._advice(), *self._log_tails()]))
+
+    def _advice(self) -> str:
+        """Say what can be done about a cluster that did not come up."""
+        if self._missing is not None:
+            return launchers.advice_without(self._missing)
+        if self._connection is None or self._refused is not None or not self._launcher.batch:
+            return f"{self._folder / 'launching.log'} has what was said"
+        return (
+            f"{self.diagnose()}: a queue may take longer than start_timeout, "
+            "and min_engines says how many are needed"
+        )
+
+    def _log_tails(self) -> list[str]:
+        """Return the ends of the logs that tell why: not of a controller that came up."""
+        if self._missing is not None:
+            return []
+        logs = [*self._folder.glob("*.log"), *self._folder.glob("profile/log/*.log")]
+        came_up = self._connection is not None and self._gone is None
+        return log_tails(log for log in logs if not (came_up and log.name.startswith("ipcontroller")))
 
     # -- the process that starts it ---------------------------------------------------------
 
@@ -200,8 +220,9 @@ class LaunchedCluster(WatchedCluster):
 
     def _note(self, event: protocol.Message | Ended) -> None:
         match event:
-            case GroupEnded(group, reason):
-                self._group_ended(group, f"launcher: {self._launcher}: {reason}")
+            case GroupEnded(group, reason, missing):
+                self._missing = missing
+                self._group_ended(group, f"launcher: {self._launcher.name}: {reason}")
             case ControllerEnded(reason):
                 self._lose(f"the controller {reason}")
             case Ended():

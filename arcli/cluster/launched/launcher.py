@@ -21,7 +21,7 @@ from typing import Any
 
 from arcli.cluster import protocol
 from arcli.cluster.launched.ipyparallel_config import IpyparallelConfig, cluster_for, sees_files
-from arcli.cluster.launched.stopping import remove_profiles, stop_parts, words
+from arcli.cluster.launched.stopping import missing_command, remove_profiles, stop_parts, words
 from arcli.cluster.processes import adopt_orphans, kill_below
 from arcli.cluster.protocol import (
     ControllerEnded,
@@ -105,7 +105,7 @@ class Launcher:
             name = await self._cluster.start_engines(count)
         except Exception as error:  # noqa: BLE001 - launchers raise whatever they meet
             self._log.error("engines could not be started: %s", words(error))
-            self._tell(GroupEnded(group, words(error)))
+            self._tell(GroupEnded(group, words(error), missing_command(error)))
             return
 
         def tell_end(data: Any) -> None:

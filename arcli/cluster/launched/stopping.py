@@ -57,8 +57,8 @@ def _limit(batch: Any) -> None:
 
 def words(error: Exception) -> str:
     """Put an error of a launcher's into words."""
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"there is no command {error.filename!r}"
+    if (command := missing_command(error)) is not None:
+        return f"there is no command {command!r}"
     if isinstance(error, subprocess.CalledProcessError):
         said = (error.output or b"").decode("utf-8", "replace").strip()
         last = f" and said: {said.splitlines()[-1]}" if said else ""
@@ -67,6 +67,11 @@ def words(error: Exception) -> str:
         return f"`{_command(error.cmd)}` did not end within {error.timeout:g} s"
     # Where the controller does not come up, the files that were waited for say nothing.
     return str(error).partition(" while waiting for ")[0] or type(error).__name__
+
+
+def missing_command(error: Exception) -> str | None:
+    """Return the command that a launcher has not found; None where that is not what went wrong."""
+    return error.filename if isinstance(error, FileNotFoundError) and error.filename else None
 
 
 def _command(command: Any) -> str:
