@@ -155,7 +155,7 @@ def command(ctx: click.Context, /, **options: Any) -> int:
         click.echo("arcli: items are read from the terminal, one a line; Ctrl-D ends them", err=True)
     if (code := detached(flags)) is not None:
         return code
-    engines = flags.engines or flags.at_once
+    engines = _fewer(flags.engines, flags.at_once)
     if engines and options["call"] and not flags.engines and not flags.delay:
         from arcli.cluster.embedded.supervisor_process import usable_cpus
 
@@ -246,8 +246,14 @@ def _at_once(flags: Mapping[str, Any]) -> tuple[int | None, int]:
     function = flags["function"]
     beside = function is None or (flags["outdir"] is None and is_async(function, Path.cwd()) is True)
     if not beside or flags["delay"]:
-        return engines or at_once, 1
-    return engines or 1, math.ceil(at_once / (engines or 1))
+        return _fewer(engines, at_once), 1
+    engines = min(engines or 1, at_once)
+    return engines, math.ceil(at_once / engines)
+
+
+def _fewer(engines: int | None, at_once: int | None) -> int | None:
+    """Return how many engines are of use for so many items at a time; None where nothing was said."""
+    return min((number for number in (engines, at_once) if number is not None), default=None)
 
 
 def _blocks(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -238,19 +238,20 @@ def engines_of(spec: Spec, flags: RunFlags) -> int | None:
     """Return how many engines flags and spec ask for, None where neither does.
 
     ``-j`` is about items: commands and async functions run side by side in as many engines as there would
-    be without it; of other functions an engine runs one at a time.
+    be without it, but no more than items; of other functions an engine runs one at a time.
     """
+    from arcli.cluster.open import joins, slots
     from arcli.plan.job import can_run_beside
 
     in_spec = None if spec.cluster.engines == "auto" else spec.cluster.engines
     engines = flags.engines or in_spec
-    if flags.at_once is None or flags.engines is not None:
+    if flags.at_once is None:
         return engines
-    # Plain functions run one at a time in an engine, so that so many at once need as many engines.
-    if not all(can_run_beside(job, spec.folder) for job in spec.jobs):
-        return flags.at_once
+    # Plain functions run one at a time in an engine, so that so many at once need as many engines; of a
+    # running cluster no more than these are used.
+    beside = all(can_run_beside(job, spec.folder) for job in spec.jobs)
+    if flags.engines is None and (not beside or flags.cluster_name or joins(spec.cluster)):
+        return flags.at_once if engines is None or not beside else min(engines, flags.at_once)
     if engines is None:
-        from arcli.cluster.open import slots
-
         engines = slots(spec.cluster)
     return None if engines is None else min(engines, flags.at_once)

@@ -350,6 +350,8 @@ def test_a_saved_spec_does_the_same(tmp_path: Path) -> None:
         (["--set", "cluster.max_restarts=3", "echo {}"], {"cluster": {"max_restarts": 3}}),
         (["-n", "3", "echo {}"], {"cluster": {"engines": 3}}),
         (["-n", "3", "-j", "8", "echo {}"], {"cluster": {"engines": 3}, "concurrency": 3}),
+        (["-n", "3", "-j", "1", "echo {}"], {"cluster": {"engines": 1}}),
+        (["-n", "3", "-j", "2", "-f", "str"], {"cluster": {"engines": 2}}),
         (["-j", "8", "--delay", "1s", "echo {}"], {"cluster": {"engines": 8}, "delay": 1.0}),
         (["-j", "8", "-f", "f.py:nap"], {"cluster": {"engines": 1}, "concurrency": 8}),
         (["-j", "8", "-f", "f.py:plain"], {"cluster": {"engines": 8}}),

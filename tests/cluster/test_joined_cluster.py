@@ -200,6 +200,16 @@ def test_a_run_joins_by_name_whatever_its_spec_says(theirs: Foreign, tmp_path: P
         assert run.manifest()["summary"]["engines"] == 2
 
 
+@pytest.mark.parametrize("words", [["--cluster", "theirs"], ["-n", "2"], []])
+@pytest.mark.parametrize("job", ["command: echo", "map: str"])
+def test_of_more_engines_than_items_at_a_time_the_others_stay_idle(
+    job: str, words: list[str], theirs: Foreign, tmp_path: Path
+) -> None:
+    with running(tmp_path, f"{SPEC}{job}\nover: {{range: 4}}\n", "-j", "1", *words, env=theirs.env) as run:
+        assert run.wait() == 0
+        assert len({record["engine_id"] for record in run.lines()}) == 1
+
+
 def test_a_cluster_that_nobody_knows_is_named_with_those_that_are(theirs: Foreign, tmp_path: Path) -> None:
     spec = "map: abs\nover: [1]\n"
     with running(tmp_path, spec, "--cluster", "others", env=theirs.env) as run:

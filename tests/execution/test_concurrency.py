@@ -397,6 +397,14 @@ def test_j_is_how_many_run_at_a_time_on_all_engines_together(n: int, width: int,
     assert len({record["engine_id"] for record in run.lines()}) == min(n, width)
 
 
+@pytest.mark.parametrize("items", [{"command": "echo {}"}, {"map": "str"}])
+def test_n_is_the_most_engines_that_j_takes(items: dict[str, Any], tmp_path: Path) -> None:
+    run = started(tmp_path, spec(**items, over={"range": 6}), "-n", "3", "-j", "1")
+    assert run.wait() == 0
+    assert each_once(run.lines(), 6)
+    assert len(run.manifest()["engines"]) == 1
+
+
 def test_j_of_plain_functions_is_the_number_of_engines(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "f.py").write_text(FETCH)
