@@ -152,11 +152,13 @@ class Explanation:
         return b"" if kept else None
 
     def values(self, where: str) -> Iterator[Any]:
-        """Yield the values that are kept, as a later job's inputs; of items that are ok, or ``all``."""
+        """Yield the values that are kept, as a later job's inputs (see ``JobResults.inputs``)."""
         for key in self.keys:
             record = self.history.record(self.plan.name, key)
-            if where == "all" or record["status"] == Status.OK:
+            if record["status"] == Status.OK:
                 yield from_tree(record["value"])
+            elif where == "all":
+                yield None
 
     def sentence(self) -> str:
         """Say how many items are kept, how many run, and why."""

@@ -122,20 +122,26 @@ class JobResults(Struct):
             for line in self.storage.read(place.offset, place.length).splitlines():
                 yield json.loads(line), place.pickles
 
-    def values(self, where: Literal["ok", "all"] = "ok") -> Iterator[Value]:
-        """Yield the items' values, in the items' order; those that are not ok are null."""
+    def values(self) -> Iterator[Value]:
+        """Yield the values of items that are ok, in the items' order."""
         for record, pickles in self.records():
-            if record["status"] == Status.OK or where == "all":
+            if record["status"] == Status.OK:
                 yield value_of(record, pickles, self.storage)
 
     def inputs(self, where: Literal["ok", "all"]) -> Iterator[Any]:
-        """Yield the values as another job's inputs."""
-        for value in self.values(where):
+        """Yield the values as another job's inputs; with ``all``, null for each item that is not ok."""
+        for record, pickles in self.records():
+            # What a command that failed has as its value is its output, and no result.
+            if record["status"] != Status.OK:
+                if where == "all":
+                    yield None
+                continue
+            value = value_of(record, pickles, self.storage)
             if value.text is not None:
-                yield from_tree(value.record["value"])
+                yield from_tree(record["value"])
             else:
                 assert value.pickled is not None
-                shown = json.dumps(value.record["value"], ensure_ascii=False)
+                shown = json.dumps(record["value"], ensure_ascii=False)
                 yield PickledInput(pickled=value.pickled, text=shown)
 
 

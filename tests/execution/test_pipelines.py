@@ -259,6 +259,24 @@ jobs:
 """
 
 
+def test_what_is_not_ok_is_null_for_a_later_job_whatever_it_has_as_its_value(tmp_path: Path) -> None:
+    """A command that failed has its output as its value, and is null all the same."""
+    spec = """\
+jobs:
+- {name: a, command: "exit {}", over: ['0', '3']}
+- {name: fails, map: "lambda x: 1 // x", over: [1, 0]}
+- {name: of_all, map: "lambda x: x if x is None else x['exit']", over: {from: {job: a, where: all}}}
+- {name: and_these, map: "lambda x: x", over: {from: {job: fails, where: all}}}
+"""
+    code, jobs, _ = run(tmp_path, spec, "--inline")
+    assert code == 1
+    assert values(jobs["of_all"]) == [0, None]
+    assert values(jobs["and_these"]) == [1, None]
+    explained = Run(tmp_path, ["run", "spec.yaml", "--inline", "--resume", "--explain", "--dry-run"])
+    assert explained.wait() == 0
+    assert "of_all: 2 items kept, 0 to run" in explained.out.read_text()
+
+
 def test_a_value_of_some_items_is_marked_and_nobody_works_with_it(tmp_path: Path) -> None:
     code, jobs, _ = run(tmp_path, PARTIAL, "--inline")
     assert code == 1
