@@ -99,7 +99,7 @@ def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
 
 
 def fitted(table: Table, width: int) -> Table:
-    """Have a table fit: columns of text that may be cut give way, figures and headers never do.
+    """Have a table fit: columns of text that may be cut give way, figures never do.
 
     Where that is not enough, each row stands upright, its cells one below the other.
     """
