@@ -234,6 +234,7 @@ def test_ssh_starts_engines_on_other_hosts(tmp_path: Path) -> None:
         ("slurm", {"SlurmEngineLauncher.queue": "x"}, 2, "SlurmEngineSetLauncher"),
         ("mpi", {"MPIEngineSetLauncher.mpi_cmd": ["no-mpiexec"]}, 3, "no command 'no-mpiexec'"),
         ("slurm", {"SlurmEngineSetLauncher.submit_command": ["false"]}, 3, "status 1"),
+        ("slurm", {"SlurmEngineSetLauncher.batch_template_file": "/no/file"}, 3, "directory: '/no/file'"),
         ("mpi", {"HeartMonitor.period": "soon"}, 3, "expected an int"),
     ],
 )

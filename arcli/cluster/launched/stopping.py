@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import traceback
 from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
@@ -71,7 +72,11 @@ def words(error: Exception) -> str:
 
 def missing_command(error: Exception) -> str | None:
     """Return the command that a launcher has not found; None where that is not what went wrong."""
-    return error.filename if isinstance(error, FileNotFoundError) and error.filename else None
+    if not isinstance(error, FileNotFoundError):
+        return None
+    # A file that cannot be opened, such as a template, is the same error.
+    frames = traceback.extract_tb(error.__traceback__)
+    return error.filename if frames and frames[-1].filename == subprocess.__file__ else None
 
 
 def _command(command: Any) -> str:
