@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from arcli.cli import complete
 from arcli.cli.assembly import process_age, standard_input
 from arcli.cli.error_boundary import Call
-from arcli.cli.map_words import Batch, marked_inputs, split_words
+from arcli.cli.map_words import Batch, marked_inputs, own_names, split_words
 from arcli.cli.options import ASSIGNMENT, Parsed, RunFlags, WithTail
 from arcli.cli.run import command as run_command
 from arcli.cli.run import detached, early_cluster, run_spec
@@ -199,6 +199,12 @@ def _batch(flags: Mapping[str, Any], words: Sequence[str], options: Sequence[str
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
         raise UsageError(f"--over {twice}=… is there twice", hint=f"{twice}=1,2,3 has several values")
+    taken = next((name for name in names if name in own_names(marked)), None)
+    if taken is not None:
+        raise UsageError(
+            f"--over {taken}=… is there twice: {taken} is the name of an input after :::",
+            hint="--over takes any other name",
+        )
     if not (tables or marked or names):
         tables.append(("stdin", "lines"))
     # `-` is standard input wherever a file can stand.

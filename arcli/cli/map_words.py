@@ -69,6 +69,16 @@ def marked_inputs(words: Sequence[str], options: Sequence[str]) -> Iterator[Inpu
         at, first = end, False
 
 
+def own_names(inputs: Sequence[Input]) -> list[str]:
+    """Return the names of inputs that marks and words stand for, and those of inputs that are linked."""
+    groups: list[list[str]] = []
+    for number, part in enumerate(inputs, 1):
+        if not part.linked:
+            groups.append([])
+        groups[-1].append(f"arg{number}")
+    return [name for group in groups for name in dict.fromkeys((*group, "_".join(group)))]
+
+
 class Batch(Struct, frozen=True, kw_only=True):
     """What ``arcli map`` was asked for.
 
