@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from arcli.outputs.progress import Mode, Progress
     from arcli.outputs.stream import Streams
     from arcli.specfile.model import Spec
+    from arcli.store.clean import Policy
     from arcli.store.folder import RunFolder
     from arcli.store.resume import Kept
 
@@ -52,6 +53,7 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
     from arcli.store.folder import run_root
     from arcli.store.storage import RunStorage
 
+    keep = _keep(spec)
     # Whoever names the descriptor of stdout as a file is to find it as it was.
     files = [str(output.path) for output in spec.output] + list(flags.outputs)
     generated = any(job.over is not None and job.over.only_in_runs for job in spec.jobs)
@@ -137,19 +139,26 @@ def execute_spec(spec: Spec, flags: RunFlags, helper: SupervisorProcess | None, 
                 cluster.stop()
             outputs.abort()
             storage.close()
-            _tidy(root, spec, folder, notices)
+            _tidy(root, keep, folder, notices)
 
 
-def _tidy(root: Path, spec: Spec, folder: RunFolder, notices: Notices) -> None:
-    """Remove old runs of the spec, as it or ``$ARCLI_KEEP`` says; tell once of many gigabytes."""
-    from arcli.errors import OutputError
-    from arcli.store.clean import Policy, clean_spec, has_grown_large, policy_from
+def _keep(spec: Spec) -> Policy | None:
+    """Return which old runs are kept, None for all. Raises UsageError for ``$ARCLI_KEEP``."""
+    from arcli.store.clean import Policy, policy_from
 
     # What a spec says of its own runs goes before what the user says of all.
-    keep = spec.keep
-    policy = policy_from(os.environ) if keep is None else Policy(keep=keep.runs, older_than=keep.age)
+    if (keep := spec.keep) is not None:
+        return Policy(keep=keep.runs, older_than=keep.age)
+    return policy_from(os.environ)
+
+
+def _tidy(root: Path, keep: Policy | None, folder: RunFolder, notices: Notices) -> None:
+    """Remove the old runs of the run's spec that are not kept; tell once of many gigabytes."""
+    from arcli.errors import OutputError
+    from arcli.store.clean import clean_spec, has_grown_large
+
     try:
-        if policy is not None and clean_spec(root, folder, policy):
+        if keep is not None and clean_spec(root, folder, keep):
             return
     except OutputError as error:
         notices.warn(error.message)

@@ -10,9 +10,7 @@ import pytest
 from runs import Run, running, wait_until
 
 from arcli.errors import UsageError
-from arcli.store.clean import Policy, has_grown_large, policy_from
-from arcli.store.folder import RunFolder
-from arcli.store.manifest import Manifest
+from arcli.store.clean import Policy, policy_from
 
 
 def arcli(folder: Path, *words: str, code: int = 0, **more: Any) -> str:
@@ -91,17 +89,9 @@ def test_what_says_nothing_of_keeping(text: str) -> None:
         policy_from({"ARCLI_KEEP": text})
 
 
-def test_many_gigabytes_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = RunFolder.create(tmp_path, Manifest())
-    run.finish(0, None)
-    assert not has_grown_large(tmp_path)
-    monkeypatch.setattr("arcli.store.clean.LARGE", 10)
-    assert [has_grown_large(tmp_path) for _ in range(3)] == [True, False, False]
-    # Who has not seen all of it in time cannot tell that it is small again.
-    monkeypatch.setattr("arcli.store.clean.LARGE", 10**9)
-    monkeypatch.setattr("arcli.store.clean.LOOK", -1.0)
-    assert not has_grown_large(tmp_path)
-    assert (tmp_path / ".large").exists()
-    monkeypatch.setattr("arcli.store.clean.LOOK", 60.0)
-    assert not has_grown_large(tmp_path)
-    assert not (tmp_path / ".large").exists()
+def test_what_says_nothing_of_keeping_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("map: abs\nover: [1]\nsetup: {imports: [nosuch]}\n")
+    run = Run(tmp_path, ["run", "a.yaml", "--inline"], env={"ARCLI_KEEP": "nonsense"})
+    assert run.wait() == 2
+    assert "ARCLI_KEEP='nonsense' says not what to keep" in run.said()
+    assert not list(tmp_path.glob(".arcli/runs/*"))
