@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from arcli.engine.tally import Status
 from arcli.errors import ArcliError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord
-from arcli.session.core.dispatch import MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
+from arcli.session.core.dispatch import MAX_DELAY, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
 from arcli.specfile.model import Policy
 
 DEPTH = 2
@@ -410,13 +410,28 @@ def test_retries_wait_longer_each_time_with_jitter() -> None:
         due = world.dispatcher.again.due
         assert due is not None
         base = 2.0 ** (attempt - 1)
-        assert world.now + 0.5 * base <= due <= world.now + base
+        assert world.now + base <= due <= world.now + 1.5 * base
         assert not world.feed(0), "not before it is due"
         world.now = due
     assert world.feed(0)
     world.answer(0, {0})
     assert world.statuses == {0: "error"}
     assert world.dispatcher.finished
+
+
+@pytest.mark.parametrize(("delay", "longest"), [(0.0, 0.0), (1.0, MAX_DELAY), (3600.0, 3600.0)])
+def test_any_number_of_retries_wait_no_longer_than_is_given_or_some_minutes(
+    delay: float, longest: float
+) -> None:
+    world = make_world(1, chunksize=1, retries=2000, retry_delay=delay)
+    for attempt in range(2000):
+        assert world.feed(0)
+        world.answer(0, {0})
+        due = world.dispatcher.again.due or world.now
+        assert delay <= due - world.now + 1e-6
+        assert due - world.now <= 1.5 * longest + 1e-6
+        assert attempt < 100 or due - world.now >= longest - 1e-6
+        world.now = due
 
 
 def test_a_late_reply_finds_no_work() -> None:

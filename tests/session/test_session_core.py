@@ -257,7 +257,7 @@ def test_a_retry_waits_for_its_delay() -> None:
     session.begin(1, retries=1, retry_delay=10)
     (engine,) = engines_of(session)
     session.answer(engine, again=1)
-    session.wait(4.9)
+    session.wait(9.9)
     assert not engine.queue
     session.wait(5.2)
     assert engine.queue
@@ -774,7 +774,7 @@ def test_an_item_that_waits_for_its_next_try_can_be_cancelled() -> None:
     session.loop.put(CancelItems(frozenset({0}), "not this one"))
     session.turn()
     assert session.recorder.statuses == {0: "cancelled", 2: "ok"}
-    session.wait(101)
+    session.wait(151)
     finish(session)
     assert session.recorder.statuses == {0: "cancelled", 1: "ok", 2: "ok"}
 

@@ -320,9 +320,10 @@ class Dispatcher:
 
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
-        delay = min(MAX_DELAY, self._policy.retry_delay * 2 ** (chunk.attempt - 2))
-        delay *= self._chance.uniform(0.5, 1.0)
-        self.again.delay(now + delay, chunk)
+        first = self._policy.retry_delay
+        # Bounded before it is multiplied: no float holds what a thousand attempts would come to.
+        delay = min(max(first, MAX_DELAY), first * 2 ** min(chunk.attempt - 2, 64))
+        self.again.delay(now + delay * self._chance.uniform(1.0, 1.5), chunk)
 
     @property
     def halted(self) -> tuple[End, str] | None:
