@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -233,15 +232,30 @@ class PrintedText:
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
-        self._line = 0
-        self._rest = ""
-        self._lines: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._line = self._count = 0
+        self._begun: list[str] = []
+        self._length = 0
+        self._lines: list[bytes] = []
         self._next = 0.0
 
     def write(self, text: str) -> None:
-        """Take a piece."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        self._lines.extend(line.encode("utf-8", "backslashreplace") for line in lines)
+        """Take a piece. No more is kept than can be told: of a line, and of lines."""
+        *ends, rest = text.split("\n")
+        with self._lock:
+            for end in ends:
+                self._begin(end)
+                if len(self._lines) < MOST_LINES:
+                    self._lines.append("".join(self._begun).encode("utf-8", "backslashreplace"))
+                self._count += 1
+                self._begun, self._length = [], 0
+            self._begin(rest)
+
+    def _begin(self, piece: str) -> None:
+        """Add to the line that has no end yet."""
+        if piece and (room := LONGEST - self._length) > 0:
+            self._begun.append(piece[:room])
+            self._length += len(self._begun[-1])
 
     def flush(self) -> None:
         """A stream can be flushed, as papermill does; here nothing waits for it."""
@@ -250,9 +264,11 @@ class PrintedText:
         """Tell of new lines if anybody listens."""
         if not self._lines or not live.wants(self._stream) or time.monotonic() < self._next:
             return
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        live.tell(index, attempt, self._stream, self._line, lines, len(lines))
-        self._line += len(lines)
+        with self._lock:
+            lines, count = self._lines, self._count
+            self._lines, self._count = [], 0
+        live.tell(index, attempt, self._stream, self._line, lines, count)
+        self._line += count
         self._next = time.monotonic() + TELL
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -183,6 +184,25 @@ def test_more_than_is_good_is_counted_and_left_out(line: str, count: int) -> Non
     assert message.total == 1000
     assert count - 1 <= len(message.lines) <= count
     assert max(map(len, message.lines)) <= MOST_OF_A_LINE + 2
+
+
+def test_a_line_without_an_end_costs_no_more_than_is_told_of_it() -> None:
+    heard, printed = Heard("out"), PrintedText("out")
+    for _ in range(100_000):
+        printed.write("\N{SNOWMAN}")
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            printed.write("x" * 1_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
+    printed.write("\nnext\n")
+    printed.look(heard.live, 5, 1)
+    (message,) = heard.messages
+    assert (message.total, message.lines[1]) == (2, "next")
+    assert message.lines[0].startswith("\N{SNOWMAN}" * MOST_OF_A_LINE)
 
 
 @pytest.fixture
