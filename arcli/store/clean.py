@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from msgspec import Struct
 
 from arcli.errors import OutputError, UsageError
 from arcli.store import past
-from arcli.store.folder import RUN_ID, RunFolder, lineage, list_runs, unfinished
+from arcli.store.folder import RUN_ID, RunFolder, ancestry, lineage, list_runs, unfinished
 from arcli.units import parse_duration
 
 _LEFT = re.compile(rf"\.{RUN_ID.pattern}\.removed")
@@ -55,7 +56,10 @@ def removable(root: Path, policy: Policy) -> list[RunFolder]:
     # A link in place of a run may lead anywhere: what it names is not arcli's to remove.
     runs = [run for run in list_runs(root) if not run.path.is_symlink()]
     old = {run.id for run in _old(runs, policy)}
-    needed = {each.id for run in _needy(runs, old, policy) for each in lineage(run)}
+    needed: set[str] = set()
+    for run in _needy(runs, old, policy):
+        # Newest first, so that of a chain of resumed runs each is met once.
+        needed.update(each.id for each in takewhile(lambda each: each.id not in needed, ancestry(run)))
     needed.update(_referred(run for run in runs if run.id not in old))
     return [run for run in runs if run.id in old and run.id not in needed]
 

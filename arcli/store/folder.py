@@ -347,21 +347,27 @@ def spec_path(spec_file: str) -> str:
 
 def lineage(run: RunFolder) -> list[RunFolder]:
     """Return the runs that ``run`` went on with, oldest first, itself last; as far as they still exist."""
+    return [*ancestry(run)][::-1]
+
+
+def ancestry(run: RunFolder) -> Iterator[RunFolder]:
+    """Yield ``run`` and the runs that it went on with, newest first; as far as they still exist."""
     # A manifest may name anything: only an id that is older is followed, so that it ends.
-    chain = [run]
-    while (earlier := chain[-1].manifest.resumes) is not None:
-        if not RUN_ID.fullmatch(earlier) or earlier >= chain[-1].id:
+    yield run
+    spec_file = run.manifest.spec_file or ""
+    while (earlier := run.manifest.resumes) is not None:
+        if not RUN_ID.fullmatch(earlier) or earlier >= run.id:
             break
         # Runs of one spec may be in the folders of several shells.
         folders = [
             run.path.parent,
-            *(root / "runs" for root in roots_of(run.manifest.spec_file or "", os.environ)),
+            *(root / "runs" for root in roots_of(spec_file, os.environ)),
         ]
         path = next((folder / earlier for folder in folders if (folder / earlier).is_dir()), None)
         if path is None:
             break
-        chain.append(RunFolder(path))
-    return chain[::-1]
+        run = RunFolder(path)
+        yield run
 
 
 def has_records(run: RunFolder) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from journal_lines import key, line
 
 from arcli.errors import OutputError
-from arcli.store import clean
+from arcli.store import clean, folder
 from arcli.store.clean import (
     AGAIN,
     USUAL,
@@ -191,6 +192,23 @@ def test_damaged_folders_can_go(root: Path) -> None:
     (run.path / "manifest.json").write_text("{")
     assert gone(root, Policy(keep=0)) == []  # its journal may be wanted
     assert gone(root, Policy(everything=True)) == ids(run)
+
+
+def test_a_chain_of_resumed_runs_is_followed_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = [ran(root, 100)]
+    for days in range(99, 49, -1):
+        chain.append(ran(root, days, code=1, resumes=chain[-1].id))
+    steps: list[str] = []
+
+    def roots(spec: str, environ: Mapping[str, str]) -> list[Path]:
+        steps.append(spec)
+        return []
+
+    monkeypatch.setattr(folder, "roots_of", roots)
+    for policy in (Policy(keep=1), Policy(keep=60), Policy(older_than=70 * DAY)):
+        steps.clear()
+        assert gone(root, policy) == []
+        assert len(steps) <= 2 * len(chain)
 
 
 def test_many_runs_are_told_of_once_and_are_not_measured_after_each_run(
