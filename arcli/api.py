@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from arcli.engine.encode import from_tree
 from arcli.errors import UsageError
+from arcli.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,11 +289,11 @@ def load(source: str | os.PathLike[str] = "latest", *, trust: bool = False) -> R
     name, path = os.fspath(source), Path(source)
     if not name:
         raise UsageError("an empty name is no run's", hint=_LOADED)
-    if path.is_dir():
-        if not any((path / part).is_file() for part in ("manifest.json", "journal.jsonl")):
+    if is_folder(path):
+        if not any(is_file(path / part) for part in ("manifest.json", "journal.jsonl")):
             raise UsageError(f"{name} is no run's folder: it has no manifest.json", hint=_LOADED)
         return Run(path.absolute(), trust=trust)
-    if path.is_file():
+    if is_file(path):
         if next(_read_records(path), None) is None:
             raise UsageError(f"{name} has no records", hint=_LOADED)
         return Run(None, path.absolute(), trust=trust)

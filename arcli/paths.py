@@ -33,3 +33,22 @@ def is_stored(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Tell whether there is a folder."""
     return os.path.isdir(path)  # noqa: PTH112 - see above
+
+
+def is_refused(path: Path) -> bool:
+    """Tell whether nobody can say what there is: a folder above it may not be entered."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder; none where there is no folder, or one that may not be listed."""
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except (OSError, ValueError):
+        return []

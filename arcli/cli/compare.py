@@ -11,6 +11,7 @@ from arcli.cli import complete
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import color_option, fail_if_option
 from arcli.cli.past import format_of, output_page, pick_run, report_options
+from arcli.paths import is_file
 
 if TYPE_CHECKING:
     from arcli.outputs.stream import Stream
@@ -89,7 +90,7 @@ def _side(word: str) -> _Side:
     from arcli.reports.collect import Wanted, read_report
     from arcli.reports.comparison import measure_document, measure_report
 
-    if word.endswith((".json", ".json.gz")) or Path(word).is_file():
+    if word.endswith((".json", ".json.gz")) or is_file(Path(word)):
         return _Side(measure_document(Path(word)))
     run = pick_run(word)
     report = read_report(run, Wanted(tallies=True))

@@ -17,6 +17,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class, split_arg_string
 
 from arcli.errors import ArcliError
+from arcli.paths import is_file
 
 if TYPE_CHECKING:
     from arcli.specfile.tree import Node
@@ -101,7 +102,7 @@ def _spec() -> Node | None:
     from arcli.specfile.tree import Node, read
 
     for word in split_arg_string(os.environ.get("COMP_WORDS", "")):
-        if Path(word).suffix in {".yaml", ".yml", ".json"} and Path(word).is_file():
+        if Path(word).suffix in {".yaml", ".yml", ".json"} and is_file(Path(word)):
             with suppress(ArcliError, OSError):
                 root = compose(read(word))
                 if root.get("name") is None and root.kind == "map":

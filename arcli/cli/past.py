@@ -15,6 +15,7 @@ import click
 from arcli.cli.error_boundary import Call
 from arcli.cli.options import RunFlags
 from arcli.errors import UsageError
+from arcli.paths import is_file
 from arcli.record import is_tagged
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def pick_run(word: str) -> RunFolder:
     root = run_root(os.environ)
     # The newest two runs have names of their own; anything else is an id or its beginning.
     place = {"latest": 0, "previous": 1}.get(word)
-    if place is None and Path(word).is_file():
+    if place is None and is_file(Path(word)):
         newest = next(list_spec_runs(root, word, os.environ), None)
         if newest is None:
             raise UsageError(f"there is no run of {word}", hint=f"`arcli run {word}` makes one")
@@ -299,7 +300,7 @@ def spec_of(run: RunFolder, params: Sequence[tuple[str, str]]) -> Spec:
             f"run {run.id} does not say which spec it had",
             hint="it came from standard input, or its manifest.json cannot be read",
         )
-    if not Path(about.spec_file).is_file():
+    if not is_file(Path(about.spec_file)):
         raise UsageError(
             f"the spec of run {run.id} is not there any more: {about.spec_file}",
             hint="put it back where it was",
@@ -340,7 +341,7 @@ def differences(run: RunFolder, spec: Spec) -> Iterator[str]:
     # Functions in files decide values as much as the spec does.
     for name, digest in (about.sources or {}).items():
         path = spec.folder / name
-        now = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        now = hashlib.sha256(path.read_bytes()).hexdigest() if is_file(path) else None
         if now != digest:
             yield f"{name} has changed since" if now is not None else f"{name} is not there any more"
     state, before = git_state(spec.folder), about.git

@@ -23,6 +23,7 @@ from arcli.cli.past import AS_RECORDED, differences, is_whole, jobs_of, own_stre
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 from arcli.outputs.base import Output
+from arcli.paths import is_folder
 
 if TYPE_CHECKING:
     from arcli.execution.context import Kept
@@ -71,7 +72,7 @@ def command(
     folder = pick_run(run or "latest")
     with JournalIndex(folder) as index:
         name = _job_of(index, items, job)
-        if folder.manifest.cwd is not None and Path(folder.manifest.cwd).is_dir():
+        if folder.manifest.cwd is not None and is_folder(Path(folder.manifest.cwd)):
             os.chdir(folder.manifest.cwd)
         spec = spec_of(folder, params)
         for sentence in differences(folder, spec):

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from arcli.cli.options import (
 )
 from arcli.errors import UsageError
 from arcli.outputs.registry import suffixes
+from arcli.paths import is_file
 
 if TYPE_CHECKING:
     from arcli.cluster.embedded.supervisor_process import SupervisorProcess
@@ -152,8 +153,9 @@ def command(call: Call, /, **options: Any) -> int:
     # A spec that has no word of clusters wants an embedded one, which can come up while the spec is
     # read. The word in a comment costs this head start, and nothing else.
     path, plain = Path(flags.spec), False
-    if flags.spec != "-" and path.is_file():
-        with path.open("rb") as file:
+    # What is wrong with the file is told where it is read for real.
+    if flags.spec != "-" and is_file(path):
+        with suppress(OSError), path.open("rb") as file:
             plain = b"cluster" not in file.read(MOST_PEEKED)
     with early_cluster(flags, flags.engines) if plain and not flags.at_once else nullcontext() as helper:
         from arcli.specfile.load import load

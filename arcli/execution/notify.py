@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arcli.errors import ArcliError, OutputError
+from arcli.paths import is_file
 from arcli.specfile.model import Notification, Spec
 from arcli.timing.summary import RunSummary
 
@@ -81,7 +82,7 @@ class Notifier:
         assert hook.run is not None
         file = self._spec.file
         env = {**os.environ, "ARCLI_RUN": self._run}
-        env["ARCLI_SPEC"] = str(Path(file).resolve()) if Path(file).is_file() else file
+        env["ARCLI_SPEC"] = str(Path(file).resolve()) if is_file(Path(file)) else file
         if code is not None:
             env["ARCLI_EXIT"] = str(code)
         try:

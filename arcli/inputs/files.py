@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from arcli.engine.parse import TooLargeError, json_value
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.paths import exists, is_folder
+from arcli.paths import exists, is_folder, is_refused, names_in
 from arcli.suggest import did_you_mean, quoted
 
 BLOCK = 1 << 16
@@ -27,9 +29,10 @@ def missing(name: str, folder: Path, key: str = "path") -> Iterator[InputError]:
     if is_folder(path):
         hint = f"glob: {quoted(f'{name}/*')} gives the files in it"
         yield InputError(f"{name} is a folder", hint=hint, path=(key,))
+    elif is_refused(path):
+        yield InputError(f"{name} cannot be read: {os.strerror(errno.EACCES)}", path=(key,))
     elif not exists(path):
-        beside = [entry.name for entry in path.parent.iterdir()] if is_folder(path.parent) else []
-        hint = did_you_mean(Path(name).name, beside)
+        hint = did_you_mean(Path(name).name, names_in(path.parent))
         yield InputError(f"{name} does not exist", hint=hint, path=(key,))
 
 

@@ -20,6 +20,7 @@ from arcli.errors import InputError
 from arcli.fields import Texts
 from arcli.inputs.base import Fixed, Input, Source, SourceContext
 from arcli.inputs.braces import brace_problems, expanded
+from arcli.paths import is_folder
 
 _ABOVE = re.compile(r"(\.\./)+")
 
@@ -51,7 +52,7 @@ class Glob(Input):
         """See Input."""
         for path in map(Path, paths_of(self, folder)):
             yield path
-            if path.is_dir():
+            if is_folder(path):
                 yield from path.rglob("*")
 
     def nothing(self) -> str:

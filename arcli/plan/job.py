@@ -22,6 +22,7 @@ from arcli.engine.template import Template
 from arcli.fields import Share
 from arcli.inputs.braces import expanded
 from arcli.inputs.glob import pattern_steps
+from arcli.paths import is_file
 from arcli.placeholders import compiled, compiled_script, escaped
 from arcli.plan.deferred import Texts, scattered_values, to_engine
 from arcli.specfile.model import Job, Setup, Spec
@@ -257,7 +258,7 @@ def source_of(function: str, folder: Path) -> str:
     """Return the text of the file that a function is in, as far as it can be found without importing."""
     file = source_file(function)
     path = folder / file if file is not None else None
-    return path.read_text("utf-8", "replace") if path is not None and path.is_file() else function
+    return path.read_text("utf-8", "replace") if path is not None and is_file(path) else function
 
 
 def source_file(function: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct
 
 from arcli.errors import Problem, SpecError
+from arcli.paths import is_folder
 
 LARGEST = 10_000_000
 """Bytes of a spec. What is larger holds items, which belong in a file of their own."""
@@ -54,7 +55,7 @@ def read(source: str) -> Text:
     if not source:
         raise SpecError([nothing.problem("an empty name is no file's", hint="give the path of a spec")])
     try:
-        if path.is_dir():
+        if is_folder(path):
             specs = sorted(entry.name for entry in path.glob("*.y*ml"))
             hint = f"in it: {', '.join(specs[:5])}" if specs else "give the path of a file"
             raise SpecError([nothing.problem("this is a directory, not a spec", hint=hint)])
@@ -65,7 +66,7 @@ def read(source: str) -> Text:
         import difflib
 
         # Another file beside one that is there, and only may not be read, would be no help.
-        here = not path.exists() and path.parent.is_dir()
+        here = isinstance(error, FileNotFoundError) and is_folder(path.parent)
         specs = [file.name for file in path.parent.glob("*.y*ml")] if here else []
         close = difflib.get_close_matches(path.name, specs, 1)
         hint = f"did you mean {path.with_name(close[0])}?" if close else ""

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 import arcli
 from arcli.fields import Deferred, DeferredText
 from arcli.inputs import Input
+from arcli.paths import is_file
 from arcli.plan.job import source_file
 from arcli.specfile.model import Spec
 from arcli.specfile.overrides import text_of
@@ -124,7 +125,7 @@ def describe(
     """Return what can be said of a run of ``spec`` before it starts."""
     file = Path(spec.file)
     redaction = redaction_of(spec)
-    from_file = file.is_file()
+    from_file = is_file(file)
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
@@ -157,7 +158,7 @@ def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
         names = [name for text in job.functions.values() if (name := source_file(text)) is not None]
         for name in dict.fromkeys([*names, *([job.notebook] if job.notebook else [])]):
             path = spec.folder / name
-            if path.is_file():
+            if is_file(path):
                 yield name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -22,6 +22,7 @@ import msgspec
 import orjson
 
 from arcli.errors import OutputError, UsageError
+from arcli.paths import is_file
 
 T = TypeVar("T")
 ELSEWHERE = "choose another place for run folders with ARCLI_DIR"
@@ -132,7 +133,7 @@ def spec_key(spec_file: str) -> str:
 def note_root(spec_file: str, root: Path, environ: Mapping[str, str]) -> None:
     """Remember that a spec was run below ``root``; where that cannot be kept, it is not."""
     folder = state_folder(environ)
-    if folder is None or not Path(spec_file).is_file():
+    if folder is None or not is_file(Path(spec_file)):
         return
     path = folder / "specs" / spec_key(spec_file)
     with suppress(OSError):

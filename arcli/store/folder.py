@@ -18,6 +18,7 @@ from msgspec.structs import asdict, replace
 
 from arcli.cluster.base import EngineInfo
 from arcli.errors import OutputError, UsageError
+from arcli.paths import is_file, is_folder
 from arcli.record import decode, dump
 from arcli.store.files import (
     ELSEWHERE,
@@ -342,7 +343,7 @@ def unfinished(runs: Iterable[RunFolder]) -> Iterator[RunFolder]:
 
 def spec_path(spec_file: str) -> str:
     """Return how manifests name the file of a spec, however it was given; ``-`` stays as it is."""
-    return os.path.realpath(spec_file) if Path(spec_file).is_file() else spec_file
+    return os.path.realpath(spec_file) if is_file(Path(spec_file)) else spec_file
 
 
 def lineage(run: RunFolder) -> list[RunFolder]:
@@ -363,7 +364,7 @@ def ancestry(run: RunFolder) -> Iterator[RunFolder]:
             run.path.parent,
             *(root / "runs" for root in roots_of(spec_file, os.environ)),
         ]
-        path = next((folder / earlier for folder in folders if (folder / earlier).is_dir()), None)
+        path = next((folder / earlier for folder in folders if is_folder(folder / earlier)), None)
         if path is None:
             break
         run = RunFolder(path)

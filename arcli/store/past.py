@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from arcli.engine.tally import Status
 from arcli.errors import OutputError
 from arcli.escape import plain
+from arcli.paths import is_file
 from arcli.record import KINDS
 from arcli.store.channel import JobState, Phase, RunState, read_state
 from arcli.store.folder import RunFolder, list_runs, list_spec_runs
@@ -184,7 +185,7 @@ def runs_of(root: Path, spec: str | None, environ: Mapping[str, str]) -> Iterato
 
     With ``spec`` only those of this name, or of this file wherever it was run.
     """
-    if spec is not None and Path(spec).is_file():
+    if spec is not None and is_file(Path(spec)):
         yield from list_spec_runs(root, spec, environ)
         return
     for run in list_runs(root):
