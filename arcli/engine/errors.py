@@ -17,6 +17,7 @@ from .notebook import NoKernel
 from .own_code import is_ours
 from .program import ProgramFailed
 from .protocol import Failure
+from .template import BadTemplate
 
 _ARGUMENTS = re.compile(r"missing \d+ required .*argument|positional arguments? but|unexpected keyword")
 
@@ -90,12 +91,14 @@ def describe(error: BaseException) -> tuple[str, str]:
         message = str(error)
     except BaseException as broken:  # noqa: BLE001 - the user's __str__ may raise anything
         message = f"<its text cannot be had: {type(broken).__name__}>"
-    if isinstance(error, ProgramFailed):
-        name, trace = kind.__name__, error.trace
+    # What says all by its message: no code of the user's has raised it.
+    is_told = isinstance(error, ProgramFailed | BadTemplate)
+    if is_told:
+        name, trace = kind.__name__, error.trace if isinstance(error, ProgramFailed) else ""
     else:
         trace = user_traceback(error)
     details = {"type": name, "message": message[:TRACEBACK], "traceback": trace}
-    reason = message if isinstance(error, ProgramFailed) else f"{name}: {message}"
+    reason = message if is_told else f"{name}: {message}"
     reason = reason.strip(": ").partition("\n")[0][:REPR]
     return encode(_clean(details))[0], _clean(reason)
 

@@ -129,8 +129,7 @@ class Input(Model):
     """The field that a value which is no map stands for; empty where there is no short form."""
     merges: ClassVar[bool] = False
     """Whether its items are maps whose keys stand beside the others' in a combination."""
-    paths: ClassVar[bool] = True
-    """Whether its items may be paths of files, whose parts a command can name."""
+
     named: ClassVar[bool] = True
     """Whether its items may be maps, whose keys a command can name."""
     picks_rows: ClassVar[bool] = False
@@ -139,6 +138,11 @@ class Input(Model):
     """Whether it reads standard input, which only one reader can."""
     only_in_runs: ClassVar[bool] = False
     """Whether reading it runs the user's code or needs results, so that a dry run cannot."""
+
+    @property
+    def paths(self) -> bool:
+        """Whether an item may be a path of a file, whose parts a command can name."""
+        return True
 
     def check(self, folder: Path) -> Iterator[InputError]:
         """Yield what is wrong with the settings, and with the files that they name in ``folder``."""

@@ -44,7 +44,6 @@ class Blocks(Input):
 
     key: ClassVar[str] = "blocks"
     short: ClassVar[str] = "of"
-    paths: ClassVar[bool] = False
     of: str
     """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's or
     a pipe's do."""

@@ -15,6 +15,7 @@ from arcli.errors import InputError
 from arcli.inputs.base import Fixed, Input, Source, SourceContext, Stream, within
 from arcli.inputs.grid import Grid, Rows, side_by_side
 from arcli.inputs.over import Items, Over
+from arcli.inputs.values import may_be_path
 
 _END = object()
 
@@ -72,6 +73,11 @@ class Cases(Input):
         cases = context.resolve(self.items)
         names = tuple(dict.fromkeys(name for case in cases for name in case))
         return Fixed(cases, unpack="kwargs", names=names)
+
+    @property
+    def paths(self) -> bool:
+        """See Input."""
+        return any(map(may_be_path, self.items))
 
 
 class Factor(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from arcli.errors import InputError
-from arcli.fields import Deferred
+from arcli.fields import Deferred, DeferredText
 from arcli.inputs.base import Fixed, Input, Lazy, Source, SourceContext, Stream, integral
 
 Numbers = TypeVar("Numbers", bound=Sequence[float])
@@ -38,6 +38,17 @@ class List(Input):
         if not isinstance(self.items, list) or any(isinstance(item, Deferred) for item in self.items):
             return None
         return [str(key) for item in self.items if isinstance(item, dict) for key in item]
+
+    @property
+    def paths(self) -> bool:
+        """See Input."""
+        return not isinstance(self.items, list) or any(map(may_be_path, self.items))
+
+
+def may_be_path(item: Any) -> bool:
+    """Tell whether an item is text, or has one text in it, as far as that is known."""
+    values = list(item.values()) if isinstance(item, dict) else [item]
+    return sum(isinstance(value, str | Deferred | DeferredText) for value in values) == 1
 
 
 class FromJob(Input):
@@ -70,8 +81,12 @@ class FromJob(Input):
 class _Numbers(Input):
     """Numbers, which are no paths of files and have no keys."""
 
-    paths: ClassVar[bool] = False
     named: ClassVar[bool] = False
+
+    @property
+    def paths(self) -> bool:
+        """See Input."""
+        return False
 
 
 class Range(_Numbers):

@@ -107,6 +107,16 @@ def test_a_program_that_is_not_there_is_named(jobs: dict[str, Any]) -> None:
     assert "no-such-program-anywhere" in item["reason"]
 
 
+def test_a_name_that_one_item_lacks_is_told_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text('command: "echo {k}"\nover: {jsonl: x.jsonl}\n')
+    (tmp_path / "x.jsonl").write_text('{"k": 1}\n{"m": 2}\n')
+    run = Run(tmp_path, ["run", "spec.yaml", "--inline", "--format", "jsonl"])
+    assert run.wait() == 1
+    _, other = map(json.loads, run.out.read_text().splitlines())
+    assert (other["error"]["type"], other["error"]["traceback"]) == ("BadTemplate", "")
+    assert other["reason"].startswith("there is no {k} in this item, which has {}")
+
+
 def test_output_is_parsed(jobs: dict[str, Any]) -> None:
     assert jobs["as_json"]["items"][0]["value"] == {"a": [1, 2]}
     assert jobs["as_float"]["items"][0]["value"] == 1.5
