@@ -167,7 +167,9 @@ def _over(batch: Batch, relative: Callable[[str], str]) -> Node:
     nodes = []
     for part in batch.inputs:
         if part.file is None:
-            nodes.append(_items(part.items, part.label))
+            # To a command they are text, as lines of files are: a number has no `{/}`.
+            items = part.items if batch.function is None else _numbers(part.items)
+            nodes.append(_node(items, part.label))
         elif part.file == "-":
             nodes.append(_node({"stdin": "lines"}, part.label))
         else:
@@ -202,18 +204,17 @@ def _named(name: str, value: str, relative: Callable[[str], str]) -> Node:
         return _node({kind: relative(rest) if kind in _OF_PATHS else rest}, label)
     if value[:1] in {"[", "{"}:
         return compose(Text(label, value))
-    return _items(value.split(","), label)
+    return _node(_numbers(value.split(",")), label)
 
 
-def _items(words: Sequence[str], label: str) -> Node:
-    """Words as items: numbers where the text of every one survives it, else text."""
+def _numbers(words: Sequence[str]) -> Sequence[Any]:
+    """Return words as numbers where the text of every one survives it, else as they are."""
     values = [_value(word) for word in words]
-    if not all(
+    survive = all(
         isinstance(value, int | float) and str(value) == word
         for value, word in zip(values, words, strict=True)
-    ):
-        values = list(words)
-    return _node(values, label)
+    )
+    return values if survive else words
 
 
 def _value(word: str) -> Any:

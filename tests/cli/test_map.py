@@ -115,6 +115,19 @@ def test_a_folder_can_be_called_as_the_items_of_a_batch(tmp_path: Path) -> None:
     assert not (tmp_path / "two").exists()
 
 
+def test_numbers_are_text_to_a_command_and_have_parts_as_any(tmp_path: Path) -> None:
+    for place, item in (("{/}", b"2024\n"), ("{.}", b"2024\n"), ("{//}", b".\n"), ("{/.}", b"2024\n")):
+        assert mapped(tmp_path, f"echo {place}", ":::", "2024")[:2] == (0, item)
+    assert mapped(tmp_path, "-k", "echo {2/} {1}", ":::", "a", ":::", "1.5", "2")[1] == b"1.5 a\n2 a\n"
+
+
+def test_an_item_more_that_is_no_number_leaves_the_others_done(tmp_path: Path) -> None:
+    words = ["-k", "echo {} >> log; [ {} != 2 ]", ":::", "1", "2"]
+    assert mapped(tmp_path, *words)[0] == 1
+    assert mapped(tmp_path, "--resume", *words, "x")[0] == 1
+    assert (tmp_path / "log").read_text() == "1\n2\nx\n"
+
+
 def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "hosts.txt").write_text("one\ntwo\n")
     code, out, _ = mapped(tmp_path, "-k", "--tag", "echo up {}", "::::", "hosts.txt")
@@ -449,5 +462,5 @@ def test_a_call_gets_so_many_items_and_a_function_their_list(tmp_path: Path) -> 
     assert (code, out) == (0, b"2\n1\n")
     code, out, _ = mapped(tmp_path, "-N", "2", "--save", "-", "echo {2}", ":::", "1", "2", "3")
     assert yaml.safe_load(out) == {
-        "name": "echo", "command": "echo {arg2}", "over": [1, 2, 3], "ordered": False, "batch": 2,
+        "name": "echo", "command": "echo {arg2}", "over": ["1", "2", "3"], "ordered": False, "batch": 2,
     }  # fmt: skip
