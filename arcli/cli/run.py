@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from arcli.cluster.embedded.supervisor_process import SupervisorProcess
     from arcli.specfile.model import Spec
 
+STDOUT = 1
+"""The descriptor of standard output."""
 MOST_PEEKED = 1_000_000
 """Bytes of a spec that are looked at for the word `cluster` before it is read for real."""
 
@@ -243,16 +245,19 @@ def run_spec(
 
 
 def _require_other_files(spec: Spec, outputs: Iterable[str]) -> None:
-    """Raise UsageError where an output that a flag names is a file that the run reads.
+    """Raise UsageError where stdout, or an output that a flag names, is a file that the run reads.
 
     Those in the spec were looked at when it was loaded, with their places.
     """
     from arcli.specfile.checks.whole import ELSEWHERE, files_read, overwritten
 
-    paths = {Path(path): path for path in outputs if path != "-"}
+    paths: dict[Path | int, str] = {Path(path): f"-o {path}" for path in outputs if path != "-"}
+    # A run that reads what it prints would never end.
+    if sys.stdout is not None:
+        paths[STDOUT] = "stdout"
     reads = files_read(spec.jobs, spec.setup, spec.file, spec.folder)
-    for path, meaning in overwritten(paths, reads).items():
-        raise UsageError(f"-o {path} is {meaning}", hint=ELSEWHERE)
+    for name, meaning in overwritten(paths, reads).items():
+        raise UsageError(f"{name} is {meaning}", hint=ELSEWHERE)
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from runs import Run
+from runs import PATIENCE, Run
 
 DATA = '{"a": 1}\n{"a": 2}\n'
 MAP = 'map: "lambda a: a"\nunpack: kwargs\n'
@@ -57,6 +59,22 @@ def test_neither_standard_input_nor_code_is_overwritten(folder: Path) -> None:
     run = Run(folder, ["run", "spec.yaml", "--inline"])
     assert run.wait() == 2
     assert "code.py is code of job 'spec'" in run.said()
+
+
+def test_what_is_printed_is_not_read(folder: Path) -> None:
+    """With `>>` into its own input a run would never end."""
+    rows = folder / "data" / "rows.jsonl"
+    (folder / "spec.yaml").write_text(MAP + "over: {jsonl: link.jsonl}\n")
+    words = [sys.executable, "-m", "arcli", "run", "spec.yaml", "--inline"]
+    for name, code in (("data/rows.jsonl", 2), ("twin.jsonl", 2), ("spec.yaml", 2), ("other", 0)):
+        with (folder / name).open("a") as stdout:
+            done = subprocess.run(
+                words, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+            )
+        assert done.returncode == code, done.stderr
+        assert code == 0 or b"stdout is " in done.stderr
+    assert rows.read_text() == DATA
+    assert "a=2" in (folder / "other").read_text()
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,9 @@ def destinations(spec: Checked, places: Places) -> Iterator[Problem]:
             hint = "each needs a file of its own"
             yield places.problem(f"{path} is named twice", "output", at, "path", hint=hint)
         seen.add(name)
-    paths = {spec.folder / each.path: str(at) for at, each in spec.outputs.items() if each.path != "-"}
+    paths: dict[Path | int, str] = {
+        spec.folder / each.path: str(at) for at, each in spec.outputs.items() if each.path != "-"
+    }
     conflicts = overwritten(paths, files_read(spec.jobs.values(), spec.setup, spec.file, spec.folder))
     for at_, words in conflicts.items():
         message = f"{spec.outputs[int(at_)].path} is {words}"
@@ -272,10 +274,13 @@ def files_read(
                 yield sys.stdin.fileno(), words
 
 
-def overwritten(outputs: Mapping[Path, str], reads: Iterable[tuple[Path | int, str]]) -> dict[str, str]:
-    """Return those of ``outputs`` (paths, and what they are called) that are read, and what they are.
+def overwritten(
+    outputs: Mapping[Path | int, str], reads: Iterable[tuple[Path | int, str]]
+) -> dict[str, str]:
+    """Return those of ``outputs`` that are read, and what they are.
 
-    Files are compared by what they are, and not by their names: links lead to the same file.
+    ``outputs`` are paths, or descriptors, and what they are called. Files are compared by what they are,
+    and not by their names: links lead to the same file.
     """
     existing: dict[_Identity, list[str]] = {}
     for path, name in outputs.items():
