@@ -16,6 +16,7 @@ from arcli.engine.tally import Status
 from arcli.errors import ArcliError
 from arcli.session.core.chunk import Chunk, ChunkPolicy, ClientRecord
 from arcli.session.core.dispatch import MAX_DELAY, MIN_KILLS, OVERTAKEN, PIECES, Dispatcher
+from arcli.session.core.waiting import Waiting
 from arcli.specfile.model import Policy
 
 DEPTH = 2
@@ -379,6 +380,29 @@ def test_what_belongs_to_a_slot_that_has_gone_is_lost_and_nothing_else() -> None
     assert {verdict.status for verdict in stranded} == {"lost"}
     assert all(work.pinned != 0 for work in world.dispatcher.again)
     assert world.dispatcher.strand(0, "gone") == []
+
+
+def test_what_is_taken_out_leaves_all_else_as_it_was() -> None:
+    """Who found nothing in it need not look again, and it is asked for each turn."""
+    waiting = Waiting()
+    chunks = [
+        Chunk(indices=[n], inputs=[n], pinned=n % 3 or None, alone=n > 9, unfit=frozenset({n % 2}))
+        for n in range(12)
+    ]
+    for chunk in chunks[3:]:
+        waiting.append(chunk)
+    for chunk in chunks[:3]:
+        waiting.delay(1.0, chunk)
+    version = waiting.version
+    taken = [chunk.indices[0] for chunk in waiting.stranded(1)]
+    assert taken == [4, 7, 10, 1]
+    assert waiting.stranded(1) == []
+    assert [chunk.indices[0] for chunk in waiting.hopeless({0, 2})] == []
+    assert [chunk.indices[0] for chunk in waiting.hopeless({0})] == [6, 8]
+    assert [chunk.indices[0] for chunk in waiting] == [3, 5, 9, 11]
+    assert (waiting.items, waiting.suspects, waiting.version) == (6, 1, version)
+    assert [chunk.indices[0] for chunk in waiting.clear()] == [3, 5, 9, 11, 0, 2]
+    assert (waiting.items, waiting.suspects, waiting.due) == (0, 0, None)
 
 
 def test_what_only_waited_behind_a_killer_is_no_suspect() -> None:

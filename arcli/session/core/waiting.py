@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from arcli.session.core.chunk import Chunk
@@ -22,6 +22,8 @@ class Waiting:
     def __init__(self) -> None:
         self._groups: dict[int | None, dict[Kind, deque[tuple[int, Chunk]]]] = {}
         self._delayed: list[tuple[float, int, Chunk]] = []
+        self._pinned: Counter[int | None] = Counter()
+        """How many of the delayed chunks each slot has."""
         self._first = self._last = 0
         self._order = itertools.count()
         self.version = 0
@@ -58,12 +60,14 @@ class Waiting:
     def delay(self, due: float, chunk: Chunk) -> None:
         """Add a chunk that may go from a time on."""
         heapq.heappush(self._delayed, (due, next(self._order), chunk))
+        self._pinned[chunk.pinned] += 1
         self.items += len(chunk)
 
     def ripen(self, now: float) -> None:
         """Put delayed chunks behind all others whose time has come."""
         while self._delayed and self._delayed[0][0] <= now:
             chunk = heapq.heappop(self._delayed)[2]
+            self._pinned[chunk.pinned] -= 1
             self.items -= len(chunk)
             self.append(chunk)
 
@@ -116,30 +120,46 @@ class Waiting:
 
     def hopeless(self, slots: set[int]) -> list[Chunk]:
         """Take the chunks that none of these slots, which are all there are, is fit for."""
-        if all(not unfit for kinds in self._groups.values() for _, unfit in kinds):
-            return []
-        return self._remove(lambda chunk: slots <= chunk.unfit or chunk.pinned in chunk.unfit)
+        return self._remove(lambda pinned, unfit: bool(unfit) and (slots <= unfit or pinned in unfit))
 
     def stranded(self, slot: int) -> list[Chunk]:
         """Take the chunks, delayed ones included, that only this slot could run."""
-        if slot not in self._groups and not self._delayed:
-            return []
-        return self._remove(lambda chunk: chunk.pinned == slot, delayed=True)
+        return self._remove(lambda pinned, _: pinned == slot) + self._remove_delayed(slot)
 
     def clear(self) -> list[Chunk]:
         """Take all chunks, delayed ones last."""
-        return self._remove(lambda chunk: True, delayed=True)
+        chunks = [*self, *(chunk for *_, chunk in sorted(self._delayed))]
+        self._groups.clear()
+        self._delayed.clear()
+        self._pinned.clear()
+        self.items = self.suspects = 0
+        return chunks
 
-    def _remove(self, wanted: Callable[[Chunk], bool], *, delayed: bool = False) -> list[Chunk]:
-        removed: list[Chunk] = []
+    def _remove(self, wanted: Callable[[int | None, frozenset[int]], bool]) -> list[Chunk]:
+        """Take whole groups, which are asked for often and found seldom: no other chunk is looked at."""
+        found = [
+            (pinned, kind)
+            for pinned, kinds in self._groups.items()
+            for kind in kinds
+            if wanted(pinned, kind[1])
+        ]
+        groups = [self._groups[pinned].pop(kind) for pinned, kind in found]
+        for pinned in {pinned for pinned, _ in found}:
+            if not self._groups[pinned]:
+                del self._groups[pinned]
+        chunks = [chunk for _, chunk in heapq.merge(*groups, key=lambda entry: entry[0])]
+        for chunk in chunks:
+            self._gone(chunk)
+        return chunks
 
-        def kept(chunk: Chunk) -> Chunk | None:
-            if not wanted(chunk):
-                return chunk
-            removed.append(chunk)
-            return None
-
-        self.replace(kept, delayed=delayed)
+    def _remove_delayed(self, slot: int) -> list[Chunk]:
+        """Take the delayed chunks that are pinned to a slot."""
+        if not self._pinned.pop(slot, 0):
+            return []
+        removed = [chunk for *_, chunk in self._delayed if chunk.pinned == slot]
+        self._delayed = [entry for entry in self._delayed if entry[2].pinned != slot]
+        heapq.heapify(self._delayed)
+        self.items -= sum(map(len, removed))
         return removed
 
     def replace(self, change: Callable[[Chunk], Chunk | None], *, delayed: bool = True) -> None:
@@ -150,6 +170,7 @@ class Waiting:
         for chunk in filter(None, map(change, chunks)):
             self.append(chunk)
         self._delayed = []
+        self._pinned.clear()
         for due, _, chunk in late:
             changed = change(chunk) if delayed else chunk
             if changed is not None:
