@@ -64,10 +64,14 @@ class Timer:
         self._within = True
         previous = signal.signal(signal.SIGALRM, self._fire)
         try:
-            self._arm()
-            yield
+            try:
+                self._arm()
+                yield
+            finally:
+                # An alarm that comes from here on is nobody's: raised, it would leave the next one set.
+                self._within = False
         finally:
-            # An alarm that comes from here on is nobody's: raised, it would leave the next one set.
+            # Just before that one may have come.
             self._within = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)

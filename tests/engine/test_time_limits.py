@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -96,7 +98,27 @@ def end_with_its_item(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not timer.fired
 
 
-@pytest.mark.parametrize("end", [end_at_once, end_with_its_item])
+def end_at_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = inspect.unwrap(Timer.limit).__code__
+    alarms = [signal.SIGALRM]
+    timer = Timer(100, watchdog=False)
+
+    def trace(frame: Any, event: str, arg: Any) -> Any:
+        if ended and timer._within and event == "line" and frame.f_code is code and alarms:
+            signal.raise_signal(alarms.pop())
+        return trace if frame.f_code is code else None
+
+    ended: list[bool] = []
+    tracer = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with pytest.raises(TimeLimit), timer.limit():
+            ended.append(True)
+    finally:
+        sys.settrace(tracer)
+
+
+@pytest.mark.parametrize("end", [end_at_once, end_with_its_item, end_at_its_last_line])
 def test_an_alarm_at_any_moment_leaves_none_behind(
     end: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
