@@ -429,7 +429,11 @@ def _finish(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], bytes]:
             # is its second signal then, which ends what runs at once.
             try:
                 process.terminate()
-                process.communicate()
+                # What it still says is read, if its stderr has not ended before.
+                if process.stderr is None or process.stderr.closed:
+                    process.wait()
+                else:
+                    process.communicate()
             except BaseException:
                 process.kill()
                 raise

@@ -310,6 +310,37 @@ def test_what_interrupts_the_caller_ends_the_run_softly(
     assert arcli.load("latest").exit_code == 143
 
 
+def test_what_interrupts_a_run_that_has_closed_its_stderr_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable}
+import os, pathlib, signal
+def end(*_):
+    pathlib.Path("told").touch()
+    os._exit(1)
+signal.signal(signal.SIGTERM, end)
+os.close(2)
+while True:
+    signal.pause()
+""")
+    python.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    waits = lambda: bool(processes) and processes[0].stderr is not None and processes[0].stderr.closed  # noqa: E731
+    with interrupting(waits), pytest.raises(TimeLimitError):
+        arcli.run("spec.yaml")
+    assert Path("told").exists()
+
+
 def test_a_second_interruption_leaves_no_run_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
