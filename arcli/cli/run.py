@@ -88,7 +88,8 @@ MOST_PEEKED = 1_000_000
     "--summary",
     ("short", "full"),
     envvar="ARCLI_SUMMARY",
-    help="How much of the end: full has the tables of timing. Also $ARCLI_SUMMARY.",
+    show_envvar=True,
+    help="How much of the end: full has the tables of timing.",
 )
 @choice(
     "--ci",

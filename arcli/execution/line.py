@@ -145,7 +145,7 @@ def _empty(context: Context, job: Job) -> InputError | None:
         return None
     reason = job.over.nothing() if job.over is not None else "there are no items"
     if not job.allow_empty:
-        return InputError(reason, hint="allow_empty: true makes that a warning")
+        return InputError(reason, hint="allow_empty: true allows that")
     written = "allow_empty" in job.model_fields_set
     tell = context.options.notice if written else context.options.warn
     tell(f"job {job.name!r} has no items: {reason}")

@@ -79,6 +79,12 @@ def test_tables_where_they_are_asked_for(tmp_path: Path, how: tuple[str, ...]) -
         assert word in err
 
 
+def test_a_variable_that_says_nothing_is_named(tmp_path: Path) -> None:
+    code, _, err = ended(tmp_path, SQUARES, "--inline", env={"ARCLI_SUMMARY": "much"})
+    assert code == 2
+    assert "ARCLI_SUMMARY" in err
+
+
 def test_jsonl_is_records_and_nothing_else(tmp_path: Path, where: tuple[str, ...]) -> None:
     code, out, err = ended(tmp_path, SQUARES, *where)
     assert (code, err) == (0, "")

@@ -58,7 +58,7 @@ def open_sources(
 def check(job: Job, source: Source, places: Places) -> Iterator[Problem]:
     """Yield what is wrong with the number of items of an opened source."""
     if source.length == 0 and not job.allow_empty:
-        hint = "allow_empty: true makes that a warning"
+        hint = "allow_empty: true allows that"
         yield places.problem(f"job {job.name!r} has no items", "over", hint=hint)
     if source.length is None and pinned(job):
         key = "view" if job.view == "direct" else "targets"
