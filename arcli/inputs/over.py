@@ -96,7 +96,14 @@ class _Arranged(Model):
 
     def nothing(self) -> str:
         """Say why there are no items, or what left none of them."""
-        filters = [key for key in ("where", "exclude", "sample") if getattr(self, key)]
+        parts = [part for _, part in self.walk()]
+        filters = [
+            key for key in ("where", "exclude", "sample") if any(getattr(part, key) for part in parts)
+        ]
+        # A table's own `where` means the same as one beside it.
+        inputs = [part.input for part in parts if part.input.picks_rows]
+        if "where" not in filters and any(getattr(given, "where", None) for given in inputs):
+            filters.insert(0, "where")
         if not filters:
             return self.input.nothing()
         return f"{self.input.nothing()}, or {' and '.join(filters)} left none"

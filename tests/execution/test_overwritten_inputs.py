@@ -109,6 +109,8 @@ def test_another_file_is_written(folder: Path) -> None:
         ("{glob: '*.{nope,none}'}", "no file matches '*.{nope,none}'"),
         ("{glob: '~/no-such-folder-*'}", "no file matches"),
         ("{range: 3, where: 'item > 5'}", "there are no items, or where left none"),
+        ("{jsonl: {path: data/rows.jsonl, where: 'a > 5'}}", "there are no items, or where left none"),
+        ("{product: {b: {jsonl: data/rows.jsonl, where: {a: 5}}, c: [1]}}", "or where left none"),
         ("{product: {a: [1, 2]}, exclude: [{a: 1}, {a: 2}]}", "or exclude left none"),
     ],
 )
