@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from arcli.errors import InputError
 from arcli.inputs.base import Input, Source, SourceContext, Stream
-from arcli.inputs.files import UNREADABLE, missing, opened, unreadable
+from arcli.inputs.files import UNREADABLE, is_packed, missing, opened, unreadable
 from arcli.paths import is_stored
 
 READ = 1 << 16
@@ -67,7 +67,7 @@ class Blocks(Input):
         mark = b"\n" + self.start.encode()
         if not self.reads_stdin:
             path = context.folder / self.of
-            if path.suffix == ".gz" or not is_stored(path):
+            if is_packed(path) or not is_stored(path):
                 return Stream(lambda: read_blocks(path, self.bytes, mark))
             return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True, names=NAMES)
         # A file is read by each call itself; of a pipe the bytes have to travel.

@@ -45,10 +45,15 @@ def unreadable(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def is_packed(path: Path) -> bool:
+    """Tell whether a file is called packed, as an output of that name would be."""
+    return path.suffix.lower() == ".gz"
+
+
 def opened(path: Path) -> BinaryIO:
     """Open a file to read bytes from; ``.gz`` is unpacked as it is read. Raises InputError."""
     try:
-        if path.suffix == ".gz":
+        if is_packed(path):
             return cast("BinaryIO", gzip.open(path, "rb"))
         return path.open("rb")
     except OSError as error:

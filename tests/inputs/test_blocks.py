@@ -129,9 +129,11 @@ def test_an_estimate_does_not_read_a_pipe_to_count_its_items(over: str, tmp_path
     assert estimate["seen"] > 0
 
 
-def test_a_packed_file_is_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "in.gz").write_bytes(gzip.compress(b"".join(b"%d\n" % n for n in range(99))))
-    code, records = finish(tmp_path, "command: cat\nparse: lines\nover: {blocks: {of: in.gz, bytes: 50}}\n")
+@pytest.mark.parametrize("name", ["in.gz", "IN.GZ"])
+def test_a_packed_file_is_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"".join(b"%d\n" % n for n in range(99))))
+    spec = f"command: cat\nparse: lines\nover: {{blocks: {{of: {name}, bytes: 50}}}}\n"
+    code, records = finish(tmp_path, spec)
     assert code == 0
     assert len(records) > 2
     assert [line for record in records for line in record["value"]] == [str(n) for n in range(99)]
