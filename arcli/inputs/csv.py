@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 
 from arcli.errors import InputError
 from arcli.inputs import where
-from arcli.inputs.base import Source, SourceContext, Stream
+from arcli.inputs.base import Source, SourceContext, Stream, integral, repeated
 from arcli.inputs.cells import WRONG, BadCell, Kind, WrittenRow, kind_of_column
 from arcli.inputs.files import UNREADABLE, FileOfRows, opened, unreadable
 from arcli.paths import is_file
@@ -250,7 +250,7 @@ def _header(settings: Csv, rows: Iterator[list[str]], name: str) -> list[str]:
             f"{name}:1: there is no header; csv: needs names in the first line",
             hint="header: [a, b] names the columns of a file without",
         )
-    twice = sorted(column for column in header if header.count(column) > 1)
+    twice = repeated(header)
     if twice:
         raise InputError(f"{name}:1: the column {twice[0]!r} is there twice")
     _check(settings, header)
@@ -353,11 +353,14 @@ def _condition(settings: Csv, kinds: Mapping[str, Kind], name: str) -> where.Con
         kind = kinds[column]
         if value is None:
             return "" if kind.name == "str" else None
-        if kind.name == "json":
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        # A number of the spec is one already, with a point wherever the file has a comma.
+        if kind.name == "json" or (kind.name == "float" and number):
             return value
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = str(integral(value) if kind.name == "int" else value)
         try:
-            return Kind(str(kind), asked_for=True).converter()(text)
+            reader = Kind(str(kind), asked_for=True, decimal=settings.decimal)
+            return reader.converter()(text.lower() if isinstance(value, bool) else text)
         except WRONG:
             message = f"{name}: where: {value!r} is not {kind}, as the column {column!r} is"
             raise InputError(message) from None

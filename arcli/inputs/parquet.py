@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from arcli.errors import InputError
 from arcli.inputs import where
-from arcli.inputs.base import Source, SourceContext, Stream
+from arcli.inputs.base import Source, SourceContext, Stream, repeated
 from arcli.inputs.files import FileOfRows
 from arcli.paths import is_file
 from arcli.suggest import how_to_add
@@ -46,7 +46,7 @@ def parquet_shape(source: Parquet, path: Path) -> tuple[tuple[str, ...] | None, 
     with _parquet(path) as table:
         names = tuple(table.schema_arrow.names)
         # A row has one value of a name: the other one would be lost.
-        twice = sorted(name for name in names if names.count(name) > 1)
+        twice = repeated(names)
         if twice:
             raise InputError(f"{path}: the column {twice[0]!r} is there twice")
         where.check(source.where, names)
