@@ -78,7 +78,10 @@ class RunOutputs(Struct, frozen=True, kw_only=True):
         ]
         _refuse_twins(destinations)
         progress, streams = self.progress, self.streams
-        # On one terminal the bar is cleared before a result is written above it.
+        # On one terminal the bar is cleared before a result, or what an item said, is written above it.
+        if progress is not None:
+            stderr = replace(streams.stderr, target=progress.above(streams.stderr.target))
+            streams = replace(streams, stderr=stderr)
         if progress is not None and streams.shared:
             stdout = replace(streams.stdout, target=progress.above(streams.stdout.target))
             streams = replace(streams, stdout=stdout)

@@ -12,6 +12,7 @@ from arcli.engine.template import text_of
 from arcli.outputs.base import OutputContext, TargetOutput
 from arcli.outputs.target import NullStream, Target
 from arcli.record import RecordBatch, decode, dump
+from arcli.timing.summary import RunSummary
 
 BLOCK = 1 << 20
 """Bytes of a long output that are written at a time."""
@@ -46,6 +47,16 @@ class RawOutput(TargetOutput):
             value = record.get("value")
             if self._values and record["status"] == "ok" and value is not None:
                 _write([_bytes_of(value) + b"\n"], tag, self._target)
+
+    def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
+        """See Output."""
+        self._stderr.commit()
+        super().finish(summary, values)
+
+    def abort(self) -> None:
+        """See Output."""
+        self._stderr.discard()
+        super().abort()
 
     def _label(self, record: dict[str, Any]) -> bytes:
         """Return the item in one line, as its places in a command would have it, and a tab."""

@@ -44,6 +44,7 @@ def write_end(
     if not summary.began and summary.error is not None and summary.exit_code is not None:
         return
     stream = stream.sized()
+    stream.begin_line()
     lines = [verdict(stream, summary)]
     # A mail from cron has to say by itself what it is about.
     if quiet:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from arcli.errors import OutputError
 from arcli.escape import without_commands
-from arcli.outputs.target import STDOUT, BestEffort, NullStream, StreamTarget, Target, WriteTimer
+from arcli.outputs.target import STDOUT, BestEffort, LastLine, NullStream, StreamTarget, Target, WriteTimer
 from arcli.units import wrap
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     """``width`` is in columns; None is no terminal: nothing is clipped.
 
     ``terminal`` is the descriptor of one that may become wider and narrower. ``github``: it is GitHub's
-    log, which takes lines for commands.
+    log, which takes lines for commands. ``line`` is the last one of a terminal.
     """
 
     target: Target
@@ -39,6 +39,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     color: bool = False
     encoding: str = "utf-8"
     github: bool = False
+    line: LastLine | None = None
 
     def sized(self) -> Stream:
         """Return it as wide as its terminal is now; one that is gone stays as it was."""
@@ -47,6 +48,11 @@ class Stream(Struct, frozen=True, kw_only=True):
             with suppress(OSError):
                 width = _columns(self.terminal)
         return self if width == self.width else replace(self, width=width)
+
+    def begin_line(self) -> None:
+        """End the line that something else has begun on the terminal. Raises what the target raises."""
+        if self.line is not None and self.line.begun:
+            self.target.write(b"\n")
 
     def write(self, text: str) -> None:
         """Write text that is already harmless. Raises what the target raises."""
@@ -144,16 +150,18 @@ def standard_streams(
     """
     if stdout is None:
         raise OutputError(f"{STDOUT} is closed", hint="redirect it: > results.txt, or > /dev/null")
-    streams = [StreamTarget(stdout.buffer)]
+    shared = _terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr)
+    lines = [LastLine()] * 2 if shared else [LastLine(), LastLine()]
+    streams = [StreamTarget(stdout.buffer, line=lines[0])]
     target: Target = NullStream()
     # What stderr does not take costs no result.
     if stderr is not None:
-        streams.append(StreamTarget(stderr.buffer, "standard error"))
+        streams.append(StreamTarget(stderr.buffer, "standard error", lines[1]))
         target = BestEffort(streams[1])
     return Streams(
-        stdout=_stream(stdout, streams[0], environ, color),
-        stderr=_stream(stderr, target, environ, color),
-        shared=_terminal(stdout) is not None and _terminal(stdout) == _terminal(stderr),
+        stdout=_stream(stdout, streams[0], environ, color, lines[0]),
+        stderr=_stream(stderr, target, environ, color, lines[1]),
+        shared=shared,
         timers=[stream.timer for stream in streams],
         piped=_has_mode(stdout, stat.S_ISFIFO),
         kept=_has_mode(stdout, stat.S_ISREG),
@@ -173,7 +181,9 @@ def has_color(stream: TextIO | None, environ: Mapping[str, str], mode: ColorMode
     return bool(environ.get("FORCE_COLOR")) or _terminal(stream) is not None
 
 
-def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], color: ColorMode) -> Stream:
+def _stream(
+    stream: TextIO | None, target: Target, environ: Mapping[str, str], color: ColorMode, line: LastLine
+) -> Stream:
     width, terminal, columns = None, None, environ.get("COLUMNS", "")
     # As a shell and rich have it: what somebody says goes before what the terminal says.
     if stream is not None and _terminal(stream) is not None:
@@ -187,6 +197,7 @@ def _stream(stream: TextIO | None, target: Target, environ: Mapping[str, str], c
         terminal=terminal,
         color=has_color(stream, environ, color),
         encoding=getattr(stream, "encoding", None) or "utf-8",
+        line=line if _terminal(stream) is not None else None,
     )
 
 

@@ -96,16 +96,28 @@ class WriteTimer:
             self._since = None
 
 
-class StreamTarget(Target):
-    """A stream that was open before arcli and stays open after it; written through at once."""
+class LastLine:
+    """The last line of a terminal, which two streams may share; ``begun``: it has text and no end."""
 
-    def __init__(self, stream: BinaryIO, name: str = STDOUT) -> None:
+    begun = False
+
+
+class StreamTarget(Target):
+    """A stream that was open before arcli and stays open after it; written through at once.
+
+    ``line`` is the last line of what it is written to.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str = STDOUT, line: LastLine | None = None) -> None:
         self._stream = stream
         self._name = name
+        self._line = line or LastLine()
         self.timer = WriteTimer()
 
     def write(self, data: bytes) -> None:
         """Write and flush. Raises ReaderGone where nobody reads any more."""
+        if data:
+            self._line.begun = not data.endswith(b"\n")
         with self._reporting():
             write_all(self._write_some, data)
             self._flush()

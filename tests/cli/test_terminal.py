@@ -142,6 +142,28 @@ def test_results_and_bar_share_one_terminal(tmp_path: Path) -> None:
     assert "40 of 40 items ok" in seen
 
 
+@pytest.mark.parametrize("stdout", [True, False])
+def test_the_bar_is_erased_before_what_items_say_on_stderr(tmp_path: Path, stdout: bool) -> None:
+    spec = "command: 'echo err{} >&2; sleep 0.3'\nover: [1, 2]\n"
+    words = ["--format", "raw", "--progress", "bar"]
+    code, _, seen = shown(tmp_path, *words, stdout=stdout, spec=spec)
+    assert code == 0
+    assert {"err1", "err2"} <= {*re.split(r"[\r\n]+", ESCAPE.sub("", seen))}
+
+
+@pytest.mark.parametrize("progress", ["bar", "never"])
+@pytest.mark.parametrize("where", ["", ">&2"])
+def test_the_verdict_begins_a_line_whatever_items_leave(tmp_path: Path, progress: str, where: str) -> None:
+    spec = f"command: 'printf x{{}} {where}; sleep 0.1'\nover: [1, 2]\n"
+    words = ["--format", "raw", "--progress", progress]
+    code, _, seen = shown(tmp_path, *words, stdout=True, spec=spec)
+    assert code == 0
+    lines = re.split(r"[\r\n]+", ESCAPE.sub("", seen))
+    (verdict,) = [at for at, line in enumerate(lines) if "2 of 2 items ok" in line]
+    assert lines[verdict].startswith("✓")
+    assert lines[verdict - 1].endswith("x1x2")
+
+
 @pytest.mark.parametrize("words", [[], ["--progress", "bar"]], ids=["auto", "bar"])
 def test_no_bar_beside_what_a_pipe_may_bring_to_the_same_terminal(tmp_path: Path, words: list[str]) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as cat:
