@@ -56,7 +56,7 @@ _READ_OFF: dict[str, Callable[[str], Any]] = {
 
 
 class BadCell:
-    """Stands in a row for a cell that is no text in its file's encoding.
+    """Stands in a row for a cell that is no text in its file's encoding, or that Python cannot hold.
 
     ``problem`` says where it is, and what to do. Nobody knows what is in it: comparing it raises
     InputError with that, and so does sending it, which makes it an error of each item that has it.

@@ -11,9 +11,13 @@ from typing import Any, ClassVar
 from arcli.errors import InputError
 from arcli.inputs import where
 from arcli.inputs.base import Source, SourceContext, Stream, repeated
+from arcli.inputs.cells import BadCell
 from arcli.inputs.files import FileOfRows
 from arcli.paths import is_file
 from arcli.suggest import how_to_add
+
+UNHELD = (ValueError, OverflowError)
+"""What pyarrow raises for values that Python's types cannot hold."""
 
 
 class Parquet(FileOfRows):
@@ -59,10 +63,41 @@ def read_parquet(source: Parquet, path: Path) -> Iterator[dict[str, Any]]:
     number = 0
     with _parquet(path) as table:
         for batch in table.iter_batches():
-            for row in batch.to_pylist():
+            for row in _rows(batch, path, number):
                 number += 1
                 if condition(row, f"{path}: row {number}"):
                     yield row
+
+
+def _rows(batch: Any, path: Path, before: int) -> list[dict[str, Any]]:
+    """Return the rows of a batch, which so many stand before in the file."""
+    columns = {
+        name: _cells(column, name, f"{path}: row", before + 1)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    return [{name: cells[row] for name, cells in columns.items()} for row in range(batch.num_rows)]
+
+
+def _cells(column: Any, name: str, place: str, first: int) -> list[Any]:
+    """Return a column's values; a BadCell for each that Python cannot hold."""
+    try:
+        values: list[Any] = _exact(column).to_pylist()
+        return values
+    except UNHELD:
+        return [_cell(cell, name, f"{place} {number}") for number, cell in enumerate(column, first)]
+
+
+def _cell(cell: Any, name: str, place: str) -> Any:
+    try:
+        return _exact(cell).as_py()
+    except UNHELD as error:
+        shown = f"{cell.type} that Python cannot hold"
+        return BadCell(shown, f"{place}: {shown}: {error} (column {name!r})")
+
+
+def _exact(cells: Any) -> Any:
+    """Return cells whose values are all of the file's; raises where some would be cut to microseconds."""
+    return cells.cast("time64[us]") if str(cells.type) == "time64[ns]" else cells
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import io
 import os
@@ -476,3 +477,28 @@ def test_parquet_tells_its_columns_and_its_length(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_text("a,b\n")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         source({"parquet": "t.parquet"}, tmp_path)
+
+
+def test_a_cell_that_python_cannot_hold_is_an_error_of_its_row_alone(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "date": pa.array([1, 10**8, None], pa.int32()).cast(pa.date32()),
+        "text": pa.array([b"a", b"b", b"\xff"], pa.binary()).view(pa.string()),
+        "span": pa.array([1, 2**62, 2], pa.int64()).cast(pa.duration("s")),
+        "time": pa.array([1000, 2000, 1500], pa.int64()).cast(pa.time64("ns")),
+    }
+    good = [dt.date(1970, 1, 2), "a", dt.timedelta(seconds=1), dt.time(microsecond=1)]
+    bad = {"date": {1}, "text": {2}, "span": {1}, "time": {2}}
+    for (name, column), value in zip(columns.items(), good, strict=True):
+        parquet.write_table(pa.table({"n": [1, 2, 3], name: column}), tmp_path / "t.parquet")
+        rows = list(source({"parquet": "t.parquet"}, tmp_path))
+        assert rows[0] == {"n": 1, name: value}
+        for place, row in enumerate(rows):
+            if place not in bad[name]:
+                pickle.dumps(row)
+                continue
+            with pytest.raises(InputError, match=rf"t.parquet: row {place + 1}: .*column '{name}'"):
+                pickle.dumps(row)
+        picked = source({"parquet": {"path": "t.parquet", "where": {"n": [1]}}}, tmp_path)
+        assert list(picked) == rows[:1]
