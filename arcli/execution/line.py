@@ -203,7 +203,8 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
     # The session's ledger has the times of engines and chunks; without it, what was seen is all there is.
     ledger = session.ledgers.get(job.name)
     if ledger is None:  # an output failed, or somebody asked for an end at once
-        ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=None, tally=taken)
+        unread = None if supply.unread is None else max(0, supply.count + supply.unread - taken.total)
+        ledger = Ledger(job=job.name, kind=job.kind, planned=taken.total, unread=unread, tally=taken)
         ledger.wall = time.monotonic() - began
     ledger.failures = failures.groups()
     if failure is None and ledger.ended is End.DONE and not ledger.planned:

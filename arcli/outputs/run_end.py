@@ -210,7 +210,9 @@ def _advice(stream: Stream, summary: RunSummary, origin: RunOrigin, *, tables_hi
     # A job that has what was asked for is not gone on with.
     counts = Counts.of([job for job in summary.jobs if job.ended is not End.ENOUGH])
     failed = counts.error + counts.timeout
-    undone = counts.lost + counts.cancelled or counts.unread != 0
+    # What an output did not get may be wanted all the same.
+    unwritten = any(job.ended is End.OUTPUT_FAILED for job in summary.jobs)
+    undone = unwritten or counts.lost + counts.cancelled or counts.unread != 0
     which = ("--run", summary.run) if origin.past else ()
     flags = ("--failed" if failed else "--resume", *which)
     line = again(origin.argv, *flags, stdin=origin.stdin) if failed or undone else None

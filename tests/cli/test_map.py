@@ -128,6 +128,22 @@ def test_an_item_more_that_is_no_number_leaves_the_others_done(tmp_path: Path) -
     assert (tmp_path / "log").read_text() == "1\n2\nx\n"
 
 
+@pytest.mark.parametrize(
+    ("items", "words"), [("a", "1 of 1 item ok in"), ("abc", "1 of 1 item ok, 2 never read in")]
+)
+def test_what_an_output_that_failed_did_not_get_is_counted(items: str, words: str, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "arcli", "map", "--inline", "-k", "echo", ":::", *items]
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False
+        )
+    assert done.returncode == 4
+    assert words in done.stderr.decode()
+    assert "again  arcli map --resume" in done.stderr.decode()
+
+
 def test_files_of_items_and_standard_input(tmp_path: Path) -> None:
     (tmp_path / "hosts.txt").write_text("one\ntwo\n")
     code, out, _ = mapped(tmp_path, "-k", "--tag", "echo up {}", "::::", "hosts.txt")
