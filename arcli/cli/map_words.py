@@ -52,7 +52,7 @@ def marked_inputs(words: Sequence[str], options: Sequence[str]) -> Iterator[Inpu
         late = next((word for word in group if word.partition("=")[0] in options), None)
         if late is not None:
             raise UsageError(
-                f"{late} stands after {mark}, where everything is an item",
+                f"{late} stands after {mark}, where items are",
                 hint=f"flags go before {mark}; items that look like them can come from a file or stdin",
             )
         # A plus links an input with the one before it, as GNU parallel does.
