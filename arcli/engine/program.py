@@ -75,7 +75,10 @@ def not_started(error: OSError | ValueError, argv: Sequence[str]) -> NotStarted:
         message = "an argument has a NUL, which none can hold" if null else str(error)
         hint = "; items that NULs separate are read by stdin: nul, or arcli map -0" if null else ""
     else:
-        message = f"{error.filename or argv[0]}: {error.strerror}"
+        # Where the folder to start in is missing, the error has its name, as empty as it may be.
+        name = argv[0] if error.filename is None else error.filename
+        name = name or f"the empty name of a {'folder' if argv[0] else 'program'}"
+        message = f"{name}: {error.strerror}"
         longest = max(len(os.fsencode(word)) for word in argv)
         long = error.errno == errno.E2BIG
         hint = f", the longest one has {longest:,} bytes: command_stdin takes any length" if long else ""

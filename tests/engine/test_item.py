@@ -412,12 +412,13 @@ def test_a_command_that_cannot_be_started_says_why_without_a_place_in_arcli(tmp_
         "there is none": (["/no/such/program"], "x", "/no/such/program: No such file or directory"),
         "not executable": ([str(tmp_path / "text"), "{}"], "x", "text: Permission denied"),
         "no cwd": ("echo {}", "x", "gone: No such file or directory"),
+        "empty cwd": ("echo {}", "", "not started: the empty name of a folder: No such file"),
         "NUL": ("echo {}", "a\0b", "an argument has a NUL"),
         "too long": ("echo {}", "x" * (16 << 20), "16,777,216 bytes: command_stdin"),
         "no text": ("echo {}", "\ud800", "surrogates not allowed"),
     }
     for name, (text, item, reason) in reasons.items():
-        cwd = str(tmp_path / "gone") if name == "no cwd" else None
+        cwd = {"no cwd": str(tmp_path / "gone"), "empty cwd": "{}"}.get(name)
         record = run_command(text, item, cwd=cwd)
         assert (record["status"], record["error"]["type"]) == ("error", "NotStarted"), name
         assert reason in record["reason"], name
