@@ -38,7 +38,7 @@ WRONG = [
     ("command: cat\nenv: {X: '{c}'}\nover: {cases: [{a: 1}]}", 2, 11, "{c}", "{a}"),
     ('command: "cat $((1+{}))"\nover: [1]', 1, 20, "inside an arithmetic", "x={}"),
     ('command: "tr a-z A-Z < {} > {.}.up"\nover: [a]', 1, 29, "{.} is no", "{root}; {{.}}"),
-    ('command: "mv {} \'{/.}\'"\nover: [a]', 1, 18, "{/.} is no placeholder", "write {stem}"),
+    ('command: "mv {} \'{/.}\'"\nover: [a]', 1, 18, "{/.} is no placeholder", "quotes, write {stem}"),
     ('command: [echo, "{#}"]\nover: [a]', 1, 18, "{#} is no placeholder", "write {number}"),
     ('command: [echo, "{1}"]\nover: {cases: [{a: 1}]}', 1, 18, "{1} is no placeholder", "write {a}"),
     ('command: [echo, x, "a{my+col}"]\nover: {jsonl: r.jsonl}', 1, 22, "{my+col} is no", "{{my+col}}"),

@@ -149,7 +149,10 @@ def _strange(found: Placeholder, text: str, names: ItemNames) -> Fault:
     if here is None and found.name[1:-1].rstrip("./").isdecimal():
         here = " or ".join(f"{{{name}}}" for name in names.own or [""])
     hint = f"write {here}" if here else f"there are: {keys}"
-    return Fault(message, f"{hint}; {{{found.name}}} is {found.name} itself", line, column)
+    itself = f"{{{found.name}}} is {found.name} itself"
+    # In quotes it is more likely the program's own, and no other name is filled in there.
+    in_quotes = f"{itself}; outside of {found.inside}, {hint}"
+    return Fault(message, f"{hint}; {itself}" if found.inside is None else in_quotes, line, column)
 
 
 def _unfilled(script: Any) -> Iterator[Placeholder]:
