@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ TABLES_BESIDE = 54
 """Columns from which on a run's id and the way to its tables are one line."""
 INDENT = 5
 _LONGEST_COMMAND = 300
+_DESCRIPTOR = re.compile(r"\A(--[\w-]+=|-a)?/(?:dev|proc/self)/fd/\d+\Z")
+"""A file that only that call had open, such as that of a shell's ``<(…)``."""
 _NOT_AGAIN = {"--resume", "--failed", "--run", "-q", "--quiet", "--estimate"}
 """Flags that say which run is gone on with, that hide what people ask for now, or that make it a pilot."""
 
@@ -121,11 +124,12 @@ def again(argv: Sequence[str], *flags: str, stdin: bool = False) -> str | None:
     """
     if len(argv) < 2:
         return None
-    words, drop_next = [], False
+    words: list[str] = []
+    drop_next = False
     # The same command line, without what said how to go on before.
     for word in argv[2:]:
         if not drop_next and word not in _NOT_AGAIN and not word.startswith("--run="):
-            words.append(word)
+            words.append(_DESCRIPTOR.sub(r"\1FILE", word))
         drop_next = word == "--run"
     if "-" in words:  # a spec or items from standard input, which is gone
         return None
