@@ -83,6 +83,9 @@ class Names(Mapping[str, str]):
         path = PurePath(text)
         if part == "path":
             return os.path.abspath(path)  # noqa: PTH100 - as text
+        # Of a name that ends in a dot, PurePath's stem is all of it, and not so in Python 3.14.
+        if part in {"stem", "suffix"}:
+            return os.path.splitext(path.name)[part == "suffix"]  # noqa: PTH122
         text_part = os.path.splitext(path)[0] if part == "root" else str(getattr(path, part))  # noqa: PTH122
         # What `find .` writes before a name keeps one that begins with a dash from being an option.
         spelled_out = text.startswith("./") and part in {"root", "parent"} and text_part != "."

@@ -297,6 +297,18 @@ def test_a_path_that_begins_with_its_folder_stays_one() -> None:
         assert Names({"f": text, "g": 1}, 0)["f.root"] == root
 
 
+@pytest.mark.parametrize(
+    ("text", "stem", "suffix"),
+    [("a.", "a", "."), ("d.e/a.b.", "a.b", "."), (".rc", ".rc", ""), ("..a", "..a", ""), ("..", "..", "")],
+)
+def test_a_name_is_its_stem_and_its_suffix_and_a_root_ends_as_its_stem(
+    text: str, stem: str, suffix: str
+) -> None:
+    names = Names(text, 0)
+    assert (names["stem"], names["suffix"], names["name"]) == (stem, suffix, stem + suffix)
+    assert names["root"] == text.removesuffix(suffix)
+
+
 def test_parts_of_paths_in_the_keys_of_an_item() -> None:
     names = Names({"file": "d/e.txt", "q": 1}, 0)
     assert [names[f"file.{part}"] for part in ("stem", "suffix", "parent", "name")] == [
