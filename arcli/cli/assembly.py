@@ -344,7 +344,8 @@ def _kept(
         on_damage=damaged,
         on_lost=note_lost,
     ) as kept:
-        notices.say(f"going on with run {earlier.id}: {plural(len(kept), 'item')} kept")
+        # How many of them are used turns out as items are read.
+        notices.say(f"going on with run {earlier.id}, which has {plural(len(kept), 'result')}")
         yield kept
 
 

@@ -69,6 +69,14 @@ def test_a_functions_file_that_changed_is_said_and_minded_when_asked_for(folder:
     ]
 
 
+def test_it_is_told_what_the_earlier_run_has_and_not_yet_what_is_used(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(SPEC.replace("offset = 1", "offset = 2"))
+    run = Run(folder, ["run", "spec.yaml", "--inline", "--resume", "--explain"])
+    assert run.wait() == 1
+    assert ", which has 4 results\n" in run.said()
+    assert "a: 0 items kept, 2 to run: the setup changed" in run.said()
+
+
 def test_explaining_is_about_resuming(folder: Path) -> None:
     run = Run(folder, ["run", "spec.yaml", "--explain"])
     assert run.wait() == 2
