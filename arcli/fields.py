@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from arcli.units import DURATION, parse_duration
+from arcli.units import DURATION, MOST, parse_duration
 
 
 class Deferred(Struct, frozen=True):
@@ -69,7 +69,8 @@ PERCENT_FORM = {"type": "string", "pattern": f"^{_PERCENT}$"}
 # Durations are read before pydantic looks at the type, for it takes no text for a number.
 Seconds = Annotated[float, BeforeValidator(_duration), WithJsonSchema({"anyOf": _DURATION_FORMS})]
 Limit = Annotated[Seconds, AfterValidator(_not_zero)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
 
 
 def one_or_more(value: Any) -> Any:
@@ -139,7 +140,7 @@ def _percent(value: Any) -> float | None:
 def _share(value: Any) -> Any:
     if isinstance(value, Share | dict):
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
         return {"count": value}
     percent = _percent(value)
     if percent is not None and percent <= 100:

@@ -12,6 +12,13 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d)\s*)+"
 """The pattern of a duration with units."""
+FOREVER = 36_500 * _UNITS["d"]
+"""A hundred years: a longer duration is taken for this one, for timers of the system hold not much more."""
+MOST = 2**53 - 1
+"""The largest count: of those beyond it not all programs that read JSON tell one from the next.
+
+https://www.rfc-editor.org/rfc/rfc8259#section-6
+"""
 _DURATION = re.compile(DURATION)
 _TOGETHER = re.compile(r"\d (?:[mµn]?s|min|h|[kMGT]?B|%)(?!\w)|`[^`]*`")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
@@ -20,22 +27,21 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 def parse_duration(value: str | float) -> float:
     """``250ms``, ``30s``, ``5m``, ``2h``, ``1h30m`` or a number of seconds, as seconds.
 
-    Raises ValueError for anything else, and for what is negative or not finite.
+    It is FOREVER at most. Raises ValueError for anything else, and for what is negative or not finite.
     """
     if isinstance(value, str):
         # Parts with units add up, as in 1h30m.
         text = value.strip()
         if _DURATION.fullmatch(text):
-            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+            return min(FOREVER, sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
         # A number without a unit is seconds, also as text.
         try:
             value = float(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a duration such as 250ms, 30s, 5m or 2h") from None
-    seconds = float(value)
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= value < float("inf"):
         raise ValueError(f"{value!r} is not a duration: it must be finite and not negative")
-    return seconds
+    return float(min(FOREVER, value))
 
 
 def format_seconds(seconds: float) -> str:

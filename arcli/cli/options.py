@@ -11,7 +11,7 @@ from msgspec import Struct
 from arcli.cli import complete
 from arcli.errors import UsageError
 from arcli.outputs import registry
-from arcli.units import parse_duration
+from arcli.units import MOST, parse_duration
 
 if TYPE_CHECKING:
     from arcli.outputs.ci import CiMode
@@ -71,6 +71,11 @@ def _numbers(text: str) -> tuple[int, ...]:
             raise ValueError(f"{part!r} has no items, or more than {MOST_ITEMS:,}")
         numbers += span
     return tuple(numbers)
+
+
+def bounded(context: click.Context, parameter: click.Parameter, count: int | None) -> int | None:
+    """Return a count, MOST at most: nobody could tell it from more (a callback of click)."""
+    return None if count is None else min(count, MOST)
 
 
 DURATION = Parsed("duration", parse_duration)

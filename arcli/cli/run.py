@@ -26,6 +26,7 @@ from arcli.cli.options import (
     TAIL,
     RunFlags,
     WithTail,
+    bounded,
     choice,
     color_option,
     fail_if_option,
@@ -63,6 +64,7 @@ MOST_PEEKED = 1_000_000
     "--max-procs",
     "at_once",
     type=click.IntRange(min=1),
+    callback=bounded,
     metavar="N",
     help="How many items at a time, on all engines together.",
 )
@@ -106,7 +108,9 @@ MOST_PEEKED = 1_000_000
 )
 @TAIL
 @click.option("--delay", type=DURATION, help="Wait so long between the starts of two items.")
-@click.option("--limit", type=click.IntRange(min=0), help="Only the first N items of each map.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), callback=bounded, help="Only the first N items of each map."
+)
 @click.option("--deadline", type=DURATION, help="Stop the whole run after this long.")
 @fail_if_option("p95 > 200ms")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")

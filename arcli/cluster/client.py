@@ -31,6 +31,8 @@ ONE_PART = Map()
 _LOG = logging.getLogger("arcli.cluster")
 QUEUED = 1000
 """Published messages that may wait to be read."""
+PATIENCE = 86_400.0
+"""Seconds that a controller has to answer at most: ZeroMQ counts milliseconds in 32 bits."""
 _IDENTIFY = """
 (lambda raw, text: (setattr(raw, "buffers", [text.encode()]), raw)[1])(
     __import__("ipyparallel.serialize").serialize.PrePickled(None),
@@ -52,11 +54,11 @@ class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no
     cluster = Instance(object, allow_none=True)
     """None. A client looks for the class by its name, which would import what starts clusters."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, info: dict[str, Any], *, timeout: float) -> None:
         self._replies: dict[str, bytes] = {}
         self._published: dict[str, list[tuple[str, bytes]]] = {}
         self.on_published: Callable[[], None] = lambda: None
-        super().__init__(*arguments, **options)
+        super().__init__(info, timeout=min(timeout, PATIENCE))
 
     def submit(
         self, engine_id: int, function: Any, arguments: list[Any], label: str | None = None

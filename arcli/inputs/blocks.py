@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from arcli.errors import InputError
+from arcli.fields import Count
 from arcli.inputs.base import Input, Source, SourceContext, Stream
 from arcli.inputs.files import UNREADABLE, is_packed, missing, opened, unreadable
 from arcli.paths import is_stored
@@ -47,7 +48,7 @@ class Blocks(Input):
     of: str
     """A file, which each call reads its part of; or `stdin`, whose bytes travel, as a packed file's or
     a pipe's do."""
-    bytes: Annotated[int, BeforeValidator(_size), Field(ge=1), WithJsonSchema(_SIZE_FORMS)] = 1 << 20
+    bytes: Annotated[Count, BeforeValidator(_size), WithJsonSchema(_SIZE_FORMS)] = 1 << 20
     """How long a block is at least; it goes on until the next record begins."""
     start: str = ""
     """What a line begins with where a record begins; by default every line is a record."""

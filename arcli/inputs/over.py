@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model, model_validator
 
 from arcli.errors import InputError
-from arcli.fields import Deferred, Model
+from arcli.fields import CountFromZero, Deferred, Model
 from arcli.inputs.base import Fixed, Input, Source, SourceContext, within
 from arcli.inputs.registry import BUILT_IN, keys, kind_of
 
@@ -26,7 +26,7 @@ _Path = tuple[str | int, ...]
 class Sample(Model):
     """A random choice of ``n`` items, the same for the same seed."""
 
-    n: Annotated[int, Field(ge=0)]
+    n: CountFromZero
     """How many items are chosen."""
     seed: int = 0
     """What the choice begins with: the same seed, the same items."""

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from arcli.errors import UsageError
 from arcli.fields import (
     Count,
+    CountFromZero,
     Deferred,
     DeferredText,
     Limit,
@@ -84,7 +85,7 @@ class Cluster(Model):
     """Go on with so many, where not all have come up in time."""
     start_timeout: Seconds = 60.0
     """How long to wait for the engines; embedded ones come one after another: for the next one."""
-    max_restarts: Annotated[int, Field(ge=0)] = 10
+    max_restarts: CountFromZero = 10
     """How many engines that died are replaced in a run."""
     threads_per_engine: Count | None = None
     """What OMP_NUM_THREADS and its like are on engines."""
@@ -170,7 +171,7 @@ class Policy(Model):
     """`direct` deals the items out beforehand, in contiguous parts; else who is free gets the next."""
     targets: Literal["all", "any"] | list[int] | None = None
     """Which engines: all, any one, or these slots."""
-    retries: Annotated[int, Field(ge=0)] = 0
+    retries: CountFromZero = 0
     """How often an item that failed is called again."""
     retry_delay: Seconds = 0.0
     """How long to wait before that; longer each time."""

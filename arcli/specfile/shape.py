@@ -234,6 +234,8 @@ def _wanted(fault: Mapping[str, Any]) -> str:
         return str(context["expected"]).replace("'", "")
     if kind == "greater_than_equal":
         return f"at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"at most {context['le']}"
     if kind in {"string_too_long", "string_too_short"}:
         return "one character"
     if kind == "finite_number":

@@ -136,6 +136,16 @@ def test_limit_takes_the_first_items(tmp_path: Path) -> None:
     assert each_once(records, 2)
 
 
+@pytest.mark.parametrize("where", [["--inline"], ["-n", "1"]])
+def test_whoever_means_never_may_say_any_time(tmp_path: Path, where: list[str]) -> None:
+    """The timers behind these hold less, each its own."""
+    keys = ("timeout", "deadline", "cluster.start_timeout", "retry_delay")
+    never = [word for key in keys for word in ("--set", f"{key}=1e300")]
+    limits = ["--deadline", "300000000d", "--limit", str(10**20), "-j", str(10**20)]
+    spec = "command: 'true {}'\nover: [1]\n"
+    assert ended(tmp_path, spec, *where, *never, *limits, "-q", "--format", "text") == (0, "", "")
+
+
 def test_limit_of_none_is_a_run_too(tmp_path: Path) -> None:
     code, records = finish(tmp_path, SQUARES, "--limit", "0", "--inline")
     assert (code, records) == (0, [])

@@ -152,6 +152,8 @@ SHAPE = [
     (MAP + "over: {range: '${params.n}'}\nparams: {n: null}\n", 2, 7, "is needed, range is null", ""),
     (MAP + "over: [1]\nchunksize: two\n", 3, 12, "a whole number or auto, not the text 'two'", ""),
     (MAP + "over: [1]\nchunksize: 0\n", 3, 12, "at least 1", ""),
+    (MAP + "over: [1]\nchunksize: 9007199254740992\n", 3, 12, "at most 9007199254740991", ""),
+    (MAP + "over: [1]\nretries: 9007199254740992\n", 3, 10, "at most 9007199254740991", ""),
     (MAP + "over: [1]\nhalt: son\n", 3, 7, "not the text 'son'", "'soon'"),
     (MAP + "over: [1]\ntimeout: soon\n", 3, 10, "not a duration", ""),
     (MAP + "over: [1]\nmax_failures: 300%\n", 3, 15, "percentage", ""),

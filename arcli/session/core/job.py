@@ -30,7 +30,7 @@ from arcli.session.core.messages import Attempted, Moment, PendingChunk, Records
 from arcli.session.core.pool import PooledEngine
 from arcli.session.interfaces import Supply
 from arcli.timing.ledger import End, EngineUse, Ledger
-from arcli.units import isoformat
+from arcli.units import FOREVER, isoformat
 
 MEASURED = 3
 """Items that have to be measured before their median limits the others', as in GNU parallel."""
@@ -91,7 +91,8 @@ class JobRun:
         # The median moves little between one chunk and the next, and costs a walk over all that is known.
         if self.tally.ran >= max(MEASURED, 1.1 * self._median_of):
             self._median_of = self.tally.ran
-            self._limit = max(SHORTEST_LIMIT, (limit.percent or 0.0) / 100 * self.tally.quantile(0.5))
+            seconds = (limit.percent or 0.0) / 100 * self.tally.quantile(0.5)
+            self._limit = min(FOREVER, max(SHORTEST_LIMIT, seconds))
         return self._limit
 
     def news(self, now: float) -> float | None:
