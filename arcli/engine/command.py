@@ -306,7 +306,12 @@ class _Output:
         self._item = index, attempt
 
     def __enter__(self) -> _Output:
-        self.out, self.err = self._files.take(), self._files.take()
+        self.out = self._files.take()
+        try:
+            self.err = self._files.take()
+        except BaseException:
+            self._files.give_back(self.out)
+            raise
         # One byte more than the cap is left, to tell.
         cap = self._cap + 1
         self._growing = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -9,9 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from arcli.engine import command
 from arcli.engine.blank_files import BlankFiles
 from arcli.engine.command import Command, CommandLine
 from arcli.engine.live import Live, Patrol
@@ -83,3 +86,23 @@ def test_what_outlives_a_command_never_speaks_in_anothers_name(tmp_path: Path) -
     finally:
         with suppress(OSError, ValueError):
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_command_that_gets_one_file_of_two_gives_it_back() -> None:
+    class Scarce(BlankFiles):
+        taken: ClassVar[list[int]] = []
+
+        def take(self) -> int:
+            if self.taken:
+                raise OSError(errno.EMFILE, "Too many open files")
+            self.taken.append(super().take())
+            return self.taken[0]
+
+        def give_back(self, file: int) -> None:
+            super().give_back(file)
+            self.taken.remove(file)
+
+    files = Scarce()
+    with pytest.raises(OSError, match="Too many"), command._Output(files, 1, 0, 1):
+        pass
+    assert files.taken == []
