@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from types import FrameType
 from typing import Any, TextIO, cast
 
 from rich.cells import cell_len
@@ -42,6 +46,7 @@ NAME = 8
 """Columns that a job's name keeps beside figures that can be done without."""
 MARGIN = 3
 """Columns that they leave."""
+SHOW_CURSOR = b"\x1b[?25h"
 WIDE = 60
 """From so many columns on an engine's number is called one."""
 
@@ -119,6 +124,7 @@ class BarProgress:
     def start(self) -> None:
         """See Output."""
         self._task = self._live.add_task("starting engines", total=None)
+        self._terminal.mind_quit()
         self._live.start()
 
     def record(self, batch: RecordBatch) -> None:
@@ -130,11 +136,12 @@ class BarProgress:
 
     def finish(self, summary: RunSummary, values: dict[str, Any]) -> None:
         """See Output."""
-        self._live.stop()
+        self.abort()
 
     def abort(self) -> None:
         """See Output."""
         self._live.stop()
+        self._terminal.forget_quit()
 
     def figures(self) -> str:
         """Return what stands beside the bar, and bring the bar to where the session is."""
@@ -275,6 +282,27 @@ class _Terminal:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.gone = False
+        self._minds_quit = False
+
+    def mind_quit(self) -> None:
+        """Have SIGQUIT, which ends this process where it is, show the cursor first: it will be hidden."""
+        ends = signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL
+        if ends and self._stream.isatty() and threading.current_thread() is threading.main_thread():
+            self._minds_quit = True
+            signal.signal(signal.SIGQUIT, self._quit)
+
+    def forget_quit(self) -> None:
+        """Have SIGQUIT be what it was."""
+        if self._minds_quit:
+            self._minds_quit = False
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+    def _quit(self, number: int, frame: FrameType | None) -> None:
+        # Not by the stream, which may be in the middle of a write.
+        with suppress(OSError):
+            os.write(self._stream.fileno(), SHOW_CURSOR)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
     def write(self, text: str) -> int:
         """See TextIO."""

@@ -270,6 +270,14 @@ def test_a_stopped_run_gives_the_cursor_back(tmp_path: Path) -> None:
         assert screen.text.rfind(SHOW_CURSOR) > screen.text.rfind(HIDE_CURSOR)
 
 
+def test_a_run_that_is_quit_gives_the_cursor_back_and_ends_by_the_signal(tmp_path: Path) -> None:
+    with on_terminal(tmp_path, "--format", "jsonl", spec=SPEC.replace("40", "4000")) as (run, screen):
+        wait_until(lambda: "/4,000" in screen.text, lambda: screen.text)
+        run.signal(signal.SIGQUIT)
+        assert run.wait() == -signal.SIGQUIT
+        wait_until(lambda: screen.text.endswith(SHOW_CURSOR), lambda: screen.text)
+
+
 def test_ctrl_c_typed_at_the_terminal(tmp_path: Path) -> None:
     """The terminal signals the whole foreground group; the engines are not in it."""
     (tmp_path / "spec.yaml").write_text(SPEC.replace("40", "4000"))
