@@ -68,7 +68,7 @@ class Blocks(Input):
         mark = b"\n" + self.start.encode()
         if not self.reads_stdin:
             path = context.folder / self.of
-            if is_packed(path) or not is_stored(path):
+            if not _has_parts(path):
                 return Stream(lambda: read_blocks(path, self.bytes, mark))
             return Stream(lambda: parts_of(path, self.bytes, mark), distinct=True, names=NAMES)
         # A file is read by each call itself; of a pipe the bytes have to travel.
@@ -82,6 +82,17 @@ class Blocks(Input):
         if not self.reads_stdin:
             yield folder / self.of
 
+    def state(self, folder: Path) -> list[Any] | None:
+        """Return what tells whether a file has changed whose parts are the items; None where bytes are.
+
+        Its path, size and time of change (nanoseconds): an item does not have the bytes that it names.
+        """
+        path = folder / self.of
+        if self.reads_stdin or not _has_parts(path):
+            return None
+        about = path.stat()
+        return [str(path), about.st_size, about.st_mtime_ns]
+
     def keys(self, source: Source) -> Iterable[str] | None:
         """See Input."""
         return source.names or ()  # bytes have none
@@ -89,6 +100,11 @@ class Blocks(Input):
     def nothing(self) -> str:
         """See Input."""
         return f"{self.of} is empty"
+
+
+def _has_parts(path: Path) -> bool:
+    """Tell whether each call can read its part of a file."""
+    return is_stored(path) and not is_packed(path)
 
 
 def parts_of(path: Path, size: int, mark: bytes) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ from arcli.engine.program import NUMBER
 from arcli.engine.protocol import JobDefinition
 from arcli.engine.template import Template
 from arcli.fields import Share
+from arcli.inputs.blocks import Blocks
 from arcli.inputs.braces import expanded
 from arcli.inputs.glob import pattern_steps
 from arcli.paths import is_file
@@ -141,6 +142,7 @@ def plan_job(
         "command": [deciding.get(name) for name in (*COMMAND_FIELDS, "interpreter")],
         "setup": described["setup"],
         "source": source,
+        "file": described.get("blocks"),
     }
     return JobPlan(
         job=job,
@@ -249,9 +251,18 @@ def _described(
         },
     }
     # Where a job has none, its keys are what they were before there were any.
+    if files := _files_of_blocks(job, folder):
+        described["blocks"] = files
     if definition.outdir:
         described["folder"] = [job.outdir, [[path, required] for path, required, _ in definition.artifacts]]
     return described
+
+
+def _files_of_blocks(job: Job, folder: Path) -> list[list[Any]]:
+    """Return which files the job's blocks are of, and how they stand: items name their parts by place."""
+    walk = job.over.walk() if job.over is not None else ()
+    states = [part.input.state(folder) for _, part in walk if isinstance(part.input, Blocks)]
+    return [state for state in states if state is not None]
 
 
 def source_of(function: str, folder: Path) -> str:

@@ -139,6 +139,25 @@ def test_a_packed_file_is_unpacked(tmp_path: Path, name: str) -> None:
     assert [line for record in records for line in record["value"]] == [str(n) for n in range(99)]
 
 
+@pytest.mark.parametrize("over", ["{of: b.txt, bytes: 4}", None], ids=["alone", "combined"])
+def test_a_resumed_run_reads_blocks_of_a_file_that_has_changed_again(
+    over: str | None, tmp_path: Path
+) -> None:
+    blocks = over or "{of: b.txt, bytes: 4}"
+    source = f"{{blocks: {blocks}}}" if over else f"{{product: {{part: {{blocks: {blocks}}}, n: [1]}}}}"
+    spec = f"command: cat\nover: {source}\n"
+    file = tmp_path / "b.txt"
+    file.write_text("one\ntwo\n")
+    _, first = finish(tmp_path, spec, "--inline")
+    _, kept = finish(tmp_path, spec, "--inline", "--resume")
+    assert [record.get("replayed") for record in kept] == [True, True]
+    file.write_text("six\nten\n")
+    os.utime(file, ns=(0, 1))
+    _, again = finish(tmp_path, spec, "--inline", "--resume")
+    assert [record["value"]["stdout"] for record in again] == ["six\n", "ten\n"]
+    assert [record["input"] for record in again] == [record["input"] for record in first]
+
+
 def test_a_command_reads_its_part_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "in.fa").write_text("".join(f">{n}\n{'acgt' * n}\n" for n in range(50)))
     code, records = finish(
