@@ -103,8 +103,10 @@ class TaskPool:
     async def _run_through(self, item: Coroutine[Any, Any, None]) -> None:
         await item
         # The next one has its place at once: it would wait otherwise for all that the loop has to do by the
-        # time that somebody else hears of the end.
-        if self._raised is None:
+        # time that somebody else hears of the end. By then this one has to be out of the count, too.
+        task = asyncio.current_task()
+        if self._raised is None and task is not None:
+            self._tasks.discard(task)
             self._begin()
 
     async def _next_end(self, seconds: float | None = None) -> None:

@@ -250,6 +250,33 @@ def test_an_item_that_cancels_all_tasks_ends_no_chunk() -> None:
     assert sorted(ends) == [*range(5)]
 
 
+def test_an_item_that_ends_as_the_next_chunk_comes_gives_its_place_to_the_next_item() -> None:
+    """It wakes before the pool has begun the new chunk's first items."""
+    most = here = 0
+    released = False
+
+    async def first() -> None:
+        while not released:
+            await asyncio.sleep(0)
+
+    async def second() -> None:
+        nonlocal here, most
+        here += 1
+        most = max(here, most)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        here -= 1
+
+    pool = TaskPool(3)
+    try:
+        pool.run((first() for _ in range(2)), overlap=lambda: True)
+        released = True
+        pool.run((second() for _ in range(6)), overlap=lambda: False)
+    finally:
+        pool.close()
+    assert (most, here) == (3, 0)
+
+
 def test_a_pool_that_is_closed_has_all_its_places_again_whatever_its_items_do() -> None:
     async def item() -> None:
         try:
