@@ -142,7 +142,8 @@ def list_(form: str, profile: str | None) -> None:
     """
     from arcli.cluster.named import every
 
-    rows = [_row(one, state) for one, state in every(profile)]
+    clusters = every(profile)
+    rows = [_row(one, state) for one, state in clusters]
     if form == "json":
         click.echo(json.dumps(rows))
     elif not rows:
@@ -150,10 +151,10 @@ def list_(form: str, profile: str | None) -> None:
     else:
         _table(("name", "state", "engines", "launcher", "address"), rows)
         # A cluster that was killed leaves its files: nobody but the user may say that they can go.
-        for row in rows:
-            if row["state"] == "gone":
-                hint = f"its files are left; `arcli cluster stop {row['name']}` removes them"
-                click.echo(f"{row['name']} is gone, {hint}", err=True)
+        for one, state in clusters:
+            if state.state == "gone":
+                hint = f"its files are left; {one.command('stop')} removes them"
+                click.echo(f"{one.name} is gone, {hint}", err=True)
 
 
 @command.command("stop")

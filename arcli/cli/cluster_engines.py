@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import to_builtins
@@ -11,6 +12,9 @@ from msgspec import to_builtins
 from arcli.cli import complete
 from arcli.cli.options import DURATION, NUMBERS, format_option
 from arcli.escape import plain
+
+if TYPE_CHECKING:
+    from arcli.cluster.named import Known
 
 _NAME = click.argument("name", shell_complete=complete.clusters)
 _FORMAT = format_option("text", "json", meaning="json: one document.")
@@ -56,15 +60,8 @@ def execute(
     if form == "json":
         click.echo(json.dumps({"engines": [to_builtins(answer) for answer in answers]}))
     for answer in answers if form == "text" else ():
-        # Each line has its engine, as those of items have their number.
-        for shown, err in (
-            (answer.stdout, False),
-            (answer.value, False),
-            (answer.stderr, True),
-            (answer.error, True),
-        ):
-            for line in (shown or "").splitlines():
-                click.echo(f"{answer.engine}: {plain(line)}", err=err)
+        _show(answer.engine, answer.stdout, answer.value)
+        _show(answer.engine, answer.stderr, answer.error, err=True)
     failed = any(answer.error is not None for answer in answers)
     return ExitCode.ITEMS_FAILED if failed else ExitCode.OK
 
@@ -101,7 +98,7 @@ def restart(name: str, timeout: float, *, force: bool) -> int:
     from arcli.cluster import named, steered
 
     one = named.find(name)
-    return _tell(one.name, *steered.restart(one, timeout, force=force))
+    return _tell(one, *steered.restart(one, timeout, force=force))
 
 
 @click.command("scale")
@@ -119,7 +116,7 @@ def scale(name: str, engines: int, timeout: float, *, force: bool) -> int:
     from arcli.cluster import named, steered
 
     one = named.find(name)
-    return _tell(one.name, steered.scale(one, engines, timeout, force=force), engines)
+    return _tell(one, steered.scale(one, engines, timeout, force=force), engines)
 
 
 def _read(file: str) -> str:
@@ -135,22 +132,22 @@ def _read(file: str) -> str:
         raise UsageError(f"{file} is no UTF-8") from None
 
 
-def _show(engine: int, text: str | None, *, err: bool) -> None:
-    for line in (text or "").splitlines():
-        click.echo(f"{engine}: {plain(line)}", err=err)
+def _show(engine: int, *texts: str | None, err: bool = False) -> None:
+    """Print texts of an engine's: each line has its number, as those of items have theirs."""
+    for text in texts:
+        for line in (text or "").splitlines():
+            click.echo(f"{engine}: {plain(line)}", err=err)
 
 
-def _tell(name: str, count: int, target: int) -> int:
+def _tell(one: Known, count: int, target: int) -> int:
     """Say how many engines there are now; returns the exit code."""
     from arcli.errors import ExitCode
     from arcli.timing.words import plural
 
-    click.echo(f"{name}: {plural(count, 'engine')}")
+    click.echo(f"{one.name}: {plural(count, 'engine')}")
     if count == target:
         return ExitCode.OK
-    click.echo(
-        f"{name} was to have {target:,}; `arcli cluster status {name}` shows how it stands", err=True
-    )
+    click.echo(f"{one.name} was to have {target:,}; {one.command('status')} shows how it stands", err=True)
     return ExitCode.NO_CLUSTER
 
 

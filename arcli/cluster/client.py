@@ -33,15 +33,18 @@ QUEUED = 1000
 """Published messages that may wait to be read."""
 PATIENCE = 86_400.0
 """Seconds that a controller has to answer at most: ZeroMQ counts milliseconds in 32 bits."""
-_IDENTIFY = """
-(lambda raw, text: (setattr(raw, "buffers", [text.encode()]), raw)[1])(
-    __import__("ipyparallel.serialize").serialize.PrePickled(None),
-    __import__("json").dumps([
-        __import__("os").getpid(), __import__("socket").gethostname(), __import__("time").time()
-    ]),
+_TEXT = """
+(lambda raw, text: (setattr(raw, "buffers", [text.encode("utf-8", "surrogatepass")]), raw)[1])(
+    __import__("ipyparallel.serialize").serialize.PrePickled(None), {}
 )
 """.strip()
-"""Evaluates to what ipyparallel sends without pickling it: an engine's process, its host, its clock."""
+"""Evaluates to what ipyparallel sends without pickling it: a text."""
+_IDENTITY = """
+__import__("json").dumps([
+    __import__("os").getpid(), __import__("socket").gethostname(), __import__("time").time()
+])
+""".strip()
+"""Evaluates to an engine's process, its host and its clock."""
 
 
 class RawClient(ipyparallel.Client):  # type: ignore[misc]  # ipyparallel has no types
@@ -208,9 +211,14 @@ class Identity(NamedTuple):
     clock: float
 
 
+def ask_text(view: Any, expression: str) -> Any:
+    """Have one engine evaluate an expression that gives a text: an AsyncResult, the text for ``take``."""
+    return view.apply_async(eval, _TEXT.format(expression))
+
+
 def ask_identity(view: Any) -> Any:
     """Ask one engine who it is: an AsyncResult."""
-    return view.apply_async(eval, _IDENTIFY)
+    return ask_text(view, _IDENTITY)
 
 
 def read_identity(client: RawClient, answer: Any) -> Identity:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -23,6 +22,7 @@ from arcli import launchers
 from arcli.cluster.connection import Connection, Line, UnreachableError
 from arcli.engine.flock import locked
 from arcli.errors import ClusterError
+from arcli.escape import shell_line
 
 PROFILE = "default"
 NAME = re.compile(r"[\w.-]*")
@@ -75,6 +75,10 @@ class Known(Struct, frozen=True, kw_only=True):
             cluster: dict[str, Any] = json.loads(self.cluster_file.read_bytes())
             return str(cluster["engines"]["class"])
         return None
+
+    def command(self, name: str, *words: str) -> str:
+        """Return what one types to do something to a cluster, in backticks."""
+        return f"`{shell_line(['arcli', 'cluster', name, self.name, *words])}`"
 
 
 def of_connection_file(path: Path) -> Known | None:
@@ -227,11 +231,9 @@ def own_processes(one: Known) -> OwnProcesses | None:
 
 def anew(one: Known) -> str:
     """Return what to do about a cluster that has ended."""
-    start = "arcli cluster start" + (f" --profile {one.profile}" if one.profile != PROFILE else "")
-    return (
-        f"`arcli cluster stop {shlex.quote(one.name)}` removes what is left of it, "
-        f"`{start} --id {shlex.quote(one.cluster_id)}` starts one anew"
-    )
+    profile = ["--profile", one.profile] if one.profile != PROFILE else []
+    start = shell_line(["arcli", "cluster", "start", *profile, "--id", one.cluster_id])
+    return f"{one.command('stop')} removes what is left of it, `{start}` starts one anew"
 
 
 def lives(pid: int, words: Sequence[str] = ("",)) -> bool:

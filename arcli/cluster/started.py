@@ -58,7 +58,8 @@ def starting(one: Known) -> Iterator[None]:
     with log:
         if locked(log.fileno()) is False:
             raise ClusterError(
-                f"a cluster {one.name!r} is being started already", hint="--id gives another name"
+                f"a cluster {one.name!r} is being started or changed already",
+                hint=f"{one.command('status')} tells when that is done",
             )
         yield
 
@@ -104,7 +105,7 @@ def _start(one: Known, recipe: IpyparallelConfig, timeout: float, notice: Callab
     if look_inside(one).state != "gone":
         raise ClusterError(
             f"a cluster {one.name!r} is running already",
-            hint=f"--id gives another name; `arcli cluster stop {one.name}` stops it",
+            hint=f"--id gives another name; {one.command('stop')} stops it",
         )
     from arcli.cluster.launched.ipyparallel_config import cluster_for
     from arcli.cluster.launched.stopping import missing_command, stop_parts, words
@@ -189,7 +190,7 @@ def stop(one: Known, notice: Callable[[str], None]) -> Look:
     if before.state == "starting":
         raise ClusterError(
             f"{one.name} is being started",
-            hint=f"`arcli cluster status {one.name}` tells when it runs; Ctrl-C ends a start",
+            hint=f"{one.command('status')} tells when it runs; Ctrl-C ends a start",
         )
     launcher = launchers.named(one.launcher or "")
     # Jobs in a batch queue may outlive the controller, so they are cancelled even

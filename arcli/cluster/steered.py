@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from arcli.cluster.asked import client_of
-from arcli.cluster.client import RawClient
+from arcli.cluster.client import RawClient, ask_text
 from arcli.cluster.connection import Connection, Line
 from arcli.cluster.named import ANSWERS, Known, answer_of, lives, pids_in
 from arcli.cluster.started import recorded, starting
@@ -41,16 +41,12 @@ def execute(one: Known, code: str, targets: Sequence[int] | None, seconds: float
     Engines come in their order. Raises UsageError for engines that are not there, and ClusterError where
     some have not answered within ``seconds`` (None: however long it takes).
     """
-    connection = Connection.read(one.connection_file)
-    connection.check()
-    with client_of(connection) as client:
+    with client_of(_connection(one)) as client:
         ids = sorted(client.ids) if targets is None else _among(client.ids, targets)
         if not ids:
-            raise ClusterError(
-                f"{one.name} has no engines", hint=f"`arcli cluster scale {one.name} 2` starts 2"
-            )
+            raise ClusterError(f"{one.name} has no engines", hint=f"{one.command('scale', '2')} starts 2")
         call = f"(lambda names: (exec({_snippet()!a}, names), names['run'])[1])({{}})({code!a}, globals())"
-        asked = {engine: client[engine].apply_async(eval, _AS_TEXT.format(call)) for engine in ids}
+        asked = {engine: ask_text(client[engine], call) for engine in ids}
         end = None if seconds is None else time.monotonic() + seconds
         for answer in asked.values():
             answer.wait(None if end is None else max(0.0, end - time.monotonic()))
@@ -58,18 +54,10 @@ def execute(one: Known, code: str, targets: Sequence[int] | None, seconds: float
         if late:
             raise ClusterError(
                 f"{_names(late)} of {one.name} did not answer within {seconds:g} s",
-                hint=f"`arcli cluster status {one.name}` shows what waits for them, "
-                f"`arcli cluster signal {one.name} INT` interrupts what they run",
+                hint=f"{one.command('status')} shows what waits for them, "
+                f"{one.command('signal', 'INT')} interrupts what they run",
             )
         return [_executed(client, engine, answer) for engine, answer in asked.items()]
-
-
-_AS_TEXT = """
-(lambda raw, text: (setattr(raw, "buffers", [text.encode("utf-8", "surrogatepass")]), raw)[1])(
-    __import__("ipyparallel.serialize").serialize.PrePickled(None), {}
-)
-""".strip()
-"""Evaluates to what ipyparallel sends without pickling it: a text."""
 
 
 @cache
@@ -102,9 +90,9 @@ def _names(engines: Sequence[int]) -> str:
 
 def send_signal(one: Known, number: int) -> int:
     """Send a signal to the engines of a cluster; returns how many are registered. Raises ClusterError."""
-    registered = _registered(one)
+    registered = _registered(one, _connection(one))
     cluster = recorded(one)
-    with _words(one):
+    with _launcher(one):
         cluster.signal_engines_sync(number)
     return len(registered)
 
@@ -116,15 +104,16 @@ def restart(one: Known, seconds: float, *, force: bool) -> tuple[int, int]:
     ClusterError, also where engines have work, unless ``force``.
     """
     with starting(one):
-        before = _registered(one)
+        connection = _connection(one)
+        before = _registered(one, connection)
         if not force:
-            _require_idle(one, before, before)
+            _require_idle(one, before & _busy(connection))
         cluster = recorded(one)
         count = sum(group.n for group in cluster.engines.values())
         end = time.monotonic() + seconds
-        with _words(one):
+        with _launcher(one):
             cluster.restart_engines_sync()
-        registered = _wait(one, lambda ids: len(ids - before) >= count, end)
+        registered = _wait(one, connection, lambda ids: len(ids - before) >= count, end)
         return len(registered - before), count
 
 
@@ -135,29 +124,28 @@ def scale(one: Known, count: int, seconds: float, *, force: bool) -> int:
     new ones at most. Raises ClusterError, also where engines that would go have work, unless ``force``.
     """
     with starting(one):
-        registered = _registered(one)
+        connection = _connection(one)
+        registered = _registered(one, connection)
+        if count == len(registered):
+            return count
+        cluster = recorded(one)
         end = time.monotonic() + seconds
         if count > len(registered):
-            cluster = recorded(one)
-            with _words(one):
+            with _launcher(one):
                 cluster.start_engines_sync(count - len(registered))
-            return len(_wait(one, lambda ids: len(ids) >= count, end))
-        if count < len(registered):
-            recorded(one)  # whether it is ours to change
-            busy = _busy(one)
-            leaving = sorted(registered, key=lambda engine: (engine in busy, -engine))[
-                : len(registered) - count
-            ]
-            if not force:
-                _require_idle(one, leaving, registered)
-            connection = Connection.read(one.connection_file)
-            with client_of(connection) as client:
-                client.shutdown(leaving, block=False)
-                registered = _wait(one, lambda ids: not ids & set(leaving), end)
-            # What has ended is to stand in the file no more; an engine unregisters a moment before that.
-            while _recorded_alive(one) > len(registered) and time.monotonic() < end:
-                time.sleep(POLL)
-            recorded(one).update_cluster_file()
+            return len(_wait(one, connection, lambda ids: len(ids) >= count, end))
+        busy = _busy(connection)
+        by_worth = sorted(registered, key=lambda engine: (engine in busy, -engine))
+        leaving = set(by_worth[: len(registered) - count])
+        if not force:
+            _require_idle(one, leaving & busy)
+        with client_of(connection) as client:
+            client.shutdown(sorted(leaving), block=False)
+            registered = _wait(one, connection, lambda ids: not ids & leaving, end)
+        # What has ended is to stand in the file no more; an engine unregisters a moment before that.
+        while _recorded_alive(one) > len(registered) and time.monotonic() < end:
+            time.sleep(POLL)
+        recorded(one).update_cluster_file()
         return len(registered)
 
 
@@ -167,50 +155,55 @@ def _recorded_alive(one: Known) -> int:
     return sum(lives(pid) for pid in pids_in(engines))
 
 
-def _registered(one: Known) -> set[int]:
+def _connection(one: Known) -> Connection:
+    """Return how to reach a cluster. Raises ClusterError, also where nothing listens any more."""
     connection = Connection.read(one.connection_file)
     connection.check()
+    return connection
+
+
+def _registered(one: Known, connection: Connection) -> set[int]:
     registered = answer_of(connection, ANSWERS)
     if registered is None:
         raise ClusterError(
             f"{one.name} does not answer at {connection.address}",
-            hint=f"`arcli cluster status {one.name}` asks again",
+            hint=f"{one.command('status')} asks again",
         )
     return registered
 
 
-def _busy(one: Known) -> set[int]:
+def _busy(connection: Connection) -> set[int]:
     """Return the engines that have work, as the hub knows it."""
-    connection = Connection.read(one.connection_file)
     with closing(Line(connection.info, connection.address)) as line:
         queues = line.queues(ANSWERS)
     return {engine for engine, counts in queues.items() if counts.get("queue", 0) + counts.get("tasks", 0)}
 
 
-def _require_idle(one: Known, leaving: Iterable[int], registered: set[int]) -> None:
-    busy = sorted(_busy(one) & set(leaving) & registered)
+def _require_idle(one: Known, busy: set[int]) -> None:
     if busy:
         raise ClusterError(
-            f"{_names(busy)} of {one.name} {'have' if len(busy) > 1 else 'has'} work",
+            f"{_names(sorted(busy))} of {one.name} {'have' if len(busy) > 1 else 'has'} work",
             hint="wait for it, or end it with --force",
         )
 
 
-def _wait(one: Known, is_there: Callable[[set[int]], bool], end: float) -> set[int]:
+def _wait(one: Known, connection: Connection, is_there: Callable[[set[int]], bool], end: float) -> set[int]:
     """Wait until the registered engines are as they are to be, or until ``end``; returns them."""
     while True:
-        registered = _registered(one)
+        registered = _registered(one, connection)
         if is_there(registered) or time.monotonic() > end:
             return registered
         time.sleep(POLL)
 
 
 @contextmanager
-def _words(one: Known) -> Iterator[None]:
-    """Say in arcli's words what goes wrong in ipyparallel's launchers."""
+def _launcher(one: Known) -> Iterator[None]:
+    """Raise what goes wrong in ipyparallel's launchers as a ClusterError."""
+    from arcli.cluster.launched.stopping import words
+
     try:
         yield
     except Exception as error:
         raise ClusterError(
-            f"the launcher of {one.name} could not do it: {error}", hint=f"its log is {one.log_file}"
+            f"the launcher of {one.name} could not do it: {words(error)}", hint=f"its log is {one.log_file}"
         ) from error
