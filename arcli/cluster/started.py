@@ -266,9 +266,28 @@ def recorded(one: Known) -> Any:
             made = cluster_for(recipe, log_of(one))
             options = {"config": made.config, "load_profile": False}
             options["send_engines_connection_env"] = made.send_engines_connection_env
-        return Cluster.from_file(str(one.cluster_file), log=log_of(one), **options)
+        state = json.loads(one.cluster_file.read_bytes())
+        _drop_ended(one, state)
+        return Cluster.from_dict(state, cluster_file=str(one.cluster_file), log=log_of(one), **options)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ClusterError(f"the files of {one.name} cannot be read: {error}") from error
+
+
+def _drop_ended(one: Known, state: dict[str, Any]) -> None:
+    """Take from a cluster's state the engines of this machine whose processes have ended.
+
+    ipyparallel does so where nothing has the process id any more, which somebody may not have waited for.
+    https://github.com/ipython/ipyparallel/blob/9.0.1/ipyparallel/cluster/launcher.py
+    (``LocalProcessLauncher._reconstruct_process``)
+    """
+    launcher = launchers.named(one.launcher or "")
+    if launcher is None or not launcher.local:
+        return
+    for group in state["engines"]["sets"].values():
+        if "engines" in group:
+            group["engines"] = {
+                key: engine for key, engine in group["engines"].items() if lives(engine["pid"])
+            }
 
 
 def _tidy(one: Known) -> None:
