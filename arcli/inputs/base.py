@@ -130,7 +130,6 @@ class Input(Model):
     """The field that a value which is no map stands for; empty where there is no short form."""
     merges: ClassVar[bool] = False
     """Whether its items are maps whose keys stand beside the others' in a combination."""
-
     named: ClassVar[bool] = True
     """Whether its items may be maps, whose keys a command can name."""
     picks_rows: ClassVar[bool] = False
@@ -163,6 +162,10 @@ class Input(Model):
     def reads(self, folder: Path) -> Iterator[Path]:
         """Yield the files that are read, which no output may overwrite."""
         yield from ()
+
+    def state(self, folder: Path) -> list[Any] | None:
+        """Return how the files stand that items are places in; None where items say all themselves."""
+        return None
 
     def nothing(self) -> str:
         """Say that there are no items."""

@@ -20,7 +20,6 @@ from arcli.engine.program import NUMBER
 from arcli.engine.protocol import JobDefinition
 from arcli.engine.template import Template
 from arcli.fields import Share
-from arcli.inputs.blocks import Blocks
 from arcli.inputs.braces import expanded
 from arcli.inputs.glob import pattern_steps
 from arcli.paths import is_file
@@ -251,17 +250,17 @@ def _described(
         },
     }
     # Where a job has none, its keys are what they were before there were any.
-    if files := _files_of_blocks(job, folder):
+    if files := _files_by_place(job, folder):
         described["blocks"] = files
     if definition.outdir:
         described["folder"] = [job.outdir, [[path, required] for path, required, _ in definition.artifacts]]
     return described
 
 
-def _files_of_blocks(job: Job, folder: Path) -> list[list[Any]]:
-    """Return which files the job's blocks are of, and how they stand: items name their parts by place."""
+def _files_by_place(job: Job, folder: Path) -> list[list[Any]]:
+    """Return how the files stand of which the job's items are places."""
     walk = job.over.walk() if job.over is not None else ()
-    states = [part.input.state(folder) for _, part in walk if isinstance(part.input, Blocks)]
+    states = (part.input.state(folder) for _, part in walk)
     return [state for state in states if state is not None]
 
 
