@@ -43,6 +43,17 @@ _KINDS = {
 }
 _SHORT_FORMS = {"over": "a list of items or a map with a source, such as {range: 10}"}
 _INTERNAL = {"is_instance_of"}
+_OTHER_WORDS = {
+    **dict.fromkeys(("after", "depends", "depends_on", "dependencies", "requires"), "needs"),
+    **dict.fromkeys(("cmd", "run", "script", "exec"), "command"),
+    **dict.fromkeys(("items", "inputs", "foreach", "for_each", "with_items", "matrix"), "over"),
+    **dict.fromkeys(("dir", "workdir", "working_directory", "working-directory"), "cwd"),
+    "environment": "env",
+    "function": "map",
+    "stdin": "command_stdin",
+    "attempts": "retries",
+}
+"""What other tools call a key of a job."""
 
 
 def top_keys() -> set[str]:
@@ -96,7 +107,7 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         if single and _has_one_form(root):
             keys = sorted({*keys, *single} - {"jobs"})
         near = (not path[:-1] and _elsewhere(parent, key)) or _in_input(parent, key)
-        near = near or did_you_mean(str(key), [*keys, *single])
+        near = near or _same([*keys, *single], key) or did_you_mean(str(key), [*keys, *single])
         return _key_node(parent, key).problem(
             f"unknown key {key!r}", near or (f"there are: {', '.join(keys)}" if keys else "")
         )
@@ -122,7 +133,13 @@ def _problem(path: NodePath, faults: Sequence[Mapping[str, Any]], root: Node) ->
         value = max(faults, key=lambda fault: len(fault["loc"]))["input"]
         actual = _of_type(value, str(value))
         return node.problem(f"{should} {actual}, from {node.value}", _origin(node, root))
-    return node.problem(f"{should} {_described(node)}", _hint(faults, node))
+    return node.problem(f"{should} {_described(node)}", _hint(path, faults, node))
+
+
+def _same(keys: Sequence[str], word: Any) -> str:
+    """Suggest the key that has another name in other tools; empty where there is none here."""
+    key = _OTHER_WORDS.get(word) if isinstance(word, str) else None
+    return f"did you mean {key!r}?" if key in keys else ""
 
 
 def _has_one_form(root: Node) -> bool:
@@ -260,7 +277,7 @@ def _of_type(value: Any, raw: str) -> str:
     return f"the text {value!r}" if isinstance(value, str) else f"the number {raw or value}"
 
 
-def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:
+def _hint(path: NodePath, faults: Sequence[Mapping[str, Any]], node: Node) -> str:
     hints = {
         word.strip(" '")
         for fault in faults
@@ -280,6 +297,8 @@ def _hint(faults: Sequence[Mapping[str, Any]], node: Node) -> str:
         return f'braces without quotes are a map in YAML: write "{{{names}}}"'
     if takes_text and node.kind == "scalar" and node.raw:
         return f"quote it: {quoted(node.raw)}"
+    if path == ("jobs",) and node.kind == "map" and node.value:
+        return f"each begins with a dash: - name: {next(iter(node.value))}"
     takes_map = any(_wanted(fault) == "a map" for fault in faults)
     if takes_map and isinstance(node.value, str) and ":" in node.value:
         return "YAML wants a space after the colon"
