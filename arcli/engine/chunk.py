@@ -16,9 +16,10 @@ from .blank_files import BlankFiles
 from .capture import NOTHING, NoCapture
 from .chunk_results import Results
 from .command import Command, CommandLine
+from .constants import Constants
 from .encode import SAFE
 from .errors import describe, failed, hint_for, user_traceback
-from .functions import Lacking, caller, find, meet, opened, raising, renewing, resolve, with_references
+from .functions import Lacking, find, meet, raising, resolve
 from .item import Process, Runner
 from .keys import Head, Heads, heads, salted
 from .limits import UNKNOWN, Abort, Timer
@@ -100,10 +101,12 @@ class Job:
         self._salt = salted(job.salt)
         # What a constant has of an earlier job's values may not load: that is each item's error.
         self._broken: BaseException | None = None
+        self._constants = Constants([], {})
         try:
-            self._plan = job._replace(args=opened(job.args), kwargs=opened(job.kwargs))
+            self._constants = Constants(job.args, job.kwargs)
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-            self._plan, self._broken = job._replace(args=[], kwargs={}), error
+            self._broken = error
+        self._plan = job._replace(args=[], kwargs={})
         self._function: Callable[..., Any] | None = None
         self._command = CommandLine(self._plan) if job.kind == "command" else None
         # One more than others have those engines that come first, so that together they have as many
@@ -319,23 +322,22 @@ class Job:
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
         program: Program | None = None
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
         try:
-            args = with_references(plan.args, engine.namespace)
-            kwargs = with_references(plan.kwargs, engine.namespace)
+            if self._function is not None:
+                call = self._constants.caller(self._function, plan.unpack, engine.namespace)
+            elif self._command is not None:
+                constants = self._constants.values(engine.namespace)
+                program = Command(
+                    self._command, constants, engine.files, engine.patrol, engine.slot, self._exits
+                )
+            else:
+                constants = self._constants.values(engine.namespace)
+                program = Notebook(plan, constants, self._capture, engine.patrol)
         except BaseException as error:  # noqa: BLE001 - a reference is the user's expression
             broken = broken or error
         # A function that could not be made fails in each item: it is items that have records.
         if broken is not None:
-            call = raising(broken)
-        elif self._function is not None:
-            make = partial(caller, self._function, plan.unpack)
-            call = renewing(make, (plan.args, plan.kwargs), (args, kwargs))
-        elif self._command is not None:
-            program = Command(self._command, kwargs, engine.files, engine.patrol, engine.slot, self._exits)
-        else:
-            program = Notebook(plan, kwargs, self._capture, engine.patrol)
+            call, program = raising(broken), None
         return Runner(
             job=plan.name,
             call=call,

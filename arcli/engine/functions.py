@@ -168,13 +168,6 @@ def assembled(form: str, parts: ValueParts) -> Any:
     return [value for _, value in values]
 
 
-class _Opened:
-    """A value that was handed on, in the place where it is used. Nobody looks into it."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
 def in_parts(tree: Any, change: Callable[[Any], Any]) -> Any:
     """Return a list or a map with each of its parts changed, anything else as it is."""
     if isinstance(tree, list):
@@ -182,30 +175,6 @@ def in_parts(tree: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(tree, Mapping):
         return {key: change(part) for key, part in tree.items()}
     return tree
-
-
-def opened(tree: Any) -> Any:
-    """Constants with the values of earlier jobs in them, ``("value", form, parts)``, opened."""
-    if isinstance(tree, tuple) and tree[0] == "value":
-        return _Opened(assembled(*tree[1:]))
-    if isinstance(tree, tuple) and tree[0] == "text":
-        return ("text", [opened(part) for part in tree[1]])
-    return in_parts(tree, opened)
-
-
-def with_references(tree: Any, namespace: dict[str, Any]) -> Any:
-    """Constants that were ``opened``, with their references filled in.
-
-    YAML has no tuples, so a tuple marks what is late: ``("ref", name)`` is evaluated in the
-    engine's namespace, ``("text", parts)`` is a string with such parts inside.
-    """
-    if isinstance(tree, _Opened):
-        return tree.value
-    if isinstance(tree, tuple):
-        if tree[0] == "ref":
-            return eval(tree[1], namespace)  # noqa: S307 - as ipyparallel.Reference does
-        return "".join(str(with_references(part, namespace)) for part in tree[1])
-    return in_parts(tree, lambda part: with_references(part, namespace))
 
 
 def copied(value: Any) -> Any:
@@ -229,50 +198,6 @@ def _copied(value: Any) -> Any:
         return kind(value if PLAIN.issuperset(map(type, value)) else map(_copied, value))
     array = kind.__name__ == "ndarray" and kind.__module__ == "numpy"
     return copy.copy(value) if array or kind is set or kind is bytearray else value
-
-
-def renewing(
-    call: Callable[[list[Any], dict[str, Any]], Callable[[Any], Any]],
-    constants: tuple[list[Any], dict[str, Any]],
-    filled: tuple[list[Any], dict[str, Any]],
-) -> Callable[[Any], Any]:
-    """Return a function of one item, ``call`` being what makes it of arguments: the ``filled`` constants.
-
-    Lists and maps that stand in the spec are new ones in each call, for a function may change what it
-    gets. References and earlier jobs' values are the same objects in all of them.
-    """
-    if not any(isinstance(part, list | dict) for part in (*constants[0], *constants[1].values())):
-        return call(*filled)
-    return lambda item: call(*map(_renewed, constants, filled))(item)
-
-
-def _renewed(tree: Any, value: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _renewed(part, value[key]) for key, part in tree.items()}
-    if isinstance(tree, list):
-        return list(map(_renewed, tree, value))
-    return value
-
-
-def caller(
-    function: Callable[..., Any], unpack: str, args: list[Any], kwargs: dict[str, Any]
-) -> Callable[[Any], Any]:
-    """Return a function of one item: ``f(item, …)``, ``f(*item, …)`` or ``f(**item, …)``.
-
-    ``unpack`` is ``none``, ``args`` (a mapping gives its values), ``kwargs``, or ``nothing`` for an
-    apply, which has no item.
-    """
-    if unpack == "kwargs":
-        return lambda item: function(*args, **{**kwargs, **item})
-    if unpack == "args":
-        return lambda item: function(
-            *(item.values() if isinstance(item, Mapping) else item), *args, **kwargs
-        )
-    if unpack == "nothing":
-        return lambda item: function(*args, **kwargs)
-    if args or kwargs:
-        return lambda item: function(item, *args, **kwargs)
-    return function
 
 
 def raising(error: BaseException) -> Callable[[Any], Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from .beside import TaskCapture
 from .capture import FdCapture, NoCapture, make_capture, printed_path
 from .chunk import Engine, Job
+from .constants import with_references
 from .encode import Unfit, decode, encode, pickled
 from .errors import failed, safe_repr
-from .functions import assembled, import_into, require, resolve, with_references, working_directory
+from .functions import assembled, import_into, require, resolve, working_directory
 from .interpreter import Script, Visit, clean_environment, leave_shell
 from .item import Process
 from .live import pause, publish_pause

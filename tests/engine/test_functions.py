@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from arcli.engine.constants import Constants, caller, with_references
 from arcli.engine.functions import (
     Unresolved,
     assembled,
-    caller,
     import_into,
     kind_of,
-    opened,
     raising,
     resolve,
-    with_references,
 )
 
 MODULE = """
@@ -275,11 +275,59 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     assert [pickle.loads(pickle.dumps(model)).where for model in models] == ["a", "b"]
 
 
+def texts(value: Any) -> Any:
+    """A value as one part of JSON."""
+    return [(None, json.dumps(value), None)]
+
+
+def pickles(value: Any) -> Any:
+    """A value as one part that is a pickle."""
+    return [(None, None, pickle.dumps(value))]
+
+
 def test_values_that_are_handed_on_are_not_looked_into() -> None:
     real = {("ref", "a"): [("text", "b")]}
-    tree = [("value", "one", [(None, None, pickle.dumps(real))]), {"k": ("ref", "a")}]
-    assert with_references(opened(tree), {"a": 2}) == [real, {"k": 2}]
     text = ("text", ["<", ("value", "list", [(0, "1", None), (1, None, pickle.dumps({2}))]), ">"])
-    assert with_references(opened(text), {}) == "<[1, {2}]>"
+    kwargs = {"real": ("value", "one", pickles(real)), "ref": {"k": ("ref", "a")}, "text": text}
+    values = Constants([], kwargs).values({"a": 2})
+    assert values == {"real": real, "ref": {"k": 2}, "text": "<[1, {2}]>"}
     assert assembled("dict", [(1, '"a"', None)]) == {1: "a"}
     assert assembled("joined", [(True, "[1, 2]", None), (False, "[3]", None)]) == [1, 2, [3]]
+
+
+@pytest.mark.parametrize(
+    ("handed", "value"),
+    [
+        (("value", "one", texts([1])), [1]),
+        (("value", "one", pickles(Counter("ab"))), Counter("ab")),
+        (("value", "one", pickles({(1, 2): [3]})), {(1, 2): [3]}),
+        (("value", "list", [(0, "[1]", None), *pickles(bytearray(b"a"))]), [[1], bytearray(b"a")]),
+        (("value", "dict", [("a", "[1]", None)]), {"a": [1]}),
+        (("value", "joined", [(True, "[[1]]", None)]), [[1]]),
+        ([[1], {"a": 2}], [[1], {"a": 2}]),
+    ],
+)
+def test_each_call_has_constants_of_its_own(handed: Any, value: Any) -> None:
+    """No call sees what another one did to them, else it would matter which calls share an engine."""
+    seen: list[Any] = []
+
+    def spoil(item: int, argument: Any, *, inside: dict[str, Any]) -> None:
+        for each in (argument, inside["here"]):
+            seen.append(pickle.loads(pickle.dumps(each)))
+            for part in each if isinstance(each, list) else (each, *getattr(each, "values", list)()):
+                if isinstance(part, list | bytearray):
+                    part.append(7)
+            each.clear()
+
+    call = Constants([handed], {"inside": {"here": handed}}).caller(spoil, "none", {})
+    for item in range(3):
+        call(item)
+    assert seen == [value] * 6
+
+
+def test_what_nobody_can_change_is_not_made_again() -> None:
+    data = os.urandom(1 << 15)
+    for value, parts in [(data, pickles(data)), ("a" * 5000, texts("a" * 5000))]:
+        call = Constants([("value", "one", parts)], {}).caller(lambda item, same: same, "none", {})
+        assert call(1) == value
+        assert call(1) is call(2)

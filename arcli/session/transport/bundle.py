@@ -25,6 +25,7 @@ MODULES = (
     "capture",
     "position_file",
     "functions",
+    "constants",
     "flock",
     "ends",
     "program",
