@@ -153,7 +153,6 @@ class Job:
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
         alike = not broken and len(request.inputs) < SMALL * len(items)
         begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
-        make_runner = partial(self._runner, timer, request.attempt, alone=len(items) == 1)
         if self._command is not None:
             self._command.inherited = inheritable()
         with ExitStack() as around:
@@ -164,6 +163,7 @@ class Job:
                 for each in (*self._under_way, results):
                     around.enter_context(engine.patrol.over(each))
             places = around.enter_context(engine.variables.around(self._variables()))
+            make_runner = self._runners(timer, request.attempt, alone=len(items) == 1)
             if self._pool is not None:
                 self._run_beside(self._pool, request, course, make_runner, results)
             else:
@@ -317,31 +317,30 @@ class Job:
             self._broken = error
         return None
 
-    def _runner(self, timer: Timer, attempt: int, *, alone: bool) -> Runner:
-        """Return a runner for one chunk, its references looked up now."""
+    def _runners(self, timer: Timer, attempt: int, *, alone: bool) -> Callable[[], Runner]:
+        """Return what makes runners for one chunk, its references looked up now."""
         plan, engine, broken = self._plan, self._engine, self._broken
         call: Callable[[Any], Any] | None = None
-        program: Program | None = None
+        make_program: Callable[[], Program] | None = None
         try:
             if self._function is not None:
                 call = self._constants.caller(self._function, plan.unpack, engine.namespace)
             elif self._command is not None:
-                constants = self._constants.values(engine.namespace)
-                program = Command(
-                    self._command, constants, engine.files, engine.patrol, engine.slot, self._exits
-                )
+                texts = self._constants.texts(engine.namespace)
+                shared = engine.files, engine.patrol, engine.slot, self._exits
+                make_program = partial(Command, self._command, texts, *shared)
             else:
-                constants = self._constants.values(engine.namespace)
-                program = Notebook(plan, constants, self._capture, engine.patrol)
+                values = self._constants.values(engine.namespace)
+                make_program = partial(Notebook, plan, values, self._capture, engine.patrol)
         except BaseException as error:  # noqa: BLE001 - a reference is the user's expression
             broken = broken or error
         # A function that could not be made fails in each item: it is items that have records.
         if broken is not None:
-            call, program = raising(broken), None
-        return Runner(
+            call, make_program = raising(broken), None
+        return lambda: Runner(
             job=plan.name,
             call=call,
-            program=program,
+            program=None if make_program is None else make_program(),
             capture=self._capture,
             timer=timer,
             salt=self._salt,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from .functions import assembled, copied, in_parts
 from .protocol import ValueParts
+from .template import text_of
 
 
 class HandedOn:
@@ -26,6 +28,11 @@ class HandedOn:
             return copied(self._opened[0])
         return self._opened.pop() if self._opened else assembled(*self._source)
 
+    @cached_property
+    def text(self) -> str:
+        """The value in a command. Raises what the user's classes raise."""
+        return text_of(self.own())
+
 
 class Constants:
     """Positional and keyword arguments, with what is late in them.
@@ -44,6 +51,14 @@ class Constants:
         """Return the keyword arguments. Raises what looking up references raises."""
         values: dict[str, Any] = _renewed(self._kwargs, with_references(self._kwargs, namespace))
         return values
+
+    def texts(self, namespace: dict[str, Any]) -> dict[str, str]:
+        """Return the keyword arguments as a command has them. Raises as ``values`` does."""
+        filled = with_references(self._kwargs, namespace)
+        return {
+            name: part.text if isinstance(part, HandedOn) else text_of(part)
+            for name, part in filled.items()
+        }
 
     def caller(
         self, function: Callable[..., Any], unpack: str, namespace: dict[str, Any]

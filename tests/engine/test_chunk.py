@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +23,7 @@ from arcli.engine.protocol import (
     encode_request,
 )
 from arcli.engine.worker import Worker
+from arcli.plan.job import with_templates
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,42 @@ def test_what_is_handed_out_of_short_items_adds_up_to_the_reply() -> None:
     assert len(parts) > 1
     assert reply.lines.startswith(b"".join(part.lines for part in parts))
     assert [part.done for part in parts] == sorted({part.done for part in parts})
+
+
+class Written:
+    """Something that counts how often it is written as text."""
+
+    times: ClassVar[list[str]] = []
+
+    def __str__(self) -> str:
+        self.times.append("now")
+        return "written"
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize(
+    ("late", "most"),
+    [(("value", "one", [(None, None, pickle.dumps(Written()))]), 1), (("ref", "written"), 2)],
+)
+def test_what_a_command_has_of_others_is_written_once(concurrency: int, late: Any, most: int) -> None:
+    """An earlier job's value for all chunks, a reference, which may become another, for each chunk."""
+    Written.times.clear()
+    worker = Worker({"written": Written()}, None, watchdog=False)
+    worker.handle(encode_request(Hello(0, None)))
+    templates = with_templates({"command": ["echo", "{arcli.0}", "{}"]})
+    kwargs = {"arcli.0": late}
+    job = JobDefinition(
+        "job", "command", kwargs=kwargs, concurrency=concurrency, parse="lines", **templates
+    )
+    worker.handle(encode_request(Define(job)))
+    for number in (1, 2):
+        chunk = RunChunk("job", number, 1, range(6), pickle.dumps([*range(6)]), None, {})
+        reply = decode_reply(worker.handle(encode_request(chunk)))
+        assert isinstance(reply, ChunkReply)
+        lines = [json.loads(b"{%b}" % line) for line in reply.lines.splitlines()]
+        assert sorted(line["value"] for line in lines) == [[f"written {item}"] for item in range(6)]
+    worker.leave()
+    assert len(Written.times) == most
 
 
 class Shared(list[int]):
