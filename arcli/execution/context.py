@@ -136,6 +136,7 @@ class Context(Struct, frozen=True, kw_only=True):
 class Outcome:
     """What a run has come to so far: summaries, values and records by job, and the errors.
 
+    ``pushed`` are the digests of what jobs have put on the engines.
     ``loading`` are the seconds in which engines have imported what the jobs run, ``setup`` those in
     which the first of them has done the spec's setup.
     """
@@ -144,6 +145,7 @@ class Outcome:
     values: dict[str, Any] = field(default_factory=dict)
     folded: dict[str, Folded] = field(default_factory=dict)
     gathered: dict[str, JobValue] = field(default_factory=dict)
+    pushed: dict[str, str] = field(default_factory=dict)
     results: dict[str, JobResults] = field(default_factory=dict)
     errors: list[ArcliError] = field(default_factory=list)
     loading: float = 0.0

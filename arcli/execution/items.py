@@ -19,7 +19,7 @@ from arcli.inputs.python import loader
 from arcli.plan.deferred import Resolver, without_quoted
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders
-from arcli.plan.preview import Preview, needs_values, preview, sources
+from arcli.plan.preview import Preview, needs_values, preview, pushed, sources
 from arcli.plan.readahead import ReadAhead
 from arcli.session.interfaces import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
@@ -197,6 +197,7 @@ def explain(
                 spec,
                 job,
                 resolve=resolve,
+                pushed={name: unknown(name) for name in pushed(job, spec)},
                 unpack=job.unpack or source.unpack,
                 keep_opaque=needs_values(job, spec),
             )

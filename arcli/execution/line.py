@@ -161,6 +161,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         context.spec,
         job,
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
+        pushed={name: outcome.pushed[name] for name in pushed(job, context.spec)},
         unpack="nothing" if source is None else job.unpack or source.unpack,
         keep_opaque=needs_values(job, context.spec),
         run_folder=context.storage.path,

@@ -92,6 +92,7 @@ def conclude(
             value, what = handed(context, job.name, outcome), f"push_as: {job.push_as}"
             request = Assign(job.push_as, value.form, value.parts)
             context.session.ask_each(request, Done, what, keep=True)
+            outcome.pushed[job.name] = value.digest
     # A reducer that raises costs this job its value, and no other job anything.
     except Failed as failed:
         ledger.value_error = words(failed)

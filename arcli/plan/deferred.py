@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from arcli.engine.encode import canonical
 from arcli.engine.functions import in_parts
 from arcli.errors import InputError
 from arcli.fields import Deferred, DeferredText
@@ -25,6 +27,12 @@ class JobValue(Struct, frozen=True):
 
     form: str
     parts: list[tuple[Any, str | None, bytes | None]]
+
+    @property
+    def digest(self) -> str:
+        """A hash that another value has not; an equal one may have another, if its pickle is another."""
+        text = canonical([self.form, self.parts])[0]
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class _Text(Struct, frozen=True):

@@ -66,6 +66,7 @@ def plan_job(
     job: Job,
     *,
     resolve: Callable[[Any], Any],
+    pushed: Mapping[str, str],
     unpack: Literal["none", "args", "kwargs", "nothing"],
     keep_opaque: bool = False,
     run_folder: str = "",
@@ -75,6 +76,7 @@ def plan_job(
 ) -> JobPlan:
     """Return what engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
+    ``pushed`` are digests of the values that the job finds, or may find, by a ``push_as``, by their jobs.
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
     reducer or a later job needs the real ones. ``run_folder`` is where the run keeps its
     files; ``whole_output`` asks for what a command prints beyond what its record holds. ``at_once`` is how
@@ -129,6 +131,9 @@ def plan_job(
     # should not cost hours: it is no part of the keys; `Kept.compare` minds it where that is asked for.
     # How many run side by side is no part of what decides a value.
     described = _described(spec.setup, spec.folder, job, deciding, definition, resolve)
+    # Where a job finds none, its keys are what they were before there were any.
+    if pushed:
+        described["pushed"] = dict(pushed)
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
     else:
@@ -142,6 +147,7 @@ def plan_job(
         "setup": described["setup"],
         "source": source,
         "file": described.get("blocks"),
+        "pushed values": described.get("pushed"),
     }
     return JobPlan(
         job=job,

@@ -59,7 +59,8 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
     used = used_names([*job.functions.values()], spec.setup.run)
     # A reference may go into the value (`${ref.model.weights}`): its first part is the name. Where
     # the names that a function uses cannot be known, every job that pushes one may be needed.
-    refs = {late.name.partition(".")[0] for late in deferred_values([job.args, job.kwargs])}
+    trees = [getattr(job, key) for key in order.LATE]
+    refs = {late.name.partition(".")[0] for late in deferred_values(trees) if late.kind == "ref"}
     # Of several jobs that push under one name the last before this one counts.
     pushers: dict[str, str] = {}
     for other in spec.jobs:

@@ -12,6 +12,8 @@ from arcli.specfile.model import Job
 from arcli.specfile.tree import Places
 from arcli.suggest import did_you_mean
 
+LATE = ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env")
+"""What of a job may have values that only a run knows."""
 _OF_VALUES = ("apply", "reduce", "gather", "collect")
 
 
@@ -67,5 +69,5 @@ def check(job: Job, at: int, spec: Checked, places: Places) -> Iterator[Problem]
 
 def valued(job: Job) -> Iterator[tuple[str, str]]:
     """Yield the keys of a job in which ``${jobs.NAME.value}`` stands, and the names."""
-    for key in ("args", "kwargs", "over", "command", "command_stdin", "cwd", "env"):
+    for key in LATE:
         yield from ((key, name) for name in jobs_in(getattr(job, key)))
