@@ -496,3 +496,37 @@ finish: "lambda seen, n: [n, *map(ascii, seen)]"
         8, "1.5", str(10**30), "nan", "b'x'", "(1, 2)", "3j", "{'$a': None, 'b': [True, {}]}",
         {"'ü'": r"'\xfc'"}.get(last, r"'\ud800'"),
     ]  # fmt: skip
+
+
+CLASSES = """\
+setup:
+  run: |
+    import dataclasses
+    @dataclasses.dataclass
+    class Point:
+        x: int
+    class Bare:
+        pass
+jobs:
+- {name: shown, map: "Point", over: [1, 2], collect: list}
+- {name: bare, map: "lambda x: Bare()", over: [1]}
+- {name: items, map: "lambda one, all: [type(each) is Point for each in (one, *all)]", over: {from: shown},
+   args: ["${jobs.shown.value}"]}
+- {name: bares, map: "lambda one: type(one) is Bare", over: {from: bare}}
+- {name: main, apply: "lambda: __import__('__main__').Point is Point"}
+"""
+
+
+@pytest.mark.parametrize("words", [["-n", "1"], ["--inline"]])
+def test_classes_of_setup_are_the_same_for_later_jobs_wherever_they_run(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "spec.yaml").write_text(CLASSES)
+    first = Run(tmp_path, ["run", "spec.yaml", "--format", "json", *words])
+    assert first.wait() == 0, first.said()
+    jobs = {job["name"]: values(job) for job in json.loads(first.out.read_text())["jobs"]}
+    assert jobs["items"] == [[True] * 3] * 2
+    assert jobs["bares"] == jobs["main"] == [True]
+    again = Run(tmp_path, ["rerun", "0", "--job", "bares"])
+    assert again.wait() == 0, again.said()
+    assert "value    true" in again.out.read_text()

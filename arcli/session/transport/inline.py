@@ -6,11 +6,11 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from types import FrameType, ModuleType
 
 from arcli.cluster.base import EngineInfo, EngineUp
 from arcli.engine.worker import Worker
@@ -32,10 +32,10 @@ class InlineTransport:
     owned = True
 
     def __init__(self, passing: tuple[type[Exception], ...] = ()) -> None:
-        namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        self._main = ModuleType("__main__")
         # The same worker as on engines, with the same requests, in this process.
         self._worker = Worker(
-            namespace,
+            vars(self._main),
             self._publish,
             watchdog=False,
             passing=(Left, Interrupted, DeadlineError, *passing),
@@ -81,7 +81,7 @@ class InlineTransport:
         envelope = None
         # A request at a time, so that what comes from outside is seen between them.
         try:
-            with self._interruptible(number):
+            with self._interruptible(number), self._script():
                 if request is not None:
                     envelope = self._worker.handle(request)
         except (Interrupted, DeadlineError):
@@ -94,6 +94,15 @@ class InlineTransport:
             self._events.put(Reply(msg_id=_name(number), error=f"{type(error).__name__}: {error}"))
         else:
             self._events.put(Reply(msg_id=_name(number), envelope=envelope))
+
+    @contextmanager
+    def _script(self) -> Iterator[None]:
+        """Have the namespace as ``__main__``, where pickle looks for the classes of ``setup: run``."""
+        before, sys.modules["__main__"] = sys.modules["__main__"], self._main
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = before
 
     @contextmanager
     def _interruptible(self, number: int) -> Iterator[None]:
