@@ -280,12 +280,12 @@ class Chosen(Struct, frozen=True, kw_only=True):
         """See Kept."""
         return self.kept.compare(job, parts)
 
-    def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
+    def take(self, job: str, key: str, *, index: int, exact: bool, slot: int | None) -> bytes | None:
         """See Kept."""
         from arcli.record import dump
 
         if job != self.job:
-            return self.kept.take(job, key, index=index, exact=exact)
+            return self.kept.take(job, key, index=index, exact=exact, slot=slot)
         if index in self.items:
             return None
         # Its source is still read up to it, so that the items that are wanted have their numbers;

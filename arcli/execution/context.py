@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class History(Protocol):
     """What is known of earlier runs beside what they have computed; see ``explain``."""
 
-    def why(self, job: str, key: str) -> str:
+    def why(self, job: str, key: str, *, slot: int | None) -> str:
         """Say why an item runs that is not kept: ``with a new input``, ``that failed before``."""
 
-    def is_kept(self, job: str, key: str, *, exact: bool) -> bool:
-        """Whether an item has a record that is kept; ``exact``: and its value is whole."""
+    def is_kept(self, job: str, key: str, *, exact: bool, slot: int | None) -> bool:
+        """Whether an item has a record that is kept; ``exact`` and ``slot`` are as in ``Kept.take``."""
 
     def parts(self, job: str) -> Mapping[str, str]:
         """The hashes of what a job's keys were made of, by what that is."""
@@ -49,8 +49,11 @@ class History(Protocol):
 class Kept(Protocol):
     """What an earlier run has already computed."""
 
-    def take(self, job: str, key: str, *, index: int, exact: bool) -> bytes | None:
-        """Return the record's line for this run, or None; ``exact``: only if its value is whole."""
+    def take(self, job: str, key: str, *, index: int, exact: bool, slot: int | None) -> bytes | None:
+        """Return the record's line for this run, or None.
+
+        ``exact``: only if its value is whole; ``slot``: only if it ran on this one, None: wherever it ran.
+        """
 
     def compare(self, job: str, parts: Mapping[str, str]) -> Mapping[str, str]:
         """Look at what a job is made of now, before its items; return what to note of that."""

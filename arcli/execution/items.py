@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +22,7 @@ from arcli.plan.outdirs import with_distinct_folders
 from arcli.plan.preview import Preview, needs_values, preview, pushed, sources
 from arcli.plan.readahead import ReadAhead
 from arcli.session.interfaces import Supply
-from arcli.session.supply import ApplySupply, PartedSupply, SourceSupply
+from arcli.session.supply import ApplySupply, PartedSupply, Parts, SourceSupply
 from arcli.specfile.model import Job, Spec
 
 
@@ -69,15 +69,16 @@ def supply_of(
         name, exact = plan.name, plan.definition.keep_opaque
 
         def lookup(key: str, index: int) -> bytes | None:
-            line = kept.take(name, key, index=index, exact=exact)
+            slot = None if owner is None else owner(index)
+            line = kept.take(name, key, index=index, exact=exact, slot=slot)
             if explanation is not None:
-                explanation.note(key, kept=line is not None)
+                explanation.note(key, kept=line is not None, slot=slot)
             return line
 
     def replayed(index: int, line: bytes) -> None:
         replay.append((index, line))
 
-    hasher = plan.hasher()
+    hasher, owner = plan.hasher(), None
     if source is None:
         slots = targets_of(plan.job, context.slots)
         yield ApplySupply(slots, hasher=hasher, kept=lookup, replay=replayed), replay
@@ -85,6 +86,7 @@ def supply_of(
     length = source.length
     if context.options.limit is not None and length is not None:
         length = min(length, context.options.limit)
+    owner = _owner(context.spec, plan.job, context.slots, length)
     # A source is the user's code or file: it is read on a thread of its own, so that a slow one stops
     # no timer.
     reader = ReadAhead(source, notify=context.session.wake, limit=context.options.limit)
@@ -93,9 +95,8 @@ def supply_of(
     )
     try:
         # Items that belong to engines are dealt out by number, so that a resumed run deals them alike.
-        pinned = plan.job.view == "direct" or isinstance(plan.job.targets, list)
-        slots = targets_of(plan.job, context.slots)
-        if pinned and slots is not None:
+        slots = _dealt_to(plan.job, context.slots)
+        if slots is not None:
             if length is None:
                 raise InputError(
                     "view: direct deals the items out before it starts, and how many there are is "
@@ -107,6 +108,20 @@ def supply_of(
             yield supply, replay
     finally:
         reader.close()
+
+
+def _dealt_to(job: Job, slots: int) -> list[int] | None:
+    """Return the slots that a job's items are dealt out to, None: any of them goes anywhere."""
+    dealt = job.view == "direct" or isinstance(job.targets, list)
+    return targets_of(job, slots) if dealt else None
+
+
+def _owner(spec: Spec, job: Job, slots: int, length: int | None) -> Callable[[int], int] | None:
+    """Return what tells the slot whose part of a sequence decides an item's value, by the item's number."""
+    dealt = _dealt_to(job, slots)
+    if not spec.setup.scatter or dealt is None or length is None:
+        return None
+    return Parts(dealt, length).slot_of
 
 
 def targets_of(job: Job, slots: int) -> list[int] | None:
@@ -126,26 +141,31 @@ GLANCE = 1000
 
 @dataclass
 class Explanation:
-    """Counts a job's items by what becomes of them, and says it in a sentence."""
+    """Counts a job's items by what becomes of them, and says it in a sentence.
+
+    ``owner`` tells the slot that decides an item's value, by the item's number; None: none does.
+    """
 
     history: History
     plan: JobPlan
+    owner: Callable[[int], int] | None = None
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     keys: list[str] = field(default_factory=list)
 
-    def note(self, key: str, *, kept: bool) -> None:
-        """Count an item by its key."""
+    def note(self, key: str, *, kept: bool, slot: int | None) -> None:
+        """Count an item by its key, and by the slot that it belongs to."""
         if kept:
             self.kept += 1
         else:
-            self.reasons[self.history.why(self.plan.name, key)] += 1
+            self.reasons[self.history.why(self.plan.name, key, slot=slot)] += 1
 
     def look_up(self, key: str, index: int) -> bytes | None:
         """Count an item for a supply that only counts them; a line, if an empty one, of what is kept."""
         exact = self.plan.definition.keep_opaque
-        kept = self.history.is_kept(self.plan.name, key, exact=exact)
-        self.note(key, kept=kept)
+        slot = None if self.owner is None else self.owner(index)
+        kept = self.history.is_kept(self.plan.name, key, exact=exact, slot=slot)
+        self.note(key, kept=kept, slot=slot)
         # Later jobs read whole values only, which is when they have to be kept exactly.
         if kept and exact:
             self.keys.append(key)
@@ -192,6 +212,8 @@ def explain(
         job = previewed.job
         resolve = Resolver(slots or 1, unknown)
         try:
+            if spec.setup.scatter and slots is None:
+                raise InputError("which part of a sequence an engine has is known in the run only")
             source = _known_items(spec, previewed, resolve, explanations, stdin)
             plan = plan_job(
                 spec,
@@ -200,13 +222,16 @@ def explain(
                 pushed={name: unknown(name) for name in pushed(job, spec)},
                 unpack=job.unpack or source.unpack,
                 keep_opaque=needs_values(job, spec),
+                slots=slots or 1,
             )
         # What cannot be told of one job does not keep the others from being explained.
         except InputError as error:
             yield f"{job.name}: {error.message}"
             continue
         history.compare(job.name, plan.parts)
-        explanation = explanations[job.name] = Explanation(history, plan)
+        length = source.length if limit is None or source.length is None else min(source.length, limit)
+        owner = _owner(spec, job, slots or 1, length)
+        explanation = explanations[job.name] = Explanation(history, plan, owner)
         # Keys are given as in a run, since equal inputs are told apart by how often they have come.
         supply = SourceSupply(
             _Directly(source, limit),

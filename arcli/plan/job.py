@@ -134,6 +134,8 @@ def plan_job(
     # Where a job finds none, its keys are what they were before there were any.
     if pushed:
         described["pushed"] = dict(pushed)
+    if spec.setup.scatter:
+        described["engines"] = slots
     if definition.notebook is not None:
         source = Path(definition.notebook).read_text("utf-8", "replace")
     else:
@@ -148,6 +150,7 @@ def plan_job(
         "source": source,
         "file": described.get("blocks"),
         "pushed values": described.get("pushed"),
+        "number of engines": described.get("engines"),
     }
     return JobPlan(
         job=job,

@@ -178,12 +178,12 @@ class ApplySupply:
             index = self.count
             self.count += 1
             # An apply has no input: its engine's number stands for it.
-            key = key_of(self._hasher, None, index)
+            slot = self._targets[index]
+            number = 0 if slot is None else slot
+            key = key_of(self._hasher, None, number)
             line = self._kept(key, index) if self._kept is not None else None
             if line is None:
-                return Chunk(
-                    indices=[index], inputs=[None], occurrences=[index], pinned=self._targets[index]
-                )
+                return Chunk(indices=[index], inputs=[None], occurrences=[number], pinned=slot)
             self._replay(index, line)
         return None
 
@@ -269,6 +269,20 @@ def _joined(first: Chunk, second: Chunk) -> Chunk:
     )
 
 
+class Parts:
+    """So many items in even, contiguous parts, one a slot; the first ones are one longer where need be."""
+
+    def __init__(self, slots: list[int], total: int) -> None:
+        # Ends are what dealing looks up: the first part whose end is beyond a number has it.
+        size, longer = divmod(total, len(slots))
+        self._slots = slots
+        self._ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(slots))]
+
+    def slot_of(self, index: int) -> int:
+        """Return the slot that an item goes to, by its number; the last one also has what is beyond."""
+        return self._slots[min(len(self._slots) - 1, bisect_right(self._ends, index))]
+
+
 class PartedSupply:
     """A Supply for ``view: direct``: the items in as many even parts as there are slots.
 
@@ -281,10 +295,7 @@ class PartedSupply:
 
     def __init__(self, inner: SourceSupply, slots: list[int], total: int) -> None:
         self._inner = inner
-        # Ends are what dealing looks up: the first part whose end is beyond a number has it.
-        size, longer = divmod(total, len(slots))
-        self._slots = slots
-        self._ends = [(part + 1) * size + min(part + 1, longer) for part in range(len(slots))]
+        self._parts = Parts(slots, total)
         self._held = {slot: HeldItems(slot) for slot in slots}
 
     @property
@@ -324,16 +335,15 @@ class PartedSupply:
     def _read(self, held: HeldItems, count: int) -> None:
         """Read on until so many items are held, or as many as one call may look at."""
         looked = 0
-        last = len(self._slots) - 1  # which also has what a source has beyond its length
         while len(held) < count and looked < GLANCE:
             chunk = self._inner.take(count)
             if chunk is None:
                 return
             looked += len(chunk)
             # Each item goes to the slot whose part its number is in.
-            owners = [min(last, bisect_right(self._ends, index)) for index in chunk.indices]
-            for part, positions in groupby(range(len(chunk)), key=owners.__getitem__):
-                self._held[self._slots[part]].add(chunk, [*positions])
+            owners = [*map(self._parts.slot_of, chunk.indices)]
+            for owner, positions in groupby(range(len(chunk)), key=owners.__getitem__):
+                self._held[owner].add(chunk, [*positions])
 
     def give_up(self, slot: int | None) -> list[Chunk]:
         """See Supply."""

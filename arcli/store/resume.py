@@ -120,12 +120,15 @@ class Kept:
         # One number instead of a tuple of three: a third of the memory.
         job[digest] = (offset * len(self._runs) + number) * 2 + outline.exact
 
-    def is_kept(self, job: str, key: str, *, exact: bool = False) -> bool:
+    def is_kept(self, job: str, key: str, *, exact: bool = False, slot: int | None = None) -> bool:
         """Whether an item has a record that is kept, and its files; ``exact``: and JSON holds its value
-        exactly.
+        exactly; ``slot``: and it ran there.
         """
         place = self._place(job, key)
-        return place is not None and bool(place & 1 or not exact) and _lost_file(self._line(place)) is None
+        if place is None or (exact and not place & 1):
+            return False
+        line = self._line(place)
+        return _ran_on(line, slot) and _lost_file(line) is None
 
     def _line(self, place: int) -> bytes:
         offset, number = divmod(place >> 1, len(self._runs))
@@ -138,10 +141,13 @@ class Kept:
         """Return the record of an item that is kept, as it was written. Raises KeyError."""
         return decode(self._line(self._index[job][_digest(key)]))
 
-    def why(self, job: str, key: str) -> str:
+    def why(self, job: str, key: str, *, slot: int | None = None) -> str:
         """Say why an item runs: how it ended before, or that it is new."""
         if (place := self._place(job, key)) is not None:
-            lost = _lost_file(self._line(place)) is not None
+            line = self._line(place)
+            if not _ran_on(line, slot):
+                return "that another engine's part decides now"
+            lost = _lost_file(line) is not None
             return "whose files are not as they were" if lost else "with a value that was not kept exactly"
         end = self._ends.get(job, {}).get(_digest(key))
         return "with a new input" if end is None else _BEFORE.get(end, "that failed before")
@@ -177,11 +183,13 @@ class Kept:
     def __len__(self) -> int:
         return sum(map(len, self._index.values()))
 
-    def take(self, job: str, key: str, *, index: int | None = None, exact: bool = False) -> bytes | None:
+    def take(
+        self, job: str, key: str, *, index: int | None = None, exact: bool = False, slot: int | None = None
+    ) -> bytes | None:
         """Return an item's record as a line for the new run, marked as replayed; None: it has to run.
 
         ``index`` is the item's number now (None: as it was). With ``exact`` a value that JSON does
-        not hold exactly has to be computed again. Raises OutputError.
+        not hold exactly has to be computed again, with ``slot`` one of another engine. Raises OutputError.
         """
         place = self._place(job, key)
         if place is None or (exact and not place & 1):
@@ -190,7 +198,7 @@ class Kept:
         offset, number = divmod(place >> 1, len(self._runs))
         line = self._lines[number].line(offset)
         head = _HEAD.match(line)
-        if head is None:
+        if head is None or not _ran_on(line, slot):
             return None
         was = int(head[2])
         now = was if index is None else index
@@ -237,6 +245,11 @@ class Kept:
 def _in_files(job: bytes) -> re.Pattern[bytes]:
     """Return what finds the file of a value in a record of a job."""
     return re.compile(_FILE % re.escape(job))
+
+
+def _ran_on(line: bytes, slot: int | None) -> bool:
+    """Whether a record is of an item that ran on this slot; None: on any."""
+    return slot is None or decode(line).get("slot") == slot
 
 
 def _lost_file(line: bytes) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,62 @@ def test_explaining_does_not_guess_at_what_a_pushed_value_will_be(tmp_path: Path
     run = Run(tmp_path, words)
     assert run.wait() == 0, run.said()
     assert "share: 0 items kept, 3 to run: the pushed values changed" in run.said()
+
+
+UNLIKE = """\
+setup: {scatter: {part: {range: 6}}}
+jobs:
+- {name: total, apply: "lambda: sum(part)", finish: sum}
+- {name: fails, map: "lambda x: 1 / x", over: [0]}
+"""
+
+
+def test_parts_of_another_number_of_engines_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(UNLIKE)
+    assert Run(tmp_path, ["run", "spec.yaml", "-q", "-n", "2"]).wait() == 1
+    words = ["run", "spec.yaml", "-n", "3", "--failed", "--explain", "--format", "json"]
+    run = Run(tmp_path, words)
+    assert run.wait() == 1
+    assert json.loads(run.out.read_text())["jobs"][0]["value"] == 15
+    assert "total: 0 items kept, 3 to run: the number of engines changed" in run.said()
+
+
+def test_calls_on_engines_are_kept_whatever_number_of_these_there_is(tmp_path: Path) -> None:
+    """Without parts on the engines, a call on one of them is the same among more of them."""
+    (tmp_path / "spec.yaml").write_text("apply: 'lambda: 1'\n")
+    assert Run(tmp_path, ["run", "spec.yaml", "-q", "-n", "2"]).wait() == 0
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "3", "--resume", "--run", "latest", "--format", "jsonl"])
+    assert run.wait() == 0
+    assert [line.get("replayed", False) for line in run.lines() if "index" in line] == [True, True, False]
+
+
+def test_a_call_on_another_engine_is_another_item(tmp_path: Path) -> None:
+    """The place in ``targets:`` used to stand for the engine."""
+    text = "setup: {scatter: {part: [1, 2, 3, 4]}}\napply: 'lambda: sum(part)'\ntargets: TARGETS\n"
+    finish(tmp_path, text.replace("TARGETS", "[0]"))
+    code, records = finish(tmp_path, text.replace("TARGETS", "[1, 0]"), "--resume", "--run", "latest")
+    assert code == 0
+    assert [record["value"] for record in records] == [7, 3]
+    assert [record.get("replayed", False) for record in records] == [False, True]
+
+
+def test_an_item_that_is_dealt_to_another_part_runs_again(tmp_path: Path) -> None:
+    text = """\
+setup: {scatter: {part: [1, 2, 3, 4]}}
+map: "lambda x: [x, sum(part)]"
+over: OVER
+view: direct
+"""
+    finish(tmp_path, text.replace("OVER", "[a, b, c, d]"))
+    moved = text.replace("OVER", "[e, a, b, d]")
+    (tmp_path / "spec.yaml").write_text(moved)
+    words = ["run", "spec.yaml", "-n", "2", "--resume", "--run", "latest", "--explain"]
+    said = "2 items kept, 2 to run: 1 with a new input, 1 that another engine's part decides now"
+    dry = Run(tmp_path, [*words, "--dry-run"])
+    assert dry.wait() == 0
+    assert said in dry.out.read_text()
+    run = Run(tmp_path, [*words, "--format", "jsonl"])
+    assert run.wait() == 0
+    assert said in run.said()
+    records = [line for line in run.lines() if "index" in line]
+    assert [record["value"] for record in records] == [["e", 3], ["a", 3], ["b", 7], ["d", 7]]
