@@ -208,28 +208,26 @@ class Run:
         """What a job came to: its reduced, gathered or counted value, else those of its items.
 
         These are a list, or a dict as ``collect: dict`` makes it. ``job`` is not needed where there is one.
-        Raises UsageError.
+        Raises UsageError, also for a job whose own value failed, or is none that JSON holds.
         """
-        from arcli.record import entry_key
+        from arcli.reports.values import PastValues
         from arcli.store.folder import RunFolder
+        from arcli.store.index import JournalIndex
 
-        kinds = {each.name: each.kind for each in self.summary.jobs}
-        names = list(kinds)
+        summary = self.summary
+        names = [each.name for each in summary.jobs]
         if not names:
             raise UsageError(f"run {self.id} has no jobs: it ended before the first one")
         if job is None and len(names) == 1:
             (job,) = names
         if job is None or job not in names:
             raise UsageError(f"name one of the jobs: {', '.join(names)}")
-        run = None if self.folder is None else RunFolder(self.folder)
-        values = {} if run is None else run.results()
-        if job in values:
-            return from_tree(values[job])
-        items = self.items(job=job, where=lambda item: item.ok)
-        about = next((each for each in run.manifest.jobs if each.get("name") == job), {}) if run else {}
-        if about.get("collect") == "dict":
-            return {entry_key(item.record, kinds[job])[1]: item.value for item in items}
-        return [item.value for item in items]
+        if self.folder is None:
+            return [item.value for item in self.items(job=job, where=lambda item: item.ok)]
+        with JournalIndex(RunFolder(self.folder)) as index:
+            return PastValues(index).of(
+                summary, job, lambda record: Item(record, self.folder, self._trust).value
+            )
 
     @property
     def summary(self) -> RunSummary:

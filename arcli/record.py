@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
@@ -59,6 +59,10 @@ def dump(tree: Any) -> bytes:
         return json.dumps(tree, separators=(",", ":")).encode("ascii")
 
 
+_NO_TEXT = re.compile(r"None|True|False|nan|-?inf|-?\d[\d.e+-]*")
+"""How a key that is no text looks as text."""
+NUMBER_TAGS = frozenset(["$float", "$int"])
+"""Tags of what JSON lacks, and what a record has all the same as it was."""
 _LARGE_EXPONENT = re.compile(r"e(?:[^-]|-\d\d)")
 _SMALL = re.compile(r"(?<!\d)0\.0000\d+")
 
@@ -97,6 +101,23 @@ def is_tagged(value: Mapping[str, Any]) -> bool:
     return any(key.startswith("$") and not key.startswith("$$") for key in value)
 
 
+def is_whole(tree: Any, tags: Set[str] = NUMBER_TAGS, *, kinds: Set[str] = frozenset()) -> bool:
+    """Tell whether what a record says of an item is all of it: of what JSON lacks it has only ``tags``.
+
+    Keys of what stands in a spec (``kinds``) may have been numbers, which are text in a record.
+    """
+    if isinstance(tree, list):
+        return all(is_whole(part, tags, kinds=kinds) for part in tree)
+    if not isinstance(tree, dict):
+        return True
+    if is_tagged(tree):
+        return tree.keys() <= tags
+    by_hand = not kinds.isdisjoint(("list", "cases"))
+    if by_hand and any(map(_NO_TEXT.fullmatch, tree)):
+        return False
+    return all(is_whole(part, tags, kinds=kinds) for part in tree.values())
+
+
 def user_key(key: str) -> str:
     """Return a key as the user wrote it: one that begins with ``$`` has a second one in a record."""
     return key[1:] if key.startswith("$$") else key
@@ -117,12 +138,34 @@ def attempts(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield record
 
 
-def entry_key(record: Mapping[str, Any], kind: str) -> tuple[str, Any]:
-    """Return the key under which ``collect: dict`` has the value of a record: as text, and as it is."""
-    # An apply's keys are engines, a map's are inputs, or numbers where an input cannot be a key.
-    key = record.get("engine_id" if kind == "apply" else "input")
-    key = key if isinstance(key, str | int | float) else record["index"]
-    return (key if isinstance(key, str) else dump(key).decode()), key
+class TwinKeys(ValueError):
+    """Two items have the same key of ``collect: dict``."""
+
+
+class EntryKeys:
+    """The keys under which ``collect: dict`` has the values of a job's records, one after another."""
+
+    def __init__(self, kind: str) -> None:
+        # An apply's keys are engines, a map's are inputs.
+        self._field = "engine_id" if kind == "apply" else "input"
+        self._owners: dict[Any, tuple[int, str]] = {}
+
+    def of(self, record: Mapping[str, Any]) -> tuple[str, Any]:
+        """Return the key of a record: as text, and as it is. Raises TwinKeys."""
+        number, given = record["index"], record.get(self._field)
+        # An input that cannot be a key has its number.
+        is_key = isinstance(given, str | int | float)
+        key = given if is_key else number
+        text = key if isinstance(key, str) else dump(key).decode()
+        shown = repr(key) if isinstance(key, str) else text if is_key else f"{text} (its number)"
+        # What Python takes for the same (1 and true) are twins, and what JSON does (1 and "1").
+        for name in (key, ("", text)):
+            first, first_shown = self._owners.setdefault(name, (number, shown))
+            if first != number:
+                also = "too" if shown == first_shown else f"the same as {shown}"
+                reason = f"item {first} has the key {first_shown}, {also}"
+                raise TwinKeys(f"{reason}; collect: list keeps all values")
+        return text, key
 
 
 class ItemError(Struct, frozen=True, kw_only=True):

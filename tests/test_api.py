@@ -104,6 +104,55 @@ def test_values_of_jobs(run: arcli.Run) -> None:
     assert run.summary.jobs[0].counts.error == 1
 
 
+NO_VALUES = """\
+jobs:
+- {name: reduced, map: float, over: [1, 2], reduce: "lambda a, b: a / 0"}
+- {name: finished, map: float, over: [1, 2], finish: "lambda values: values / 0"}
+- {name: twins, map: str, over: [a, b, a], collect: dict}
+- {name: object, map: float, over: [1, 2], reduce: "lambda a, b: [complex(a, b)]"}
+- {name: halted, map: "lambda x: 1 / x", over: [0, 1], halt: now, reduce: operator:add}
+- {name: infinite, map: float, over: [1, .inf], reduce: max, initial: 0}
+- {name: bytes, map: "lambda x: b'x'", over: [1, 2], reduce: operator:add}
+"""
+
+
+def test_a_job_without_a_value_has_not_that_of_its_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("values.yaml").write_text(NO_VALUES)
+    run = arcli.run("values.yaml", options=["--inline"])
+    for job, words in {
+        "reduced": "reduced has no value: reduce failed at item 1: ZeroDivisionError",
+        "finished": "finished has no value: finish failed: TypeError",
+        "twins": "twins has no value: collect: dict failed at item 2: item 0 has the key 'a', too",
+        "object": r"the value of object is none that JSON holds: .*\(1\+2j\)",
+        "halted": "halted has no value: halt",
+    }.items():
+        with pytest.raises(UsageError, match=words) as told:
+            run.value(job)
+        assert (told.value.hint is None) == (job == "halted")
+    assert (run.value("infinite"), run.value("bytes")) == (math.inf, b"xx")
+
+
+def test_values_of_a_run_without_an_end_are_those_of_its_items(run: arcli.Run, tmp_path: Path) -> None:
+    assert run.folder is not None
+    lines = run.folder.joinpath("journal.jsonl").read_text().splitlines(keepends=True)
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    killed = tmp_path / run.id
+    killed.mkdir()
+    twin = json.loads(next(line for line in lines if '"by"' in line)) | {"index": 3}
+    (killed / "journal.jsonl").write_text("".join([*lines, json.dumps(twin, separators=(",", ":")) + "\n"]))
+    manifest |= {"exit_code": None, "summary": None}
+    (killed / "manifest.json").write_text(json.dumps(manifest))
+    loaded = arcli.load(killed)
+    assert [value["loss"] for value in loaded.value("fit")] == [-0.5, -1.0]
+    with pytest.raises(UsageError, match="total has no value: the run was killed before its end"):
+        loaded.value("total")
+    with pytest.raises(UsageError, match="by has no value: item 0 has the key 'b', too"):
+        loaded.value("by")
+
+
 def test_a_pickle_is_opened_by_trust_alone(run: arcli.Run) -> None:
     (first, _) = run.items(job="odd")
     with pytest.raises(UsageError, match="is a pickle"):

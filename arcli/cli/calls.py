@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from arcli.cli.past import AS_RECORDED, NUMBERS, is_whole, jobs_of
+from arcli.cli.past import AS_RECORDED, jobs_of
 from arcli.engine.encode import from_tree
 from arcli.engine.functions import in_parts, kind_of
 from arcli.engine.program import FAILED, PARTIAL
@@ -18,7 +18,8 @@ from arcli.fields import Deferred, DeferredText, deferred_values
 from arcli.inputs.base import Unpack
 from arcli.placeholders import compiled, compiled_script
 from arcli.plan.deferred import Texts
-from arcli.record import entry_key
+from arcli.record import NUMBER_TAGS, TwinKeys, is_whole
+from arcli.reports.values import PastValues
 from arcli.specfile.model import Job
 from arcli.store.describe import MASK
 from arcli.store.index import JournalIndex
@@ -152,13 +153,24 @@ def _folder_of(record: Mapping[str, Any]) -> dict[str, str]:
     return {"outdir": final + PARTIAL}
 
 
+class _NotKept(Exception):
+    """A record does not have a value as it was."""
+
+
+def _kept_value(record: Mapping[str, Any]) -> Any:
+    """Return the value of a record. Raises _NotKept."""
+    if not (record["exact"] and is_whole(record["value"])):
+        raise _NotKept
+    return from_tree(record["value"])
+
+
 class PastCalls:
     """The calls of a run's items, as they were: from the spec that it has kept, and from its records."""
 
     def __init__(self, index: JournalIndex) -> None:
         self._index = index
         self._jobs = jobs_of(index.run)
-        self._results = index.run.results()
+        self._values = PastValues(index)
 
     def of(self, record: Mapping[str, Any]) -> str | None:
         """Write the call of a record's item, and below it what is not as it was.
@@ -172,7 +184,9 @@ class PastCalls:
         # A command gets text, which bytes and keys are as well, and its block apart.
         is_command = job.kind == "command"
         block = is_command and "blocks" in past.kinds
-        known = is_whole(given, {*NUMBERS, "$bytes"}) if is_command else is_whole(given, kinds=past.kinds)
+        known = (
+            is_whole(given, {*NUMBER_TAGS, "$bytes"}) if is_command else is_whole(given, kinds=past.kinds)
+        )
         if not (known or block or job.kind == "apply"):
             return "not known: the record does not hold all of its input"
         call = called(
@@ -206,17 +220,13 @@ class PastCalls:
     def _value(self, late: Deferred) -> Any:
         """Return what a job came to, or what stands for it where that is not known."""
         name = late.name.removesuffix(".value")
-        if name in self._results:
-            tree = self._results[name]
-            return from_tree(tree) if is_whole(tree) else late
-        tree = next((job for job in self._index.run.manifest.jobs if job.get("name") == name), {})
-        form = tree.get("collect") or ("list" if tree.get("apply") is not None else None)
-        if form not in {"list", "dict"} or self._index.count(name) > MOST:
+        form = self._values.form(name)
+        if form == "own":
+            kept = self._values.kept
+            return from_tree(kept[name]) if name in kept and is_whole(kept[name]) else late
+        if form == "none" or self._index.count(name) > MOST:
             return late
-        records = [self._index.record(name, number) for number in self._index.numbers(name)]
-        records = [record for record in records if record["status"] == Status.OK]
-        if not all(record["exact"] and is_whole(record["value"]) for record in records):
+        try:
+            return self._values.collected(name, _kept_value)
+        except (_NotKept, TwinKeys):
             return late
-        kind = "apply" if tree.get("apply") is not None else "map"
-        entries = [(entry_key(record, kind)[1], from_tree(record["value"])) for record in records]
-        return dict(entries) if form == "dict" else [value for _, value in entries]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,6 @@ from arcli.cli.error_boundary import Call
 from arcli.cli.options import RunFlags
 from arcli.errors import UsageError
 from arcli.paths import is_file
-from arcli.record import is_tagged
 
 if TYPE_CHECKING:
     from arcli.inputs.base import Unpack
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from arcli.store.folder import RunFolder
 
 
-_NO_TEXT = re.compile(r"None|True|False|nan|-?inf|-?\d[\d.e+-]*")
-"""How a key that is no text looks as text."""
 _DEFERRED = re.compile(r"\$\{(ref|engines|jobs)\.([^}]+)\}")
 
 
@@ -190,27 +187,6 @@ AS_RECORDED = frozenset(
     ["list", "cases", "range", "linspace", "logspace", "lines", "csv", "jsonl", "glob", "product", "zip"]
 )
 """Kinds of input whose items are nothing but JSON: what a record has of one is the item."""
-NUMBERS = frozenset(["$float", "$int"])
-"""Tags of what JSON lacks, and what a record has all the same as it was."""
-
-
-def is_whole(tree: Any, tags: Set[str] = NUMBERS, *, kinds: Set[str] = frozenset()) -> bool:
-    """Tell whether what a record says of an item is all of it: of what JSON lacks it has only ``tags``.
-
-    Keys of what stands in a spec (``kinds``) may have been numbers, which are text in a record.
-    """
-    if isinstance(tree, list):
-        return all(is_whole(part, tags, kinds=kinds) for part in tree)
-    if not isinstance(tree, dict):
-        return True
-    if is_tagged(tree):
-        return tree.keys() <= tags
-    by_hand = not kinds.isdisjoint(("list", "cases"))
-    if by_hand and any(map(_NO_TEXT.fullmatch, tree)):
-        return False
-    return all(is_whole(part, tags, kinds=kinds) for part in tree.values())
-
-
 CALL = (
     "name", "map", "apply", "command", "notebook", "unpack", "args", "kwargs", "command_stdin", "cwd",
     "env", "batch",

@@ -19,11 +19,12 @@ from msgspec import Struct
 from arcli.cli import complete
 from arcli.cli.assembly import standard_input
 from arcli.cli.options import ASSIGNMENT, color_option
-from arcli.cli.past import AS_RECORDED, differences, is_whole, jobs_of, own_streams, pick_run, spec_of
+from arcli.cli.past import AS_RECORDED, differences, jobs_of, own_streams, pick_run, spec_of
 from arcli.cli.show import split
 from arcli.errors import ExitCode, UsageError
 from arcli.outputs.base import Output
 from arcli.paths import is_folder
+from arcli.record import is_whole
 
 if TYPE_CHECKING:
     from arcli.execution.context import Kept

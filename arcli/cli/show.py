@@ -296,7 +296,8 @@ def _export(
     from arcli.outputs.open import Destination, format_of, open_files
     from arcli.outputs.target import STDOUT
     from arcli.reports.collect import Wanted, read_report
-    from arcli.reports.items import values_of, write_records
+    from arcli.reports.items import write_records
+    from arcli.reports.values import PastValues
     from arcli.store.past import kinds
 
     report = read_report(index.run, Wanted())
@@ -307,7 +308,7 @@ def _export(
     for path, form in forms.items():
         if not (summary.began or form.always):
             raise UsageError(f"run {index.run.id} has no records that could be written to {path}")
-    values = values_of(index, summary) if any(form.whole for form in forms.values()) else {}
+    values = PastValues(index).at_end(summary) if any(form.whole for form in forms.values()) else {}
     members = open_files(files, kinds=kinds(index.run), origin=report.origin)
     # A table for another program: what a person reads is there without -o.
     if len(files) < len(outputs):

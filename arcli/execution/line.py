@@ -128,11 +128,10 @@ def _unmet(job: Job, outcome: Outcome, context: Context) -> tuple[End, str | Non
         summary = outcome.summary(name)
         if summary is None or not summary.ok:
             return End.NEEDS, name
-    # Where items are used, those that are there are enough, if the job came to its end, or to as many
-    # that are ok as it was to have.
+    # Where items are used, those that are there are enough.
     for name in sources(job.over):
         summary = outcome.summary(name)
-        if summary is None or summary.ended not in {End.DONE, End.ENOUGH}:
+        if summary is None or not summary.ended.is_reached:
             return End.NEEDS, name
     return None
 
@@ -214,7 +213,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         ledger.ended = _end_by(failure)
     if isinstance(failure, InputError):
         ledger.input_error, ledger.unread = failure.message, None
-    if ledger.ended in {End.DONE, End.ENOUGH}:
+    if ledger.ended.is_reached:
         context.watcher.make_value(job.name, taken)
         failure = conclude(context, job, results, folder, ledger, outcome)
     context.end(outcome, ledger)

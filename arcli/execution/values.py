@@ -16,7 +16,7 @@ from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
 from arcli.inputs.pickled import PickledInput
 from arcli.plan.deferred import JobValue, Resolver, scattered_values
-from arcli.record import RecordBatch, dump, entry_key
+from arcli.record import EntryKeys, RecordBatch, TwinKeys, dump
 from arcli.session.core.messages import Failed
 from arcli.session.results import Folded, JobResults, Reducer, Value, words
 from arcli.specfile.model import Job
@@ -106,13 +106,13 @@ def conclude(
 
 def _labelled(job: Job, results: JobResults) -> Iterator[tuple[str, Any, Value]]:
     """Yield the entries of a collected dict: their key as text and as it is. Raises Failed for twins."""
-    seen: dict[Any, int] = {}
+    keys = EntryKeys(job.kind)
     for value in results.values():
-        text, key = entry_key(value.record, job.kind)
-        first = min(seen.setdefault(name, value.index) for name in (key, ("", text)))
-        if first != value.index:
-            reason = f"item {first} has the key {text!r}, too; collect: list keeps all values"
-            raise Failed(Failure("collect: dict", reason, "", "", "", item=value.index))
+        try:
+            text, key = keys.of(value.record)
+        except TwinKeys as twins:
+            failure = Failure("collect: dict", str(twins), "", "", "", item=value.index)
+            raise Failed(failure) from None
         yield text, key, value
 
 

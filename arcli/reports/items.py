@@ -15,9 +15,9 @@ from arcli.escape import one_line, plain, shortened
 from arcli.outputs.base import Outputs
 from arcli.outputs.stream import Stream
 from arcli.outputs.text import command_words
-from arcli.record import RecordBatch, decode, dump, entry_key, is_tagged, parts
+from arcli.record import RecordBatch, decode, dump, is_tagged, parts
 from arcli.store.folder import RunFolder
-from arcli.store.index import JournalIndex, cell_of
+from arcli.store.index import cell_of
 from arcli.timing.failures import describe, input_label, word
 from arcli.timing.summary import RunSummary
 from arcli.timing.tables import bare_table, fitted
@@ -195,27 +195,3 @@ def write_records(
         for line in lines:
             outputs.record(RecordBatch.of_line(line))
         outputs.finish(summary, values or {})
-
-
-def values_of(index: JournalIndex, summary: RunSummary) -> dict[str, Any]:
-    """Return what the jobs of a run came to, encoded, as it had them at its end.
-
-    Those that it has kept, and those that it collected from its items.
-    """
-    values = index.run.results()
-    specified = {job.get("name"): job for job in index.run.manifest.jobs}
-    for job in summary.jobs if summary.exit_code is not None else ():
-        about = specified.get(job.name, {})
-        form = about.get("collect") or ("list" if job.kind == "apply" else None)
-        # A job that was to have another value, and has none, did not come to it.
-        other = any(about.get(key) is not None for key in ("reduce", "finish", "gather"))
-        if job.name in values or form not in {"list", "dict"} or other or job.value_error is not None:
-            continue
-        records = [index.record(job.name, number) for number in index.numbers(job.name)]
-        entries = [
-            (entry_key(record, job.kind)[0], record.get("value"))
-            for record in records
-            if record["status"] == Status.OK
-        ]
-        values[job.name] = dict(entries) if form == "dict" else [value for _, value in entries]
-    return values

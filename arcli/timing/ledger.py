@@ -33,6 +33,11 @@ class End(StrEnum):
         """Whether the job failed by this end, whatever its items came to."""
         return self in {End.SETUP_FAILED, End.INPUT_ERROR, End.OUTPUT_FAILED}
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the job came to its end, or to as many items that are ok as it was to have."""
+        return self in {End.DONE, End.ENOUGH}
+
 
 class EngineUse(Struct, kw_only=True):
     """One engine's part in a job. All times are seconds.

@@ -392,6 +392,8 @@ jobs:
 - {name: none, map: abs, over: [1]}
 - {name: fails, map: abs, over: [1, 2], reduce: "lambda a, b: a / 0"}
 - {name: pids, apply: abs, args: [3]}
+- {name: halted, map: "lambda x: 1 / x", over: [1, 0, 2], collect: list, halt: now}
+- {name: needs, map: abs, over: [1], collect: list, needs: [halted]}
 """
 
 

@@ -357,10 +357,13 @@ def test_as_many_as_were_asked_for_are_enough_for_later_jobs(tmp_path: Path) -> 
     ("over", "value", "words"),
     [
         ("[a, 1.5, true, null, [2]]", {"a": 0, "1.5": 1, "true": 2, "3": 3, "4": 4}, ""),
-        ("[1, 2, 1]", None, "at item 2: item 0 has the key '1'"),
-        ("['1', 1]", None, "at item 1: item 0 has the key '1'"),
-        ("[1, true]", None, "at item 1: item 0 has the key 'true'"),
-        ("['1', null]", None, "at item 1: item 0 has the key '1'"),
+        ("[1, 2, 1]", None, "at item 2: item 0 has the key 1, too"),
+        ("[a, a]", None, "at item 1: item 0 has the key 'a', too"),
+        ("[true, true]", None, "at item 1: item 0 has the key true, too"),
+        ("['1', 1]", None, "at item 1: item 0 has the key '1', the same as 1;"),
+        ("[1, true]", None, "at item 1: item 0 has the key 1, the same as true;"),
+        ("['1', null]", None, "at item 1: item 0 has the key '1', the same as 1 (its number);"),
+        ("[null, 0]", None, "at item 1: item 0 has the key 0 (its number), the same as 0;"),
     ],
 )
 def test_a_collected_dict_loses_nothing(tmp_path: Path, over: str, value: Any, words: str) -> None:
