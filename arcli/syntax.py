@@ -6,6 +6,7 @@ import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from symtable import SymbolTable, symtable
 from typing import NamedTuple
 
 from arcli.engine.functions import kind_of
@@ -207,18 +208,24 @@ def used_names(texts: Iterable[str], run: str | None) -> set[str] | None:
     try:
         for text in texts:
             if kind_of(text) == "expression":
-                used |= _loaded(ast.parse(text.strip(), mode="eval"))
-        if run is not None and used & set(bound_names(tree := ast.parse(run))):
-            used |= _loaded(tree)
+                used |= _read(symtable(text.strip(), "<function>", "eval"))
+        if run is not None and used & set(bound_names(ast.parse(run))):
+            used |= _read(symtable(run, "<setup.run>", "exec"))
     except (SyntaxError, ValueError, RecursionError):
         return None
     return None if used & _ANY_NAME else used
 
 
-def _loaded(tree: ast.AST) -> set[str]:
-    return {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+def _read(scope: SymbolTable) -> set[str]:
+    """Return the names that code reads and that are none of its functions' own."""
+    # What is bound at the top, as by a comprehension, is read there as it was bound.
+    top = scope.get_type() == "module"
+    names = {
+        symbol.get_name()
+        for symbol in scope.get_symbols()
+        if symbol.is_referenced() and symbol.is_global() and not (top and symbol.is_assigned())
     }
+    return names.union(*map(_read, scope.get_children()))
 
 
 def _message(error: Exception) -> str:

@@ -11,6 +11,7 @@ from arcli.errors import SpecError
 from arcli.plan.preview import preview
 from arcli.specfile.checks.inputs import SOME_INPUT
 from arcli.specfile.load import load
+from arcli.syntax import used_names
 
 MAP = "map: math:sqrt\n"
 WRONG = [
@@ -71,3 +72,51 @@ def test_a_number_of_items_may_be_written_as_one_likes(tmp_path: Path) -> None:
     (found,) = preview(spec_of(tmp_path, "over: {range: 1e3}\n"))
     assert found.source is not None
     assert found.source.length == 1000
+
+
+RUN = """
+import helper
+def named(x, total=0):
+    rest = [total for total in x]
+    return rest
+class Sum:
+    total = 1
+    def of(self, x):
+        return x.total + self.start(x)
+def uses(x):
+    def inner():
+        return x + total
+    return inner()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "run", "uses"),
+    [
+        ("lambda x: x + total", None, True),
+        ("total.fit", None, True),
+        ("lambda x, y=total: y", None, True),
+        ("lambda x: [total for y in x]", None, True),
+        ("lambda x: [total for total in total]", None, True),
+        ("lambda total: [total for y in x]", None, False),
+        ("lambda x: [total for total in x]", None, False),
+        ("lambda x: {total: 1 for total in x}", None, False),
+        ("[total for total in (min, max)][0]", None, False),
+        ("lambda x: f(x, total=1).total", None, False),
+        ("lambda x: (total := x) + total", None, False),
+        ("helper:total", None, False),
+        ("named", RUN.partition("def uses")[0], False),
+        ("Sum().of", RUN.partition("def uses")[0], False),
+        ("lambda x: x", RUN, False),
+        ("uses", RUN, True),
+    ],
+)
+def test_a_function_uses_a_name_that_is_not_its_own(text: str, run: str | None, uses: bool) -> None:
+    used = used_names([text], run)
+    assert used is not None
+    assert ("total" in used) == uses
+
+
+@pytest.mark.parametrize("text", ["lambda x: eval(x)", "lambda x: globals()[x]", "lambda x: ("])
+def test_which_names_a_function_uses_may_be_unknown(text: str) -> None:
+    assert used_names([text], None) is None
