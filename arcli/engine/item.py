@@ -61,6 +61,9 @@ class ShortItems(NamedTuple):
         return taken
 
 
+_NEEDED = (
+    "later jobs and reducers get the value itself, by pickle: return what can be pickled, or JSON holds"
+)
 _new = tuple.__new__
 _OK = Status.OK  # getting a member costs as much as a call
 
@@ -357,10 +360,11 @@ class Runner:
             return text, exact, None
         try:
             raw = pickled(value)
-        except Exception:
-            if not text or large:
-                raise
-            return text, False, None
+        except Exception as error:
+            with suppress(Exception):  # a class of the user's may take no notes
+                if text and not large:
+                    error.add_note(f"hint: {_NEEDED}")
+            raise
         if not text:
             text = f'{{"$pickle":{encode(path)[0]},"repr":{encode(safe_repr(value))[0]}}}'
             return text, False, Opaque(raw, saved=True)

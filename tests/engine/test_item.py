@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -288,6 +288,29 @@ def test_a_value_that_cannot_travel_at_all_is_an_error_of_its_item(value: Any) -
     assert record["status"] == "error"
     assert record["value"] is None
     assert outcome.opaque is None
+
+
+class Nowhere(NamedTuple):
+    """A class that is not where pickle looks for it."""
+
+    x: int
+
+
+Nowhere.__qualname__ = "nowhere"
+
+
+@pytest.mark.parametrize("value", [Nowhere(1), [Nowhere(1)]])
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_json_can_only_show_does_not_take_the_values_place(value: Any, keep: bool) -> None:
+    """Later jobs would have another type than the job's own, if it does not travel."""
+    record, outcome = run(lambda item: value, keep_opaque=keep)
+    assert outcome.opaque is None
+    if keep:
+        assert (record["status"], record["value"]) == ("error", None)
+        assert "PicklingError" in record["reason"]
+        assert "hint: later jobs and reducers get the value itself" in record["error"]["traceback"]
+    else:
+        assert (record["status"], record["value"]) == ("ok", json.loads(json.dumps(value)))
 
 
 @pytest.mark.parametrize("item", [Unpicklable(), Trap(), object(), lambda: None], ids=kind)
