@@ -10,6 +10,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 from .capture import CAP, NOTHING, CappedText, Capture
+from .functions import Unresolved
 from .live import Live, Patrol
 
 ASK = 0.05
@@ -19,21 +20,26 @@ STOPPED = "Event loop stopped before Future completed."
 """What asyncio raises where somebody has called the loop's ``stop``."""
 
 
-class NotAsync(Exception):
-    """A function that cannot run beside another one in the same engine."""
-
-
 def require_async(function: Callable[..., Any], text: str) -> None:
-    """Raise NotAsync for a plain function: while it runs, no other one can begin."""
+    """Raise Unresolved for a plain function: while it runs, no other one can begin."""
     inner: Any = function
     while isinstance(inner, functools.partial):
         inner = inner.func
-    made = (inner, getattr(type(inner), "__call__", None))  # noqa: B004 - an object may be called, too
-    if not any(map(inspect.iscoroutinefunction, made)):
-        raise NotAsync(
-            f"concurrency is for commands and async functions, and {text!r} is a plain function: "
-            "a second call in the same engine could not begin before the first one has ended"
-        )
+    if _is_async(inner):
+        return
+    # What a decorator has made of an async function, such as a cache, is called as a plain one is.
+    is_wrapped = _is_async(inspect.unwrap(inner, stop=_is_async))
+    what = "is wrapped in a plain function" if is_wrapped else "is a plain function"
+    raise Unresolved(
+        f"concurrency is for commands and async functions: {text.strip()!r} {what}, "
+        "and a second call in the same engine could not begin before the first one has ended"
+    )
+
+
+def _is_async(function: Any) -> bool:
+    """Tell whether a call gives a coroutine or an async generator."""
+    made = (function, getattr(type(function), "__call__", None))  # noqa: B004 - an object may be called, too
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in made)
 
 
 class TaskPool:

@@ -24,7 +24,7 @@ _IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL)
 
 
 class Unresolved(Exception):
-    """The text of a function does not lead to a callable here."""
+    """The text of a function does not lead to a callable here, or to none that can be called so."""
 
 
 def kind_of(text: str) -> str:
@@ -139,15 +139,20 @@ _UNSETTLED = frozenset({types.GeneratorType, types.CoroutineType, types.AsyncGen
 
 def _settled(value: Any) -> Any:
     """Return the list that a generator makes, or what a coroutine comes to."""
-    if isinstance(value, types.GeneratorType):
-        return list(value)
-    if isinstance(value, types.CoroutineType):
-        return asyncio.run(value)
+    return list(value) if isinstance(value, types.GeneratorType) else asyncio.run(settle(value))
 
-    async def collected() -> list[Any]:
-        return [part async for part in value]
 
-    return asyncio.run(collected())
+async def settle(value: Any) -> Any:
+    """Return what a coroutine comes to, of generators the list that they make; else the value as it is."""
+    # A coroutine may return one of them in turn.
+    while type(value) in _UNSETTLED:
+        if isinstance(value, types.CoroutineType):
+            value = await value
+        elif isinstance(value, types.GeneratorType):
+            value = list(value)
+        else:
+            value = [part async for part in value]
+    return value
 
 
 def assembled(form: str, parts: ValueParts) -> Any:

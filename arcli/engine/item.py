@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from inspect import isasyncgen
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from .capture import NOTHING, NoCapture
 from .command import Command
 from .encode import PLAIN, SAFE, ArrayFile, Unfit, array_file, encode, encode_apart, pickled
 from .errors import describe, kept, safe_repr
-from .functions import copied
+from .functions import copied, settle
 from .keys import Head, Heads, head, input_text, item_key, key_from
 from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
@@ -332,7 +333,8 @@ class Runner:
     async def _beside(self, item: Any, index: int) -> Any:
         with self._made_folder(item, index) as folder:
             if self._call is not None:
-                folder.value = await self._call(item)
+                value = self._call(item)
+                folder.value = await settle(value if isasyncgen(value) else await value)
             else:
                 assert isinstance(self._program, Command)
                 folder.value = await self._program.run_beside(item, index, self._attempt, folder.path)

@@ -15,6 +15,7 @@ from arcli.engine.position_file import NOWHERE
 from arcli.engine.protocol import (
     ChunkReply,
     Define,
+    Done,
     Hello,
     JobDefinition,
     RunChunk,
@@ -125,6 +126,35 @@ def test_what_is_handed_out_of_short_items_adds_up_to_the_reply() -> None:
     assert len(parts) > 1
     assert reply.lines.startswith(b"".join(part.lines for part in parts))
     assert [part.done for part in parts] == sorted({part.done for part in parts})
+
+
+YIELDING = """
+async def stream(n):
+    for number in range(n):
+        yield number
+async def made(n):
+    return (number for number in range(n))
+async def streamed(n):
+    return stream(n)
+async def awaited(n):
+    return made(n)
+"""
+
+
+@pytest.mark.parametrize("function", ["stream", "made", "streamed", "awaited"])
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_what_async_code_yields_is_a_list_also_side_by_side(function: str, concurrency: int) -> None:
+    worker = Worker({}, None, watchdog=False)
+    worker.handle(encode_request(Hello(0, None)))
+    worker.handle(encode_request(Setup([], [], {}, YIELDING, {})))
+    job = JobDefinition("job", "map", function=function, concurrency=concurrency)
+    assert decode_reply(worker.handle(encode_request(Define(job)))) == Done()
+    chunk = RunChunk("job", 1, 1, range(3), pickle.dumps([0, 1, 2]), None, {})
+    reply = decode_reply(worker.handle(encode_request(chunk)))
+    worker.leave()
+    assert isinstance(reply, ChunkReply)
+    lines = [json.loads(b"{%b}" % line) for line in reply.lines.splitlines()]
+    assert {line["index"]: line["value"] for line in lines} == {0: [], 1: [0], 2: [0, 1]}
 
 
 class Written:

@@ -226,6 +226,9 @@ async def stream(n):
     for number in range(n):
         yield number
 
+async def made(n, how=numbers):
+    return how(n)
+
 class Yields:
     def __call__(self, n):
         yield n
@@ -246,6 +249,9 @@ class Awaits:
         ("numbers", [0, 1, 2]),
         ("Yields()", [3]),
         ("Awaits()", 3),
+        ("made", [0, 1, 2]),
+        ("lambda n: made(n, stream)", [0, 1, 2]),
+        ("lambda n: made(n, later)", 4),
         ("iter", "range_iterator"),
     ],
 )
