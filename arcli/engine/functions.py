@@ -72,25 +72,26 @@ def _near(name: str, names: list[str]) -> str:
     return f": did you mean {matches[0]!r}?" if matches else ""
 
 
-def require(text: str, namespace: dict[str, Any], folder: str) -> None:
-    """Raise what ``find`` would raise, as far as that can be known without evaluating anything.
+def require(text: str, namespace: dict[str, Any], folder: str) -> Callable[..., Any] | None:
+    """Return what ``find`` finds, as far as that can be known without evaluating anything, else None.
 
-    What an expression means may depend on what earlier jobs do; only a name in a module does not.
+    What an expression means may depend on what earlier jobs do; only a name in a module does not. Raises
+    what ``find`` would raise.
     """
     if kind_of(text) != "expression":
-        find(text, namespace, folder)
-        return
+        return find(text, namespace, folder)
     # Expressions may use what setup defines later; only names of modules can be
     # looked up now.
     first, *names = text.strip().split(".")
     owner = namespace.get(first)
     for name in names:
         if not isinstance(owner, types.ModuleType) or not name.isidentifier():
-            return
+            return None
         if not hasattr(owner, name):
             near = _near(name, dir(owner))
             raise Unresolved(f"{owner.__name__!r} has no {name!r}{near}")
         owner = getattr(owner, name)
+    return None
 
 
 def _module_from(path: Path) -> Any:

@@ -46,9 +46,13 @@ class Setup(NamedTuple):
 
 
 class Preflight(NamedTuple):
-    """Look for what jobs run later: ``(job, function)`` and ``(job, path)``. Answered by Done."""
+    """Look for what jobs run later. Answered by Done.
 
-    functions: list[tuple[str, str]]
+    ``functions`` are ``(job, function, beside)``, the last of which says that calls of it run side by side,
+    ``notebooks`` are ``(job, path)``.
+    """
+
+    functions: list[tuple[str, str, bool]]
     notebooks: list[tuple[str, str]]
     folder: str
 

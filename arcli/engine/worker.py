@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .beside import TaskCapture
+from .beside import TaskCapture, require_async
 from .capture import FdCapture, NoCapture, make_capture, printed_path
 from .chunk import Engine, Job
 from .constants import with_references
@@ -174,9 +174,11 @@ class Worker:
         """Look for what jobs run that are defined later, by their names."""
         stage = ""
         try:
-            for job, text in request.functions:
+            for job, text, beside in request.functions:
                 stage = f"function {text!r} of job {job!r}"
-                require(text, self._namespace, request.folder)
+                function = require(text, self._namespace, request.folder)
+                if beside and function is not None:
+                    require_async(function, text)
             for job, path in request.notebooks:
                 stage = f"notebook of job {job!r}"
                 preflight(path)

@@ -55,7 +55,11 @@ def _preflight(context: Context, outcome: Outcome) -> None:
     jobs = context.spec.jobs
     if len(jobs) < 2:
         return  # it is defined before its first item anyway
-    functions = [(job.name, text) for job in jobs for text in job.functions.values()]
+    functions = [
+        (job.name, text, field == "map" and job.concurrency > 1)
+        for job in jobs
+        for field, text in job.functions.items()
+    ]
     folder = context.spec.folder
     notebooks = [(job.name, str(folder / job.notebook)) for job in jobs if job.notebook is not None]
     request = Preflight(functions, notebooks, str(folder))

@@ -376,7 +376,20 @@ def test_a_plain_function_that_only_engines_can_see_is_told_by_them(tmp_path: Pa
     job = spec(map="os.path:basename", over=["a"], concurrency=4)
     with running(tmp_path, job) as run:
         assert run.wait() == 6
+        assert "job 'spec': concurrency is for commands and async functions: " in run.said()
         assert "'os.path:basename' is a plain function" in run.said()
+
+
+def test_a_wrapped_function_is_told_before_any_job_has_begun(tmp_path: Path) -> None:
+    source = "import functools\n@functools.cache\nasync def kept(x): return x\n"
+    (tmp_path / "wrapped.py").write_text(source)
+    first = {"name": "first", "command": "touch began", "over": [1]}
+    later = {"name": "later", "map": "wrapped.py:kept", "over": [1], "concurrency": 2}
+    with running(tmp_path, spec(jobs=[first, later])) as run:
+        assert run.wait() == 6
+        assert "of job 'later': concurrency is for commands and async functions" in run.said()
+        assert "'wrapped.py:kept' is wrapped in a plain function" in run.said()
+    assert not (tmp_path / "began").exists()
 
 
 @pytest.mark.parametrize(("n", "width"), [(1, 1), (3, 2), (7, 2)])
