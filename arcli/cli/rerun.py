@@ -315,7 +315,8 @@ def alone(
     # A failure is what is looked for here: it is met once, and ends nothing.
     changes: dict[str, Any] = {
         "reduce": None, "combine": None, "finish": None, "collect": None, "push_as": None,
-        "ordered": False, "halt": "never", "retries": 0, "view": "load_balanced", "targets": "any",
+        "gather": None, "ordered": False, "halt": "never", "retries": 0, "view": "load_balanced",
+        "targets": "any",
     }  # fmt: skip
     target = next(each for each in chosen.jobs if each.name == job)
     if target.outdir is not None:

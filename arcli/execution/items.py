@@ -19,7 +19,7 @@ from arcli.inputs.python import loader
 from arcli.plan.deferred import Resolver, without_quoted
 from arcli.plan.job import JobPlan, plan_job
 from arcli.plan.outdirs import with_distinct_folders
-from arcli.plan.preview import Preview, needs_values, preview, pushed, sources
+from arcli.plan.preview import Preview, is_gathered, needs_values, preview, pushed, sources
 from arcli.plan.readahead import ReadAhead
 from arcli.session.interfaces import Supply
 from arcli.session.supply import ApplySupply, PartedSupply, Parts, SourceSupply
@@ -70,7 +70,7 @@ def supply_of(
 
         def lookup(key: str, index: int) -> bytes | None:
             slot = None if owner is None else owner(index)
-            line = kept.take(name, key, index=index, exact=exact, slot=slot)
+            line = None if plan.gathered else kept.take(name, key, index=index, exact=exact, slot=slot)
             if explanation is not None:
                 explanation.note(key, kept=line is not None, slot=slot)
             return line
@@ -157,6 +157,8 @@ class Explanation:
         """Count an item by its key, and by the slot that it belongs to."""
         if kept:
             self.kept += 1
+        elif self.plan.gathered:
+            self.reasons["whose effect on an engine is gathered"] += 1
         else:
             self.reasons[self.history.why(self.plan.name, key, slot=slot)] += 1
 
@@ -164,7 +166,7 @@ class Explanation:
         """Count an item for a supply that only counts them; a line, if an empty one, of what is kept."""
         exact = self.plan.definition.keep_opaque
         slot = None if self.owner is None else self.owner(index)
-        kept = self.history.is_kept(self.plan.name, key, exact=exact, slot=slot)
+        kept = not self.plan.gathered and self.history.is_kept(self.plan.name, key, exact=exact, slot=slot)
         self.note(key, kept=kept, slot=slot)
         # Later jobs read whole values only, which is when they have to be kept exactly.
         if kept and exact:
@@ -220,6 +222,7 @@ def explain(
                 job,
                 resolve=resolve,
                 pushed={name: unknown(name) for name in pushed(job, spec)},
+                gathered=is_gathered(job, spec),
                 unpack=job.unpack or source.unpack,
                 keep_opaque=needs_values(job, spec),
                 slots=slots or 1,

@@ -12,7 +12,7 @@ from arcli.execution.items import Explanation, source_of, supply_of, targets_of
 from arcli.execution.values import conclude, folding_of, handed
 from arcli.plan.deferred import Resolver
 from arcli.plan.job import plan_job
-from arcli.plan.preview import needs_values, pushed, sources, valued
+from arcli.plan.preview import is_gathered, needs_values, pushed, sources, valued
 from arcli.session.results import JobResults
 from arcli.specfile.model import Job, Spec
 from arcli.timing.failures import Failures
@@ -165,6 +165,7 @@ def _run_job(context: Context, job: Job, outcome: Outcome) -> None:
         job,
         resolve=Resolver(context.slots, lambda name: handed(context, name, outcome)),
         pushed={name: outcome.pushed[name] for name in pushed(job, context.spec)},
+        gathered=is_gathered(job, context.spec),
         unpack="nothing" if source is None else job.unpack or source.unpack,
         keep_opaque=needs_values(job, context.spec),
         run_folder=context.storage.path,

@@ -38,13 +38,15 @@ class JobPlan(Struct, frozen=True, kw_only=True):
     """``job`` with its late values filled in, ``definition`` as it travels to engines.
 
     ``salt`` is the JSON text that every key of the job begins with; ``parts`` has hashes of what it is
-    made of, by what people call it, so that what has changed can be named.
+    made of, by what people call it, so that what has changed can be named. ``gathered``: what its items
+    do on the engines counts, too, so that no record stands for one.
     """
 
     job: Job
     definition: JobDefinition
     salt: str
     parts: Mapping[str, str] = field(default_factory=dict)
+    gathered: bool = False
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ def plan_job(
     *,
     resolve: Callable[[Any], Any],
     pushed: Mapping[str, str],
+    gathered: bool,
     unpack: Literal["none", "args", "kwargs", "nothing"],
     keep_opaque: bool = False,
     run_folder: str = "",
@@ -77,6 +80,7 @@ def plan_job(
     """Return what engines must know of a job. ``resolve`` fills in what is late but not an engine's.
 
     ``pushed`` are digests of the values that the job finds, or may find, by a ``push_as``, by their jobs.
+    ``gathered`` is as in a JobPlan.
     ``keep_opaque`` asks engines for pickles of values that JSON does not hold exactly, because a
     reducer or a later job needs the real ones. ``run_folder`` is where the run keeps its
     files; ``whole_output`` asks for what a command prints beyond what its record holds. ``at_once`` is how
@@ -156,6 +160,7 @@ def plan_job(
         job=job,
         definition=definition._replace(salt=salt),
         salt=salt,
+        gathered=gathered,
         parts={
             name: hashlib.sha256(canonical(part)[0].encode("utf-8", "surrogatepass")).hexdigest()[:16]
             for name, part in parts.items()

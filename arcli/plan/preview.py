@@ -56,19 +56,33 @@ def sources(over: Over | None) -> Iterator[str]:
 
 def pushed(job: Job, spec: Spec) -> Iterator[str]:
     """Yield the jobs whose ``push_as`` names a job uses, or may use, where that cannot be known."""
-    used = used_names([*job.functions.values()], spec.setup.run)
-    # A reference may go into the value (`${ref.model.weights}`): its first part is the name. Where
-    # the names that a function uses cannot be known, every job that pushes one may be needed.
-    trees = [getattr(job, key) for key in order.LATE]
-    refs = {late.name.partition(".")[0] for late in deferred_values(trees) if late.kind == "ref"}
+    # Where the names that a function uses cannot be known, every job that pushes one may be needed.
+    used = _used(job, spec)
     # Of several jobs that push under one name the last before this one counts.
     pushers: dict[str, str] = {}
     for other in spec.jobs:
         if other.name == job.name:
             break
-        if other.push_as is not None and (used is None or other.push_as in used | refs):
+        if other.push_as is not None and (used is None or other.push_as in used):
             pushers[other.push_as] = other.name
     yield from pushers.values()
+
+
+def is_gathered(job: Job, spec: Spec) -> bool:
+    """Tell whether what a job's items do on the engines is, or may be, gathered there: by it, or later."""
+    jobs = [other.name for other in spec.jobs]
+    names = {other.gather for other in spec.jobs[jobs.index(job.name) :] if other.gather is not None}
+    used = _used(job, spec)
+    return job.gather is not None or bool(names if used is None else names & used)
+
+
+def _used(job: Job, spec: Spec) -> set[str] | None:
+    """Return names of the engines' namespace that a job uses; None where that cannot be known."""
+    used = used_names([*job.functions.values()], spec.setup.run)
+    # A reference may go into the value (`${ref.model.weights}`): its first part is the name.
+    trees = [getattr(job, key) for key in order.LATE]
+    refs = {late.name.partition(".")[0] for late in deferred_values(trees) if late.kind == "ref"}
+    return None if used is None else used | refs
 
 
 def valued(job: Job) -> Iterator[str]:

@@ -116,3 +116,26 @@ view: direct
     assert said in run.said()
     records = [line for line in run.lines() if "index" in line]
     assert [record["value"] for record in records] == [["e", 3], ["a", 3], ["b", 7], ["d", 7]]
+
+
+GATHERED = """\
+setup:
+  scatter: {part: {over: {range: 4}, flatten: false}}
+  run: "def reverse(): part.reverse()"
+jobs:
+- {name: free, map: "lambda x: x", over: [1, 2]}
+- {name: change, apply: reverse}
+- {name: use, apply: "lambda: None", gather: part}
+- {name: fails, map: "lambda x: 1 / x", over: [0]}
+"""
+
+
+def test_what_items_left_on_engines_is_there_again_where_it_is_gathered(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(GATHERED)
+    assert Run(tmp_path, ["run", "spec.yaml", "-q", "-n", "2"]).wait() == 1
+    run = Run(tmp_path, ["run", "spec.yaml", "-n", "2", "--failed", "--explain", "--format", "json"])
+    assert run.wait() == 1
+    jobs = {job["name"]: job for job in json.loads(run.out.read_text())["jobs"]}
+    assert jobs["use"]["value"] == [1, 0, 3, 2]
+    assert jobs["free"]["counts"]["replayed"] == 2
+    assert "change: 0 items kept, 2 to run: 2 whose effect on an engine is gathered" in run.said()
