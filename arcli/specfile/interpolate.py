@@ -198,9 +198,10 @@ class Interpolator:
         if kind == "engines" and name not in _ENGINES:
             return self._fail(node, match, f"{match[0]} means nothing", "there are slots and count")
         if kind == "jobs" and not name.endswith(".value"):
-            # `${jobs.a.vaule}` is that job's value misspelt; `${jobs.a.b}` may be a job `a.b`.
+            # `${jobs.a.vaule}` is that job's value misspelt, which can only be had as a whole
+            # (`${jobs.a.value.b}`); `${jobs.a.b}` may be a job `a.b`.
             job, _, last = name.rpartition(".")
-            named = job if job and did_you_mean(last, ["value"]) else name
+            named = job if job and did_you_mean(last, ["value"]) else name.partition(".value.")[0]
             return self._fail(node, match, f"{match[0]} means nothing", f"write ${{jobs.{named}.value}}")
         if kind == "ref" and not DOTTED_NAME.fullmatch(name):
             return self._fail(node, match, f"{match[0]} is not a name in the engines' namespace")

@@ -182,6 +182,7 @@ SHAPE = [
     (MAP + "over: {product: {a: {zip: {b: [1]}}, t: {csv: work.py, types: {}}}}\n", 2, 56,
      "unknown key 'types'", "write {csv: {path: work.py, types: …}}"),
     (MAP + "over: '${jobs.a.vale}'\n", 2, 8, "means nothing", "write ${jobs.a.value}"),
+    (MAP + "over: '${jobs.a.value.b}'\n", 2, 8, "means nothing", "write ${jobs.a.value}"),
     (MAP + "over: [1]\ncombine: len\n", 3, 1, "needs a reduce", ""),
     (MAP + 'over: [1]\nreduce: f:f\ninitial: "${jobs.a.value}"\n', 4, 10, "before the run", "push_as"),
     (MAP + 'over: [1]\nreduce: f:f\ninitial: {a: [1, "x${ref.k}"]}\n', 4, 18, "before the run", "finish"),
