@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from arcli.store.folder import RunFolder
     from arcli.store.index import Condition
     from arcli.timing.summary import RunSummary
 
@@ -103,11 +104,13 @@ class Item:
         return np.load(self._file(path), allow_pickle=False)
 
     def _file(self, path: object) -> Path:
-        """Return a value's file. Raises UsageError where it is not within the run's folder."""
+        """Return a value's file. Raises UsageError where it is gone, or not within the run's folder."""
         assert self.folder is not None
         file = (self.folder / str(path)).resolve()
         if not file.is_relative_to(self.folder.resolve()):
             raise UsageError(f"the value of item {self.index} is not in its run's folder: {path}")
+        if not is_file(file):
+            raise UsageError(f"the value of item {self.index} of {self.job} is gone: there is no {file}")
         return file
 
     def _pickled(self, path: object) -> Any:
@@ -140,12 +143,21 @@ class Run:
             return self.folder.name
         return next((str(item.record.get("run")) for item in self.items()), "")
 
+    def _past_run(self) -> RunFolder:
+        """Return the run as its folder tells of it. Raises UsageError where that is gone."""
+        from arcli.store.folder import RunFolder
+
+        assert self.folder is not None
+        if not is_folder(self.folder):
+            raise UsageError(
+                f"run {self.id} is gone: there is no {self.folder}", hint="`arcli clean` removes runs"
+            )
+        return RunFolder(self.folder)
+
     @property
     def exit_code(self) -> int | None:
         """The run's exit code, None where it goes on, was killed, or is not known."""
-        from arcli.store.folder import RunFolder
-
-        return None if self.folder is None else RunFolder(self.folder).manifest.exit_code
+        return None if self.folder is None else self._past_run().manifest.exit_code
 
     @property
     def ok(self) -> bool:
@@ -162,7 +174,7 @@ class Run:
         from arcli.record import decode
         from arcli.store.index import Condition
 
-        condition = Condition(where) if isinstance(where, str) else None
+        condition = Condition(where, flag="where") if isinstance(where, str) else None
         for line in self._lines(job, condition):
             item = Item(decode(line), self.folder, self._trust)
             if not callable(where) or where(item):
@@ -171,7 +183,6 @@ class Run:
     def _lines(self, job: str | None, condition: Condition | None = None) -> Iterator[bytes]:
         """Yield the records, of all jobs or one, for which a condition holds. Raises UsageError."""
         from arcli.reports.column_names import Sought, check_names
-        from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
         from arcli.store.past import kinds
 
@@ -180,17 +191,17 @@ class Run:
         # else be a run in which nothing was found.
         asked = () if condition is None else condition.names
         if self.folder is not None:
-            run = RunFolder(self.folder)
+            run = self._past_run()
             with JournalIndex(run) as index:
-                _require_job(job, [*kinds(run), *index.jobs])
-                check_names(index, job, asked, "--where")
+                _require_job(job, dict.fromkeys([*kinds(run), *index.jobs]))
+                check_names(index, job, asked, "where")
                 for name, number in index.items(job, condition):
                     line = index.line(name, number)
                     if line is not None:
                         yield line
         elif self._records is not None:
             names: dict[str, None] = {}
-            sought = [Sought(name, "--where") for name in asked]
+            sought = [Sought(name, "where") for name in asked]
             for line, record in _read_records(self._records):
                 names[record["job"]] = None
                 if job not in {None, record["job"]}:
@@ -211,7 +222,6 @@ class Run:
         Raises UsageError, also for a job whose own value failed, or is none that JSON holds.
         """
         from arcli.reports.values import PastValues
-        from arcli.store.folder import RunFolder
         from arcli.store.index import JournalIndex
 
         summary = self.summary
@@ -224,7 +234,7 @@ class Run:
             raise UsageError(f"name one of the jobs: {', '.join(names)}")
         if self.folder is None:
             return [item.value for item in self.items(job=job, where=lambda item: item.ok)]
-        with JournalIndex(RunFolder(self.folder)) as index:
+        with JournalIndex(self._past_run()) as index:
             return PastValues(index).of(
                 summary, job, lambda record: Item(record, self.folder, self._trust).value
             )
@@ -233,14 +243,13 @@ class Run:
     def summary(self) -> RunSummary:
         """Counts and times of the run and its jobs."""
         from arcli.reports.collect import Wanted, read_report
-        from arcli.store.folder import RunFolder
         from arcli.timing.account import Account
         from arcli.timing.ledger import End
         from arcli.timing.summary import RunSummary, summarize_job
 
         # What was not kept has no manifest to say how the jobs ended: records are all that is known of it.
         if self.folder is not None:
-            return read_report(RunFolder(self.folder), Wanted()).summary
+            return read_report(self._past_run(), Wanted()).summary
         account = Account()
         for item in self.items():
             account.add(item.record)

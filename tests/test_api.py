@@ -77,14 +77,19 @@ def test_what_no_item_has_is_told(run: arcli.Run, tmp_path: Path) -> None:
     records = shutil.copy(run.folder / "journal.jsonl", tmp_path)
     assert arcli.load(records).summary.exit_code == 1
     for source in (run, arcli.load(records)):
-        with pytest.raises(UsageError, match="no item has 'los'") as told:
+        with pytest.raises(UsageError, match=r"^where: no item has 'los'") as told:
             list(source.items(job="total", where="input > 1 and los > 1"))
         assert told.value.hint is not None
         with pytest.raises(UsageError, match="there is no job 'fits'") as told:
             list(source.items(job="fits"))
         assert "'fit'" in str(told.value.hint)
+        with pytest.raises(UsageError, match="there is no job 'elsewhere'") as told:
+            source.to_arrow(job="elsewhere")
+        assert str(told.value.hint).count("total") == 1
         with pytest.raises(UsageError, match="no item has 'los' in its value"):
             list(source.items(job="fit", where="value.los > 1"))
+        with pytest.raises(UsageError, match=r"^where 'los >' is no expression"):
+            list(source.items(where="los >"))
 
 
 def test_a_job_without_items_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +258,26 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.Mon
             arcli.load(source)
     with pytest.raises(UsageError, match="an empty name"):
         arcli.load("")
+
+
+def test_a_run_whose_folder_is_gone_says_so(run: arcli.Run, tmp_path: Path) -> None:
+    assert run.folder is not None
+    folder = shutil.copytree(run.folder, tmp_path / run.id)
+    removed = arcli.load(folder, trust=True)
+    (large,) = removed.items(job="large")
+    shutil.rmtree(folder)
+    for ask in (
+        lambda: list(removed.items()),
+        lambda: removed.value("fit"),
+        lambda: removed.ok,
+        lambda: removed.exit_code,
+        lambda: removed.summary,
+        removed.to_arrow,
+    ):
+        with pytest.raises(UsageError, match=f"run {run.id} is gone: there is no {folder}"):
+            ask()
+    with pytest.raises(UsageError, match="the value of item 0 of large is gone"):
+        _ = large.value
 
 
 def test_a_run_that_was_killed_before_its_first_job_is_not_ok(tmp_path: Path) -> None:

@@ -284,17 +284,17 @@ class Condition:
 
     ``input``, ``value`` and ``error`` are the record's; a key of the input stands for itself unless a
     field is called so. Where a name is not there, or cannot be compared, a record does not match.
-    Raises UsageError for what is no expression.
+    Raises UsageError for what is no expression; ``flag`` is who gave it.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, flag: str = "--where") -> None:
         # Evaluating the text is the user's own wish: it came from his command line.
         self._text = text
         try:
             tree = parsed(text)
         except ValueError as error:
             raise UsageError(
-                f"--where {error}", hint="""such as 'lr > 0.1 and status == "error"'"""
+                f"{flag} {error}", hint="""such as 'lr > 0.1 and status == "error"'"""
             ) from None
         self._code = compile(tree, "where", "eval")
         self._names = {name.id for name in free_names(tree)}
