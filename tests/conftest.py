@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from runs import ended_runs, mounted, signals_as_from_a_terminal
 
+from arcli.specfile.schema import json_schema
+
 # How long an example takes, or is made, says how busy the machine is, and nothing of the code. The examples
 # are the same each time, so that a change is judged by what it changes: ``--hypothesis-profile=new`` has
 # others each time.
@@ -47,6 +49,12 @@ def _alone(_own_state: Path) -> Iterator[None]:
     shutil.rmtree(temporary, ignore_errors=True)
     # A test that ends the measurement of coverage does so for all that come after it in its process.
     assert sys.gettrace() is measurement
+
+
+@pytest.fixture(scope="session")
+def editor() -> Any:
+    """What an editor holds a spec against; it takes longer to make than most specs take to be checked."""
+    return pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
 
 
 @pytest.fixture
