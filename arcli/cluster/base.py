@@ -39,6 +39,11 @@ class EngineInfo(Struct, frozen=True, kw_only=True):
     host: str
     uuid: str
 
+    @property
+    def words(self) -> str:
+        """The engine, in words."""
+        return f"engine {self.engine_id} on host {self.host}"
+
 
 class EngineUp(Struct, frozen=True):
     """An engine is registered."""

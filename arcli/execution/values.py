@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate, pairwise
 from typing import Any
 
+from arcli.cluster.base import EngineInfo
 from arcli.engine.encode import decode, from_tree
 from arcli.engine.protocol import Assign, Divide, Done, ElementsReply, Failure, Look, ValueReply
 from arcli.engine.tally import Status
@@ -16,11 +17,13 @@ from arcli.execution.context import Context, Outcome
 from arcli.execution.engines import dealt
 from arcli.inputs.pickled import PickledInput
 from arcli.plan.deferred import JobValue, Resolver, scattered_values
+from arcli.plan.preview import gathered_from
 from arcli.record import EntryKeys, RecordBatch, TwinKeys, dump
 from arcli.session.core.messages import Failed
 from arcli.session.results import Folded, JobResults, Reducer, Value, words
 from arcli.specfile.model import Job
 from arcli.timing.ledger import End, Ledger
+from arcli.timing.words import plural
 
 
 class Folding:
@@ -73,7 +76,10 @@ def conclude(
             outcome.folded[job.name] = folded
             outcome.values[job.name] = folded.tree
         elif job.gather is not None:
-            real, shown = _gathered(context, job.gather)
+            real, shown, where = _gathered(context, job.gather)
+            if (note := _lost(context, job, where)) is not None:
+                ledger.value_note = note
+                context.options.warn(f"job {job.name!r}: its value {note}")
             outcome.gathered[job.name], outcome.values[job.name] = real, shown
         else:
             form = job.collect or ("list" if job.kind == "apply" else "none")
@@ -178,8 +184,9 @@ def _elements(
     ]
 
 
-def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
-    """Put a scattered sequence together again, in the order of the slots; and as JSON shows it.
+def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any], list[EngineInfo]]:
+    """Put a scattered sequence together again, in the order of the slots; also as JSON shows it, and the
+    engines that have it.
 
     Parts are lists, but for those of one element that were flattened to it.
     """
@@ -193,9 +200,27 @@ def _gathered(context: Context, name: str) -> tuple[JobValue, list[Any]]:
     parts: list[tuple[Any, str | None, bytes | None]] = []
     shown: list[Any] = []
     looked = context.session.ask_each(Look(name), ValueReply, f"gather: {name}")
-    for slot, reply in looked.items():
+    for engine, reply in looked.items():
         part = json.loads(reply.text)
-        many = slot not in alone and reply.many
+        many = engine.slot not in alone and reply.many
         parts.append((many, reply.text.decode() if reply.exact else None, reply.pickled))
         shown += part if many and isinstance(part, list) else [part]
-    return JobValue("joined", parts), shown
+    return JobValue("joined", parts), shown, list(looked)
+
+
+def _lost(context: Context, job: Job, where: list[EngineInfo]) -> str | None:
+    """Say what is not in a value that was gathered from these engines; None where all is."""
+    # A replacement begins as the setup left the one before it.
+    ledgers, there = context.session.ledgers, {engine.engine_id for engine in where}
+    uses = [
+        use
+        for name in gathered_from(job, context.spec)
+        if name in ledgers
+        for use in ledgers[name].engines.values()
+    ]
+    items = sum(use.items for use in uses if use.engine_id not in there)
+    missing = sorted({*range(context.slots)} - {engine.slot for engine in where})
+    lacking = [f"what {plural(items, 'item')} did on engines that were lost"] if items else []
+    if missing:
+        lacking.append(f"the part of slot{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}")
+    return f"lacks {' and '.join(lacking)}" if lacking else None

@@ -70,10 +70,18 @@ def pushed(job: Job, spec: Spec) -> Iterator[str]:
 
 def is_gathered(job: Job, spec: Spec) -> bool:
     """Tell whether what a job's items do on the engines is, or may be, gathered there: by it, or later."""
-    jobs = [other.name for other in spec.jobs]
-    names = {other.gather for other in spec.jobs[jobs.index(job.name) :] if other.gather is not None}
-    used = _used(job, spec)
-    return job.gather is not None or bool(names if used is None else names & used)
+    return any(job.name in gathered_from(other, spec) for other in spec.jobs if other.gather is not None)
+
+
+def gathered_from(job: Job, spec: Spec) -> Iterator[str]:
+    """Yield the jobs whose items change, or may change, what a job gathers: it, and those before it."""
+    for other in spec.jobs:
+        if other.name == job.name:
+            yield job.name
+            break
+        used = _used(other, spec)
+        if used is None or job.gather in used:
+            yield other.name
 
 
 def _used(job: Job, spec: Spec) -> set[str] | None:

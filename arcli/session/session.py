@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
+from arcli.cluster.base import EngineInfo
 from arcli.engine.protocol import Define, Done, Failure, Fold, Reply, Request, decode_reply, encode_request
 from arcli.plan.job import JobPlan
 from arcli.record import RecordBatch
@@ -103,8 +104,10 @@ class Session:
         """As ``ask``, from another thread than the main one, which goes on. Raises Failed."""
         return _expected(self.submit(request).result(), kind, "")
 
-    def ask_each(self, request: Request, kind: type[R], what: str, *, keep: bool = False) -> dict[int, R]:
-        """Have every engine answer a request: their replies, by slot. Raises as ``collect`` does.
+    def ask_each(
+        self, request: Request, kind: type[R], what: str, *, keep: bool = False
+    ) -> dict[EngineInfo, R]:
+        """Have every engine answer a request: their replies, by slots. Raises as ``collect`` does.
 
         ``what`` it is, in words. With ``keep`` engines that replace others later do it, too.
         """
@@ -115,7 +118,8 @@ class Session:
         # The loop's thread asks; this one waits, and is the one that a signal reaches.
         self._loop.put(broadcast)
         replies = self._wait(future)
-        return {slot: _expected(reply, kind, broadcast.where[slot]) for slot, reply in replies.items()}
+        answered = [(broadcast.where[slot], reply) for slot, reply in replies.items()]
+        return {engine: _expected(reply, kind, engine.words) for engine, reply in answered}
 
     def define(self, plan: JobPlan) -> None:
         """Teach every engine a job, before any item is spent. Raises SetupError."""

@@ -89,6 +89,8 @@ class Ledger(Struct, kw_only=True):
     """The median number of items that travelled together."""
     value_error: str | None = None
     """Why the reduce, the finish or the collecting failed, where it did."""
+    value_note: str | None = None
+    """What the job's value lacks, where it lacks something."""
     input_error: str | None = None
     """Why the job's items could not all be read, where they could not."""
     failures: tuple[FailureGroup, ...] = ()

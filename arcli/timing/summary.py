@@ -164,7 +164,8 @@ class Timing(Struct, frozen=True, kw_only=True):
 class JobSummary(Struct, frozen=True, kw_only=True):
     """One job, added up.
 
-    ``ended``, ``reason``, ``value_error``, ``input_error`` and ``failures`` are the ledger's.
+    ``ended``, ``reason``, ``value_error``, ``value_note``, ``input_error`` and ``failures`` are as in the
+    ledger.
     """
 
     name: str
@@ -181,6 +182,7 @@ class JobSummary(Struct, frozen=True, kw_only=True):
     input_error: str | None = None
     failures: tuple[FailureGroup, ...] = ()
     reason: str | None = None
+    value_note: str | None = None
 
     @property
     def width(self) -> int:
@@ -209,6 +211,7 @@ class JobSummary(Struct, frozen=True, kw_only=True):
             "ended": self.ended_words,
             "reason": self.reason,
             "value_error": self.value_error,
+            "value_note": self.value_note,
             "input_error": self.input_error,
             "counts": to_builtins(self.counts),
             "timing": timing,
@@ -301,7 +304,9 @@ def summarize_job(ledger: Ledger) -> JobSummary:
         **{name: sum(getattr(engine, name) for engine in engines) for name in spent},
         envelope=sum(max(0.0, engine.busy - engine.compute - engine.attempts) for engine in engines),
     )
-    told = ("kind", "ended", "reason", "restarts", "value_error", "input_error", "failures")
+    told = (
+        "kind", "ended", "reason", "restarts", "value_error", "value_note", "input_error", "failures"
+    )  # fmt: skip
     return JobSummary(
         name=ledger.job,
         status=_status(ledger, counts),

@@ -78,6 +78,8 @@ def remarks(job: JobSummary, *, brief: bool = False) -> str:
         parts.append("an unknown number never read")
     if job.restarts:
         parts.append(f"{plural(job.restarts, 'engine')} restarted")
+    if job.value_note is not None and not brief:  # it was told when it came up
+        parts.append(f"its value {job.value_note}")
     if job.ended is End.RUNNING:
         parts.append("still running")
     elif job.input_error is not None:

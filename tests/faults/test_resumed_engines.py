@@ -139,3 +139,25 @@ def test_what_items_left_on_engines_is_there_again_where_it_is_gathered(tmp_path
     assert jobs["use"]["value"] == [1, 0, 3, 2]
     assert jobs["free"]["counts"]["replayed"] == 2
     assert "change: 0 items kept, 2 to run: 2 whose effect on an engine is gathered" in run.said()
+
+
+LOST = """\
+setup: {imports: [os, time], run: "seen = []\\ndef add(x): seen.append(x)"}
+jobs:
+- {name: add, map: add, over: {range: 4}, view: direct}
+- name: die
+  apply: "lambda: os.path.exists('died') or os._exit(open('died', 'w').write('x'))"
+  targets: [1]
+- {name: use, apply: "lambda: None", gather: seen}
+"""
+
+
+def test_it_is_said_what_a_gathered_value_lacks(tmp_path: Path) -> None:
+    """A replacement of an engine has none of what that had collected."""
+    (tmp_path / "spec.yaml").write_text(LOST)
+    run = Run(tmp_path, ["run", "spec.yaml", "-q", "-n", "2", "-o", "run.json"])
+    assert run.wait() == 0, run.said()
+    job = json.loads((tmp_path / "run.json").read_text())["jobs"][-1]
+    assert job["value"] == [0, 1]
+    assert job["value_note"] == "lacks what 2 items did on engines that were lost"
+    assert "job 'use': its value lacks what 2 items did on engines that were lost" in run.said()

@@ -174,6 +174,7 @@ ledgers = st.builds(
     ended=st.sampled_from(End),
     reason=words,
     value_error=st.none() | words,
+    value_note=st.none() | words,
 )
 
 

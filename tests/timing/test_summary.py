@@ -151,6 +151,7 @@ def test_the_public_keys() -> None:
         "ended",
         "reason",
         "value_error",
+        "value_note",
         "input_error",
         "counts",
         "timing",

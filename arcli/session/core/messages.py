@@ -79,7 +79,7 @@ class Broadcast(Struct, kw_only=True, eq=False):
     """A request that every engine answers, one a slot; engines that come up meanwhile, too.
 
     With ``keep`` it becomes a step of the preparation of all later engines. ``answers`` and
-    ``where``, the engine in words, are by slot; ``due`` is as in a Call.
+    ``where``, the engine, are by slot; ``due`` is as in a Call.
     """
 
     request: bytes
@@ -88,7 +88,7 @@ class Broadcast(Struct, kw_only=True, eq=False):
     what: str
     due: float | None = None
     answers: dict[int, bytes] = field(default_factory=dict)
-    where: dict[int, str] = field(default_factory=dict)
+    where: dict[int, EngineInfo] = field(default_factory=dict)
 
     def failure(self, reason: str) -> Exception:
         """Say why some engine will not answer."""

@@ -51,7 +51,7 @@ class PooledEngine(Struct, kw_only=True, eq=False):
     @property
     def words(self) -> str:
         """The engine, in words."""
-        return f"engine {self.info.engine_id} on host {self.info.host}"
+        return self.info.words
 
     @property
     def chunks(self) -> list[PendingChunk]:
@@ -262,7 +262,7 @@ class Requests:
                 raise setup_error(engine.words, reply)
             return []
         asked.answers[engine.info.slot] = envelope
-        asked.where[engine.info.slot] = engine.words
+        asked.where[engine.info.slot] = engine.info
         return self.complete()
 
     def complete(self) -> list[Effect]:
