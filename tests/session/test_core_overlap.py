@@ -83,6 +83,18 @@ def test_the_last_chunk_is_answered_when_all_have_ended() -> None:
     assert not engine.queue
 
 
+def test_what_is_tried_again_has_the_places_beside_the_last_items() -> None:
+    session, (engine,) = begun(items=4, retries=1, retry_delay=0.2)
+    session.answer_beside(engine, FOUR, ended=2, seconds=2.0, again=2)  # two items go on for long
+    assert not chunk_of(engine).indices
+    session.wait(1.0)
+    session.answer_beside(engine, [], ended=0)  # it has been told that another chunk waits
+    assert chunk_of(engine).indices == [0]
+    finished(session, engine)
+    assert session.recorder.count == dict.fromkeys(FOUR, 1)
+    assert [session.recorder.records[index]["attempt"] for index in FOUR] == [2, 2, 1, 1]
+
+
 def test_an_engine_for_which_there_is_nothing_goes_on_with_what_it_has() -> None:
     session, (engine,) = begun()
     session.reader.held = 5

@@ -113,8 +113,10 @@ class Dispatcher:
         while (taken := self._next(slot, idle, engines, now)) is not None:
             # Items that were cancelled before they were sent are taken out, whatever queue they come from.
             if (chunk := self._sifted(taken)) is not None:
-                # Behind the last one, or one that has its engine to itself, nothing follows.
-                more = bool(self.again) or not (self.stopped or self._supply.exhausted)
+                # Behind the last one, or one that has its engine to itself, nothing follows. Where items
+                # are tried again, nobody knows yet which is the last.
+                unread = not (self.stopped or self._supply.exhausted)
+                more = unread or self.again.items > 0 or self._policy.retries > 0
                 chunk.overlap = self.chunks.overlap and more and not chunk.alone
                 return self._numbered(chunk)
         return None
