@@ -283,3 +283,18 @@ def test_what_is_under_way_has_its_grace_when_the_job_is_stopped() -> None:
     assert session.ended
     assert {session.recorder.statuses[index] for index in FOUR} == {"ok"}
     assert session.recorder.count == dict.fromkeys(range(session.ended[0].ledger.planned), 1)
+
+
+def test_what_may_have_killed_an_engine_has_its_grace_when_the_job_is_stopped() -> None:
+    session, (engine,) = begun(items=4)
+    session.running(engine, 3)
+    session.dies(engine)
+    engine = session.comes(engine.slot)
+    suspects = [*chunk_of(engine).indices]
+    assert len(suspects) == 1
+    session.loop.put(Stop(reason="enough", ended=End.INTERRUPTED, grace=None))
+    session.turn()
+    session.answer_beside(engine, [0], ended=0)  # it has been told to begin nothing more, and so answers
+    finished(session, engine)
+    assert [session.recorder.statuses[index] for index in suspects] == ["ok"]
+    assert session.recorder.count == dict.fromkeys(FOUR, 1)

@@ -104,7 +104,7 @@ class Recalls:
             chunks = [pending.chunk for pending in engine.chunks]
             if chunks and engine.position_file:
                 for chunk in chunks:
-                    chunk.overlap = overlap and not chunk.alone
+                    chunk.overlap = overlap
                 effects.append(Recall(engine.info.slot, chunks[0].number, 0, chunks[-1].number))
         return effects
 
