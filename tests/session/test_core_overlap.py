@@ -256,6 +256,24 @@ def test_a_cancelled_item_ends_with_its_engine_also_when_its_chunk_is_answered()
     assert session.transport.killed == [engine.engine_id]
 
 
+def test_no_neighbour_is_to_blame_for_the_end_of_a_cancelled_item() -> None:
+    session, (engine,) = begun()
+    session.answer_beside(engine, FOUR, ended=1)
+    session.running(engine, 3)
+    session.loop.put(CancelItems(frozenset({3}), "not this one"))
+    session.wait(0.2)
+    assert session.transport.killed == [engine.engine_id]
+    session.dies(engine)
+    job = session.loop._core._job
+    assert job is not None
+    assert not job.items.again.suspects
+    while not session.ended:
+        engine = session.comes(engine.slot) if not session.transport.engines else engine
+        finished(session, engine)
+    assert [index for index, status in session.recorder.statuses.items() if status != "ok"] == [3]
+    assert session.recorder.count == dict.fromkeys(range(9), 1)
+
+
 def test_an_item_under_way_that_does_not_stop_costs_its_engine() -> None:
     session, (engine,) = begun(timeout=5)
     session.answer_beside(engine, FOUR, ended=1)

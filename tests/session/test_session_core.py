@@ -767,6 +767,23 @@ def test_an_item_that_ends_before_it_can_be_cancelled_has_ended() -> None:
     assert session.recorder.statuses == dict.fromkeys(range(3), "ok")
 
 
+def test_the_item_behind_one_that_is_cancelled_is_not_to_blame_for_the_end_of_its_engine() -> None:
+    session = FakeSession(1)
+    session.begin(6, chunksize=2)
+    (engine,) = engines_of(session)
+    session.answer(engine)  # a short one: from now on another chunk waits behind each
+    session.running(engine)
+    session.loop.put(CancelItems(frozenset({2}), "not this one"))
+    session.wait(0.2)
+    assert session.transport.killed == [engine.engine_id]
+    session.answer(engine)  # it has ended before its engine does
+    session.running(engine)
+    session.dies(engine)
+    job = session.loop._core._job
+    assert job is not None
+    assert job.items._kills == {}
+
+
 def test_an_item_that_waits_for_its_next_try_can_be_cancelled() -> None:
     session = FakeSession(1)
     session.begin(3, chunksize=3, retries=1, retry_delay=100)

@@ -29,6 +29,8 @@ UNHURRIED = 5.0
 """Seconds before anybody looks at a chunk whose items may take as long as they like."""
 CANCELLED = "an item that it ran was cancelled"
 """Why an engine is ended that is at an item which somebody has cancelled."""
+OVERSTAYED = "an item did not stop when told to"
+"""Why an engine is ended that is at an item whose time limit is long over."""
 LOOK = 0.5
 """Seconds between two looks at an engine's position: an item's age is known so well."""
 
@@ -178,7 +180,7 @@ class Health:
         # One that had outlived its limit before anybody knew it has the time to heed it, too.
         if now - max(sighting.since + max(limits), *(each.told for each in begun)) <= OVERSTAY:
             return []
-        return self._pool.doom(engine, "an item did not stop when told to")
+        return self._pool.doom(engine, OVERSTAYED)
 
     def watch_cancelled(self, items: Dispatcher, now: float) -> list[Effect]:
         """End the engines that are at an item which has been cancelled; the rest is done elsewhere."""

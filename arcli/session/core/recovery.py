@@ -8,7 +8,7 @@ from arcli.cluster.base import EngineDown
 from arcli.engine.tally import Status
 from arcli.session.core.chunk import Chunk
 from arcli.session.core.dispatch import Loss
-from arcli.session.core.health import Health, Positions, Sighting
+from arcli.session.core.health import OVERSTAYED, Health, Positions, Sighting
 from arcli.session.core.job import JobRun
 from arcli.session.core.messages import Effect, Forget, Moment, Notice, PendingChunk, Replace, Revive
 from arcli.session.core.pool import NEVER, Pool, PooledEngine, Requests
@@ -98,7 +98,9 @@ class Recovery:
             engine = self._pool.engines.get(down.engine_id)
         # An engine that never came up has nothing to be judged.
         if engine is not None:
-            burial = self._bury(engine, job, engine.doomed or down.reason, moment, judge=True)
+            # Where arcli has ended it, nothing that ran there is to blame, unless that overstayed.
+            judge = engine.doomed in {None, OVERSTAYED}
+            burial = self._bury(engine, job, engine.doomed or down.reason, moment, judge=judge)
             deliberate = burial.overstayed or engine.doomed is not None
         effects = burial.effects
         self._pool.coming.pop(down.slot, None)
