@@ -223,20 +223,22 @@ class Run:
         """
         from arcli.reports.values import PastValues
         from arcli.store.index import JournalIndex
+        from arcli.store.past import kinds
 
         summary = self.summary
         names = [each.name for each in summary.jobs]
         if not names:
             raise UsageError(f"run {self.id} has no jobs: it ended before the first one")
-        if job is None and len(names) == 1:
-            (job,) = names
-        if job is None or job not in names:
+        if job is None and len(names) > 1:
             raise UsageError(f"name one of the jobs: {', '.join(names)}")
+        job = names[0] if job is None else job
         if self.folder is None:
             return [item.value for item in self.items(job=job, where=lambda item: item.ok)]
-        with JournalIndex(self._past_run()) as index:
+        run = self._past_run()
+        _require_job(job, dict.fromkeys([*kinds(run), *names]))
+        with JournalIndex(run) as index:
             return PastValues(index).of(
-                summary, job, lambda record: Item(record, self.folder, self._trust).value
+                summary, job, lambda each: Item(each, self.folder, self._trust).value
             )
 
     @property

@@ -150,7 +150,14 @@ def test_values_of_a_run_without_an_end_are_those_of_its_items(run: arcli.Run, t
     (killed / "journal.jsonl").write_text("".join([*lines, json.dumps(twin, separators=(",", ":")) + "\n"]))
     manifest |= {"exit_code": None, "summary": None}
     (killed / "manifest.json").write_text(json.dumps(manifest))
+    manifest["spec"]["jobs"].append({"name": "later", "map": "abs", "over": [1]})
+    (killed / "manifest.json").write_text(json.dumps(manifest))
     loaded = arcli.load(killed)
+    assert list(loaded.items(job="later")) == []
+    with pytest.raises(UsageError, match="later has no value: it did not begin"):
+        loaded.value("later")
+    with pytest.raises(UsageError, match="there is no job 'late'"):
+        loaded.value("late")
     assert [value["loss"] for value in loaded.value("fit")] == [-0.5, -1.0]
     with pytest.raises(UsageError, match="total has no value: the run was killed before its end"):
         loaded.value("total")

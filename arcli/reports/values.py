@@ -54,7 +54,9 @@ class PastValues:
 
         Raises UsageError where it came to nothing, or to what JSON does not hold.
         """
-        (about,) = (each for each in summary.jobs if each.name == job)
+        about = next((each for each in summary.jobs if each.name == job), None)
+        if about is None:
+            raise UsageError(f"{job} has no value: it did not begin")
         if about.value_error is not None:
             raise _none(about, about.value_error)
         if self.form(job) != "own":
