@@ -67,14 +67,14 @@ def write_end(
 def verdict(stream: Stream, summary: RunSummary) -> str:
     """Say in one line, wrapped where it is narrow, how a run ended and how long it took."""
     mark, color = _mark(stream, summary)
-    words = f"{one_line(summary.name)}  {count_words(summary.jobs)} in {format_seconds(summary.wall)}"
+    sentence = f"{one_line(summary.name)}  {count_words(summary.jobs)} in {format_seconds(summary.wall)}"
     # How many engines there were, and how much they helped where there was work to share.
     if summary.engines:
         wall, serial = summary.work
         helped = summary.engines > 1 and serial >= SPEEDUP_FROM and serial > wall > 0
         faster = f", {serial / wall:.1f} × as fast as one after another" if helped else ""  # noqa: RUF001
-        words += f"  ({plural(summary.engines, 'engine')}{faster})"
-    first, *rest = stream.wrapped(f"{mark} {words}", "    ")
+        sentence += f"  ({plural(summary.engines, 'engine')}{faster})"
+    first, *rest = stream.wrapped(f"{mark} {sentence}", "    ")
     return "\n".join([stream.style(mark, color) + first[len(mark) :], *rest])
 
 
@@ -83,13 +83,13 @@ def count_words(jobs: Sequence[JobSummary]) -> str:
     counts = Counts.of(jobs)
     others = ((counts.failed, "failed"), (counts.cancelled, "cancelled"))
     parts = [f"{number:,} {word}" for number, word in others if number]
-    words = f"{counts.ok:,} ok, {', '.join(parts)} of {plural(counts.planned, 'item')}"
+    sentence = f"{counts.ok:,} ok, {', '.join(parts)} of {plural(counts.planned, 'item')}"
     # Without failures one number says it all.
     if not parts:
-        words = f"{counts.ok:,} of {plural(counts.planned, 'item')} ok" if counts.planned else "no items"
+        sentence = f"{counts.ok:,} of {plural(counts.planned, 'item')} ok" if counts.planned else "no items"
     if counts.unread is None:
-        return f"{words}, others never read"
-    return f"{words}, {counts.unread:,} never read" if counts.unread else words
+        return f"{sentence}, others never read"
+    return f"{sentence}, {counts.unread:,} never read" if counts.unread else sentence
 
 
 def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -> Iterator[str]:
@@ -113,8 +113,8 @@ def failure_lines(stream: Stream, summary: RunSummary, *, quiet: bool = False) -
         yield f"{others:>{INDENT - 2},}  in {plural(len(rest_groups), 'other group')}: arcli report"
     for job in summary.jobs:
         if job.value_error is not None:
-            words = f"  {job.name} has no value: {plain(job.value_error)}"
-            yield from (stream.style(line, "red") for line in stream.wrapped(words, " " * INDENT))
+            sentence = f"  {job.name} has no value: {plain(job.value_error)}"
+            yield from (stream.style(line, "red") for line in stream.wrapped(sentence, " " * INDENT))
 
 
 def again(argv: Sequence[str], *flags: str, stdin: bool = False) -> str | None:
@@ -124,17 +124,19 @@ def again(argv: Sequence[str], *flags: str, stdin: bool = False) -> str | None:
     """
     if len(argv) < 2:
         return None
-    words: list[str] = []
+    arguments: list[str] = []
     drop_next = False
     # The same command line, without what said how to go on before.
-    for word in argv[2:]:
-        if not drop_next and word not in _NOT_AGAIN and not word.startswith("--run="):
-            words.append(_DESCRIPTOR.sub(r"\1FILE", word))
-        drop_next = word == "--run"
-    if "-" in words:  # a spec or items from standard input, which is gone
+    for argument in argv[2:]:
+        if not drop_next and argument not in _NOT_AGAIN and not argument.startswith("--run="):
+            arguments.append(_DESCRIPTOR.sub(r"\1FILE", argument))
+        drop_next = argument == "--run"
+    if "-" in arguments:  # a spec or items from standard input, which is gone
         return None
     verb = argv[1]
-    line = shell_line(["arcli", verb, *words, *flags] if verb == "run" else ["arcli", verb, *flags, *words])
+    line = shell_line(
+        ["arcli", verb, *arguments, *flags] if verb == "run" else ["arcli", verb, *flags, *arguments]
+    )
     if len(line) > _LONGEST_COMMAND:
         return None
     return f"{line} < FILE" if stdin else line
@@ -163,8 +165,8 @@ def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
             # A job that did not begin has nothing to count.
             began = job.counts.planned or job.ended is End.DONE
             took = f" in {format_seconds(job.timing.wall)}" if job.timing.wall else ""
-            words = f"{count_words([job])}{took}" if began else ""
-            text = f"  {job.name:<{width}}  {'; '.join(filter(None, (words, note)))}"
+            counts = f"{count_words([job])}{took}" if began else ""
+            text = f"  {job.name:<{width}}  {'; '.join(filter(None, (counts, note)))}"
             style = {JobStatus.FAILED: "red", JobStatus.CANCELLED: "yellow"}.get(job.status)
             first, *rest = stream.wrapped(text, " " * (width + 4))
             yield stream.style(first, style) if style else first
@@ -176,11 +178,11 @@ def _jobs(stream: Stream, summary: RunSummary) -> Iterator[str]:
 def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
     """Yield the inputs of a group's first items: a line each where each has something to say."""
     more = group.count - len(group.items)
-    rest = f"and {more:,} more" if more else ""
+    more_line = f"and {more:,} more" if more else ""
     labels = [item.label for item in group.items]
     # Where the group's message says it all, names are enough, side by side.
     if all(item.detail in {"", group.message} for item in group.items):
-        names = ", ".join([*labels, *([rest] if rest else [])])
+        names = ", ".join([*labels, *([more_line] if more_line else [])])
         yield from stream.wrapped(" " * INDENT + names, " " * INDENT)
         return
     room = 40 if stream.width is None else max(8, stream.width // 3)
@@ -191,8 +193,8 @@ def _items(stream: Stream, group: FailureGroup) -> Iterator[str]:
             yield f"{' ' * INDENT}{item.label}"
             head = " " * (INDENT + 2)
         yield from stream.wrapped(head + item.detail, " " * (INDENT + 2))
-    if rest:
-        yield " " * INDENT + rest
+    if more_line:
+        yield " " * INDENT + more_line
 
 
 def _details(stream: Stream, group: FailureGroup) -> Iterator[str]:

@@ -93,8 +93,8 @@ def engine_totals(jobs: tuple[JobSummary, ...]) -> tuple[EngineSummary, ...]:
     """What each engine did in all jobs together, by engine id."""
     totals: dict[int, EngineSummary] = {}
     for engine in (engine for job in jobs for engine in job.engines):
-        known = totals.get(engine.engine_id)
-        totals[engine.engine_id] = engine if known is None else _sum(known, engine)
+        earlier = totals.get(engine.engine_id)
+        totals[engine.engine_id] = engine if earlier is None else _sum(earlier, engine)
     return tuple(totals[number] for number in sorted(totals))
 
 
@@ -181,8 +181,8 @@ def _job_sentences(job: JobSummary) -> Iterator[tuple[str, str]]:
         yield "items", item_times(job)
     if job.chunks.count:
         yield "chunks", chunk_words(job)
-    if words := remarks(job):
-        yield "note", words
+    if note := remarks(job):
+        yield "note", note
 
 
 def figures_table(first: str, *others: str) -> Table:
@@ -199,6 +199,6 @@ def bare_table(*columns: Column) -> Table:
 
 def _sum(a: EngineSummary, b: EngineSummary) -> EngineSummary:
     """Add up what an engine did in two jobs; who it is stays, as the later one has it."""
-    said = {"engine_id", "slot", "host", "pid"}
-    sums = {name: getattr(a, name) + getattr(b, name) for name in {*a.__struct_fields__} - said}
+    identity = {"engine_id", "slot", "host", "pid"}
+    sums = {name: getattr(a, name) + getattr(b, name) for name in {*a.__struct_fields__} - identity}
     return replace(a, host=a.host or b.host, pid=b.pid, **sums)
