@@ -20,7 +20,7 @@ from .constants import Constants
 from .encode import SAFE
 from .errors import describe, failed, hint_for, user_traceback
 from .functions import Lacking, find, meet, raising, resolve
-from .item import Process, Runner
+from .item import KeyedHeads, Process, Runner
 from .keys import Head, Heads, heads, salted
 from .limits import UNKNOWN, Abort, Timer
 from .live import Live, Patrol, publish_pause
@@ -151,14 +151,15 @@ class Job:
         watchdog = engine.watchdog and self._plan.kind != "command"
         timer = Timer(limit, watchdog=watchdog, told=lambda: marks[6] / 1e9 or UNKNOWN)
         # Of rows and lines the records' first parts are written together; for large ones that is no gain.
-        alike = not broken and len(request.inputs) < SMALL * len(items)
+        alike = not broken and not request.keys and len(request.inputs) < SMALL * len(items)
         begun = heads(self._salt, items, request.occurrences, flat=request.flat) if alike else None
+        keyed = KeyedHeads(request.keys, items, self._plan.sizes) if request.keys else None
         if self._command is not None:
             self._command.inherited = inheritable()
         with ExitStack() as around:
             abort = around.enter_context(Abort(engine.unwanted())) if engine.unwanted else None
             around.enter_context(self._capture)
-            course = _Course(request, items, broken, begun, marks, abort, engine.stopping)
+            course = _Course(request, items, broken, begun or keyed, marks, abort, engine.stopping)
             if engine.publish is not None:
                 for each in (*self._under_way, results):
                     around.enter_context(engine.patrol.over(each))
@@ -368,7 +369,7 @@ class _Course:
         request: RunChunk,
         items: list[Any],
         broken: dict[int, tuple[Shown, BadInput]],
-        begun: Heads | None,
+        begun: Heads | KeyedHeads | None,
         marks: Any,
         abort: Abort | None,
         stopping: Callable[[], bool] | None,

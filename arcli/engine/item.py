@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from inspect import isasyncgen
 from time import perf_counter_ns
@@ -19,6 +19,25 @@ from .limits import TimeLimit, Timer
 from .program import ItemFolder, MadeFolder, Program, ProgramFailed, Shown
 from .stamps import SECOND, THREE, Clock, decimal
 from .tally import Status
+
+
+class KeyedHeads(NamedTuple):
+    """How records begin of inputs whose keys came with them, by the positions of their items."""
+
+    keys: Mapping[int, str]
+    items: Sequence[Any]
+    sizes: bool
+
+    def at(self, position: int) -> Head | None:
+        """Return how one of them begins, None of another input."""
+        if position not in self.keys:
+            return None
+        item = self.items[position]
+        try:
+            text, _ = input_text(item, sizes=self.sizes)
+        except BaseException:  # noqa: BLE001 - an input of the user's class
+            text, _ = kept(item)
+        return self.keys[position], text
 
 
 class Opaque(NamedTuple):

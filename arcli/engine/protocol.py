@@ -126,7 +126,7 @@ class RunChunk(NamedTuple):
     the inputs do not load together; each of them has to be sent alone. ``timeout`` (seconds) takes
     the place of the job's. ``overlap``: answer as soon as all items are begun and a place is free, for
     another chunk follows. ``flat``: the inputs are known to be what ``are_flat`` tells of. ``exact``: the
-    durations of its items are wanted one by one.
+    durations of its items are wanted one by one. ``keys`` are of items that the client knows by pickles.
     """
 
     job: str
@@ -142,6 +142,7 @@ class RunChunk(NamedTuple):
     overlap: bool = False
     flat: bool = False
     exact: bool = True
+    keys: dict[int, str] = {}  # noqa: RUF012 - nobody writes to it
 
 
 class Fold(NamedTuple):

@@ -161,3 +161,28 @@ def test_it_is_said_what_a_gathered_value_lacks(tmp_path: Path) -> None:
     assert job["value"] == [0, 1]
     assert job["value_note"] == "lacks what 2 items did on engines that were lost"
     assert "job 'use': its value lacks what 2 items did on engines that were lost" in run.said()
+
+
+TUPLES = """\
+setup: {imports: [os]}
+jobs:
+- {name: a, map: "lambda x: (x, x)", over: [1, 2, 1], collect: list}
+- {name: b, map: "lambda x: sum(x)", over: {from: a}}
+- {name: c, map: "lambda t, k: [*t, k]", over: {product: {t: {from: a}, k: [5]}}, unpack: kwargs}
+- {name: d, map: "lambda x: x[0]", over: "${jobs.a.value}"}
+"""
+
+
+def test_items_that_only_engines_can_open_are_kept(tmp_path: Path) -> None:
+    """Their values are computed again, since JSON does not hold them, and are the same."""
+    finish(tmp_path, TUPLES)
+    code, records = finish(tmp_path, TUPLES, "--resume", "--run", "latest")
+    assert code == 0
+    assert of_job(records, "b") == [2, 4, 2]
+    assert of_job(records, "c") == [[1, 1, 5], [2, 2, 5], [1, 1, 5]]
+    assert of_job(records, "d") == [1, 2, 1]
+    assert {record["job"] for record in records if not record.get("replayed")} == {"a"}
+    changed = TUPLES.replace("(x, x)", "(x, x + (x > 1))")
+    code, records = finish(tmp_path, changed, "--resume", "--run", "latest")
+    assert of_job(records, "b") == [2, 5, 2]
+    assert [record["index"] for record in records if record.get("replayed")] == [0, 2] * 3

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from arcli.engine.errors import safe_repr
-from arcli.engine.keys import fingerprint, fingerprints, item_key
+from arcli.engine.keys import fingerprint, fingerprints, item_key, key_from
 from arcli.engine.tally import Status
 from arcli.errors import InputError
 from arcli.inputs.pickled import PickledInput
@@ -197,8 +197,17 @@ def fingerprints_of(items: Sequence[Any]) -> Iterator[tuple[list[bytes], bool]]:
 
 
 def key_of(hasher: Any, item: Any, occurrence: int) -> str:
-    """Give the ``item_key`` of an item that may be opaque: then no earlier run can have it."""
-    return "opaque" if isinstance(item, PickledInput) else item_key(hasher, item, occurrence)
+    """Give the ``item_key`` of an item; one that is opaque is known by its pickle."""
+    if isinstance(item, PickledInput):
+        return key_from(hasher, item.pickled, occurrence)
+    return item_key(hasher, item, occurrence)
+
+
+def is_opaque(item: Any) -> bool:
+    """Tell whether an item is, or has, a value of an earlier job that only engines can open."""
+    kind = type(item)
+    parts = item.values() if kind is dict else item if kind is list else ()
+    return kind is PickledInput or any(map(is_opaque, parts))
 
 
 TARGET_SECONDS = 0.2

@@ -12,8 +12,9 @@ from msgspec import to_builtins
 
 from arcli.engine.protocol import ChunkReply, Failure, RunChunk, Unmet, encode_request
 from arcli.engine.tally import Status, Tally
-from arcli.fields import Share
+from arcli.fields import Share, jobs_in
 from arcli.plan.job import JobPlan
+from arcli.plan.preview import sources
 from arcli.record import Attempt, ItemError, Record
 from arcli.session.core.attempts import Attempts
 from arcli.session.core.chunk import (
@@ -21,6 +22,7 @@ from arcli.session.core.chunk import (
     ChunkPolicy,
     ClientRecord,
     client_records,
+    is_opaque,
     key_of,
     packed,
 )
@@ -74,6 +76,7 @@ class JobRun:
         self.attempts = Attempts()
         self._run_id = run_id
         self._replay = replay
+        self._is_fed = any([*sources(job.over), *jobs_in(job.over)])
         self._replayed = 0
         self._median_of = 0
         self._limit: float | None = None
@@ -129,10 +132,22 @@ class JobRun:
             overlap=chunk.overlap,
             flat=chunk.flat,
             exact=self.tally.durations is not None,
+            keys=self._keys(chunk),
         )
         raw = encode_request(request)
         chunk.size = len(raw)
         return raw
+
+    def _keys(self, chunk: Chunk) -> dict[int, str]:
+        """Return the keys of a chunk's opaque items, by position: once they are open nobody knows them."""
+        if chunk.flat or not self._is_fed:
+            return {}
+        hasher, counts = self.plan.hasher(), chunk.occurrences or [0] * len(chunk)
+        return {
+            position: key_of(hasher, item, counts[position])
+            for position, item in enumerate(chunk.inputs)
+            if is_opaque(item)
+        }
 
     # -- records in ---------------------------------------------------------------------------
 
