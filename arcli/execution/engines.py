@@ -66,8 +66,8 @@ def open_session(
         except OutputError as error:
             transport.on_event(Broken(error))
 
-    starting = lambda: f"the cluster is still starting, {QUIET:.0f} s on: {cluster.diagnose()}"  # noqa: E731
-    with _said_when_it_takes_long(starting, options.notice):
+    starting = f"the cluster is still starting, {QUIET:.0f} s on"
+    with _told_when_it_takes_long(lambda: f"{starting}: {cluster.diagnose()}", options):
         cluster.start(on_event)
     if cluster.exposed is not None:
         options.notice(cluster.exposed)
@@ -91,17 +91,16 @@ def open_session(
 
 def stop_cluster(cluster: Cluster, options: Options) -> None:
     """Stop a cluster. What may go on is told to who wants quiet, too."""
-    stopping = lambda: f"the cluster is still being stopped, {QUIET:.0f} s on"  # noqa: E731
-    with _said_when_it_takes_long(stopping, options.notice):
+    with _told_when_it_takes_long(lambda: f"the cluster is still being stopped, {QUIET:.0f} s on", options):
         left = cluster.stop()
     for what in left:
         options.warn(what)
 
 
 @contextmanager
-def _said_when_it_takes_long(say: Callable[[], str], notice: Callable[[str], None]) -> Iterator[None]:
-    """Say what is waited for, once, where it takes longer than QUIET."""
-    timer = threading.Timer(QUIET, lambda: notice(say()))
+def _told_when_it_takes_long(sentence: Callable[[], str], options: Options) -> Iterator[None]:
+    """Tell what is waited for, once, where it takes longer than QUIET."""
+    timer = threading.Timer(QUIET, lambda: options.notice(sentence()))
     timer.daemon = True
     timer.start()
     try:
