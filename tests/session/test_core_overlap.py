@@ -135,6 +135,31 @@ def test_what_waits_behind_items_that_take_all_places_goes_to_another_engine() -
     assert session.recorder.count == dict.fromkeys(range(12), 1)
 
 
+def test_what_waits_behind_long_items_goes_to_the_free_places_of_an_engine_that_has_some_itself() -> None:
+    session, (first, second) = begun(items=12, engines=2, chunksize=4)
+    session.answer_beside(first, FOUR, ended=1)
+    waiting = chunk_of(first)
+    session.running(first, 0)
+    session.answer_beside(second, FOUR, ended=3)
+    empty = chunk_of(second)
+    assert not empty.indices
+    session.running(second, -1)
+    session.wait(LONG + LOOK + SETTLED + 0.3)
+    assert session.recalls == [
+        (first.slot, waiting.chunk, 1, waiting.chunk),
+        (second.slot, empty.chunk, 0, empty.chunk),
+    ]
+    session.answer_beside(second, [], ended=0)  # it has been told that another chunk waits
+    assert [*chunk_of(second).indices] == [*waiting.indices[1:]]
+    session.answer_beside(first, [0], ended=0)
+    session.answer(second)
+    for engine in (first, second):
+        while engine.queue:
+            session.answer_beside(engine, [*range(len(chunk_of(engine).indices))], ended=4)
+    assert session.ended
+    assert session.recorder.count == dict.fromkeys(range(12), 1)
+
+
 def test_a_chunk_that_could_begin_no_item_goes_to_another_engine_whole() -> None:
     session, first, second, waiting = recalled(-1)
     assert sorted(chunk_of(second).indices) == [*waiting.indices]

@@ -42,7 +42,7 @@ class _Pending(Struct):
 
 
 class Recalls:
-    """Watches a pool for engines without work, and for others with work that they cannot begin."""
+    """Watches a pool for engines with a free place, and for others with work that they cannot begin."""
 
     def __init__(self, pool: Pool, positions: Positions) -> None:
         self._pool = pool
@@ -59,7 +59,7 @@ class Recalls:
             return []
         self._looked = now
         ready = self._pool.ready()
-        idle = sum(not engine.pending for engine in ready)
+        idle = sum(engine.has_place for engine in ready)
         if not idle:
             return []
         effects: list[Effect] = []

@@ -73,6 +73,13 @@ class PooledEngine(Struct, kw_only=True, eq=False):
         """Whether it has nothing to do."""
         return not self.pending and not self.under_way
 
+    @property
+    def has_place(self) -> bool:
+        """Whether it could begin an item at once: all that it has was begun, and left a place free."""
+        if not self.pending or not self.under_way:
+            return not self.pending
+        return not self.level and len(self.chunks) == len(self.pending)
+
     def source_of(self, reply: ChunkReply, pending: PendingChunk) -> PendingChunk | None:
         """Return the chunk whose items a reply to this one tells of: itself, or one that is under way.
 
