@@ -23,7 +23,7 @@ from arcli.engine.protocol import (
 from arcli.errors import ClusterError, DeadlineError, Interrupted, OutputError, SetupError
 from arcli.session.core.core import TICK
 from arcli.session.core.dispatch import MIN_KILLS
-from arcli.session.core.health import DEATH_NOTICE, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
+from arcli.session.core.health import DEATH_NOTICE, LOOK, OVERSTAY, QUIET, SILENT, STUCK, UNHURRIED
 from arcli.session.core.messages import CancelItems, Failed, Stop
 from arcli.session.core.pool import pause
 from arcli.session.interfaces import Broken, Coming, NoListener
@@ -765,6 +765,18 @@ def test_an_item_that_ends_before_it_can_be_cancelled_has_ended() -> None:
     session.loop.put(CancelItems(frozenset({1}), "not this one"))
     session.answer(engines_of(session)[0])
     assert session.recorder.statuses == dict.fromkeys(range(3), "ok")
+
+
+def test_an_engine_that_has_gone_on_from_a_cancelled_item_is_left_alone() -> None:
+    session = FakeSession(1)
+    session.begin(3, chunksize=3, timeout=60)
+    (engine,) = engines_of(session)
+    session.running(engine, 0)
+    session.wait(LOOK + 0.1)  # it is seen there
+    session.running(engine, 1)
+    session.loop.put(CancelItems(frozenset({0}), "not this one"))
+    session.wait(1.0)
+    assert session.transport.killed == []
 
 
 def test_the_item_behind_one_that_is_cancelled_is_not_to_blame_for_the_end_of_its_engine() -> None:

@@ -195,9 +195,9 @@ class Health:
             cancelled = items.cancelled_in(running)
             if not cancelled:
                 continue
-            sighting = self._positions.look(engine, now)
-            # Only the engine that runs the item is ended; one that has not begun it
-            # will be told.
+            # Only the engine that runs the item is ended; one that has not begun it will be told, and one
+            # that was at it a moment ago is at another one now.
+            sighting = self._positions.look(engine, now, fresh=True)
             if sighting is not None:
                 if sighting.idle:
                     continue
