@@ -637,6 +637,18 @@ def long_item_with_others_behind(chunksize: int, **job: Any) -> tuple[FakeSessio
     return session, first, second
 
 
+def test_what_waits_for_its_next_try_leaves_nothing_behind_a_long_item() -> None:
+    session = FakeSession(2)
+    session.begin(12, chunksize=4, retries=1, retry_delay=100)
+    first, second = engines_of(session)
+    session.running(first, 0)
+    session.answer(second, again=1)
+    while second.queue:
+        session.answer(second)
+    session.wait(0.5)
+    assert session.recalls == [(0, chunk_of(first).chunk, 1, chunk_of(first).chunk)]
+
+
 def test_what_waits_behind_a_long_item_is_run_by_an_engine_that_has_nothing_to_do() -> None:
     session, first, second = long_item_with_others_behind(4)
     session.wait(0.5)

@@ -55,7 +55,7 @@ class Recalls:
 
         What has been recalled successfully goes back to the job's items.
         """
-        if job.items.waiting or job.items.stopped or now - self._looked < SETTLED / 2:
+        if job.items.again or job.items.stopped or now - self._looked < SETTLED / 2:
             return []
         self._looked = now
         ready = self._pool.ready()
