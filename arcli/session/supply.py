@@ -15,9 +15,8 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from arcli.errors import ArcliError
-from arcli.inputs.pickled import PickledInput
 from arcli.plan.job import Occurrences
-from arcli.session.core.chunk import Chunk, fingerprints_of, key_of
+from arcli.session.core.chunk import Chunk, fingerprints_of, is_opaque, key_of
 
 GLANCE = 5000
 """Items that one call looks at, at most: the session has other things to do."""
@@ -212,7 +211,7 @@ class HeldItems:
         self._count += len(part)
         pickled: bytes | None = None
         # Inputs that must stay objects, and the first ones, are not worth a file.
-        if self._in_memory >= IN_MEMORY and not any(isinstance(item, PickledInput) for item in part.inputs):
+        if self._in_memory >= IN_MEMORY and not any(map(is_opaque, part.inputs)):
             with suppress(Exception):  # __reduce__ of the user's may raise anything
                 pickled = pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL)
         # One file for all parts, without a name: it is gone with the process. Without a buffer, so that

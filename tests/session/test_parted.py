@@ -156,14 +156,17 @@ def test_much_that_is_held_is_on_disk_if_it_can_be(travels: bool, monkeypatch: p
     assert taken == list(enumerate(items))
 
 
-def test_what_only_engines_open_is_not_opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
+OPAQUE = PickledInput(pickled=b"not for us", text="null")
+
+
+@pytest.mark.parametrize("item", [OPAQUE, {"x": OPAQUE}, [1, OPAQUE]], ids=["whole", "entry", "element"])
+def test_what_only_engines_open_is_not_opened_here(monkeypatch: pytest.MonkeyPatch, item: Any) -> None:
     monkeypatch.setattr(supply_module, "IN_MEMORY", 0)
     held = HeldItems(0)
-    opaque = PickledInput(pickled=b"not for us", text="null")
-    held.add(Chunk(indices=[0], inputs=[opaque]), [0])
+    held.add(Chunk(indices=[0], inputs=[item]), [0])
     chunk = held.take(1)
     assert chunk is not None
-    assert chunk.inputs == [opaque]
+    assert chunk.inputs[0] is item
 
 
 @pytest.mark.parametrize("room", [0, 1, 700, 1500])
