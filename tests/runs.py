@@ -8,20 +8,24 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from zlib import crc32
 
 import psutil
 import pytest
 from coverage import Coverage
+
+from arcli.cli import main
 
 PATIENCE = 90.0
 """Seconds until a condition that does not come true is a failure; a busy machine needs some."""
@@ -249,6 +253,28 @@ def engines(run: Run, count: int) -> list[dict[str, Any]]:
     wait_until(lambda: len(run.manifest()["engines"]) >= count, run.said)
     known: list[dict[str, Any]] = run.manifest()["engines"]
     return known
+
+
+def called(folder: Path, *words: str, stdin: Path = Path(os.devnull)) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a command that is called in this process.
+
+    Most of the time of a process of its own would be its start. The command must start nothing, and run
+    nothing of a user's.
+    """
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as err,
+        stdin.open(encoding="utf-8") as given,
+        mock.patch.object(sys, "stdin", given),
+        chdir(folder),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(list(words))
+        out.seek(0)
+        err.seek(0)
+        return int(end.value.code or 0), out.read(), err.read()
 
 
 def statuses(records: list[dict[str, Any]]) -> dict[str, int]:

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import PATIENCE, Run
+from runs import PATIENCE, Run, called
+
+CALLED = {"compare", "init", "report", "runs", "show"}
+"""Verbs that read files of arcli's own, and write some."""
 
 
 def arcli(folder: Path, *words: str, stdin: bytes = b"") -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a command line."""
     (folder / "stdin").write_bytes(stdin)
+    if words[0] in CALLED:
+        return called(folder, *words, stdin=folder / "stdin")
     run = Run(folder, list(words), stdin=folder / "stdin")
     code = run.wait()
     return code, run.out.read_text(), run.said()

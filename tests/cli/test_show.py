@@ -11,12 +11,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 from journal_records import many_records
 from rich.console import Console
-from runs import Run
+from runs import Run, called
 
 import arcli
 from arcli.cli.show import Selection, select
@@ -50,9 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def show(folder: Path) -> Show:
     def show(*words: str, code: int = 0, env: dict[str, str] | None = None) -> str:
-        run = Run(folder, ["show", *words], env=env or {})
-        assert run.wait() == code, run.said()
-        return run.out.read_text() if code == 0 else run.said()
+        with patch.dict(os.environ, env or {}):
+            ended, out, said = called(folder, "show", *words)
+        assert ended == code, said
+        return out if code == 0 else said
 
     return show
 
@@ -168,9 +170,9 @@ def test_keys_with_signs_of_their_own_are_columns_as_any(tmp_path: Path) -> None
     assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 1
 
     def rows(*words: str) -> list[list[str]]:
-        run = Run(tmp_path, ["show", *words, "--format", "csv"])
-        assert run.wait() == 0, run.said()
-        return list(csv.reader(io.StringIO(run.out.read_text())))[1:]
+        code, out, said = called(tmp_path, "show", *words, "--format", "csv")
+        assert code == 0, said
+        return list(csv.reader(io.StringIO(out)))[1:]
 
     assert rows("--columns", "value.v,input.a,$x,input.a.b,error.type") == [
         ["50", "5", "1", "", ""],
@@ -270,12 +272,12 @@ def test_what_stands_for_a_value_is_in_no_hint(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("secret\n")
     assert Run(tmp_path, ["map", "--inline", "-q", "--pipe", "cat"], stdin=tmp_path / "lines").wait() == 0
     for words in (["--columns", "index,repr"], ["--where", "status and reprs"], ["--sort", "$pickle"]):
-        run = Run(tmp_path, ["show", *words])
-        assert run.wait() == 2
-        assert "no item has '" in run.said()
-        assert "repr'?" not in run.said()
-        assert "hint: there are: run, job, index, key, input, status" in run.said()
-        assert run.said().count("status") == 1
+        code, _, said = called(tmp_path, "show", *words)
+        assert code == 2
+        assert "no item has '" in said
+        assert "repr'?" not in said
+        assert "hint: there are: run, job, index, key, input, status" in said
+        assert said.count("status") == 1
 
 
 def test_results_go_to_files_in_every_format(show: Show, folder: Path) -> None:
@@ -322,9 +324,8 @@ def test_a_condition_holds_for_items_by_number_too(show: Show) -> None:
 
 
 def test_items_that_a_condition_leaves_out_are_told(folder: Path) -> None:
-    run = Run(folder, ["show", "1", "--job", "fit", "--where", "lr > 99", "--format", "jsonl"])
-    assert run.wait() == 0
-    assert (run.out.read_text(), run.said()) == ("", "arcli: --where does not hold for item 1 of fit\n")
+    told = called(folder, "show", "1", "--job", "fit", "--where", "lr > 99", "--format", "jsonl")
+    assert told == (0, "", "arcli: --where does not hold for item 1 of fit\n")
 
 
 CALLS = """\
@@ -353,9 +354,9 @@ def test_a_call_is_the_one_that_was_or_says_what_of_it_is_not(tmp_path: Path) ->
     assert Run(tmp_path, ["run", "spec.yaml", "--inline", "-q"]).wait() == 0
 
     def call(job: str, number: int = 0) -> list[str]:
-        run = Run(tmp_path, ["show", str(number), "--job", job])
-        assert run.wait() == 0, run.said()
-        lines = run.out.read_text().splitlines()
+        code, out, said = called(tmp_path, "show", str(number), "--job", job)
+        assert code == 0, said
+        lines = out.splitlines()
         (first,) = (at for at, line in enumerate(lines) if line.startswith("  call"))
         last = next(at for at in range(first + 1, len(lines)) if lines[at][2] != " ")
         return [line[11:] for line in lines[first:last]]
@@ -496,9 +497,9 @@ def test_damage_is_told(folder: Path, tmp_path: Path, words: list[str]) -> None:
     shutil.copytree(place, copy)
     with (copy / "journal.jsonl").open("ab") as journal:
         journal.write(b"\0" * 4096 + b"\n")
-    run = Run(tmp_path, ["show", *words])
-    assert run.wait() == 0
-    assert f"1 part of {copy}/journal.jsonl is damaged: items may be missing" in run.said()
+    code, _, said = called(tmp_path, "show", *words)
+    assert code == 0
+    assert f"1 part of {copy}/journal.jsonl is damaged: items may be missing" in said
 
 
 def test_a_run_that_goes_on_has_no_index_yet(tmp_path: Path) -> None:
