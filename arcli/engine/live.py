@@ -25,6 +25,8 @@ PATROL, RAREST = 0.1, 1.0
 LOOKS = 320
 """Looks in a second that all engines take together. Each wakes a process: 128 engines that only waited for
 their items took a quarter of a CPU for ten looks a second each."""
+UNHEARD = 80
+"""The same while nobody listens: they only find who begins to, and what is printed beyond the cap."""
 PUBLISH_EVERY, PUBLISH_RAREST = 0.25, 5.0
 """Seconds after which a chunk that still runs hands out finished records: at least and at most."""
 PUBLICATIONS = 100
@@ -279,9 +281,9 @@ class Watched(Protocol):
         """Look at all files once; called on a thread of its own."""
 
 
-def pause(engines: int) -> float:
-    """Return the seconds between two looks, where so many engines share what a machine can do."""
-    return min(RAREST, max(PATROL, engines / LOOKS))
+def pause(engines: int, looks: int) -> float:
+    """Return the seconds between two looks, where so many engines share so many looks a second."""
+    return min(RAREST, max(PATROL, engines / looks))
 
 
 def publish_pause(engines: int) -> int:
@@ -290,9 +292,10 @@ def publish_pause(engines: int) -> int:
 
 
 class Patrol:
-    """The thread that looks at what items print to, while they run; ``pause`` is between two looks.
+    """The thread that looks at what items print to, while they run.
 
-    A process that is ``ours`` ends where it cannot have that thread any more.
+    ``engines`` are how many share what a machine can do. A process that is ``ours`` ends where it cannot
+    have that thread any more.
     """
 
     def __init__(self, live: Live, *, ours: bool = False) -> None:
@@ -303,7 +306,12 @@ class Patrol:
         self._watched: list[Watched] = []
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
-        self.pause = PATROL
+        self.engines = 1
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks."""
+        return pause(self.engines, LOOKS if self._live.heard else UNHEARD)
 
     @contextmanager
     def over(self, watched: Watched) -> Iterator[None]:

@@ -19,7 +19,7 @@ from .errors import failed, safe_repr
 from .functions import assembled, import_into, require, resolve, working_directory
 from .interpreter import Script, Visit, clean_environment, leave_shell
 from .item import Process
-from .live import pause, publish_pause
+from .live import publish_pause
 from .notebook import preflight
 from .position_file import NOWHERE, PositionFile
 from .protocol import (
@@ -134,7 +134,7 @@ class Worker:
         """Say where this engine is."""
         engine = self._engine
         engine.slot = request.slot
-        engine.patrol.pause = pause(request.engines)
+        engine.patrol.engines = request.engines
         engine.publish_pause = publish_pause(request.engines)
         # A fork has its sibling's random numbers, and variables that only tell of the cluster.
         random.seed()

@@ -21,9 +21,11 @@ from arcli.engine.blank_files import BlankFiles
 from arcli.engine.capture import make_capture
 from arcli.engine.command import Command, CommandLine
 from arcli.engine.live import (
+    LOOKS,
     MOST_BYTES,
     MOST_LINES,
     MOST_OF_A_LINE,
+    TAIL,
     GrowingFile,
     Live,
     Patrol,
@@ -39,7 +41,18 @@ from arcli.execution import setup_steps
     ("engines", "seconds"), [(1, 0.1), (32, 0.1), (64, 0.2), (256, 0.8), (320, 1.0), (10_000, 1.0)]
 )
 def test_the_more_engines_there_are_the_rarer_each_looks(engines: int, seconds: float) -> None:
-    assert pause(engines) == pytest.approx(seconds)
+    assert pause(engines, LOOKS) == pytest.approx(seconds)
+
+
+def test_engines_look_seldom_while_nobody_listens(tmp_path: Path) -> None:
+    live = Live(lambda reply: None)
+    patrol = Patrol(live)
+    patrol.engines = 64
+    live.attend(str(tmp_path / "position"))
+    assert patrol.pause == pytest.approx(0.8)
+    (tmp_path / TAIL).touch()
+    live.look()
+    assert patrol.pause == pytest.approx(0.2)
 
 
 def test_each_engine_is_told_how_many_share_the_machine_with_it(tmp_path: Path) -> None:
