@@ -147,7 +147,6 @@ class Command:
         folder = {} if outdir is None else {"outdir": outdir}
         constants = {**self._constants, **folder}
         names = Names(item, index, constants, attempt=attempt, slot=self._slot, batch=self._job.batch)
-        self.usage, self.printed = None, NOTHING
         argv = self._line.argv(names)
         # A record keeps less than what is parsed or copied to a file, so the command may print more than
         # that.

@@ -239,7 +239,7 @@ class Runner:
                 os._exit(0)
             if self._timer.fired:
                 return self.failed(index, item, occurrence, begin, None, begun)
-            printed = self._capture.take() if self._program is None else self._program.printed
+            printed = self._printed()
         opaque = None
         # Scalars are encoded on the spot; containers and the user's classes may raise on the way, and text
         # may have what JSON lacks (a file name that is not UTF-8).
@@ -305,7 +305,7 @@ class Runner:
             os._exit(0)
         # What was printed before it failed belongs to its record as well.
         if printed is None:
-            printed = self._capture.take() if self._program is None else self._program.printed
+            printed = self._printed()
         status, value, details = Status.ERROR, "null", "null"
         exact = True
         if error is None or isinstance(error, TimeLimit) or self._timer.fired:
@@ -406,6 +406,13 @@ class Runner:
             key = item_key(self._salt, item, occurrence)
         return key, text
 
+    def _printed(self) -> tuple[str, str, bool]:
+        """Return what the item has printed, once: one for which nothing runs has none of the last one's."""
+        if self._program is None:
+            return self._capture.take()
+        printed, self._program.printed = self._program.printed, NOTHING
+        return printed
+
     def _tail(self, printed: tuple[str, str, bool], begin: int, end: int) -> str:
         """Tell how it ends: what was printed, and when."""
         printed_json = SAID_NOTHING if printed is NOTHING else _said(printed)
@@ -414,9 +421,9 @@ class Runner:
             f'{printed_json},"attempt":{self._attempt},"started":"{started}","completed":"{completed}"'
             f',"seconds":{decimal(end - begin)}'
         )
-        usage = self._program.usage if self._program is not None else None
-        if usage:
-            text = f'{text},"usage":{encode_apart(usage, None)[0]}'
+        if self._program is not None and self._program.usage:
+            text = f'{text},"usage":{encode_apart(self._program.usage, None)[0]}'
+            self._program.usage = None
         kept = self._folder.taken() if self._folder is not None else None
         return f"{text},{encode(kept)[0][1:-1]}" if kept else text
 

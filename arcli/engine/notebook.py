@@ -116,7 +116,6 @@ class Notebook:
         # An item's own value wins over a constant, as a keyword argument does.
         parameters = {**self._constants, **item}
         copy = os.path.join(self._copies, f"{index}.ipynb")  # noqa: PTH118
-        self.printed = NOTHING
         try:
             # A parameter that its cell of parameters does not have would be passed over in silence.
             declared = papermill.inspect_notebook(self._path)

@@ -25,7 +25,7 @@ class Program(Protocol):
     """Runs outside for one item at a time.
 
     ``usage`` has what the last run cost, if known, ``printed`` its stdout, its stderr, and whether
-    they were cut.
+    they were cut. Whoever takes them leaves nothing there.
     """
 
     usage: dict[str, float | None] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import threading
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -24,6 +25,7 @@ from arcli.engine.protocol import (
     encode_request,
 )
 from arcli.engine.worker import Worker
+from arcli.placeholders import compiled
 from arcli.plan.job import with_templates
 
 
@@ -191,6 +193,26 @@ def test_what_a_command_has_of_others_is_written_once(concurrency: int, late: An
         assert sorted(line["value"] for line in lines) == [[f"written {item}"] for item in range(6)]
     worker.leave()
     assert len(Written.times) == most
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_record_has_no_output_of_the_item_before_it(concurrency: int, tmp_path: Path) -> None:
+    """Nothing runs for an item whose folder is somebody else's, nor for one that did not arrive."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "theirs").touch()
+    worker = Worker({}, None, watchdog=False)
+    templates = with_templates({"command": ["echo", "{}"]})
+    outdir = compiled(f"{tmp_path}/{{}}")
+    job = JobDefinition("job", "command", concurrency=concurrency, outdir=outdir, **templates)
+    worker.handle(encode_request(Define(job)))
+    items, unsent = [0, 2, 1, 3], {3: ("3", "it could not be read")}
+    chunk = RunChunk("job", 1, 1, items, pickle.dumps([0, 2, 1, None]), None, {}, unsent)
+    reply = decode_reply(worker.handle(encode_request(chunk)))
+    worker.leave()
+    assert isinstance(reply, ChunkReply)
+    lines = [json.loads(b"{%b}" % line) for line in reply.lines.splitlines()]
+    assert {line["index"]: line["stdout"] for line in lines} == {0: "0\n", 2: "2\n", 1: "", 3: ""}
+    assert {line["index"] for line in lines if line.get("usage")} == {0, 2}
 
 
 class Shared(list[int]):
