@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import generate
 import pytest
+from runs import called
 
 from arcli.cli import VERBS
 from arcli.specfile.compose import compose
@@ -106,9 +107,8 @@ CLUSTERS = BLOCK.findall((DOCS / "clusters.md").read_text("utf-8"))
 @pytest.mark.parametrize("text", [text for kind, _, text in CLUSTERS if kind == "yaml"])
 def test_the_specs_for_clusters_are_valid(tmp_path: Path, text: str) -> None:
     (tmp_path / "spec.yaml").write_text(text)
-    command = [sys.executable, "-m", "arcli", "check", "spec.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    code, _, said = called(tmp_path, "check", "spec.yaml")
+    assert (code, said) == (0, "")
 
 
 def shown_specs() -> dict[str, str]:

@@ -18,10 +18,9 @@ from typing import Any
 import psutil
 import pytest
 from fake_queue import FakeQueue, fake_queue
-from runs import MARK, PATIENCE, has_ended, marked, wait_until, words_of
+from runs import MARK, PATIENCE, called, has_ended, marked, wait_until, words_of
 
 from arcli import launchers
-from arcli.cli import main
 from arcli.cluster.named import Known, anew
 from arcli.cluster.open import engine_count
 from arcli.engine.flock import locked
@@ -223,23 +222,6 @@ def test_a_controller_ends_with_one_of_its_schedulers(tmp_path: Path) -> None:
         sh.arcli("cluster", "stop", "arcli")
 
 
-def test_a_controller_that_is_too_busy_for_a_client_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*arguments: Any, **options: Any) -> None:
-        raise TimeoutError("Hub connection request timed out")
-
-    with shell(tmp_path) as sh:
-        sh.arcli("cluster", "start", "-n", "1")
-        monkeypatch.setenv("IPYTHONDIR", sh.env["IPYTHONDIR"])
-        monkeypatch.setattr("arcli.cluster.asked.RawClient", refuse)
-        with pytest.raises(SystemExit) as end:
-            main(["cluster", "status", "arcli"])
-        assert end.value.code == 3
-        assert "did not let a client in: Hub connection request timed out" in capsys.readouterr().err
-        sh.arcli("cluster", "stop", "arcli")
-
-
 def end_engines(sh: Shell, *, nannies: bool) -> None:
     """Kill the engines of a cluster ``old``, with the nannies that would tell the hub or without."""
     cluster = json.loads((sh.security / "cluster-old.json").read_bytes())
@@ -399,10 +381,13 @@ def test_the_advice_for_a_dead_cluster_can_be_typed(profile: str, cluster_id: st
         (["start", "-n", "1", "--profile", "a/b"], 2, "'a/b' is no name"),
     ],
 )
-def test_what_cannot_be(tmp_path: Path, words: list[str], code: int, said: str) -> None:
-    with shell(tmp_path) as sh:
-        sh.arcli("cluster", *words, code=code)
-        assert said in sh.said
+def test_what_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    ended, _, told = called(tmp_path, "cluster", *words)
+    assert (ended, "Traceback" in told) == (code, False)
+    assert said in told
 
 
 @pytest.mark.parametrize(

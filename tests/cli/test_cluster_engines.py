@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import PATIENCE, wait_until
+from runs import PATIENCE, called, wait_until
 from test_cluster_command import Shell, shell
 
 from arcli.cluster import snippet
@@ -147,3 +147,16 @@ def test_a_snippet_needs_no_engine() -> None:
     assert json.loads(snippet.run("", names)) == ["", "", None, None]
     assert "KeyboardInterrupt" in json.loads(snippet.run("raise KeyboardInterrupt", names))[3]
     assert json.loads(snippet.run("'\\ud800'", names))[2] == "'\\ud800'"
+
+
+def test_a_controller_that_is_too_busy_for_a_client_is_told(
+    running: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise TimeoutError("Hub connection request timed out")
+
+    monkeypatch.setenv("IPYTHONDIR", running.env["IPYTHONDIR"])
+    monkeypatch.setattr("arcli.cluster.asked.RawClient", refuse)
+    code, _, said = called(running.folder, "cluster", "status", "arcli")
+    assert code == 3
+    assert "did not let a client in: Hub connection request timed out" in said
