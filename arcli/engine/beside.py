@@ -101,10 +101,13 @@ class TaskPool:
         if (item := next(self._items, None)) is None:
             self._all_begun = True
             return
+        self._start(item)
+
+    def _start(self, item: Coroutine[Any, Any, None]) -> None:
         # What one item has set, the next one, which may begin in its task, is not to find.
         task = asyncio.create_task(self._run_through(item), context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._end)
+        task.add_done_callback(functools.partial(self._end, item))
 
     async def _run_through(self, item: Coroutine[Any, Any, None]) -> None:
         await item
@@ -128,8 +131,12 @@ class TaskPool:
         if self._raised is not None:
             raise self._raised
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, item: Coroutine[Any, Any, None], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        # An item that cancels all tasks may meet one that was made and has not begun: it begins now.
+        unbegun = task.cancelled() and inspect.getcoroutinestate(item) == inspect.CORO_CREATED
+        if unbegun and self._runner is not None:
+            self._start(item)
         if not task.cancelled():
             self._raised = self._raised or task.exception()
         news = self._all_begun or self._raised is not None

@@ -250,6 +250,25 @@ def test_an_item_that_cancels_all_tasks_ends_no_chunk() -> None:
     assert sorted(ends) == [*range(5)]
 
 
+def test_an_item_that_cancels_all_tasks_costs_none_that_has_not_begun() -> None:
+    """One is made in the place of the first item, which ends just before the second cancels all tasks."""
+    began: list[int] = []
+
+    async def item(number: int) -> None:
+        began.append(number)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+            if number == 1:
+                for task in asyncio.all_tasks():
+                    task.cancel()
+                await asyncio.sleep(0)
+
+    pool = TaskPool(2)
+    pool.run(map(item, range(6)), lambda: False)
+    pool.close()
+    assert sorted(began) == [*range(6)]
+
+
 def test_an_item_that_ends_as_the_next_chunk_comes_gives_its_place_to_the_next_item() -> None:
     """It wakes before the pool has begun the new chunk's first items."""
     most = here = 0
