@@ -182,10 +182,11 @@ class Job:
 
     def _reply(self, results: Results) -> ChunkReply | ChunkReplies:
         """Answer for a chunk, and for earlier ones whose items have ended since their last answer."""
-        reply = results.reply()
         if self._pool is None:
-            return reply
+            return results.reply()
+        # Its own reply last: it tells how long the engine was busy, and none of those may tell of more.
         earlier = [each.reply() for each in self._under_way if each.has_news]
+        reply = results.reply()
         self._under_way = [each for each in (*self._under_way, results) if each.is_open]
         return ChunkReplies([*earlier, reply]) if earlier else reply
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -92,6 +93,17 @@ def test_what_goes_on_is_answered_for_with_the_chunk_in_which_it_ends(engine: En
     assert earlier.first == first.done
     assert earlier.tally.total == 4 - first.done
     assert (own.done, own.begun) == (2, 2)
+
+
+def test_no_chunk_is_said_to_be_busy_for_longer_than_the_one_that_is_answered(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.run(1, [FIRST, 1], overlap=True)
+    # However long the engine is held up between the two of them: each reading is far behind the last.
+    readings = (float(1 << bit) for bit in itertools.count())
+    monkeypatch.setattr("arcli.engine.chunk_results.time.perf_counter", readings.__next__)
+    earlier, own = engine.run(2, [4, LAST], overlap=False)
+    assert earlier.busy <= own.busy
 
 
 def test_an_item_that_goes_on_keeps_its_output(engine: Engine) -> None:
