@@ -38,12 +38,12 @@ ROOT = Path(__file__).parents[1]
 def measured(verb: str | None) -> list[str]:
     """The words that have a process of arcli measured where the tests are; not what it starts in turn.
 
-    What most of them do, a run, is measured in every second test, by its name: the other half would add
-    little to the lines, and a quarter to the time that all tests take. What is started in a state that a
-    test has made for it is left alone: coverage itself may not bear that.
+    What most of them do, a run, is measured in every fourth test, by its name: the others would add little
+    to the lines, and a third to the time that all tests take. What is started in a state that a test has
+    made for it is left alone: coverage itself may not bear that.
     """
     test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
-    if Coverage.current() is None or (verb == "run" and crc32(test.encode()) % 2):
+    if Coverage.current() is None or (verb in {"run", "map"} and crc32(test.encode()) % 4):
         return []
     data = ROOT / "build" / "coverage" / "data"
     return ["-m", "coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "-p", f"--data-file={data}"]
