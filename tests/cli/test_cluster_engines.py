@@ -51,7 +51,8 @@ def test_code_comes_from_a_file_and_what_it_raises_is_told(running: Shell) -> No
     assert (done.returncode, done.stdout) == (1, "")
     lines = [line.removeprefix("0: ") for line in done.stderr.splitlines()]
     assert lines[0] == "told"
-    assert lines[1:] == [
+    # From 3.13 on a line below the code may mark what of it was called.
+    assert [line for line in lines[1:] if line.strip(" ~^")] == [
         "Traceback (most recent call last):",
         '  File "<exec>", line 5, in <module>', "    f()",
         '  File "<exec>", line 4, in f', "    raise SystemExit(3)",
