@@ -148,7 +148,7 @@ class EntryKeys:
     def __init__(self, kind: str) -> None:
         # An apply's keys are engines, a map's are inputs.
         self._field = "engine_id" if kind == "apply" else "input"
-        self._owners: dict[Any, tuple[int, str]] = {}
+        self._owners: dict[Any, tuple[int, Any, bool]] = {}
 
     def of(self, record: Mapping[str, Any]) -> tuple[str, Any]:
         """Return the key of a record: as text, and as it is. Raises TwinKeys."""
@@ -157,15 +157,22 @@ class EntryKeys:
         is_key = isinstance(given, str | int | float)
         key = given if is_key else number
         text = key if isinstance(key, str) else dump(key).decode()
-        shown = repr(key) if isinstance(key, str) else text if is_key else f"{text} (its number)"
+        owner = number, key, is_key
         # What Python takes for the same (1 and true) are twins, and what JSON does (1 and "1").
         for name in (key, ("", text)):
-            first, first_shown = self._owners.setdefault(name, (number, shown))
-            if first != number:
-                also = "too" if shown == first_shown else f"the same as {shown}"
-                reason = f"item {first} has the key {first_shown}, {also}"
+            first = self._owners.setdefault(name, owner)
+            if first[0] != number:
+                mine, other = (_shown_key(key, is_key=whose) for _, key, whose in (owner, first))
+                also = "too" if mine == other else f"the same as {mine}"
+                reason = f"item {first[0]} has the key {other}, {also}"
                 raise TwinKeys(f"{reason}; collect: list keeps all values")
         return text, key
+
+
+def _shown_key(key: Any, *, is_key: bool) -> str:
+    """Return a key as a message has it; one that no input is, is its item's number."""
+    shown = repr(key) if isinstance(key, str) else dump(key).decode()
+    return shown if is_key else f"{shown} (its number)"
 
 
 class ItemError(Struct, frozen=True, kw_only=True):
